@@ -1,0 +1,303 @@
+"""The manifest of a bundle, schema ``mmg-bundle/1``: what a model needs, states and promises."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import re
+from typing import Literal
+
+import msgspec
+
+SCHEMA = "mmg-bundle/1"
+HOP_TOLERANCE = 1e-6
+
+
+class _Part(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, kw_only=True):
+    """Every part is immutable and refuses keys it does not know."""
+
+
+class Channel(_Part):
+    """One column of a sensor's samples. An optional channel is filled with zeros where the sensor lacks it."""
+
+    name: str
+    unit: str
+    optional: bool = False
+
+
+class Tensor(_Part):
+    """A named input or output with a fixed shape."""
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: Literal["float32", "uint8"] = "float32"
+
+
+class CarriedState(_Part):
+    """What a streaming encoder remembers between hops: read from ``input``, written to ``output``, zeros at first."""
+
+    input: str
+    output: str
+    shape: tuple[int, ...]
+
+
+class ModelFile(_Part):
+    """One file of the bundle, for one backend at one precision."""
+
+    backend: Literal["onnx", "litert"]
+    precision: Literal["fp32", "int8"]
+    path: str
+    bytes: int
+    sha256: str
+
+
+class Encoder(_Part):
+    """Turns one modality's samples into ``tokens_per_hop`` tokens at each hop.
+
+    A streaming encoder sees each hop once and carries ``states``; a window encoder sees the last ``window_s``
+    seconds at every hop and carries nothing.
+    """
+
+    kind: Literal["streaming", "window"]
+    tokens_per_hop: int
+    input: Tensor
+    output: Tensor
+    files: tuple[ModelFile, ...]
+    states: tuple[CarriedState, ...] = ()
+    window_s: float = 0.0
+
+
+class Modality(_Part):
+    """One sensor as the model wants it.
+
+    kind: ``signal`` is resampled by its time stamps (IMU, PPG), ``audio`` by its sample count, ``video`` is frames.
+    rate_hz: samples a second, or frames a second.
+    frame: ``(height, width)`` in pixels, for video only.
+    """
+
+    name: str
+    kind: Literal["signal", "audio", "video"]
+    rate_hz: float
+    channels: tuple[Channel, ...]
+    encoder: Encoder
+    frame: tuple[int, int] | None = None
+
+    def samples_in(self, seconds: float) -> int:
+        """How many samples this modality has in a span of whole samples."""
+        return round(self.rate_hz * seconds)
+
+    @property
+    def sample_shape(self) -> tuple[int, ...]:
+        """The shape of one sample: ``(C,)``, or ``(H, W, 3)`` for video."""
+        return (*self.frame, 3) if self.frame else (len(self.channels),)
+
+
+class Fusion(_Part):
+    """One transformer over the tokens that are present.
+
+    tokens: input ``(1, N, token_dim)`` float32; modality and age: inputs ``(1, N)`` int32, N free. ``modality`` is the
+    index in the manifest's list, ``age`` the hops since the token was made (0 is the newest).
+    logits: output ``(1, labels)``; embedding: output ``(1, embedding_dim)``.
+    """
+
+    token_dim: int
+    embedding_dim: int
+    files: tuple[ModelFile, ...]
+    tokens: str = "tokens"
+    modality: str = "modality"
+    age: str = "age"
+    logits: str = "logits"
+    embedding: str = "embedding"
+
+
+class Subset(_Part):
+    """What was measured with exactly these modalities present, and the temperature that calibrates them."""
+
+    modalities: tuple[str, ...]
+    temperature: float
+    accuracy: float | None = None
+    ece: float | None = None
+    samples: int | None = None
+
+
+class Provenance(_Part):
+    """Where the bundle comes from."""
+
+    exporter: str
+    created: str
+    tools: dict[str, str]
+    training: dict[str, str]
+    data: str
+    licence: str
+
+
+class Manifest(_Part):
+    """The whole of ``manifest.json``."""
+
+    schema: Literal["mmg-bundle/1"]
+    name: str
+    version: str
+    labels: tuple[str, ...]
+    hop_s: float
+    context_hops: int
+    modalities: tuple[Modality, ...]
+    fusion: Fusion
+    subsets: tuple[Subset, ...]
+    provenance: Provenance
+
+    @property
+    def hop_ns(self) -> int:
+        """The hop in nanoseconds."""
+        return round(self.hop_s * 1e9)
+
+    def modality(self, name: str) -> Modality:
+        """The modality of that name; KeyError where the bundle has none."""
+        for modality in self.modalities:
+            if modality.name == name:
+                return modality
+        raise KeyError(name)
+
+    def index(self, name: str) -> int:
+        """Its position in the list, which is its number in the fusion's embedding."""
+        return [modality.name for modality in self.modalities].index(name)
+
+    def temperature(self, names: tuple[str, ...]) -> float:
+        """The temperature that calibrates this subset, 1 where none was measured."""
+        for subset in self.subsets:
+            if set(subset.modalities) == set(names):
+                return subset.temperature
+        return 1.0
+
+    def files(self, names: tuple[str, ...] | None = None) -> tuple[ModelFile, ...]:
+        """The files of the named modalities (all of them by default) and of the fusion."""
+        chosen = [m for m in self.modalities if names is None or m.name in names]
+        return tuple(itertools.chain.from_iterable(m.encoder.files for m in chosen)) + self.fusion.files
+
+
+class Problem(ValueError):
+    """A manifest that decodes but cannot be: ``field`` names the place."""
+
+    def __init__(self, field: str, problem: str) -> None:
+        self.field, self.problem = field, problem
+        super().__init__(f"{field}: {problem}")
+
+
+def decode(data: bytes) -> Manifest:
+    """Parse and check a manifest. Raises Problem naming the field."""
+    try:
+        manifest = msgspec.json.decode(data, type=Manifest)
+    except msgspec.ValidationError as error:
+        text, _, where = str(error).partition(" - at `")
+        raise Problem(where.rstrip("`").removeprefix("$").lstrip(".") or "manifest.json", text) from error
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise Problem("manifest.json", f"not JSON: {error}") from error
+    check(manifest)
+    return manifest
+
+
+def encode(manifest: Manifest) -> bytes:
+    """The manifest as indented JSON, checked."""
+    check(manifest)
+    return msgspec.json.format(msgspec.json.encode(manifest), indent=2) + b"\n"
+
+
+def check(manifest: Manifest) -> None:
+    """Everything that the types alone cannot say. Raises Problem naming the field."""
+    _require(len(manifest.labels) >= 2, "labels", "a decision needs at least two labels")
+    _require(len(set(manifest.labels)) == len(manifest.labels), "labels", "a label is there twice")
+    _require(_finite(manifest.hop_s) and 0.01 <= manifest.hop_s <= 60, "hop_s", "must be 0.01 to 60 seconds")
+    _require(1 <= manifest.context_hops <= 1000, "context_hops", "must be 1 to 1000")
+    _require(len(manifest.modalities) >= 1, "modalities", "there is none")
+    names = [modality.name for modality in manifest.modalities]
+    _require(len(set(names)) == len(names), "modalities", "a modality is there twice")
+    _require(manifest.fusion.token_dim >= 1, "fusion.token_dim", "must be at least 1")
+    _require(manifest.fusion.embedding_dim >= 1, "fusion.embedding_dim", "must be at least 1")
+    for index, modality in enumerate(manifest.modalities):
+        _check_modality(manifest, modality, f"modalities[{index}]")
+    _check_files(manifest.fusion.files, "fusion.files")
+    paths = [file.path for file in manifest.files()]
+    for path in paths:
+        _require(paths.count(path) == 1, "files", f"{path} is named twice")
+    for index, subset in enumerate(manifest.subsets):
+        field = f"subsets[{index}]"
+        _require(bool(subset.modalities), f"{field}.modalities", "is empty")
+        for name in subset.modalities:
+            _require(name in names, f"{field}.modalities", f"the bundle has no {name}")
+        _require(
+            _finite(subset.temperature) and 0.01 <= subset.temperature <= 100,
+            f"{field}.temperature",
+            "must be 0.01 to 100",
+        )
+
+
+def _check_modality(manifest: Manifest, modality: Modality, field: str) -> None:
+    encoder, hop_s = modality.encoder, manifest.hop_s
+    _require(re.fullmatch(r"[a-z][a-z0-9_]{0,31}", modality.name) is not None, f"{field}.name", "use a-z, 0-9 and _")
+    _require(_finite(modality.rate_hz) and 0.1 <= modality.rate_hz <= 1e6, f"{field}.rate_hz", "must be 0.1 to 1e6")
+    _require(_whole(modality.rate_hz * hop_s), f"{field}.rate_hz", f"a hop of {hop_s} s is not whole samples")
+    _require((modality.kind == "video") == (modality.frame is not None), f"{field}.frame", "is for video, and video only")
+    _require(modality.kind == "video" or len(modality.channels) >= 1, f"{field}.channels", "there is none")
+    if modality.frame:
+        _require(all(1 <= side <= 4096 for side in modality.frame), f"{field}.frame", "must be 1 to 4096 pixels")
+    seconds = hop_s
+    if encoder.kind == "window":
+        _require(
+            _finite(encoder.window_s) and encoder.window_s >= hop_s and _whole(encoder.window_s / hop_s),
+            f"{field}.encoder.window_s",
+            f"must be whole hops of {hop_s} s",
+        )
+        _require(not encoder.states, f"{field}.encoder.states", "a window encoder carries none")
+        seconds = encoder.window_s
+    else:
+        _require(encoder.window_s == 0, f"{field}.encoder.window_s", "is for window encoders")
+    wanted = (modality.samples_in(seconds), *modality.sample_shape)
+    _require(
+        _squeezed(encoder.input.shape) == _squeezed(wanted),
+        f"{field}.encoder.input.shape",
+        f"{list(encoder.input.shape)} does not hold {list(wanted)}",
+    )
+    tokens = (encoder.tokens_per_hop, manifest.fusion.token_dim)
+    _require(encoder.tokens_per_hop >= 1, f"{field}.encoder.tokens_per_hop", "must be at least 1")
+    _require(
+        _squeezed(encoder.output.shape) == _squeezed(tokens),
+        f"{field}.encoder.output.shape",
+        f"{list(encoder.output.shape)} does not hold {list(tokens)} tokens",
+    )
+    for index, state in enumerate(encoder.states):
+        sizes_fit = all(size >= 1 for size in state.shape) and math.prod(state.shape) <= 10_000_000
+        _require(sizes_fit, f"{field}.encoder.states[{index}].shape", "must be 1 to 10 million numbers")
+    _check_files(encoder.files, f"{field}.encoder.files")
+
+
+def _check_files(files: tuple[ModelFile, ...], field: str) -> None:
+    _require(bool(files), field, "there is none")
+    kinds = [(file.backend, file.precision) for file in files]
+    _require(len(set(kinds)) == len(kinds), field, "one backend and precision is there twice")
+    for index, file in enumerate(files):
+        _require(safe_path(file.path), f"{field}[{index}].path", f"{file.path!r} must stay inside the bundle")
+        _require(1 <= file.bytes <= 1 << 31, f"{field}[{index}].bytes", "must be 1 byte to 2 GiB")
+        _require(
+            re.fullmatch(r"[0-9a-f]{64}", file.sha256) is not None, f"{field}[{index}].sha256", "is not a SHA-256"
+        )
+
+
+def safe_path(path: str) -> bool:
+    """Relative, forward slashes, no parent, no hidden or empty part: the same on every system."""
+    return all(re.fullmatch(r"[A-Za-z0-9_-][A-Za-z0-9_.-]*", part) for part in path.split("/"))
+
+
+def _squeezed(shape: tuple[int, ...]) -> tuple[int, ...]:
+    return tuple(size for size in shape if size != 1)
+
+
+def _whole(value: float) -> bool:
+    return round(value) >= 1 and abs(value - round(value)) < HOP_TOLERANCE
+
+
+def _finite(value: float) -> bool:
+    return math.isfinite(value)
+
+
+def _require(condition: bool, field: str, problem: str) -> None:
+    if not condition:
+        raise Problem(field, problem)

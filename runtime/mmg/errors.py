@@ -1,0 +1,86 @@
+"""Every error that mmg raises. Each carries its fields, and its text says what is wrong and what to do."""
+
+from __future__ import annotations
+
+
+class MmgError(Exception):
+    """The root: catch this to catch everything that mmg raises on purpose."""
+
+    exit_code = 2
+
+
+class ConfigError(MmgError):
+    """The request itself does not hold together: flags, URLs or options that cannot be."""
+
+
+class ProfileError(ConfigError):
+    """A device profile is wrong. ``path`` is the file, ``key`` the offending key."""
+
+    def __init__(self, path: str, key: str, problem: str) -> None:
+        self.path, self.key = path, key
+        super().__init__(f"profile {path}: {key}: {problem}" if key else f"profile {path}: {problem}")
+
+
+class BundleError(MmgError):
+    """A bundle is broken or altered. ``path`` is the bundle, ``field`` the manifest field or the file in it."""
+
+    exit_code = 4
+
+    def __init__(self, path: str, field: str, problem: str) -> None:
+        self.path, self.field = path, field
+        super().__init__(f"bundle {path}: {field}: {problem}" if field else f"bundle {path}: {problem}")
+
+
+class SourceError(MmgError):
+    """A sensor's port or file cannot be used. ``url`` is where."""
+
+    exit_code = 3
+
+    def __init__(self, url: str, problem: str) -> None:
+        self.url = url
+        super().__init__(f"{url}: {problem}")
+
+
+class SourceNotFound(SourceError):
+    """There is nothing at this URL."""
+
+
+class SourceLost(SourceError):
+    """The source worked and went away."""
+
+
+class ModelError(MmgError):
+    """A model cannot be loaded or run."""
+
+    exit_code = 4
+
+
+class BackendUnavailable(ModelError):
+    """The engine that runs this model's files is not installed. ``extra`` installs it."""
+
+    def __init__(self, backend: str, extra: str) -> None:
+        self.backend, self.extra = backend, extra
+        super().__init__(f"backend {backend} is not installed: pip install 'mmg[{extra}]'")
+
+
+class ShapeMismatch(ModelError):
+    """A tensor is not what the manifest says it is."""
+
+    def __init__(self, name: str, expected: object, got: object) -> None:
+        self.name, self.expected, self.got = name, expected, got
+        super().__init__(f"{name}: the manifest says {expected}, the model has {got}")
+
+
+class NoSensorError(MmgError):
+    """None of the requested sensors can be used. ``skipped`` maps each to the reason."""
+
+    exit_code = 3
+
+    def __init__(self, skipped: dict[str, str]) -> None:
+        self.skipped = skipped
+        reasons = "; ".join(f"{name}: {why}" for name, why in skipped.items())
+        super().__init__(f"no usable sensor ({reasons})")
+
+
+class RequiredSensorLost(NoSensorError):
+    """A sensor named by ``--require`` is missing or went away."""

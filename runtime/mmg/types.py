@@ -1,0 +1,76 @@
+"""The values that travel through mmg: chunks in, decisions out.
+
+All times are integer nanoseconds on one clock (the host's monotonic clock, or a recording's own), all physical
+quantities are SI: acceleration in m/s^2, angular rate in rad/s, sound pressure as a fraction of full scale.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Times: TypeAlias = NDArray[np.int64]
+    Samples: TypeAlias = NDArray[Any]
+    Tokens: TypeAlias = NDArray[np.float32]
+
+State = Literal["absent", "warming", "live", "stale", "faulty"]
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """Some consecutive samples of one sensor, stamped at capture.
+
+    samples: ``(T, C)`` float32 for a signal or for audio, ``(T, H, W, 3)`` uint8 RGB for video.
+    times_ns: ``(T,)`` int64, the capture time of each sample, in order.
+    rate_hz: the nominal rate where the source declares one, else 0. Audio must declare it.
+    dropped: samples known to be lost immediately before this chunk.
+    """
+
+    modality: str
+    samples: Samples
+    times_ns: Times
+    rate_hz: float = 0.0
+    dropped: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class SensorState:
+    """What one modality was doing at the end of a hop.
+
+    age_ms: hop end minus the capture time of the newest sample before it; 0 where nothing was ever captured.
+    dropped: samples lost, refused or out of order since the start.
+    reason: why a sensor is faulty, in a few words; empty otherwise.
+    """
+
+    state: State
+    age_ms: float
+    dropped: int
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What the wearer is doing, for one hop of the grid.
+
+    t_s: the hop's end in seconds since the engine's origin.
+    scores: a calibrated probability for each label; they sum to 1.
+    modalities: those whose tokens were fused, in the bundle's order.
+    embedding: ``(E,)`` float32, for prototypes.
+    latency_ms: time spent in each stage, measured by the clock the engine was given; empty without one. It is not
+        part of equality: two decisions are equal when everything that the data determines is equal.
+    """
+
+    hop: int
+    t_s: float
+    label: str
+    confidence: float
+    scores: Mapping[str, float]
+    modalities: tuple[str, ...]
+    sensors: Mapping[str, SensorState]
+    embedding: tuple[float, ...]
+    latency_ms: Mapping[str, float] = field(compare=False, default_factory=dict)
