@@ -17,7 +17,7 @@ class _Part(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaul
     """Every part is immutable and refuses keys it does not know."""
 
 
-class Channel(_Part):
+class Channel(_Part, frozen=True):
     """One column of a sensor's samples. An optional channel is filled with zeros where the sensor lacks it."""
 
     name: str
@@ -25,7 +25,7 @@ class Channel(_Part):
     optional: bool = False
 
 
-class Tensor(_Part):
+class Tensor(_Part, frozen=True):
     """A named input or output with a fixed shape."""
 
     name: str
@@ -33,7 +33,7 @@ class Tensor(_Part):
     dtype: Literal["float32", "uint8"] = "float32"
 
 
-class CarriedState(_Part):
+class CarriedState(_Part, frozen=True):
     """What a streaming encoder remembers between hops: read from ``input``, written to ``output``, zeros at first."""
 
     input: str
@@ -41,7 +41,7 @@ class CarriedState(_Part):
     shape: tuple[int, ...]
 
 
-class ModelFile(_Part):
+class ModelFile(_Part, frozen=True):
     """One file of the bundle, for one backend at one precision."""
 
     backend: Literal["onnx", "litert"]
@@ -51,7 +51,7 @@ class ModelFile(_Part):
     sha256: str
 
 
-class Encoder(_Part):
+class Encoder(_Part, frozen=True):
     """Turns one modality's samples into ``tokens_per_hop`` tokens at each hop.
 
     A streaming encoder sees each hop once and carries ``states``; a window encoder sees the last ``window_s``
@@ -67,7 +67,7 @@ class Encoder(_Part):
     window_s: float = 0.0
 
 
-class Modality(_Part):
+class Modality(_Part, frozen=True):
     """One sensor as the model wants it.
 
     kind: ``signal`` is resampled by its time stamps (IMU, PPG), ``audio`` by its sample count, ``video`` is frames.
@@ -92,7 +92,7 @@ class Modality(_Part):
         return (*self.frame, 3) if self.frame else (len(self.channels),)
 
 
-class Fusion(_Part):
+class Fusion(_Part, frozen=True):
     """One transformer over the tokens that are present.
 
     tokens: input ``(1, N, token_dim)`` float32; modality and age: inputs ``(1, N)`` int32, N free. ``modality`` is the
@@ -110,7 +110,7 @@ class Fusion(_Part):
     embedding: str = "embedding"
 
 
-class Subset(_Part):
+class Subset(_Part, frozen=True):
     """What was measured with exactly these modalities present, and the temperature that calibrates them."""
 
     modalities: tuple[str, ...]
@@ -120,7 +120,7 @@ class Subset(_Part):
     samples: int | None = None
 
 
-class Provenance(_Part):
+class Provenance(_Part, frozen=True):
     """Where the bundle comes from."""
 
     exporter: str
@@ -131,7 +131,7 @@ class Provenance(_Part):
     licence: str
 
 
-class Manifest(_Part):
+class Manifest(_Part, frozen=True):
     """The whole of ``manifest.json``."""
 
     schema: Literal["mmg-bundle/1"]
@@ -174,7 +174,7 @@ class Manifest(_Part):
         return tuple(itertools.chain.from_iterable(m.encoder.files for m in chosen)) + self.fusion.files
 
 
-class Problem(ValueError):
+class ManifestError(ValueError):
     """A manifest that decodes but cannot be: ``field`` names the place."""
 
     def __init__(self, field: str, problem: str) -> None:
@@ -183,14 +183,14 @@ class Problem(ValueError):
 
 
 def decode(data: bytes) -> Manifest:
-    """Parse and check a manifest. Raises Problem naming the field."""
+    """Parse and check a manifest. Raises ManifestError naming the field."""
     try:
         manifest = msgspec.json.decode(data, type=Manifest)
     except msgspec.ValidationError as error:
         text, _, where = str(error).partition(" - at `")
-        raise Problem(where.rstrip("`").removeprefix("$").lstrip(".") or "manifest.json", text) from error
+        raise ManifestError(where.rstrip("`").removeprefix("$").lstrip(".") or "manifest.json", text) from error
     except (msgspec.DecodeError, RecursionError) as error:
-        raise Problem("manifest.json", f"not JSON: {error}") from error
+        raise ManifestError("manifest.json", f"not JSON: {error}") from error
     check(manifest)
     return manifest
 
@@ -202,7 +202,7 @@ def encode(manifest: Manifest) -> bytes:
 
 
 def check(manifest: Manifest) -> None:
-    """Everything that the types alone cannot say. Raises Problem naming the field."""
+    """Everything that the types alone cannot say. Raises ManifestError naming the field."""
     _require(len(manifest.labels) >= 2, "labels", "a decision needs at least two labels")
     _require(len(set(manifest.labels)) == len(manifest.labels), "labels", "a label is there twice")
     _require(_finite(manifest.hop_s) and 0.01 <= manifest.hop_s <= 60, "hop_s", "must be 0.01 to 60 seconds")
@@ -235,7 +235,9 @@ def _check_modality(manifest: Manifest, modality: Modality, field: str) -> None:
     _require(re.fullmatch(r"[a-z][a-z0-9_]{0,31}", modality.name) is not None, f"{field}.name", "use a-z, 0-9 and _")
     _require(_finite(modality.rate_hz) and 0.1 <= modality.rate_hz <= 1e6, f"{field}.rate_hz", "must be 0.1 to 1e6")
     _require(_whole(modality.rate_hz * hop_s), f"{field}.rate_hz", f"a hop of {hop_s} s is not whole samples")
-    _require((modality.kind == "video") == (modality.frame is not None), f"{field}.frame", "is for video, and video only")
+    _require(
+        (modality.kind == "video") == (modality.frame is not None), f"{field}.frame", "is for video, and video only"
+    )
     _require(modality.kind == "video" or len(modality.channels) >= 1, f"{field}.channels", "there is none")
     if modality.frame:
         _require(all(1 <= side <= 4096 for side in modality.frame), f"{field}.frame", "must be 1 to 4096 pixels")
@@ -276,9 +278,7 @@ def _check_files(files: tuple[ModelFile, ...], field: str) -> None:
     for index, file in enumerate(files):
         _require(safe_path(file.path), f"{field}[{index}].path", f"{file.path!r} must stay inside the bundle")
         _require(1 <= file.bytes <= 1 << 31, f"{field}[{index}].bytes", "must be 1 byte to 2 GiB")
-        _require(
-            re.fullmatch(r"[0-9a-f]{64}", file.sha256) is not None, f"{field}[{index}].sha256", "is not a SHA-256"
-        )
+        _require(re.fullmatch(r"[0-9a-f]{64}", file.sha256) is not None, f"{field}[{index}].sha256", "is not a SHA-256")
 
 
 def safe_path(path: str) -> bool:
@@ -300,4 +300,4 @@ def _finite(value: float) -> bool:
 
 def _require(condition: bool, field: str, problem: str) -> None:
     if not condition:
-        raise Problem(field, problem)
+        raise ManifestError(field, problem)

@@ -1,0 +1,171 @@
+"""Opening a bundle: nothing in it is believed before it is checked, and nothing is read that is not asked for."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import stat
+import zipfile
+import zlib
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Protocol
+
+from mmg.bundle.manifest import Manifest, ModelFile, ManifestError, decode
+from mmg.errors import BundleError
+
+STARTER = Path(__file__).resolve().parent.parent / "starter"
+MANIFEST = "manifest.json"
+CARD = "MODEL_CARD.md"
+MANIFEST_LIMIT_BYTES = 1 << 20
+ENTRY_LIMIT = 256
+
+
+class Bundle:
+    """A verified manifest and the way to its files.
+
+    Opening reads ``manifest.json`` and the list of names only. ``read`` gives the bytes of one model file after its
+    size and SHA-256 were compared: those bytes, and not the file, go to the model library.
+    """
+
+    def __init__(self, path: Path, manifest: Manifest, container: _Container) -> None:
+        self.path, self.manifest = path, manifest
+        self._container = container
+
+    @classmethod
+    def open(cls, path: str | Path) -> Bundle:
+        """Open a directory or a ``.mmg`` file; ``starter`` is the one that mmg carries. Raises BundleError."""
+        where = STARTER if str(path) == "starter" else Path(path)
+        if not where.exists():
+            raise BundleError(str(path), "", "there is no such file or directory")
+        container: _Container = _Directory(where) if where.is_dir() else _Zip(where)
+        try:
+            manifest = decode(container.read(MANIFEST, MANIFEST_LIMIT_BYTES))
+        except ManifestError as problem:
+            container.close()
+            raise BundleError(str(where), problem.field, problem.problem) from problem
+        except BundleError:
+            container.close()
+            raise
+        known = {file.path for file in manifest.files()} | {MANIFEST, CARD}
+        for name in container.names():
+            if name not in known:
+                container.close()
+                raise BundleError(str(where), name, "is in the bundle, but the manifest does not name it")
+        return cls(where, manifest, container)
+
+    def read(self, file: ModelFile) -> bytes:
+        """The bytes of one model file, verified. Raises BundleError."""
+        data = self._container.read(file.path, file.bytes)
+        if len(data) != file.bytes:
+            problem = f"has {len(data)} bytes, the manifest says {file.bytes}: the bundle is cut or altered"
+            raise BundleError(str(self.path), file.path, problem)
+        if hashlib.sha256(data).hexdigest() != file.sha256:
+            raise BundleError(str(self.path), file.path, "its SHA-256 is not the manifest's: the bundle is altered")
+        return data
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._container.close()
+
+    def __enter__(self) -> Bundle:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+class _Container(Protocol):
+    def names(self) -> list[str]: ...
+    def read(self, name: str, limit_bytes: int) -> bytes: ...
+    def close(self) -> None: ...
+
+
+class _Directory:
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def names(self) -> list[str]:
+        found: list[str] = []
+        pending = [self._path]
+        while pending:
+            for entry in sorted(pending.pop().iterdir()):
+                name = entry.relative_to(self._path).as_posix()
+                if entry.is_symlink():
+                    raise BundleError(str(self._path), name, "is a symbolic link, which a bundle may not hold")
+                if entry.is_dir():
+                    pending.append(entry)
+                else:
+                    found.append(name)
+                if len(found) + len(pending) > ENTRY_LIMIT:
+                    raise BundleError(str(self._path), "", f"holds more than {ENTRY_LIMIT} files")
+        return found
+
+    def read(self, name: str, limit_bytes: int) -> bytes:
+        place = self._path / name
+        try:
+            for part in (place, *place.parents[: name.count("/")]):
+                if part.is_symlink():
+                    raise BundleError(str(self._path), name, "is a symbolic link, which a bundle may not hold")
+            if not stat.S_ISREG(place.stat().st_mode):
+                raise BundleError(str(self._path), name, "is not a regular file")
+            with place.open("rb") as stream:
+                return _bounded(stream, limit_bytes, str(self._path), name)
+        except OSError as error:
+            raise BundleError(str(self._path), name, f"cannot be read: {error.strerror}") from error
+
+    def close(self) -> None:
+        pass
+
+
+class _Zip:
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        try:
+            self._zip = zipfile.ZipFile(path)
+        except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
+            raise BundleError(str(path), "", f"is not a whole .mmg file: {error}") from error
+        try:
+            self._check()
+        except BundleError:
+            self._zip.close()
+            raise
+
+    def _check(self) -> None:
+        entries = self._zip.infolist()
+        if len(entries) > ENTRY_LIMIT:
+            raise BundleError(str(self._path), "", f"holds more than {ENTRY_LIMIT} files")
+        seen: set[str] = set()
+        for entry in entries:
+            if stat.S_ISLNK(entry.external_attr >> 16):
+                raise BundleError(str(self._path), entry.filename, "is a symbolic link, which a bundle may not hold")
+            if entry.filename in seen:
+                raise BundleError(str(self._path), entry.filename, "is there twice")
+            seen.add(entry.filename)
+
+    def names(self) -> list[str]:
+        return [entry.filename for entry in self._zip.infolist() if not entry.is_dir()]
+
+    def read(self, name: str, limit_bytes: int) -> bytes:
+        try:
+            with self._zip.open(name) as stream:
+                return _bounded(stream, limit_bytes, str(self._path), name)
+        except KeyError as error:
+            raise BundleError(str(self._path), name, "is missing") from error
+        except (zipfile.BadZipFile, zlib.error, OSError, EOFError, RuntimeError, NotImplementedError) as error:
+            raise BundleError(str(self._path), name, f"cannot be read: {error}") from error
+
+    def close(self) -> None:
+        self._zip.close()
+
+
+def _bounded(stream: IO[bytes], limit_bytes: int, path: str, name: str) -> bytes:
+    # One byte more than allowed is all that a zip bomb gets to unpack.
+    gathered = io.BytesIO()
+    while block := stream.read(min(1 << 20, limit_bytes + 1 - gathered.tell())):
+        gathered.write(block)
+        if gathered.tell() > limit_bytes:
+            raise BundleError(path, name, f"unpacks to more than the {limit_bytes} bytes it may have")
+    return gathered.getvalue()

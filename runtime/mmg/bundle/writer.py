@@ -1,0 +1,60 @@
+"""Writing a bundle: the same input gives the same bytes."""
+
+from __future__ import annotations
+
+import hashlib
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Literal
+
+from mmg.bundle.manifest import Manifest, ModelFile, ManifestError, encode, safe_path
+from mmg.bundle.reader import CARD, MANIFEST
+from mmg.errors import BundleError
+
+# The earliest date that a zip can hold: a bundle's bytes depend on what is in it, not on when it was written.
+ZIP_DATE = (1980, 1, 1, 0, 0, 0)
+
+
+def describe_file(
+    backend: Literal["onnx", "litert"], precision: Literal["fp32", "int8"], path: str, data: bytes
+) -> ModelFile:
+    """The manifest's entry for a model file with these bytes."""
+    digest = hashlib.sha256(data).hexdigest()
+    return ModelFile(backend=backend, precision=precision, path=path, bytes=len(data), sha256=digest)
+
+
+def write_bundle(path: Path, manifest: Manifest, files: Mapping[str, bytes]) -> None:
+    """Write ``manifest`` and ``files`` (path in the bundle -> bytes) to a directory, or a zip where path ends in .mmg.
+
+    ``files`` holds every file that the manifest names, and may hold ``MODEL_CARD.md``. Raises BundleError where the
+    manifest is wrong or does not describe the files.
+    """
+    try:
+        contents = {MANIFEST: encode(manifest), **files}
+    except ManifestError as problem:
+        raise BundleError(str(path), problem.field, problem.problem) from problem
+    named = {file.path: file for file in manifest.files()}
+    for name in set(named) ^ (set(files) - {CARD}):
+        raise BundleError(str(path), name, "is in only one of the manifest and the files")
+    for name, file in named.items():
+        if describe_file(file.backend, file.precision, name, files[name]) != file:
+            raise BundleError(str(path), name, "its size or SHA-256 is not the manifest's")
+    for name in contents:
+        if not safe_path(name):
+            raise BundleError(str(path), name, "must stay inside the bundle")
+    if path.suffix == ".mmg":
+        _write_zip(path, contents)
+    else:
+        for name, data in contents.items():
+            (path / name).parent.mkdir(parents=True, exist_ok=True)
+            (path / name).write_bytes(data)
+
+
+def _write_zip(path: Path, contents: Mapping[str, bytes]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, data in sorted(contents.items()):
+            entry = zipfile.ZipInfo(name, ZIP_DATE)
+            entry.external_attr = 0o644 << 16
+            archive.writestr(entry, data, zipfile.ZIP_DEFLATED)
