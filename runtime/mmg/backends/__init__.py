@@ -1,0 +1,37 @@
+"""Model engines behind one small protocol; each is imported only where it is chosen."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Protocol
+
+from mmg.errors import ConfigError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+BACKENDS = ("onnx",)
+
+
+class Session(Protocol):
+    """One loaded model."""
+
+    @property
+    def inputs(self) -> Mapping[str, tuple[int | str, ...]]:
+        """Each input's shape; a free dimension is a string."""
+
+    @property
+    def outputs(self) -> Mapping[str, tuple[int | str, ...]]:
+        """Each output's shape; a free dimension is a string."""
+
+    def run(self, names: Sequence[str], feeds: Mapping[str, NDArray]) -> list[NDArray]:  # type: ignore[type-arg]
+        """Run once and return the named outputs. Raises ModelError."""
+
+
+def open_session(backend: str, data: bytes, name: str, *, threads: int = 1) -> Session:
+    """Load verified model bytes; ``name`` is used in errors. Raises ModelError, BackendUnavailable."""
+    if backend == "onnx":
+        from mmg.backends.onnx import OnnxSession
+
+        return OnnxSession(data, name, threads=threads)
+    raise ConfigError(f"backend {backend!r} is not one of {', '.join(BACKENDS)}")

@@ -11,7 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Protocol
 
-from mmg.bundle.manifest import Manifest, ModelFile, ManifestError, decode
+from mmg.bundle.manifest import Manifest, ManifestError, ModelFile, decode
 from mmg.errors import BundleError
 
 STARTER = Path(__file__).resolve().parent.parent / "starter"

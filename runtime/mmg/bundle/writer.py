@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
-from mmg.bundle.manifest import Manifest, ModelFile, ManifestError, encode, safe_path
+from mmg.bundle.manifest import Manifest, ManifestError, ModelFile, encode, safe_path
 from mmg.bundle.reader import CARD, MANIFEST
 from mmg.errors import BundleError
 

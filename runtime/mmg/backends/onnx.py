@@ -1,0 +1,46 @@
+"""onnxruntime on the CPU: one thread a session by default, and no spinning, so that a waiting engine costs nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from numpy.typing import NDArray
+
+from mmg.errors import BackendUnavailable, ModelError
+
+
+class OnnxSession:
+    """A model loaded from verified bytes."""
+
+    def __init__(self, data: bytes, name: str, *, threads: int) -> None:
+        try:
+            import onnxruntime
+        except ImportError as error:
+            raise BackendUnavailable("onnx", "onnxruntime") from error
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.inter_op_num_threads = 1
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        options.log_severity_level = 4
+        self._name = name
+        try:
+            self._session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # onnxruntime raises plain subclasses of Exception, a new one for each status
+            raise ModelError(f"{name}: onnxruntime cannot load it: {_first_line(error)}") from error
+        self.inputs: Mapping[str, tuple[int | str, ...]] = {t.name: tuple(t.shape) for t in self._session.get_inputs()}
+        self.outputs: Mapping[str, tuple[int | str, ...]] = {
+            t.name: tuple(t.shape) for t in self._session.get_outputs()
+        }
+
+    def run(self, names: Sequence[str], feeds: Mapping[str, NDArray[Any]]) -> list[NDArray[Any]]:
+        """Run once and return the named outputs. Raises ModelError."""
+        try:
+            outputs: list[NDArray[Any]] = self._session.run(list(names), dict(feeds))
+        except Exception as error:  # as above: InvalidArgument, RuntimeException, ... share no other base
+            raise ModelError(f"{self._name}: onnxruntime cannot run it: {_first_line(error)}") from error
+        return outputs
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().partition("\n")[0][:300]

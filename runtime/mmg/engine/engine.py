@@ -1,0 +1,142 @@
+"""The engine: two plain calls, ``push`` and ``advance``, that return decisions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from mmg.bundle import Bundle
+from mmg.engine.encoder import Encoder, load_session
+from mmg.engine.fusion import Fusion
+from mmg.engine.track import Track
+from mmg.errors import ConfigError
+from mmg.streams import HopGrid
+from mmg.types import Chunk, Decision
+
+DEFAULT_GRACE_S = 0.2
+
+
+class Engine:
+    """Decides, once a hop, from whichever of its modalities are alive.
+
+    The same chunks, split in any way and interleaved in any way between modalities, give the same decisions to the
+    last bit, as long as ``advance`` gives up on nobody. A decision is made when every modality has data to the hop's
+    end, or when ``advance`` says that the grace has passed: then the late ones are left out of it, and are not waited
+    for again until they deliver. Without calls to ``advance`` the engine waits for every modality for ever.
+
+    bundle: only the fusion's file and those of ``modalities`` are read.
+    origin_ns: where hop 0 begins, on the clock of the chunks.
+    grace_s: how long after a hop's end a late modality is waited for.
+    clock: nanoseconds of any clock, to measure the stages with; without it ``Decision.latency_ms`` is empty.
+
+    Raises ConfigError, BundleError, ModelError.
+    """
+
+    def __init__(
+        self,
+        bundle: Bundle,
+        modalities: Sequence[str],
+        *,
+        origin_ns: int = 0,
+        grace_s: float = DEFAULT_GRACE_S,
+        backend: str = "onnx",
+        threads: int = 1,
+        clock: Callable[[], int] | None = None,
+    ) -> None:
+        manifest = bundle.manifest
+        known = [modality.name for modality in manifest.modalities]
+        for name in modalities:
+            if name not in known:
+                raise ConfigError(f"{bundle.path} has no modality {name!r}; it has {', '.join(known)}")
+        if not modalities:
+            raise ConfigError("an engine needs at least one modality")
+        self._manifest, self._measured = manifest, clock is not None
+        self._clock = clock or (lambda: 0)
+        self._grace_ns = round(grace_s * 1e9)
+        self._grid = HopGrid(origin_ns, manifest.hop_ns)
+        self._tracks: dict[str, Track] = {}
+        for modality in manifest.modalities:
+            if modality.name in modalities:
+                name = f"{modality.name} encoder"
+                session = load_session(bundle, modality.encoder.files, name, backend, threads)
+                encoder = Encoder(modality, manifest, session)
+                index = manifest.index(modality.name)
+                self._tracks[modality.name] = Track(modality, index, encoder, self._grid, self._clock)
+        self._fusion = Fusion(manifest, load_session(bundle, manifest.fusion.files, "fusion", backend, threads))
+        self._hop = 0
+
+    @property
+    def modalities(self) -> tuple[str, ...]:
+        """The modalities that this engine listens to, in the bundle's order."""
+        return tuple(self._tracks)
+
+    def push(self, chunk: Chunk) -> list[Decision]:
+        """Take one chunk and return the decisions that it completes. Raises ConfigError, ModelError."""
+        track = self._tracks.get(chunk.modality)
+        if track is None:
+            raise ConfigError(f"a chunk of {chunk.modality!r} came; this engine has {', '.join(self._tracks)}")
+        track.push(chunk)
+        decisions: list[Decision] = []
+        while all(track.covers(self._hop) or not track.waited_for for track in self._tracks.values()):
+            if not any(track.covers(self._hop) for track in self._tracks.values()):
+                break
+            self._step(decisions, None)
+        return decisions
+
+    def advance(self, now_ns: int) -> list[Decision]:
+        """Say what time it is, on the chunks' clock, and return the decisions that wait for nobody any more."""
+        decisions: list[Decision] = []
+        while now_ns >= self._grid.end_ns(self._hop) + self._grace_ns:
+            for track in self._tracks.values():
+                if not track.covers(self._hop):
+                    track.waited_for = False
+            self._step(decisions, self._grid.hop_at(now_ns - self._grace_ns))
+        return decisions
+
+    def _step(self, decisions: list[Decision], limit: int | None) -> None:
+        """Decide the present hop and go on to the next one that anything is known of."""
+        decision = self._decide(self._hop)
+        if decision is not None:
+            decisions.append(decision)
+            self._hop += 1
+        else:
+            # A clock that jumps by years costs one step, not one for each of its hops.
+            known = [hop for track in self._tracks.values() if (hop := track.next_known(self._hop)) is not None]
+            reached = [track.next_hop() for track in self._tracks.values() if track.covers(self._hop)]
+            bounds = known + (reached if limit is None else [limit])
+            self._hop = max(self._hop + 1, min(bounds, default=self._hop + 1))
+        for track in self._tracks.values():
+            track.forget(self._hop - self._manifest.context_hops)
+
+    def _decide(self, hop: int) -> Decision | None:
+        """The decision for this hop; None where no modality is live in it."""
+        states = {name: track.state_at(hop) for name, track in self._tracks.items()}
+        if not any(state.state == "live" for state in states.values()):
+            return None
+        begin_ns = self._clock()
+        names, tokens, indices, ages = [], [], [], []
+        for name, track in self._tracks.items():
+            held = track.tokens_at(hop, self._manifest.context_hops)
+            if held:
+                names.append(name)
+            for age, array in held:
+                tokens.append(array)
+                indices.append(track.index)
+                ages.append(age)
+        scores, embedding = self._fusion.fuse(tokens, indices, ages, tuple(names))
+        best = int(scores.argmax())
+        labels = self._manifest.labels
+        return Decision(
+            hop=hop,
+            t_s=(self._grid.end_ns(hop) - self._grid.origin_ns) / 1e9,
+            label=labels[best],
+            confidence=float(scores[best]),
+            scores=dict(zip(labels, scores.tolist(), strict=True)),
+            modalities=tuple(names),
+            sensors=states,
+            embedding=tuple(embedding.tolist()),
+            latency_ms=self._latency(hop, begin_ns) if self._measured else {},
+        )
+
+    def _latency(self, hop: int, begin_ns: int) -> dict[str, float]:
+        stages = {name: track.encode_ns(hop) / 1e6 for name, track in self._tracks.items()}
+        return stages | {"fusion": (self._clock() - begin_ns) / 1e6}

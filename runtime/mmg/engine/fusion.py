@@ -1,0 +1,51 @@
+"""Fusion: the tokens that are present in, one calibrated decision's worth of numbers out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mmg.backends import Session
+from mmg.bundle import Manifest
+from mmg.engine.encoder import check_tensors
+from mmg.errors import ModelError, ShapeMismatch
+
+
+class Fusion:
+    """The fusion model and the temperatures that make its scores honest for each subset of modalities."""
+
+    def __init__(self, manifest: Manifest, session: Session) -> None:
+        self._manifest, self._spec, self._session = manifest, manifest.fusion, session
+        spec = self._spec
+        for name in (spec.tokens, spec.modality, spec.age):
+            if name not in session.inputs:
+                raise ShapeMismatch("fusion, input", name, ", ".join(session.inputs) or "none")
+        sizes = {spec.logits: (1, len(manifest.labels)), spec.embedding: (1, spec.embedding_dim)}
+        check_tensors("fusion", "output", sizes, session.outputs)
+
+    def fuse(
+        self, tokens: Sequence[NDArray[np.float32]], modality: Sequence[int], age: Sequence[int], names: tuple[str, ...]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
+        """Scores ``(labels,)`` that sum to 1 and the embedding ``(embedding_dim,)``.
+
+        tokens: arrays ``(n, token_dim)``, one a hop and modality; modality, age: their numbers, one an array.
+        The scores are ``softmax(logits / temperature)``: temperature scaling, Guo et al. 2017, arXiv 1706.04599.
+        Raises ModelError.
+        """
+        counts = [len(array) for array in tokens]
+        feeds = {
+            self._spec.tokens: np.concatenate(tokens)[None],
+            self._spec.modality: np.repeat(np.array(modality, np.int32), counts)[None],
+            self._spec.age: np.repeat(np.array(age, np.int32), counts)[None],
+        }
+        logits, embedding = self._session.run([self._spec.logits, self._spec.embedding], feeds)
+        if logits.shape != (1, len(self._manifest.labels)):
+            expected = [1, len(self._manifest.labels)]
+            raise ShapeMismatch(f"fusion, output {self._spec.logits}", expected, list(logits.shape))
+        if not np.isfinite(logits).all():
+            raise ModelError("fusion: the logits are not finite")
+        scaled = logits[0].astype(np.float64) / self._manifest.temperature(names)
+        exponentials = np.exp(scaled - scaled.max())
+        return exponentials / exponentials.sum(), embedding[0]

@@ -1,0 +1,118 @@
+"""Health: does what a sensor delivers look like a working sensor?
+
+Each check looks at one hop; a fault counts only after several hops in a row, and is lifted only after two good ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mmg.bundle import Modality
+from mmg.streams import Hop
+
+SLOWEST_INPUT = 0.25
+"""An input slower than this part of the model's rate leaves too little to interpolate."""
+FLAT_PTP = 1e-9
+GRAVITY_LOW_M_S2, GRAVITY_HIGH_M_S2 = 3.0, 80.0
+"""The mean of |acceleration| over two seconds on a living wearer is near 9.8, and about 30 in a sprint."""
+GYRO_HIGH_RAD_S = 36.0
+"""Just above the 2000 deg/s (34.9 rad/s) full scale of wearable gyroscopes."""
+CLIPPED_PART_SIGNAL, CLIPPED_LEVEL_M_S2 = 0.5, 15.0
+QUIET_PEAK = 2e-5
+"""Under one step of 16-bit sound (3.1e-5): a microphone that is on is never that quiet."""
+CLIPPED_PART_AUDIO, CLIPPED_LEVEL_AUDIO = 0.05, 0.999
+DARK_LEVEL = 8
+GOOD_HOPS_TO_LIFT = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """kind: what is compared between hops; reason: what is shown; hops: how many in a row make the sensor faulty."""
+
+    kind: str
+    reason: str
+    hops: int
+
+
+class Health:
+    """The verdict on one modality, hop by hop."""
+
+    def __init__(self, modality: Modality) -> None:
+        self._modality = modality
+        checks: dict[str, Callable[[NDArray[Any]], Fault | None]] = {
+            "signal": self._check_signal,
+            "audio": self._check_audio,
+            "video": self._check_video,
+        }
+        self._check = checks[modality.kind]
+        units = [channel.unit for channel in modality.channels]
+        self._accelerations = [index for index, unit in enumerate(units) if unit == "m/s^2"]
+        self._rotations = [index for index, unit in enumerate(units) if unit == "rad/s"]
+        self._frame: NDArray[Any] | None = None
+        self._kind, self._bad, self._good = "", 0, 0
+        self._reason = ""
+
+    def judge(self, hop: Hop) -> str:
+        """The reason why the sensor is faulty as of this hop, or an empty string. ``hop.samples`` is not None."""
+        fault = self._check_rate(hop.input_hz)
+        if fault is None and hop.samples is not None:
+            fault = self._check(hop.samples)
+        if fault is None:
+            self._good, self._bad = self._good + 1, 0
+            if self._good >= GOOD_HOPS_TO_LIFT:
+                self._reason = ""
+        else:
+            self._bad = self._bad + 1 if fault.kind == self._kind else 1
+            self._good, self._kind = 0, fault.kind
+            if self._bad >= fault.hops or self._reason:
+                self._reason = fault.reason
+        return self._reason
+
+    def _check_rate(self, input_hz: float) -> Fault | None:
+        rate_hz = self._modality.rate_hz
+        if self._modality.kind == "signal" and input_hz < rate_hz * SLOWEST_INPUT:
+            return Fault("rate", f"wrong rate: {input_hz:.0f} Hz, the model wants {rate_hz:g}", 2)
+        return None
+
+    def _check_signal(self, samples: NDArray[Any]) -> Fault | None:
+        if np.ptp(samples, axis=0).max() <= FLAT_PTP:
+            return Fault("flat", "flat line", 2)
+        if len(self._accelerations) == 3:
+            acceleration = samples[:, self._accelerations]
+            mean = float(np.sqrt((acceleration.astype(np.float64) ** 2).sum(axis=1)).mean())
+            if mean < GRAVITY_LOW_M_S2:
+                return Fault("unit", f"gravity reads {mean:.2f} m/s^2: wrong unit? (acc_unit=g)", 4)
+            if mean > GRAVITY_HIGH_M_S2:
+                return Fault("unit", f"gravity reads {mean:.0f} m/s^2: wrong unit? (acc_unit=mg)", 4)
+            peaks = np.abs(acceleration).max(axis=0)
+            clipped = (np.abs(acceleration) >= peaks * 0.999).mean(axis=0)
+            if bool(((clipped > CLIPPED_PART_SIGNAL) & (peaks > CLIPPED_LEVEL_M_S2)).any()):
+                return Fault("clipped", f"clipped at {peaks.max():.0f} m/s^2", 2)
+        if (
+            self._rotations
+            and (turn := float(np.abs(samples[:, self._rotations]).max(axis=1).mean())) > GYRO_HIGH_RAD_S
+        ):
+            return Fault("unit", f"turns at {turn:.0f} rad/s: wrong unit? (gyro_unit=deg/s)", 4)
+        return None
+
+    def _check_audio(self, samples: NDArray[Any]) -> Fault | None:
+        if float(np.abs(samples).max()) <= QUIET_PEAK:
+            return Fault("silent", "silent: muted or unplugged?", 4)
+        if float(np.ptp(samples)) <= QUIET_PEAK:
+            return Fault("flat", "flat line", 2)
+        if float((np.abs(samples) >= CLIPPED_LEVEL_AUDIO).mean()) > CLIPPED_PART_AUDIO:
+            return Fault("clipped", "clipped: lower the gain", 2)
+        return None
+
+    def _check_video(self, samples: NDArray[Any]) -> Fault | None:
+        before, self._frame = self._frame, samples[-1]
+        if int(samples.max()) < DARK_LEVEL:
+            return Fault("dark", "dark: is the lens covered?", 2)
+        if before is not None and bool((samples == before).all()):
+            return Fault("frozen", "frozen picture", 10)
+        return None

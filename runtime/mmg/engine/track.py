@@ -1,0 +1,126 @@
+"""A track: one modality at work, from its chunks to the tokens and the state of every hop."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from mmg.bundle import Modality
+from mmg.engine.encoder import Encoder
+from mmg.engine.health import Health
+from mmg.streams import Hop, HopGrid, open_stream
+from mmg.types import Chunk, SensorState, State
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, slots=True)
+class HopRecord:
+    """What one modality gave for one hop. ``encode_ns`` is the time that its stages took."""
+
+    tokens: NDArray[Any] | None
+    state: State
+    reason: str
+    last_ns: int
+    dropped: int
+    encode_ns: int
+
+
+class Track:
+    """Runs one modality's stream, health and encoder, and remembers the hops of the context.
+
+    A hop is encoded as soon as it is whole, whether or not the other modalities are there yet: what a decision sees
+    is chosen by hop number, so the order of arrival between modalities does not matter.
+    """
+
+    def __init__(
+        self, modality: Modality, index: int, encoder: Encoder, grid: HopGrid, clock: Callable[[], int]
+    ) -> None:
+        self.modality, self.index = modality, index
+        self._stream, self._health, self._encoder = open_stream(modality, grid), Health(modality), encoder
+        self._grid, self._clock = grid, clock
+        self._records: dict[int, HopRecord] = {}
+        self._was_live = False
+        self.waited_for = True
+        """False once a decision had to be made without this modality, until it delivers again."""
+
+    def push(self, chunk: Chunk) -> None:
+        """Take a chunk. Raises ConfigError, ModelError."""
+        self.waited_for = True
+        begin_ns = self._clock()
+        for hop in self._stream.push(chunk):
+            self._records[hop.index] = self._work(hop, begin_ns)
+            begin_ns = self._clock()
+
+    def covers(self, hop: int) -> bool:
+        """Whether all is known about this hop: it was given out, or it will never be whole."""
+        return self._stream.next_hop > hop
+
+    def _work(self, hop: Hop, begin_ns: int) -> HopRecord:
+        tokens, reason = None, ""
+        state: State = "stale" if self._was_live else "warming"
+        if hop.samples is None:
+            self._encoder.reset()
+        elif reason := self._health.judge(hop):
+            state = "faulty"
+            self._encoder.reset()
+        else:
+            tokens = self._encoder.encode(hop.samples)
+            if tokens is None:
+                state = "warming"
+            elif not np.isfinite(tokens).all():
+                state, reason, tokens = "faulty", "its encoder's tokens are not finite", None
+                self._encoder.reset()
+            else:
+                state, self._was_live = "live", True
+        return HopRecord(tokens, state, reason, hop.last_ns, hop.dropped, self._clock() - begin_ns)
+
+    def state_at(self, hop: int) -> SensorState:
+        """The state at the end of this hop, from nothing that came after it."""
+        end_ns = self._grid.end_ns(hop)
+        record, first_ns, last_ns = self._records.get(hop), self._stream.first_ns, self._stream.last_ns
+        if record is not None:
+            return SensorState(record.state, (end_ns - record.last_ns) / 1e6, record.dropped, record.reason)
+        if first_ns is None or last_ns is None or first_ns >= end_ns:
+            return SensorState("absent", 0.0, 0 if last_ns is not None else self._stream.dropped)
+        before = max((index for index in self._records if index < hop), default=None)
+        newest = self._records[before] if before is not None else None
+        dropped = self._stream.dropped if last_ns < end_ns or newest is None else newest.dropped
+        seen_ns = last_ns if last_ns < end_ns or newest is None else newest.last_ns
+        state: State = "warming" if newest is None or newest.state == "warming" else "stale"
+        return SensorState(state, max(end_ns - seen_ns, 0) / 1e6, dropped)
+
+    def tokens_at(self, hop: int, context_hops: int) -> list[tuple[int, NDArray[Any]]]:
+        """Age in hops and tokens of the hops in the context that ends here, oldest first; none from before a fault."""
+        found: list[tuple[int, NDArray[Any]]] = []
+        for age in range(context_hops):
+            record = self._records.get(hop - age)
+            if record is None or record.tokens is None:
+                if record is not None and record.state == "faulty":
+                    break
+                continue
+            found.append((age, record.tokens))
+        return found[::-1]
+
+    def encode_ns(self, hop: int) -> int:
+        """The time that the stages of this hop took."""
+        record = self._records.get(hop)
+        return record.encode_ns if record else 0
+
+    def next_known(self, hop: int) -> int | None:
+        """The first hop after this one that there is a record of."""
+        return min((index for index in self._records if index > hop), default=None)
+
+    def next_hop(self) -> int:
+        """The hop that the stream is in."""
+        return self._stream.next_hop
+
+    def forget(self, before: int) -> None:
+        """Drop the records of hops before this one, but for the newest, which tells the state."""
+        old = sorted(index for index in self._records if index < before)
+        for index in old[:-1]:
+            del self._records[index]

@@ -1,0 +1,182 @@
+"""The pipeline around the engine: recordings are paired by time, merged, paced and pushed."""
+
+from __future__ import annotations
+
+import heapq
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from typing import Literal
+
+from mmg.bundle import Bundle, Manifest
+from mmg.engine import DEFAULT_GRACE_S, Engine
+from mmg.errors import ConfigError, NoSensorError, RequiredSensorLost, SourceError
+from mmg.sources import Recording, open_source
+from mmg.types import Chunk, Decision
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How a run is made.
+
+    required: modalities whose loss ends the run.
+    pace: ``fast`` is as fast as the machine can, ``realtime`` keeps the recordings' own pace.
+    duration_s: stop after so much of the recordings; None plays all.
+    """
+
+    allow_video: bool = False
+    required: tuple[str, ...] = ()
+    pace: Literal["fast", "realtime"] = "fast"
+    duration_s: float | None = None
+    grace_s: float = DEFAULT_GRACE_S
+    backend: str = "onnx"
+    threads: int = 1
+
+
+class Pipeline:
+    """Recordings in, decisions out. Iterate over it once; then ``close`` it.
+
+    bundle: an open bundle. urls: modality -> URL of its recording. note: takes lines that are worth telling.
+
+    A recording that cannot be opened is left out with a note, and the rest decide. Raises ConfigError where the
+    request itself is wrong, NoSensorError where nothing is left, RequiredSensorLost, BundleError, ModelError.
+    """
+
+    def __init__(
+        self,
+        bundle: Bundle,
+        urls: Mapping[str, str],
+        settings: Settings,
+        *,
+        note: Callable[[str], None] = lambda _: None,
+        sleep: Callable[[float], None] = time.sleep,
+        monotonic_ns: Callable[[], int] = time.monotonic_ns,
+    ) -> None:
+        self._settings, self._note, self._sleep, self._monotonic_ns = settings, note, sleep, monotonic_ns
+        self.recordings = _open_recordings(bundle.manifest, urls, settings, note)
+        try:
+            starts_ns = _pair(self.recordings)
+            self.origin_ns = min(starts_ns)
+            self._ends_ns = [
+                start_ns + round(recording.duration_s * 1e9)
+                for start_ns, recording in zip(starts_ns, self.recordings, strict=True)
+            ]
+            self._check_length(bundle.manifest)
+            self._streams = [
+                recording.chunks(start_ns) for start_ns, recording in zip(starts_ns, self.recordings, strict=True)
+            ]
+            self.engine = Engine(
+                bundle,
+                [recording.modality for recording in self.recordings],
+                origin_ns=self.origin_ns,
+                grace_s=settings.grace_s,
+                backend=settings.backend,
+                threads=settings.threads,
+                clock=time.perf_counter_ns,
+            )
+        except BaseException:
+            self.close()
+            raise
+
+    def __iter__(self) -> Iterator[Decision]:
+        """The decisions as they are made. Raises RequiredSensorLost, ConfigError, ModelError."""
+        begin_ns, end_ns = self._monotonic_ns(), max(self._ends_ns)
+        if self._settings.duration_s is not None:
+            end_ns = min(end_ns, self.origin_ns + round(self._settings.duration_s * 1e9))
+        for chunk in heapq.merge(*self._streams, key=_last_ns):
+            if _last_ns(chunk) > end_ns:
+                break
+            if self._settings.pace == "realtime":
+                ahead_ns = (_last_ns(chunk) - self.origin_ns) - (self._monotonic_ns() - begin_ns)
+                if ahead_ns > 0:
+                    self._sleep(ahead_ns / 1e9)
+            yield from self._checked(self.engine.push(chunk))
+            yield from self._checked(self.engine.advance(_last_ns(chunk)))
+        yield from self._checked(self.engine.advance(end_ns + round(self._settings.grace_s * 1e9)))
+
+    def _checked(self, decisions: Sequence[Decision]) -> Iterator[Decision]:
+        for decision in decisions:
+            yield decision
+            for name in self._settings.required:
+                state = decision.sensors[name]
+                if state.state in ("stale", "faulty") or (state.state == "absent" and decision.hop > 0):
+                    raise RequiredSensorLost({name: f"{state.reason or state.state} at {decision.t_s:.1f} s"})
+
+    def _check_length(self, manifest: Manifest) -> None:
+        if max(self._ends_ns) - self.origin_ns < manifest.hop_ns:
+            raise NoSensorError(
+                {
+                    recording.modality: f"{recording.duration_s:.3g} s is too short for a hop of {manifest.hop_s:g} s"
+                    for recording in self.recordings
+                }
+            )
+
+    def close(self) -> None:
+        """Let go of the recordings, and tell what was lost in reading them."""
+        for recording in self.recordings:
+            recording.close()
+            losses = ", ".join(f"{count} {kind.replace('_', ' ')}" for kind, count in recording.losses.items() if count)
+            if losses:
+                self._note(f"{recording.modality}: {losses}")
+
+
+def _last_ns(chunk: Chunk) -> int:
+    return int(chunk.times_ns[-1])
+
+
+def _open_recordings(
+    manifest: Manifest, urls: Mapping[str, str], settings: Settings, note: Callable[[str], None]
+) -> list[Recording]:
+    known = [modality.name for modality in manifest.modalities]
+    for name in (*urls, *settings.required):
+        if name not in known:
+            raise ConfigError(f"bundle {manifest.name} has no sensor {name!r}; it has {', '.join(known)}")
+    for name in settings.required:
+        if name not in urls:
+            raise ConfigError(f"--require {name}: it is not among the sensors of this run")
+    recordings: list[Recording] = []
+    skipped: dict[str, str] = {}
+    try:
+        for name, url in urls.items():
+            try:
+                recording = open_source(url, manifest.modality(name), allow_video=settings.allow_video)
+            except SourceError as error:
+                if name in settings.required:
+                    raise RequiredSensorLost({name: str(error)}) from error
+                skipped[name] = str(error)
+                continue
+            recordings.append(recording)
+            for line in recording.notes:
+                note(f"{name}: {line}")
+        if not recordings:
+            raise NoSensorError(skipped)
+    except BaseException:
+        for recording in recordings:
+            recording.close()
+        raise
+    for name, why in skipped.items():
+        note(f"{name} is left out: {why}")
+    return recordings
+
+
+def _pair(recordings: Sequence[Recording]) -> list[int]:
+    """When each recording begins, on the clock they share.
+
+    One without a clock of its own (a WAV) begins with the earliest that has one. Raises ConfigError where two never
+    overlap, for then their clocks are not the same.
+    """
+    clocks = [recording.start_ns for recording in recordings if recording.start_ns is not None]
+    common_ns = min(clocks, default=0)
+    starts = [common_ns if recording.start_ns is None else recording.start_ns for recording in recordings]
+    spans = [
+        (recording, (start_ns - common_ns) / 1e9, (start_ns - common_ns) / 1e9 + recording.duration_s)
+        for recording, start_ns in zip(recordings, starts, strict=True)
+    ]
+    for (one, one_start, one_end), (two, two_start, two_end) in combinations(spans, 2):
+        if one_end <= two_start or two_end <= one_start:
+            raise ConfigError(
+                f"{one.modality} covers {one_start:.1f} to {one_end:.1f} s and {two.modality} {two_start:.1f} to "
+                f"{two_end:.1f} s: they never overlap; shift one with ?offset=SECONDS in its URL"
+            )
+    return starts

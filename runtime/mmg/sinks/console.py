@@ -1,0 +1,54 @@
+"""One line a decision for a person: time, label, confidence, and each sensor with its state."""
+
+from __future__ import annotations
+
+from typing import TextIO
+
+from mmg.types import Decision, SensorState
+
+BAR_CELLS = 10
+COLOURS = {"live": "32", "warming": "33", "stale": "33", "faulty": "31", "absent": "2"}
+MARKS = {"live": "●", "warming": "◐", "stale": "○", "faulty": "✗", "absent": "·"}
+PLAIN_MARKS = {"live": "+", "warming": "~", "stale": "o", "faulty": "x", "absent": "-"}
+
+
+class Console:
+    """Writes to a terminal with colours, to a pipe without; in ASCII where the stream cannot hold more."""
+
+    def __init__(self, stream: TextIO, labels: tuple[str, ...], *, colours: bool | None = None) -> None:
+        self._stream = stream
+        self._colours = stream.isatty() if colours is None else colours
+        self._width = max(len(label) for label in labels)
+        try:
+            "█░●✓".encode(stream.encoding or "ascii")
+            self._cells, self._marks, self._right, self._wrong = "█░", MARKS, "✓", "✗"
+        except (UnicodeEncodeError, LookupError):
+            self._cells, self._marks, self._right, self._wrong = "#.", PLAIN_MARKS, "=", "!"
+
+    def write(self, decision: Decision, truth: str | None) -> None:
+        """One line, flushed."""
+        filled = round(decision.confidence * BAR_CELLS)
+        bar = self._cells[0] * filled + self._cells[1] * (BAR_CELLS - filled)
+        sensors = "  ".join(self._sensor(name, state) for name, state in decision.sensors.items())
+        line = (
+            f"{decision.t_s:8.1f} s  {self._paint(f'{decision.label:<{self._width}}', '1')}  {bar} "
+            f"{decision.confidence:4.0%}  {sensors}"
+        )
+        if truth is not None:
+            right = truth == decision.label
+            line += "  " + self._paint(f"{self._right if right else self._wrong} {truth}", "32" if right else "31")
+        self._stream.write(line + "\n")
+        self._stream.flush()
+
+    def _sensor(self, name: str, state: SensorState) -> str:
+        text = f"{name} {self._marks[state.state]}"
+        if state.state == "stale":
+            text += f" stale {state.age_ms / 1e3:.1f} s"
+        elif state.state == "faulty":
+            text += f" {state.reason}"
+        elif state.state != "live":
+            text += f" {state.state}"
+        return self._paint(text, COLOURS[state.state])
+
+    def _paint(self, text: str, code: str) -> str:
+        return f"\x1b[{code}m{text}\x1b[0m" if self._colours else text

@@ -1,0 +1,74 @@
+"""The hop grid, and what a stream gives for each hop."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from mmg.errors import ConfigError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from mmg.bundle.manifest import Modality
+    from mmg.types import Chunk
+
+
+@dataclass(frozen=True, slots=True)
+class HopGrid:
+    """Hop ``k`` covers ``[origin + k * hop, origin + (k + 1) * hop)``, in nanoseconds."""
+
+    origin_ns: int
+    hop_ns: int
+
+    def start_ns(self, hop: int) -> int:
+        """When this hop begins."""
+        return self.origin_ns + hop * self.hop_ns
+
+    def end_ns(self, hop: int) -> int:
+        """When this hop ends."""
+        return self.origin_ns + (hop + 1) * self.hop_ns
+
+    def hop_at(self, time_ns: int) -> int:
+        """The hop that holds this instant."""
+        return (time_ns - self.origin_ns) // self.hop_ns
+
+
+@dataclass(frozen=True, slots=True)
+class Hop:
+    """One hop of one sensor.
+
+    samples: ``(n, C)`` float32 or ``(n, H, W, 3)`` uint8 at the model's rate; None where the hop is not whole, and
+        then the sensor's stream begins anew after it.
+    last_ns: capture time of the newest sample before the hop's end.
+    dropped: all that the stream had lost when it gave out this hop.
+    input_hz: the rate at which samples came in.
+    """
+
+    index: int
+    samples: NDArray[Any] | None
+    last_ns: int
+    dropped: int
+    input_hz: float
+
+
+def check_chunk(chunk: Chunk, modality: Modality, *, any_channels: bool = False) -> None:
+    """Raise ConfigError where a chunk's arrays are not what ``Chunk`` says."""
+    shape, times = chunk.samples.shape, chunk.times_ns
+    if times.ndim != 1 or len(shape) < 1 or shape[0] != times.shape[0] or times.dtype.kind != "i":
+        raise ConfigError(f"{modality.name}: a chunk has samples {shape} with times {times.shape} of {times.dtype}")
+    wanted = modality.sample_shape
+    if any_channels and len(shape) == 2 and shape[1] >= 1:
+        return
+    if tuple(shape[1:]) != wanted:
+        raise ConfigError(f"{modality.name}: a chunk has samples {shape}, the model wants (T, {str(wanted)[1:-1]})")
+
+
+def in_order(times_ns: NDArray[np.int64], last_ns: int | None) -> NDArray[np.bool_]:
+    """True for each time that is later than every one before it and than ``last_ns``."""
+    import numpy as np
+
+    floor = np.iinfo(np.int64).min if last_ns is None else last_ns
+    before = np.maximum.accumulate(np.concatenate(([floor], times_ns[:-1])))
+    return np.asarray(times_ns > before)
