@@ -72,11 +72,11 @@ def main(arguments: list[str] | None = None) -> int:
         return error.exit_code
     except BrokenPipeError:
         # The reader has left, as `head` does; without this Python complains once more at exit.
-        sys.stdout = None  # type: ignore[assignment]
+        sys.stdout = None
         return 0
     except OSError as error:
         _tell(f"cannot write: {error.strerror}")
-        sys.stdout = None  # type: ignore[assignment]
+        sys.stdout = None
         return 2
     except KeyboardInterrupt:
         _tell("stopped")
@@ -186,7 +186,7 @@ def _tell(line: str) -> None:
     print(f"mmg-run: {line}", file=sys.stderr)
 
 
-def _interrupt(number: int, frame: object) -> NoReturn:
+def _interrupt(_number: int, _frame: object) -> NoReturn:
     raise KeyboardInterrupt
 
 

@@ -1,0 +1,42 @@
+#!/bin/sh
+# Install this project with some extras into .venv, unless that was done already: install.sh EXTRAS PYTHON
+# A .venv that cannot run, was made elsewhere or for another pyproject.toml is brought up to date or made anew.
+set -eu
+extras=$1 python=$2 here=$(pwd) venv=.venv
+
+if ! [ -x "$venv/bin/python" ] || [ "$(cat "$venv/.made-in" 2>/dev/null)" != "$here" ] \
+    || ! "$venv/bin/python" -c 'import pip' 2>/dev/null; then
+    if ! command -v "$python" >/dev/null 2>&1; then
+        echo "there is no $python: install Python 3.10 to 3.13, or name one: make PYTHON=python3.12 ..." >&2
+        exit 2
+    fi
+    if ! "$python" -c 'import sys; sys.exit(not (3, 10) <= sys.version_info < (3, 14))'; then
+        echo "$("$python" --version) is not 3.10 to 3.13: name another, as in make PYTHON=python3.12 ..." >&2
+        exit 2
+    fi
+    echo "making $venv with $("$python" --version) ..." >&2
+    rm -rf "$venv"
+    if ! "$python" -m venv "$venv"; then
+        rm -rf "$venv"
+        echo "this Python cannot make virtual environments: sudo apt-get install python3-venv" >&2
+        exit 2
+    fi
+    printf '%s' "$here" > "$venv/.made-in"
+fi
+
+# The mark is written after an install that ended well, and names what was installed.
+mark="$venv/.installed-$extras"
+wanted=$(cksum pyproject.toml)
+[ "$(cat "$mark" 2>/dev/null)" != "$wanted" ] || exit 0
+[ "$extras" = dev ] || [ "$(cat "$venv/.installed-dev" 2>/dev/null)" != "$wanted" ] || exit 0
+if [ "$extras" = dev ]; then
+    sh .ci/system-packages.sh
+    echo "installing what the tests need (torch among it: minutes the first time) ..." >&2
+else
+    echo "installing the device part, without torch ..." >&2
+fi
+PIP_DISABLE_PIP_VERSION_CHECK=1 "$venv/bin/python" -m pip install --quiet --editable ".[$extras]" || {
+    echo "the install failed: see above; is the network there? Then run the same command again." >&2
+    exit 2
+}
+printf '%s' "$wanted" > "$mark"

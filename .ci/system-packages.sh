@@ -1,0 +1,11 @@
+#!/bin/sh
+# What the tests need besides Python packages: strace, which shows what a run opens.
+set -eu
+missing=
+command -v strace >/dev/null 2>&1 || missing="$missing strace"
+[ -n "$missing" ] || exit 0
+if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then
+    echo "installing system packages:$missing ..." >&2
+    apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq $missing >/dev/null && exit 0
+fi
+echo "the tests want system packages that are not there (those tests will skip): sudo apt-get install$missing" >&2

@@ -1,0 +1,41 @@
+# Two commands matter: `make run` and `make test`. `make help` explains the others.
+PYTHON ?= python3
+BIN := .venv/bin
+INSTALL_RUN := sh .ci/install.sh audio "$(PYTHON)"
+INSTALL_TEST := sh .ci/install.sh dev "$(PYTHON)"
+
+.DEFAULT_GOAL := help
+.PHONY: help run test check format starter demo clean
+
+help:  ## Show what each command does
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## (.*)/  make \1\t\2/' | expand -t 18
+
+run:  ## Install the device part and decide on the recording that mmg carries
+	@$(INSTALL_RUN)
+	@$(BIN)/mmg-run --sensors imu,audio --demo
+
+test: check  ## Install what the tests need, then run lint, types and every test
+	@$(BIN)/python -m pytest
+
+check:  ## Lint and types, without running anything
+	@$(INSTALL_TEST)
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+
+format:  ## Rewrite the code in the project's format
+	@$(INSTALL_TEST)
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+starter:  ## Train the starter model anew and export its bundle (minutes)
+	@$(INSTALL_TEST)
+	@$(BIN)/python -m mmg_training.train training/configs/first.toml --out runs/first
+	@$(BIN)/python -m mmg_export.export runs/first -o runtime/mmg/starter
+
+demo:  ## Render the demo recording anew
+	@$(INSTALL_TEST)
+	@$(BIN)/python -m mmg_training.wearer.record --seed 20260 --seconds 75 --out runtime/mmg/demo
+
+clean:  ## Remove the virtual environment and all caches
+	@rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist
