@@ -1,0 +1,234 @@
+"""Bad input ends in one clear line and its exit code, or in a counted loss and a state; never in a traceback."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import wave
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from recordings import DEMO, ROOT, mmg_run
+
+STARTER = ROOT / "runtime" / "mmg" / "starter"
+HEADER = "t_ms,ax,ay,az,gx,gy,gz"
+
+
+def write_imu(path: Path, seconds: float = 6, rate_hz: float = 100, scale: float = 9.8, start_ms: int = 0) -> Path:
+    random = np.random.default_rng(3)
+    rows = [HEADER]
+    for index in range(int(seconds * rate_hz)):
+        noise = random.normal(0, 0.05, 6)
+        values = ",".join(f"{value:.4f}" for value in noise + [0, 0, scale, 0, 0, 0])
+        rows.append(f"{start_ms + index * 1000 / rate_hz:.3f},{values}")
+    path.write_text("\n".join(rows) + "\n")
+    return path
+
+
+def write_wav(path: Path, seconds: float = 6, rate_hz: int = 16000) -> Path:
+    sound = (np.random.default_rng(4).normal(0, 0.05, int(seconds * rate_hz)) * 32767).astype("<i2")
+    with wave.open(str(path), "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(rate_hz)
+        file.writeframes(sound.tobytes())
+    return path
+
+
+def broken_bundle(folder: Path, change: Callable[[Path], None]) -> Path:
+    copy = folder / "bundle"
+    shutil.copytree(STARTER, copy)
+    change(copy)
+    return copy
+
+
+def edit_manifest(change: Callable[[dict[str, Any]], object]) -> Callable[[Path], None]:
+    def edit(bundle: Path) -> None:
+        manifest = json.loads((bundle / "manifest.json").read_text())
+        change(manifest)
+        (bundle / "manifest.json").write_text(json.dumps(manifest))
+
+    return edit
+
+
+def widen(manifest: dict[str, Any]) -> None:
+    encoder = manifest["modalities"][0]["encoder"]
+    encoder["tokens_per_hop"] = 3
+    encoder["output"]["shape"] = [1, 3, manifest["fusion"]["token_dim"]]
+
+
+def cut_model(bundle: Path) -> None:
+    (bundle / "imu.onnx").write_bytes(b"cut")
+
+
+def flip_byte(bundle: Path) -> None:
+    data = bytearray((bundle / "imu.onnx").read_bytes())
+    data[100] ^= 1
+    (bundle / "imu.onnx").write_bytes(data)
+
+
+BUNDLES: dict[str, tuple[Callable[[Path], None], str]] = {
+    "a wrong hash": (flip_byte, "imu.onnx: its SHA-256 is not the manifest's"),
+    "an unknown key": (edit_manifest(lambda m: m.update(colour="red")), "unknown field `colour`"),
+    "a path out of it": (
+        edit_manifest(lambda m: m["fusion"]["files"][0].update(path="../fusion.onnx")),
+        "fusion.files[0].path: '../fusion.onnx' must stay inside the bundle",
+    ),
+    "a wrong rate": (edit_manifest(lambda m: m["modalities"][0].update(rate_hz=-50)), "modalities[0].rate_hz"),
+    "another output shape": (
+        edit_manifest(widen),
+        "imu encoder, output",
+    ),
+    "no manifest": (lambda bundle: (bundle / "manifest.json").unlink(), "manifest.json"),
+    "a cut model": (cut_model, "the bundle is cut"),
+}
+
+
+@pytest.mark.parametrize("name", BUNDLES)
+def test_a_broken_bundle_is_one_line_and_exit_code_4(tmp_path: Path, name: str) -> None:
+    change, expected = BUNDLES[name]
+    done = mmg_run("--sensors", "imu", "--demo", "--bundle", broken_bundle(tmp_path, change))
+    assert done.returncode == 4, done.stderr
+    assert expected in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert done.stdout == ""
+
+
+def test_a_zip_bomb_is_refused_before_it_unpacks(tmp_path: Path) -> None:
+    bomb = tmp_path / "bomb.mmg"
+    with zipfile.ZipFile(bomb, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("manifest.json", b" " * (256 << 20))
+    done = mmg_run("--sensors", "imu", "--demo", "--bundle", bomb)
+    assert done.returncode == 4
+    assert "unpacks to more than" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "expected"),
+    [
+        (["--imu", "absent.csv"], 3, "there is no file"),
+        (["--imu", "."], 3, "is a directory"),
+        (["--imu", "ftp://walk.csv"], 2, "unknown scheme"),
+        (["--imu", DEMO / "imu.csv?colour=red"], 2, "colour"),
+        (["--sensors", "imu"], 2, "--imu URL"),
+        (["--sensors", "smell", "--demo"], 2, "smell"),
+        (["--sensors", "imu,imu", "--demo"], 2, "named twice"),
+        (["--demo", "--bundle", "absent.mmg"], 4, "there is no such file"),
+        (["--demo", "--profile", "toaster"], 2, "generic-x86-64"),
+        (["--demo", "--require", "smell"], 2, "smell"),
+        (["--imu", "absent.csv", "--audio", DEMO / "audio.ogg", "--require", "imu"], 3, "there is no file"),
+        (["--demo", "--truth", "absent.csv"], 2, "absent.csv"),
+        (["--demo", "--duration", "-3"], 2, "number of seconds"),
+        (["--source", "imu"], 2, "NAME=URL"),
+    ],
+)
+def test_a_wrong_request_says_what_is_wrong(arguments: list[object], code: int, expected: str) -> None:
+    done = mmg_run(*arguments)
+    assert done.returncode == code, done.stderr
+    assert expected in done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.stdout == ""
+
+
+def test_one_missing_recording_leaves_the_other_deciding() -> None:
+    done = mmg_run("--imu", DEMO / "imu.csv", "--audio", "absent.wav", "--format", "jsonl")
+    assert done.returncode == 0
+    assert "audio is left out" in done.stderr
+    assert json.loads(done.stdout.splitlines()[0])["modalities"] == ["imu"]
+
+
+def test_a_csv_without_an_accelerometer_says_what_it_has(tmp_path: Path) -> None:
+    path = tmp_path / "gyro.csv"
+    path.write_text("t_ms,gx,gy,gz\n0,1,2,3\n10,1,2,3\n")
+    done = mmg_run("--imu", path)
+    assert done.returncode == 3
+    assert "gx" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_a_wav_cut_in_half_decides_on_what_is_there(tmp_path: Path) -> None:
+    path = write_wav(tmp_path / "cut.wav", seconds=8)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    done = mmg_run("--audio", path, "--format", "jsonl")
+    assert done.returncode == 0, done.stderr
+    assert len(done.stdout.splitlines()) in (7, 8)
+    assert "missing" in done.stderr
+
+
+def last_sensor(output: str, name: str) -> dict[str, object]:
+    state: dict[str, object] = json.loads(output.splitlines()[-1])["sensors"][name]
+    return state
+
+
+def test_nan_and_infinite_samples_are_counted_and_the_rest_decides(tmp_path: Path) -> None:
+    path = write_imu(tmp_path / "imu.csv")
+    lines = path.read_text().splitlines()
+    for index in range(100, 130):
+        lines[index] = lines[index].rpartition(",")[0] + (",nan" if index % 2 else ",inf")
+    path.write_text("\n".join(lines))
+    done = mmg_run("--imu", path, "--format", "jsonl")
+    assert done.returncode == 0
+    assert "30 not finite" in done.stderr
+    assert len(done.stdout.splitlines()) >= 8
+
+
+def test_infinite_sound_is_counted_as_dropped(tmp_path: Path) -> None:
+    soundfile = pytest.importorskip("soundfile")
+    sound = np.random.default_rng(1).normal(0, 0.05, 64000).astype(np.float32)
+    sound[1000:1100], sound[2000] = np.nan, np.inf
+    soundfile.write(tmp_path / "sound.wav", sound, 16000, subtype="FLOAT")
+    done = mmg_run("--audio", tmp_path / "sound.wav", "--format", "jsonl")
+    assert done.returncode == 0, done.stderr
+    assert last_sensor(done.stdout, "audio")["dropped"] == 101
+
+
+def test_a_rate_ten_times_too_low_is_a_faulty_sensor_with_its_reason(tmp_path: Path) -> None:
+    slow = write_imu(tmp_path / "imu.csv", seconds=20, rate_hz=5)
+    wav = write_wav(tmp_path / "sound.wav", seconds=20)
+    done = mmg_run("--imu", slow, "--audio", wav, "--format", "jsonl")
+    assert done.returncode == 0, done.stderr
+    state = json.loads(done.stdout.splitlines()[20])["sensors"]["imu"]
+    assert state["state"] == "faulty"
+    assert re.match("wrong rate: [456] Hz, the model wants 50", state["reason"])
+    assert json.loads(done.stdout.splitlines()[20])["modalities"] == ["audio"]
+
+
+def test_a_time_unit_ten_times_off_is_noticed(tmp_path: Path) -> None:
+    path = write_imu(tmp_path / "imu.csv", seconds=3)
+    done = mmg_run("--imu", f"{path}?time_unit=us")
+    assert done.returncode == 3
+    assert "too short" in done.stderr
+
+
+def test_acceleration_in_g_is_a_faulty_sensor_that_names_the_option(tmp_path: Path) -> None:
+    path = write_imu(tmp_path / "imu.csv", seconds=10, scale=1.0)
+    wav = write_wav(tmp_path / "sound.wav", seconds=10)
+    done = mmg_run("--imu", path, "--audio", wav, "--format", "jsonl")
+    state = json.loads(done.stdout.splitlines()[10])["sensors"]["imu"]
+    assert state["state"] == "faulty"
+    assert "acc_unit=g" in str(state["reason"])
+    mended = mmg_run("--imu", f"{path}?acc_unit=g", "--format", "jsonl")
+    assert last_sensor(mended.stdout, "imu")["state"] == "live"
+
+
+def test_two_recordings_an_hour_apart_never_overlap_and_that_is_said(tmp_path: Path) -> None:
+    one = write_imu(tmp_path / "imu.csv")
+    wav = write_wav(tmp_path / "sound.wav")
+    done = mmg_run("--imu", one, "--audio", f"{wav}?start=3600")
+    assert done.returncode == 2
+    assert "never overlap" in done.stderr
+    assert len(done.stderr.splitlines()) <= 2
+
+
+def test_a_required_sensor_that_is_lost_ends_the_run_with_exit_code_3(tmp_path: Path) -> None:
+    imu = write_imu(tmp_path / "imu.csv", seconds=4)
+    wav = write_wav(tmp_path / "sound.wav", seconds=10)
+    done = mmg_run("--imu", imu, "--audio", wav, "--require", "imu", "--format", "jsonl")
+    assert done.returncode == 3
+    assert "imu: stale" in done.stderr
+    assert 7 <= len(done.stdout.splitlines()) <= 9

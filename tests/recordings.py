@@ -1,0 +1,28 @@
+"""Where the tests find real recordings, and how they run mmg's commands."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+DATA = Path(os.environ.get("MMG_DATA", ROOT.parent / "shared" / "data"))
+DEMO = ROOT / "runtime" / "mmg" / "demo"
+
+
+def real(name: str) -> Path:
+    """A real recording by its path below the data folder; the test skips where it is missing."""
+    path = DATA / name
+    if not path.exists():
+        pytest.skip(f"there is no {path}: set MMG_DATA to the folder of real recordings")
+    return path
+
+
+def mmg_run(*arguments: object, timeout_s: float = 60) -> subprocess.CompletedProcess[str]:
+    """Run mmg-run in a process of its own."""
+    command = [sys.executable, "-m", "mmg.cli.run", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=timeout_s, check=False, cwd=ROOT)

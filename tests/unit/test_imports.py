@@ -1,0 +1,58 @@
+"""What is loaded when, and which room may know which."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from recordings import ROOT
+
+ROOMS = {
+    "mmg_device_profiles": set[str](),
+    "mmg": {"mmg_device_profiles"},
+    "mmg_training": {"mmg", "mmg_device_profiles"},
+    "mmg_export": {"mmg_training", "mmg", "mmg_device_profiles"},
+    "mmg_tools": {"mmg_export", "mmg_training", "mmg", "mmg_device_profiles"},
+}
+HEAVY = {"torch", "onnx", "onnxscript", "av", "soundfile", "soxr", "projectaria_tools", "safetensors", "serial"}
+
+
+def imported_by(path: Path) -> set[str]:
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name.partition(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names.add(node.module.partition(".")[0])
+    return names
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_imports_run_one_way_only(room: str) -> None:
+    [folder] = [path for path in ROOT.glob(f"*/{room}") if path.is_dir()]
+    for path in folder.rglob("*.py"):
+        beyond = (imported_by(path) & set(ROOMS)) - {room} - ROOMS[room]
+        assert not beyond, f"{path} imports {beyond}"
+
+
+def test_the_runtime_never_imports_torch() -> None:
+    for path in (ROOT / "runtime").rglob("*.py"):
+        assert not imported_by(path) & {"torch", "onnx", "onnxscript", "safetensors"}, path
+
+
+def test_import_mmg_loads_neither_numpy_nor_any_extra() -> None:
+    code = "import sys, mmg; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert not set(done.stdout.split()) & (HEAVY | {"numpy", "onnxruntime", "msgspec"})
+
+
+def test_the_public_face_is_what_it_says() -> None:
+    import mmg
+
+    for name in mmg.__all__:
+        assert getattr(mmg, name).__name__ == name
+    with pytest.raises(AttributeError, match="no attribute 'Missing'"):
+        mmg.Missing  # noqa: B018
