@@ -55,6 +55,7 @@ class Pipeline:
     ) -> None:
         self._settings, self._note, self._sleep, self._monotonic_ns = settings, note, sleep, monotonic_ns
         self.recordings = _open_recordings(bundle.manifest, urls, settings, note)
+        self._told = {recording.modality: len(recording.notes) for recording in self.recordings}
         try:
             starts_ns = _pair(self.recordings)
             self.origin_ns = min(starts_ns)
@@ -116,6 +117,8 @@ class Pipeline:
         """Let go of the recordings, and tell what was lost in reading them."""
         for recording in self.recordings:
             recording.close()
+            for line in recording.notes[self._told[recording.modality] :]:
+                self._note(f"{recording.modality}: {line}")
             losses = ", ".join(f"{count} {kind.replace('_', ' ')}" for kind, count in recording.losses.items() if count)
             if losses:
                 self._note(f"{recording.modality}: {losses}")

@@ -1,0 +1,121 @@
+"""A sound file, replayed as a microphone: whatever libsndfile reads, at its own rate and with all its channels."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from mmg.bundle.manifest import Modality
+from mmg.errors import SourceError
+from mmg.sources.sound_container import promised_wav_frames, walk_ogg
+from mmg.sources.url import Placing, SourceUrl
+from mmg.types import Chunk
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from mmg.types import Times
+
+BLOCKS_A_SECOND = 10
+HIGHEST_RATE_HZ = 1_000_000
+# libsndfile says 2^63 - 1 where it cannot tell the length.
+UNKNOWN_FRAMES = 1 << 62
+
+
+class AudioFile:
+    """Samples ``(T, C)`` float32, full scale 1, in blocks of 100 ms with ``rate_hz`` set to the file's rate.
+
+    What is damaged is passed over: ``losses["missing"]`` counts the samples that the header promises and the file
+    does not give, and what follows keeps its place in time. Raises SourceError and ConfigError.
+    """
+
+    def __init__(self, url: SourceUrl, path: Path, modality: Modality) -> None:
+        url.allow(())
+        self.modality, self.url = modality.name, str(url)
+        self.losses: dict[str, int] = {}
+        self._path = path
+        self._closed = False
+        try:
+            self._ogg = walk_ogg(path)
+            wav_frames = promised_wav_frames(path)
+            with self._opened() as file:
+                self._rate_hz, there = int(file.samplerate), int(file.frames)
+        except OSError as error:
+            raise SourceError(self.url, f"cannot be read: {error.strerror}") from error
+        if there >= UNKNOWN_FRAMES:
+            raise SourceError(self.url, "does not tell its length: write it again, with ffmpeg -i OLD NEW")
+        if not 1 <= self._rate_hz <= HIGHEST_RATE_HZ or there < 1:
+            raise SourceError(self.url, f"holds {there} samples at {self._rate_hz} Hz: nothing to replay")
+        self._promised = max(there, wav_frames or 0, self._ogg.frames if self._ogg else 0)
+        self.notes = [self._cut(there)] if self._promised > there or (self._ogg and not self._ogg.whole) else []
+        self._placing = Placing.of(url, None)
+        self.start_ns = self._placing.start_ns
+        self.duration_s = there / self._rate_hz + self._placing.late_ns / 1e9
+
+    def chunks(self, start_ns: int) -> Iterator[Chunk]:
+        """See Recording."""
+        first_ns = start_ns + self._placing.late_ns
+        self.losses.clear()
+        given, expected = 0, 0
+        for position, samples in self._blocks():
+            dropped, expected = position - expected, position + len(samples)
+            given += len(samples)
+            times_ns = first_ns + _sample_times_ns(position, len(samples), self._rate_hz)
+            yield Chunk(self.modality, samples, times_ns, float(self._rate_hz), dropped)
+        if given < self._promised and not self._closed:
+            self.losses["missing"] = self._promised - given
+            if not self.notes:
+                self.notes.append(self._cut(given))
+
+    def close(self) -> None:
+        """Let go of the file: iterators end."""
+        self._closed = True
+
+    def _blocks(self) -> Iterator[tuple[int, NDArray[np.float32]]]:
+        """Blocks with the position of their first sample. A block that fails is passed over, in growing steps, and
+        the file opened afresh behind it: a decoder that lost its way does not find it again by itself."""
+        import soundfile
+
+        size = max(1, self._rate_hz // BLOCKS_A_SECOND)
+        position, step = 0, size
+        while position < self._promised and not self._closed:
+            with self._opened() as file:
+                try:
+                    file.seek(position)
+                    while len(samples := file.read(size, dtype="float32", always_2d=True)) and not self._closed:
+                        yield position, samples
+                        position, step = position + len(samples), size
+                    return
+                except soundfile.SoundFileError:
+                    position, step = position + step, step * 2
+
+    def _opened(self) -> Any:
+        try:
+            import soundfile
+        except (ImportError, OSError) as error:
+            raise SourceError(self.url, "needs soundfile: pip install 'mmg[audio]'") from error
+        mended = self._ogg.mended(self._path) if self._ogg and not self._ogg.whole else None
+        try:
+            return soundfile.SoundFile(self._path if mended is None else io.BytesIO(mended))
+        except (soundfile.SoundFileError, TypeError) as error:
+            why = str(error).rpartition(": ")[2].rstrip(".") or "unknown format"
+            raise SourceError(
+                self.url, f"is not sound that can be read ({why}): use WAV, FLAC or OGG, or convert it with ffmpeg"
+            ) from error
+
+    def _cut(self, there: int) -> str:
+        if self._promised <= there:
+            return f"{self._path.name} is cut or damaged: {there / self._rate_hz:.1f} s are there"
+        promised_s, there_s = self._promised / self._rate_hz, there / self._rate_hz
+        return f"{self._path.name} is cut or damaged: its header promises {promised_s:.1f} s, {there_s:.1f} s are there"
+
+
+def _sample_times_ns(position: int, count: int, rate_hz: int) -> Times:
+    """When each sample was taken, from the first sample of the file on, without a rounding that adds up."""
+    seconds, rest = np.divmod(np.arange(position, position + count, dtype=np.int64), rate_hz)
+    times_ns: Times = seconds * 1_000_000_000 + rest * 1_000_000_000 // rate_hz
+    return times_ns

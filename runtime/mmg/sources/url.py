@@ -1,0 +1,106 @@
+"""A source's URL: a scheme, a path and options, ``file:///walk.csv?time_unit=ms&offset=0.2``."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from decimal import Decimal, InvalidOperation
+from urllib.parse import unquote, unquote_to_bytes
+
+from mmg.errors import ConfigError
+
+PLACING = ("start", "offset")
+LONGEST_SHIFT_S = 4_000_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class SourceUrl:
+    """A parsed URL. ``path`` is decoded; ``options`` are as written after the ``?``, decoded, names in lower case."""
+
+    url: str
+    scheme: str
+    path: str
+    options: Mapping[str, str]
+
+    def __str__(self) -> str:
+        return self.url
+
+    def allow(self, names: Collection[str]) -> None:
+        """Refuse every option that is neither in ``names`` nor one that every recording has. Raises ConfigError."""
+        allowed = [*names, *PLACING]
+        for name in self.options:
+            if name not in allowed:
+                raise ConfigError(f"{self.url}: unknown option {name!r}: known here are {', '.join(allowed)}")
+
+    def one_of(self, name: str, choices: Collection[str]) -> str | None:
+        """The option's value where it is given. Raises ConfigError where it is none of ``choices``."""
+        value = self.options.get(name)
+        if value is not None and value not in choices:
+            raise ConfigError(f"{self.url}: {name}={value}: must be one of {', '.join(choices)}")
+        return value
+
+    def number(self, name: str, lowest: float, highest: float) -> Decimal | None:
+        """The option as an exact number. Raises ConfigError where it is not one within the limits."""
+        text = self.options.get(name)
+        if text is None:
+            return None
+        try:
+            value = Decimal(text)
+        except InvalidOperation as error:
+            raise ConfigError(f"{self.url}: {name}={text}: must be a number") from error
+        if not (value.is_finite() and lowest <= value <= highest):
+            raise ConfigError(f"{self.url}: {name}={text}: must be {lowest:g} to {highest:g}")
+        return value
+
+    def nanoseconds(self, name: str) -> int | None:
+        """An option given in seconds, in whole nanoseconds; None where it is not given. Raises ConfigError."""
+        seconds = self.number(name, -LONGEST_SHIFT_S, LONGEST_SHIFT_S)
+        return None if seconds is None else int((seconds * 10**9).to_integral_value())
+
+
+@dataclass(frozen=True, slots=True)
+class Placing:
+    """Where a recording lies on the shared clock.
+
+    start_ns: the first sample's time with the options applied, None where neither file nor URL gives one.
+    late_ns: what a recording without a start of its own still owes its ``offset``: ``chunks`` adds it.
+    """
+
+    start_ns: int | None
+    late_ns: int
+
+    @classmethod
+    def of(cls, url: SourceUrl, file_start_ns: int | None) -> Placing:
+        """``start`` replaces the file's own start, ``offset`` is added to it. Raises ConfigError."""
+        start_ns = url.nanoseconds("start")
+        offset_ns = url.nanoseconds("offset") or 0
+        start_ns = file_start_ns if start_ns is None else start_ns
+        return cls(None, offset_ns) if start_ns is None else cls(start_ns + offset_ns, 0)
+
+
+def parse_url(text: str) -> SourceUrl:
+    """Split a URL. A plain path is a file; it is taken as it is, without percent-decoding. Raises ConfigError."""
+    match = re.match(r"([A-Za-z][A-Za-z0-9+.-]*)://", text)
+    rest, _, query = text[match.end() if match else 0 :].partition("?")
+    try:
+        path = os.fsdecode(unquote_to_bytes(os.fsencode(rest))) if match else rest
+    except UnicodeEncodeError as error:
+        raise ConfigError(f"{text!r}: the path cannot be a file name") from error
+    if not path or "\0" in path:
+        raise ConfigError(f"{text!r}: names no file: write file:///absolute/path or file://relative/path")
+    return SourceUrl(text, match[1].lower() if match else "file", path, _options(text, query))
+
+
+def _options(url: str, query: str) -> dict[str, str]:
+    options: dict[str, str] = {}
+    for part in filter(None, query.split("&")):
+        name, equals, value = part.partition("=")
+        name = unquote(name).lower()
+        if not equals or not value:
+            raise ConfigError(f"{url}: option {name!r} has no value: write {name}=VALUE")
+        if name in options:
+            raise ConfigError(f"{url}: option {name!r} is there twice")
+        options[name] = unquote(value)
+    return options

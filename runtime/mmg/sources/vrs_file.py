@@ -1,0 +1,259 @@
+"""A recording of Project Aria glasses, replayed as an IMU, a microphone or a camera, on the device's own clock."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import sys
+import tempfile
+from abc import ABC, abstractmethod
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from mmg.bundle.manifest import Modality
+from mmg.errors import SourceError
+from mmg.sources.columns import Column
+from mmg.sources.frames import FrameChooser, shrink
+from mmg.sources.slicing import spans
+from mmg.sources.units import canonical, quantity
+from mmg.sources.url import Placing, SourceUrl
+from mmg.types import Chunk
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from mmg.types import Times
+
+# The first of each kind is the default.
+STREAMS = {
+    "signal": ("imu-right", "imu-left"),
+    "audio": ("mic",),
+    "video": ("camera-rgb", "camera-slam-left", "camera-slam-right"),
+}
+AXES = ("x", "y", "z")
+# The library reads on after this message, and crashes on the first record.
+FATAL_LOG = b"RecordFormat missing"
+# What its C++ throws at damaged files: broken text, sizes and indices that cannot be, missing keys.
+LIBRARY_ERRORS = (RuntimeError, ValueError, LookupError, MemoryError)
+
+
+def open_vrs(url: SourceUrl, path: Path, modality: Modality) -> VrsStream:
+    """One stream of the recording: ``?stream=`` says which. Raises SourceError and ConfigError."""
+    kinds: dict[str, type[VrsStream]] = {"signal": VrsImu, "audio": VrsAudio, "video": VrsVideo}
+    return kinds[modality.kind](url, path, modality)
+
+
+class VrsStream(ABC):
+    """What the streams have in common: the records of one sensor and their times ``(N,)`` in device time."""
+
+    def __init__(self, url: SourceUrl, path: Path, modality: Modality) -> None:
+        url.allow(["stream"])
+        streams = STREAMS[modality.kind]
+        label = url.one_of("stream", streams) or streams[0]
+        self.modality, self.url = modality.name, str(url)
+        self.losses: Counter[str] = Counter()
+        self.notes: list[str] = []
+        self._closed = False
+        self._provider = _opened(self.url, path)
+        ids = {self._provider.get_label_from_stream_id(each): each for each in self._provider.get_all_streams()}
+        if label not in ids:
+            raise SourceError(self.url, f"has no stream {label}: it has {', '.join(sorted(ids))}")
+        self._stream = ids[label]
+        self._records_ns: Times = self._record_times()
+        if len(self._records_ns) < 2:
+            raise SourceError(self.url, f"stream {label} holds {len(self._records_ns)} records, two are needed")
+        self._first_ns = self._first_time_ns()
+        self._placing = Placing.of(url, self._first_ns)
+        self.start_ns = self._placing.start_ns
+        self.duration_s = float(self._records_ns[-1] - self._first_ns) / 1e9
+
+    def close(self) -> None:
+        """Let go of the file: iterators end."""
+        self._closed = True
+
+    @abstractmethod
+    def chunks(self, start_ns: int) -> Iterator[Chunk]:
+        """See Recording."""
+
+    def _record_times(self) -> Times:
+        from projectaria_tools.core.sensor_data import TimeDomain
+
+        times = self._provider.get_timestamps_ns(self._stream, TimeDomain.DEVICE_TIME)
+        return np.array(times, np.int64)
+
+    def _first_time_ns(self) -> int:
+        return int(self._records_ns[0])
+
+    def _in_order(self) -> NDArray[np.intp]:
+        """The records that are later than all before them; the others are counted."""
+        latest = np.maximum.accumulate(self._records_ns)
+        later = np.concatenate([[True], self._records_ns[1:] > latest[:-1]])
+        if not later.all():
+            self.losses["backward"] = int((~later).sum())
+        return np.flatnonzero(later)
+
+    def _record(self, read: Callable[[Any, int], Any], index: int) -> Any:
+        """One record, None where the library cannot read it, which is counted."""
+        if self._closed:
+            return None
+        try:
+            return read(self._stream, index)
+        except LIBRARY_ERRORS:
+            self.losses["unreadable"] += 1
+            return None
+
+
+class VrsImu(VrsStream):
+    """Samples ``(T, C)`` float32 in the manifest's units; channels that no IMU has are zeros where optional.
+
+    ``losses``: ``null`` (marked invalid by the glasses), ``not_finite``, ``backward``, ``unreadable``.
+    """
+
+    def __init__(self, url: SourceUrl, path: Path, modality: Modality) -> None:
+        roles = [Column.of(0, channel.name).role() for channel in modality.channels]
+        pairs = list(zip(modality.channels, roles, strict=True))
+        missing = [channel.name for channel, role in pairs if role is None]
+        required = [channel.name for channel, role in pairs if role is None and not channel.optional]
+        if required:
+            raise SourceError(str(url), f"an Aria IMU has no {', '.join(required)}")
+        super().__init__(url, path, modality)
+        if missing:
+            self.notes.append(f"{path.name} has no {', '.join(missing)}: filled with zeros")
+        # Six measured values, then a zero for what is missing.
+        self._picked = [AXES.index(role[1]) + 3 * (role[0] == "gyro") if role else 6 for role in roles]
+        tables = [(quantity(channel.unit), canonical(channel.unit)) for channel in modality.channels]
+        self._scale = np.array([1.0 / table[unit] if table and unit else 1.0 for table, unit in tables])
+
+    def chunks(self, start_ns: int) -> Iterator[Chunk]:
+        """See Recording."""
+        self.losses.clear()
+        indices = self._in_order()
+        shift_ns = start_ns - self._first_ns
+        for part in spans(self._records_ns[indices]):
+            good, rows = [], []
+            for index in indices[part].tolist():
+                row = self._row(index)
+                if row is not None:
+                    good.append(index)
+                    rows.append(row)
+            if good:
+                samples = (np.array(rows)[:, self._picked] * self._scale).astype(np.float32)
+                yield Chunk(self.modality, samples, self._records_ns[good] + shift_ns)
+
+    def _row(self, index: int) -> list[float] | None:
+        data = self._record(self._provider.get_imu_data_by_index, index)
+        if data is None:
+            return None
+        if not (data.accel_valid and data.gyro_valid):
+            self.losses["null"] += 1
+            return None
+        row = [*data.accel_msec2, *data.gyro_radsec, 0.0]
+        if not np.isfinite(row).all():
+            self.losses["not_finite"] += 1
+            return None
+        return row
+
+
+class VrsAudio(VrsStream):
+    """Samples ``(T, 7)`` float32, full scale 1, a chunk a block of the recording (85 ms), each sample with its own
+    device time. ``losses``: blocks ``unreadable``, samples ``backward``; a gap between blocks is in ``dropped``."""
+
+    def chunks(self, start_ns: int) -> Iterator[Chunk]:
+        """See Recording."""
+        self.losses.clear()
+        config = self._provider.get_audio_configuration(self._stream)
+        rate_hz, channels = float(config.sample_rate), int(config.num_channels)
+        last_ns: int | None = None
+        for index in range(len(self._records_ns)):
+            block = self._record(self._provider.get_audio_data_by_index, index)
+            if block is None:
+                continue
+            data, stamps = block
+            times_ns = np.array(stamps.capture_timestamps_ns, np.int64)
+            if len(times_ns) == 0 or len(data.data) != len(times_ns) * channels:
+                self.losses["unreadable"] += 1
+                continue
+            if last_ns is not None and times_ns[0] <= last_ns:
+                self.losses["backward"] += len(times_ns)
+                continue
+            late_ns = 0 if last_ns is None else int(times_ns[0]) - last_ns - 1e9 / rate_hz
+            last_ns = int(times_ns[-1])
+            samples = np.array(data.data, np.float64).reshape(-1, channels) / (data.max_amplitude + 1)
+            dropped = max(0, round(late_ns * rate_hz / 1e9))
+            times_ns += start_ns - self._first_ns
+            yield Chunk(self.modality, samples.astype(np.float32), times_ns, rate_hz, dropped)
+
+    def _first_time_ns(self) -> int:
+        block = self._record(self._provider.get_audio_data_by_index, 0)
+        # A record bears the time of its last sample.
+        stamps = block[1].capture_timestamps_ns if block else []
+        return int(stamps[0]) if stamps else int(self._records_ns[0])
+
+
+class VrsVideo(VrsStream):
+    """Frames ``(1, H, W, 3)`` uint8, resized to the manifest's frame (the aspect ratio gives way), at most two a
+    frame of the model. Grey cameras give three equal colours. ``losses``: ``backward``, ``unreadable`` frames."""
+
+    def __init__(self, url: SourceUrl, path: Path, modality: Modality) -> None:
+        if modality.frame is None:
+            raise SourceError(str(url), f"{modality.name} has no frame size: it is no video modality")
+        super().__init__(url, path, modality)
+        self._frame, self._rate_hz = modality.frame, modality.rate_hz
+        self.notes.append(f"{path.name}: frames are as the glasses store them, a quarter turn from upright")
+
+    def chunks(self, start_ns: int) -> Iterator[Chunk]:
+        """See Recording."""
+        self.losses.clear()
+        chooser = FrameChooser(self._rate_hz)
+        for index in self._in_order().tolist():
+            time_ns = int(self._records_ns[index]) - self._first_ns
+            if not chooser.wants(time_ns):
+                continue
+            image = self._record(self._image, index)
+            if image is not None:
+                yield Chunk(self.modality, shrink(image, self._frame)[None], np.array([start_ns + time_ns], np.int64))
+
+    def _image(self, stream: Any, index: int) -> NDArray[np.uint8]:
+        image = self._provider.get_image_data_by_index(stream, index)[0].to_numpy_array()
+        if image.dtype != np.uint8 or image.size == 0:
+            raise ValueError("not an 8-bit image")
+        return np.asarray(np.stack([image] * 3, axis=-1) if image.ndim == 2 else image)
+
+
+def _opened(url: str, path: Path) -> Any:
+    try:
+        from projectaria_tools.core import data_provider
+    except ImportError as error:
+        raise SourceError(url, "needs projectaria_tools: pip install 'mmg[vrs]'") from error
+    with tempfile.TemporaryFile() as log:
+        try:
+            provider = _logging_to(log.fileno(), lambda: data_provider.create_vrs_data_provider(str(path)))
+        except LIBRARY_ERRORS as error:
+            why = str(error).partition("\n")[0][:100]
+            raise SourceError(url, f"is not an Aria recording that can be read: {why}") from error
+        log.seek(0)
+        if provider is None or FATAL_LOG in log.read():
+            raise SourceError(url, "is not an Aria recording that can be read: its beginning is missing or damaged")
+    return provider
+
+
+def _logging_to(descriptor: int, call: Callable[[], Any]) -> Any:
+    """Run ``call`` with standard output and error turned to ``descriptor``. The library's C++ writes to both, and
+    standard output is for decisions only. The whole process is turned: open recordings before anything runs."""
+    c_library = ctypes.CDLL(None)
+    sys.stdout.flush()
+    c_library.fflush(None)
+    kept = [(number, os.dup(number)) for number in (1, 2)]
+    try:
+        for number, _ in kept:
+            os.dup2(descriptor, number)
+        return call()
+    finally:
+        c_library.fflush(None)
+        for number, copy in kept:
+            os.dup2(copy, number)
+            os.close(copy)

@@ -1,0 +1,333 @@
+"""A CSV file replays as an IMU or another signal, whatever its header, its units and its defects."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from mmg.bundle.manifest import Channel, Encoder, Modality, Tensor
+from mmg.errors import ConfigError, SourceError
+from mmg.sources import Recording, open_source
+from mmg.types import Chunk
+
+ENCODER = Encoder(
+    kind="streaming",
+    tokens_per_hop=1,
+    input=Tensor(name="x", shape=(1,)),
+    output=Tensor(name="y", shape=(1,)),
+    files=(),
+)
+
+
+def signal(name: str, rate_hz: float, *channels: Channel) -> Modality:
+    return Modality(name=name, kind="signal", rate_hz=rate_hz, channels=channels, encoder=ENCODER)
+
+
+ACCELERATION = [Channel(name=name, unit="m/s^2") for name in ("ax", "ay", "az")]
+GYRO = [Channel(name=name, unit="rad/s", optional=True) for name in ("gx", "gy", "gz")]
+IMU = signal("imu", 50, *ACCELERATION, *GYRO)
+PPG = signal("ppg", 100, Channel(name="ppg", unit=""))
+DATA = Path(os.environ.get("MMG_DATA", Path(__file__).parents[3] / "shared" / "data"))
+MS = 1_000_000
+
+
+def opened(tmp_path: Path, text: str, options: str = "", modality: Modality = IMU) -> Recording:
+    path = tmp_path / "walk.csv"
+    path.write_bytes(text.encode())
+    return open_source(f"file://{path}{'?' if options else ''}{options}", modality)
+
+
+def whole(recording: Recording, start_ns: int | None = None) -> Chunk:
+    chunks = list(recording.chunks(recording.start_ns or 0 if start_ns is None else start_ns))
+    times = np.concatenate([chunk.times_ns for chunk in chunks])
+    return Chunk(recording.modality, np.concatenate([chunk.samples for chunk in chunks]), times, chunks[0].rate_hz)
+
+
+def table(header: str, *rows: str) -> str:
+    return "\n".join((header, *rows, ""))
+
+
+PLAIN = table("t_ms,ax,ay,az,gx,gy,gz", "0,1,2,3,4,5,6", "20,7,8,9,10,11,12", "40,1,2,3,4,5,6")
+
+
+def test_samples_are_float32_and_times_int64_on_the_files_clock(tmp_path: Path) -> None:
+    recording = opened(tmp_path, PLAIN)
+    assert (recording.modality, recording.start_ns, recording.duration_s) == ("imu", 0, 0.04)
+    read = whole(recording, 1000)
+    assert read.samples.dtype == np.float32
+    assert read.times_ns.dtype == np.int64
+    assert read.samples.tolist() == [[1, 2, 3, 4, 5, 6], [7, 8, 9, 10, 11, 12], [1, 2, 3, 4, 5, 6]]
+    assert read.times_ns.tolist() == [1000, 1000 + 20 * MS, 1000 + 40 * MS]
+    assert dict(recording.losses) == {}
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "t_ms,ax,ay,az,gx,gy,gz",
+        "TIME_MS,Acc_X,Acc_Y,Acc_Z,Gyro_X,Gyro_Y,Gyro_Z",
+        "timestamp [ms],accel_x (m/s^2),accel_y (m/s^2),accel_z (m/s^2),gx [rad/s],gy [rad/s],gz [rad/s]",
+        "timestamp_ms,accelerometer_x,accelerometer_y,accelerometer_z,gyroscope_x,gyroscope_y,gyroscope_z",
+        "elapsed_ms,accelX,accelY,accelZ,gyroX,gyroY,gyroZ",
+        "millis,x_acc,y_acc,z_acc,x_gyro,y_gyro,z_gyro",
+        '"t_ms","ax","ay","az","gx","gy","gz"',
+    ],
+)
+def test_headers_of_many_makers_mean_the_same(tmp_path: Path, header: str) -> None:
+    text = PLAIN.replace("t_ms,ax,ay,az,gx,gy,gz", header)
+    assert whole(opened(tmp_path, text)).samples.tolist() == whole(opened(tmp_path, PLAIN)).samples.tolist()
+
+
+def test_ego4d_is_sorted_by_its_canonical_clock_and_its_null_rows_are_counted(tmp_path: Path) -> None:
+    text = table(
+        "component_idx,component_timestamp_ms,canonical_timestamp_ms,gyro_x,gyro_y,gyro_z,accl_x,accl_y,accl_z",
+        "0,500.5,0.0,1,1,1,9,9,9",
+        "0,510.5,10.125,2,2,2,8,8,8",
+        "1,0.5,5.0,3,3,3,7,7,7",
+        "1,5.5,15.0,NULL,NULL,NULL,7,7,7",
+        "1,9.5,20.0,4,4,4,6,6,6",
+    )
+    recording = opened(tmp_path, text)
+    read = whole(recording)
+    assert read.times_ns.tolist() == [0, 5 * MS, 10_125_000, 20 * MS]
+    assert read.samples[:, 0].tolist() == [9, 7, 8, 6]
+    assert read.samples[:, 3].tolist() == [1, 3, 2, 4]
+    assert dict(recording.losses) == {"null": 1, "backward": 1}
+
+
+def test_bom_crlf_comments_blank_lines_quotes_and_extra_columns_survive(tmp_path: Path) -> None:
+    text = (
+        "\ufeff# made by a logger\r\n\r\nlabel;t_ms;ax;ay;az\r\n"
+        '"a; b";"0";1;2;3\r\n# a pause\r\n\r\nx;20; 4 ;5;6\r\n  \r\nx;40;7;8;9;more;cells\r\n'
+    )
+    recording = opened(tmp_path, text)
+    assert whole(recording).samples[:, :3].tolist() == [[1, 2, 3], [4, 5, 6], [7, 8, 9]]
+    assert dict(recording.losses) == {}
+
+
+@pytest.mark.parametrize(("mark", "option"), [(";", ""), ("\t", ""), ("|", ""), ("  ", ""), (":", "delimiter=:")])
+def test_other_delimiters_are_recognised_or_named(tmp_path: Path, mark: str, option: str) -> None:
+    assert len(whole(opened(tmp_path, PLAIN.replace(",", mark), option)).samples) == 3
+
+
+def test_utf16_as_spreadsheets_export_it_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "walk.csv"
+    path.write_bytes(PLAIN.replace(",", "\t").encode("utf-16"))
+    assert len(whole(open_source(str(path), IMU)).samples) == 3
+
+
+def test_a_header_in_the_comment_above_the_data_counts(tmp_path: Path) -> None:
+    assert len(whole(opened(tmp_path, "# " + PLAIN)).samples) == 3
+
+
+def test_without_a_header_the_columns_are_numbered(tmp_path: Path) -> None:
+    bare = PLAIN.partition("\n")[2]
+    with pytest.raises(SourceError, match=r"no header.*\?time=0&columns="):
+        opened(tmp_path, bare)
+    read = whole(opened(tmp_path, bare, "time=0&time_unit=ms&columns=3,2,1"))
+    assert read.samples[0].tolist() == [3, 2, 1, 0, 0, 0]
+
+
+def test_columns_are_named_in_the_order_of_the_channels(tmp_path: Path) -> None:
+    text = table("when,foo,bar,Baz", "0,1,2,3", "20,4,5,6", "40,4,5,6")
+    with pytest.raises(SourceError, match=r"no column for ax, ay, az: its columns are when, foo, bar, Baz.*\?columns="):
+        opened(tmp_path, text)
+    recording = opened(tmp_path, text, "time=when&time_unit=ms&columns=BAZ,bar,foo")
+    assert whole(recording).samples[0].tolist() == [3, 2, 1, 0, 0, 0]
+    assert any("no gx, gy, gz: filled with zeros" in note for note in recording.notes)
+    with pytest.raises(SourceError, match="no column 'nix'"):
+        opened(tmp_path, text, "time=when&columns=nix,bar,foo")
+    with pytest.raises(ConfigError, match="names 2 columns"):
+        opened(tmp_path, text, "time=when&columns=bar,foo")
+
+
+def test_a_required_channel_that_is_missing_is_an_error_and_an_optional_one_is_zeros(tmp_path: Path) -> None:
+    text = table("t_ms,ax,ay,az", "0,1,2,3", "20,1,2,3", "40,1,2,3")
+    recording = opened(tmp_path, text)
+    assert whole(recording).samples[:, 3:].tolist() == [[0, 0, 0]] * 3
+    assert recording.notes == ["walk.csv has no gx, gy, gz: filled with zeros"]
+    strict = signal("imu", 50, *ACCELERATION, Channel(name="gx", unit="rad/s"))
+    with pytest.raises(SourceError, match="no column for gx"):
+        opened(tmp_path, text, modality=strict)
+
+
+def test_any_signal_is_read_by_its_channels_own_names(tmp_path: Path) -> None:
+    recording = opened(tmp_path, table("time_s,PPG,ax", "0,1,9", "0.01,2,9", "0.02,3,9"), modality=PPG)
+    read = whole(recording)
+    assert read.samples.tolist() == [[1], [2], [3]]
+    assert read.times_ns.tolist() == [0, 10 * MS, 20 * MS]
+
+
+@pytest.mark.parametrize(
+    ("header", "options"),
+    [
+        ("t_ms,ax,ay,az,gx,gy,gz", "acc_unit=g&gyro_unit=deg/s"),
+        ("t_ms,ax [g],ay [g],az [g],gx (dps),gy (dps),gz (dps)", ""),
+        ("t_ms,ax_g,ay_g,az_g,gx_deg_s,gy_deg_s,gz_deg_s", ""),
+    ],
+)
+def test_units_become_si(tmp_path: Path, header: str, options: str) -> None:
+    text = table(header, "0,0,0,1,180,0,0", "20,0,0,1,180,0,0", "40,0,0,1,180,0,0")
+    recording = opened(tmp_path, text, options)
+    assert whole(recording).samples[0] == pytest.approx([0, 0, 9.80665, np.pi, 0, 0], rel=1e-6)
+    assert not any("looks like" in note for note in recording.notes)
+
+
+@pytest.mark.parametrize(("z", "options", "hint"), [(1, "", "g"), (1000, "", "mg"), (9.81, "acc_unit=g", "m/s2")])
+def test_values_that_look_like_another_unit_give_a_hint(tmp_path: Path, z: float, options: str, hint: str) -> None:
+    text = table("t_ms,ax,ay,az,gx,gy,gz", *(f"{20 * i},0,0,{z},200,0,0" for i in range(10)))
+    notes = opened(tmp_path, text, options).notes
+    assert any(f"looks like {hint}: add ?acc_unit={hint}" in note for note in notes)
+    assert any("looks like deg/s" in note for note in notes)
+
+
+@pytest.mark.parametrize(
+    ("stamps", "options", "expected_ns"),
+    [
+        (["1657533977810", "1657533977830"], "", 1657533977810 * MS),
+        (["1657533977.810000001", "1657533977.830000002"], "", 1657533977_810000001),
+        (["1657533977810123457", "1657533977830123457"], "", 1657533977810123457),
+        (["0.5", "0.52"], "", 500 * MS),
+        (["86347942362", "86368942362"], "", 86347942362),
+        (["1000", "21000"], "", MS),
+        (["1000", "21000"], "time_unit=ns", 1000),
+        (["1.6575339778e12", "1657533977820"], "", 1657533977800 * MS),
+    ],
+)
+def test_stamps_are_exact_and_their_unit_is_told_or_guessed(
+    tmp_path: Path, stamps: list[str], options: str, expected_ns: int
+) -> None:
+    recording = opened(tmp_path, table("timestamp,ax,ay,az", *(f"{stamp},1,2,3" for stamp in stamps)), options)
+    assert recording.start_ns == expected_ns
+    assert any("is taken as" in note for note in recording.notes) == (not options)
+
+
+def test_rows_without_a_time_are_spaced_evenly_and_a_lost_row_leaves_its_place(tmp_path: Path) -> None:
+    rows = ["1,2,3", "null,2,3", "1,2,3", "1,2,3"]
+    with pytest.raises(SourceError, match=r"no column of time stamps.*\?rate=HZ"):
+        opened(tmp_path, table("ax,ay,az", *rows))
+    recording = opened(tmp_path, table("ax,ay,az", *rows), "rate=30&offset=1")
+    read = whole(recording, 0)
+    assert recording.start_ns is None
+    assert read.rate_hz == 30
+    assert (read.times_ns - 10**9).tolist() == [0, 66_666_667, 100_000_000]
+
+
+def test_start_and_offset_place_the_recording_on_the_shared_clock(tmp_path: Path) -> None:
+    recording = opened(tmp_path, PLAIN, "start=100&offset=-0.25")
+    assert recording.start_ns == 99_750 * MS
+    assert whole(recording).times_ns[0] == 99_750 * MS
+
+
+@pytest.mark.parametrize(
+    ("cell", "reason"),
+    [
+        *[(cell, "null") for cell in ("NULL", "", "n/a")],
+        *[(cell, "not_finite") for cell in ("nan", "inf", "-1e999", "1e39")],
+        *[(cell, "unreadable") for cell in ("oops", '"', "\0", "x" * 200_000)],
+    ],
+    ids=lambda cell: repr(cell[:9]),
+)
+def test_a_row_with_a_bad_cell_is_lost_and_counted(tmp_path: Path, cell: str, reason: str) -> None:
+    # The file begins with more text than is looked at to tell text from anything else.
+    rows = [f"{20 * i},1,2,3,4,5,6" for i in range(4000)]
+    recording = opened(tmp_path, table("t_ms,ax,ay,az,gx,gy,gz", *rows, f"80000,{cell},2,3,4,5,6", "80020,1,2,3,4,5,6"))
+    assert dict(recording.losses) == {reason: 1}
+    assert len(whole(recording).samples) == 4001
+
+
+@pytest.mark.parametrize("row", ["20", "20,1,2", "x,1,2,3", "nan,1,2,3", "1e30,1,2,3", "9" * 5000 + ",1,2,3"])
+def test_a_short_row_or_a_bad_stamp_is_lost_and_counted(tmp_path: Path, row: str) -> None:
+    recording = opened(tmp_path, table("t_ms,ax,ay,az", "0,1,2,3", "10,1,2,3", row, "40,1,2,3"))
+    assert dict(recording.losses) == {"unreadable": 1}
+    assert len(whole(recording).samples) == 3
+
+
+def test_repeated_stamps_are_averaged_and_late_rows_sorted_in(tmp_path: Path) -> None:
+    rows = ["0,1,0,0", "20,2,0,0", "20,4,0,0", "10,9,0,0", "30,5,0,0", "20,6,0,0"]
+    recording = opened(tmp_path, table("t_ms,ax,ay,az", *rows))
+    read = whole(recording)
+    assert read.times_ns.tolist() == [0, 10 * MS, 20 * MS, 30 * MS]
+    assert read.samples[:, 0].tolist() == [1, 9, 4, 5]
+    assert dict(recording.losses) == {"backward": 2, "repeated": 2}
+
+
+def test_a_row_stamped_years_away_is_left_out(tmp_path: Path) -> None:
+    rows = [f"{1657533977810 + 20 * i},1,2,3" for i in range(5)]
+    recording = opened(tmp_path, table("t_ms,ax,ay,az", "0,1,2,3", *rows))
+    assert dict(recording.losses) == {"stray": 1}
+    assert recording.duration_s == pytest.approx(0.08)
+
+
+@pytest.mark.parametrize(
+    "rows", [[], ["0,1,2,3"], ["0,1,2,3", "0,1,2,3"], ["0,x,2,3", "20,x,2,3"], ["null,1,2,3", "20,nan,2,3"]]
+)
+def test_fewer_than_two_samples_are_no_recording(tmp_path: Path, rows: list[str]) -> None:
+    with pytest.raises(SourceError, match="two are needed"):
+        opened(tmp_path, table("t_ms,ax,ay,az", *rows))
+
+
+@pytest.mark.parametrize("content", [b"\x00\x01\x02\x03", b"\n\n", b"# only a comment\n", b"\xef\xbb\xbf"])
+def test_what_is_not_a_table_is_refused(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "walk.csv"
+    path.write_bytes(content)
+    with pytest.raises(SourceError):
+        open_source(str(path), IMU)
+
+
+@pytest.mark.parametrize(
+    "options",
+    ["rate=0", "rate=x", "rate=50&time=t_ms", "acc_unit=stone", "time_unit=h", "delimiter=xx", "gyro_unit=g"],
+)
+def test_options_that_cannot_be_are_refused(tmp_path: Path, options: str) -> None:
+    with pytest.raises(ConfigError):
+        opened(tmp_path, PLAIN, options)
+
+
+def test_chunks_are_about_100_ms_and_a_pause_makes_no_empty_one(tmp_path: Path) -> None:
+    times = [*range(0, 1000, 5), *range(3_600_000, 3_601_000, 5)]
+    recording = opened(tmp_path, table("t_ms,ax,ay,az", *(f"{time},1,2,3" for time in times)))
+    sizes = [len(chunk.samples) for chunk in recording.chunks(0)]
+    assert sizes == [20] * 20
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 10**6), st.floats(-100, 100, width=32)), min_size=2, max_size=60))
+def test_times_strictly_increase_and_no_row_gets_lost_uncounted(
+    tmp_path_factory: pytest.TempPathFactory, rows: list[tuple[int, float]]
+) -> None:
+    text = table("t_ms,ax,ay,az", *(f"{time},{value!r},2,3" for time, value in rows))
+    path = tmp_path_factory.mktemp("csv")
+    if len({time for time, _ in rows}) < 2:
+        with pytest.raises(SourceError):
+            opened(path, text)
+        return
+    recording = opened(path, text)
+    read, again = whole(recording, 7), whole(recording, 7)
+    assert (np.diff(read.times_ns) > 0).all()
+    assert read.times_ns[0] == 7
+    assert len(read.times_ns) + recording.losses.get("repeated", 0) == len(rows)
+    assert np.array_equal(read.samples, again.samples)
+    means = {time: np.mean([v for t, v in rows if t == time]) for time, _ in rows}
+    assert read.samples[:, 0] == pytest.approx([means[time] for time in sorted(means)], rel=1e-5, abs=1e-5)
+
+
+@pytest.mark.parametrize("name", ["s01_01_sp", "s01_01_sw", "s07_03_sw"])
+def test_real_phone_and_watch_recordings_match_their_reference(name: str) -> None:
+    path = DATA / "sp-sw-har" / f"{name}.csv"
+    if not path.exists():
+        pytest.skip(f"{path} is not there: set MMG_DATA")
+    recording = open_source(f"file://{path}", IMU)
+    read = whole(recording)
+    with np.load(DATA / "sp-sw-har" / "recordings.npz") as reference:
+        times_ns, first = np.unique(reference[f"{name}/time_ms"].astype(np.int64) * MS, return_index=True)
+        imu = reference[f"{name}/imu"]
+    assert np.array_equal(read.times_ns, times_ns)
+    assert recording.losses["repeated"] == len(imu) - len(times_ns)
+    alone = np.diff(first, append=len(imu)) == 1
+    assert np.array_equal(read.samples[alone], imu[first[alone]].astype(np.float32))
+    assert not any("looks like" in note for note in recording.notes)
