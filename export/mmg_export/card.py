@@ -1,0 +1,108 @@
+"""The model card: what a reader of the bundle must know, taken from the manifest and the metrics only."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from mmg.bundle.manifest import Manifest
+from mmg_training.metrics import Metrics
+
+LIMITS = """\
+- Trained mostly on a simulation. The figures on simulated wearers say that the networks learnt that simulation, not how
+  well they do on people: only the rows under "Real recordings" say something about that.
+- Real recordings were used one modality at a time; no set at hand holds IMU and sound recorded together. No real video
+  was used at all.
+- The IMU is expected on the wrist. Transitions (sitting down, standing up) are decided while they happen, so a
+  decision near their edges is often that of the neighbour.
+- It always answers with one of its labels, also for an activity that is none of them."""
+
+
+def card(manifest: Manifest, metrics: Metrics) -> str:
+    """Markdown, the same for the same manifest and metrics."""
+    training = manifest.provenance.training
+    return "\n".join(
+        [
+            f"# {manifest.name} {manifest.version}",
+            "",
+            "What a wearer is doing, from whichever of IMU, microphone and camera are present:",
+            f"{', '.join(manifest.labels)}. A decision every {manifest.hop_s} s over the last "
+            f"{manifest.hop_s * manifest.context_hops:g} s.",
+            "",
+            "## Data",
+            "",
+            *_table(("source", "what", "licence"), ((d.name, d.what, d.licence) for d in metrics.data)),
+            "",
+            "## Held-out virtual wearers",
+            "",
+            f"Subjects {_span(metrics.held_out_subjects)}, never trained on. Temperatures were fitted on one half of",
+            "them and everything below was measured on the other half, one decision a hop.",
+            "",
+            *_subsets(metrics),
+            "",
+            "Recall of each label:",
+            "",
+            *_recalls(manifest.labels, metrics),
+            "",
+            "## Real recordings",
+            "",
+            *_real(metrics),
+            "",
+            "## Limits",
+            "",
+            LIMITS,
+            "",
+            "## Rebuild",
+            "",
+            f"Seed {training['seed']}, settings SHA-256 `{training['config_sha256'][:16]}`,",
+            f"{metrics.wall_s / 60:.0f} minutes on two CPU cores.",
+            "",
+            f"    {training['command']}",
+            f"    python -m mmg_export.export runs/{manifest.name} -o runtime/mmg/starter",
+            "",
+        ]
+    )
+
+
+def _subsets(metrics: Metrics) -> list[str]:
+    if not metrics.simulated:
+        return ["Nothing was measured: the weights are untrained."]
+    rows = (
+        (" + ".join(s.modalities), f"{s.accuracy:.3f}", f"{s.ece:.3f}", f"{s.temperature:.2f}", str(s.samples))
+        for s in metrics.simulated
+    )
+    return _table(("modalities", "accuracy", "ECE", "temperature", "hops"), rows)
+
+
+def _recalls(labels: Sequence[str], metrics: Metrics) -> list[str]:
+    heads = ("label", *(" + ".join(score.modalities) for score in metrics.simulated))
+    rows = ((label, *(_figure(score.recall, label) for score in metrics.simulated)) for label in labels)
+    return _table(heads, rows)
+
+
+def _real(metrics: Metrics) -> list[str]:
+    if not metrics.real:
+        return ["None were at hand."]
+    rows = (
+        (
+            score.name,
+            " + ".join(score.modalities),
+            f"{score.accuracy:.3f}",
+            str(score.samples),
+            ", ".join(f"{label} {value:.2f}" for label, value in score.recall.items()),
+        )
+        for score in metrics.real
+    )
+    return _table(("recordings", "modalities", "accuracy", "hops", "recall"), rows)
+
+
+def _figure(recall: dict[str, float], label: str) -> str:
+    return f"{recall[label]:.2f}" if label in recall else "-"
+
+
+def _table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    lines = [heads, ["---"] * len(heads), *rows]
+    return [f"| {' | '.join(line)} |" for line in lines]
+
+
+def _span(numbers: Sequence[int]) -> str:
+    return f"{min(numbers)} to {max(numbers)}" if numbers else "none"

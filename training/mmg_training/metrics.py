@@ -1,0 +1,66 @@
+"""What a training run measured and used: ``metrics.json``, which the exporter quotes and never computes again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+from mmg.errors import ConfigError
+
+
+class SubsetScore(msgspec.Struct, frozen=True, kw_only=True):
+    """Held-out virtual wearers with exactly these modalities: the temperature was fitted on the other half of them."""
+
+    modalities: tuple[str, ...]
+    temperature: float
+    accuracy: float
+    ece: float
+    samples: int
+    recall: dict[str, float]
+
+
+class RealScore(msgspec.Struct, frozen=True, kw_only=True):
+    """Recordings of real people or things that training never saw, one modality each."""
+
+    name: str
+    modalities: tuple[str, ...]
+    accuracy: float
+    samples: int
+    recall: dict[str, float]
+
+
+class DataSource(msgspec.Struct, frozen=True, kw_only=True):
+    """Something trained on: what it is, how much of it and under which licence."""
+
+    name: str
+    what: str
+    licence: str
+
+
+class Metrics(msgspec.Struct, frozen=True, kw_only=True):
+    """created: ISO date and time, UTC. tools: name -> version. wall_s: how long the whole command took."""
+
+    created: str
+    seed: int
+    config_sha256: str
+    wall_s: float
+    tools: dict[str, str]
+    data: tuple[DataSource, ...]
+    held_out_subjects: tuple[int, ...]
+    simulated: tuple[SubsetScore, ...] = ()
+    real: tuple[RealScore, ...] = ()
+
+
+def save(metrics: Metrics, path: Path) -> None:
+    """Write it as indented JSON."""
+    path.write_bytes(msgspec.json.format(msgspec.json.encode(metrics), indent=2) + b"\n")
+
+
+def load(path: Path) -> Metrics:
+    """Raises ConfigError where the file is missing or is not such metrics."""
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=Metrics)
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror}; train first: python -m mmg_training.train") from error
+    except (msgspec.ValidationError, msgspec.DecodeError) as error:
+        raise ConfigError(f"{path}: {error}") from error

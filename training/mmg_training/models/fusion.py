@@ -1,0 +1,100 @@
+"""The fusion: a small pre-norm transformer over whichever tokens are present, read out at one class token."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+# Not minus infinity: a row of nothing but masked tokens must stay finite in every runtime.
+MASKED = -1e4
+
+
+@dataclass(frozen=True)
+class FusionConfig:
+    """labels: how many; modalities and ages: sizes of the two embedding tables."""
+
+    labels: int = 9
+    modalities: int = 3
+    ages: int = 8
+    token_dim: int = 64
+    heads: int = 4
+    layers: int = 2
+    dropout: float = 0.1
+
+
+def look_up(table: Tensor, index: Tensor) -> Tensor:
+    """Rows of ``table`` (R, D) at ``index`` (B, N) int32 or int64 -> (B, N, D)."""
+    return table.index_select(0, index.flatten()).reshape(*index.shape, table.shape[1])
+
+
+class Attention(nn.Module):
+    """Softmax attention of every token to every token, (B, N, D) -> (B, N, D)."""
+
+    def __init__(self, config: FusionConfig) -> None:
+        super().__init__()
+        self.heads = config.heads
+        self.qkv = nn.Linear(config.token_dim, 3 * config.token_dim)
+        self.out = nn.Linear(config.token_dim, config.token_dim)
+
+    def forward(self, x: Tensor, bias: Tensor | None) -> Tensor:
+        batch, _, dim = x.shape
+        q, k, v = (
+            part.reshape(batch, -1, self.heads, dim // self.heads).transpose(1, 2)  # (B, heads, N, D / heads)
+            for part in self.qkv(x).split(dim, dim=2)
+        )
+        scores = torch.matmul(q, k.transpose(2, 3)) / math.sqrt(dim // self.heads)  # (B, heads, N, N)
+        if bias is not None:
+            scores = scores + bias
+        y = torch.matmul(torch.softmax(scores, dim=3), v)
+        return self.out(y.transpose(1, 2).reshape(batch, -1, dim))  # type: ignore[no-any-return]
+
+
+class Block(nn.Module):
+    """Attention, then a two-layer perceptron, each after a layer norm and added to its input."""
+
+    def __init__(self, config: FusionConfig) -> None:
+        super().__init__()
+        dim = config.token_dim
+        self.attention_norm, self.attention = nn.LayerNorm(dim), Attention(config)
+        self.mlp = nn.Sequential(nn.LayerNorm(dim), nn.Linear(dim, 2 * dim), nn.GELU(), nn.Linear(2 * dim, dim))
+        self.dropout = nn.Dropout(config.dropout)
+
+    def forward(self, x: Tensor, bias: Tensor | None) -> Tensor:
+        x = x + self.dropout(self.attention(self.attention_norm(x), bias))
+        return x + self.dropout(self.mlp(x))  # type: ignore[no-any-return]
+
+
+class Fusion(nn.Module):
+    """Tokens (B, N, D), modality (B, N) and age (B, N) int -> logits (B, L) and embedding (B, D)."""
+
+    def __init__(self, config: FusionConfig) -> None:
+        super().__init__()
+        self.config = config
+        # Plain tables: a node that nn.Embedding exports takes the name of the output ``embedding``.
+        self.modality = nn.Parameter(torch.zeros(config.modalities, config.token_dim))
+        self.age = nn.Parameter(torch.zeros(config.ages, config.token_dim))
+        self.class_token = nn.Parameter(torch.zeros(1, 1, config.token_dim))
+        self.blocks = nn.ModuleList(Block(config) for _ in range(config.layers))
+        self.norm = nn.LayerNorm(config.token_dim)
+        self.head = nn.Linear(config.token_dim, config.labels)
+        for table in (self.modality, self.age, self.class_token):
+            nn.init.normal_(table, std=0.2)
+
+    def forward(
+        self, tokens: Tensor, modality: Tensor, age: Tensor, present: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """``present`` (B, N) bool is for training, where one batch holds contexts of many shapes; the device feeds
+        only what is present."""
+        x = tokens + look_up(self.modality, modality) + look_up(self.age, age)
+        x = torch.cat((self.class_token.expand(x.shape[0], -1, -1), x), dim=1)  # (B, 1 + N, D)
+        bias = None
+        if present is not None:
+            absent = torch.nn.functional.pad(~present, (1, 0), value=False)  # the class token is always there
+            bias = absent[:, None, None, :] * MASKED  # (B, 1, 1, 1 + N)
+        for block in self.blocks:
+            x = block(x, bias)
+        embedding = self.norm(x[:, 0])
+        return self.head(embedding), embedding
