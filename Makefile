@@ -35,7 +35,7 @@ starter:  ## Train the starter model anew and export its bundle (minutes)
 
 demo:  ## Render the demo recording anew
 	@$(INSTALL_TEST)
-	@$(BIN)/python -m mmg_training.wearer.record --seed 20260 --seconds 75 --out runtime/mmg/demo
+	@$(BIN)/python -m mmg_training.wearer.record --seed 909 --seconds 75 --out runtime/mmg/demo
 
 clean:  ## Remove the virtual environment and all caches
 	@rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist

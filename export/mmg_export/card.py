@@ -19,7 +19,6 @@ LIMITS = """\
 
 def card(manifest: Manifest, metrics: Metrics) -> str:
     """Markdown, the same for the same manifest and metrics."""
-    training = manifest.provenance.training
     return "\n".join(
         [
             f"# {manifest.name} {manifest.version}",
@@ -53,14 +52,21 @@ def card(manifest: Manifest, metrics: Metrics) -> str:
             "",
             "## Rebuild",
             "",
-            f"Seed {training['seed']}, settings SHA-256 `{training['config_sha256'][:16]}`,",
-            f"{metrics.wall_s / 60:.0f} minutes on two CPU cores.",
-            "",
-            f"    {training['command']}",
-            f"    python -m mmg_export.export runs/{manifest.name} -o runtime/mmg/starter",
+            *_rebuild(manifest, metrics),
             "",
         ]
     )
+
+
+def _rebuild(manifest: Manifest, metrics: Metrics) -> list[str]:
+    training = manifest.provenance.training
+    return [
+        f"Seed {training['seed']}, settings SHA-256 `{training['config_sha256'][:16]}`,",
+        f"{metrics.wall_s / 60:.0f} minutes on two CPU cores.",
+        "",
+        f"    {training['command']}",
+        f"    python -m mmg_export.export runs/{manifest.name} -o runtime/mmg/starter",
+    ]
 
 
 def _subsets(metrics: Metrics) -> list[str]:

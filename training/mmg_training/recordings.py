@@ -149,7 +149,9 @@ def load_surroundings(root: Path) -> Recordings:
                 session = _sound("esc10", number, np.concatenate(pair), "still")
                 (test if fold in TEST_FOLDS else training).append(session)
     source = DataSource(
-        name="ESC-10", what="surroundings, folds 1 and 2, as still; sound alone", licence="CC BY 3.0, Piczak"
+        name="ESC-10",
+        what="surroundings, folds 1 and 2, as still; sound alone",
+        licence="CC BY 3.0, Piczak; two clips CC Sampling+",
     )
     return Recordings(source, "ESC-10, fold 3, as still", tuple(training), tuple(test))
 
