@@ -46,10 +46,7 @@ def make_sensor(name: str, seconds: float = SECONDS, start_ns: int = 0) -> Chunk
 def cut(chunk: Chunk, places: Sequence[int]) -> list[Chunk]:
     """The same samples as several chunks."""
     borders = [0, *sorted(place % len(chunk.times_ns) for place in places), len(chunk.times_ns)]
-    return [
-        Chunk(chunk.modality, chunk.samples[a:b], chunk.times_ns[a:b], chunk.rate_hz)
-        for a, b in pairwise(borders)
-    ]
+    return [Chunk(chunk.modality, chunk.samples[a:b], chunk.times_ns[a:b], chunk.rate_hz) for a, b in pairwise(borders)]
 
 
 def by_time(*sensors: Chunk, piece: int = 7) -> list[Chunk]:

@@ -189,7 +189,7 @@ def decode(data: bytes) -> Manifest:
     except msgspec.ValidationError as error:
         text, _, where = str(error).partition(" - at `")
         raise ManifestError(where.rstrip("`").removeprefix("$").lstrip(".") or "manifest.json", text) from error
-    except (msgspec.DecodeError, RecursionError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ManifestError("manifest.json", f"not JSON: {error}") from error
     check(manifest)
     return manifest
@@ -205,6 +205,8 @@ def check(manifest: Manifest) -> None:
     """Everything that the types alone cannot say. Raises ManifestError naming the field."""
     _require(len(manifest.labels) >= 2, "labels", "a decision needs at least two labels")
     _require(len(set(manifest.labels)) == len(manifest.labels), "labels", "a label is there twice")
+    for label in manifest.labels:
+        _require(label.isprintable() and label.strip() != "", "labels", f"{label!r} is not a printable name")
     _require(_finite(manifest.hop_s) and 0.01 <= manifest.hop_s <= 60, "hop_s", "must be 0.01 to 60 seconds")
     _require(1 <= manifest.context_hops <= 1000, "context_hops", "must be 1 to 1000")
     _require(len(manifest.modalities) >= 1, "modalities", "there is none")
@@ -244,9 +246,9 @@ def _check_modality(manifest: Manifest, modality: Modality, field: str) -> None:
     seconds = hop_s
     if encoder.kind == "window":
         _require(
-            _finite(encoder.window_s) and encoder.window_s >= hop_s and _whole(encoder.window_s / hop_s),
+            _finite(encoder.window_s) and hop_s <= encoder.window_s <= 3600 and _whole(encoder.window_s / hop_s),
             f"{field}.encoder.window_s",
-            f"must be whole hops of {hop_s} s",
+            f"must be whole hops of {hop_s} s, an hour at most",
         )
         _require(not encoder.states, f"{field}.encoder.states", "a window encoder carries none")
         seconds = encoder.window_s

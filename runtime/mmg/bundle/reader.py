@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import stat
+import struct
 import zipfile
 import zlib
 from pathlib import Path
@@ -19,6 +20,8 @@ MANIFEST = "manifest.json"
 CARD = "MODEL_CARD.md"
 MANIFEST_LIMIT_BYTES = 1 << 20
 ENTRY_LIMIT = 256
+# What zipfile raises for damage: RuntimeError for encryption, ValueError for names that are not UTF-8.
+ZIP_ERRORS = (zipfile.BadZipFile, zlib.error, struct.error, OSError, EOFError, RuntimeError, ValueError)
 
 
 class Bundle:
@@ -36,9 +39,7 @@ class Bundle:
     def open(cls, path: str | Path) -> Bundle:
         """Open a directory or a ``.mmg`` file; ``starter`` is the one that mmg carries. Raises BundleError."""
         where = STARTER if str(path) == "starter" else Path(path)
-        if not where.exists():
-            raise BundleError(str(path), "", "there is no such file or directory")
-        container: _Container = _Directory(where) if where.is_dir() else _Zip(where)
+        container = _open_container(where)
         try:
             manifest = decode(container.read(MANIFEST, MANIFEST_LIMIT_BYTES))
         except ManifestError as problem:
@@ -83,6 +84,20 @@ class _Container(Protocol):
     def close(self) -> None: ...
 
 
+def _open_container(path: Path) -> _Container:
+    try:
+        mode = path.stat().st_mode
+    except FileNotFoundError as error:
+        raise BundleError(str(path), "", "there is no such file or directory") from error
+    except (OSError, ValueError) as error:  # ValueError for a path with a null character
+        raise BundleError(str(path), "", f"cannot be opened: {error}") from error
+    if stat.S_ISDIR(mode):
+        return _Directory(path)
+    if stat.S_ISREG(mode):
+        return _Zip(path)
+    raise BundleError(str(path), "", "is neither a directory nor a regular file")
+
+
 class _Directory:
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -125,7 +140,7 @@ class _Zip:
         self._path = path
         try:
             self._zip = zipfile.ZipFile(path)
-        except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
+        except ZIP_ERRORS as error:
             raise BundleError(str(path), "", f"is not a whole .mmg file: {error}") from error
         try:
             self._check()
@@ -143,6 +158,9 @@ class _Zip:
                 raise BundleError(str(self._path), entry.filename, "is a symbolic link, which a bundle may not hold")
             if entry.filename in seen:
                 raise BundleError(str(self._path), entry.filename, "is there twice")
+            if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+                # zipfile unpacks a whole block of the other methods at once, whatever the limit.
+                raise BundleError(str(self._path), entry.filename, "is neither stored nor deflated")
             seen.add(entry.filename)
 
     def names(self) -> list[str]:
@@ -154,7 +172,7 @@ class _Zip:
                 return _bounded(stream, limit_bytes, str(self._path), name)
         except KeyError as error:
             raise BundleError(str(self._path), name, "is missing") from error
-        except (zipfile.BadZipFile, zlib.error, OSError, EOFError, RuntimeError, NotImplementedError) as error:
+        except ZIP_ERRORS as error:
             raise BundleError(str(self._path), name, f"cannot be read: {error}") from error
 
     def close(self) -> None:

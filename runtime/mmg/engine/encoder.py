@@ -28,7 +28,7 @@ class Encoder:
         self._window: deque[NDArray[Any]] = deque(maxlen=hops)
         self._outputs = [self._spec.output.name, *(state.output for state in self._spec.states)]
         self._states: dict[str, NDArray[np.float32]] = {}
-        expected = {self._spec.input.name: self._spec.input.shape}
+        expected: dict[str, tuple[int | str, ...]] = {self._spec.input.name: self._spec.input.shape}
         expected |= {state.input: state.shape for state in self._spec.states}
         check_tensors(self._name, "input", expected, session.inputs, whole=True)
         expected = {self._spec.output.name: self._spec.output.shape}
@@ -72,12 +72,15 @@ def load_session(bundle: Bundle, files: tuple[ModelFile, ...], name: str, backen
 def check_tensors(
     name: str,
     side: str,
-    expected: Mapping[str, tuple[int, ...]],
+    expected: Mapping[str, tuple[int | str, ...]],
     actual: Mapping[str, tuple[int | str, ...]],
     *,
     whole: bool = False,
 ) -> None:
-    """Compare the manifest's tensors with the model's; a free dimension of the model fits any size."""
+    """Compare the manifest's tensors with the model's; a free dimension of the model fits any size.
+
+    A string in ``expected`` is a dimension that must be free.
+    """
     for tensor, shape in expected.items():
         if tensor not in actual:
             raise ShapeMismatch(f"{name}, {side}", tensor, ", ".join(actual) or "none")

@@ -19,11 +19,10 @@ class Fusion:
     def __init__(self, manifest: Manifest, session: Session) -> None:
         self._manifest, self._spec, self._session = manifest, manifest.fusion, session
         spec = self._spec
-        for name in (spec.tokens, spec.modality, spec.age):
-            if name not in session.inputs:
-                raise ShapeMismatch("fusion, input", name, ", ".join(session.inputs) or "none")
-        sizes = {spec.logits: (1, len(manifest.labels)), spec.embedding: (1, spec.embedding_dim)}
-        check_tensors("fusion", "output", sizes, session.outputs)
+        entries = {spec.tokens: (1, "N", spec.token_dim), spec.modality: (1, "N"), spec.age: (1, "N")}
+        check_tensors("fusion", "input", entries, session.inputs, whole=True)
+        self._sizes = {spec.logits: (1, len(manifest.labels)), spec.embedding: (1, spec.embedding_dim)}
+        check_tensors("fusion", "output", self._sizes, session.outputs)
 
     def fuse(
         self, tokens: Sequence[NDArray[np.float32]], modality: Sequence[int], age: Sequence[int], names: tuple[str, ...]
@@ -32,7 +31,7 @@ class Fusion:
 
         tokens: arrays ``(n, token_dim)``, one a hop and modality; modality, age: their numbers, one an array.
         The scores are ``softmax(logits / temperature)``: temperature scaling, Guo et al. 2017, arXiv 1706.04599.
-        Raises ModelError.
+        Raises ModelError, ShapeMismatch.
         """
         counts = [len(array) for array in tokens]
         feeds = {
@@ -41,9 +40,9 @@ class Fusion:
             self._spec.age: np.repeat(np.array(age, np.int32), counts)[None],
         }
         logits, embedding = self._session.run([self._spec.logits, self._spec.embedding], feeds)
-        if logits.shape != (1, len(self._manifest.labels)):
-            expected = [1, len(self._manifest.labels)]
-            raise ShapeMismatch(f"fusion, output {self._spec.logits}", expected, list(logits.shape))
+        for (name, size), output in zip(self._sizes.items(), (logits, embedding), strict=True):
+            if output.shape != size:
+                raise ShapeMismatch(f"fusion, output {name}", list(size), list(output.shape))
         if not np.isfinite(logits).all():
             raise ModelError("fusion: the logits are not finite")
         scaled = logits[0].astype(np.float64) / self._manifest.temperature(names)

@@ -17,6 +17,8 @@ SLIP_S = 0.010
 """How far the sample count may be from the time stamps before samples are repeated or left out."""
 GAP_S = 0.050
 """A longer hole than this is not filled: the stream begins anew after it."""
+SLOWEST_HZ, FASTEST_HZ = 100.0, 1e6
+"""A slower sound has less than one sample a slip; a faster one is a mistake that would fill the memory."""
 
 
 class AudioStream:
@@ -32,6 +34,10 @@ class AudioStream:
         self._resampler: _Resampler | None = None
         self._anchor_ns = 0
         self._taken = 0
+        # Whether the count has run ahead of the clock, and samples are left out until the clock has caught up.
+        self._catching_up = False
+        # Whether a whole hop was given out since the sound began.
+        self._flowing = False
         self._skip = 0
         self._buffer: list[NDArray[np.float32]] = []
         self._buffered = 0
@@ -50,8 +56,12 @@ class AudioStream:
     def push(self, chunk: Chunk) -> list[Hop]:
         """Take ``(T, C)`` samples at ``chunk.rate_hz``."""
         check_chunk(chunk, self._modality, any_channels=True)
-        if not np.isfinite(chunk.rate_hz) or chunk.rate_hz <= 0:
-            raise ConfigError(f"{self._modality.name}: a chunk of sound must say its rate, not {chunk.rate_hz}")
+        if not SLOWEST_HZ <= chunk.rate_hz <= FASTEST_HZ:
+            wanted = f"a rate of {SLOWEST_HZ:.0f} to {FASTEST_HZ:.0f} Hz"
+            raise ConfigError(f"{self._modality.name}: a chunk of sound must say {wanted}, not {chunk.rate_hz}")
+        if not len(chunk.times_ns):
+            self._lose(chunk.dropped)
+            return []
         mono = chunk.samples.astype(np.float32, copy=False)
         mono = mono[:, 0] if mono.shape[1] == 1 else mono.mean(axis=1, dtype=np.float32)
         finite = np.isfinite(mono)
@@ -80,6 +90,9 @@ class AudioStream:
             self._begin_segment(int(times[begin]))
         period_ns = 1e9 / self._rate_hz
         since_ns = times[begin:] - self._anchor_ns
+        if self._catching_up and (early := self._early(since_ns >= (self._taken - 0.5) * period_ns)):
+            self._lose(early)
+            return begin + early
         ahead_ns = since_ns - (self._taken + np.arange(len(since_ns))) * period_ns
         off = np.abs(ahead_ns) > SLIP_S * 1e9
         run = int(off.argmax()) if off.any() else len(off)
@@ -95,11 +108,13 @@ class AudioStream:
             filler = np.full(missing, mono[begin], np.float32)
             self._feed(filler, np.ones(missing, np.bool_), int(times[begin]), hops)
             return begin
-        # Too early by more than a slip: heard before, or the count has run ahead of the clock.
-        due = since_ns >= (self._taken - 0.5) * period_ns
-        early = int(due.argmax()) if due.any() else len(due)
-        self._lose(early)
-        return begin + early
+        self._catching_up = True
+        return begin
+
+    def _early(self, due: NDArray[np.bool_]) -> int:
+        """How many samples come before the first that is due."""
+        self._catching_up = not due.any()
+        return len(due) if self._catching_up else int(due.argmax())
 
     def _lose(self, count: int) -> None:
         if count:
@@ -132,9 +147,12 @@ class AudioStream:
         self._append(self._resampler.flush())
         self._cut_all(hops)
         self._count_losses(math.inf)
-        self._resampler = None
-        hops.append(Hop(self.next_hop, None, self.last_ns or 0, self._counted, self._rate_hz))
-        self.next_hop += 1
+        end_ns = self._anchor_ns + round(self._taken * 1e9 / self._rate_hz)
+        # A second hole in the same hop must not use up the hop after it.
+        if self._flowing or self.next_hop <= self._grid.hop_at(end_ns):
+            hops.append(Hop(self.next_hop, None, self.last_ns or 0, self._counted, self._rate_hz))
+            self.next_hop += 1
+        self._resampler, self._taken, self._catching_up, self._flowing = None, 0, False, False
         return hops
 
     def _feed(self, mono: NDArray[np.float32], finite: NDArray[np.bool_], last_ns: int, hops: list[Hop]) -> None:
@@ -157,10 +175,11 @@ class AudioStream:
             sound = np.concatenate(self._buffer)
             self._buffer, self._buffered = [sound[self._count :]], self._buffered - self._count
             end_ns = self._grid.end_ns(self.next_hop)
-            self._count_losses((end_ns - self._anchor_ns) * self._rate_hz / 1e9)
+            # Rounded down: a loss just at the end may come with a later chunk than the one that ends the hop.
+            self._count_losses(math.floor((end_ns - self._anchor_ns) * self._rate_hz / 1e9))
             last_ns = end_ns - round(1e9 / self._rate_hz)
             hops.append(Hop(self.next_hop, sound[: self._count, None], last_ns, self._counted, self._rate_hz))
-            self.next_hop += 1
+            self.next_hop, self._flowing = self.next_hop + 1, True
 
 
 class _Resampler:
