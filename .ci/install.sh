@@ -4,7 +4,9 @@
 set -eu
 extras=$1 python=$2 here=$(pwd) venv=.venv
 
-if ! [ -x "$venv/bin/python" ] || [ "$(cat "$venv/.made-in" 2>/dev/null)" != "$here" ] \
+made_for="$here $("$python" -c 'import sys; print(sys.executable, sys.version_info[:2])' 2>/dev/null)"
+
+if ! [ -x "$venv/bin/python" ] || [ "$(cat "$venv/.made-for" 2>/dev/null)" != "$made_for" ] \
     || ! "$venv/bin/python" -c 'import pip' 2>/dev/null; then
     if ! command -v "$python" >/dev/null 2>&1; then
         echo "there is no $python: install Python 3.10 to 3.13, or name one: make PYTHON=python3.12 ..." >&2
@@ -21,7 +23,7 @@ if ! [ -x "$venv/bin/python" ] || [ "$(cat "$venv/.made-in" 2>/dev/null)" != "$h
         echo "this Python cannot make virtual environments: sudo apt-get install python3-venv" >&2
         exit 2
     fi
-    printf '%s' "$here" > "$venv/.made-in"
+    printf '%s' "$made_for" > "$venv/.made-for"
 fi
 
 # The mark is written after an install that ended well, and names what was installed.

@@ -30,7 +30,7 @@ class ProfileProblem(ValueError):
 
     def __init__(self, path: str, key: str, problem: str) -> None:
         self.path, self.key, self.problem = path, key, problem
-        super().__init__(f"{path}: {key}: {problem}")
+        super().__init__(f"{path}: {key}: {problem}" if key else f"{path}: {problem}")
 
 
 def detect_board() -> str:
@@ -42,17 +42,21 @@ def load_profile(name_or_path: str) -> Profile:
     """A board's profile by its name, or one's own by its path. Raises ProfileProblem."""
     own = "/" in name_or_path or name_or_path.endswith(".toml")
     path = Path(name_or_path) if own else BOARDS / f"{name_or_path}.toml"
-    if not own and not path.is_file():
+    if not own and path not in BOARDS.glob("*.toml"):
         boards = ", ".join(sorted(board.stem for board in BOARDS.glob("*.toml")))
         raise ProfileProblem(name_or_path, "", f"there is no such board; there are {boards}, or give a path")
     try:
+        if path.exists() and not path.is_file():
+            raise ProfileProblem(str(path), "", "is not a regular file")
         profile = msgspec.toml.decode(path.read_bytes(), type=Profile)
     except OSError as error:
         raise ProfileProblem(str(path), "", error.strerror or "cannot be read") from error
     except msgspec.ValidationError as error:
         text, _, where = str(error).partition(" - at `")
-        raise ProfileProblem(str(path), where.rstrip("`").removeprefix("$."), text) from error
-    except ValueError as error:  # tomllib's TOMLDecodeError, msgspec's DecodeError and bad UTF-8 are ValueErrors
+        # "Object contains unknown field `x`" has no place: the field is the key.
+        key = where.rstrip("`").removeprefix("$.") or text.partition("`")[2].rstrip("`")
+        raise ProfileProblem(str(path), key, text) from error
+    except (ValueError, RecursionError) as error:  # TOMLDecodeError, msgspec's DecodeError, bad UTF-8; deep nesting
         raise ProfileProblem(str(path), "", f"not TOML: {error}") from error
     if not 1 <= profile.threads <= 64:
         raise ProfileProblem(str(path), "threads", "must be 1 to 64")

@@ -45,10 +45,6 @@ class SourceNotFound(SourceError):
     """There is nothing at this URL."""
 
 
-class SourceLost(SourceError):
-    """The source worked and went away."""
-
-
 class ModelError(MmgError):
     """A model cannot be loaded or run."""
 
@@ -56,11 +52,11 @@ class ModelError(MmgError):
 
 
 class BackendUnavailable(ModelError):
-    """The engine that runs this model's files is not installed. ``extra`` installs it."""
+    """A library that this run needs is not installed. ``install`` is what pip is to install."""
 
-    def __init__(self, backend: str, extra: str) -> None:
-        self.backend, self.extra = backend, extra
-        super().__init__(f"backend {backend} is not installed: pip install 'mmg[{extra}]'")
+    def __init__(self, backend: str, install: str) -> None:
+        self.backend, self.install = backend, install
+        super().__init__(f"{backend} is not installed: pip install '{install}'")
 
 
 class ShapeMismatch(ModelError):
@@ -82,5 +78,11 @@ class NoSensorError(MmgError):
         super().__init__(f"no usable sensor ({reasons})")
 
 
-class RequiredSensorLost(NoSensorError):
-    """A sensor named by ``--require`` is missing or went away."""
+class RequiredSensorLost(MmgError):
+    """A sensor that the run requires is missing or went away. ``lost`` maps each to the reason."""
+
+    exit_code = 3
+
+    def __init__(self, lost: dict[str, str]) -> None:
+        self.lost = lost
+        super().__init__("required sensor lost: " + "; ".join(f"{name}: {why}" for name, why in lost.items()))

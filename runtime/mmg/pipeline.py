@@ -58,6 +58,7 @@ class Pipeline:
         self._told = {recording.modality: len(recording.notes) for recording in self.recordings}
         try:
             starts_ns = _pair(self.recordings)
+            self._starts_ns = dict(zip((one.modality for one in self.recordings), starts_ns, strict=True))
             self.origin_ns = min(starts_ns)
             self._ends_ns = [
                 start_ns + round(recording.duration_s * 1e9)
@@ -85,24 +86,40 @@ class Pipeline:
         begin_ns, end_ns = self._monotonic_ns(), max(self._ends_ns)
         if self._settings.duration_s is not None:
             end_ns = min(end_ns, self.origin_ns + round(self._settings.duration_s * 1e9))
+        until_s = (end_ns - self.origin_ns) / 1e9
         for chunk in heapq.merge(*self._streams, key=_last_ns):
-            if _last_ns(chunk) > end_ns:
-                break
             if self._settings.pace == "realtime":
                 ahead_ns = (_last_ns(chunk) - self.origin_ns) - (self._monotonic_ns() - begin_ns)
                 if ahead_ns > 0:
                     self._sleep(ahead_ns / 1e9)
-            yield from self._checked(self.engine.push(chunk))
-            yield from self._checked(self.engine.advance(_last_ns(chunk)))
-        yield from self._checked(self.engine.advance(end_ns + round(self._settings.grace_s * 1e9)))
+            for decision in [*self.engine.push(chunk), *self.engine.advance(_last_ns(chunk))]:
+                if decision.t_s <= until_s:
+                    yield decision
+            self._check_required(_last_ns(chunk))
+            if _last_ns(chunk) > end_ns:
+                break
+        for decision in self.engine.advance(end_ns + round(self._settings.grace_s * 1e9)):
+            if decision.t_s <= until_s:
+                yield decision
+        self._tell_ends()
 
-    def _checked(self, decisions: Sequence[Decision]) -> Iterator[Decision]:
-        for decision in decisions:
-            yield decision
-            for name in self._settings.required:
-                state = decision.sensors[name]
-                if state.state in ("stale", "faulty") or (state.state == "absent" and decision.hop > 0):
-                    raise RequiredSensorLost({name: f"{state.reason or state.state} at {decision.t_s:.1f} s"})
+    def _tell_ends(self) -> None:
+        """Say which sensors were not well when the recordings ended; raise where none ever was."""
+        states = self.engine.states()
+        reasons = {name: f"{state.state}{': ' * bool(state.reason)}{state.reason}" for name, state in states.items()}
+        if not self.engine.decided:
+            raise NoSensorError(reasons)
+        for name, state in states.items():
+            if state.state != "live":
+                self._note(f"{name} ended {reasons[name]}")
+
+    def _check_required(self, now_ns: int) -> None:
+        for name, state in self.engine.states(self._settings.required).items():
+            # A recording that begins later than the others is not lost, only not there yet.
+            due_ns = self._starts_ns[name] + round((2 * self.engine.hop_s + self._settings.grace_s) * 1e9)
+            if state.state in ("stale", "faulty") or (state.state != "live" and now_ns > due_ns):
+                seconds = (now_ns - self.origin_ns) / 1e9
+                raise RequiredSensorLost({name: f"{state.reason or state.state} at {seconds:.1f} s"})
 
     def _check_length(self, manifest: Manifest) -> None:
         if max(self._ends_ns) - self.origin_ns < manifest.hop_ns:
@@ -171,7 +188,10 @@ def _pair(recordings: Sequence[Recording]) -> list[int]:
     """
     clocks = [recording.start_ns for recording in recordings if recording.start_ns is not None]
     common_ns = min(clocks, default=0)
-    starts = [common_ns if recording.start_ns is None else recording.start_ns for recording in recordings]
+    starts = [
+        common_ns + recording.offset_ns if recording.start_ns is None else recording.start_ns
+        for recording in recordings
+    ]
     spans = [
         (recording, (start_ns - common_ns) / 1e9, (start_ns - common_ns) / 1e9 + recording.duration_s)
         for recording, start_ns in zip(recordings, starts, strict=True)

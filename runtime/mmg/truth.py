@@ -12,6 +12,8 @@ class Truth:
     """Labelled spans of a recording, from a CSV with the columns ``start_s, end_s, label``."""
 
     def __init__(self, path: str | Path) -> None:
+        if Path(path).exists() and not Path(path).is_file():
+            raise ConfigError(f"{path}: is not a regular file")
         try:
             with Path(path).open(newline="", encoding="utf-8") as stream:
                 rows = csv.DictReader(stream)

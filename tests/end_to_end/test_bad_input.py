@@ -219,10 +219,48 @@ def test_acceleration_in_g_is_a_faulty_sensor_that_names_the_option(tmp_path: Pa
 def test_two_recordings_an_hour_apart_never_overlap_and_that_is_said(tmp_path: Path) -> None:
     one = write_imu(tmp_path / "imu.csv")
     wav = write_wav(tmp_path / "sound.wav")
-    done = mmg_run("--imu", one, "--audio", f"{wav}?start=3600")
-    assert done.returncode == 2
-    assert "never overlap" in done.stderr
-    assert len(done.stderr.splitlines()) <= 2
+    for option in ("start", "offset"):
+        done = mmg_run("--imu", one, "--audio", f"{wav}?{option}=3600")
+        assert done.returncode == 2
+        assert "never overlap" in done.stderr
+        assert len(done.stderr.splitlines()) <= 2
+
+
+def test_required_sensors_that_end_together_are_not_lost(tmp_path: Path) -> None:
+    imu, wav = write_imu(tmp_path / "imu.csv", seconds=10), write_wav(tmp_path / "sound.wav", seconds=10)
+    for more in ([], ["--duration", "5"], ["--grace", "0"]):
+        done = mmg_run("--imu", imu, "--audio", wav, "--require", "imu,audio", "--format", "jsonl", *more)
+        assert done.returncode == 0, done.stderr
+        states = {json.loads(line)["sensors"]["audio"]["state"] for line in done.stdout.splitlines()}
+        assert states <= {"live", "warming"}
+
+
+def test_a_required_sensor_that_begins_later_is_not_lost(tmp_path: Path) -> None:
+    imu, wav = write_imu(tmp_path / "imu.csv", seconds=10), write_wav(tmp_path / "sound.wav", seconds=10)
+    done = mmg_run("--imu", f"{imu}?start=3", "--audio", f"{wav}?start=0", "--require", "imu")
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("required", [[], ["--require", "audio"]])
+def test_a_sensor_that_is_faulty_all_the_time_is_told_and_gives_exit_code_3(
+    tmp_path: Path, required: list[str]
+) -> None:
+    path = tmp_path / "silent.wav"
+    with wave.open(str(path), "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(16000)
+        file.writeframes(bytes(2 * 16000 * 10))
+    done = mmg_run("--audio", path, *required)
+    assert "silent: muted or unplugged?" in done.stderr
+    assert done.returncode == (3 if required else 0)
+
+
+def test_a_sensor_too_slow_for_a_single_hop_is_told_and_gives_exit_code_3(tmp_path: Path) -> None:
+    done = mmg_run("--imu", write_imu(tmp_path / "imu.csv", seconds=20, rate_hz=2))
+    assert done.returncode == 3
+    assert "wrong rate: 2 Hz, the model wants 50" in done.stderr
+    assert done.stdout == ""
 
 
 def test_a_required_sensor_that_is_lost_ends_the_run_with_exit_code_3(tmp_path: Path) -> None:

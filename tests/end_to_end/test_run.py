@@ -95,7 +95,8 @@ def test_video_is_refused_without_permission_and_nothing_of_it_is_opened(tmp_pat
         assert done.returncode == 2
         assert done.stdout == ""
         assert "--allow-video" in done.stderr
-    without = mmg_run("--sensors", "imu", "--video", tmp_path / "absent.mp4", "--allow-video", "--demo")
+    urls = ["--imu", DEMO / "imu.csv", "--video", tmp_path / "absent.mp4"]
+    without = mmg_run("--sensors", "imu", *urls, "--allow-video")
     assert without.returncode == 0, without.stderr
 
 
@@ -155,6 +156,21 @@ def test_a_full_disk_is_one_line_and_an_exit_code() -> None:
     assert done.returncode == 2
     assert done.stderr.splitlines()[-1] == "mmg-run: cannot write: No space left on device"
     assert "Traceback" not in done.stderr
+
+
+def test_closed_streams_neither_crash_nor_mix_messages_into_the_decisions() -> None:
+    base = f"{sys.executable} -m mmg.cli.run --sensors imu --demo --format jsonl --duration 3"
+    mute = subprocess.run(["bash", "-c", f"{base} 2>&-"], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert len(decisions(mute.stdout)) == 6
+    deaf = subprocess.run(["bash", "-c", f"{base} >&-"], capture_output=True, text=True, check=False, cwd=ROOT)
+    assert deaf.returncode == 2
+    assert deaf.stderr == "mmg-run: standard output is closed: there is nowhere to write decisions\n"
+
+
+def test_a_permission_is_never_an_abbreviation() -> None:
+    done = mmg_run("--sensors", "video", "--demo", "--allow")
+    assert done.returncode == 2
+    assert "--allow" in done.stderr
 
 
 def test_realtime_pace_takes_as_long_as_the_recording() -> None:

@@ -111,7 +111,7 @@ def test_the_future_never_changes_the_past(bundle: Bundle, whole: list[Decision]
         future = np.random.default_rng(5).permuted(sensor.samples[~past], axis=0)
         decisions += engine.push(Chunk(name, sensor.samples[past], sensor.times_ns[past], sensor.rate_hz))
         decisions += engine.push(Chunk(name, future, sensor.times_ns[~past], sensor.rate_hz))
-    # The resamplers look a few milliseconds ahead, so the last hop before the change may know of it.
+    # Audio's resampler looks 20 ms ahead, so the last hop before the change may know of it.
     assert decisions[: hops - 1] == whole[: hops - 1]
     assert decisions[hops + 1 :] != whole[hops + 1 :] or hops >= SECONDS * 2 - 2
 
@@ -191,3 +191,67 @@ def test_latency_is_measured_only_with_a_clock_and_is_not_part_of_equality(bundl
     assert timed == untimed
     assert set(timed[0].latency_ms) == {"imu", "fusion"}
     assert untimed[0].latency_ms == {}
+
+
+@pytest.mark.parametrize("name", ["imu", "video"])
+@pytest.mark.parametrize("hops", [1, 6, 13])
+def test_signal_and_video_never_look_beyond_the_hop(bundle: Bundle, name: str, hops: int) -> None:
+    sensor = make_sensor(name)
+    later = sensor.times_ns > hops * HOP_NS + 20_000_000
+    changed = sensor.samples.copy()
+    changed[later] = np.random.default_rng(5).permuted(changed[later], axis=0)
+    before = Engine(bundle, (name,)).push(sensor)
+    after = Engine(bundle, (name,)).push(Chunk(name, changed, sensor.times_ns))
+    assert after[:hops] == before[:hops]
+    assert after[hops + 1 :] != before[hops + 1 :]
+
+
+def make_messy(name: str, random: np.random.Generator) -> Chunk:
+    """A sensor that starts late, has gaps, steps back, loses samples and gives some that are not finite."""
+    sensor = make_sensor(name, 6.0)
+    times_ns, samples = sensor.times_ns.copy(), sensor.samples.copy()
+    count = len(times_ns)
+    if random.random() < 0.5:
+        times_ns += int(random.random() * 2e9)
+    for size_ns in random.choice([20e6, 40e6, 60e6, 200e6, 300e6, 800e6, 3e9, -20e6, -100e6, -1e9], 3):
+        times_ns[random.integers(1, count) :] += int(size_ns)
+    if name != "video":
+        begin = random.integers(0, count)
+        samples[begin : begin + count // 15] = np.nan
+    kept = np.ones(count, np.bool_)
+    begin = random.integers(0, count)
+    kept[begin : begin + count // 20] = False
+    return Chunk(name, samples[kept], times_ns[kept], sensor.rate_hz)
+
+
+@pytest.mark.parametrize("seed", range(25))
+def test_damaged_data_cut_and_interleaved_in_any_way_gives_identical_decisions(bundle: Bundle, seed: int) -> None:
+    random = np.random.default_rng(seed)
+    sensors = [make_messy(name, random) for name in NAMES]
+    engine = Engine(bundle, NAMES)
+    expected = [decision for sensor in sensors for decision in engine.push(sensor)]
+    queues = [cut(sensor, random.integers(1, len(sensor.times_ns), 20).tolist()) for sensor in sensors]
+    engine, decisions = Engine(bundle, NAMES), []
+    while any(queues):
+        queue = queues[random.integers(0, 3)]
+        if queue:
+            decisions += engine.push(queue.pop(0))
+    assert decisions == expected
+
+
+def test_tokens_from_before_a_fault_do_not_count(bundle: Bundle) -> None:
+    sound = make_sensor("audio")
+    muted = sound.samples.copy()
+    muted[sound.times_ns > 3_000_000_000] = 0
+    chunks = by_time(make_sensor("imu"), Chunk("audio", muted, sound.times_ns, sound.rate_hz))
+    faulty = [one for one in replay(Engine(bundle, ("imu", "audio")), chunks) if one.sensors["audio"].state == "faulty"]
+    assert len(faulty) >= 3
+    assert all(one.modalities == ("imu",) for one in faulty)
+
+
+def test_an_engine_that_runs_for_long_remembers_no_more_than_its_context(bundle: Bundle) -> None:
+    engine = Engine(bundle, ("imu",))
+    for minute in range(3):
+        engine.push(make_sensor("imu", 60.0, start_ns=minute * 60_000_000_000))
+    [track] = engine._tracks.values()
+    assert len(track._records) <= bundle.manifest.context_hops + 2

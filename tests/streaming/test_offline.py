@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import numpy as np
@@ -60,19 +61,25 @@ def test_streamed_decisions_equal_the_models_run_offline_over_the_whole_recordin
                 times_ns[0::2] -= round(period_ns / 2)
                 times_ns[1::2] += round(period_ns / 2) - 1
             decisions += engine.push(Chunk(name, samples, times_ns, RATES_HZ[name] if name == "audio" else 0.0))
+        written = json.loads((bundle.path / "manifest.json").read_text())["subsets"]
+        temperatures = {frozenset(subset["modalities"]): subset["temperature"] for subset in written}
+        assert temperatures[frozenset(names)] != 1 or names == ("video",)
         fusion = onnxruntime.InferenceSession(bundle.read(manifest.fusion.files[0]))
     assert len(decisions) >= HOPS - 1
     for decision in decisions:
         hops = range(max(decision.hop - manifest.context_hops + 1, 0), decision.hop + 1)
         rows = [(tokens[name][hop], manifest.index(name), decision.hop - hop) for name in names for hop in hops]
         counts = [len(row[0]) for row in rows]
-        logits = fusion.run(
-            [manifest.fusion.logits],
-            {
-                manifest.fusion.tokens: np.concatenate([row[0] for row in rows])[None],
-                manifest.fusion.modality: np.repeat(np.array([row[1] for row in rows], np.int32), counts)[None],
-                manifest.fusion.age: np.repeat(np.array([row[2] for row in rows], np.int32), counts)[None],
-            },
-        )[0][0] / manifest.temperature(names)
+        logits = (
+            fusion.run(
+                [manifest.fusion.logits],
+                {
+                    manifest.fusion.tokens: np.concatenate([row[0] for row in rows])[None],
+                    manifest.fusion.modality: np.repeat(np.array([row[1] for row in rows], np.int32), counts)[None],
+                    manifest.fusion.age: np.repeat(np.array([row[2] for row in rows], np.int32), counts)[None],
+                },
+            )[0][0]
+            / temperatures[frozenset(names)]
+        )
         offline = np.exp(logits - logits.max()) / np.exp(logits - logits.max()).sum()
         assert np.abs(offline - np.array(list(decision.scores.values()))).max() < 1e-5

@@ -61,6 +61,10 @@ def dark(hop: int) -> Samples:
     return scene(hop) % 8
 
 
+def frozen(_: int, picture: int = 1000) -> Samples:
+    return np.tile(scene(picture)[:1], (2, 1, 1, 1))
+
+
 def judge_all(modality: Modality, hops: Sequence[Samples], input_hz: float | None = None) -> list[str]:
     health = Health(modality)
     rate_hz = modality.rate_hz if input_hz is None else input_hz
@@ -78,7 +82,7 @@ FAULTS: list[tuple[Modality, Maker, Maker, int, str]] = [
     (AUDIO, room, lambda _: np.full((AUDIO_COUNT, 1), 0.25, np.float32), 2, "flat line"),
     (AUDIO, room, overdriven, 2, "clipped"),
     (VIDEO, scene, dark, 2, "dark"),
-    (VIDEO, scene, lambda _: scene(1000), 10, "frozen"),
+    (VIDEO, scene, frozen, 10, "frozen"),
 ]
 IDS = ["flat", "in g", "in mg", "in deg/s", "clipped", "zeros", "under a bit", "stuck", "overdriven", "dark", "frozen"]
 every_fault = pytest.mark.parametrize(("modality", "good", "bad", "hops", "reason"), FAULTS, ids=IDS)
@@ -123,7 +127,8 @@ def test_a_fault_with_single_good_hops_between_does_not_blink(
     modality: Modality, good: Maker, bad: Maker, hops: int, reason: str
 ) -> None:
     enough = frozen_first(hops, reason)
-    repeat = [good(90), *map(bad, range(2 if reason == "frozen" else 1))]
+    # For a picture, being good once means to freeze into another one.
+    repeat = [frozen(0, 1001)] * 2 + [frozen(0)] * 2 if reason == "frozen" else [good(90), bad(91)]
     verdicts = judge_all(modality, [*map(bad, range(enough)), *(repeat * 6)])
     assert all(reason in verdict for verdict in verdicts[enough - 1 :])
 
@@ -131,13 +136,42 @@ def test_a_fault_with_single_good_hops_between_does_not_blink(
 @pytest.mark.parametrize(("input_hz", "bad"), [(0.0, True), (5.0, True), (12.0, True), (12.5, False), (1000.0, False)])
 def test_a_signal_that_comes_too_slowly_is_faulty(input_hz: float, bad: bool) -> None:
     verdicts = judge_all(IMU, [walk(hop) for hop in range(6)], input_hz)
-    assert [verdict != "" for verdict in verdicts] == [False] + [bad] * 5
+    assert [verdict != "" for verdict in verdicts] == [False, False] + [bad] * 4
     assert not bad or "wrong rate" in verdicts[-1]
 
 
-def test_sound_and_frames_may_come_at_any_rate() -> None:
+def test_sound_may_come_at_any_rate_and_frames_at_half_the_models() -> None:
     assert judge_all(AUDIO, [room(hop) for hop in range(6)], 100.0) == [""] * 6
-    assert judge_all(VIDEO, [scene(hop) for hop in range(6)], 1.0) == [""] * 6
+    assert judge_all(VIDEO, [scene(hop) for hop in range(6)], 2.0) == [""] * 6
+    assert "wrong rate: 1 Hz" in judge_all(VIDEO, [scene(hop) for hop in range(6)], 1.0)[-1]
+
+
+def judge_losses(dropped: Sequence[int]) -> list[bool]:
+    """Whether the sensor is faulty, where so many samples were lost up to each hop."""
+    health = Health(IMU)
+    return [health.judge(Hop(hop, walk(hop), 0, count, IMU_HZ)) != "" for hop, count in enumerate(dropped)]
+
+
+def test_a_sensor_that_loses_many_samples_is_faulty_until_it_stops() -> None:
+    assert judge_losses([0, 10, 20, 30, 30, 30, 30]) == [False, False, True, True, True, False, False]
+
+
+def test_a_few_losses_or_many_at_once_are_no_fault() -> None:
+    assert judge_losses([0, 6, 12, 18, 24]) == [False] * 5
+    assert judge_losses([0, 500, 500, 1000, 1000]) == [False] * 5
+
+
+def test_a_hop_that_is_not_whole_neither_harms_nor_heals() -> None:
+    health = Health(IMU)
+    hops: list[Samples | None] = [walk(0), None, None, None, flat(4), flat(5), None, walk(7), None, walk(9)]
+    verdicts = [health.judge(Hop(index, hop, 0, 0, IMU_HZ)) != "" for index, hop in enumerate(hops)]
+    assert [bad for hop, bad in zip(hops, verdicts, strict=True) if hop is not None] == [
+        False,
+        False,
+        True,
+        True,
+        False,
+    ]
 
 
 def test_one_fault_may_turn_into_another_and_stays_shown() -> None:
@@ -186,7 +220,7 @@ def test_a_sensor_that_lies_still_is_not_flat() -> None:
     step = 8 * G_M_S2 / 2**15
     hops = []
     for hop in range(20):
-        samples = np.tile(np.float32([0, 0, G_M_S2, 0, 0, 0]), (COUNT, 1))
+        samples = np.tile(np.array([0, 0, G_M_S2, 0, 0, 0], np.float32), (COUNT, 1))
         samples[:, 2] += step * np.random.default_rng(hop).integers(-1, 2, COUNT)
         hops.append(samples)
     assert judge_all(IMU, hops) == [""] * 20

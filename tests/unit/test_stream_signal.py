@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pytest
@@ -25,7 +26,7 @@ def stream(origin_ns: int = 0) -> Stream:
     return open_stream(signal_modality(), HopGrid(origin_ns, HOP_NS))
 
 
-def chunk_of(times: NDArray[np.int64], values: NDArray[np.float64] | float, dropped: int = 0) -> Chunk:
+def chunk_of(times: NDArray[np.int64], values: NDArray[np.floating[Any]] | float, dropped: int = 0) -> Chunk:
     """Six columns: the values, and multiples of them."""
     column = np.broadcast_to(np.asarray(values, np.float64), times.shape)
     return Chunk("imu", (column[:, None] * [1, -1, 2, 0.5, -0.5, 0.1]).astype(np.float32), times, 0.0, dropped)

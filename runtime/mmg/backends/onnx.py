@@ -17,7 +17,7 @@ class OnnxSession:
         try:
             import onnxruntime
         except ImportError as error:
-            raise BackendUnavailable("onnx", "onnxruntime") from error
+            raise BackendUnavailable("onnxruntime", "onnxruntime") from error
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1

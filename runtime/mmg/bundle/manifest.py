@@ -205,8 +205,9 @@ def check(manifest: Manifest) -> None:
     """Everything that the types alone cannot say. Raises ManifestError naming the field."""
     _require(len(manifest.labels) >= 2, "labels", "a decision needs at least two labels")
     _require(len(set(manifest.labels)) == len(manifest.labels), "labels", "a label is there twice")
-    for label in manifest.labels:
-        _require(label.isprintable() and label.strip() != "", "labels", f"{label!r} is not a printable name")
+    texts = [("name", manifest.name), ("version", manifest.version)]
+    for field, text in [*texts, *(("labels", label) for label in manifest.labels)]:
+        _require(text.isprintable() and text.strip() != "", field, f"{text!r} is not a printable name")
     _require(_finite(manifest.hop_s) and 0.01 <= manifest.hop_s <= 60, "hop_s", "must be 0.01 to 60 seconds")
     _require(1 <= manifest.context_hops <= 1000, "context_hops", "must be 1 to 1000")
     _require(len(manifest.modalities) >= 1, "modalities", "there is none")

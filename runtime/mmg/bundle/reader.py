@@ -106,7 +106,7 @@ class _Directory:
         found: list[str] = []
         pending = [self._path]
         while pending:
-            for entry in sorted(pending.pop().iterdir()):
+            for entry in self._entries(pending.pop()):
                 name = entry.relative_to(self._path).as_posix()
                 if entry.is_symlink():
                     raise BundleError(str(self._path), name, "is a symbolic link, which a bundle may not hold")
@@ -117,6 +117,12 @@ class _Directory:
                 if len(found) + len(pending) > ENTRY_LIMIT:
                     raise BundleError(str(self._path), "", f"holds more than {ENTRY_LIMIT} files")
         return found
+
+    def _entries(self, folder: Path) -> list[Path]:
+        try:
+            return sorted(folder.iterdir())
+        except OSError as error:
+            raise BundleError(str(self._path), folder.name, f"cannot be listed: {error.strerror}") from error
 
     def read(self, name: str, limit_bytes: int) -> bytes:
         place = self._path / name

@@ -35,6 +35,7 @@ def build_parser() -> argparse.ArgumentParser:
         description="Say what the wearer is doing, twice a second, from whichever sensors are there.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
     )
     add = parser.add_argument
     add("--sensors", metavar="LIST", help="which sensors to use, such as imu,audio (default: those with a URL)")
@@ -75,6 +76,7 @@ def main(arguments: list[str] | None = None) -> int:
         sys.stdout = None
         return 0
     except OSError as error:
+        # What is read is translated where it is read: this is the output, on a full disk for example.
         _tell(f"cannot write: {error.strerror}")
         sys.stdout = None
         return 2
@@ -118,12 +120,16 @@ def _choose_sources(options: argparse.Namespace) -> tuple[dict[str, str], str | 
         name, separator, url = pair.partition("=")
         if not separator or not name or not url:
             raise ConfigError(f"--source {pair}: must be NAME=URL, such as ppg=file://ppg.csv")
+        if name in given:
+            raise ConfigError(f"--source {pair}: {name} has a URL already")
         given[name] = url
-    sensors = [name.strip() for name in (options.sensors or "").split(",") if name.strip()]
+    sensors = _names(options.sensors or "")
     if options.demo:
-        sensors = sensors or list(given) or ["imu", "audio"]
-        given = {name: str(DEMO / DEMO_FILES[name]) for name in sensors if name in DEMO_FILES} | given
-    sensors = sensors or list(given)
+        sensors = sensors or ("imu", "audio")
+        if given:
+            raise ConfigError("--demo brings its own recordings: leave out the URLs, or --demo")
+        given = {name: str(DEMO / DEMO_FILES[name]) for name in sensors if name in DEMO_FILES}
+    sensors = sensors or tuple(given)
     if len(set(sensors)) != len(sensors):
         raise ConfigError(f"--sensors {options.sensors}: a sensor is named twice")
     if "video" in sensors and not options.allow_video:
@@ -137,6 +143,7 @@ def _settle(options: argparse.Namespace, urls: dict[str, str]) -> tuple[Settings
     from mmg_device_profiles import detect_board, load_profile
     from mmg_device_profiles.profile import ProfileProblem
 
+    from mmg.backends import BACKENDS
     from mmg.pipeline import Settings
 
     try:
@@ -144,15 +151,17 @@ def _settle(options: argparse.Namespace, urls: dict[str, str]) -> tuple[Settings
     except ProfileProblem as problem:
         raise ProfileError(problem.path, problem.key, problem.problem) from problem
     if not urls:
-        urls = {name: url for name, url in profile.sensors.items() if name != "video" or options.allow_video}
+        urls = {name: url for name, url in profile.sensors.items() if name != "video"}
     urls = {name: url or profile.sensors.get(name, "") for name, url in urls.items()}
+    if profile.backend not in BACKENDS:
+        raise ProfileError(profile.name, "backend", f"{profile.backend!r} is not one of {', '.join(BACKENDS)}")
     missing = [name for name, url in urls.items() if not url]
     if missing or not urls:
         flags = " ".join(f"--{name} URL" for name in missing) or "--imu URL"
         raise ConfigError(f"no sensor to read: give {flags} (a recording), or --demo; see mmg-run --help")
     settings = Settings(
         allow_video=options.allow_video,
-        required=tuple(name for name in options.require.split(",") if name),
+        required=_names(options.require),
         pace=options.pace,
         duration_s=options.duration,
         grace_s=profile.grace_s if options.grace is None else options.grace,
@@ -163,6 +172,8 @@ def _settle(options: argparse.Namespace, urls: dict[str, str]) -> tuple[Settings
 
 
 def _open_sink(format_name: str, manifest: Manifest) -> Sink:
+    if sys.stdout is None:
+        raise ConfigError("standard output is closed: there is nowhere to write decisions")
     if format_name == "jsonl":
         from mmg.sinks.jsonl import JsonLines
 
@@ -170,6 +181,10 @@ def _open_sink(format_name: str, manifest: Manifest) -> Sink:
     from mmg.sinks.console import Console
 
     return Console(sys.stdout, manifest.labels)
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in text.split(",") if name.strip())
 
 
 def _seconds(text: str) -> float:
@@ -183,7 +198,9 @@ def _seconds(text: str) -> float:
 
 
 def _tell(line: str) -> None:
-    print(f"mmg-run: {line}", file=sys.stderr)
+    # Without standard error print would write to standard output, among the decisions.
+    if sys.stderr is not None:
+        print(f"mmg-run: {line}", file=sys.stderr)
 
 
 def _interrupt(_number: int, _frame: object) -> NoReturn:

@@ -10,7 +10,7 @@ from mmg.engine.fusion import Fusion
 from mmg.engine.track import Track
 from mmg.errors import ConfigError
 from mmg.streams import HopGrid
-from mmg.types import Chunk, Decision
+from mmg.types import Chunk, Decision, SensorState
 
 DEFAULT_GRACE_S = 0.2
 
@@ -63,6 +63,8 @@ class Engine:
                 self._tracks[modality.name] = Track(modality, index, encoder, self._grid, self._clock)
         self._fusion = Fusion(manifest, load_session(bundle, manifest.fusion.files, "fusion", backend, threads))
         self._hop = 0
+        self.decided = 0
+        """How many decisions were made."""
 
     @property
     def modalities(self) -> tuple[str, ...]:
@@ -92,11 +94,22 @@ class Engine:
             self._step(decisions, self._grid.hop_at(now_ns - self._grace_ns))
         return decisions
 
+    @property
+    def hop_s(self) -> float:
+        """Seconds from one decision to the next."""
+        return self._manifest.hop_s
+
+    def states(self, names: Sequence[str] | None = None) -> dict[str, SensorState]:
+        """The state of each modality (or of those named) at the end of the newest hop that is past, decided or not."""
+        chosen = self._tracks if names is None else names
+        return {name: self._tracks[name].state_at(self._hop - 1) for name in chosen}
+
     def _step(self, decisions: list[Decision], limit: int | None) -> None:
         """Decide the present hop and go on to the next one that anything is known of."""
         decision = self._decide(self._hop)
         if decision is not None:
             decisions.append(decision)
+            self.decided += 1
             self._hop += 1
         else:
             # A clock that jumps by years costs one step, not one for each of its hops.
@@ -110,7 +123,7 @@ class Engine:
     def _decide(self, hop: int) -> Decision | None:
         """The decision for this hop; None where no modality is live in it."""
         states = {name: track.state_at(hop) for name, track in self._tracks.items()}
-        if not any(state.state == "live" for state in states.values()):
+        if not any(track.is_live(hop) for track in self._tracks.values()):
             return None
         begin_ns = self._clock()
         names, tokens, indices, ages = [], [], [], []

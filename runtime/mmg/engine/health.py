@@ -15,8 +15,10 @@ from numpy.typing import NDArray
 from mmg.bundle import Modality
 from mmg.streams import Hop
 
-SLOWEST_INPUT = 0.25
-"""An input slower than this part of the model's rate leaves too little to interpolate."""
+SLOWEST_INPUT = {"signal": 0.25, "audio": 0.0, "video": 0.5}
+"""An input slower than this part of the model's rate leaves too little to interpolate, or frames that are too old."""
+MOST_LOST = 0.2
+"""The part of a hop's samples that may be lost, not finite, or off their time stamps."""
 FLAT_PTP = 1e-9
 GRAVITY_LOW_M_S2, GRAVITY_HIGH_M_S2 = 3.0, 80.0
 """The mean of |acceleration| over two seconds on a living wearer is near 9.8, and about 30 in a sprint."""
@@ -55,13 +57,19 @@ class Health:
         self._rotations = [index for index, unit in enumerate(units) if unit == "rad/s"]
         self._frame: NDArray[Any] | None = None
         self._kind, self._bad, self._good = "", 0, 0
+        self._dropped = 0
         self._reason = ""
 
     def judge(self, hop: Hop) -> str:
-        """The reason why the sensor is faulty as of this hop, or an empty string. ``hop.samples`` is not None."""
-        fault = self._check_rate(hop.input_hz)
+        """The reason why the sensor is faulty as of this hop, or an empty string.
+
+        A hop that is not whole can show a wrong rate, and is no sign of health.
+        """
+        fault = self._check_rate(hop)
         if fault is None and hop.samples is not None:
             fault = self._check(hop.samples)
+        if fault is None and hop.samples is None:
+            return ""
         if fault is None:
             self._good, self._bad = self._good + 1, 0
             if self._good >= GOOD_HOPS_TO_LIFT:
@@ -73,10 +81,17 @@ class Health:
                 self._reason = fault.reason
         return self._reason
 
-    def _check_rate(self, input_hz: float) -> Fault | None:
+    def _check_rate(self, hop: Hop) -> Fault | None:
         rate_hz = self._modality.rate_hz
-        if self._modality.kind == "signal" and input_hz < rate_hz * SLOWEST_INPUT:
-            return Fault("rate", f"wrong rate: {input_hz:.0f} Hz, the model wants {rate_hz:g}", 2)
+        if hop.input_hz < rate_hz * SLOWEST_INPUT[self._modality.kind]:
+            # The two edges of a gap look like this too: three hops in a row do not.
+            return Fault("rate", f"wrong rate: {hop.input_hz:.2g} Hz, the model wants {rate_hz:g}", 3)
+        lost, self._dropped = hop.dropped - self._dropped, hop.dropped
+        if hop.samples is not None:
+            came = hop.input_hz * len(hop.samples) / rate_hz
+            if lost > MOST_LOST * (came + lost):
+                part = lost / (came + lost)
+                return Fault("lost", f"{part:.0%} of its samples are lost, not finite or off their time stamps", 2)
         return None
 
     def _check_signal(self, samples: NDArray[Any]) -> Fault | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -45,28 +46,36 @@ class Track:
         self._grid, self._clock = grid, clock
         self._records: dict[int, HopRecord] = {}
         self._was_live = False
+        self._begin_ns, self._spent_ns = 0, 0
         self.waited_for = True
         """False once a decision had to be made without this modality, until it delivers again."""
 
     def push(self, chunk: Chunk) -> None:
         """Take a chunk. Raises ConfigError, ModelError."""
         self.waited_for = True
-        begin_ns = self._clock()
+        self._begin_ns = self._clock()
         for hop in self._stream.push(chunk):
-            self._records[hop.index] = self._work(hop, begin_ns)
-            begin_ns = self._clock()
+            self._records[hop.index] = self._work(hop)
+        self._spend()
+
+    def _spend(self) -> int:
+        """The time spent since the last hop was given out, up to now."""
+        now_ns = self._clock()
+        self._spent_ns += now_ns - self._begin_ns
+        self._begin_ns = now_ns
+        return self._spent_ns
 
     def covers(self, hop: int) -> bool:
         """Whether all is known about this hop: it was given out, or it will never be whole."""
         return self._stream.next_hop > hop
 
-    def _work(self, hop: Hop, begin_ns: int) -> HopRecord:
+    def _work(self, hop: Hop) -> HopRecord:
         tokens, reason = None, ""
         state: State = "stale" if self._was_live else "warming"
-        if hop.samples is None:
-            self._encoder.reset()
-        elif reason := self._health.judge(hop):
+        if reason := self._health.judge(hop):
             state = "faulty"
+            self._encoder.reset()
+        elif hop.samples is None:
             self._encoder.reset()
         else:
             tokens = self._encoder.encode(hop.samples)
@@ -77,7 +86,8 @@ class Track:
                 self._encoder.reset()
             else:
                 state, self._was_live = "live", True
-        return HopRecord(tokens, state, reason, hop.last_ns, hop.dropped, self._clock() - begin_ns)
+        spent_ns, self._spent_ns = self._spend(), 0
+        return HopRecord(tokens, state, reason, hop.last_ns, hop.dropped, spent_ns)
 
     def state_at(self, hop: int) -> SensorState:
         """The state at the end of this hop, from nothing that came after it."""
@@ -91,8 +101,13 @@ class Track:
         newest = self._records[before] if before is not None else None
         dropped = self._stream.dropped if last_ns < end_ns or newest is None else newest.dropped
         seen_ns = last_ns if last_ns < end_ns or newest is None else newest.last_ns
-        state: State = "warming" if newest is None or newest.state == "warming" else "stale"
-        return SensorState(state, max(end_ns - seen_ns, 0) / 1e6, dropped)
+        if newest is None:
+            return SensorState("warming", max(end_ns - seen_ns, 0) / 1e6, dropped)
+        # Late by less than a gap that would be bridged is not gone: it keeps the state that it had.
+        late = end_ns - seen_ns <= self._grid.hop_ns // 2
+        state: State = newest.state if late or newest.state == "warming" else "stale"
+        reason = newest.reason if state == newest.state else ""
+        return SensorState(state, max(end_ns - seen_ns, 0) / 1e6, dropped, reason)
 
     def tokens_at(self, hop: int, context_hops: int) -> list[tuple[int, NDArray[Any]]]:
         """Age in hops and tokens of the hops in the context that ends here, oldest first; none from before a fault."""
@@ -105,6 +120,11 @@ class Track:
                 continue
             found.append((age, record.tokens))
         return found[::-1]
+
+    def is_live(self, hop: int) -> bool:
+        """Whether this modality gave tokens for this very hop."""
+        record = self._records.get(hop)
+        return record is not None and record.state == "live"
 
     def encode_ns(self, hop: int) -> int:
         """The time that the stages of this hop took."""
@@ -121,6 +141,9 @@ class Track:
 
     def forget(self, before: int) -> None:
         """Drop the records of hops before this one, but for the newest, which tells the state."""
-        old = sorted(index for index in self._records if index < before)
-        for index in old[:-1]:
-            del self._records[index]
+        # Records are in the order of their hops.
+        while len(self._records) > 1:
+            first, second = itertools.islice(self._records, 2)
+            if second >= before:
+                return
+            del self._records[first]

@@ -19,10 +19,11 @@ class Console:
         self._stream = stream
         self._colours = stream.isatty() if colours is None else colours
         self._width = max(len(label) for label in labels)
+        self._encoding = stream.encoding or "ascii"
         try:
-            "█░●✓".encode(stream.encoding or "ascii")
+            "█░●✓".encode(self._encoding)
             self._cells, self._marks, self._right, self._wrong = "█░", MARKS, "✓", "✗"
-        except (UnicodeEncodeError, LookupError):
+        except UnicodeEncodeError:
             self._cells, self._marks, self._right, self._wrong = "#.", PLAIN_MARKS, "=", "!"
 
     def write(self, decision: Decision, truth: str | None) -> None:
@@ -37,7 +38,8 @@ class Console:
         if truth is not None:
             right = truth == decision.label
             line += "  " + self._paint(f"{self._right if right else self._wrong} {truth}", "32" if right else "31")
-        self._stream.write(line + "\n")
+        # A name that the stream cannot hold is escaped; the line goes out.
+        self._stream.write(line.encode(self._encoding, "backslashreplace").decode(self._encoding) + "\n")
         self._stream.flush()
 
     def _sensor(self, name: str, state: SensorState) -> str:

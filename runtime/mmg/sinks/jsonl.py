@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
+import json
 from typing import TextIO
-
-import msgspec
 
 from mmg.types import Decision
 
@@ -33,5 +32,6 @@ class JsonLines:
         }
         if truth is not None:
             line["truth"] = truth
-        self._stream.write(msgspec.json.encode(line).decode() + "\n")
+        # json and not msgspec: it escapes what is not ASCII, so that any stream can hold any label.
+        self._stream.write(json.dumps(line, separators=(",", ":")) + "\n")
         self._stream.flush()

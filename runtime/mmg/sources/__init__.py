@@ -24,6 +24,7 @@ class Recording(Protocol):
     modality: the modality's name. url: where it comes from.
     start_ns: the time of the first sample on the file's own clock, with the URL's ``start`` and ``offset`` applied;
         None where the file has no clock and the URL gives no ``start``.
+    offset_ns: what the URL adds to whatever start is chosen for a recording that has none; else 0.
     duration_s: from the ``start_ns`` that ``chunks`` is given to the last sample, as far as the file tells.
     losses: what could not be used, by reason, in rows, samples or frames. Complete once all chunks were read.
     notes: lines worth telling the user once; reading may add some.
@@ -36,6 +37,8 @@ class Recording(Protocol):
     @property
     def start_ns(self) -> int | None: ...
     @property
+    def offset_ns(self) -> int: ...
+    @property
     def duration_s(self) -> float: ...
     @property
     def losses(self) -> dict[str, int]: ...
@@ -43,10 +46,8 @@ class Recording(Protocol):
     def notes(self) -> list[str]: ...
 
     def chunks(self, start_ns: int) -> Iterator[Chunk]:
-        """All samples in order, about 100 ms a chunk (video: one frame). The first is stamped ``start_ns``.
-
-        Two things move the first sample away from ``start_ns``: the URL's ``offset`` where the recording's own start
-        is None, and a video stream that starts later than its container. Every call begins anew; one at a time.
+        """All samples in order, about 100 ms a chunk (video: one frame). The first is stamped ``start_ns``,
+        save that of a video stream that starts later than its container. Every call begins anew; one at a time.
         """
         ...
 

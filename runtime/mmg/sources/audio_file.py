@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from mmg.types import Times
 
 BLOCKS_A_SECOND = 10
-HIGHEST_RATE_HZ = 1_000_000
+LOWEST_RATE_HZ, HIGHEST_RATE_HZ = 100, 1_000_000
 # libsndfile says 2^63 - 1 where it cannot tell the length.
 UNKNOWN_FRAMES = 1 << 62
 
@@ -48,23 +48,22 @@ class AudioFile:
             raise SourceError(self.url, f"cannot be read: {error.strerror}") from error
         if there >= UNKNOWN_FRAMES:
             raise SourceError(self.url, "does not tell its length: write it again, with ffmpeg -i OLD NEW")
-        if not 1 <= self._rate_hz <= HIGHEST_RATE_HZ or there < 1:
+        if not LOWEST_RATE_HZ <= self._rate_hz <= HIGHEST_RATE_HZ or there < 1:
             raise SourceError(self.url, f"holds {there} samples at {self._rate_hz} Hz: nothing to replay")
         self._promised = max(there, wav_frames or 0, self._ogg.frames if self._ogg else 0)
         self.notes = [self._cut(there)] if self._promised > there or (self._ogg and not self._ogg.whole) else []
-        self._placing = Placing.of(url, None)
-        self.start_ns = self._placing.start_ns
-        self.duration_s = there / self._rate_hz + self._placing.late_ns / 1e9
+        placing = Placing.of(url, None)
+        self.start_ns, self.offset_ns = placing.start_ns, placing.offset_ns
+        self.duration_s = there / self._rate_hz
 
     def chunks(self, start_ns: int) -> Iterator[Chunk]:
         """See Recording."""
-        first_ns = start_ns + self._placing.late_ns
         self.losses.clear()
         given, expected = 0, 0
         for position, samples in self._blocks():
             dropped, expected = position - expected, position + len(samples)
             given += len(samples)
-            times_ns = first_ns + _sample_times_ns(position, len(samples), self._rate_hz)
+            times_ns = start_ns + _sample_times_ns(position, len(samples), self._rate_hz)
             yield Chunk(self.modality, samples, times_ns, float(self._rate_hz), dropped)
         if given < self._promised and not self._closed:
             self.losses["missing"] = self._promised - given

@@ -63,13 +63,13 @@ class CsvFile:
             raise SourceError(self.url, f"gives {len(self._times_ns)} samples, two are needed (rows: {lost}){example}")
         self.rate_hz = layout.rate_hz
         self.notes = [*layout.notes, *_doubts(self._samples, modality)]
-        self._placing = Placing.of(url, int(self._times_ns[0]) if layout.time else None)
-        self.start_ns = self._placing.start_ns
-        self.duration_s = (int(self._times_ns[-1] - self._times_ns[0]) + self._placing.late_ns) / 1e9
+        placing = Placing.of(url, int(self._times_ns[0]) if layout.time else None)
+        self.start_ns, self.offset_ns = placing.start_ns, placing.offset_ns
+        self.duration_s = int(self._times_ns[-1] - self._times_ns[0]) / 1e9
 
     def chunks(self, start_ns: int) -> Iterator[Chunk]:
         """See Recording."""
-        shift_ns = start_ns + self._placing.late_ns - int(self._times_ns[0])
+        shift_ns = start_ns - int(self._times_ns[0])
         for part in spans(self._times_ns):
             yield Chunk(self.modality, self._samples[part], self._times_ns[part] + shift_ns, self.rate_hz)
 

@@ -65,11 +65,11 @@ class Placing:
     """Where a recording lies on the shared clock.
 
     start_ns: the first sample's time with the options applied, None where neither file nor URL gives one.
-    late_ns: what a recording without a start of its own still owes its ``offset``: ``chunks`` adds it.
+    offset_ns: the URL's ``offset`` where there is no start to add it to, else 0.
     """
 
     start_ns: int | None
-    late_ns: int
+    offset_ns: int
 
     @classmethod
     def of(cls, url: SourceUrl, file_start_ns: int | None) -> Placing:

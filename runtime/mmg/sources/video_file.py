@@ -41,16 +41,15 @@ class VideoFile:
         with self._opened() as container:
             self._promised_frames: int = container.streams.video[0].frames
             self._promised_s = _length_s(container)
-        self._placing = Placing.of(url, None)
-        self.start_ns = self._placing.start_ns
-        self.duration_s = self._promised_s + self._placing.late_ns / 1e9
+        placing = Placing.of(url, None)
+        self.start_ns, self.offset_ns = placing.start_ns, placing.offset_ns
+        self.duration_s = self._promised_s
 
     def chunks(self, start_ns: int) -> Iterator[Chunk]:
         """See Recording."""
         from av.video.reformatter import Interpolation
 
         self.losses.clear()
-        first_ns = start_ns + self._placing.late_ns
         chooser = FrameChooser(self._rate_hz)
         last_ns, decoded = -1, 0
         height, width = self._frame
@@ -63,7 +62,7 @@ class VideoFile:
             if not chooser.wants(time_ns):
                 continue
             small = frame.reformat(width=width, height=height, format="rgb24", interpolation=Interpolation.AREA)
-            times_ns = np.array([first_ns + time_ns], np.int64)
+            times_ns = np.array([start_ns + time_ns], np.int64)
             yield Chunk(self.modality, small.to_ndarray()[None], times_ns)
         if not self._closed:
             self._count_missing(decoded, max(last_ns, 0) / 1e9)

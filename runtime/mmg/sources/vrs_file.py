@@ -67,8 +67,8 @@ class VrsStream(ABC):
         if len(self._records_ns) < 2:
             raise SourceError(self.url, f"stream {label} holds {len(self._records_ns)} records, two are needed")
         self._first_ns = self._first_time_ns()
-        self._placing = Placing.of(url, self._first_ns)
-        self.start_ns = self._placing.start_ns
+        placing = Placing.of(url, self._first_ns)
+        self.start_ns, self.offset_ns = placing.start_ns, placing.offset_ns
         self.duration_s = float(self._records_ns[-1] - self._first_ns) / 1e9
 
     def close(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import deque
 from typing import Any
 
 import numpy as np
@@ -39,7 +40,9 @@ class AudioStream:
         # Whether a whole hop was given out since the sound began.
         self._flowing = False
         self._skip = 0
-        self._buffer: list[NDArray[np.float32]] = []
+        # Whether the sound began within the present hop, which is given out as not whole once its end is heard.
+        self._partial = False
+        self._buffer: deque[NDArray[np.float32]] = deque()
         self._buffered = 0
         # Losses wait here, at their place in the sample count, for the hop that they belong to.
         self._losses: list[tuple[int, int]] = []
@@ -62,7 +65,7 @@ class AudioStream:
         if not len(chunk.times_ns):
             self._lose(chunk.dropped)
             return []
-        mono = chunk.samples.astype(np.float32, copy=False)
+        mono = np.ascontiguousarray(chunk.samples, np.float32)
         mono = mono[:, 0] if mono.shape[1] == 1 else mono.mean(axis=1, dtype=np.float32)
         finite = np.isfinite(mono)
         if not finite.all():
@@ -104,7 +107,9 @@ class AudioStream:
             return begin
         if ahead_ns[0] > 0:
             missing = round(float(ahead_ns[0]) / period_ns)
-            self._lose(missing)
+            # What the source has told to be lost here is the same loss, and is counted once.
+            told = sum(count for place, count in self._losses if place == self._taken)
+            self._lose(max(missing - told, 0))
             filler = np.full(missing, mono[begin], np.float32)
             self._feed(filler, np.ones(missing, np.bool_), int(times[begin]), hops)
             return begin
@@ -131,12 +136,11 @@ class AudioStream:
             self.first_ns = first_ns
         hop = self._grid.hop_at(first_ns)
         late_ns = first_ns - self._grid.start_ns(hop)
-        if late_ns > self._grid.hop_ns // 10:
-            hop, late_ns = hop + 1, late_ns - self._grid.hop_ns
+        self._partial = hop >= self.next_hop and late_ns > self._grid.hop_ns // 10
         self.next_hop = max(self.next_hop, hop)
         late_ns += (hop - self.next_hop) * self._grid.hop_ns
         late = round(late_ns * self._modality.rate_hz / 1e9)
-        self._buffer, self._buffered, self._skip = [], 0, max(-late, 0)
+        self._buffer, self._buffered, self._skip = deque(), 0, max(-late, 0)
         if late > 0:
             self._append(np.zeros(late, np.float32))
 
@@ -172,14 +176,26 @@ class AudioStream:
 
     def _cut_all(self, hops: list[Hop]) -> None:
         while self._buffered >= self._count:
-            sound = np.concatenate(self._buffer)
-            self._buffer, self._buffered = [sound[self._count :]], self._buffered - self._count
+            sound = self._take_hop()
             end_ns = self._grid.end_ns(self.next_hop)
             # Rounded down: a loss just at the end may come with a later chunk than the one that ends the hop.
             self._count_losses(math.floor((end_ns - self._anchor_ns) * self._rate_hz / 1e9))
             last_ns = end_ns - round(1e9 / self._rate_hz)
-            hops.append(Hop(self.next_hop, sound[: self._count, None], last_ns, self._counted, self._rate_hz))
-            self.next_hop, self._flowing = self.next_hop + 1, True
+            samples = None if self._partial else sound[:, None]
+            hops.append(Hop(self.next_hop, samples, last_ns, self._counted, self._rate_hz))
+            self.next_hop, self._flowing, self._partial = self.next_hop + 1, not self._partial, False
+
+    def _take_hop(self) -> NDArray[np.float32]:
+        parts: list[NDArray[np.float32]] = []
+        missing = self._count
+        while missing:
+            head = self._buffer.popleft()
+            parts.append(head[:missing])
+            if len(head) > missing:
+                self._buffer.appendleft(head[missing:])
+            missing -= len(parts[-1])
+        self._buffered -= self._count
+        return np.concatenate(parts)
 
 
 class _Resampler:
@@ -191,7 +207,7 @@ class _Resampler:
             try:
                 import soxr
             except ImportError as error:
-                raise BackendUnavailable("soxr", "audio") from error
+                raise BackendUnavailable("soxr", "mmg[audio]") from error
             self._stream = soxr.ResampleStream(from_hz, to_hz, 1, dtype="float32", quality="LQ")
 
     def resample(self, sound: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -5,14 +5,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from mmg.errors import ConfigError
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
     from mmg.bundle.manifest import Modality
     from mmg.types import Chunk
+
+
+LATEST_NS = 1 << 61
+"""Times are within 73 years of the clock's zero, so that their differences fit 64 bits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,9 +60,17 @@ class Hop:
 
 def check_chunk(chunk: Chunk, modality: Modality, *, any_channels: bool = False) -> None:
     """Raise ConfigError where a chunk's arrays are not what ``Chunk`` says."""
+    if not (isinstance(chunk.samples, np.ndarray) and isinstance(chunk.times_ns, np.ndarray)):
+        raise ConfigError(f"{modality.name}: a chunk's samples and times must be numpy arrays")
     shape, times = chunk.samples.shape, chunk.times_ns
+    kinds = "u" if modality.kind == "video" else "fiu"
+    if chunk.samples.dtype.kind not in kinds:
+        values = "uint8 pixels" if modality.kind == "video" else "numbers"
+        raise ConfigError(f"{modality.name}: a chunk has samples of {chunk.samples.dtype}, the model wants {values}")
     if times.ndim != 1 or len(shape) < 1 or shape[0] != times.shape[0] or times.dtype.kind != "i":
         raise ConfigError(f"{modality.name}: a chunk has samples {shape} with times {times.shape} of {times.dtype}")
+    if times.size and max(abs(int(times.min())), abs(int(times.max()))) > LATEST_NS:
+        raise ConfigError(f"{modality.name}: a chunk has times beyond {LATEST_NS / 1e9:.0f} s, 73 years")
     wanted = modality.sample_shape
     if any_channels and len(shape) == 2 and shape[1] >= 1:
         return
@@ -67,8 +80,6 @@ def check_chunk(chunk: Chunk, modality: Modality, *, any_channels: bool = False)
 
 def in_order(times_ns: NDArray[np.int64], last_ns: int | None) -> NDArray[np.bool_]:
     """True for each time that is later than every one before it and than ``last_ns``."""
-    import numpy as np
-
     floor = np.iinfo(np.int64).min if last_ns is None else last_ns
     before = np.maximum.accumulate(np.concatenate(([floor], times_ns[:-1])))
     return np.asarray(times_ns > before)

@@ -40,10 +40,12 @@ class SignalStream:
         check_chunk(chunk, self._modality)
         self.dropped += chunk.dropped
         hops: list[Hop] = []
-        finite = np.asarray(np.isfinite(chunk.samples).all(axis=1))
+        with np.errstate(over="ignore"):
+            samples = chunk.samples.astype(np.float32, copy=False)
+        finite = np.asarray(np.isfinite(samples).all(axis=1))
         kept = np.zeros(len(finite), np.bool_)
         kept[finite] = in_order(chunk.times_ns[finite], self.last_ns)
-        times, values = chunk.times_ns[kept], chunk.samples[kept].astype(np.float32, copy=False)
+        times, values = chunk.times_ns[kept], samples[kept]
         lost_before: NDArray[np.int64] = np.cumsum(~kept, dtype=np.int64)
         if not len(times):
             self.dropped += int(lost_before[-1]) if len(lost_before) else 0

@@ -62,11 +62,10 @@ class VideoStream:
         age_ns = wanted - self._times[chosen]
         whole = bool((age_ns <= self._hold_ns).all() and (age_ns >= -self._hold_ns // 2).all())
         samples = np.stack([self._frames[index] for index in chosen]) if whole else None
-        inside = int(np.searchsorted(self._times, self._grid.end_ns(self.next_hop))) - int(
-            np.searchsorted(self._times, start_ns)
-        )
+        # The rate as of the newest frame: a hop holds too few frames to count them.
+        input_hz = 1e9 / int(self._times[-1] - self._times[-2]) if len(self._times) > 1 else self._modality.rate_hz
         last_ns = int(self._times[max(newest[-1], 0)])
-        hop = Hop(self.next_hop, samples, last_ns, self.dropped, inside / (self._grid.hop_ns / 1e9))
+        hop = Hop(self.next_hop, samples, last_ns, self.dropped, input_hz)
         self.next_hop += 1
         if not whole:
             self.next_hop = max(self.next_hop, self._grid.hop_at(int(self._times[-1])))
