@@ -6,6 +6,10 @@ extras=$1 python=$2 here=$(pwd) venv=.venv
 
 made_for="$here $("$python" -c 'import sys; print(sys.executable, sys.version_info[:2])' 2>/dev/null)"
 
+if ! [ -w . ]; then
+    echo "$here cannot be written to: copy the project to a folder of your own" >&2
+    exit 2
+fi
 if ! [ -x "$venv/bin/python" ] || [ "$(cat "$venv/.made-for" 2>/dev/null)" != "$made_for" ] \
     || ! "$venv/bin/python" -c 'import pip' 2>/dev/null; then
     if ! command -v "$python" >/dev/null 2>&1; then
@@ -29,8 +33,11 @@ fi
 # The mark is written after an install that ended well, and names what was installed.
 mark="$venv/.installed-$extras"
 wanted=$(cksum pyproject.toml)
-[ "$(cat "$mark" 2>/dev/null)" != "$wanted" ] || exit 0
-[ "$extras" = dev ] || [ "$(cat "$venv/.installed-dev" 2>/dev/null)" != "$wanted" ] || exit 0
+needed='import mmg, mmg_device_profiles, msgspec, numpy, onnxruntime, soundfile, soxr'
+if "$venv/bin/python" -c "$needed" 2>/dev/null; then
+    [ "$(cat "$mark" 2>/dev/null)" != "$wanted" ] || exit 0
+    [ "$extras" = dev ] || [ "$(cat "$venv/.installed-dev" 2>/dev/null)" != "$wanted" ] || exit 0
+fi
 if [ "$extras" = dev ]; then
     sh .ci/system-packages.sh
     echo "installing what the tests need (torch among it: minutes the first time) ..." >&2

@@ -96,7 +96,8 @@ class Pipeline:
                 if decision.t_s <= until_s:
                     yield decision
             self._check_required(_last_ns(chunk))
-            if _last_ns(chunk) > end_ns:
+            # A little more than what is asked for, so that the last hop has all its sensors.
+            if _last_ns(chunk) > end_ns + round(self._settings.grace_s * 1e9):
                 break
         for decision in self.engine.advance(end_ns + round(self._settings.grace_s * 1e9)):
             if decision.t_s <= until_s:
@@ -110,6 +111,8 @@ class Pipeline:
         if not self.engine.decided:
             raise NoSensorError(reasons)
         for name, state in states.items():
+            if state.dropped:
+                self._note(f"{name}: {state.dropped} samples dropped")
             if state.state != "live":
                 self._note(f"{name} ended {reasons[name]}")
 

@@ -105,7 +105,7 @@ def test_a_zip_bomb_is_refused_before_it_unpacks(tmp_path: Path) -> None:
         archive.writestr("manifest.json", b" " * (256 << 20))
     done = mmg_run("--sensors", "imu", "--demo", "--bundle", bomb)
     assert done.returncode == 4
-    assert "unpacks to more than" in done.stderr
+    assert "holds more than" in done.stderr
 
 
 @pytest.mark.parametrize(
@@ -270,3 +270,17 @@ def test_a_required_sensor_that_is_lost_ends_the_run_with_exit_code_3(tmp_path: 
     assert done.returncode == 3
     assert "imu: stale" in done.stderr
     assert 7 <= len(done.stdout.splitlines()) <= 9
+
+
+def test_impossible_acceleration_is_a_faulty_sensor_and_no_warning(tmp_path: Path) -> None:
+    done = mmg_run("--imu", write_imu(tmp_path / "imu.csv", scale=1e30))
+    assert "Warning" not in done.stderr
+    assert "acceleration reads" in done.stderr
+
+
+@pytest.mark.parametrize(("seconds", "hops"), [("0.5", 1), ("1", 2), ("3", 6)])
+def test_a_duration_gives_all_of_its_hops_with_all_sensors(seconds: str, hops: int) -> None:
+    done = mmg_run("--sensors", "imu,audio", "--demo", "--duration", seconds, "--format", "jsonl")
+    made = [json.loads(line) for line in done.stdout.splitlines()]
+    assert len(made) == hops
+    assert all(one["modalities"] == ["imu", "audio"] for one in made)

@@ -191,5 +191,5 @@ def _bounded(stream: IO[bytes], limit_bytes: int, path: str, name: str) -> bytes
     while block := stream.read(min(1 << 20, limit_bytes + 1 - gathered.tell())):
         gathered.write(block)
         if gathered.tell() > limit_bytes:
-            raise BundleError(path, name, f"unpacks to more than the {limit_bytes} bytes it may have")
+            raise BundleError(path, name, f"holds more than the {limit_bytes} bytes it may have")
     return gathered.getvalue()

@@ -65,7 +65,8 @@ def main(arguments: list[str] | None = None) -> int:
 
         print(f"mmg {version('mmg')}")
         return 0
-    signal.signal(signal.SIGTERM, _interrupt)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _interrupt)
     try:
         return _run(options)
     except MmgError as error:
@@ -157,7 +158,8 @@ def _settle(options: argparse.Namespace, urls: dict[str, str]) -> tuple[Settings
         raise ProfileError(profile.name, "backend", f"{profile.backend!r} is not one of {', '.join(BACKENDS)}")
     missing = [name for name, url in urls.items() if not url]
     if missing or not urls:
-        flags = " ".join(f"--{name} URL" for name in missing) or "--imu URL"
+        flags = " ".join(f"--{name} URL" if name in DEMO_FILES else f"--source {name}=URL" for name in missing)
+        flags = flags or "--imu URL"
         raise ConfigError(f"no sensor to read: give {flags} (a recording), or --demo; see mmg-run --help")
     settings = Settings(
         allow_video=options.allow_video,

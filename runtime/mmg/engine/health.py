@@ -22,6 +22,8 @@ MOST_LOST = 0.2
 FLAT_PTP = 1e-9
 GRAVITY_LOW_M_S2, GRAVITY_HIGH_M_S2 = 3.0, 80.0
 """The mean of |acceleration| over two seconds on a living wearer is near 9.8, and about 30 in a sprint."""
+IMPOSSIBLE_M_S2 = 1e5
+"""More than gravity in mg: no unit explains it."""
 GYRO_HIGH_RAD_S = 36.0
 """Just above the 2000 deg/s (34.9 rad/s) full scale of wearable gyroscopes."""
 CLIPPED_PART_SIGNAL, CLIPPED_LEVEL_M_S2 = 0.5, 15.0
@@ -102,6 +104,8 @@ class Health:
             mean = float(np.sqrt((acceleration.astype(np.float64) ** 2).sum(axis=1)).mean())
             if mean < GRAVITY_LOW_M_S2:
                 return Fault("unit", f"gravity reads {mean:.2f} m/s^2: wrong unit? (acc_unit=g)", 4)
+            if mean > IMPOSSIBLE_M_S2:
+                return Fault("unit", f"acceleration reads {mean:.1e} m/s^2", 2)
             if mean > GRAVITY_HIGH_M_S2:
                 return Fault("unit", f"gravity reads {mean:.0f} m/s^2: wrong unit? (acc_unit=mg)", 4)
             peaks = np.abs(acceleration).max(axis=0)

@@ -171,7 +171,7 @@ def _doubts(samples: NDArray[np.float32], modality: Modality) -> list[str]:
     kinds = [quantity(channel.unit) for channel in modality.channels]
     acceleration = samples[:, [kind is ACCELERATION for kind in kinds]]
     if acceleration.shape[1] == 3:
-        mean = float(np.linalg.norm(acceleration, axis=1).mean(dtype=np.float64))
+        mean = float(np.linalg.norm(acceleration.astype(np.float64), axis=1).mean())
         for unit, expected in (("g", 1.0), ("mg", 1000.0), ("m/s2", STANDARD_GRAVITY**2)):
             if 0.7 < mean / expected < 1.4:
                 notes.append(f"the acceleration, {mean:.3g} m/s^2 on average, looks like {unit}: add ?acc_unit={unit}")
