@@ -128,9 +128,11 @@ def test_the_first_decision_of_the_demo_comes_within_three_seconds() -> None:
         running.kill()
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_an_interrupt_ends_a_run_cleanly(number: signal.Signals) -> None:
-    command = [sys.executable, "-m", "mmg.cli.run", "--sensors", "imu", "--demo", "--pace", "realtime"]
+    # A job in the background ignores SIGINT, and so do its children: as on a terminal, this one does not.
+    plain = ["env", "--default-signal=INT,TERM,HUP"]
+    command = [*plain, sys.executable, "-m", "mmg.cli.run", "--sensors", "imu", "--demo", "--pace", "realtime"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as running:
         assert running.stdout is not None
         assert running.stderr is not None
@@ -140,6 +142,18 @@ def test_an_interrupt_ends_a_run_cleanly(number: signal.Signals) -> None:
         assert running.wait(timeout=5) == 0
     assert "stopped" in rest
     assert "Traceback" not in rest
+
+
+def test_nohup_keeps_a_run_going_when_the_terminal_closes() -> None:
+    command = ["env", "--ignore-signal=HUP", sys.executable, "-m", "mmg.cli.run", "--sensors", "imu", "--demo"]
+    with subprocess.Popen(
+        [*command, "--pace", "realtime"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+    ) as running:
+        assert running.stdout is not None
+        assert running.stdout.readline()
+        running.send_signal(signal.SIGHUP)
+        assert running.stdout.readline()
+        running.kill()
 
 
 def test_a_reader_that_leaves_ends_the_run_quietly() -> None:

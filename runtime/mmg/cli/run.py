@@ -66,7 +66,9 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"mmg {version('mmg')}")
         return 0
     for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, _interrupt)
+        # What the caller ignores, as nohup does, stays ignored.
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, _interrupt)
     try:
         return _run(options)
     except MmgError as error:
