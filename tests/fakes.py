@@ -30,6 +30,15 @@ IMU_CHANNELS = (
     *(Channel(name=name, unit="rad/s") for name in ("gx", "gy", "gz")),
 )
 
+# Sources look at a modality's samples and never at its encoder.
+UNUSED_ENCODER = Encoder(
+    kind="streaming",
+    tokens_per_hop=1,
+    input=Tensor(name="x", shape=(1,)),
+    output=Tensor(name="y", shape=(1,)),
+    files=(),
+)
+
 Shape = Sequence[int | str]
 
 

@@ -12,28 +12,24 @@ import av
 import numpy as np
 import pytest
 import soundfile
+from fakes import UNUSED_ENCODER
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from mmg.bundle.manifest import Channel, Encoder, Modality, Tensor
+from mmg.bundle.manifest import Channel, Modality
 from mmg.errors import MmgError
 from mmg.sources import open_source
 
-ENCODER = Encoder(
-    kind="streaming",
-    tokens_per_hop=1,
-    input=Tensor(name="x", shape=(1,)),
-    output=Tensor(name="y", shape=(1,)),
-    files=(),
-)
 IMU = Modality(
     name="imu",
     kind="signal",
     rate_hz=50,
     channels=tuple(Channel(name=name, unit="m/s^2") for name in ("ax", "ay", "az")),
-    encoder=ENCODER,
+    encoder=UNUSED_ENCODER,
 )
-AUDIO = Modality(name="audio", kind="audio", rate_hz=16000, channels=(Channel(name="mic", unit=""),), encoder=ENCODER)
-VIDEO = Modality(name="video", kind="video", rate_hz=10, channels=(), encoder=ENCODER, frame=(6, 8))
+AUDIO = Modality(
+    name="audio", kind="audio", rate_hz=16000, channels=(Channel(name="mic", unit=""),), encoder=UNUSED_ENCODER
+)
+VIDEO = Modality(name="video", kind="video", rate_hz=10, channels=(), encoder=UNUSED_ENCODER, frame=(6, 8))
 QUIET = settings(max_examples=40, deadline=None)
 MOST_SAMPLES = 1_000_000
 

@@ -9,20 +9,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from mmg.bundle.manifest import Channel, Encoder, Modality, Tensor
+from fakes import UNUSED_ENCODER
+from mmg.bundle.manifest import Channel, Modality
 from mmg.errors import ConfigError, SourceError
 from mmg.sources import Recording, open_source
 from mmg.types import Chunk
 from numpy.typing import NDArray
 
-ENCODER = Encoder(
-    kind="streaming",
-    tokens_per_hop=1,
-    input=Tensor(name="x", shape=(1,)),
-    output=Tensor(name="y", shape=(1,)),
-    files=(),
+AUDIO = Modality(
+    name="audio", kind="audio", rate_hz=16000, channels=(Channel(name="mic", unit=""),), encoder=UNUSED_ENCODER
 )
-AUDIO = Modality(name="audio", kind="audio", rate_hz=16000, channels=(Channel(name="mic", unit=""),), encoder=ENCODER)
 DATA = Path(os.environ.get("MMG_DATA", Path(__file__).parents[3] / "shared" / "data"))
 
 

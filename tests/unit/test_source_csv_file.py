@@ -7,24 +7,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from fakes import UNUSED_ENCODER
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from mmg.bundle.manifest import Channel, Encoder, Modality, Tensor
+from mmg.bundle.manifest import Channel, Modality
 from mmg.errors import ConfigError, SourceError
 from mmg.sources import Recording, open_source
 from mmg.types import Chunk
 
-ENCODER = Encoder(
-    kind="streaming",
-    tokens_per_hop=1,
-    input=Tensor(name="x", shape=(1,)),
-    output=Tensor(name="y", shape=(1,)),
-    files=(),
-)
-
 
 def signal(name: str, rate_hz: float, *channels: Channel) -> Modality:
-    return Modality(name=name, kind="signal", rate_hz=rate_hz, channels=channels, encoder=ENCODER)
+    return Modality(name=name, kind="signal", rate_hz=rate_hz, channels=channels, encoder=UNUSED_ENCODER)
 
 
 ACCELERATION = [Channel(name=name, unit="m/s^2") for name in ("ax", "ay", "az")]

@@ -8,20 +8,14 @@ import sys
 from pathlib import Path
 
 import pytest
-from mmg.bundle.manifest import Channel, Encoder, Modality, Tensor
+from fakes import UNUSED_ENCODER
+from mmg.bundle.manifest import Channel, Modality
 from mmg.errors import ConfigError, SourceError, SourceNotFound
 from mmg.sources import open_source
 from mmg.sources.url import Placing, parse_url
 
-ENCODER = Encoder(
-    kind="streaming",
-    tokens_per_hop=1,
-    input=Tensor(name="x", shape=(1,)),
-    output=Tensor(name="y", shape=(1,)),
-    files=(),
-)
-PPG = Modality(name="ppg", kind="signal", rate_hz=10, channels=(Channel(name="ppg", unit=""),), encoder=ENCODER)
-CAMERA = Modality(name="video", kind="video", rate_hz=10, channels=(), encoder=ENCODER, frame=(4, 4))
+PPG = Modality(name="ppg", kind="signal", rate_hz=10, channels=(Channel(name="ppg", unit=""),), encoder=UNUSED_ENCODER)
+CAMERA = Modality(name="video", kind="video", rate_hz=10, channels=(), encoder=UNUSED_ENCODER, frame=(4, 4))
 ROWS = "t_ms,ppg\n0,1\n100,2\n200,3\n"
 
 

@@ -7,23 +7,16 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
-from mmg.bundle.manifest import Encoder, Modality, Tensor
+from fakes import UNUSED_ENCODER
+from mmg.bundle.manifest import Modality
 from mmg.errors import ConfigError, SourceError
 from mmg.sources import Recording, open_source
 from mmg.sources.frames import FrameChooser, shrink
 from mmg.types import Chunk
 
-ENCODER = Encoder(
-    kind="streaming",
-    tokens_per_hop=1,
-    input=Tensor(name="x", shape=(1,)),
-    output=Tensor(name="y", shape=(1,)),
-    files=(),
-)
-
 
 def camera(rate_hz: float) -> Modality:
-    return Modality(name="video", kind="video", rate_hz=rate_hz, channels=(), encoder=ENCODER, frame=(24, 32))
+    return Modality(name="video", kind="video", rate_hz=rate_hz, channels=(), encoder=UNUSED_ENCODER, frame=(24, 32))
 
 
 def write_video(path: Path, frames: int = 90, rate_hz: int = 30) -> None:

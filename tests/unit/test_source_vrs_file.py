@@ -11,7 +11,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from mmg.bundle.manifest import Channel, Encoder, Modality, Tensor
+from fakes import UNUSED_ENCODER
+from mmg.bundle.manifest import Channel, Modality
 from mmg.errors import ConfigError, MmgError, SourceError
 from mmg.sources import open_source
 
@@ -19,13 +20,6 @@ pytest.importorskip("projectaria_tools")
 RECORDING = Path(os.environ.get("MMG_DATA", Path(__file__).parents[3] / "shared" / "data")) / "aria/aea_recording.vrs"
 pytestmark = pytest.mark.skipif(not RECORDING.exists(), reason=f"{RECORDING} is not there: set MMG_DATA")
 
-ENCODER = Encoder(
-    kind="streaming",
-    tokens_per_hop=1,
-    input=Tensor(name="x", shape=(1,)),
-    output=Tensor(name="y", shape=(1,)),
-    files=(),
-)
 IMU = Modality(
     name="imu",
     kind="signal",
@@ -34,10 +28,12 @@ IMU = Modality(
         *(Channel(name=name, unit="m/s^2") for name in ("ax", "ay", "az")),
         *(Channel(name=name, unit="rad/s", optional=True) for name in ("gx", "gy", "gz")),
     ),
-    encoder=ENCODER,
+    encoder=UNUSED_ENCODER,
 )
-AUDIO = Modality(name="audio", kind="audio", rate_hz=16000, channels=(Channel(name="mic", unit=""),), encoder=ENCODER)
-VIDEO = Modality(name="video", kind="video", rate_hz=30, channels=(), encoder=ENCODER, frame=(44, 32))
+AUDIO = Modality(
+    name="audio", kind="audio", rate_hz=16000, channels=(Channel(name="mic", unit=""),), encoder=UNUSED_ENCODER
+)
+VIDEO = Modality(name="video", kind="video", rate_hz=30, channels=(), encoder=UNUSED_ENCODER, frame=(44, 32))
 
 
 @pytest.mark.parametrize(
@@ -76,13 +72,13 @@ def test_channels_are_matched_by_name_and_unit() -> None:
             Channel(name="ppg", unit="", optional=True),
             Channel(name="ax", unit="g"),
         ),
-        encoder=ENCODER,
+        encoder=UNUSED_ENCODER,
     )
     recording = open_source(str(RECORDING), turned)
     assert next(recording.chunks(0)).samples[0] == pytest.approx([np.degrees(-0.32633802), 0, -7.893683 / 9.80665])
     assert recording.notes == ["aea_recording.vrs has no ppg: filled with zeros"]
     required = Modality(
-        name="ppg", kind="signal", rate_hz=50, channels=(Channel(name="ppg", unit=""),), encoder=ENCODER
+        name="ppg", kind="signal", rate_hz=50, channels=(Channel(name="ppg", unit=""),), encoder=UNUSED_ENCODER
     )
     with pytest.raises(SourceError, match="has no ppg"):
         open_source(str(RECORDING), required)
@@ -142,11 +138,15 @@ def test_standard_output_stays_clean_even_for_a_damaged_file(tmp_path: Path) -> 
     data[360:2360] = random.Random(2).randbytes(2000)
     (tmp_path / "damaged.vrs").write_bytes(data)
     code = (
-        "import sys; sys.path[:0] = [{tests!r}]; import test_source_vrs_file as t\n"
+        "import sys; sys.path[:0] = {tests!r}; import test_source_vrs_file as t\n"
         "for path in ({whole!r}, {damaged!r}):\n"
         "    try: list(t.open_source(path, t.IMU).chunks(0))\n"
         "    except t.SourceError: sys.stderr.write('refused')\n"
-    ).format(tests=str(Path(__file__).parent), whole=str(RECORDING), damaged=str(tmp_path / "damaged.vrs"))
+    ).format(
+        tests=[str(folder) for folder in Path(__file__).parents[:2]],
+        whole=str(RECORDING),
+        damaged=str(tmp_path / "damaged.vrs"),
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert (done.stdout, done.stderr) == ("", "refused")
 

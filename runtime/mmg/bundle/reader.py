@@ -20,8 +20,19 @@ MANIFEST = "manifest.json"
 CARD = "MODEL_CARD.md"
 MANIFEST_LIMIT_BYTES = 1 << 20
 ENTRY_LIMIT = 256
-# What zipfile raises for damage: RuntimeError for encryption, ValueError for names that are not UTF-8.
-ZIP_ERRORS = (zipfile.BadZipFile, zlib.error, struct.error, OSError, EOFError, RuntimeError, ValueError)
+# What zipfile raises for damage: RuntimeError for encryption, ValueError for names that are not UTF-8,
+# IndexError for extra fields that are cut.
+ZIP_ERRORS = (
+    zipfile.BadZipFile,
+    zlib.error,
+    struct.error,
+    OSError,
+    EOFError,
+    RuntimeError,
+    ValueError,
+    IndexError,
+    OverflowError,
+)
 
 
 class Bundle:

@@ -110,8 +110,10 @@ class VideoFile:
             import av
         except ImportError as error:
             raise SourceError(self.url, "needs PyAV: pip install 'mmg[video]'") from error
+        # A title that is not UTF-8 must not cost the video; PyAV 19 sees to that by itself, and dropped the option.
+        lenient: dict[str, Any] = {"metadata_errors": "replace"} if int(av.__version__.partition(".")[0]) < 19 else {}
         try:
-            container = av.open(str(self._path.absolute()), metadata_errors="replace")
+            container = av.open(str(self._path.absolute()), **lenient)
         except (av.FFmpegError, OSError, ValueError) as error:
             raise SourceError(
                 self.url, f"is not a video that can be read ({_reason(error)}): use MP4, whole from begin to end"
