@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
     Times: TypeAlias = NDArray[np.int64]
     Samples: TypeAlias = NDArray[Any]
-    Tokens: TypeAlias = NDArray[np.float32]
 
 State = Literal["absent", "warming", "live", "stale", "faulty"]
 
