@@ -1,8 +1,9 @@
 #!/bin/sh
-# What the tests need besides Python packages: strace, which shows what a run opens.
+# What the tests need besides Python packages: strace, which shows what a run opens, and PortAudio for the microphone.
 set -eu
 missing=
 command -v strace >/dev/null 2>&1 || missing="$missing strace"
+ldconfig -p 2>/dev/null | grep -q libportaudio.so.2 || missing="$missing libportaudio2"
 [ -n "$missing" ] || exit 0
 if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then
     echo "installing system packages:$missing ..." >&2

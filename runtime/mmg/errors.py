@@ -45,6 +45,10 @@ class SourceNotFound(SourceError):
     """There is nothing at this URL."""
 
 
+class SourceLost(SourceError):
+    """The source worked and went away."""
+
+
 class ModelError(MmgError):
     """A model cannot be loaded or run."""
 

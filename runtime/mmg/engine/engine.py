@@ -71,6 +71,20 @@ class Engine:
         """The modalities that this engine listens to, in the bundle's order."""
         return tuple(self._tracks)
 
+    @property
+    def hop_s(self) -> float:
+        """Seconds from one decision to the next."""
+        return self._manifest.hop_s
+
+    @property
+    def deadline_ns(self) -> int:
+        """When ``advance`` would decide the next hop without those who are late."""
+        return self._grid.end_ns(self._hop) + self._grace_ns
+
+    def newest_ns(self, name: str) -> int | None:
+        """Capture time of the newest sample of this modality, if any came."""
+        return self._tracks[name].newest_ns
+
     def push(self, chunk: Chunk) -> list[Decision]:
         """Take one chunk and return the decisions that it completes. Raises ConfigError, ModelError."""
         track = self._tracks.get(chunk.modality)
@@ -93,11 +107,6 @@ class Engine:
                     track.waited_for = False
             self._step(decisions, self._grid.hop_at(now_ns - self._grace_ns))
         return decisions
-
-    @property
-    def hop_s(self) -> float:
-        """Seconds from one decision to the next."""
-        return self._manifest.hop_s
 
     def states(self, names: Sequence[str] | None = None) -> dict[str, SensorState]:
         """The state of each modality (or of those named) at the end of the newest hop that is past, decided or not."""

@@ -131,6 +131,11 @@ class Track:
         record = self._records.get(hop)
         return record.encode_ns if record else 0
 
+    @property
+    def newest_ns(self) -> int | None:
+        """Capture time of the newest sample."""
+        return self._stream.last_ns
+
     def next_known(self, hop: int) -> int | None:
         """The first hop after this one that there is a record of."""
         return min((index for index in self._records if index > hop), default=None)

@@ -1,0 +1,352 @@
+"""Microphones, through PortAudio: one device, watched, and opened again when it falls silent or comes back.
+
+PortAudio's callback copies the block and leaves. The port's thread counts the samples, stamps them and watches. All
+calls into PortAudio are made by a third thread: they are not safe from two, and may not return, for a stop waits
+for the thread that a driver holds. So closing a port never hangs.
+"""
+
+from __future__ import annotations
+
+import atexit
+import importlib
+import importlib.util
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future, wait
+from queue import SimpleQueue
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+
+import numpy as np
+
+from mmg.errors import BackendUnavailable, ConfigError, SourceError, SourceLost, SourceNotFound
+from mmg.sources.port import PortStatus, PortThread
+from mmg.sources.url import SourceUrl, parse_url
+from mmg.timing import ClockMap
+from mmg.types import Chunk
+
+if TYPE_CHECKING:
+    from mmg.bundle.manifest import Modality
+    from mmg.types import Samples, Times
+
+T = TypeVar("T")
+
+OPTIONS = ("rate", "channels", "block_ms", "latency")
+BLOCK_MS = 20
+BUFFERED_BLOCKS = 3
+"""PortAudio makes the driver's buffer of four periods: with this latency each is one block, with more it is several."""
+QUEUED_BLOCKS = 250
+START_S = 3.0
+"""How long a device may take to its first sound; Bluetooth takes a second or two."""
+STALL_S = 1.0
+"""A running device that gives nothing for so long is closed and opened again."""
+AHEAD_S = 0.5
+"""More sound than time has passed: no microphone does that, but a virtual one whose feed has ended."""
+SLOW_S, CLOSE_S = 5.0, 1.0
+CRYSTAL_ERROR = 1e-4
+_IN_USE = -9985  # paDeviceUnavailable
+
+
+class Microphone(NamedTuple):
+    """A device that records. ``number`` (PortAudio's index) and ``name`` both go into a URL; ``rate_hz`` is its own."""
+
+    number: int
+    name: str
+    channels: int
+    rate_hz: float
+
+
+def list_microphones() -> list[Microphone]:
+    """What PortAudio can record from now. Raises BackendUnavailable, SourceError."""
+    _require_sounddevice()
+    asked = _PORTAUDIO.ask(lambda: _microphones(_PORTAUDIO.library("mic://")))
+    if not wait([asked], SLOW_S).done:
+        raise SourceError("mic://", "the sound system does not answer")
+    return asked.result()
+
+
+class MicrophonePort(PortThread):
+    """``mic://default``, ``mic://NAME`` (part of a device's name) or ``mic://3`` (its number).
+
+    Options: ``rate`` in Hz (else the model's where the device takes it, else the device's own), ``channels`` (else the
+    first one alone), ``block_ms``, ``latency`` in ms (how much sound the driver holds while we are late). Chunks are
+    ``(T, C)`` float32 at the device's rate. A process has one PortAudio: looking for a device ends other streams in it.
+    """
+
+    def __init__(self, url: SourceUrl | str, modality: Modality) -> None:
+        """Raises ConfigError for options that cannot be or a modality that is no sound, BackendUnavailable."""
+        url = parse_url(url) if isinstance(url, str) else url
+        super().__init__(str(url), modality.name)
+        for option in url.options:
+            if option not in OPTIONS:
+                raise ConfigError(f"{url}: unknown option {option!r}: known here are {', '.join(OPTIONS)}")
+        if modality.kind != "audio":
+            raise ConfigError(f"{url}: a microphone does not give {modality.name}")
+        self._name = url.path
+        self._rate_hz, self._model_rate_hz = float(url.number("rate", 1000, 1_000_000) or 0), modality.rate_hz
+        self._channels = int(url.number("channels", 1, 128) or 1)
+        self._block_s = float(url.number("block_ms", 1, 1000) or BLOCK_MS) / 1e3
+        self._latency_s = float(url.number("latency", 1, 2000) or 0) / 1e3 or BUFFERED_BLOCKS * self._block_s
+        _require_sounddevice()
+        self._wake = threading.Event()
+        self._overruns = self._lost = 0
+
+    def close(self) -> None:
+        """Stop; see Port. A PortAudio that does not answer is left behind."""
+        self._stopping.set()
+        self._wake.set()
+        super().close()
+        _PORTAUDIO.give_time_to_close(CLOSE_S)
+
+    def _session(self) -> None:
+        capture = self._wait_for(_PORTAUDIO.ask(self._open))
+        if capture is None:
+            return
+        try:
+            self._listen(capture)
+        finally:
+            _PORTAUDIO.ask(lambda: _PORTAUDIO.close(capture))
+
+    def _wait_for(self, opening: Future[Capture]) -> Capture | None:
+        """None where the port is being closed; what is opened too late is closed again."""
+        opening.add_done_callback(lambda _: self._wake.set())
+        while not opening.done() and not self._stopping.is_set():
+            if not self._wake.wait(SLOW_S) and opening.running():
+                self.status = PortStatus(reason="the sound system does not answer", device=self.status.device)
+            self._wake.clear()
+        if opening.done():
+            return opening.result()
+        if not opening.cancel():
+            opening.add_done_callback(_close_unheard)
+        return None
+
+    def _open(self) -> Capture:
+        sounddevice = _PORTAUDIO.library(self.url)
+        try:
+            device = self._find(sounddevice)
+            rate_hz = self._settle(sounddevice, device)
+            capture = Capture(f"{device.name}, {rate_hz:g} Hz, {self._channels} ch", rate_hz, self._wake)
+            _PORTAUDIO.open(
+                capture,
+                device=device.number,
+                samplerate=rate_hz,
+                channels=self._channels,
+                blocksize=max(round(rate_hz * self._block_s), 1),
+                latency=self._latency_s,
+            )
+        except sounddevice.PortAudioError as error:
+            problem = "in use by another program" if _IN_USE in error.args else f"cannot be opened: {error.args[0]}"
+            raise SourceError(self.url, problem) from error
+        return capture
+
+    def _find(self, sounddevice: Any) -> Microphone:
+        there = _microphones(sounddevice)
+        if self._name == "default":
+            found = [device for device in there if device.number == sounddevice.query_devices(kind="input")["index"]]
+        elif self._name.isdecimal():
+            found = [device for device in there if device.number == int(self._name)]
+        else:
+            found = [device for device in there if self._name.lower() in device.name.lower()]
+            found = [device for device in found if device.name == self._name] or found
+        if len(found) == 1:
+            return found[0]
+        names = ", ".join(f"{device.number} is {device.name!r}" for device in found or there) or "there is none"
+        if found:
+            raise SourceError(self.url, f"several match: give more of the name, or the number: {names}")
+        raise SourceNotFound(self.url, f"not plugged in ({names})")
+
+    def _settle(self, sounddevice: Any, device: Microphone) -> float:
+        """The rate to open the device with; what it does not take is refused there."""
+        if self._rate_hz:
+            return self._rate_hz
+        try:
+            sounddevice.check_input_settings(device.number, self._channels, "float32", samplerate=self._model_rate_hz)
+        except sounddevice.PortAudioError as error:
+            if _IN_USE in error.args:
+                raise
+            return device.rate_hz
+        return self._model_rate_hz
+
+    def _listen(self, capture: Capture) -> None:
+        count = SampleCount(capture.rate_hz)
+        heard_s, patience_s = time.monotonic(), START_S
+        while not self._stopping.is_set():
+            self._wake.wait(max(heard_s + patience_s - time.monotonic(), 0.0))
+            self._wake.clear()
+            ended, waiting = capture.ended, len(capture.blocks)
+            for _ in range(waiting):
+                self._handle(capture, count, capture.blocks.popleft())
+            if ended:
+                raise SourceLost(self.url, "unplugged")
+            if waiting:
+                heard_s, patience_s = time.monotonic(), STALL_S
+            elif time.monotonic() - heard_s >= patience_s:
+                raise SourceLost(self.url, f"stalled: no sound for {patience_s} s")
+
+    def _handle(self, capture: Capture, count: SampleCount, block: Block) -> None:
+        times_ns, lost = count.place(block)
+        if count.ahead_s > AHEAD_S:
+            raise SourceLost(self.url, "runs faster than time: the feed of this virtual device has ended")
+        self._overruns += block.overrun
+        self._lost += lost
+        quality = count.clock.quality
+        self.status = PortStatus(
+            connected=True,
+            reason="",
+            device=capture.device,
+            drift_ppm=quality.drift_ppm,
+            jitter_ms=quality.jitter_ms,
+            uncertainty_ms=quality.uncertainty_ms,
+            losses=(("overruns", self._overruns), ("samples", self._lost)),
+        )
+        self._deliver(Chunk(self.modality, block.sound, times_ns, capture.rate_hz, lost))
+
+
+class Block(NamedTuple):
+    """``(T, C)`` float32. end: samples given so far, with these. overrun: the driver lost some before them."""
+
+    sound: Samples
+    end: int
+    arrival_ns: int
+    overrun: bool
+
+
+class Capture:
+    """A stream, and what its callback has left for the port's thread; when that is late the oldest block goes."""
+
+    def __init__(self, device: str, rate_hz: float, wake: threading.Event) -> None:
+        self.device, self.rate_hz, self._wake = device, rate_hz, wake
+        self.blocks: deque[Block] = deque(maxlen=QUEUED_BLOCKS)
+        self.stream: Any = None
+        self.heard_ns, self.ended, self._end = 0, False, 0
+
+    def take(self, sound: Samples, samples: int, _time: object, flags: Any) -> None:
+        """PortAudio's callback."""
+        self.heard_ns = time.monotonic_ns()
+        self._end += samples
+        self.blocks.append(Block(sound.copy(), self._end, self.heard_ns, flags.input_overflow))
+        self._wake.set()
+
+    def end(self) -> None:
+        """PortAudio calls it when its thread ends: it was told to, or the device is gone."""
+        self.ended = True
+        self._wake.set()
+
+
+class SampleCount:
+    """Capture times by counting samples, the lost ones too."""
+
+    def __init__(self, rate_hz: float) -> None:
+        self._period_ns = 1e9 / rate_hz
+        self.clock, self.ahead_s = ClockMap(self._period_ns, rate_error=CRYSTAL_ERROR), 0.0
+        self._given = self._index = self._first_ns = self._newest_ns = 0
+
+    def place(self, block: Block) -> tuple[Times, int]:
+        """Capture times ``(T,)`` int64, and how many samples are lost before this block.
+
+        Those that our own queue dropped are known. Of an overrun PortAudio says only that it happened: the driver
+        has begun anew, so the block is fresh, and it is late by what is missing.
+        """
+        samples = len(block.sound)
+        lost = block.end - samples - self._given
+        if not self._given:
+            self._first_ns = block.arrival_ns
+        elif block.overrun:
+            due_ns = self._newest_ns + (lost + samples) * self._period_ns
+            lost += max(round((block.arrival_ns - due_ns) / self._period_ns), 0)
+        ticks = self._index + lost + np.arange(samples, dtype=np.int64)
+        times_ns = self.clock.stamp(ticks, block.arrival_ns)
+        self._given, self._index, self._newest_ns = block.end, int(ticks[-1]) + 1, int(times_ns[-1])
+        self.ahead_s = (self._index * self._period_ns - (block.arrival_ns - self._first_ns)) / 1e9
+        return times_ns, lost
+
+
+class _PortAudio:
+    """The library, and the one thread that calls it: ``library``, ``open`` and ``close`` run there, through ``ask``."""
+
+    def __init__(self) -> None:
+        self._calls: SimpleQueue[tuple[Future[Any], Callable[[], Any]]] = SimpleQueue()
+        self._thread = threading.Thread(target=self._serve, name="mmg portaudio", daemon=True)
+        self._starting = threading.Lock()
+        self._streams = 0
+
+    def ask(self, call: Callable[[], T]) -> Future[T]:
+        """Have it called after all that was asked before."""
+        with self._starting:
+            if self._thread.ident is None:
+                self._thread.start()
+        future: Future[T] = Future()
+        self._calls.put((future, call))
+        return future
+
+    def give_time_to_close(self, seconds: float) -> None:
+        """Wait for what was asked. A PortAudio that hangs would hang the interpreter's exit: it is left out there."""
+        if not wait([self.ask(lambda: None)], seconds).done:
+            atexit.unregister(sys.modules["sounddevice"]._exit_handler)
+
+    def _serve(self) -> None:
+        while True:
+            future, call = self._calls.get()
+            if future.set_running_or_notify_cancel():
+                try:
+                    future.set_result(call())
+                except Exception as error:  # as every executor does: it is raised where the result is wanted
+                    future.set_exception(error)
+            del future, call
+
+    def library(self, url: str) -> Any:
+        """sounddevice, with the devices that are there now: PortAudio lists them only when it starts."""
+        known = "sounddevice" in sys.modules
+        try:
+            sounddevice: Any = importlib.import_module("sounddevice")
+            if known and not self._streams:
+                while sounddevice._initialized:
+                    sounddevice._terminate()
+                sounddevice._initialize()
+        except OSError as error:
+            raise SourceError(url, "PortAudio is missing: sudo apt-get install libportaudio2") from error
+        except Exception as error:  # PortAudioError cannot be named where the import itself raises it
+            raise SourceError(url, f"PortAudio does not start: {error}") from error
+        return sounddevice
+
+    def open(self, capture: Capture, **settings: Any) -> None:
+        """Start a stream of float32 into ``capture``. Raises PortAudioError."""
+        capture.stream = sys.modules["sounddevice"].InputStream(
+            dtype="float32", callback=capture.take, finished_callback=capture.end, **settings
+        )
+        self._streams += 1
+        try:
+            capture.stream.start()
+        except Exception:
+            self.close(capture)
+            raise
+
+    def close(self, capture: Capture) -> None:
+        """End a stream. Aborting cancels PortAudio's thread, which must not happen inside Python: only a silent one."""
+        if time.monotonic_ns() - capture.heard_ns < STALL_S * 1e9:
+            capture.stream.stop()
+        capture.stream.close()
+        self._streams -= 1
+
+
+_PORTAUDIO = _PortAudio()
+
+
+def _require_sounddevice() -> None:
+    if importlib.util.find_spec("sounddevice") is None:
+        raise BackendUnavailable("sounddevice", "mmg[audio]")
+
+
+def _microphones(sounddevice: Any) -> list[Microphone]:
+    return [
+        Microphone(device["index"], device["name"], device["max_input_channels"], device["default_samplerate"])
+        for device in sounddevice.query_devices()
+        if device["max_input_channels"] > 0
+    ]
+
+
+def _close_unheard(opening: Future[Capture]) -> None:
+    if opening.exception() is None:
+        _PORTAUDIO.ask(lambda: _PORTAUDIO.close(opening.result()))

@@ -1,0 +1,93 @@
+"""Ports: sensors that are plugged in now. Each runs by itself, finds its device again, and never ends the run."""
+
+from __future__ import annotations
+
+import threading
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from mmg.errors import SourceError
+
+if TYPE_CHECKING:
+    from mmg.types import Chunk
+
+RETRY_S = 0.5
+"""How long to wait before looking for a device again."""
+
+
+@dataclass(frozen=True, slots=True)
+class PortStatus:
+    """What a port knows of itself, to be shown beside its sensor's state.
+
+    connected: whether the device is open. reason: why nothing comes, in a few words; empty while data flows.
+    device: what answered, such as ``witmotion on /dev/ttyUSB0``.
+    drift_ppm, jitter_ms, uncertainty_ms: how the device's clock runs against the host's.
+    losses: what the device or the parser lost, by kind.
+    """
+
+    connected: bool = False
+    reason: str = "looking for the device"
+    device: str = ""
+    drift_ppm: float = 0.0
+    jitter_ms: float = 0.0
+    uncertainty_ms: float = 0.0
+    losses: tuple[tuple[str, int], ...] = ()
+
+
+class Port(Protocol):
+    """A live sensor. ``start`` may be called once; chunks are stamped in the host's ``monotonic_ns``."""
+
+    @property
+    def modality(self) -> str: ...
+    @property
+    def url(self) -> str: ...
+    @property
+    def status(self) -> PortStatus:
+        """The newest status; safe to read from any thread."""
+
+    def start(self, deliver: Callable[[Chunk], None]) -> None:
+        """Begin to call ``deliver`` from the port's own thread. It must return at once."""
+
+    def close(self) -> None:
+        """Stop and let go of the device; returns when its thread has ended. Closing twice is fine."""
+
+
+class PortThread(ABC):
+    """The life of a port that has a thread: a session with the device, and again after each loss of it.
+
+    A subclass gives ``_session``, which opens the device, delivers chunks until ``_stopping`` is set, and raises
+    SourceError where the device is not there or goes away.
+    """
+
+    def __init__(self, url: str, modality: str) -> None:
+        self.url, self.modality = url, modality
+        self.status = PortStatus()
+        self._stopping = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._deliver: Callable[[Chunk], None] = lambda _: None
+
+    def start(self, deliver: Callable[[Chunk], None]) -> None:
+        """Begin; see Port."""
+        self._deliver = deliver
+        self._thread = threading.Thread(target=self._live, name=f"mmg {self.modality}", daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """Stop; see Port."""
+        self._stopping.set()
+        if self._thread is not None:
+            self._thread.join()
+
+    def _live(self) -> None:
+        while not self._stopping.is_set():
+            try:
+                self._session()
+            except SourceError as error:
+                self.status = PortStatus(reason=str(error).removeprefix(f"{self.url}: "), device=self.status.device)
+                self._stopping.wait(RETRY_S)
+
+    @abstractmethod
+    def _session(self) -> None:
+        """One stay with the device."""

@@ -1,0 +1,84 @@
+"""Protocols of serial IMUs: bytes in, samples in m/s^2 and rad/s out, and no I/O.
+
+``open_parser("witmotion").feed(data)`` is all there is to reading one; ``encode_sample`` speaks it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from mmg.errors import ConfigError
+from mmg.sources.protocols import bno08x, text, vectornav_ascii, vectornav_binary, witmotion, xsens
+from mmg.sources.protocols.detect import Detector
+from mmg.sources.protocols.parser import UNTIMED, Counters, Parser, Samples, join
+
+__all__ = [
+    "PROTOCOLS",
+    "UNTIMED",
+    "Counters",
+    "Detector",
+    "Parser",
+    "Samples",
+    "encode_sample",
+    "join",
+    "open_parser",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    open: Callable[..., Parser]
+    encode: Callable[[Sequence[float], int, int], bytes]
+    options: tuple[str, ...] = ()
+
+
+_ENTRIES = {
+    "witmotion": _Entry(witmotion.WitMotion, lambda sample, _index, _time_ns: witmotion.encode_sample(sample)),
+    "bno08x": _Entry(bno08x.Bno08xRvc, lambda sample, index, _time_ns: bno08x.encode_sample(sample, index)),
+    "vectornav-ascii": _Entry(
+        vectornav_ascii.VectorNavAscii, lambda sample, _index, _time_ns: vectornav_ascii.encode_sample(sample)
+    ),
+    "vectornav-binary": _Entry(
+        vectornav_binary.VectorNavBinary,
+        lambda sample, _index, time_ns: vectornav_binary.encode_sample(sample, time_ns),
+    ),
+    "xsens": _Entry(xsens.Xsens, xsens.encode_sample),
+    "text": _Entry(
+        text.TextLines,
+        lambda sample, _index, time_ns: text.encode_json(sample, time_ns),
+        ("columns", "acc_unit", "gyro_unit"),
+    ),
+}
+PROTOCOLS = tuple(_ENTRIES)
+
+
+def open_parser(name: str, **options: str) -> Parser:
+    """A parser for one device's stream.
+
+    name: one of ``PROTOCOLS``, or ``auto`` to find out from the bytes.
+    options: those of ``text``, see ``TextLines``; ``auto`` takes them too, in case it is text.
+
+    Raises ConfigError for an unknown protocol or option, or an option's value that cannot be.
+    """
+    if name != "auto" and name not in _ENTRIES:
+        raise ConfigError(f"protocol={name}: choose auto, {', '.join(PROTOCOLS)}")
+    known = _ENTRIES["text" if name == "auto" else name].options
+    for option in options:
+        if option not in known:
+            choice = f"its options are {', '.join(known)}" if known else "it has no options"
+            raise ConfigError(f"protocol {name}: unknown option {option}: {choice}")
+    if name != "auto":
+        return _ENTRIES[name].open(**options)
+    return Detector([entry.open(**(options if entry.options else {})) for entry in _ENTRIES.values()])
+
+
+def encode_sample(protocol: str, sample: Sequence[float], index: int, time_ns: int) -> bytes:
+    """The bytes in which a device sends one sample.
+
+    sample: ``(6,)`` m/s^2 and rad/s. index: the number of the sample. time_ns: the device's clock, from 0.
+    Only what the protocol has a place for is sent. Raises ConfigError for an unknown protocol.
+    """
+    if protocol not in _ENTRIES:
+        raise ConfigError(f"protocol={protocol}: choose {', '.join(PROTOCOLS)}")
+    return _ENTRIES[protocol].encode(sample, index, time_ns)

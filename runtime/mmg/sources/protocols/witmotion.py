@@ -1,0 +1,114 @@
+"""WitMotion: frames of 11 bytes, ``55 TT``, four little-endian int16 and the sum of the ten bytes before.
+
+The device sends one frame a quantity in ascending order of type, cycle after cycle: 50 time, 51 acceleration,
+52 angular rate, 53 angle and so on, each only where it is switched on (WitMotion standard protocol).
+"""
+
+from __future__ import annotations
+
+import math
+import struct
+from collections.abc import Sequence
+from datetime import datetime, timedelta, timezone
+
+from mmg.sources.protocols.framing import UNKNOWN_LENGTH, FrameParser, Vector
+from mmg.sources.protocols.parser import STANDARD_GRAVITY, UNTIMED
+
+TIME, ACCELERATION, GYRO = 0x50, 0x51, 0x52
+ACCELERATION_LSB = 16 * STANDARD_GRAVITY / 32768  # m/s^2
+GYRO_LSB = math.radians(2000) / 32768  # rad/s
+TEMPERATURE_LSB = 0.01  # degrees Celsius
+
+_FRAME_BYTES = 11
+_TYPES = frozenset(range(0x50, 0x60))  # 5F answers a register read
+_WORDS = struct.Struct("<4h")
+_CALENDAR = struct.Struct("<6BH")
+_EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
+
+
+class WitMotion(FrameParser):
+    """A sample is the acceleration and angular rate of one cycle; its time is the device's calendar."""
+
+    MARK = b"\x55"
+
+    def __init__(self) -> None:
+        super().__init__("witmotion")
+        self._time_ns = UNTIMED
+        self._acceleration: tuple[Vector, int, int] | None = None
+
+    def _frame_length(self, buffer: bytes, start: int) -> int:
+        if start + 1 == len(buffer):
+            return UNKNOWN_LENGTH
+        return _FRAME_BYTES if buffer[start + 1] in _TYPES else 0
+
+    def _parse(self, frame: bytes, last_byte: int) -> bool:
+        if sum(frame[:10]) & 0xFF != frame[10]:
+            return False
+        kind = frame[1]
+        if kind == GYRO:
+            self._gyro(frame, last_byte)
+            return True
+        self._unpaired()
+        if kind == ACCELERATION:
+            x, y, z, _ = _WORDS.unpack_from(frame, 2)
+            acceleration = (x * ACCELERATION_LSB, y * ACCELERATION_LSB, z * ACCELERATION_LSB)
+            self._acceleration = (acceleration, self._time_ns, last_byte)
+            self._time_ns = UNTIMED
+            if not self._has_gyro:
+                self._unpaired()
+        elif kind == TIME:
+            self._time_ns = self._calendar_ns(frame)
+        return True
+
+    def _gyro(self, frame: bytes, last_byte: int) -> None:
+        """Angular rate comes right behind its acceleration: two frames further on it is of a later cycle."""
+        held = self._acceleration
+        if held is not None and last_byte - held[2] < 3 * _FRAME_BYTES:
+            acceleration, time_ns, _ = held
+            x, y, z, _ = _WORDS.unpack_from(frame, 2)
+            self._add(acceleration, (x * GYRO_LSB, y * GYRO_LSB, z * GYRO_LSB), time_ns, last_byte)
+            self._acceleration = None
+        else:
+            self._unpaired()
+            self._gyro_seen()
+            self._counters.incomplete += 1
+        self._time_ns = UNTIMED
+
+    def _unpaired(self) -> None:
+        if self._acceleration is not None:
+            acceleration, time_ns, last_byte = self._acceleration
+            self._acceleration = None
+            self._add(acceleration, None, time_ns, last_byte)
+
+    def _calendar_ns(self, frame: bytes) -> int:
+        year, month, day, hour, minute, second, millisecond = _CALENDAR.unpack_from(frame, 2)
+        try:
+            moment = datetime(2000 + year, month, day, hour, minute, second, millisecond * 1000, tzinfo=timezone.utc)
+        except ValueError:  # a calendar that was never set: the samples do without it
+            self._counters.malformed += 1
+            return UNTIMED
+        return (moment - _EPOCH) // timedelta(microseconds=1) * 1000
+
+
+def encode_frame(kind: int, content: bytes) -> bytes:
+    """One frame of type ``kind`` around eight bytes."""
+    body = bytes((0x55, kind)) + content
+    return body + bytes((sum(body) & 0xFF,))
+
+
+def encode_sample(sample: Sequence[float], *, temperature_c: float = 25.0) -> bytes:
+    """The frames of one cycle: ``(3,)`` m/s^2, or ``(6,)`` with rad/s behind. Out of range is clipped."""
+    temperature = round(temperature_c / TEMPERATURE_LSB)
+    frames = b""
+    for kind, scale, vector in ((ACCELERATION, ACCELERATION_LSB, sample[:3]), (GYRO, GYRO_LSB, sample[3:])):
+        if len(vector):
+            counts = [max(-32768, min(32767, round(value / scale))) for value in vector]
+            frames += encode_frame(kind, _WORDS.pack(*counts, temperature))
+    return frames
+
+
+def encode_time(time_ns: int) -> bytes:
+    """The time frame that opens a cycle, from ns since 1970 (years 2000 to 2255), rounded down to 1 ms."""
+    moment = _EPOCH + timedelta(milliseconds=time_ns // 1_000_000)
+    calendar = (moment.year - 2000, moment.month, moment.day, moment.hour, moment.minute, moment.second)
+    return encode_frame(TIME, _CALENDAR.pack(*calendar, moment.microsecond // 1000))

@@ -1,0 +1,424 @@
+"""The microphone port on a device that PortAudio takes for real: exact sound, true times, and every way to lose it.
+
+ALSA's file plugin cannot overrun: there PortAudio's own flag is handed to the callback.
+"""
+
+from __future__ import annotations
+
+import ctypes.util
+import gc
+import importlib
+import importlib.util
+import os
+import queue
+import subprocess
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+import pytest
+from mmg.bundle.manifest import Channel, Encoder, Modality, Tensor
+from mmg.errors import BackendUnavailable, ConfigError
+from mmg.sources.microphone import QUEUED_BLOCKS, Block, Capture, MicrophonePort, SampleCount, list_microphones
+from mmg.types import Chunk
+from numpy.typing import NDArray
+from ports.alsa_device import AlsaMicrophone
+
+RATE_HZ = 16000
+ENCODER = Encoder(
+    kind="streaming",
+    tokens_per_hop=1,
+    input=Tensor(name="sound", shape=(1, 8000, 1)),
+    output=Tensor(name="tokens", shape=(1, 1, 8)),
+    files=(),
+)
+SOUND = Modality(
+    name="audio", kind="audio", rate_hz=RATE_HZ, channels=(Channel(name="sound", unit="1"),), encoder=ENCODER
+)
+PATIENCE_S = 8.0
+MakeDevice: TypeAlias = Callable[[NDArray[np.int16], int], AlsaMicrophone]
+
+if importlib.util.find_spec("sounddevice") is None:
+    pytest.skip("sounddevice is not installed: pip install 'mmg[audio]'", allow_module_level=True)
+if ctypes.util.find_library("portaudio") is None:
+    pytest.skip("PortAudio is missing: sudo apt-get install libportaudio2", allow_module_level=True)
+
+
+def tone(seconds: float, rate_hz: int = RATE_HZ, channels: int = 1) -> NDArray[np.int16]:
+    """440 Hz, ``(T, channels)``, with a little noise so that no two places are alike."""
+    noise = np.random.default_rng(0).integers(-100, 100, (round(seconds * rate_hz), channels))
+    wave = 8000 * np.sin(2 * np.pi * 440 * np.arange(len(noise)) / rate_hz)
+    return (wave[:, None] + noise).astype(np.int16)
+
+
+class Listener:
+    """Opens ports and keeps what they deliver."""
+
+    def __init__(self) -> None:
+        self.chunks: queue.Queue[Chunk] = queue.Queue()
+        self.ports: list[MicrophonePort] = []
+
+    def open(self, url: str, modality: Modality = SOUND) -> MicrophonePort:
+        port = MicrophonePort(url, modality)
+        self.ports.append(port)
+        port.start(self.chunks.put)
+        return port
+
+    def hear(self, seconds: float) -> list[Chunk]:
+        """The next chunks, until they hold so much."""
+        heard = [self.chunks.get(timeout=PATIENCE_S)]
+        while sum(len(chunk.samples) / chunk.rate_hz for chunk in heard) < seconds:
+            heard.append(self.chunks.get(timeout=PATIENCE_S))
+        return heard
+
+    def forget(self) -> None:
+        while not self.chunks.empty():
+            self.chunks.get()
+
+
+@pytest.fixture
+def listener() -> Iterator[Listener]:
+    listener = Listener()
+    yield listener
+    for port in listener.ports:
+        port.close()
+
+
+@pytest.fixture
+def make_device(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[MakeDevice]:
+    """Makes a device that plays a sound at a rate. It is not plugged in yet."""
+    made: list[AlsaMicrophone] = []
+
+    def make(sound: NDArray[np.int16], rate_hz: int) -> AlsaMicrophone:
+        made.append(AlsaMicrophone(tmp_path, sound, rate_hz))
+        monkeypatch.setenv("ALSA_CONFIG_PATH", str(made[-1].config))
+        monkeypatch.setenv("JACK_NO_START_SERVER", "1")
+        return made[-1]
+
+    yield make
+    for device in made:
+        device.close()
+
+
+@pytest.fixture
+def device(make_device: MakeDevice) -> AlsaMicrophone:
+    return make_device(tone(6), RATE_HZ)
+
+
+def until(happened: Callable[[], bool]) -> None:
+    """Waits, and looks again."""
+    deadline_s, pause = time.monotonic() + PATIENCE_S, threading.Event()
+    while not happened():
+        assert time.monotonic() < deadline_s, "it never happened"
+        pause.wait(0.01)
+
+
+def sound_of(chunks: list[Chunk]) -> NDArray[np.float32]:
+    return np.concatenate([chunk.samples for chunk in chunks])
+
+
+def times_of(chunks: list[Chunk]) -> NDArray[np.int64]:
+    return np.concatenate([chunk.times_ns for chunk in chunks])
+
+
+def place_in(played: NDArray[np.int16], heard: NDArray[np.float32]) -> int:
+    """The sample of ``played`` at which ``heard`` begins."""
+    place = played.tobytes().find(np.rint(heard[:200] * 32768).astype(np.int16).tobytes())
+    assert place >= 0, "this was never played"
+    return place // int(played[0].nbytes)
+
+
+def flags(*, overflow: bool) -> Any:
+    made = importlib.import_module("sounddevice").CallbackFlags()
+    if overflow:
+        made.input_overflow = True
+    return made
+
+
+class Ending(deque[Block]):
+    """Makes the callback end PortAudio's thread, as a driver does whose device is gone."""
+
+    def append(self, _: Block) -> None:
+        raise importlib.import_module("sounddevice").CallbackAbort
+
+
+def running_capture() -> Capture:
+    [capture] = [thing for thing in gc.get_objects() if isinstance(thing, Capture) and not thing.ended]
+    return capture
+
+
+def test_a_tone_arrives_bit_exact_and_is_stamped_when_it_sounded(device: AlsaMicrophone, listener: Listener) -> None:
+    device.plug()
+    port = listener.open("mic://default")
+    chunks = listener.hear(2.5)
+    sound, times_ns = sound_of(chunks), times_of(chunks)
+    first = place_in(tone(6), sound)
+    np.testing.assert_array_equal(sound, tone(6)[first : first + len(sound)].astype(np.float32) / 32768)
+    assert sound.dtype == np.float32
+    assert {(chunk.rate_hz, chunk.dropped) for chunk in chunks} == {(RATE_HZ, 0)}
+
+    assert (np.diff(times_ns) > 0).all()
+    index = first + np.arange(len(sound))
+    truth_ns = device.due_ns[0] + (index - device.block + 1) * (1e9 / RATE_HZ)
+    late_ms = (times_ns - truth_ns)[2 * RATE_HZ :] / 1e6
+    status = port.status
+    assert np.abs(late_ms).max() < 5 * status.uncertainty_ms + status.jitter_ms
+    assert status.uncertainty_ms < 2
+    assert abs(status.drift_ppm) < 300
+    assert (status.connected, status.reason, status.device) == (True, "", "default, 16000 Hz, 1 ch")
+    assert status.losses == (("overruns", 0), ("samples", 0))
+
+
+def test_the_devices_own_rate_is_taken_where_it_refuses_the_models(make_device: MakeDevice, listener: Listener) -> None:
+    make_device(tone(2, 48000), 48000).plug()
+    listener.open("mic://wrist")
+    chunks = listener.hear(0.5)
+    first = place_in(tone(2, 48000), sound_of(chunks))
+    np.testing.assert_array_equal(sound_of(chunks) * 32768, tone(2, 48000)[first : first + len(sound_of(chunks))])
+    assert {chunk.rate_hz for chunk in chunks} == {48000}
+
+
+def test_all_channels_come_where_they_are_asked_for(make_device: MakeDevice, listener: Listener) -> None:
+    played = tone(2, channels=2)
+    make_device(played, RATE_HZ).plug()
+    listener.open("mic://wrist_mic?channels=2&rate=16000")
+    heard = sound_of(listener.hear(0.5))
+    first = place_in(played, heard)
+    np.testing.assert_array_equal(heard * 32768, played[first : first + len(heard)])
+
+
+def test_a_stalled_device_is_told_and_opened_again(device: AlsaMicrophone, listener: Listener) -> None:
+    device.plug()
+    port = listener.open("mic://default")
+    listener.hear(0.2)
+    device.stall()
+    until(lambda: not port.status.connected)
+    assert port.status.reason == "stalled: no sound for 1.0 s"
+    listener.forget()
+    device.resume()
+    chunks = listener.hear(0.5)
+    assert port.status.connected
+    first = place_in(tone(6), sound_of(chunks))
+    np.testing.assert_array_equal(sound_of(chunks) * 32768, tone(6)[first : first + len(sound_of(chunks))])
+    resumed_ns = device.due_ns[first // device.block]
+    assert abs(int(times_of(chunks)[device.block - 1]) - resumed_ns) < 100e6
+
+
+def test_a_device_that_was_absent_joins_goes_and_joins_again(device: AlsaMicrophone, listener: Listener) -> None:
+    port = listener.open("mic://default")
+    until(lambda: port.status.reason == "not plugged in (there is none)")
+    for _ in range(2):
+        device.plug()
+        plugged_s = time.monotonic()
+        listener.hear(0.1)
+        assert time.monotonic() - plugged_s < 3
+        assert port.status.connected
+        device.unplug()
+        until(lambda: port.status.reason == "not plugged in (there is none)")
+        listener.forget()
+
+
+def test_rubbish_faster_than_time_is_taken_for_the_end_of_the_device(
+    device: AlsaMicrophone, listener: Listener
+) -> None:
+    device.plug()
+    port = listener.open("mic://default")
+    listener.hear(0.1)
+    listener.forget()
+    device.unplug()
+    until(lambda: not port.status.connected)
+    rubbish = sum(len(listener.chunks.get().samples) for _ in range(listener.chunks.qsize()))
+    assert rubbish < RATE_HZ
+    assert port.status.reason.startswith("runs faster than time")
+
+
+def test_a_stream_that_ends_by_itself_is_an_unplugged_device_and_is_opened_again(
+    device: AlsaMicrophone, listener: Listener
+) -> None:
+    device.plug()
+    port = listener.open("mic://default")
+    listener.hear(0.1)
+    running_capture().blocks = Ending()
+    ended_s = time.monotonic()
+    until(lambda: port.status.reason == "unplugged")
+    assert time.monotonic() - ended_s < 0.5
+    listener.forget()
+    listener.hear(0.1)
+    assert port.status.connected
+
+
+def test_an_overrun_is_counted_and_the_lost_samples_go_on_in_time(device: AlsaMicrophone, listener: Listener) -> None:
+    device.plug()
+    port = listener.open("mic://default")
+    before = listener.hear(1.0)
+    device.stall()
+    capture, pause = running_capture(), threading.Event()
+    pause.wait(0.3)
+    while not listener.chunks.empty():
+        before.append(listener.chunks.get())
+    now_ns = time.monotonic_ns()
+    capture.take(np.zeros((320, 1), np.float32), 320, None, flags(overflow=True))
+    [after] = listener.hear(0.02)
+    silent_ns = now_ns - before[-1].times_ns[-1]
+    assert after.dropped == pytest.approx(silent_ns * RATE_HZ / 1e9 - 320, abs=0.02 * RATE_HZ)
+    assert abs(int(after.times_ns[-1]) - now_ns) < 20e6
+    assert port.status.losses == (("overruns", 1), ("samples", after.dropped))
+
+
+def test_what_nobody_takes_in_time_is_dropped_and_counted() -> None:
+    capture, count = Capture("device", RATE_HZ, threading.Event()), SampleCount(RATE_HZ)
+    for _ in range(QUEUED_BLOCKS + 10):
+        capture.take(np.zeros((320, 1), np.float32), 320, None, flags(overflow=False))
+    assert len(capture.blocks) == QUEUED_BLOCKS
+    losses = [count.place(block)[1] for block in capture.blocks]
+    assert losses == [3200] + [0] * (QUEUED_BLOCKS - 1)
+
+
+def test_the_callback_copies_the_block() -> None:
+    capture, block = Capture("device", RATE_HZ, threading.Event()), np.ones((320, 1), np.float32)
+    capture.take(block, 320, None, flags(overflow=False))
+    block[:] = 0
+    assert capture.blocks[0].sound.all()
+
+
+def test_closing_does_not_hang_on_a_device_that_does(device: AlsaMicrophone, listener: Listener) -> None:
+    device.plug()
+    port = listener.open("mic://default")
+    listener.hear(0.1)
+    device.stall()
+    started_s = time.monotonic()
+    port.close()
+    assert time.monotonic() - started_s < 2
+    port.close()
+    listener.forget()
+    assert listener.chunks.empty()
+    device.resume()
+    listener.open("mic://default")
+    assert len(listener.hear(0.1)) >= 5
+
+
+HELD_AT_EXIT = """
+import sys
+from pathlib import Path
+import numpy as np
+from ports.alsa_device import AlsaMicrophone
+from ports import test_microphone as t
+device = AlsaMicrophone(Path(sys.argv[1]), t.tone(1))
+device.plug()
+listener = t.Listener()
+port = listener.open("mic://default")
+listener.hear(0.1)
+device.stall()
+if sys.argv[2] == "after the watchdog":
+    t.until(lambda: not port.status.connected)
+port.close()
+print("closed", flush=True)
+"""
+
+
+def run_python(code: str, *arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
+    paths = os.pathsep.join([str(Path(__file__).parent.parent), *filter(None, sys.path)])
+    return subprocess.run(
+        [sys.executable, "-c", code, *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=20,
+        check=False,
+        env={**os.environ, "PYTHONPATH": paths, **environment},
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("when", ["at once", "after the watchdog"])
+def test_a_process_ends_though_the_device_holds_portaudio(tmp_path: Path, when: str) -> None:
+    ended = run_python(HELD_AT_EXIT, tmp_path, when, ALSA_CONFIG_PATH=str(tmp_path / "asound.conf"))
+    assert (ended.returncode, ended.stdout) == (0, "closed\n"), ended.stderr
+
+
+def test_devices_are_listed_with_what_a_url_needs(device: AlsaMicrophone) -> None:
+    assert list_microphones() == []
+    device.plug()
+    assert [(number, name, rate_hz) for number, name, _, rate_hz in list_microphones()] == [
+        (0, "wrist_mic", RATE_HZ),
+        (1, "default", RATE_HZ),
+    ]
+
+
+@pytest.mark.parametrize("name", ["0", "WRIST", "wrist_mic", "wrist%5Fmic"])
+def test_a_device_is_found_by_number_and_by_part_of_its_name(
+    device: AlsaMicrophone, listener: Listener, name: str
+) -> None:
+    device.plug()
+    port = listener.open(f"mic://{name}?block_ms=20&latency=60")
+    listener.hear(0.02)
+    assert port.status.device == "wrist_mic, 16000 Hz, 1 ch"
+
+
+@pytest.mark.parametrize(
+    ("url", "reason"),
+    [
+        ("mic://T", "several match: give more of the name, or the number: 0 is 'wrist_mic', 1 is 'default'"),
+        ("mic://chest", "not plugged in (0 is 'wrist_mic', 1 is 'default')"),
+        ("mic://7", "not plugged in (0 is 'wrist_mic', 1 is 'default')"),
+        ("mic://default?rate=2000", "cannot be opened: Error opening InputStream: Invalid sample rate"),
+    ],
+)
+def test_a_device_that_cannot_be_had_says_why(
+    device: AlsaMicrophone, listener: Listener, url: str, reason: str
+) -> None:
+    device.plug()
+    port = listener.open(url)
+    until(lambda: port.status.reason != "looking for the device")
+    assert (port.status.connected, port.status.reason) == (False, reason)
+
+
+@pytest.mark.parametrize(
+    ("url", "problem"),
+    [
+        ("mic://default?gain=3", "unknown option 'gain'"),
+        ("mic://default?rate=fast", "must be a number"),
+        ("mic://default?channels=0", "must be 1 to 128"),
+        ("mic://default?block_ms=0", "must be 1 to 1000"),
+        ("mic://", "names no file"),
+    ],
+)
+def test_a_url_that_cannot_be_is_refused_before_anything_is_opened(url: str, problem: str) -> None:
+    with pytest.raises(ConfigError, match=problem):
+        MicrophonePort(url, SOUND)
+
+
+def test_a_microphone_is_no_imu() -> None:
+    acceleration = Modality(
+        name="imu", kind="signal", rate_hz=50, channels=(Channel(name="ax", unit="m/s^2"),), encoder=ENCODER
+    )
+    with pytest.raises(ConfigError, match="does not give imu"):
+        MicrophonePort("mic://default", acceleration)
+
+
+def test_without_sounddevice_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "sounddevice", None)
+    for use in (list_microphones, lambda: MicrophonePort("mic://default", SOUND)):
+        with pytest.raises(BackendUnavailable, match=r"pip install 'mmg\[audio\]'"):
+            use()
+
+
+def test_without_portaudio_the_package_is_named() -> None:
+    code = (
+        "import ctypes.util; ctypes.util.find_library = lambda name: None\n"
+        "from mmg.sources.microphone import list_microphones\n"
+        "list_microphones()"
+    )
+    ended = run_python(code)
+    assert ended.stderr.splitlines()[-1] == (
+        "mmg.errors.SourceError: mic://: PortAudio is missing: sudo apt-get install libportaudio2"
+    )
+
+
+def test_the_module_alone_does_not_load_sounddevice() -> None:
+    ended = run_python("import sys, mmg.sources.microphone; print('sounddevice' in sys.modules)")
+    assert ended.stdout == "False\n", ended.stderr
