@@ -6,14 +6,24 @@ import heapq
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import combinations
-from typing import Literal
+from typing import Literal, Protocol, TypeVar
 
-from mmg.bundle import Bundle, Manifest
+from mmg.bundle import Bundle, Manifest, Modality
 from mmg.engine import DEFAULT_GRACE_S, Engine
-from mmg.errors import ConfigError, NoSensorError, RequiredSensorLost, SourceError
+from mmg.errors import BackendUnavailable, ConfigError, NoSensorError, RequiredSensorLost, SourceError
 from mmg.sources import Recording, open_source
 from mmg.types import Chunk, Decision
+
+
+class Closable(Protocol):
+    """What must be closed."""
+
+    def close(self) -> None: ...
+
+
+Opened = TypeVar("Opened", bound=Closable)
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,8 +31,8 @@ class Settings:
     """How a run is made.
 
     required: modalities whose loss ends the run.
-    pace: ``fast`` is as fast as the machine can, ``realtime`` keeps the recordings' own pace.
-    duration_s: stop after so much of the recordings; None plays all.
+    pace: of recordings: ``fast`` is as fast as the machine can, ``realtime`` keeps their own pace.
+    duration_s: stop after so much of the sensors' time; None goes on to the recordings' end, or for ever.
     """
 
     allow_video: bool = False
@@ -54,7 +64,12 @@ class Pipeline:
         monotonic_ns: Callable[[], int] = time.monotonic_ns,
     ) -> None:
         self._settings, self._note, self._sleep, self._monotonic_ns = settings, note, sleep, monotonic_ns
-        self.recordings = _open_recordings(bundle.manifest, urls, settings, note)
+        self.recordings: list[Recording] = open_each(
+            bundle.manifest, urls, settings, note, partial(open_source, allow_video=settings.allow_video)
+        )
+        for recording in self.recordings:
+            for line in recording.notes:
+                note(f"{recording.modality}: {line}")
         self._told = {recording.modality: len(recording.notes) for recording in self.recordings}
         try:
             starts_ns = _pair(self.recordings)
@@ -148,9 +163,18 @@ def _last_ns(chunk: Chunk) -> int:
     return int(chunk.times_ns[-1])
 
 
-def _open_recordings(
-    manifest: Manifest, urls: Mapping[str, str], settings: Settings, note: Callable[[str], None]
-) -> list[Recording]:
+def open_each(
+    manifest: Manifest,
+    urls: Mapping[str, str],
+    settings: Settings,
+    note: Callable[[str], None],
+    open_one: Callable[[str, Modality], Opened],
+) -> list[Opened]:
+    """Open every URL with ``open_one``. What cannot be opened is left out with a note, and the rest goes on.
+
+    Raises ConfigError for a sensor that the bundle does not have or an option that cannot be, RequiredSensorLost,
+    NoSensorError where nothing could be opened.
+    """
     known = [modality.name for modality in manifest.modalities]
     for name in (*urls, *settings.required):
         if name not in known:
@@ -158,29 +182,25 @@ def _open_recordings(
     for name in settings.required:
         if name not in urls:
             raise ConfigError(f"--require {name}: it is not among the sensors of this run")
-    recordings: list[Recording] = []
+    opened: list[Opened] = []
     skipped: dict[str, str] = {}
     try:
         for name, url in urls.items():
             try:
-                recording = open_source(url, manifest.modality(name), allow_video=settings.allow_video)
-            except SourceError as error:
+                opened.append(open_one(url, manifest.modality(name)))
+            except (SourceError, BackendUnavailable) as error:
                 if name in settings.required:
                     raise RequiredSensorLost({name: str(error)}) from error
                 skipped[name] = str(error)
-                continue
-            recordings.append(recording)
-            for line in recording.notes:
-                note(f"{name}: {line}")
-        if not recordings:
+        if not opened:
             raise NoSensorError(skipped)
     except BaseException:
-        for recording in recordings:
-            recording.close()
+        for one in opened:
+            one.close()
         raise
     for name, why in skipped.items():
         note(f"{name} is left out: {why}")
-    return recordings
+    return opened
 
 
 def _pair(recordings: Sequence[Recording]) -> list[int]:

@@ -38,18 +38,34 @@ class Chunk:
 
 
 @dataclass(frozen=True, slots=True)
+class ClockHealth:
+    """How a live sensor's clock runs against the host's monotonic clock.
+
+    drift_ppm: how much longer than nominal the device's tick is; 0 where its nominal rate is not known.
+    jitter_ms: standard deviation of the arrivals around the fitted clock.
+    uncertainty_ms: standard deviation of the fitted clock itself, which is that of the capture times.
+    """
+
+    drift_ppm: float
+    jitter_ms: float
+    uncertainty_ms: float
+
+
+@dataclass(frozen=True, slots=True)
 class SensorState:
     """What one modality was doing at the end of a hop.
 
     age_ms: hop end minus the capture time of the newest sample before it; 0 where nothing was ever captured.
     dropped: samples lost, refused or out of order since the start.
-    reason: why a sensor is faulty, in a few words; empty otherwise.
+    reason: why a sensor is faulty, or what its port knows of why nothing comes; empty while all is well.
+    clock: only of a live port that has delivered.
     """
 
     state: State
     age_ms: float
     dropped: int
     reason: str = ""
+    clock: ClockHealth | None = None
 
 
 @dataclass(frozen=True, slots=True)

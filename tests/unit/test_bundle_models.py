@@ -37,10 +37,12 @@ TOKENS: dict[str, Shape] = {"tokens": (1, 1, TOKEN_DIM)}
 
 
 def imu_engine(tmp_path: Path, data: bytes, modality: Modality | None = None) -> Engine:
-    """An engine on a bundle whose ``imu.onnx`` is this, with the right hash."""
+    """An engine on a bundle whose ``imu.onnx`` is this, with the right hash, loaded by a first chunk."""
     modality = modality or signal_modality(data)
     with Bundle.open(write_tiny_bundle(tmp_path / "bundle.mmg", modality, imu=data)) as bundle:
-        return Engine(bundle, ["imu"])
+        engine = Engine(bundle, ["imu"])
+        assert engine.push(imu_chunk(0, 0)) == []
+        return engine
 
 
 def fusion_engine(tmp_path: Path, data: bytes) -> Engine:

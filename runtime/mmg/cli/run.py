@@ -8,17 +8,20 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
-from mmg.errors import ConfigError, MmgError, ProfileError
+from mmg.errors import ConfigError, MmgError, NoSensorError, ProfileError, RequiredSensorLost
 
 if TYPE_CHECKING:
-    from mmg.bundle import Manifest
-    from mmg.pipeline import Settings
+    from mmg.bundle import Bundle, Manifest
+    from mmg.live import LivePipeline
+    from mmg.pipeline import Pipeline, Settings
     from mmg.sinks import Sink
 
 DEMO = Path(__file__).resolve().parent.parent / "demo"
 DEMO_FILES = {"imu": "imu.csv", "audio": "audio.ogg", "video": "video.mp4"}
 EXAMPLES = """\
 examples:
+  mmg-run                                                whatever IMU and microphone are plugged in, and says which
+  mmg-run --sensors imu,audio --imu serial:///dev/ttyUSB0 --audio mic://default
   mmg-run --sensors imu,audio --demo                     the recording that mmg carries, with the truth beside it
   mmg-run --sensors imu --imu file:///data/walk.csv      one sensor, from a recording
   mmg-run --sensors imu,audio --imu walk.csv --audio walk.wav --format jsonl
@@ -39,16 +42,21 @@ def build_parser() -> argparse.ArgumentParser:
     )
     add = parser.add_argument
     add("--sensors", metavar="LIST", help="which sensors to use, such as imu,audio (default: those with a URL)")
-    add("--imu", metavar="URL", help="where the IMU is: file://walk.csv or a plain path")
-    add("--audio", metavar="URL", help="where the sound is: file://walk.wav or a plain path")
-    add("--video", metavar="URL", help="where the video is; it stays off without --allow-video")
+    add("--imu", metavar="URL", help="where the IMU is: serial:///dev/ttyUSB0, iio://NAME, or a recording, walk.csv")
+    add("--audio", metavar="URL", help="where the sound is: mic://default, mic://NAME, or a recording, walk.wav")
+    add("--video", metavar="URL", help="where the video is: camera:///dev/video0 or a file; off without --allow-video")
     add("--source", metavar="NAME=URL", action="append", default=[], help="a sensor of another name; may be repeated")
     add("--allow-video", action="store_true", help="allow video to be opened; it must be named besides")
     add("--demo", action="store_true", help="take the URLs and the truth from the recording that mmg carries")
     add("--bundle", metavar="PATH", default="starter", help="a bundle: a directory or a .mmg file (default: starter)")
     add("--profile", metavar="BOARD|PATH", help="a device profile (default: the one for this board)")
     add("--format", choices=("text", "jsonl"), default="text", help="for a person or for a program (default: text)")
-    add("--pace", choices=("realtime", "fast"), default="fast", help="a recording's own pace, or as fast as can be")
+    add(
+        "--pace",
+        choices=("realtime", "fast"),
+        default="fast",
+        help="recordings at their own pace, or fast (default)",
+    )
     add("--duration", metavar="S", type=_seconds, help="stop after so many seconds of the sensors' time")
     add("--require", metavar="LIST", default="", help="sensors whose loss ends the run with exit code 3")
     add("--grace", metavar="S", type=_seconds, help="how long a late sensor is waited for after a hop's end")
@@ -91,7 +99,6 @@ def main(arguments: list[str] | None = None) -> int:
 def _run(options: argparse.Namespace) -> int:
     urls, truth_path = _choose_sources(options)
     from mmg.bundle import Bundle
-    from mmg.pipeline import Pipeline
     from mmg.truth import Truth
 
     truth = Truth(truth_path) if truth_path else None
@@ -99,7 +106,7 @@ def _run(options: argparse.Namespace) -> int:
     decided = right = judged = 0
     with Bundle.open(options.bundle) as bundle:
         sink, half_hop_s = _open_sink(options.format, bundle.manifest), bundle.manifest.hop_s / 2
-        pipeline = Pipeline(bundle, urls, settings, note=_tell)
+        pipeline = _open_pipeline(bundle, urls, settings)
         try:
             for decision in pipeline:
                 label = truth.label_at(decision.t_s - half_hop_s) if truth else None
@@ -114,6 +121,22 @@ def _run(options: argparse.Namespace) -> int:
         summary += f", {right} of {judged} equal to the truth ({right / judged:.0%})"
     _tell(summary)
     return 0
+
+
+def _open_pipeline(bundle: Bundle, urls: dict[str, str], settings: Settings) -> Pipeline | LivePipeline:
+    from mmg.sources import is_live
+
+    live = [name for name, url in urls.items() if is_live(url)]
+    if not live:
+        from mmg.pipeline import Pipeline
+
+        return Pipeline(bundle, urls, settings, note=_tell)
+    recorded = [name for name in urls if name not in live]
+    if recorded:
+        raise ConfigError(f"{live[0]} is a live port and {recorded[0]} a recording: a run takes one or the other")
+    from mmg.live import LivePipeline, open_ports
+
+    return LivePipeline(bundle, open_ports(bundle.manifest, urls, settings, _tell), settings, note=_tell)
 
 
 def _choose_sources(options: argparse.Namespace) -> tuple[dict[str, str], str | None]:
@@ -158,14 +181,11 @@ def _settle(options: argparse.Namespace, urls: dict[str, str]) -> tuple[Settings
     urls = {name: url or profile.sensors.get(name, "") for name, url in urls.items()}
     if profile.backend not in BACKENDS:
         raise ProfileError(profile.name, "backend", f"{profile.backend!r} is not one of {', '.join(BACKENDS)}")
-    missing = [name for name, url in urls.items() if not url]
-    if missing or not urls:
-        flags = " ".join(f"--{name} URL" if name in DEMO_FILES else f"--source {name}=URL" for name in missing)
-        flags = flags or "--imu URL"
-        raise ConfigError(f"no sensor to read: give {flags} (a recording), or --demo; see mmg-run --help")
+    required = _names(options.require)
+    urls = _find_missing(urls, required)
     settings = Settings(
         allow_video=options.allow_video,
-        required=_names(options.require),
+        required=required,
         pace=options.pace,
         duration_s=options.duration,
         grace_s=profile.grace_s if options.grace is None else options.grace,
@@ -173,6 +193,39 @@ def _settle(options: argparse.Namespace, urls: dict[str, str]) -> tuple[Settings
         threads=profile.threads,
     )
     return settings, urls
+
+
+def _find_missing(urls: dict[str, str], required: tuple[str, ...]) -> dict[str, str]:
+    """Fill in the URL of each sensor that has none with what is plugged in, and say what was taken."""
+    from mmg.sources import is_live
+
+    missing = [name for name, url in urls.items() if not url] if urls else ["imu", "audio"]
+    if not missing:
+        return urls
+    unknown = [name for name in missing if name not in DEMO_FILES]
+    if unknown or any(url and not is_live(url) for url in urls.values()):
+        flags = " ".join(f"--source {name}=URL" if name in unknown else f"--{name} URL" for name in missing)
+        raise ConfigError(f"where is {', '.join(missing)}? Give {flags}; see mmg-run --help")
+    from mmg.discovery import choose, find_devices
+
+    _tell(f"looking for {' and '.join(missing)} ...")
+    found = find_devices(kinds=missing)
+    taken = choose(found, missing)
+    skipped = {}
+    for name in missing:
+        if name in taken:
+            _tell(f"{name}: taking {taken[name].url} ({taken[name].device}, {taken[name].detail})")
+            continue
+        problems = [f"{one.url} {one.problem}" for one in found if one.modality == name and one.problem]
+        skipped[name] = "; ".join(problems) or f"none is plugged in (mmg-devices shows what is; or give --{name} URL)"
+    urls = {name: url for name, url in urls.items() if url} | {name: taken[name].url for name in taken}
+    if lost := {name: why for name, why in skipped.items() if name in required}:
+        raise RequiredSensorLost(lost)
+    if not urls:
+        raise NoSensorError(skipped)
+    for name, why in skipped.items():
+        _tell(f"{name} is left out: {why}")
+    return urls
 
 
 def _open_sink(format_name: str, manifest: Manifest) -> Sink:

@@ -61,12 +61,18 @@ class Encoder:
         return np.asarray(tokens, np.float32).reshape(self._shape)
 
 
-def load_session(bundle: Bundle, files: tuple[ModelFile, ...], name: str, backend: str, threads: int) -> Session:
-    """Open the file for this backend from verified bytes. Raises BundleError, ModelError."""
+def choose_file(bundle: Bundle, files: tuple[ModelFile, ...], name: str, backend: str) -> ModelFile:
+    """The file for this backend. Raises BundleError where the bundle has none."""
     for file in files:
         if file.backend == backend and file.precision == "fp32":
-            return open_session(backend, bundle.read(file), name, threads=threads)
+            return file
     raise BundleError(str(bundle.path), name, f"has no fp32 file for backend {backend}")
+
+
+def load_encoder(bundle: Bundle, modality: Modality, file: ModelFile, threads: int) -> Encoder:
+    """The modality's encoder, from verified bytes. Raises BundleError, ModelError, ShapeMismatch."""
+    session = open_session(file.backend, bundle.read(file), f"{modality.name} encoder", threads=threads)
+    return Encoder(modality, bundle.manifest, session)
 
 
 def check_tensors(

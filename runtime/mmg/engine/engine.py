@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
+from mmg.backends import open_session
 from mmg.bundle import Bundle
-from mmg.engine.encoder import Encoder, load_session
+from mmg.engine.encoder import choose_file, load_encoder
 from mmg.engine.fusion import Fusion
 from mmg.engine.track import Track
 from mmg.errors import ConfigError
@@ -23,7 +25,8 @@ class Engine:
     end, or when ``advance`` says that the grace has passed: then the late ones are left out of it, and are not waited
     for again until they deliver. Without calls to ``advance`` the engine waits for every modality for ever.
 
-    bundle: only the fusion's file and those of ``modalities`` are read.
+    bundle: the fusion's file is read now, a modality's when its first chunk comes: a sensor that never appears costs
+        nothing. Keep it open as long as the engine.
     origin_ns: where hop 0 begins, on the clock of the chunks.
     grace_s: how long after a hop's end a late modality is waited for.
     clock: nanoseconds of any clock, to measure the stages with; without it ``Decision.latency_ms`` is empty.
@@ -56,12 +59,12 @@ class Engine:
         self._tracks: dict[str, Track] = {}
         for modality in manifest.modalities:
             if modality.name in modalities:
-                name = f"{modality.name} encoder"
-                session = load_session(bundle, modality.encoder.files, name, backend, threads)
-                encoder = Encoder(modality, manifest, session)
+                file = choose_file(bundle, modality.encoder.files, f"{modality.name} encoder", backend)
+                load = partial(load_encoder, bundle, modality, file, threads)
                 index = manifest.index(modality.name)
-                self._tracks[modality.name] = Track(modality, index, encoder, self._grid, self._clock)
-        self._fusion = Fusion(manifest, load_session(bundle, manifest.fusion.files, "fusion", backend, threads))
+                self._tracks[modality.name] = Track(modality, index, load, self._grid, self._clock)
+        file = choose_file(bundle, manifest.fusion.files, "fusion", backend)
+        self._fusion = Fusion(manifest, open_session(backend, bundle.read(file), "fusion", threads=threads))
         self._hop = 0
         self.decided = 0
         """How many decisions were made."""
@@ -85,8 +88,13 @@ class Engine:
         """Capture time of the newest sample of this modality, if any came."""
         return self._tracks[name].newest_ns
 
+    @property
+    def loaded(self) -> tuple[str, ...]:
+        """The modalities whose encoder is loaded, because something came from their sensor."""
+        return tuple(name for name, track in self._tracks.items() if track.is_loaded)
+
     def push(self, chunk: Chunk) -> list[Decision]:
-        """Take one chunk and return the decisions that it completes. Raises ConfigError, ModelError."""
+        """Take one chunk and return the decisions that it completes. Raises ConfigError, BundleError, ModelError."""
         track = self._tracks.get(chunk.modality)
         if track is None:
             raise ConfigError(f"a chunk of {chunk.modality!r} came; this engine has {', '.join(self._tracks)}")

@@ -39,10 +39,12 @@ class Track:
     """
 
     def __init__(
-        self, modality: Modality, index: int, encoder: Encoder, grid: HopGrid, clock: Callable[[], int]
+        self, modality: Modality, index: int, load: Callable[[], Encoder], grid: HopGrid, clock: Callable[[], int]
     ) -> None:
+        """load: opens the encoder; called once, when the first chunk comes."""
         self.modality, self.index = modality, index
-        self._stream, self._health, self._encoder = open_stream(modality, grid), Health(modality), encoder
+        self._stream, self._health, self._load = open_stream(modality, grid), Health(modality), load
+        self._encoder: Encoder | None = None
         self._grid, self._clock = grid, clock
         self._records: dict[int, HopRecord] = {}
         self._was_live = False
@@ -51,12 +53,20 @@ class Track:
         """False once a decision had to be made without this modality, until it delivers again."""
 
     def push(self, chunk: Chunk) -> None:
-        """Take a chunk. Raises ConfigError, ModelError."""
+        """Take a chunk. Raises ConfigError, BundleError, ModelError."""
         self.waited_for = True
         self._begin_ns = self._clock()
-        for hop in self._stream.push(chunk):
-            self._records[hop.index] = self._work(hop)
+        hops = self._stream.push(chunk)
+        if self._encoder is None:
+            self._encoder = self._load()
+        for hop in hops:
+            self._records[hop.index] = self._work(hop, self._encoder)
         self._spend()
+
+    @property
+    def is_loaded(self) -> bool:
+        """Whether the encoder is loaded."""
+        return self._encoder is not None
 
     def _spend(self) -> int:
         """The time spent since the last hop was given out, up to now."""
@@ -69,21 +79,21 @@ class Track:
         """Whether all is known about this hop: it was given out, or it will never be whole."""
         return self._stream.next_hop > hop
 
-    def _work(self, hop: Hop) -> HopRecord:
+    def _work(self, hop: Hop, encoder: Encoder) -> HopRecord:
         tokens, reason = None, ""
         state: State = "stale" if self._was_live else "warming"
         if reason := self._health.judge(hop):
             state = "faulty"
-            self._encoder.reset()
+            encoder.reset()
         elif hop.samples is None:
-            self._encoder.reset()
+            encoder.reset()
         else:
-            tokens = self._encoder.encode(hop.samples)
+            tokens = encoder.encode(hop.samples)
             if tokens is None:
                 state = "warming"
             elif not np.isfinite(tokens).all():
                 state, reason, tokens = "faulty", "its encoder's tokens are not finite", None
-                self._encoder.reset()
+                encoder.reset()
             else:
                 state, self._was_live = "live", True
         spent_ns, self._spent_ns = self._spend(), 0

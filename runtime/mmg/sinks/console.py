@@ -45,11 +45,11 @@ class Console:
     def _sensor(self, name: str, state: SensorState) -> str:
         text = f"{name} {self._marks[state.state]}"
         if state.state == "stale":
-            text += f" stale {state.age_ms / 1e3:.1f} s"
+            text += f" stale {state.age_ms / 1e3:.1f} s" + (f": {state.reason}" if state.reason else "")
         elif state.state == "faulty":
             text += f" {state.reason}"
         elif state.state != "live":
-            text += f" {state.state}"
+            text += f" {state.reason or state.state}"
         return self._paint(text, COLOURS[state.state])
 
     def _paint(self, text: str, code: str) -> str:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from typing import TextIO
+from dataclasses import asdict
+from typing import Any, TextIO
 
-from mmg.types import Decision
+from mmg.types import Decision, SensorState
 
 
 class JsonLines:
@@ -16,11 +17,7 @@ class JsonLines:
 
     def write(self, decision: Decision, truth: str | None) -> None:
         """The contract of docs/command-line.md; ``truth`` is a key of its own, there only where it is known."""
-        sensors = {
-            name: {"state": state.state, "age_ms": round(state.age_ms, 3), "dropped": state.dropped}
-            | ({"reason": state.reason} if state.reason else {})
-            for name, state in decision.sensors.items()
-        }
+        sensors = {name: _sensor(state) for name, state in decision.sensors.items()}
         line = {
             "t": round(decision.t_s, 6),
             "label": decision.label,
@@ -35,3 +32,12 @@ class JsonLines:
         # json and not msgspec: it escapes what is not ASCII, so that any stream can hold any label.
         self._stream.write(json.dumps(line, separators=(",", ":")) + "\n")
         self._stream.flush()
+
+
+def _sensor(state: SensorState) -> dict[str, Any]:
+    keys: dict[str, Any] = {"state": state.state, "age_ms": round(state.age_ms, 3), "dropped": state.dropped}
+    if state.reason:
+        keys["reason"] = state.reason
+    if state.clock:
+        keys["clock"] = {name: round(value, 3) for name, value in asdict(state.clock).items()}
+    return keys

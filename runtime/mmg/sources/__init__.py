@@ -1,12 +1,12 @@
-"""Sources: a URL names a sensor. Recordings are files that replay as one; this module opens them.
+"""Sources: a URL names a sensor. Recordings are files that replay as one, ports are sensors that are plugged in now.
 
-Nothing heavy is imported here: each kind of file brings its own libraries when it is opened.
+Nothing heavy is imported here: each kind of file or port brings its own libraries when it is opened.
 """
 
 from __future__ import annotations
 
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -15,7 +15,12 @@ from mmg.sources.url import SourceUrl, parse_url
 
 if TYPE_CHECKING:
     from mmg.bundle.manifest import Modality
+    from mmg.sources.port import Port
     from mmg.types import Chunk
+
+
+PORTS = ("serial", "iio", "mic", "camera")
+"""The schemes of live ports."""
 
 
 class Recording(Protocol):
@@ -56,20 +61,55 @@ class Recording(Protocol):
         ...
 
 
+def is_live(url: str) -> bool:
+    """Whether this URL is of a port. Raises ConfigError for a URL that cannot be."""
+    return parse_url(url).scheme in PORTS
+
+
 def open_source(url: str, modality: Modality, *, allow_video: bool = False) -> Recording:
-    """Open what ``url`` names as this modality's sensor.
+    """Open the recording that ``url`` names as this modality's sensor.
 
     Raises ConfigError for a URL or option that cannot be, and for video without ``allow_video``, before anything is
     opened; SourceNotFound where there is no file; SourceError where it cannot be used.
     """
+    _refuse_video(url, modality, allow_video)
+    parsed = parse_url(url)
+    if parsed.scheme != "file":
+        known = ", ".join(f"{scheme}://" for scheme in ("file", *PORTS))
+        raise ConfigError(f"{url}: unknown scheme {parsed.scheme}://: known are {known}")
+    return _open_file(parsed, modality)
+
+
+def open_port(url: str, modality: Modality, *, allow_video: bool = False) -> Port:
+    """The port that ``url`` names, not started: it looks for its device by itself, for as long as it lives.
+
+    Raises ConfigError for a URL or option that cannot be, for video without ``allow_video``, and for a device that
+    cannot give this modality; SourceError where a library is missing.
+    """
+    _refuse_video(url, modality, allow_video)
+    parsed = parse_url(url)
+    if parsed.scheme == "serial":
+        from mmg.sources.serial_port import SerialPort
+
+        return SerialPort(parsed, modality)
+    if parsed.scheme == "iio":
+        from mmg.sources.iio import IioPort
+
+        return IioPort(parsed, modality)
+    if parsed.scheme == "mic":
+        from mmg.sources.microphone import MicrophonePort
+
+        return MicrophonePort(parsed, modality)
+    if parsed.scheme == "camera":
+        from mmg.sources.camera import CameraPort
+
+        return CameraPort(parsed, modality, allow_video=allow_video)
+    raise ConfigError(f"{url}: is not a port: known are {', '.join(f'{scheme}://' for scheme in PORTS)}")
+
+
+def _refuse_video(url: str, modality: Modality, allow_video: bool) -> None:
     if modality.kind == "video" and not allow_video:
         raise ConfigError(f"{modality.name}: the camera stays closed: add --allow-video to use {url}")
-    parsed = parse_url(url)
-    opener = _OPENERS.get(parsed.scheme)
-    if opener is None:
-        known = ", ".join(f"{scheme}://" for scheme in _OPENERS)
-        raise ConfigError(f"{url}: unknown scheme {parsed.scheme}://: known are {known}")
-    return opener(parsed, modality)
 
 
 def _open_file(url: SourceUrl, modality: Modality) -> Recording:
@@ -108,5 +148,3 @@ def _regular_file(url: SourceUrl) -> Path:
         raise SourceError(str(url), "is empty")
     return path
 
-
-_OPENERS: dict[str, Callable[[SourceUrl, Modality], Recording]] = {"file": _open_file}

@@ -1,0 +1,268 @@
+"""The live pipeline on scripted ports and a scripted clock: on time, whatever comes and goes, and never in the dark."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from fakes import HOP_S, audio_chunk, audio_modality, imu_chunk, signal_modality, write_tiny_bundle
+from mmg.bundle import Bundle
+from mmg.engine import Engine
+from mmg.errors import ConfigError, NoSensorError, RequiredSensorLost
+from mmg.inbox import Inbox
+from mmg.live import PATIENCE_S, LivePipeline, open_ports
+from mmg.pipeline import Settings
+from mmg.sources.port import PortStatus
+from mmg.types import Decision
+from scripted import CHUNK_NS, CONNECTED, TICK_NS, USUAL_DELAY_NS, World
+
+HOP_NS = round(HOP_S * 1e9)
+GRACE_S = 0.2
+Open = Callable[..., tuple[World, LivePipeline, list[str]]]
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bundle]:
+    path = write_tiny_bundle(tmp_path_factory.mktemp("live") / "tiny", signal_modality(state_hops=4), audio_modality())
+    with Bundle.open(path) as opened:
+        yield opened
+
+
+@pytest.fixture
+def open_world(bundle: Bundle) -> Iterator[Open]:
+    opened: list[LivePipeline] = []
+
+    def make(*names: str, seed: int = 0, required: tuple[str, ...] = ()) -> tuple[World, LivePipeline, list[str]]:
+        world, notes = World(names or ("imu", "audio"), seed), list[str]()
+        settings = Settings(grace_s=GRACE_S, required=required)
+        pipeline = LivePipeline(bundle, world.ports, settings, note=notes.append, monotonic_ns=lambda: world.now_ns)
+        opened.append(pipeline)
+        pipeline.start()
+        return world, pipeline, notes
+
+    yield make
+    for pipeline in opened:
+        pipeline.close()
+
+
+def test_a_live_run_decides_what_the_engine_decides_from_the_same_samples(bundle: Bundle, open_world: Open) -> None:
+    world, pipeline, _ = open_world()
+    live = list(world.run(pipeline, 6.0))
+    engine = Engine(bundle, ["imu", "audio"])
+    offline = [*engine.push(imu_chunk(0, 6)), *engine.push(audio_chunk(0, 6))]
+    assert len(live) >= 10
+    for one, other in zip(live, offline, strict=False):
+        assert (one.t_s, one.label, one.modalities) == (other.t_s, other.label, other.modalities)
+        assert one.scores == pytest.approx(other.scores, abs=1e-6)
+
+
+def test_every_decision_comes_soon_after_its_hop_and_says_how_soon(open_world: Open) -> None:
+    world, pipeline, _ = open_world()
+    for decision in world.run(pipeline, 5.0):
+        late_ms = world.now_ns / 1e6 - decision.t_s * 1e3
+        assert 0 < late_ms <= 60
+        assert decision.latency_ms["event_to_decision"] == pytest.approx(late_ms)
+
+
+def test_an_unplugged_sensor_leaves_within_the_grace_and_comes_back_by_itself(open_world: Open) -> None:
+    world, pipeline, notes = open_world()
+    for port in world.ports:
+        port.status = CONNECTED
+    assert list(world.run(pipeline, 3.0))[-1].modalities == ("imu", "audio")
+    world.sensors["imu"].talking = False
+    world.sensors["imu"].port.status = PortStatus(reason="unplugged", device="scripted")
+    without = list(world.run(pipeline, 4.0))
+    times_s = [decision.t_s for decision in without]
+    assert np.allclose(np.diff(times_s), HOP_S), "no hop is left out"
+    assert [decision.sensors["imu"].state for decision in without][-5:] == ["stale"] * 5
+    assert without[-1].sensors["imu"].reason == "unplugged"
+    assert without[-1].sensors["imu"].clock is None
+    assert without[-1].sensors["imu"].age_ms > 2000
+    world.sensors["imu"].talking = True
+    world.sensors["imu"].port.status = CONNECTED
+    again = list(world.run(pipeline, 2.0))
+    assert again[-1].sensors["imu"].state == "live"
+    assert again[-1].sensors["imu"].reason == ""
+    assert notes == [
+        "imu: connected: scripted",
+        "audio: connected: scripted",
+        "imu: unplugged",
+        "imu: connected: scripted",
+    ]
+
+
+def test_a_dead_sensor_delays_one_decision_by_the_grace_and_no_other(open_world: Open) -> None:
+    world, pipeline, _ = open_world()
+    list(world.run(pipeline, 3.1))
+    world.sensors["audio"].talking = False
+    late_ms = [decision.latency_ms["event_to_decision"] for decision in world.run(pipeline, 4.0)]
+    assert sum(late > 60 for late in late_ms) == 1
+    assert max(late_ms) <= GRACE_S * 1e3 + TICK_NS / 1e6
+
+
+def test_encoders_load_when_their_sensor_first_appears(open_world: Open) -> None:
+    world, pipeline, _ = open_world()
+    world.sensors["audio"].talking = False
+    list(world.run(pipeline, 2.0))
+    assert pipeline.engine.loaded == ("imu",)
+    world.sensors["audio"].talking = True
+    assert list(world.run(pipeline, 2.0))[-1].modalities == ("imu", "audio")
+    assert pipeline.engine.loaded == ("imu", "audio")
+
+
+def test_with_both_gone_nothing_is_made_up_and_decisions_resume_with_the_data(open_world: Open) -> None:
+    world, pipeline, _ = open_world()
+    list(world.run(pipeline, 2.0))
+    for sensor in world.sensors.values():
+        sensor.talking = False
+    assert [decision.t_s for decision in world.run(pipeline, 30.0)] in ([], [2.0])
+    back_s = world.now_ns / 1e9
+    for sensor in world.sensors.values():
+        sensor.talking = True
+    resumed = list(world.run(pipeline, 3.0))
+    assert resumed[0].t_s - back_s <= 2 * HOP_S
+    assert np.allclose(np.diff([decision.t_s for decision in resumed]), HOP_S)
+
+
+def test_a_required_sensor_that_goes_ends_the_run(open_world: Open) -> None:
+    world, pipeline, _ = open_world(required=("imu",))
+    list(world.run(pipeline, 2.0))
+    world.sensors["imu"].talking = False
+    world.sensors["imu"].port.status = PortStatus(reason="unplugged")
+    gone_ns = world.now_ns
+    with pytest.raises(RequiredSensorLost, match="imu: unplugged") as caught:
+        list(world.run(pipeline, 3.0))
+    assert caught.value.exit_code == 3
+    assert world.now_ns - gone_ns <= HOP_NS + GRACE_S * 1e9 + 2 * TICK_NS
+
+
+def test_a_required_sensor_has_some_seconds_to_appear(open_world: Open) -> None:
+    world, pipeline, _ = open_world(required=("imu",))
+    world.sensors["imu"].talking = False
+    list(world.run(pipeline, PATIENCE_S))
+    with pytest.raises(RequiredSensorLost, match="looking for the device"):
+        list(world.run(pipeline, 0.1))
+
+
+def test_a_run_with_a_duration_in_which_nothing_ever_came_is_an_error(bundle: Bundle) -> None:
+    world, waits = World(("imu",)), list[float]()
+
+    class Waiting(LivePipeline):
+        pass
+
+    pipeline = Waiting(bundle, world.ports, Settings(duration_s=1.0), monotonic_ns=lambda: world.now_ns)
+
+    def wait(timeout_s: float) -> None:
+        waits.append(timeout_s)
+        world.now_ns += round(timeout_s * 1e9)
+
+    pipeline._inbox.wait = wait  # type: ignore[method-assign]
+    with pytest.raises(NoSensorError, match="imu: looking for the device"):
+        list(pipeline)
+    assert max(waits) <= 0.25
+
+
+def test_a_fault_is_told_though_no_decision_is_made(open_world: Open) -> None:
+    world, pipeline, notes = open_world("imu")
+    world.sensors["imu"].port.status = CONNECTED
+    deliver = world.sensors["imu"].port.deliver
+    world.sensors["imu"].port.deliver = lambda chunk: deliver(  # type: ignore[method-assign]
+        replace(chunk, samples=np.ones_like(chunk.samples))
+    )
+    assert len(list(world.run(pipeline, 4.0))) <= 1
+    assert notes == ["imu: connected: scripted", "imu: faulty: flat line"]
+
+
+def test_closing_closes_every_port_once_and_tells_what_was_lost(open_world: Open) -> None:
+    world, pipeline, notes = open_world("imu")
+    list(world.run(pipeline, 1.0))
+    world.sensors["imu"].port.status = replace(CONNECTED, losses=(("checksum_errors", 3), ("gaps", 0)))
+    pipeline.close()
+    pipeline.close()
+    assert [port.closed for port in world.ports] == [1]
+    assert notes[-1] == "imu: 3 checksum errors"
+
+
+def test_a_port_with_a_missing_library_is_left_out_and_the_rest_goes_on(
+    bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda *_: None)
+    notes: list[str] = []
+    urls = {"imu": "iio://lsm6dsox", "audio": "mic://default"}
+    [port] = open_ports(bundle.manifest, urls, Settings(), notes.append)
+    assert port.modality == "imu"
+    assert len(notes) == 1
+    assert "mmg[audio]" in notes[0]
+
+
+def test_an_option_that_cannot_be_is_refused_before_anything_starts(bundle: Bundle) -> None:
+    with pytest.raises(ConfigError, match="colour"):
+        open_ports(bundle.manifest, {"imu": "serial:///dev/ttyUSB0?colour=red"}, Settings(), lambda _: None)
+
+
+def test_a_full_inbox_drops_the_oldest_and_counts_it() -> None:
+    inbox = Inbox(("imu",), size=2)
+    for second in range(4):
+        inbox.put(imu_chunk(second, 0.1))
+    first, second = inbox.take()
+    assert first.times_ns[0] == 2 * 10**9
+    assert first.dropped == 2 * len(first.times_ns)
+    assert second.dropped == 0
+    assert inbox.take() == []
+
+
+# --- a thousand things that happen to sensors ------------------------------------------------------------------------
+
+EVENTS = 1000
+KINDS = ("unplug", "stall", "late", "corrupt", "recover")
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_through_a_thousand_random_events_every_hop_that_a_sensor_lived_through_is_decided_in_time(
+    open_world: Open, seed: int
+) -> None:
+    world, pipeline, _ = open_world(seed=seed)
+    random = np.random.default_rng(seed)
+    made: dict[int, int] = {}
+    sizes: list[int] = []
+    for number in range(EVENTS):
+        happen(world, str(random.choice(list(world.sensors))), str(random.choice(KINDS)), random)
+        for decision in world.run(pipeline, random.uniform(0.04, 3)):
+            made[decision.hop] = world.now_ns
+            check_honest(decision)
+        if number in (EVENTS // 2, EVENTS - 1):
+            gc.collect()
+            sizes.append(len(gc.get_objects()))
+    lived = [hop for hop in range(3, world.now_ns // HOP_NS - 1) if any(lived_through(world, hop))]
+    assert len(lived) > EVENTS / 2, "the test has something to look at"
+    assert [hop for hop in lived if hop not in made] == []
+    assert max(made[hop] - (hop + 1) * HOP_NS for hop in lived) <= GRACE_S * 1e9 + TICK_NS
+    assert sizes[1] - sizes[0] < 3000, "nothing piles up"
+
+
+def lived_through(world: World, hop: int) -> Iterator[bool]:
+    """Of each sensor, whether it was well in this hop and, as a fault is lifted by two good hops, in two before it."""
+    begin_ns, end_ns = (hop - 2) * HOP_NS, (hop + 1) * HOP_NS + 2 * CHUNK_NS
+    for unwell in world.unwell.values():
+        yield not any(begin_ns - CHUNK_NS < ended_ns <= end_ns for ended_ns in unwell)
+
+
+def happen(world: World, name: str, kind: str, random: np.random.Generator) -> None:
+    sensor = world.sensors[name]
+    sensor.talking, sensor.late_ns, sensor.lost_part, sensor.port.status = True, USUAL_DELAY_NS, 0.0, CONNECTED
+    if kind in ("unplug", "stall"):
+        sensor.talking = False
+        sensor.port.status = replace(CONNECTED, connected=kind == "stall", reason=kind)
+    elif kind == "late":
+        sensor.late_ns = int(random.uniform(0, 0.6) * 1e9)
+    elif kind == "corrupt":
+        sensor.lost_part = random.uniform(0.05, 0.9)
+
+
+def check_honest(decision: Decision) -> None:
+    assert sum(decision.scores.values()) == pytest.approx(1)
+    assert decision.modalities
+    assert any(state.state == "live" for state in decision.sensors.values())
