@@ -1,11 +1,11 @@
 # Two commands matter: `make run` and `make test`. `make help` explains the others.
 PYTHON ?= python3
 BIN := .venv/bin
-INSTALL_RUN := sh .ci/install.sh audio "$(PYTHON)"
+INSTALL_RUN := sh .ci/install.sh serial,audio "$(PYTHON)"
 INSTALL_TEST := sh .ci/install.sh dev "$(PYTHON)"
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check format starter demo clean
+.PHONY: help run test check format live soak starter demo clean
 
 help:  ## Show what each command does
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## (.*)/  make \1\t\2/' | expand -t 18
@@ -27,6 +27,14 @@ format:  ## Rewrite the code in the project's format
 	@$(INSTALL_TEST)
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
+
+live:  ## Play five minutes on virtual ports and compare with the same from files
+	@$(INSTALL_TEST)
+	@$(BIN)/python -m mmg_tools.live_check
+
+soak:  ## Let a thousand faults happen to virtual ports (a quarter of an hour)
+	@$(INSTALL_TEST)
+	@$(BIN)/python -m mmg_tools.soak
 
 starter:  ## Train the starter model anew and export its bundle (minutes)
 	@$(INSTALL_TEST)

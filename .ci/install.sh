@@ -33,7 +33,7 @@ fi
 # The mark is written after an install that ended well, and names what was installed.
 mark="$venv/.installed-$extras"
 wanted=$(cksum pyproject.toml)
-needed='import mmg, mmg_device_profiles, msgspec, numpy, onnxruntime, soundfile, soxr'
+needed='import mmg, mmg_device_profiles, msgspec, numpy, onnxruntime, serial, soundfile, soxr'
 if "$venv/bin/python" -c "$needed" 2>/dev/null; then
     [ "$(cat "$mark" 2>/dev/null)" != "$wanted" ] || exit 0
     [ "$extras" = dev ] || [ "$(cat "$venv/.installed-dev" 2>/dev/null)" != "$wanted" ] || exit 0

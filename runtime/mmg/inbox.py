@@ -4,47 +4,83 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
+
+import numpy as np
 
 from mmg.types import Chunk
 
-QUEUED_CHUNKS = 256
-"""For each modality: 5 s of 20 ms blocks. When the engine is further behind, the oldest chunk goes and is counted."""
+QUEUED_S = 5.0
+"""Of each modality. When the engine is further behind, the oldest chunk goes and is counted."""
+MOST_CHUNKS = 10_000
+"""Of each modality, whatever their times say: 5 s of single samples at 2 kHz."""
 
 
 class Inbox:
-    """Bounded for each modality; when full the oldest chunk goes, and is counted in the next one's ``dropped``."""
+    """Bounded for each modality; when full the oldest chunk goes, and is counted in the next one's ``dropped``.
 
-    def __init__(self, modalities: Sequence[str], *, size: int = QUEUED_CHUNKS) -> None:
-        self._size = size
+    The engine's thread is woken at a hop's end and not at every chunk: an IMU alone brings a hundred a second.
+    """
+
+    def __init__(self, modalities: Sequence[str], *, seconds: float = QUEUED_S) -> None:
+        self._span_ns = round(seconds * 1e9)
         self._chunks: dict[str, deque[Chunk]] = {name: deque() for name in modalities}
         self._dropped = dict.fromkeys(modalities, 0)
         self._changed = threading.Condition()
+        self._newest_ns, self._wake_ns = 0, 0
 
     def put(self, chunk: Chunk) -> None:
         """Leave a chunk; never waits for the engine."""
         with self._changed:
-            queue = self._chunks[chunk.modality]
-            if len(queue) >= self._size:
+            if not len(chunk.times_ns):
+                self._dropped[chunk.modality] += chunk.dropped
+                return
+            newest_ns, queue = int(chunk.times_ns[-1]), self._chunks[chunk.modality]
+            queue.append(chunk)
+            while len(queue) > 1 and (
+                newest_ns - int(queue[0].times_ns[0]) > self._span_ns or len(queue) > MOST_CHUNKS
+            ):
                 oldest = queue.popleft()
                 self._dropped[chunk.modality] += len(oldest.times_ns) + oldest.dropped
-            queue.append(chunk)
-            self._changed.notify()
+            self._newest_ns = max(self._newest_ns, newest_ns)
+            if self._newest_ns >= self._wake_ns:
+                self._changed.notify()
 
-    def wait(self, timeout_s: float) -> None:
-        """Return when something is there, after ``timeout_s`` at the latest."""
+    def wait(self, until_ns: int, timeout_s: float) -> None:
+        """Return when a sample captured at ``until_ns`` or later has come, after ``timeout_s`` at the latest."""
         with self._changed:
-            self._changed.wait_for(lambda: any(self._chunks.values()), timeout_s)
+            self._wake_ns = until_ns
+            self._changed.wait_for(lambda: self._newest_ns >= until_ns, timeout_s)
 
     def take(self) -> list[Chunk]:
-        """All that is there, in each modality's order."""
+        """All that is there, in each modality's order, as few chunks."""
         with self._changed:
-            taken: list[Chunk] = []
-            for name, queue in self._chunks.items():
-                if queue and self._dropped[name]:
-                    queue[0] = replace(queue[0], dropped=queue[0].dropped + self._dropped[name])
-                    self._dropped[name] = 0
-                taken += queue
-                queue.clear()
-        return taken
+            waiting = [list(queue) for queue in self._chunks.values()]
+            for queue in waiting:
+                if queue and (dropped := self._dropped[queue[0].modality]):
+                    queue[0] = replace(queue[0], dropped=queue[0].dropped + dropped)
+                    self._dropped[queue[0].modality] = 0
+            for chunks in self._chunks.values():
+                chunks.clear()
+            self._newest_ns = 0
+        return [joined for queue in waiting for joined in _join(queue)]
+
+
+def _join(chunks: Iterable[Chunk]) -> Iterator[Chunk]:
+    """The same samples as few chunks: one ends where samples were lost or the rate changes."""
+    run: list[Chunk] = []
+    for chunk in chunks:
+        if run and (chunk.dropped or chunk.rate_hz != run[0].rate_hz):
+            yield _joined(run)
+            run = []
+        run.append(chunk)
+    if run:
+        yield _joined(run)
+
+
+def _joined(run: list[Chunk]) -> Chunk:
+    if len(run) == 1:
+        return run[0]
+    samples = np.concatenate([chunk.samples for chunk in run])
+    return replace(run[0], samples=samples, times_ns=np.concatenate([chunk.times_ns for chunk in run]))

@@ -67,7 +67,7 @@ class LivePipeline:
         while not self._closing and (end_ns is None or self._monotonic_ns() < end_ns):
             deadline_ns = self.engine.deadline_ns if end_ns is None else min(self.engine.deadline_ns, end_ns)
             wait_s = (deadline_ns - self._monotonic_ns()) / 1e9
-            self._inbox.wait(min(max(wait_s, 0.0), LONGEST_WAIT_S))
+            self._inbox.wait(self.engine.hop_end_ns, min(max(wait_s, 0.0), LONGEST_WAIT_S))
             for decision in self.step():
                 if self._settings.duration_s is None or decision.t_s <= self._settings.duration_s:
                     yield decision

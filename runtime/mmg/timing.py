@@ -72,31 +72,6 @@ class ClockQuality:
     jumps: int
 
 
-class Unwrapper:
-    """Turns a counter that wraps into nanoseconds that do not; 2^32 us wrap after 71.6 minutes.
-
-    A step goes the shorter way round (serial number arithmetic, RFC 1982): gaps are below half the range.
-    """
-
-    def __init__(self, bits: int, unit_ns: int) -> None:
-        """Of ``bits`` bits that count ``unit_ns``. Raises ConfigError where the range is beyond 2^62 ns."""
-        if bits < 1 or unit_ns < 1 or unit_ns << bits > 1 << 62:
-            raise ConfigError(f"counter of {bits} bits of {unit_ns} ns: both at least 1, range below 2^62 ns")
-        self._range, self._unit_ns = 1 << bits, unit_ns
-        self._count: int | None = None  # unwrapped
-
-    def unwrap(self, counter: NDArray[np.int64]) -> NDArray[np.int64]:
-        """``(T,)`` counter values in order to ``(T,)`` int64 ns that go on across wraps and calls."""
-        counts = np.asarray(counter, np.int64)
-        if not counts.size:
-            return counts
-        last = int(counts[0]) if self._count is None else self._count
-        half = self._range >> 1
-        unwrapped = last + np.cumsum((np.diff(counts, prepend=last) + half) % self._range - half)
-        self._count = int(unwrapped[-1])
-        return unwrapped * self._unit_ns
-
-
 class ClockMap:
     """The capture time of each sample of one source on the host's clock, strictly increasing.
 

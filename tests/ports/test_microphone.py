@@ -24,10 +24,11 @@ import numpy as np
 import pytest
 from mmg.bundle.manifest import Channel, Encoder, Modality, Tensor
 from mmg.errors import BackendUnavailable, ConfigError
-from mmg.sources.microphone import QUEUED_BLOCKS, Block, Capture, MicrophonePort, SampleCount, list_microphones
+from mmg.sources.microphone import MicrophonePort, SampleCount, list_microphones
+from mmg.sources.portaudio import QUEUED_BLOCKS, Block, Capture
 from mmg.types import Chunk
+from mmg_tools.virtual.microphone import AlsaMicrophone
 from numpy.typing import NDArray
-from ports.alsa_device import AlsaMicrophone
 
 RATE_HZ = 16000
 ENCODER = Encoder(
@@ -270,6 +271,23 @@ def test_an_overrun_is_counted_and_the_lost_samples_go_on_in_time(device: AlsaMi
     assert port.status.losses == (("overruns", 1), ("samples", after.dropped))
 
 
+def test_losses_go_on_when_the_device_goes_and_comes_back(device: AlsaMicrophone, listener: Listener) -> None:
+    def overrun() -> None:
+        running_capture().take(np.zeros((320, 1), np.float32), 320, None, flags(overflow=True))
+
+    device.plug()
+    port = listener.open("mic://default")
+    listener.hear(0.2)
+    overrun()
+    until(lambda: dict(port.status.losses)["overruns"] == 1)
+    running_capture().blocks = Ending()
+    until(lambda: port.status.reason == "unplugged")
+    assert dict(port.status.losses)["overruns"] == 1
+    until(lambda: port.status.connected)
+    overrun()
+    until(lambda: dict(port.status.losses)["overruns"] == 2)
+
+
 def test_what_nobody_takes_in_time_is_dropped_and_counted() -> None:
     capture, count = Capture("device", RATE_HZ, threading.Event()), SampleCount(RATE_HZ)
     for _ in range(QUEUED_BLOCKS + 10):
@@ -306,7 +324,7 @@ HELD_AT_EXIT = """
 import sys
 from pathlib import Path
 import numpy as np
-from ports.alsa_device import AlsaMicrophone
+from mmg_tools.virtual.microphone import AlsaMicrophone
 from ports import test_microphone as t
 device = AlsaMicrophone(Path(sys.argv[1]), t.tone(1))
 device.plug()
@@ -384,7 +402,7 @@ def test_a_device_that_cannot_be_had_says_why(
         ("mic://default?rate=fast", "must be a number"),
         ("mic://default?channels=0", "must be 1 to 128"),
         ("mic://default?block_ms=0", "must be 1 to 1000"),
-        ("mic://", "names no file"),
+        ("mic://", "names nothing"),
     ],
 )
 def test_a_url_that_cannot_be_is_refused_before_anything_is_opened(url: str, problem: str) -> None:

@@ -10,10 +10,13 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from mmg.errors import ConfigError
 from mmg.sources.protocols import PROTOCOLS, Parser, Samples, encode_sample, join, open_parser
+from mmg.sources.protocols.framing import Unwrapped
 
-# Bytes a second on the wire at the device's usual highest rate, from the frames' sizes here.
+# The device's usual highest rate of samples.
 REAL_RATE_HZ = {
     "witmotion": 200,
     "bno08x": 100,
@@ -203,6 +206,27 @@ def test_noise_made_of_a_protocols_own_bytes_neither_raises_nor_piles_up(protoco
         assert len(pickle.dumps(parser)) < MOST_KEPT
 
 
+def damaged(draw: random.Random, stream: bytes) -> bytes:
+    """With a byte changed, a piece missing, a piece twice or something put in; or as it was."""
+    at = draw.randrange(len(stream))
+    piece = stream[at : at + draw.randrange(1, 40)]
+    change = draw.choice([b"", piece * 2, bytes((piece[0] ^ 1 << draw.randrange(8),)) + piece[1:], draw.randbytes(9)])
+    return stream[:at] + draw.choice([change, piece]) + stream[at + len(piece) :]
+
+
+@pytest.mark.parametrize("protocol", [*PROTOCOLS, "auto"])
+def test_a_million_bytes_of_damaged_frames_are_survived(protocol: str) -> None:
+    draw, parser, given = random.Random(22), open_parser(protocol), 0
+    frames = frames_of("xsens" if protocol == "auto" else protocol, 2000, seed=8)
+    while parser.counters.bytes_fed < 1_000_000:
+        first = draw.randrange(len(frames) - 20)
+        samples = parser.feed(damaged(draw, b"".join(frames[first : first + draw.randrange(1, 20)])))
+        given += len(samples)
+        assert np.isfinite(samples.values).all()
+    assert len(pickle.dumps(parser)) < MOST_KEPT
+    assert parser.counters.samples == given > 1000
+
+
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 def test_parsing_keeps_up_with_a_hundred_devices(protocol: str) -> None:
     frames = frames_of(protocol, 2000)
@@ -249,3 +273,18 @@ def test_what_cannot_be_opened_says_what_can(protocol: str, options: dict[str, s
 def test_encoding_for_an_unknown_protocol_names_the_known_ones() -> None:
     with pytest.raises(ConfigError, match="witmotion, bno08x"):
         encode_sample("wit", [0.0] * 6, 0, 0)
+
+
+@settings(derandomize=True, deadline=None)
+@given(bits=st.integers(2, 64), start=st.integers(0, 2**64), restarts=st.booleans(), data=st.data())
+def test_a_counter_is_unwrapped_over_every_step_that_it_can_tell(
+    bits: int, start: int, restarts: bool, data: st.DataObject
+) -> None:
+    half = 2 ** (bits - 1)
+    lowest, highest = (1 - half, half) if restarts else (0, 2 * half - 1)
+    steps = data.draw(st.lists(st.integers(lowest, highest), max_size=30))
+    counter, count = Unwrapped(bits, restarts=restarts), start % 2**bits
+    assert (counter.step(count), counter.value) == (1, count)
+    for step in steps:
+        count += step
+        assert (counter.step(count % 2**bits), counter.value) == (step, count)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import gc
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 import numpy as np
 import pytest
-from fakes import HOP_S, audio_chunk, audio_modality, imu_chunk, signal_modality, write_tiny_bundle
+from fakes import HOP_S, audio_chunk, audio_modality, cut, imu_chunk, signal_modality, write_tiny_bundle
 from mmg.bundle import Bundle
 from mmg.engine import Engine
 from mmg.errors import ConfigError, NoSensorError, RequiredSensorLost
@@ -107,7 +108,7 @@ def test_encoders_load_when_their_sensor_first_appears(open_world: Open) -> None
     world, pipeline, _ = open_world()
     world.sensors["audio"].talking = False
     list(world.run(pipeline, 2.0))
-    assert pipeline.engine.loaded == ("imu",)
+    assert "audio" not in pipeline.engine.loaded
     world.sensors["audio"].talking = True
     assert list(world.run(pipeline, 2.0))[-1].modalities == ("imu", "audio")
     assert pipeline.engine.loaded == ("imu", "audio")
@@ -147,19 +148,18 @@ def test_a_required_sensor_has_some_seconds_to_appear(open_world: Open) -> None:
         list(world.run(pipeline, 0.1))
 
 
-def test_a_run_with_a_duration_in_which_nothing_ever_came_is_an_error(bundle: Bundle) -> None:
+def test_a_run_with_a_duration_in_which_nothing_ever_came_is_an_error(
+    bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
     world, waits = World(("imu",)), list[float]()
 
-    class Waiting(LivePipeline):
-        pass
+    pipeline = LivePipeline(bundle, world.ports, Settings(duration_s=1.0), monotonic_ns=lambda: world.now_ns)
 
-    pipeline = Waiting(bundle, world.ports, Settings(duration_s=1.0), monotonic_ns=lambda: world.now_ns)
-
-    def wait(timeout_s: float) -> None:
+    def wait(_until_ns: int, timeout_s: float) -> None:
         waits.append(timeout_s)
         world.now_ns += round(timeout_s * 1e9)
 
-    pipeline._inbox.wait = wait  # type: ignore[method-assign]
+    monkeypatch.setattr(pipeline._inbox, "wait", wait)
     with pytest.raises(NoSensorError, match="imu: looking for the device"):
         list(pipeline)
     assert max(waits) <= 0.25
@@ -204,14 +204,40 @@ def test_an_option_that_cannot_be_is_refused_before_anything_starts(bundle: Bund
 
 
 def test_a_full_inbox_drops_the_oldest_and_counts_it() -> None:
-    inbox = Inbox(("imu",), size=2)
-    for second in range(4):
+    inbox = Inbox(("imu",), seconds=2.0)
+    for second in range(5):
         inbox.put(imu_chunk(second, 0.1))
-    first, second = inbox.take()
-    assert first.times_ns[0] == 2 * 10**9
-    assert first.dropped == 2 * len(first.times_ns)
-    assert second.dropped == 0
+    [kept] = inbox.take()
+    assert set(kept.times_ns // 10**9) == {3, 4}
+    assert kept.dropped == 3 * 5
     assert inbox.take() == []
+
+
+def test_an_inbox_gives_the_same_samples_in_few_chunks_and_keeps_losses_in_their_place() -> None:
+    inbox, parts = Inbox(("imu",)), list(cut(imu_chunk(0, 1), range(50)))
+    for number, part in enumerate(parts):
+        inbox.put(replace(part, dropped=7 if number == 20 else 0))
+    first, second = inbox.take()
+    assert (len(first.times_ns), first.dropped) == (20, 0)
+    assert (len(second.times_ns), second.dropped) == (30, 7)
+    assert np.array_equal(np.concatenate([first.samples, second.samples]), imu_chunk(0, 1).samples)
+
+
+def test_the_engine_is_woken_at_the_hops_end_only() -> None:
+    inbox, woken = Inbox(("imu",)), threading.Event()
+
+    def wait() -> None:
+        inbox.wait(10**9, 30.0)
+        woken.set()
+
+    waiter = threading.Thread(target=wait)
+    waiter.start()
+    for begin_s in np.arange(0, 1, 0.1):
+        inbox.put(imu_chunk(float(begin_s), 0.1))
+    assert not woken.is_set()
+    inbox.put(imu_chunk(1.0, 0.02))
+    assert woken.wait(5.0)
+    waiter.join()
 
 
 # --- a thousand things that happen to sensors ------------------------------------------------------------------------

@@ -208,13 +208,13 @@ def _find_missing(urls: dict[str, str], required: tuple[str, ...]) -> dict[str, 
         raise ConfigError(f"where is {', '.join(missing)}? Give {flags}; see mmg-run --help")
     from mmg.discovery import choose, find_devices
 
-    _tell(f"looking for {' and '.join(missing)} ...")
-    found = find_devices(kinds=missing)
+    found = find_devices(kinds=missing, note=_tell)
     taken = choose(found, missing)
     skipped = {}
     for name in missing:
         if name in taken:
-            _tell(f"{name}: taking {taken[name].url} ({taken[name].device}, {taken[name].detail})")
+            device = ", ".join(filter(None, (taken[name].device, taken[name].detail)))
+            _tell(f"{name}: taking {taken[name].url} ({device})")
             continue
         problems = [f"{one.url} {one.problem}" for one in found if one.modality == name and one.problem]
         skipped[name] = "; ".join(problems) or f"none is plugged in (mmg-devices shows what is; or give --{name} URL)"

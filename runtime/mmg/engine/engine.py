@@ -80,6 +80,11 @@ class Engine:
         return self._manifest.hop_s
 
     @property
+    def hop_end_ns(self) -> int:
+        """When the next hop to be decided ends: nothing can be decided by samples from before."""
+        return self._grid.end_ns(self._hop)
+
+    @property
     def deadline_ns(self) -> int:
         """When ``advance`` would decide the next hop without those who are late."""
         return self._grid.end_ns(self._hop) + self._grace_ns

@@ -88,14 +88,16 @@ class CameraPort(PortThread):
             stream.codec_context.thread_count = 1  # threads of the decoder hold frames back
             rate_hz = float(stream.average_rate or self._wanted_hz)
             name = f"{self._path} {stream.width}x{stream.height} at {rate_hz:.4g} Hz"
-            self.status = PortStatus(connected=True, reason="waiting for a picture", device=name)
+            losses = self.status.losses
+            self.status = PortStatus(connected=True, reason="waiting for a picture", device=name, losses=losses)
+            before = sum(count for _, count in losses)
             chooser = FrameChooser(self._model_hz)
             frames: Frames = (DeviceFrames if self._format == "v4l2" else PlayedFrames)(self.url, container, chooser)
             silent_ns = round(1e9 * max(SILENT_S, SILENT_FRAMES / rate_hz))
             while not self._stopping.is_set():
                 newest = frames.newest(time.monotonic_ns())
                 if newest is not None:
-                    self._give(*newest, frames.unreadable, name)
+                    self._give(*newest, before + frames.unreadable, name)
                 elif time.monotonic_ns() - frames.heard_ns > silent_ns:
                     raise SourceLost(self.url, f"no picture for {silent_ns / 1e9:.0f} s: opening it anew")
                 else:

@@ -1,52 +1,36 @@
-"""Microphones, through PortAudio: one device, watched, and opened again when it falls silent or comes back.
-
-PortAudio's callback copies the block and leaves. The port's thread counts the samples, stamps them and watches. All
-calls into PortAudio are made by a third thread: they are not safe from two, and may not return, for a stop waits
-for the thread that a driver holds. So closing a port never hangs.
-"""
+"""Microphones, through PortAudio: one device, watched, and opened again when it falls silent or comes back."""
 
 from __future__ import annotations
 
-import atexit
-import importlib
-import importlib.util
-import sys
 import threading
 import time
-from collections import deque
-from collections.abc import Callable
 from concurrent.futures import Future, wait
-from queue import SimpleQueue
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from mmg.errors import BackendUnavailable, ConfigError, SourceError, SourceLost, SourceNotFound
+from mmg.errors import ConfigError, SourceError, SourceLost, SourceNotFound
 from mmg.sources.port import PortStatus, PortThread
+from mmg.sources.portaudio import IN_USE, PORTAUDIO, STALL_S, Block, Capture, require_sounddevice
 from mmg.sources.url import SourceUrl, parse_url
 from mmg.timing import ClockMap
 from mmg.types import Chunk
 
 if TYPE_CHECKING:
     from mmg.bundle.manifest import Modality
-    from mmg.types import Samples, Times
-
-T = TypeVar("T")
+    from mmg.types import Times
 
 OPTIONS = ("rate", "channels", "block_ms", "latency")
 BLOCK_MS = 20
 BUFFERED_BLOCKS = 3
 """PortAudio makes the driver's buffer of four periods: with this latency each is one block, with more it is several."""
-QUEUED_BLOCKS = 250
 START_S = 3.0
 """How long a device may take to its first sound; Bluetooth takes a second or two."""
-STALL_S = 1.0
-"""A running device that gives nothing for so long is closed and opened again."""
 AHEAD_S = 0.5
 """More sound than time has passed: no microphone does that, but a virtual one whose feed has ended."""
 SLOW_S, CLOSE_S = 5.0, 1.0
 CRYSTAL_ERROR = 1e-4
-_IN_USE = -9985  # paDeviceUnavailable
 
 
 class Microphone(NamedTuple):
@@ -60,8 +44,8 @@ class Microphone(NamedTuple):
 
 def list_microphones() -> list[Microphone]:
     """What PortAudio can record from now. Raises BackendUnavailable, SourceError."""
-    _require_sounddevice()
-    asked = _PORTAUDIO.ask(lambda: _microphones(_PORTAUDIO.library("mic://")))
+    require_sounddevice()
+    asked = PORTAUDIO.ask(lambda: _microphones(PORTAUDIO.library("mic://")))
     if not wait([asked], SLOW_S).done:
         raise SourceError("mic://", "the sound system does not answer")
     return asked.result()
@@ -89,7 +73,7 @@ class MicrophonePort(PortThread):
         self._channels = int(url.number("channels", 1, 128) or 1)
         self._block_s = float(url.number("block_ms", 1, 1000) or BLOCK_MS) / 1e3
         self._latency_s = float(url.number("latency", 1, 2000) or 0) / 1e3 or BUFFERED_BLOCKS * self._block_s
-        _require_sounddevice()
+        require_sounddevice()
         self._wake = threading.Event()
         self._overruns = self._lost = 0
 
@@ -98,23 +82,23 @@ class MicrophonePort(PortThread):
         self._stopping.set()
         self._wake.set()
         super().close()
-        _PORTAUDIO.give_time_to_close(CLOSE_S)
+        PORTAUDIO.give_time_to_close(CLOSE_S)
 
     def _session(self) -> None:
-        capture = self._wait_for(_PORTAUDIO.ask(self._open))
+        capture = self._wait_for(PORTAUDIO.ask(self._open))
         if capture is None:
             return
         try:
             self._listen(capture)
         finally:
-            _PORTAUDIO.ask(lambda: _PORTAUDIO.close(capture))
+            PORTAUDIO.ask(lambda: PORTAUDIO.close(capture))
 
     def _wait_for(self, opening: Future[Capture]) -> Capture | None:
         """None where the port is being closed; what is opened too late is closed again."""
         opening.add_done_callback(lambda _: self._wake.set())
         while not opening.done() and not self._stopping.is_set():
             if not self._wake.wait(SLOW_S) and opening.running():
-                self.status = PortStatus(reason="the sound system does not answer", device=self.status.device)
+                self.status = replace(self.status, reason="the sound system does not answer")
             self._wake.clear()
         if opening.done():
             return opening.result()
@@ -123,12 +107,12 @@ class MicrophonePort(PortThread):
         return None
 
     def _open(self) -> Capture:
-        sounddevice = _PORTAUDIO.library(self.url)
+        sounddevice = PORTAUDIO.library(self.url)
         try:
             device = self._find(sounddevice)
             rate_hz = self._settle(sounddevice, device)
             capture = Capture(f"{device.name}, {rate_hz:g} Hz, {self._channels} ch", rate_hz, self._wake)
-            _PORTAUDIO.open(
+            PORTAUDIO.open(
                 capture,
                 device=device.number,
                 samplerate=rate_hz,
@@ -137,7 +121,7 @@ class MicrophonePort(PortThread):
                 latency=self._latency_s,
             )
         except sounddevice.PortAudioError as error:
-            problem = "in use by another program" if _IN_USE in error.args else f"cannot be opened: {error.args[0]}"
+            problem = "in use by another program" if IN_USE in error.args else f"cannot be opened: {error.args[0]}"
             raise SourceError(self.url, problem) from error
         return capture
 
@@ -164,7 +148,7 @@ class MicrophonePort(PortThread):
         try:
             sounddevice.check_input_settings(device.number, self._channels, "float32", samplerate=self._model_rate_hz)
         except sounddevice.PortAudioError as error:
-            if _IN_USE in error.args:
+            if IN_USE in error.args:
                 raise
             return device.rate_hz
         return self._model_rate_hz
@@ -204,37 +188,6 @@ class MicrophonePort(PortThread):
         self._deliver(Chunk(self.modality, block.sound, times_ns, capture.rate_hz, lost))
 
 
-class Block(NamedTuple):
-    """``(T, C)`` float32. end: samples given so far, with these. overrun: the driver lost some before them."""
-
-    sound: Samples
-    end: int
-    arrival_ns: int
-    overrun: bool
-
-
-class Capture:
-    """A stream, and what its callback has left for the port's thread; when that is late the oldest block goes."""
-
-    def __init__(self, device: str, rate_hz: float, wake: threading.Event) -> None:
-        self.device, self.rate_hz, self._wake = device, rate_hz, wake
-        self.blocks: deque[Block] = deque(maxlen=QUEUED_BLOCKS)
-        self.stream: Any = None
-        self.heard_ns, self.ended, self._end = 0, False, 0
-
-    def take(self, sound: Samples, samples: int, _time: object, flags: Any) -> None:
-        """PortAudio's callback."""
-        self.heard_ns = time.monotonic_ns()
-        self._end += samples
-        self.blocks.append(Block(sound.copy(), self._end, self.heard_ns, flags.input_overflow))
-        self._wake.set()
-
-    def end(self) -> None:
-        """PortAudio calls it when its thread ends: it was told to, or the device is gone."""
-        self.ended = True
-        self._wake.set()
-
-
 class SampleCount:
     """Capture times by counting samples, the lost ones too."""
 
@@ -263,82 +216,6 @@ class SampleCount:
         return times_ns, lost
 
 
-class _PortAudio:
-    """The library, and the one thread that calls it: ``library``, ``open`` and ``close`` run there, through ``ask``."""
-
-    def __init__(self) -> None:
-        self._calls: SimpleQueue[tuple[Future[Any], Callable[[], Any]]] = SimpleQueue()
-        self._thread = threading.Thread(target=self._serve, name="mmg portaudio", daemon=True)
-        self._starting = threading.Lock()
-        self._streams = 0
-
-    def ask(self, call: Callable[[], T]) -> Future[T]:
-        """Have it called after all that was asked before."""
-        with self._starting:
-            if self._thread.ident is None:
-                self._thread.start()
-        future: Future[T] = Future()
-        self._calls.put((future, call))
-        return future
-
-    def give_time_to_close(self, seconds: float) -> None:
-        """Wait for what was asked. A PortAudio that hangs would hang the interpreter's exit: it is left out there."""
-        if not wait([self.ask(lambda: None)], seconds).done:
-            atexit.unregister(sys.modules["sounddevice"]._exit_handler)
-
-    def _serve(self) -> None:
-        while True:
-            future, call = self._calls.get()
-            if future.set_running_or_notify_cancel():
-                try:
-                    future.set_result(call())
-                except Exception as error:  # as every executor does: it is raised where the result is wanted
-                    future.set_exception(error)
-            del future, call
-
-    def library(self, url: str) -> Any:
-        """sounddevice, with the devices that are there now: PortAudio lists them only when it starts."""
-        known = "sounddevice" in sys.modules
-        try:
-            sounddevice: Any = importlib.import_module("sounddevice")
-            if known and not self._streams:
-                while sounddevice._initialized:
-                    sounddevice._terminate()
-                sounddevice._initialize()
-        except OSError as error:
-            raise SourceError(url, "PortAudio is missing: sudo apt-get install libportaudio2") from error
-        except Exception as error:  # PortAudioError cannot be named where the import itself raises it
-            raise SourceError(url, f"PortAudio does not start: {error}") from error
-        return sounddevice
-
-    def open(self, capture: Capture, **settings: Any) -> None:
-        """Start a stream of float32 into ``capture``. Raises PortAudioError."""
-        capture.stream = sys.modules["sounddevice"].InputStream(
-            dtype="float32", callback=capture.take, finished_callback=capture.end, **settings
-        )
-        self._streams += 1
-        try:
-            capture.stream.start()
-        except Exception:
-            self.close(capture)
-            raise
-
-    def close(self, capture: Capture) -> None:
-        """End a stream. Aborting cancels PortAudio's thread, which must not happen inside Python: only a silent one."""
-        if time.monotonic_ns() - capture.heard_ns < STALL_S * 1e9:
-            capture.stream.stop()
-        capture.stream.close()
-        self._streams -= 1
-
-
-_PORTAUDIO = _PortAudio()
-
-
-def _require_sounddevice() -> None:
-    if importlib.util.find_spec("sounddevice") is None:
-        raise BackendUnavailable("sounddevice", "mmg[audio]")
-
-
 def _microphones(sounddevice: Any) -> list[Microphone]:
     return [
         Microphone(device["index"], device["name"], device["max_input_channels"], device["default_samplerate"])
@@ -349,4 +226,4 @@ def _microphones(sounddevice: Any) -> list[Microphone]:
 
 def _close_unheard(opening: Future[Capture]) -> None:
     if opening.exception() is None:
-        _PORTAUDIO.ask(lambda: _PORTAUDIO.close(opening.result()))
+        PORTAUDIO.ask(lambda: PORTAUDIO.close(opening.result()))

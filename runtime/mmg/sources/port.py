@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from mmg.errors import SourceError
+from mmg.errors import MmgError
 
 if TYPE_CHECKING:
     from mmg.types import Chunk
@@ -24,7 +24,7 @@ class PortStatus:
     connected: whether the device is open. reason: why nothing comes, in a few words; empty while data flows.
     device: what answered, such as ``witmotion on /dev/ttyUSB0``.
     drift_ppm, jitter_ms, uncertainty_ms: how the device's clock runs against the host's.
-    losses: what the device or the parser lost, by kind.
+    losses: what the device or the parser lost, by kind, since the port was started; it never goes back.
     """
 
     connected: bool = False
@@ -51,42 +51,59 @@ class Port(Protocol):
         """Begin to call ``deliver`` from the port's own thread. It must return at once."""
 
     def close(self) -> None:
-        """Stop and let go of the device; returns when its thread has ended. Closing twice is fine."""
+        """Stop and let go of the device. Nothing is delivered once it has returned. Closing twice is fine."""
 
 
 class PortThread(ABC):
     """The life of a port that has a thread: a session with the device, and again after each loss of it.
 
     A subclass gives ``_session``, which opens the device, delivers chunks until ``_stopping`` is set, and raises
-    SourceError where the device is not there or goes away.
+    SourceError where the device is not there or goes away. ``CLOSE_S`` is how long ``close`` waits for its end.
     """
+
+    CLOSE_S = 2.0
 
     def __init__(self, url: str, modality: str) -> None:
         self.url, self.modality = url, modality
         self.status = PortStatus()
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
+        self._delivering = threading.Lock()
         self._deliver: Callable[[Chunk], None] = lambda _: None
 
     def start(self, deliver: Callable[[Chunk], None]) -> None:
         """Begin; see Port."""
-        self._deliver = deliver
+
+        def deliver_while_open(chunk: Chunk) -> None:
+            with self._delivering:
+                if not self._stopping.is_set():
+                    deliver(chunk)
+
+        self._deliver = deliver_while_open
         self._thread = threading.Thread(target=self._live, name=f"mmg {self.modality}", daemon=True)
         self._thread.start()
 
     def close(self) -> None:
-        """Stop; see Port."""
-        self._stopping.set()
+        """Stop; see Port. A thread that a driver or a network holds is left behind: it can deliver nothing more."""
+        with self._delivering:
+            self._stopping.set()
         if self._thread is not None:
-            self._thread.join()
+            self._thread.join(self.CLOSE_S)
 
     def _live(self) -> None:
         while not self._stopping.is_set():
             try:
                 self._session()
-            except SourceError as error:
-                self.status = PortStatus(reason=str(error).removeprefix(f"{self.url}: "), device=self.status.device)
-                self._stopping.wait(RETRY_S)
+            except MmgError as error:
+                self._tell_lost(str(error).removeprefix(f"{self.url}: "))
+            except Exception as error:
+                # Drivers and their bindings raise what they like. A thread that died of it would look like a silent
+                # sensor for ever: here the user reads what it was, and the next session may well succeed.
+                self._tell_lost(f"failed: {type(error).__name__}: {error}")
+
+    def _tell_lost(self, reason: str) -> None:
+        self.status = PortStatus(reason=reason, device=self.status.device, losses=self.status.losses)
+        self._stopping.wait(RETRY_S)
 
     @abstractmethod
     def _session(self) -> None:

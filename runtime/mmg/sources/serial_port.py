@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-import os
+import contextlib
+import errno
+import importlib.util
+import termios
 import time
-from dataclasses import asdict
+from collections import Counter
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from mmg.errors import BackendUnavailable, ConfigError, SourceError, SourceLost, SourceNotFound
+from mmg.errors import BackendUnavailable, ConfigError, SourceError, SourceNotFound
 from mmg.sources.port import PortStatus, PortThread
-from mmg.sources.protocols import UNTIMED, Parser, Samples, open_parser
-from mmg.timing import ClockMap
+from mmg.sources.protocols import Counters, Parser, open_parser
+from mmg.sources.sample_clock import Arrivals, SampleClock
+from mmg.sources.serial_line import GONE, POLL_S, SerialLine
 from mmg.types import Chunk
 
 if TYPE_CHECKING:
@@ -21,16 +24,18 @@ if TYPE_CHECKING:
 
 COLUMNS = ("ax", "ay", "az", "gx", "gy", "gz")
 BAUD_RATES = (115200, 921600, 460800, 230400, 9600)
-"""Tried in turn with ``protocol=auto`` until one makes sense; the first is what most devices leave the factory with."""
-TRY_S = 1.5
-"""How long a baud rate is listened to before the next one is tried."""
+"""Tried in turn without ``baud`` until one makes sense; the first is what most devices leave the factory with."""
+TRY_S, TRY_BYTES = 2.0, 512
+"""How much is listened to without a valid sample before the parser begins anew and the next baud rate is tried."""
 STALL_S = 1.0
 """A device that says nothing for so long is shown as stalled."""
-POLL_S = 0.1
-BITS_PER_BYTE = 10
-CLOCK_BREAK_NS = 10_000_000_000
+REOPEN_S, REOPEN_MOST_S = 5.0, 60.0
+"""Silence after which the port is opened again, as adapters hang; then after twice that, and at most so long apart."""
 OPTIONS = ("protocol", "baud", "columns", "acc_unit", "gyro_unit")
 TEXT_OPTIONS = ("columns", "acc_unit", "gyro_unit")
+LOSSES = ("checksum_errors", "malformed", "incomplete", "gaps", "duplicates")
+VALID_FRAMES = 4
+"""So many good frames are no chance: the protocol and the baud rate are right."""
 
 
 class SerialPort(PortThread):
@@ -40,8 +45,10 @@ class SerialPort(PortThread):
     ``protocol`` it is found out; without ``baud`` the usual rates are tried. The device is looked for again for ever.
     """
 
+    CLOSE_S = 0.25  # a socket of pyserial takes 0.3 s to close, and seconds to connect to nobody
+
     def __init__(self, url: SourceUrl, modality: Modality) -> None:
-        """Raises ConfigError for options that cannot be, or a modality that is no IMU; opens nothing."""
+        """Raises ConfigError for options that cannot be or a modality that is no IMU, BackendUnavailable."""
         super().__init__(str(url), modality.name)
         for option in url.options:
             if option not in OPTIONS:
@@ -56,118 +63,205 @@ class SerialPort(PortThread):
         self._text_options = {name: url.options[name] for name in TEXT_OPTIONS if name in url.options}
         baud = url.number("baud", 1200, 12_000_000)
         self._bauds = (int(baud),) if baud is not None else BAUD_RATES
-        self._tried = 0
-        self._dropped = 0
+        self._baud_at = 0
+        self._baud_works = False
+        self._past_losses: Counter[str] = Counter()  # of the parsers before the present one
         self._new_parser()
+        _require_pyserial()
+
+    @property
+    def _baud(self) -> int:
+        return self._bauds[self._baud_at]
 
     def _new_parser(self) -> Parser:
         return open_parser(self._protocol, **self._text_options)
 
     def _session(self) -> None:
-        baud = self._bauds[self._tried % len(self._bauds)]
-        with _open_serial(self._device, baud, self.url) as port:
-            self.status = PortStatus(connected=True, reason="waiting for valid frames", device=self._device)
-            parser, clock = self._new_parser(), _SampleClock()
-            opened_s = heard_s = time.monotonic()
-            while not self._stopping.is_set():
-                data = self._read(port)
-                arrival_ns = time.monotonic_ns()
-                if data:
-                    heard_s = arrival_ns / 1e9
-                    self._handle(parser, clock, data, arrival_ns, baud)
-                elif arrival_ns / 1e9 - heard_s > STALL_S:
-                    self._tell(parser, clock, f"stalled: nothing for {arrival_ns / 1e9 - heard_s:.0f} s")
-                if not parser.counters.samples and arrival_ns / 1e9 - opened_s > TRY_S and len(self._bauds) > 1:
-                    self._tried += 1
-                    return
-
-    def _read(self, port: Any) -> bytes:
-        """All bytes that are pending; waits for the first one, for ``POLL_S`` at most."""
+        talk = _Conversation(self._new_parser(), time.monotonic())
         try:
-            first: bytes = port.read(1)
-            return first + bytes(port.read(port.in_waiting)) if first else b""
-        except (OSError, TypeError) as error:  # pyserial: TypeError where another thread has closed the port
-            raise SourceLost(self.url, "unplugged") from error
+            while not self._stopping.is_set():
+                with contextlib.closing(open_serial(self._device, self._baud, self.url)) as port:
+                    if not talk.is_silent:
+                        self._tell(talk, "waiting for valid frames")
+                    self._listen(talk, SerialLine(port, self.url))
+        finally:
+            self._retire(talk.parser)
 
-    def _handle(self, parser: Parser, clock: _SampleClock, data: bytes, arrival_ns: int, baud: int) -> None:
+    def _listen(self, talk: _Conversation, line: SerialLine) -> None:
+        """Until the port is closed, or silent for so long that it is worth opening it again."""
+        while not self._stopping.is_set():
+            data = line.read()
+            arrival_ns = time.monotonic_ns()
+            now_s = arrival_ns / 1e9
+            if data:
+                if talk.hear(now_s):
+                    self._tell(talk, "waiting for valid frames")
+                self._handle(talk, data, arrival_ns)
+                if talk.makes_no_sense(now_s):
+                    self._begin_anew(talk, line, now_s)
+                continue
+            silent_s = now_s - talk.heard_s
+            if silent_s > STALL_S:
+                talk.is_silent = True
+                word = "stalled" if talk.has_spoken else "silent"
+                self._tell(talk, f"{word}: nothing for over {_roughly(silent_s)} s")
+                if not self._baud_works and now_s - talk.tuned_s > TRY_S:
+                    self._try_next_baud(talk, line, now_s)
+            if now_s >= talk.reopen_s:
+                talk.reopen_s = now_s + min(silent_s, REOPEN_MOST_S)
+                return
+
+    def _handle(self, talk: _Conversation, data: bytes, arrival_ns: int) -> None:
+        parser = talk.parser
         samples = parser.feed(data)
+        talk.arrivals.note(parser.counters.bytes_fed, arrival_ns, self._baud)
         if not len(samples):
             return
+        self._baud_works = True
+        lost, gaps = talk.understand(arrival_ns / 1e9)
         if self._needs_gyro and not samples.has_gyro:
-            raise SourceError(self.url, "this IMU has no gyroscope, which this bundle needs")
-        # A byte that came after a sample in the same read left the device later, by the time it takes on the wire.
-        after = parser.counters.bytes_fed - 1 - samples.last_byte
-        arrivals_ns = arrival_ns - np.round(after * (BITS_PER_BYTE * 1e9 / baud)).astype(np.int64)
-        times_ns = clock.stamp(samples, arrivals_ns)
-        lost = parser.counters.gaps + parser.counters.checksum_errors + parser.counters.malformed
-        lost, self._dropped = lost - self._dropped, lost
-        self._deliver(Chunk(self.modality, samples.values[:, self._columns], times_ns, dropped=max(lost, 0)))
-        self._tell(parser, clock, "")
+            self._tell(talk, "this IMU has no gyroscope, which this bundle needs")
+            return
+        times_ns = talk.clock.stamp(samples, talk.arrivals.of(samples.last_byte), gaps)
+        self._deliver(Chunk(self.modality, samples.values[:, self._columns], times_ns, dropped=lost))
+        self._tell(talk, "")
 
-    def _tell(self, parser: Parser, clock: _SampleClock, reason: str) -> None:
-        quality = clock.quality
-        counted = asdict(parser.counters)
-        losses = tuple((kind, counted[kind]) for kind in ("checksum_errors", "malformed", "gaps", "duplicates"))
+    def _begin_anew(self, talk: _Conversation, line: SerialLine, now_s: float) -> None:
+        """With a fresh parser, as this one may have settled for a wrong protocol, and perhaps at another baud rate."""
+        counters = talk.parser.counters
+        reason = "bytes, but no valid frames: wrong protocol or baud?"
+        if counters.frames >= VALID_FRAMES and not counters.samples:
+            reason = "valid frames, but none with acceleration: is that output switched on?"
+        elif talk.has_tried_enough and not counters.samples:
+            self._try_next_baud(talk, line, now_s)
+        self._tell(talk, reason)
+        if talk.has_tried_enough:
+            self._retire(talk.parser)
+            talk.begin(self._new_parser(), now_s)
+
+    def _try_next_baud(self, talk: _Conversation, line: SerialLine, now_s: float) -> None:
+        """The port stays open: opening it restarts some boards."""
+        talk.tuned_s = now_s
+        if len(self._bauds) > 1:
+            self._baud_at = (self._baud_at + 1) % len(self._bauds)
+            line.tune(self._baud)
+
+    def _retire(self, parser: Parser) -> None:
+        """Keeps what a parser lost, if it understood the device at all."""
+        self._past_losses += _losses(parser.counters)
+
+    def _tell(self, talk: _Conversation, reason: str) -> None:
+        quality, parser = talk.clock.quality, talk.parser
+        losses = self._past_losses + _losses(parser.counters)
         self.status = PortStatus(
             connected=True,
             reason=reason,
-            device=f"{parser.name} on {self._device}",
+            device=f"{parser.name} on {self._device}" if parser.counters.samples else self._device,
             drift_ppm=quality.drift_ppm,
             jitter_ms=quality.jitter_ms,
             uncertainty_ms=quality.uncertainty_ms,
-            losses=losses,
+            losses=tuple((kind, losses[kind]) for kind in LOSSES),
         )
 
 
-class _SampleClock:
-    """Host capture times of an IMU's samples: by the device's own clock where it has one, by their number otherwise."""
+class _Conversation:
+    """What a device has said since it was plugged in; it outlasts opening the port again. Times are monotonic, in s."""
 
-    def __init__(self) -> None:
-        self._by_device = ClockMap(1)
-        self._by_number = ClockMap(None)
-        self._count = 0
-        self._timed: bool | None = None
+    def __init__(self, parser: Parser, now_s: float) -> None:
+        self.heard_s = self.tuned_s = now_s
+        self.reopen_s = now_s + REOPEN_S
+        self.has_spoken = self.is_silent = False
+        self.begin(parser, now_s)
+
+    def begin(self, parser: Parser, now_s: float) -> None:
+        """With another parser, whose samples have nothing to do with those before."""
+        self.parser, self.clock, self.arrivals = parser, SampleClock(), Arrivals()
+        self._understood_s = now_s
+        self._seen: Counters | None = None  # as of the newest sample
 
     @property
-    def quality(self) -> Any:
-        return (self._by_device if self._timed else self._by_number).quality
+    def has_tried_enough(self) -> bool:
+        """A slow device may take longer than TRY_S to say enough."""
+        understood = 0 if self._seen is None else self._seen.bytes_fed
+        return self.parser.counters.bytes_fed - understood >= TRY_BYTES
 
-    def stamp(self, samples: Samples, arrivals_ns: np.typing.NDArray[np.int64]) -> np.typing.NDArray[np.int64]:
-        """Capture times ``(T,)`` in host ns. Which clock is used is settled by the first samples."""
-        ticks = samples.device_time_ns
-        if self._timed is None:
-            self._timed = ticks is not None and bool((ticks != UNTIMED).all())
-        numbers = self._count + np.arange(len(samples), dtype=np.int64)
-        self._count += len(samples)
-        # One read is one observation: the arrival of its newest sample.
-        if not self._timed or ticks is None:
-            return self._by_number.stamp(numbers, int(arrivals_ns[-1]))
-        timed = ticks != UNTIMED
-        if not timed.all():
-            known = np.flatnonzero(timed)
-            if not len(known):
-                return arrivals_ns
-            ticks = np.interp(numbers, numbers[known], ticks[known]).astype(np.int64)
-        return self._by_device.stamp(ticks, int(arrivals_ns[-1]))
+    def hear(self, now_s: float) -> bool:
+        """Notes that bytes came; returns whether they end a silence."""
+        ends_silence = self.is_silent
+        if ends_silence:
+            self._understood_s = now_s
+            self.clock.skip(round((now_s - self.heard_s) * 1e9))
+        self.heard_s, self.reopen_s = now_s, now_s + REOPEN_S
+        self.has_spoken, self.is_silent = True, False
+        return ends_silence
+
+    def understand(self, now_s: float) -> tuple[int, int]:
+        """Notes that samples came. Returns how many were lost before them, and how many of those the device counted.
+
+        What the device counts as missing and what arrived damaged are the same samples. What a parser passed over
+        before its first sample is nothing lost.
+        """
+        now, seen = self.parser.counters, self._seen
+        self._seen, self._understood_s = replace(now), now_s
+        if seen is None:
+            return 0, 0
+        gaps = now.gaps - seen.gaps
+        damaged = sum(
+            getattr(now, kind) - getattr(seen, kind) for kind in ("checksum_errors", "malformed", "incomplete")
+        )
+        return max(gaps, damaged), gaps
+
+    def makes_no_sense(self, now_s: float) -> bool:
+        """Whether bytes have come for long and none of them became a sample."""
+        return now_s - self._understood_s > TRY_S
 
 
-def _open_serial(device: str, baud: int, url: str) -> Any:
-    try:
-        import serial
-    except ImportError as error:
-        raise BackendUnavailable("pyserial", "mmg[serial]") from error
+def open_serial(device: str, baud: int, url: str) -> Any:
+    """A pyserial port for this process alone, with a read timeout of ``POLL_S``; close it.
+
+    device: a path, or a URL of pyserial's. url: how errors name it. Raises BackendUnavailable, SourceNotFound,
+    SourceError; their ``__cause__`` is pyserial's error.
+    """
+    _require_pyserial()
+    import serial
+
     try:
         port = serial.serial_for_url(device, baudrate=baud, timeout=POLL_S, exclusive=True)
-    except (OSError, ValueError) as error:
-        if isinstance(error, ValueError):
-            raise SourceError(url, f"cannot be opened: {error}") from error
-        if "://" not in device and not os.path.exists(device):  # noqa: PTH110 - device nodes are not files to Path users
-            raise SourceNotFound(url, "there is no such device") from error
-        if isinstance(error, PermissionError) or getattr(error, "errno", None) == 13:
-            raise SourceError(url, "no permission: sudo usermod -aG dialout $USER, then log in again") from error
-        raise SourceError(url, f"cannot be opened: {error}") from error
-    try:
+    except (*GONE, ValueError) as error:
+        raise _translated(error, device, url) from error
+    with contextlib.suppress(AttributeError, OSError, ValueError, NotImplementedError):
         port.set_low_latency_mode(True)
-    except (AttributeError, OSError, ValueError, NotImplementedError):
-        pass
     return port
+
+
+def _translated(error: Exception, device: str, url: str) -> SourceError:
+    """pyserial often gives the cause away only as the context of its own error."""
+    root = error.__context__ if isinstance(error.__context__, (OSError, termios.error)) else error
+    if isinstance(root, termios.error):
+        code, why = root.args
+    else:
+        code, why = getattr(root, "errno", None), getattr(root, "strerror", None) or root
+    if code in (errno.ENOENT, errno.ENXIO, errno.ENODEV):
+        return SourceNotFound(url, f"there is no such device as {device}")
+    if code in (errno.EACCES, errno.EPERM):
+        return SourceError(url, "no permission: sudo usermod -aG dialout $USER, then log in again")
+    if code in (errno.EBUSY, errno.EAGAIN):  # from TIOCEXCL, as others do; from flock, as pyserial does
+        return SourceError(url, "in use by another program")
+    if code == errno.ENOTTY:
+        return SourceError(url, f"cannot be opened: {device} is no serial port")
+    return SourceError(url, f"cannot be opened: {why}")
+
+
+def _losses(counters: Counters) -> Counter[str]:
+    """What was lost, by kind. A parser that never understood the device has lost nothing: it was the wrong one."""
+    return Counter({kind: getattr(counters, kind) for kind in LOSSES} if counters.samples else {})
+
+
+def _roughly(seconds: float) -> int:
+    """A power of two below: what is shown changes now and then, not all the time."""
+    return 1 << max(int(seconds).bit_length() - 1, 0)
+
+
+def _require_pyserial() -> None:
+    if importlib.util.find_spec("serial") is None:
+        raise BackendUnavailable("pyserial", "mmg[serial]")

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from mmg.errors import ConfigError, MmgError
@@ -21,6 +22,10 @@ from mmg_training.wearer import Subject, Timeline, plan, render_frames, render_i
 IMU_HZ, AUDIO_HZ, VIDEO_FPS = 100, 44_100, 8
 FRAME = (96, 128)
 VIDEO_BITS_S = 32_000
+SOUND_FORMATS: dict[str, dict[str, Any]] = {
+    ".ogg": {"format": "OGG", "subtype": "VORBIS", "compression_level": 1.0},
+    ".wav": {"format": "WAV", "subtype": "PCM_16"},
+}
 COLUMNS = "t_ms,ax,ay,az,gx,gy,gz"
 
 
@@ -39,15 +44,16 @@ def write_imu(imu: NDArray[np.float32], path: Path) -> None:
     path.write_text("\n".join((COLUMNS, *lines)) + "\n", encoding="ascii")
 
 
-def write_sound(sound: NDArray[np.float32], path: Path) -> None:
-    """(T,) as Ogg Vorbis, in blocks: libsndfile overruns its stack when given minutes at once."""
+def write_sound(sound: NDArray[np.float32] | NDArray[np.int16], path: Path, rate_hz: int = AUDIO_HZ) -> None:
+    """(T,) as Ogg Vorbis or 16-bit WAV, by the path's ending; in blocks: libsndfile overruns its stack when given
+    minutes of Vorbis at once."""
     try:
         import soundfile
     except ImportError as error:
         raise ConfigError("writing sound needs soundfile: pip install 'mmg[audio]'") from error
 
-    with soundfile.SoundFile(path, "w", AUDIO_HZ, 1, format="OGG", subtype="VORBIS", compression_level=1.0) as stream:
-        for block in np.array_split(sound, max(1, len(sound) // AUDIO_HZ)):
+    with soundfile.SoundFile(path, "w", rate_hz, 1, **SOUND_FORMATS[path.suffix]) as stream:
+        for block in np.array_split(sound, max(1, len(sound) // rate_hz)):
             stream.write(block)
 
 

@@ -84,8 +84,7 @@ class WitMotion(FrameParser):
         year, month, day, hour, minute, second, millisecond = _CALENDAR.unpack_from(frame, 2)
         try:
             moment = datetime(2000 + year, month, day, hour, minute, second, millisecond * 1000, tzinfo=timezone.utc)
-        except ValueError:  # a calendar that was never set: the samples do without it
-            self._counters.malformed += 1
+        except ValueError:  # a calendar that was never set: the samples do without it, so nothing is lost
             return UNTIMED
         return (moment - _EPOCH) // timedelta(microseconds=1) * 1000
 

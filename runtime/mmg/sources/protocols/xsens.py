@@ -8,7 +8,7 @@ Low Level Communication Protocol, MTData2).
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 
 from mmg.sources.protocols.framing import UNKNOWN_LENGTH, FrameParser, Unwrapped, Vector
 from mmg.sources.protocols.parser import UNTIMED
@@ -58,10 +58,14 @@ class Xsens(FrameParser):
         if frame[2] != MTDATA2:
             return True
         items: dict[int, tuple[int, bytes]] = {}
-        for data_id, content in split_items(frame[4 if frame[3] < 255 else 6 : -1]):
-            if content is None:
+        at, end = 4 if frame[3] < 255 else 6, len(frame) - 1
+        while at < end:
+            content_end = at + 3 + frame[at + 2] if at + 3 <= end else end + 1
+            if content_end > end:
                 return False
-            items[data_id & _ANY_PRECISION] = (data_id, content)
+            data_id = frame[at] << 8 | frame[at + 1]
+            items[data_id & _ANY_PRECISION] = (data_id, frame[at + 3 : content_end])
+            at = content_end
         self._message(items, last_byte)
         return True
 
@@ -85,15 +89,6 @@ class Xsens(FrameParser):
             self._counters.malformed += 1
             return
         self._add(acceleration, gyro, time_ns, last_byte)
-
-
-def split_items(data: bytes) -> Iterator[tuple[int, bytes | None]]:
-    """The (id, content) of each item; the content of an item that goes over the end is None."""
-    at = 0
-    while at < len(data):
-        end = at + 3 + data[at + 2] if at + 3 <= len(data) else len(data) + 1
-        yield int.from_bytes(data[at : at + 2], "big"), data[at + 3 : end] if end <= len(data) else None
-        at = end
 
 
 def decode_vector(data_id: int, content: bytes) -> Vector | None:

@@ -1,0 +1,143 @@
+"""``mmg-devices``: what is plugged in, and the URL to give mmg-run for it."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shlex
+import sys
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from mmg.discovery import Found
+
+KINDS = ("imu", "audio", "video")
+WANTED = ("imu", "audio")
+INTERRUPTED = 130
+EXAMPLES = """\
+examples:
+  mmg-devices                            what is plugged in, and the mmg-run command that uses it
+  mmg-devices --sensors imu --seconds 8  IMUs only; longer, for one that starts or samples slowly
+  mmg-devices --serial /dev/ttyAMA0      a board's own UART, which the system may not list; may be repeated
+  MMG_SERIAL='/dev/ttyAMA*:/tmp/imu' mmg-devices
+  mmg-devices --json | jq -r '.[] | select(.problem == "") | .url'
+
+Serial ports are opened and listened to, and nothing is written to them: that can restart a board, and takes the port
+for these seconds. Sound is not recorded. Cameras are listed by their names and never opened; without
+--sensors video they count for nothing.
+
+exit codes: 0 something usable was found, 2 usage, 3 nothing usable
+"""
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The flags of mmg-devices, which other programs rely on."""
+    parser = argparse.ArgumentParser(
+        prog="mmg-devices",
+        description="Say what is plugged in, which protocol answers, at which rate, and the URL to use.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    add = parser.add_argument
+    add("--sensors", metavar="LIST", type=_kinds, help="what to look for (default: imu,audio,video)")
+    add("--serial", metavar="PATH", action="append", default=[], help="listen to this port too; may be repeated")
+    add("--seconds", metavar="S", type=_seconds, default=3.0, help="how long to listen to a serial port (default: 3)")
+    add("--json", action="store_true", help="an array of objects: modality, url, device, detail, rate_hz, ...")
+    return parser
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Look, tell, and return the exit code."""
+    options = build_parser().parse_args(arguments)
+    try:
+        return _run(options)
+    except BrokenPipeError:
+        # The reader has left, as `head` does; without this Python complains once more at exit.
+        sys.stdout = None
+        return 0
+    except OSError as error:
+        # What devices do wrong is told of: this is the output, on a full disk for example.
+        _tell(f"cannot write: {error.strerror}")
+        sys.stdout = None
+        return 2
+    except KeyboardInterrupt:
+        _tell("stopped")
+        return INTERRUPTED
+
+
+def _run(options: argparse.Namespace) -> int:
+    from mmg.discovery import choose, find_devices
+
+    kinds, wanted = options.sensors or KINDS, options.sensors or WANTED
+    found = find_devices(kinds=kinds, serial_paths=options.serial, seconds=options.seconds, note=_tell)
+    chosen = choose(found, wanted)
+    if options.json:
+        import json
+
+        print(json.dumps([asdict(one) for one in found], indent=2), flush=True)
+    else:
+        _print_table(found)
+        if chosen:
+            print(f"\n{_command(chosen)}", flush=True)
+    missing = [name for name in wanted if name not in chosen]
+    if missing:
+        _tell(f"no usable {' and no usable '.join(missing)} device")
+    return 0 if chosen else 3
+
+
+def _print_table(found: list[Found]) -> None:
+    encoding = sys.stdout.encoding or "ascii"
+    colours = sys.stdout.isatty() and "NO_COLOR" not in os.environ
+    rows = [
+        (one.modality, one.device, "-" if one.problem else one.url, one.problem or _description(one)) for one in found
+    ]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for one, row in zip(found, rows, strict=True):
+        line = "  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip()
+        # A device names itself: what its name would do to the terminal, or the terminal cannot show, is not printed.
+        line = "".join(character if character.isprintable() else "?" for character in line)
+        line = line.encode(encoding, "backslashreplace").decode(encoding)
+        print(f"\x1b[{'31' if one.problem else '32'}m{line}\x1b[0m" if colours else line)
+    sys.stdout.flush()
+
+
+def _description(found: Found) -> str:
+    rate = f"{round(found.rate_hz, 1):g} Hz" if found.rate_hz else ""
+    return ", ".join(filter(None, (found.detail, rate)))
+
+
+def _command(chosen: dict[str, Found]) -> str:
+    """The mmg-run command that uses these."""
+    flags = [part for name, one in chosen.items() for part in (f"--{name}", one.url)]
+    allowed = ["--allow-video"] if "video" in chosen else []
+    return shlex.join(["mmg-run", "--sensors", ",".join(chosen), *flags, *allowed])
+
+
+def _kinds(text: str) -> tuple[str, ...]:
+    names = tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
+    unknown = [name for name in names if name not in KINDS]
+    if unknown or not names:
+        raise argparse.ArgumentTypeError(f"{text!r}: choose from {', '.join(KINDS)}")
+    return names
+
+
+def _seconds(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 < value <= 600:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds, 600 at most")
+    return value
+
+
+def _tell(line: str) -> None:
+    # Without standard error print would write to standard output, into the JSON.
+    if sys.stderr is not None:
+        print(f"mmg-devices: {line}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,120 @@
+"""Host capture times of an IMU's samples, from the reads of the port that brought them. No I/O, reads no clock."""
+
+from __future__ import annotations
+
+from collections import deque
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mmg.sources.protocols import UNTIMED, Samples
+from mmg.timing import ClockMap, ClockQuality
+
+BITS_PER_BYTE = 10
+KEPT_READS = 1024
+"""Parsers hold samples back for a dozen frames at most, while they find out what the device is."""
+UNTIMED_SAMPLES = 50
+"""So many samples in a row may lack the device's time before it is taken for switched off."""
+
+Times = NDArray[np.int64]
+
+
+class Arrivals:
+    """When each byte of a stream came, as far as the reads tell."""
+
+    def __init__(self) -> None:
+        self._reads: deque[tuple[int, int, float]] = deque(maxlen=KEPT_READS)
+
+    def note(self, end_byte: int, arrival_ns: int, baud: int) -> None:
+        """A read that ended before stream offset ``end_byte``, at host time ``arrival_ns``."""
+        self._reads.append((end_byte, arrival_ns, BITS_PER_BYTE * 1e9 / baud))
+
+    def of(self, last_byte: Times) -> Times:
+        """Host times ``(T,)`` ns for the stream offsets ``(T,)`` of samples' last bytes; one for each read.
+
+        It is that of the read's newest sample. A byte that came after it in the same read left the device later, by the
+        time that it takes on the wire. Samples come in order: what was read before these is forgotten.
+        """
+        while len(self._reads) > 1 and self._reads[0][0] <= last_byte[0]:
+            self._reads.popleft()
+        end, arrival_ns, byte_ns = self._reads[0]
+        if end > last_byte[-1] or len(self._reads) == 1:  # all in one read, as nearly always
+            return np.full(len(last_byte), arrival_ns - max(round((end - 1 - int(last_byte[-1])) * byte_ns), 0))
+        ends, arrived_ns, bytes_ns = (np.array(column) for column in zip(*self._reads, strict=True))
+        which = np.minimum(np.searchsorted(ends, last_byte, "right"), len(ends) - 1)
+        newest = np.searchsorted(which, which, "right") - 1
+        after_ns = np.round((ends[which] - 1 - last_byte[newest]) * bytes_ns[which]).astype(np.int64)
+        times_ns: Times = arrived_ns[which] - np.maximum(after_ns, 0)
+        return times_ns
+
+
+class SampleClock:
+    """Capture times by the device's own clock where it has one, by the samples' numbers otherwise.
+
+    Single samples whose time was lost are placed between those that have one.
+    """
+
+    def __init__(self) -> None:
+        self._by_device, self._by_number = ClockMap(1), ClockMap(None)
+        self._count = 0
+        self._timed: tuple[int, int, float] | None = None  # number and tick of the newest with a time; ns a sample
+        self._last_ns = int(np.iinfo(np.int64).min)
+
+    @property
+    def quality(self) -> ClockQuality:
+        """Of the clock in use."""
+        return (self._by_number if self._timed is None else self._by_device).quality
+
+    def stamp(self, samples: Samples, arrivals_ns: Times, gaps: int) -> Times:
+        """Capture times ``(T,)`` in host ns, strictly increasing.
+
+        arrivals_ns: ``(T,)`` host ns, one for each read. gaps: samples that are known to be missing before these.
+        """
+        numbers = self._count + gaps + np.arange(len(samples), dtype=np.int64)
+        self._count = int(numbers[-1]) + 1
+        ticks = self._ticks(samples, numbers)
+        if ticks is None:
+            self._timed = None
+            times_ns = self._by_number.stamp(numbers, arrivals_ns)
+        else:
+            times_ns = self._by_device.stamp(ticks, arrivals_ns)
+        # Each of the two clocks only increases; this holds where one follows the other.
+        order = np.arange(len(times_ns), dtype=np.int64)
+        times_ns = np.maximum(times_ns, self._last_ns + 1 + order)
+        self._last_ns = int(times_ns[-1])
+        return times_ns
+
+    def skip(self, silence_ns: int) -> None:
+        """The device was silent for so long: samples without a time of their own did not just wait somewhere.
+
+        Where they did after all, they come in a burst, too early for their numbers, which the clock soon believes.
+        """
+        tick_ns = self._by_number.quality.tick_ns
+        if self._timed is None and tick_ns > 0:
+            self._count += max(round(silence_ns / tick_ns) - 1, 0)
+
+    def _ticks(self, samples: Samples, numbers: Times) -> Times | None:
+        """The device's time for each sample, None where it tells none."""
+        device_ns = samples.device_time_ns
+        has_time = np.zeros(len(numbers), bool) if device_ns is None else device_ns != UNTIMED
+        if self._timed is None and not has_time.any():
+            return None
+        known, ticks = numbers[has_time], np.empty(0, np.int64) if device_ns is None else device_ns[has_time]
+        if self._timed is not None and not len(known) and numbers[0] - self._timed[0] > UNTIMED_SAMPLES:
+            return None
+        step_ns = 0.0
+        if self._timed is not None:
+            number, tick, step_ns = self._timed
+            known, ticks = np.concatenate(([number], known)), np.concatenate(([tick], ticks))
+        if len(known) > 1:
+            step_ns = max(int(ticks[-1] - ticks[-2]) / int(known[-1] - known[-2]), 0.0)
+        self._timed = int(known[-1]), int(ticks[-1]), step_ns
+        if has_time.all():
+            return device_ns
+        before, after = np.minimum(numbers - known[0], 0), np.maximum(numbers - known[-1], 0)
+        # Relative to the newest, because floats hold no nanoseconds of the calendar.
+        between = np.interp(numbers, known, (ticks - ticks[-1]).astype(np.float64))
+        placed: Times = ticks[-1] + np.rint(between + (before + after) * step_ns).astype(np.int64)
+        if device_ns is not None:
+            placed[has_time] = device_ns[has_time]
+        return placed

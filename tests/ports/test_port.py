@@ -1,0 +1,102 @@
+"""The life of a port's thread: it tells what went wrong, goes on, and is silent once it is closed."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from typing import TypeAlias
+
+import numpy as np
+import pytest
+from mmg.errors import SourceLost
+from mmg.sources import port
+from mmg.sources.port import PortStatus, PortThread
+from mmg.types import Chunk
+
+PATIENCE_S = 5.0
+CHUNK = Chunk("imu", np.zeros((1, 6), np.float32), np.zeros(1, np.int64))
+
+Step: TypeAlias = "Callable[[Scripted], object]"
+
+
+class Scripted(PortThread):
+    """Plays one session after another, each of them steps, and the last one for ever."""
+
+    CLOSE_S = 0.2
+
+    def __init__(self, *sessions: Sequence[Step]) -> None:
+        super().__init__("scripted://x", "imu")
+        self.sessions = list(sessions)
+        self.stopping, self.ended = self._stopping, threading.Event()
+
+    def give(self) -> None:
+        self._deliver(CHUNK)
+
+    def _session(self) -> None:
+        session = self.sessions.pop(0) if len(self.sessions) > 1 else self.sessions[0]
+        for step in session:
+            step(self)
+        self.ended.set()
+
+
+def rest(scripted: Scripted) -> None:
+    scripted.stopping.wait()
+
+
+def give(scripted: Scripted) -> None:
+    scripted.give()
+
+
+def lose(error: Exception) -> Step:
+    def session(scripted: Scripted) -> None:
+        scripted.status = PortStatus(connected=True, reason="", device="it", losses=(("gaps", 3),), drift_ppm=5.0)
+        raise error
+
+    return session
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (SourceLost("scripted://x", "unplugged"), "unplugged"),
+        (ZeroDivisionError("by zero"), "failed: ZeroDivisionError: by zero"),
+    ],
+)
+def test_a_lost_device_is_told_with_all_that_it_lost_and_looked_for_again(
+    monkeypatch: pytest.MonkeyPatch, error: Exception, reason: str
+) -> None:
+    monkeypatch.setattr(port, "RETRY_S", 0.01)
+    back = threading.Event()
+    scripted = Scripted([lose(error)], [lambda _: back.set(), rest])
+    scripted.start(lambda _: None)
+    assert back.wait(PATIENCE_S)
+    assert scripted.status == PortStatus(connected=False, reason=reason, device="it", losses=(("gaps", 3),))
+    scripted.close()
+
+
+def test_nothing_is_delivered_once_a_port_is_closed() -> None:
+    heard: list[Chunk] = []
+    scripted = Scripted([give, rest, give])
+    scripted.start(heard.append)
+    scripted.close()
+    assert scripted.ended.wait(PATIENCE_S)
+    assert len(heard) <= 1
+
+
+def test_a_thread_that_a_driver_holds_is_left_behind_and_stays_silent() -> None:
+    driver, heard = threading.Event(), list[Chunk]()
+    scripted = Scripted([lambda _: driver.wait(), give])
+    scripted.start(heard.append)
+    started_s = time.monotonic()
+    scripted.close()
+    assert 0.2 <= time.monotonic() - started_s < 1
+    driver.set()
+    assert scripted.ended.wait(PATIENCE_S)
+    assert heard == []
+
+
+def test_a_port_that_was_never_started_can_be_closed() -> None:
+    scripted = Scripted([rest])
+    scripted.close()
+    scripted.close()

@@ -1,0 +1,680 @@
+"""The serial port on real pseudo terminals and sockets: detection, losses, stalls, unplugging, and every way to end."""
+
+from __future__ import annotations
+
+import errno
+import os
+import queue
+import socket
+import sys
+import termios
+import threading
+import time
+import tty
+from collections.abc import Callable, Iterator
+from contextlib import closing, suppress
+from itertools import pairwise
+from pathlib import Path
+from random import Random
+
+import numpy as np
+import pytest
+from mmg.bundle.manifest import Channel, Encoder, Modality, Tensor
+from mmg.errors import BackendUnavailable, ConfigError, SourceError, SourceNotFound
+from mmg.sources import serial_port
+from mmg.sources.port import PortThread
+from mmg.sources.protocols import PROTOCOLS, encode_sample
+from mmg.sources.protocols.witmotion import encode_sample as encode_witmotion
+from mmg.sources.serial_line import SerialLine
+from mmg.sources.serial_port import SerialPort, open_serial
+from mmg.sources.url import parse_url
+from mmg.types import Chunk
+
+serial = pytest.importorskip("serial", reason="pyserial is not installed: pip install 'mmg[serial]'")
+
+PATIENCE_S = 8.0
+PERIOD_NS = 10_000_000
+ROW = [1.5, -2.25, 9.75, 0.5, -0.25, 0.125]
+NONSENSE = "bytes, but no valid frames: wrong protocol or baud?"
+ENCODER = Encoder(
+    kind="streaming",
+    tokens_per_hop=1,
+    input=Tensor(name="imu", shape=(1, 50, 6)),
+    output=Tensor(name="tokens", shape=(1, 1, 8)),
+    files=(),
+)
+Say = Callable[[int], bytes]
+
+
+def imu(*, optional_gyro: bool = False, names: tuple[str, ...] = serial_port.COLUMNS) -> Modality:
+    channels = tuple(
+        Channel(name=n, unit="rad/s" if n[0] == "g" else "m/s^2", optional=optional_gyro and n[0] == "g") for n in names
+    )
+    return Modality(name="imu", kind="signal", rate_hz=100, channels=channels, encoder=ENCODER)
+
+
+def frame(protocol: str, index: int) -> bytes:
+    """One sample whose x is its number over 100."""
+    return encode_sample(protocol, [index % 1000 / 100, *ROW[1:]], index, index * PERIOD_NS)
+
+
+def speaking(protocol: str) -> Say:
+    return lambda index: frame(protocol, index)
+
+
+def with_damage(protocol: str) -> Say:
+    return lambda index: frame(protocol, index)[:-4] + b"\0\0\0\0" if index % 8 == 6 else frame(protocol, index)
+
+
+def noise(index: int) -> bytes:
+    return Random(index).randbytes(64)
+
+
+class Terminal:
+    """A pseudo terminal under a fixed name, on which a device speaks a hundred times a second."""
+
+    def __init__(self, path: Path) -> None:
+        self.path, self.url = path, f"serial://{path}"
+        self.say: Say = lambda _: b""
+        self.said_ns: list[int] = []
+        self.bauds: list[int] = []
+        self._ended = threading.Event()
+        self._lock = threading.Lock()
+        self._ends: tuple[int, int] | None = None
+        self._thread = threading.Thread(target=self._speak)
+        self._thread.start()
+
+    def plug(self, say: Say | None = None) -> None:
+        device, host = os.openpty()
+        tty.setraw(host)
+        os.set_blocking(device, False)
+        self.path.symlink_to(os.ttyname(host))
+        with self._lock:
+            self.say, self.said_ns, self.bauds, self._ends = say or self.say, [], [], (device, host)
+
+    def unplug(self) -> None:
+        with self._lock:
+            if self._ends is not None:
+                self.path.unlink()
+                for end in self._ends:
+                    os.close(end)
+            self._ends = None
+
+    def close(self) -> None:
+        self._ended.set()
+        self._thread.join()
+        self.unplug()
+
+    def _speak(self) -> None:
+        next_s = time.monotonic()
+        while not self._ended.wait(max(next_s - time.monotonic(), 0)):
+            next_s += PERIOD_NS / 1e9
+            with self._lock:
+                if self._ends is not None:
+                    device, host = self._ends
+                    speed = termios.tcgetattr(host)[5]
+                    self.bauds += [baud for baud in serial_port.BAUD_RATES if getattr(termios, f"B{baud}") == speed]
+                    self.said_ns.append(time.monotonic_ns())
+                    with suppress(BlockingIOError):  # like a UART it waits for nobody
+                        os.write(device, self.say(len(self.said_ns) - 1))
+
+
+class Server:
+    """A serial-to-network bridge."""
+
+    def __init__(self) -> None:
+        self._listening = socket.create_server(("127.0.0.1", 0))
+        self._listening.settimeout(PATIENCE_S)
+        self.url = f"serial://socket://127.0.0.1:{self._listening.getsockname()[1]}"
+        self.connection: socket.socket | None = None
+
+    def accept(self) -> None:
+        self.hang_up()
+        self.connection = self._listening.accept()[0]
+
+    def send(self, data: bytes) -> bool:
+        """Always True, so that one can send until something happens."""
+        assert self.connection is not None
+        self.connection.sendall(data)
+        return True
+
+    def nobody_else_called(self) -> bool:
+        self._listening.setblocking(False)
+        try:
+            self._listening.accept()[0].close()
+        except BlockingIOError:
+            return True
+        return False
+
+    def hang_up(self) -> None:
+        if self.connection is not None:
+            self.connection.close()
+            self.connection = None
+
+    def close(self) -> None:
+        self.hang_up()
+        self._listening.close()
+
+
+class Listener:
+    """Opens ports and keeps what they deliver."""
+
+    def __init__(self) -> None:
+        self.chunks: queue.Queue[Chunk] = queue.Queue()
+        self.ports: list[SerialPort] = []
+
+    def open(self, url: str, modality: Modality | None = None) -> SerialPort:
+        port = SerialPort(parse_url(url), modality or imu())
+        self.ports.append(port)
+        port.start(self.chunks.put)
+        return port
+
+    def hear(self, samples: int) -> list[Chunk]:
+        """The next chunks, until they hold so many."""
+        heard = [self.chunks.get(timeout=PATIENCE_S)]
+        while sum(len(chunk.samples) for chunk in heard) < samples:
+            heard.append(self.chunks.get(timeout=PATIENCE_S))
+        return heard
+
+    def forget(self) -> None:
+        while not self.chunks.empty():
+            self.chunks.get()
+
+
+@pytest.fixture
+def listener() -> Iterator[Listener]:
+    listener = Listener()
+    yield listener
+    for port in listener.ports:
+        port.close()
+
+
+@pytest.fixture
+def terminal(tmp_path: Path) -> Iterator[Terminal]:
+    with closing(Terminal(tmp_path / "ttyIMU")) as terminal:
+        yield terminal
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    with closing(Server()) as server:
+        yield server
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All that takes seconds takes tenths of them."""
+    monkeypatch.setattr(serial_port, "TRY_S", 0.2)
+    monkeypatch.setattr(serial_port, "STALL_S", 0.15)
+    monkeypatch.setattr(serial_port, "REOPEN_S", 0.5)
+    monkeypatch.setattr("mmg.sources.port.RETRY_S", 0.1)
+
+
+def until(happened: Callable[[], bool]) -> None:
+    """Waits, and looks again."""
+    deadline_s, pause = time.monotonic() + PATIENCE_S, threading.Event()
+    while not happened():
+        assert time.monotonic() < deadline_s, "it never happened"
+        pause.wait(0.002)
+
+
+def losses(port: SerialPort) -> dict[str, int]:
+    return dict(port.status.losses)
+
+
+def times_of(chunks: list[Chunk]) -> np.typing.NDArray[np.int64]:
+    return np.concatenate([chunk.times_ns for chunk in chunks])
+
+
+def values_of(chunks: list[Chunk]) -> np.typing.NDArray[np.float32]:
+    return np.concatenate([chunk.samples for chunk in chunks])
+
+
+@pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_each_protocol_is_found_out_and_no_sample_of_it_is_lost(
+    terminal: Terminal, listener: Listener, protocol: str
+) -> None:
+    port = listener.open(terminal.url, imu(optional_gyro=True))
+    until(lambda: not port.status.connected and "no such device" in port.status.reason)
+    terminal.plug(speaking(protocol))
+    chunks = listener.hear(15)
+    values = values_of(chunks)
+    gyro = [0.0] * 3 if protocol == "bno08x" else ROW[3:]
+    np.testing.assert_allclose(values[:, 1:], [[*ROW[1:3], *gyro]] * len(values), atol=6e-3)
+    np.testing.assert_allclose(np.diff(values[:, 0]), 0.01, atol=6e-3)
+    assert values.dtype == np.float32
+    assert (np.diff(times_of(chunks)) > 0).all()
+    assert all(chunk.dropped == 0 and chunk.modality == "imu" for chunk in chunks)
+    until(lambda: port.status.reason == "")
+    assert (port.status.connected, port.status.device) == (True, f"{protocol} on {terminal.path}")
+
+
+@pytest.mark.parametrize("protocol", ["witmotion", "xsens", "bno08x"])
+def test_samples_are_stamped_when_they_left_the_device(terminal: Terminal, listener: Listener, protocol: str) -> None:
+    terminal.plug()
+    port = listener.open(terminal.url, imu(optional_gyro=True))
+    until(lambda: port.status.connected)
+    terminal.said_ns.clear()
+    terminal.say = speaking(protocol)
+    chunks = listener.hear(20)
+    numbers = np.rint(values_of(chunks)[:, 0] * 100).astype(int)
+    errors_ms = (times_of(chunks) - np.array(terminal.said_ns)[numbers]) / 1e6
+    assert np.median(np.abs(errors_ms)) < 5
+    assert np.abs(errors_ms).max() < 60  # this machine may be busy
+    assert port.status.jitter_ms > 0
+
+
+def test_columns_come_as_the_bundle_wants_them(terminal: Terminal, listener: Listener) -> None:
+    terminal.plug(speaking("witmotion"))
+    listener.open(f"{terminal.url}?protocol=witmotion&baud=115200", imu(names=("gz", "ay")))
+    np.testing.assert_allclose(values_of(listener.hear(1))[0], [0.125, -2.25], atol=6e-3)
+
+
+def test_all_that_is_pending_on_a_socket_is_read_at_once(server: Server, listener: Listener) -> None:
+    port = listener.open(f"{server.url}?protocol=xsens&baud=921600")
+    server.accept()
+    until(lambda: port.status.connected)
+    server.send(b"".join(frame("xsens", n) for n in range(300)))
+    chunks = listener.hear(300)
+    assert len(chunks) <= 10
+    np.testing.assert_allclose(np.diff(times_of(chunks))[100:], PERIOD_NS, rtol=0.02)
+
+
+def test_the_last_words_of_a_device_that_goes_are_heard(server: Server, listener: Listener) -> None:
+    port = listener.open(f"{server.url}?protocol=xsens")
+    server.accept()
+    until(lambda: port.status.connected)
+    server.send(b"".join(frame("xsens", n) for n in range(50)))
+    server.hang_up()
+    assert len(values_of(listener.hear(50))) == 50
+    until(lambda: port.status.reason == "unplugged")
+
+
+@pytest.mark.usefixtures("quick")
+def test_the_baud_rates_are_tried_in_turn_and_the_right_one_is_kept(terminal: Terminal, listener: Listener) -> None:
+    def speak_at_230400(index: int) -> bytes:
+        return frame("witmotion", index) if terminal.bauds[-1:] == [230400] else noise(index)
+
+    terminal.plug(speak_at_230400)
+    port = listener.open(terminal.url)
+    until(lambda: port.status.reason == NONSENSE)
+    listener.hear(20)
+    assert list(dict.fromkeys(terminal.bauds)) == [115200, 921600, 460800, 230400]
+    terminal.unplug()
+    until(lambda: not port.status.connected)
+    listener.forget()
+    terminal.plug()
+    listener.hear(20)
+    assert set(terminal.bauds) == {230400}
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_device_in_the_wrong_protocol_is_listened_to_without_opening_it_again(
+    server: Server, listener: Listener
+) -> None:
+    port = listener.open(f"{server.url}?protocol=xsens&baud=115200")
+    server.accept()
+    until(lambda: port.status.connected)
+    sent, seen_s = iter(range(100_000)), time.monotonic()
+    until(lambda: server.send(frame("witmotion", next(sent))) and time.monotonic() - seen_s > 0.6)
+    assert (port.status.connected, port.status.reason) == (True, NONSENSE)
+    assert listener.chunks.empty()
+    until(lambda: server.send(frame("xsens", next(sent))) and port.status.reason == "")
+    assert server.nobody_else_called()
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_device_that_changes_its_protocol_is_found_out_anew(terminal: Terminal, listener: Listener) -> None:
+    terminal.plug(with_damage("witmotion"))
+    port = listener.open(f"{terminal.url}?baud=115200")
+    listener.hear(20)
+    assert port.status.device.startswith("witmotion on ")
+    damaged = losses(port)["checksum_errors"]
+    assert damaged > 0
+    terminal.say = speaking("vectornav-ascii")
+    until(lambda: port.status.reason == NONSENSE)
+    until(lambda: port.status.reason == "" and port.status.device.startswith("vectornav-ascii on "))
+    assert losses(port)["checksum_errors"] >= damaged
+
+
+@pytest.mark.usefixtures("quick")
+def test_frames_without_acceleration_are_told_and_keep_the_baud_rate(terminal: Terminal, listener: Listener) -> None:
+    terminal.plug(lambda index: b"".join(encode_witmotion([0.0] * 3 + ROW[3:])[11:] * 3 for _ in range(index and 1)))
+    port = listener.open(f"{terminal.url}?protocol=witmotion")
+    until(lambda: port.status.reason == "valid frames, but none with acceleration: is that output switched on?")
+    terminal.say = speaking("witmotion")
+    until(lambda: port.status.reason == "")
+    assert set(terminal.bauds) == {115200}
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_device_that_never_spoke_is_silent_and_tried_at_the_other_rates(
+    terminal: Terminal, listener: Listener
+) -> None:
+    terminal.plug()
+    port = listener.open(terminal.url)
+    until(lambda: port.status.reason.startswith("silent: nothing for over "))
+    assert port.status.connected
+    until(lambda: set(terminal.bauds) == set(serial_port.BAUD_RATES))
+    terminal.say = speaking("witmotion")
+    until(lambda: port.status.reason == "")
+
+
+@pytest.mark.parametrize(("seconds", "told"), [(1.0, 1), (1.99, 1), (2.0, 2), (7.9, 4), (3600.0, 2048)])
+def test_the_length_of_a_silence_is_told_in_few_steps(seconds: float, told: int) -> None:
+    assert serial_port._roughly(seconds) == told
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_stall_is_told_and_the_port_opened_again(server: Server, listener: Listener) -> None:
+    port = listener.open(f"{server.url}?protocol=xsens")
+    server.accept()
+    until(lambda: port.status.connected)
+    server.send(frame("xsens", 0) + frame("xsens", 1))
+    listener.hear(2)
+    until(lambda: port.status.reason == "stalled: nothing for over 1 s")
+    assert port.status.connected
+    first, server.connection = server.connection, None
+    server.accept()  # a second call, though the first was never hung up
+    assert first is not None
+    first.close()
+    until(lambda: port.status.reason.startswith("stalled"))
+    server.send(b"\0")
+    until(lambda: not port.status.reason.startswith("stalled"))
+    assert port.status.reason == "waiting for valid frames"
+    server.send(frame("xsens", 5))
+    [chunk] = listener.hear(1)
+    assert chunk.dropped == 3
+    until(lambda: port.status.reason == "")
+    assert losses(port)["gaps"] == 3
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_pause_is_no_loss_and_changes_no_baud_rate(terminal: Terminal, listener: Listener) -> None:
+    paused = threading.Event()
+    sent = iter(range(100_000))
+    terminal.plug(lambda _: b"" if paused.is_set() else frame("xsens", next(sent)))
+    port = listener.open(terminal.url)
+    listener.hear(10)
+    paused.set()
+    paused_s = time.monotonic()
+    until(lambda: port.status.reason.startswith("stalled") and time.monotonic() - paused_s > 2 * serial_port.REOPEN_S)
+    listener.forget()
+    paused.clear()
+    chunks = listener.hear(10)
+    assert [chunk.dropped for chunk in chunks] == [0] * len(chunks)
+    assert losses(port)["gaps"] == 0
+    assert set(terminal.bauds) == {115200}
+
+
+@pytest.mark.usefixtures("quick")
+def test_samples_after_a_pause_are_stamped_when_they_left_the_device(terminal: Terminal, listener: Listener) -> None:
+    paused = threading.Event()
+    terminal.plug(lambda index: b"" if paused.is_set() else frame("witmotion", index))
+    port = listener.open(f"{terminal.url}?baud=115200")
+    listener.hear(30)
+    paused.set()
+    until(lambda: port.status.reason.startswith("stalled"))
+    listener.forget()
+    paused.clear()
+    [chunk, *_] = listener.hear(5)
+    said_ns = terminal.said_ns[round(float(chunk.samples[0, 0]) * 100)]
+    assert abs(int(chunk.times_ns[0]) - said_ns) < 60e6
+
+
+@pytest.mark.usefixtures("quick")
+def test_losses_go_on_through_unplugging_and_another_protocol(terminal: Terminal, listener: Listener) -> None:
+    port = listener.open(f"{terminal.url}?baud=115200")
+    seen = [losses(port)]
+    for protocol in ("xsens", "vectornav-binary", "xsens"):
+        terminal.plug(with_damage(protocol))
+        chunks = listener.hear(20)
+        assert {chunk.dropped for chunk in chunks} == {0, 1}
+        assert port.status.device == f"{protocol} on {terminal.path}"
+        seen.append(losses(port))
+        terminal.unplug()
+        until(lambda: not port.status.connected)
+        seen.append(losses(port))
+        until(lambda: "no such device" in port.status.reason)
+        seen.append(losses(port))
+        listener.forget()
+    assert all(after[kind] >= count for before, after in pairwise(seen) for kind, count in before.items())
+    damaged = [counted.get("checksum_errors", 0) for counted in seen]
+    assert damaged[1] >= 1
+    assert damaged[4] > damaged[3]
+    assert damaged[7] > damaged[6]
+    assert seen[7]["gaps"] > seen[3]["gaps"] > 0
+
+
+def gone(error: Exception) -> Callable[..., bytes]:
+    def read(*_: object) -> bytes:
+        raise error
+
+    return read
+
+
+@pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize(
+    "error",
+    [serial.SerialException("read failed"), OSError(errno.EIO, "I/O"), TypeError("None"), termios.error(5, "I/O")],
+    ids=lambda error: type(error).__name__,
+)
+def test_whatever_pyserial_raises_of_a_device_that_is_gone_is_an_unplug(
+    terminal: Terminal, listener: Listener, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    terminal.plug(speaking("witmotion"))
+    port = listener.open(terminal.url)
+    listener.hear(5)
+    with monkeypatch.context() as patch:
+        patch.setattr(serial.Serial, "read", gone(error))
+        until(lambda: port.status.reason == "unplugged")
+        assert not port.status.connected
+    listener.forget()
+    listener.hear(5)
+    assert port.status.connected
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_device_that_goes_while_it_is_opened_is_tried_again(
+    terminal: Terminal, listener: Listener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    terminal.plug(speaking("witmotion"))
+    with monkeypatch.context() as patch:
+        patch.setattr(termios, "tcflush", gone(termios.error(errno.EIO, "Input/output error")))
+        port = listener.open(terminal.url)
+        until(lambda: port.status.reason == "cannot be opened: Input/output error")
+    listener.hear(5)
+
+
+@pytest.mark.usefixtures("quick")
+def test_an_error_that_nobody_foresaw_is_told_and_the_port_goes_on(terminal: Terminal, listener: Listener) -> None:
+    terminal.plug(speaking("witmotion"))
+    port, refused = SerialPort(parse_url(terminal.url), imu()), threading.Event()
+    listener.ports.append(port)
+
+    def refuse_once(chunk: Chunk) -> None:
+        if not refused.is_set():
+            refused.set()
+            raise KeyError("imu")
+        listener.chunks.put(chunk)
+
+    port.start(refuse_once)
+    until(lambda: port.status.reason == "failed: KeyError: 'imu'")
+    assert not port.status.connected
+    listener.hear(5)
+    assert port.status.connected
+
+
+def test_values_that_are_no_numbers_are_not_delivered_but_counted(server: Server, listener: Listener) -> None:
+    port = listener.open(f"{server.url}?protocol=vectornav-binary")
+    server.accept()
+    until(lambda: port.status.connected)
+    wrong = [encode_sample("vectornav-binary", [value, *ROW[1:]], 0, n) for n, value in enumerate((np.nan, np.inf), 5)]
+    server.send(frame("vectornav-binary", 1))
+    listener.hear(1)
+    server.send(b"".join(wrong) + frame("vectornav-binary", 2))
+    [chunk] = listener.hear(1)
+    assert np.isfinite(chunk.samples).all()
+    assert chunk.dropped == 2
+    until(lambda: losses(port)["malformed"] == 2)
+
+
+def test_a_restarted_device_is_followed(terminal: Terminal, listener: Listener) -> None:
+    terminal.plug(lambda index: encode_sample("xsens", ROW, index, (index + 5000) * PERIOD_NS))
+    port = listener.open(f"{terminal.url}?protocol=xsens&baud=115200")
+    before = listener.hear(20)
+    terminal.say = lambda index: encode_sample("xsens", ROW, index, index * PERIOD_NS)
+    after = listener.hear(60)
+    assert (np.diff(times_of(before + after)) > 0).all()
+    assert abs(time.monotonic_ns() - int(after[-1].times_ns[-1])) < 100e6
+    steps_ms = np.diff(times_of(after))[-30:] / 1e6
+    assert abs(np.median(steps_ms) - 10) < 1
+    assert losses(port)["gaps"] == 0
+
+
+def test_a_gyro_that_the_bundle_needs_is_missed_and_the_port_left_open(server: Server, listener: Listener) -> None:
+    port = listener.open(server.url)
+    server.accept()
+    until(lambda: port.status.connected)
+    server.send(b"".join(frame("bno08x", n) for n in range(10)))
+    until(lambda: port.status.reason == "this IMU has no gyroscope, which this bundle needs")
+    server.send(b"".join(frame("bno08x", n) for n in (10, 11, 13)))
+    until(lambda: losses(port)["gaps"] == 1)
+    assert port.status.reason == "this IMU has no gyroscope, which this bundle needs"
+    assert port.status.connected
+    assert listener.chunks.empty()
+
+
+def closing_takes_s(port: PortThread) -> float:
+    started_s = time.monotonic()
+    port.close()
+    return time.monotonic() - started_s
+
+
+def test_closing_is_quick_though_the_device_says_nothing(terminal: Terminal, listener: Listener) -> None:
+    terminal.plug()
+    port = listener.open(terminal.url)
+    until(lambda: port.status.connected)
+    assert closing_takes_s(port) < 0.4
+    assert closing_takes_s(port) < 0.01
+
+
+def test_closing_is_quick_though_the_device_floods_and_nothing_comes_after_it(
+    server: Server, listener: Listener
+) -> None:
+    port = listener.open(server.url)
+    server.accept()
+    assert server.connection is not None
+    flood, flooded = b"".join(frame("xsens", n) for n in range(2000)), threading.Event()
+
+    def pour(connection: socket.socket) -> None:
+        with suppress(OSError):
+            while not flooded.is_set():
+                connection.sendall(flood)
+
+    pouring = threading.Thread(target=pour, args=(server.connection,))
+    pouring.start()
+    listener.hear(1000)
+    assert closing_takes_s(port) < 0.6
+    listener.forget()
+    left = threading.Event()
+    left.wait(0.1)  # nothing can be waited for: it must not happen
+    assert listener.chunks.empty()
+    flooded.set()
+    server.hang_up()
+    pouring.join()
+
+
+def test_closing_is_quick_though_nobody_answers(listener: Listener) -> None:
+    with socket.socket() as deaf, socket.socket() as first, socket.socket() as second:
+        deaf.bind(("127.0.0.1", 0))
+        deaf.listen(0)
+        for caller in (first, second):  # with these the queue is full: the next call hangs
+            caller.setblocking(False)
+            caller.connect_ex(deaf.getsockname())
+        port = listener.open(f"serial://socket://127.0.0.1:{deaf.getsockname()[1]}")
+        until(lambda: any(thread.name == "mmg imu" for thread in threading.enumerate()))
+        assert not port.status.connected
+        assert closing_takes_s(port) < 0.5
+
+
+def test_a_port_that_is_neither_a_file_nor_a_socket_is_read_too() -> None:
+    with open_serial("loop://", 115200, "serial://loop://") as port:
+        line = SerialLine(port, "serial://loop://")
+        assert line.read() == b""
+        port.write(b"all of it")
+        assert line.read() == b"all of it"
+
+
+def test_a_device_is_opened_for_one_alone(terminal: Terminal) -> None:
+    terminal.plug()
+    with open_serial(str(terminal.path), 115200, terminal.url) as port:
+        assert port.baudrate == 115200
+        with pytest.raises(SourceError, match=r"in use by another program$") as caught:
+            open_serial(str(terminal.path), 115200, terminal.url)
+        assert getattr(caught.value.__cause__, "errno", None) == errno.EAGAIN
+    open_serial(str(terminal.path), 9600, terminal.url).close()
+
+
+@pytest.mark.parametrize(
+    ("code", "kind", "reason"),
+    [
+        (errno.ENOENT, SourceNotFound, "there is no such device as /dev/ttyIMU"),
+        (errno.ENXIO, SourceNotFound, "there is no such device as /dev/ttyIMU"),
+        (errno.EACCES, SourceError, "no permission: sudo usermod -aG dialout $USER, then log in again"),
+        (errno.EBUSY, SourceError, "in use by another program"),
+        (errno.EIO, SourceError, "cannot be opened: Input/output error"),
+    ],
+    ids=lambda value: errno.errorcode[value] if isinstance(value, int) else "",
+)
+def test_what_the_kernel_answers_is_told_in_plain_words(
+    monkeypatch: pytest.MonkeyPatch, code: int, kind: type[SourceError], reason: str
+) -> None:
+    def refuse(*_: object) -> int:
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(os, "open", refuse)
+    with pytest.raises(SourceError) as caught:
+        open_serial("/dev/ttyIMU", 115200, "serial:///dev/ttyIMU")
+    assert type(caught.value) is kind
+    assert str(caught.value) == f"serial:///dev/ttyIMU: {reason}"
+
+
+def test_what_is_no_serial_port_is_told(tmp_path: Path) -> None:
+    file = tmp_path / "notes.txt"
+    file.touch()
+    for device, reason in (
+        (str(file), f"cannot be opened: {file} is no serial port"),
+        (str(tmp_path), "cannot be opened: Is a directory"),
+        ("socket://127.0.0.1:1", "cannot be opened: Connection refused"),
+        ("morse://key", "cannot be opened: invalid URL, protocol 'morse' not known"),
+    ):
+        with pytest.raises(SourceError) as caught:
+            open_serial(device, 115200, "serial://it")
+        assert str(caught.value) == f"serial://it: {reason}"
+
+
+@pytest.mark.parametrize(
+    ("options", "problem"),
+    [
+        ("speed=9600", "unknown option 'speed'"),
+        ("baud=300", "must be 1200 to 1.2e"),
+        ("protocol=morse", "choose auto, witmotion"),
+        ("protocol=witmotion&columns=ax", "it has no options"),
+    ],
+)
+def test_a_url_that_cannot_be_is_refused_before_anything_is_opened(options: str, problem: str) -> None:
+    with pytest.raises(ConfigError, match=problem):
+        SerialPort(parse_url(f"serial:///dev/ttyIMU?{options}"), imu())
+
+
+def test_a_bundle_that_wants_more_than_an_imu_is_refused() -> None:
+    with pytest.raises(ConfigError, match="an IMU does not give pulse"):
+        SerialPort(parse_url("serial:///dev/ttyIMU"), imu(names=("ax", "pulse")))
+
+
+def test_without_pyserial_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "serial", None)
+    with pytest.raises(BackendUnavailable, match=r"pip install 'mmg\[serial\]'"):
+        SerialPort(parse_url("serial:///dev/ttyIMU"), imu())

@@ -1,0 +1,152 @@
+"""Does a live run decide what the same scenario decides from files, and how soon?
+
+``python -m mmg_tools.live_check`` plays a scenario on virtual ports (a pty and an ALSA device), lets ``mmg-run`` decide
+on them, cuts the very same samples into files on the live run's own grid of hops, decides on these, and compares.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+from mmg.errors import MmgError
+from mmg_training.wearer.record import IMU_HZ, write_imu, write_sound
+
+from mmg_tools.attached import COMMAND, AttachedRun
+from mmg_tools.virtual.scenario import SEED, SOUND_HZ, SUBJECT, Scenario, render
+from mmg_tools.virtual.wearable import VirtualWearable
+
+HOP_S = 0.5
+LEAST_EQUAL, LONGEST_P95_MS = 0.9, 60.0
+TAIL_S = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """activities: how many kinds the scenario has. equal: the part of all decisions from files whose hop the live run
+    decided with the same label. right_*: the part that names the activity of the hop's middle. latency: from the
+    hop's end, when its last sample was captured, to the writing of its decision. cpu_percent: of one core, start
+    included."""
+
+    seconds: float
+    activities: int
+    from_files: int
+    live: int
+    equal: float
+    right_from_files: float
+    right_live: float
+    latency_p50_ms: float
+    latency_p95_ms: float
+    latency_max_ms: float
+    cpu_percent: float
+    resident_mib: float
+
+    @property
+    def passes(self) -> bool:
+        """Whether what the project promises holds."""
+        return self.equal >= LEAST_EQUAL and self.latency_p95_ms < LONGEST_P95_MS
+
+
+def check(scenario: Scenario, folder: Path, *, imu: str = "witmotion") -> Report:
+    """Play the scenario to its end, live and from files. It takes as long as the scenario. Raises MmgError."""
+    wearable = VirtualWearable(scenario, folder, imu=imu)
+    with wearable, AttachedRun(wearable.urls, wearable.environment) as run:
+        # Nothing is awaited but the scenario's end.
+        threading.Event().wait(scenario.seconds + TAIL_S)
+        cpu_s, resident_mib, _ = run.usage()
+        run.stop()
+        if not run.decisions:
+            raise MmgError("the live run decided nothing: " + "; ".join(run.notes))
+        live = list(run.decisions)
+        # The live grid of hops in scenario time; its first hop that the files have whole begins at cut_s.
+        origin_s = (run.origin_ns - wearable.start_ns) / 1e9
+    cut_s = origin_s - HOP_S * math.floor(origin_s / HOP_S)
+    files = decide_from_files(scenario, folder, cut_s)
+    of_live = {round((d.t_s + origin_s - cut_s) / HOP_S): str(d.line["label"]) for d in live}
+    of_files = {round(float(str(line["t"])) / HOP_S): str(line["label"]) for line in files}
+    truth = {hop: scenario.label_at(max(hop * HOP_S + cut_s - HOP_S / 2, 0)) for hop in {*of_live, *of_files}}
+    ended = scenario.seconds - cut_s
+    latency_ms = np.array([d.latency_ms for d in live if d.t_s + origin_s - cut_s <= ended])
+    return Report(
+        seconds=scenario.seconds,
+        activities=len(set(scenario.labels)),
+        from_files=len(of_files),
+        live=sum(hop in of_files for hop in of_live),
+        equal=sum(of_live.get(hop) == label for hop, label in of_files.items()) / len(of_files),
+        right_from_files=sum(truth[hop] == label for hop, label in of_files.items()) / len(of_files),
+        right_live=sum(truth[hop] == label for hop, label in of_live.items() if hop in of_files) / len(of_files),
+        latency_p50_ms=round(float(np.percentile(latency_ms, 50)), 1),
+        latency_p95_ms=round(float(np.percentile(latency_ms, 95)), 1),
+        latency_max_ms=round(float(latency_ms.max()), 1),
+        cpu_percent=round(cpu_s / (scenario.seconds + TAIL_S) * 100, 1),
+        resident_mib=round(resident_mib, 1),
+    )
+
+
+def decide_from_files(scenario: Scenario, folder: Path, cut_s: float) -> list[dict[str, object]]:
+    """What mmg-run decides from the scenario's samples as files, its grid of hops beginning at ``cut_s``."""
+    first_imu, first_sound = math.ceil(cut_s * IMU_HZ), round(cut_s * SOUND_HZ)
+    write_imu(scenario.imu[first_imu:], folder / "imu.csv")
+    write_sound(scenario.sound[first_sound:], folder / "audio.wav", SOUND_HZ)
+    urls = [
+        "--imu",
+        f"{folder}/imu.csv?start={first_imu / IMU_HZ - cut_s:.9f}",
+        "--audio",
+        f"{folder}/audio.wav?start=0",
+    ]
+    done = subprocess.run([*COMMAND, *urls, "--format", "jsonl"], capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise MmgError(f"mmg-run on the files: {done.stderr.strip()}")
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command; returns its exit code: 1 where the promise does not hold."""
+    parser = argparse.ArgumentParser(prog="python -m mmg_tools.live_check", description=__doc__)
+    parser.add_argument("--seconds", type=float, default=300.0, help="how long the scenario is (default: 300)")
+    parser.add_argument("--subject", type=int, default=SUBJECT, help="which virtual wearer")
+    parser.add_argument("--seed", type=int, default=SEED, help="which session")
+    parser.add_argument("--imu", default="witmotion", metavar="PROTOCOL", help="what the IMU speaks")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    chosen = parser.parse_args(arguments)
+    try:
+        sys.stderr.write(f"live_check: playing {chosen.seconds:g} s on virtual ports ...\n")
+        with tempfile.TemporaryDirectory(prefix="mmg-live-") as folder:
+            report = check(render(chosen.subject, chosen.seed, chosen.seconds), Path(folder), imu=chosen.imu)
+    except MmgError as error:
+        sys.stderr.write(f"live_check: {error}\n")
+        return error.exit_code
+    except KeyboardInterrupt:
+        sys.stderr.write("live_check: stopped\n")
+        return 0
+    if chosen.json:
+        sys.stdout.write(json.dumps(asdict(report) | {"passes": report.passes}) + "\n")
+    else:
+        sys.stdout.write("\n".join(describe(report)) + "\n")
+    return 0 if report.passes else 1
+
+
+def describe(report: Report) -> list[str]:
+    """The lines that the docs quote."""
+    return [
+        f"scenario: {report.seconds:g} s, {report.activities} activities, simulated, on virtual ports",
+        f"decisions: {report.from_files} from files, {report.live} of these hops live",
+        f"equal to those from files: {report.equal:.1%} (at least {LEAST_EQUAL:.0%})",
+        f"equal to the truth: {report.right_from_files:.1%} from files, {report.right_live:.1%} live",
+        f"hop's end to decision: p50 {report.latency_p50_ms} ms, p95 {report.latency_p95_ms} ms "
+        f"(under {LONGEST_P95_MS:g}), max {report.latency_max_ms} ms",
+        f"mmg-run: {report.cpu_percent} % of one core, {report.resident_mib} MiB resident",
+    ]
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,177 @@
+"""A microphone that PortAudio takes for a real one: ALSA's file plugin, fed through a FIFO at the true pace."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import threading
+import time
+from array import array
+from pathlib import Path
+from termios import FIONREAD
+
+import numpy as np
+from numpy.typing import NDArray
+
+BLOCKS_HZ = 50
+BLOCK_NS = 1_000_000_000 // BLOCKS_HZ
+NAME, CONFIG = "wrist_mic", "asound.conf"
+_UNREAD_BLOCKS = 5  # not read so often in a row: nobody records
+
+# The parts have no names of their own, or PortAudio would list them as devices too. The file plugin reads what it is
+# asked for in one go, and makes up what is missing: blocks must be those that PortAudio asks for. It also makes up
+# sound where a format is converted above it: FLOAT_LE is what the port asks for. Where ALSA has no default device
+# PortAudio 19.6 aborts the process (assertion in BuildDeviceList).
+_CONFIG = """
+pcm.{name} {{
+    type plug
+    slave {{
+        pcm {{ type file  slave.pcm {{ type null }}  file "/dev/null"  infile "{fifo}"  format "raw" }}
+        format FLOAT_LE
+        rate {rate_hz}
+        channels {channels}
+    }}
+}}
+pcm.!default {{ type plug  slave.pcm "{name}" }}
+"""
+
+
+class AlsaMicrophone:
+    """A virtual microphone; ``config`` is for ALSA_CONFIG_PATH. It appears with ``plug``, which also begins its time
+    if ``begin`` did not.
+
+    It plays ``sound``, once and then silence or in a loop, by the time that has passed since the beginning: unplugged
+    or stalled it misses what sounds, as on a body. Like a real one it waits for nobody: what is not recorded is lost.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        sound: NDArray[np.int16],
+        rate_hz: int = 16000,
+        *,
+        name: str = NAME,
+        loop: bool = False,
+    ) -> None:
+        """sound: ``(T,)`` or ``(T, C)`` int16, cut into blocks of 20 ms."""
+        self.block, self.config, self._fifo = rate_hz // BLOCKS_HZ, folder / CONFIG, folder / name
+        self._sound, self._loop = sound.reshape(len(sound), -1), loop
+        channels = self._sound.shape[1]
+        self.config.write_text(_CONFIG.format(name=name, fifo=self._fifo, rate_hz=rate_hz, channels=channels))
+        self._change = threading.Condition()
+        self._pipe, self._stalled, self._closing = -1, False, False
+        self._gain, self._to_skip = 1.0, 0
+        self._start_ns, self._blocks, self._unread = 0, 0, 0
+        self._thread: threading.Thread | None = None
+
+    @property
+    def due_ns(self) -> range:
+        """The moment at which the last sample of each block was captured: of ``sound``'s first block, its second and
+        so on up to now, those included that nobody could hear."""
+        first_ns = self._start_ns + BLOCK_NS
+        return range(first_ns, first_ns + self._blocks * BLOCK_NS, BLOCK_NS)
+
+    @property
+    def plugged(self) -> bool:
+        """Whether it is there."""
+        return self._pipe >= 0
+
+    def begin(self, start_ns: int) -> None:
+        """The sound's first sample is captured at ``start_ns``, host monotonic. To be called once."""
+        self._start_ns = start_ns
+        self._thread = threading.Thread(target=self._run, name="virtual microphone", daemon=True)
+        self._thread.start()
+
+    def plug(self) -> None:
+        """It appears, and hears."""
+        with self._change:
+            if self.plugged:
+                return
+            pipe = self._fifo.with_name("being made")
+            pipe.unlink(missing_ok=True)
+            os.mkfifo(pipe)
+            self._pipe, self._unread = os.open(pipe, os.O_RDWR | os.O_NONBLOCK), 0
+            pipe.rename(self._fifo)  # without a writer, opening it would wait for one
+        if self._thread is None:
+            self.begin(time.monotonic_ns())
+
+    def stall(self) -> None:
+        """It stays, but nothing comes, and whoever reads is held."""
+        with self._change:
+            self._stalled = True
+
+    def resume(self) -> None:
+        """It goes on after a stall."""
+        with self._change:
+            self._stalled = False
+
+    def overrun(self, blocks: int) -> None:
+        """The next so many blocks of 20 ms are lost, and nobody is told."""
+        with self._change:
+            self._to_skip = blocks
+
+    def clip(self, gain: float) -> None:
+        """From now on everything is so much louder, and cut off at full scale; 1 ends it."""
+        with self._change:
+            self._gain = gain
+
+    def unplug(self) -> None:
+        """It is gone, in the middle of the sound: who still reads gets rubbish at full speed, as ALSA does it."""
+        with self._change:
+            if not self.plugged:
+                return
+            self._fifo.unlink(missing_ok=True)
+            os.close(self._pipe)
+            self._pipe = -1
+
+    def close(self) -> None:
+        """End it, and its thread. Readers are released."""
+        with self._change:
+            self._closing = True
+            self._change.notify()
+        if self._thread is not None:
+            self._thread.join()
+        self.unplug()
+
+    def _run(self) -> None:
+        with self._change:
+            while not self._closing:
+                wait_ns = self._start_ns + (self._blocks + 1) * BLOCK_NS - time.monotonic_ns()
+                if self._change.wait_for(lambda: self._closing, max(wait_ns, 0) / 1e9):
+                    return
+                if self._to_skip:
+                    self._to_skip -= 1
+                elif self.plugged and not self._stalled:
+                    self._write()
+                self._blocks += 1
+
+    def _write(self) -> None:
+        pending = array("i", [0])
+        fcntl.ioctl(self._pipe, FIONREAD, pending)
+        self._unread = self._unread + 1 if pending[0] else 0
+        if self._unread >= _UNREAD_BLOCKS:
+            os.read(self._pipe, pending[0])
+        os.write(self._pipe, self._block_at(self._blocks * self.block))
+
+    def _block_at(self, place: int) -> bytes:
+        """The float32 samples of the block that begins at sample ``place`` of the play."""
+        samples = place + np.arange(self.block)
+        sound = self._sound[samples % len(self._sound)] / 32768 * self._gain
+        if not self._loop:
+            sound[samples >= len(self._sound)] = 0
+        return sound.clip(-1, 32767 / 32768).astype("<f4").tobytes()
+
+
+def processes_with(**environment: str) -> list[int]:
+    """The ids of this user's processes that were started with these variables.
+
+    PortAudio aborts a process that looks for microphones after its ALSA_CONFIG_PATH has vanished.
+    """
+    wanted = {f"{name}={value}".encode() for name, value in environment.items()}
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):  # it has ended, or is somebody else's
+            if wanted <= set((process / "environ").read_bytes().split(b"\0")):
+                found.append(int(process.name))
+    return sorted(found)
