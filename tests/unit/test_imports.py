@@ -17,7 +17,7 @@ ROOMS = {
     "mmg_export": {"mmg_training", "mmg", "mmg_device_profiles"},
     "mmg_tools": {"mmg_export", "mmg_training", "mmg", "mmg_device_profiles"},
 }
-HEAVY = {"torch", "onnx", "onnxscript", "av", "soundfile", "soxr", "projectaria_tools", "safetensors", "serial"}
+HEAVY = {"torch", "onnx", "onnxscript", "av", "soundfile", "soxr", "projectaria_tools", "safetensors", "serial", "sounddevice"}
 
 
 def imported_by(path: Path) -> set[str]:

@@ -118,9 +118,12 @@ class AttachedRun:
         return cpu_s, pages * os.sysconf("SC_PAGE_SIZE") / 2**20, int(fields[17])
 
     def stop(self) -> tuple[int, float]:
-        """Ask it to end as Ctrl-C does; its exit code, and how many seconds it took. Raises TimeoutExpired."""
+        """Ask it to end; its exit code, and how many seconds it took. Raises TimeoutExpired.
+
+        By SIGTERM: where this runs in a shell's background, SIGINT is ignored, and so it is by what it starts.
+        """
         begin_ns = time.monotonic_ns()
-        self._process.send_signal(signal.SIGINT)
+        self._process.send_signal(signal.SIGTERM)
         return self.wait(LAST_WORDS_S), (time.monotonic_ns() - begin_ns) / 1e9
 
     def wait(self, timeout_s: float) -> int:
