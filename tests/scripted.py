@@ -24,10 +24,11 @@ class ScriptedPort:
     def __init__(self, modality: str) -> None:
         self.modality, self.url = modality, f"scripted://{modality}"
         self.status = PortStatus()
-        self.closed = 0
+        self.started = self.closed = 0
         self._deliver: Callable[[Chunk], None] | None = None
 
     def start(self, deliver: Callable[[Chunk], None]) -> None:
+        self.started += 1
         self._deliver = deliver
 
     def deliver(self, chunk: Chunk) -> None:
@@ -71,14 +72,25 @@ class World:
         """The decisions of so many seconds, each at the tick at which it was made."""
         end_ns = self.now_ns + round(seconds * 1e9)
         while self.now_ns < end_ns:
-            self.now_ns += TICK_NS
-            if self.now_ns % CHUNK_NS == 0:
-                self._sample()
-            due = [one for one in self._under_way if one[0] <= self.now_ns]
-            self._under_way = [one for one in self._under_way if one[0] > self.now_ns]
-            for _, chunk in due:
-                self.sensors[chunk.modality].port.deliver(chunk)
+            self.tick()
             yield from pipeline.step()
+            pipeline.check_required()
+
+    def elapse(self, seconds: float) -> None:
+        """Time passes, sensors sample, and the pipeline does not look."""
+        end_ns = self.now_ns + round(seconds * 1e9)
+        while self.now_ns < end_ns:
+            self.tick()
+
+    def tick(self) -> None:
+        """A little time passes, and what is due is delivered."""
+        self.now_ns += TICK_NS
+        if self.now_ns % CHUNK_NS == 0:
+            self._sample()
+        due = [one for one in self._under_way if one[0] <= self.now_ns]
+        self._under_way = [one for one in self._under_way if one[0] > self.now_ns]
+        for _, chunk in due:
+            self.sensors[chunk.modality].port.deliver(chunk)
 
     def _sample(self) -> None:
         """What was sampled in the 40 ms that end now is under way, in its sensor's order."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -14,24 +15,31 @@ from mmg.inbox import Inbox
 from mmg.pipeline import Settings, open_each
 from mmg.sources import open_port
 from mmg.sources.port import Port, PortStatus
-from mmg.types import ClockHealth, Decision, SensorState
+from mmg.types import Chunk, ClockHealth, Decision
 
-PATIENCE_S = 5.0
-"""How long a required sensor may take to appear at the start."""
+PATIENCE_S, TRYING_PATIENCE_S = 5.0, 15.0
+"""How long a required sensor may take to appear at the start, and one that is plugged in to be understood: a serial
+port tries five baud rates for two seconds each."""
 LONGEST_WAIT_S = 0.25
 """How long a change of a port's status may wait to be told while nothing comes."""
+AHEAD_S = 1.0
+"""Samples whose time stamps are further ahead of the clock are refused: they would hold up all others."""
+LATE_S = 2.0
+"""Samples that are older than that when they come are told of: no decision waits for them."""
+TOLD_AGAIN_S = 5.0
+"""The same is told about a sensor no sooner again."""
 
 
 class LivePipeline:
-    """Ports in, decisions out. Iterate over it once; then ``close`` it, which also ends an iteration in another thread.
+    """Ports in, decisions out. Iterate over it once; then ``close`` it.
 
     bundle: an open bundle. ports: one a modality, not started. note: takes lines that are worth telling.
 
-    ``t_s`` counts from the moment of the first ``start``. A sensor's ``reason`` is what its port knows (unplugged,
-    stalled), its ``clock`` how the device's clock runs; ``latency_ms["event_to_decision"]`` is the time from the hop's
-    end, when its last sample was captured, to the moment the decision is handed out. A port that is not there is
-    waited for as long as the run lasts. Raises RequiredSensorLost, NoSensorError where nothing ever decided until the
-    duration was over, ConfigError, BundleError, ModelError.
+    ``t_s`` counts from when the pipeline was made. A sensor's ``reason`` is what its port knows (unplugged, stalled),
+    its ``clock`` how the device's clock runs; ``latency_ms["event_to_decision"]`` is the time from the hop's end, when
+    its last sample was captured, to the moment the decision is handed out. A port that is not there is waited for as
+    long as the run lasts. Raises RequiredSensorLost, NoSensorError where nothing ever decided until the duration was
+    over, ConfigError, BundleError, ModelError.
     """
 
     def __init__(
@@ -46,9 +54,11 @@ class LivePipeline:
         self._ports = {port.modality: port for port in ports}
         self._settings, self._note, self._monotonic_ns = settings, note, monotonic_ns
         self._inbox = Inbox(tuple(self._ports))
+        self._arrivals = {name: _Arrivals() for name in self._ports}
         self._told: dict[str, str] = {}
-        self._closing = False
-        self.origin_ns = monotonic_ns()
+        self._told_ns: dict[tuple[str, str], int] = {}
+        self._started = self._closing = False
+        self.origin_ns = self._looked_ns = self._patient_ns = monotonic_ns()
         self.engine = Engine(
             bundle,
             tuple(self._ports),
@@ -58,6 +68,7 @@ class LivePipeline:
             threads=settings.threads,
             clock=time.perf_counter_ns,
         )
+        self._states = self.engine.states()
 
     def __iter__(self) -> Iterator[Decision]:
         self.start()
@@ -71,76 +82,123 @@ class LivePipeline:
             for decision in self.step():
                 if self._settings.duration_s is None or decision.t_s <= self._settings.duration_s:
                     yield decision
-        if end_ns is not None and not self.engine.decided:
-            raise NoSensorError({name: self._explain(name, state) for name, state in self.engine.states().items()})
+            self.check_required()
+        if not self._closing and not self.engine.decided:
+            raise NoSensorError({name: self._explain(name) for name in self._ports})
 
     def start(self) -> None:
-        """Begin to listen to the ports."""
+        """Begin to listen to the ports. Twice is fine."""
+        if self._started:
+            return
+        self._started, self._looked_ns, self._patient_ns = True, self._monotonic_ns(), self._monotonic_ns()
         for port in self._ports.values():
             port.start(self._inbox.put)
 
     def step(self) -> list[Decision]:
-        """Take what has come, decide what is due now, and tell what changed. Never waits."""
+        """Take what has come, decide what is due, and tell what changed. Never waits."""
+        # What comes while this works is looked at the next time: the clock must not be ahead of the inbox.
+        now_ns = self._monotonic_ns()
+        if now_ns - self._looked_ns > (self.engine.hop_s + self._settings.grace_s) * 1e9:
+            self._patient_ns = now_ns  # the process was paused, and heard nothing through no fault of the sensors
+        self._looked_ns = now_ns
         decisions: list[Decision] = []
-        for chunk in self._inbox.take():
-            decisions += self.engine.push(chunk)
-        decisions += self.engine.advance(self._monotonic_ns())
+        # Those that nobody waits for go first, or the others' backlog would be decided without them.
+        for chunk in sorted(self._inbox.take(), key=lambda chunk: self.engine.waits_for(chunk.modality)):
+            accepted = self._arrivals[chunk.modality].accept(chunk, now_ns)
+            if accepted is not None:
+                decisions += self.engine.push(accepted)
+        decisions += self.engine.advance(now_ns)
+        self._states = self.engine.states()
         statuses = {name: port.status for name, port in self._ports.items()}
-        states = self.engine.states()
-        self._tell_changes(statuses, states)
-        self._check_required(states)
+        self._tell_changes(statuses, now_ns)
         return [self._complete(decision, statuses) for decision in decisions]
+
+    def check_required(self) -> None:
+        """Raises RequiredSensorLost where a required sensor is away for longer than is waited for, or faulty."""
+        for name in self._settings.required:
+            newest_ns, trying = self.engine.newest_ns(name), self._ports[name].status.connected
+            patience_s = TRYING_PATIENCE_S if trying else PATIENCE_S
+            if newest_ns is not None:
+                patience_s = self.engine.hop_s + self._settings.grace_s
+            waited_ns = self._looked_ns - max(newest_ns or 0, self._patient_ns)
+            if waited_ns > patience_s * 1e9 or self._states[name].state == "faulty":
+                raise RequiredSensorLost({name: self._explain(name)})
 
     def _complete(self, decision: Decision, statuses: Mapping[str, PortStatus]) -> Decision:
         late_ms = (self._monotonic_ns() - self.origin_ns) / 1e6 - decision.t_s * 1e3
         sensors = {}
         for name, state in decision.sensors.items():
             status = statuses[name]
-            reason = state.reason or (status.reason if state.state != "live" else "")
-            clock = ClockHealth(status.drift_ppm, status.jitter_ms, status.uncertainty_ms)
-            sensors[name] = replace(
-                state, reason=reason, clock=clock if status.connected and not status.reason else None
-            )
+            reason = state.reason
+            if not reason and state.state != "live":
+                reason = status.reason or self._arrivals[name].problem
+            flowing = status.connected and not status.reason
+            clock = ClockHealth(status.drift_ppm, status.jitter_ms, status.uncertainty_ms) if flowing else None
+            sensors[name] = replace(state, reason=reason, clock=clock)
         return replace(decision, sensors=sensors, latency_ms={**decision.latency_ms, "event_to_decision": late_ms})
 
-    def _tell_changes(self, statuses: Mapping[str, PortStatus], states: Mapping[str, SensorState]) -> None:
+    def _tell_changes(self, statuses: Mapping[str, PortStatus], now_ns: int) -> None:
         for name, status in statuses.items():
-            state = states[name]
-            text = status.reason
+            state = self._states[name]
+            text = status.reason or self._arrivals[name].problem
             if not text:
                 text = f"faulty: {state.reason}" if state.state == "faulty" else f"connected: {status.device}"
-            # What is behind the colon counts on, as in "stalled: nothing for 3 s"; only the kind is news.
-            kind = text if text.startswith(("faulty", "connected")) else text.partition(":")[0]
-            if self._told.get(name) != kind:
-                self._told[name] = kind
+            # Numbers change all the time, as in "stalled: nothing for over 4 s"; only the rest is news.
+            kind = re.sub(r"[\d.]+", "", text)
+            again_ns = self._told_ns.get((name, kind), now_ns) + TOLD_AGAIN_S * 1e9
+            if self._told.get(name) != kind and ((name, kind) not in self._told_ns or now_ns >= again_ns):
+                self._told[name], self._told_ns[name, kind] = kind, now_ns
                 self._note(f"{name}: {text}")
 
-    def _check_required(self, states: Mapping[str, SensorState]) -> None:
-        now_ns = self._monotonic_ns()
-        for name in self._settings.required:
-            newest_ns = self.engine.newest_ns(name)
-            since_ns = self.origin_ns if newest_ns is None else newest_ns
-            patience_s = PATIENCE_S if newest_ns is None else self.engine.hop_s + self._settings.grace_s
-            if now_ns - since_ns > patience_s * 1e9 or states[name].state == "faulty":
-                raise RequiredSensorLost({name: self._explain(name, states[name])})
-
-    def _explain(self, name: str, state: SensorState) -> str:
+    def _explain(self, name: str) -> str:
         """Why this sensor gives nothing, in a few words."""
-        return state.reason or self._ports[name].status.reason or f"nothing came from {self._ports[name].url}"
+        reason = self._states[name].reason or self._ports[name].status.reason or self._arrivals[name].problem
+        newest_ns = self.engine.newest_ns(name)
+        if newest_ns is None:
+            return reason or f"nothing came from {self._ports[name].url}"
+        return reason or f"nothing came for {(self._looked_ns - newest_ns) / 1e9:.1f} s"
 
     def close(self) -> None:
-        """Stop every port, and tell what was lost. Twice is fine."""
+        """Stop every port, and tell what was lost and how each sensor ended. Twice is fine."""
         if self._closing:
             return
         self._closing = True
         for port in self._ports.values():
             port.close()
-        for name, state in self.engine.states().items():
+        for name, state in self._states.items():
             lost = [f"{count} {kind.replace('_', ' ')}" for kind, count in self._ports[name].status.losses if count]
             if state.dropped:
                 lost.append(f"{state.dropped} samples dropped")
             if lost:
                 self._note(f"{name}: {', '.join(lost)}")
+            if state.state not in ("live", "absent"):
+                self._note(f"{name} ended {state.state}: {self._explain(name)}")
+
+
+class _Arrivals:
+    """What is odd about the time stamps of one port's samples as they arrive."""
+
+    def __init__(self) -> None:
+        self.problem = ""
+        """In a few words; empty while all is well."""
+        self._refused = 0
+
+    def accept(self, chunk: Chunk, now_ns: int) -> Chunk | None:
+        """The chunk without samples from the future, which count as dropped before the next one that has others."""
+        limit_ns = now_ns + round(AHEAD_S * 1e9)
+        good = chunk.times_ns <= limit_ns
+        if not good.all():
+            ahead_s = (int(chunk.times_ns.max()) - now_ns) / 1e9
+            self.problem = f"its time stamps are {ahead_s:.0f} s ahead of the clock"
+            self._refused += int((~good).sum()) + chunk.dropped
+            if not good.any():
+                return None
+            chunk = replace(chunk, samples=chunk.samples[good], times_ns=chunk.times_ns[good], dropped=0)
+        else:
+            late_s = (now_ns - int(chunk.times_ns[-1])) / 1e9
+            self.problem = f"its samples come {late_s:.0f} s late" if late_s > LATE_S else ""
+        refused, self._refused = self._refused, 0
+        return replace(chunk, dropped=chunk.dropped + refused) if refused else chunk
 
 
 def open_ports(

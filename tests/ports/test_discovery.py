@@ -169,7 +169,7 @@ def test_what_is_wrong_with_a_port_is_told_apart_and_nothing_is_written_to_any(
         (f"serial://{silent.path}", "silent for 1 s: is the device on, and its TX wired to this port's RX?"),
         (
             f"serial://{noisy.path}",
-            "bytes but no protocol that mmg knows (tried 115200, 921600, 460800, 230400, 9600 baud)",
+            "bytes but no protocol that mmg knows (tried 115200, 9600, 921600, 460800, 230400 baud)",
         ),
         (f"serial://{taken.path}", "in use by another program"),
         (f"serial://{tmp_path}/ttyUSB7", f"there is no such device as {tmp_path}/ttyUSB7"),

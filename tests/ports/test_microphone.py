@@ -288,6 +288,41 @@ def test_losses_go_on_when_the_device_goes_and_comes_back(device: AlsaMicrophone
     until(lambda: dict(port.status.losses)["overruns"] == 2)
 
 
+def blocks_of(seconds: int, *, ppm: float = 0.0) -> Iterator[Block]:
+    """A second of sound each, from a crystal that runs fast by ``ppm``."""
+    sound = np.zeros((RATE_HZ, 1), np.float32)
+    for second in range(1, seconds + 1):
+        yield Block(sound, second * RATE_HZ, 10**12 + round(second * 1e9 / (1 + ppm * 1e-6)), False)
+
+
+@pytest.mark.parametrize("ppm", [100, -100])
+def test_a_crystal_that_is_off_is_no_feed_that_has_ended_in_hours(ppm: float) -> None:
+    count, furthest_s = SampleCount(RATE_HZ), 0.0
+    for block in blocks_of(4 * 3600, ppm=ppm):
+        _, lost = count.place(block)
+        assert lost == 0
+        furthest_s = max(furthest_s, abs(count.ahead_s))
+    assert furthest_s < 0.1
+    assert count.clock.quality.drift_ppm == pytest.approx(-ppm, abs=3)
+
+
+def test_blocks_that_come_in_a_burst_after_a_halt_are_no_feed_that_has_ended() -> None:
+    count, furthest_s = SampleCount(RATE_HZ), 0.0
+    for second, block in enumerate(blocks_of(100)):
+        late = 47 <= second < 52
+        count.place(block._replace(arrival_ns=10**12 + 52 * 10**9) if late else block)
+        furthest_s = max(furthest_s, count.ahead_s)
+    assert furthest_s < 0.1
+
+
+def test_a_feed_that_runs_free_is_noticed_after_hours_as_well() -> None:
+    count = SampleCount(RATE_HZ)
+    for block in blocks_of(3 * 3600):
+        count.place(block)
+    count.place(Block(block.sound, block.end + RATE_HZ, block.arrival_ns + 10**8, False))
+    assert count.ahead_s > 0.5
+
+
 def test_what_nobody_takes_in_time_is_dropped_and_counted() -> None:
     capture, count = Capture("device", RATE_HZ, threading.Event()), SampleCount(RATE_HZ)
     for _ in range(QUEUED_BLOCKS + 10):

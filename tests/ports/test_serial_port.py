@@ -23,7 +23,7 @@ from mmg.bundle.manifest import Channel, Encoder, Modality, Tensor
 from mmg.errors import BackendUnavailable, ConfigError, SourceError, SourceNotFound
 from mmg.sources import serial_port
 from mmg.sources.port import PortThread
-from mmg.sources.protocols import PROTOCOLS, encode_sample
+from mmg.sources.protocols import PROTOCOLS, encode_sample, witmotion
 from mmg.sources.protocols.witmotion import encode_sample as encode_witmotion
 from mmg.sources.serial_line import SerialLine
 from mmg.sources.serial_port import SerialPort, open_serial
@@ -300,7 +300,7 @@ def test_the_baud_rates_are_tried_in_turn_and_the_right_one_is_kept(terminal: Te
     port = listener.open(terminal.url)
     until(lambda: port.status.reason == NONSENSE)
     listener.hear(20)
-    assert list(dict.fromkeys(terminal.bauds)) == [115200, 921600, 460800, 230400]
+    assert list(dict.fromkeys(terminal.bauds)) == [115200, 9600, 921600, 460800, 230400]
     terminal.unplug()
     until(lambda: not port.status.connected)
     listener.forget()
@@ -635,6 +635,7 @@ def test_what_the_kernel_answers_is_told_in_plain_words(
         raise OSError(code, os.strerror(code))
 
     monkeypatch.setattr(os, "open", refuse)
+    monkeypatch.setattr(serial_port, "_refuse_others", lambda *_: None)
     with pytest.raises(SourceError) as caught:
         open_serial("/dev/ttyIMU", 115200, "serial:///dev/ttyIMU")
     assert type(caught.value) is kind
@@ -646,13 +647,46 @@ def test_what_is_no_serial_port_is_told(tmp_path: Path) -> None:
     file.touch()
     for device, reason in (
         (str(file), f"cannot be opened: {file} is no serial port"),
-        (str(tmp_path), "cannot be opened: Is a directory"),
+        (str(tmp_path), f"cannot be opened: {tmp_path} is no serial port"),
+        ("/dev/null", "cannot be opened: /dev/null is no serial port"),
         ("socket://127.0.0.1:1", "cannot be opened: Connection refused"),
         ("morse://key", "cannot be opened: invalid URL, protocol 'morse' not known"),
     ):
         with pytest.raises(SourceError) as caught:
             open_serial(device, 115200, "serial://it")
         assert str(caught.value) == f"serial://it: {reason}"
+
+
+def test_a_camera_named_as_a_serial_port_is_never_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    camera, real_stat = tmp_path / "video0", Path.stat
+
+    def stat(path: Path, **options: bool) -> os.stat_result:
+        if path != camera:
+            return real_stat(path, **options)
+        fields = list(real_stat(Path("/dev/null")))
+        return os.stat_result(fields, {"st_rdev": os.makedev(81, 0)})
+
+    opened: list[object] = []
+    monkeypatch.setattr(Path, "stat", stat)
+    monkeypatch.setattr(os, "open", lambda *arguments: opened.append(arguments))
+    with pytest.raises(SourceError, match="is no serial port"):
+        open_serial(str(camera), 115200, f"serial://{camera}")
+    assert opened == []
+
+
+def test_damage_to_other_frames_of_the_device_is_not_told_as_lost_samples(server: Server, listener: Listener) -> None:
+    port = listener.open(f"{server.url}?protocol=witmotion&baud=115200")
+    server.accept()
+    until(lambda: port.status.connected)
+    angle = witmotion.encode_frame(0x53, bytes(8))
+    damaged = angle[:-1] + bytes([angle[-1] ^ 1])
+    server.send(b"".join(frame("witmotion", n) + angle for n in range(10)))
+    listener.hear(10)
+    server.send(b"".join(frame("witmotion", n) + (damaged if n % 2 else angle) for n in range(10, 60)))
+    chunks = listener.hear(50)
+    assert sum(len(chunk.times_ns) for chunk in chunks) >= 50
+    assert sum(chunk.dropped for chunk in chunks) == 0
+    until(lambda: losses(port)["checksum_errors"] == 25)
 
 
 @pytest.mark.parametrize(

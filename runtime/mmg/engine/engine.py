@@ -93,6 +93,10 @@ class Engine:
         """Capture time of the newest sample of this modality, if any came."""
         return self._tracks[name].newest_ns
 
+    def waits_for(self, name: str) -> bool:
+        """False once a decision was made without this modality, until it delivers again."""
+        return self._tracks[name].waited_for
+
     @property
     def loaded(self) -> tuple[str, ...]:
         """The modalities whose encoder is loaded, because something came from their sensor."""

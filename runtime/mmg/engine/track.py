@@ -55,10 +55,10 @@ class Track:
     def push(self, chunk: Chunk) -> None:
         """Take a chunk. Raises ConfigError, BundleError, ModelError."""
         self.waited_for = True
-        self._begin_ns = self._clock()
-        hops = self._stream.push(chunk)
         if self._encoder is None:
             self._encoder = self._load()
+        self._begin_ns = self._clock()
+        hops = self._stream.push(chunk)
         for hop in hops:
             self._records[hop.index] = self._work(hop, self._encoder)
         self._spend()

@@ -84,7 +84,7 @@ def open_port(url: str, modality: Modality, *, allow_video: bool = False) -> Por
     """The port that ``url`` names, not started: it looks for its device by itself, for as long as it lives.
 
     Raises ConfigError for a URL or option that cannot be, for video without ``allow_video``, and for a device that
-    cannot give this modality; SourceError where a library is missing.
+    cannot give this modality; BackendUnavailable, SourceError where a library is missing.
     """
     _refuse_video(url, modality, allow_video)
     parsed = parse_url(url)
@@ -147,4 +147,3 @@ def _regular_file(url: SourceUrl) -> Path:
     if found.st_size == 0:
         raise SourceError(str(url), "is empty")
     return path
-

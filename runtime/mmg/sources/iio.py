@@ -36,6 +36,8 @@ SILENT_S, SILENT_PERIODS = 2.0, 10
 """A buffer that gives nothing for so long is started anew."""
 NEWEST_NS, OLDEST_NS = 20_000_000, 1_000_000_000
 """A first read whose newest stamp is from the future, or older than this, was not stamped by the monotonic clock."""
+JUMP_NS = 2_000_000_000
+"""Later stamps that are further from their arrival, or halves that are further from each other, are of another time."""
 OSCILLATOR_ERROR = 1e-2
 """An IMU paces its samples by an oscillator of its own, trimmed to about one percent."""
 
@@ -109,6 +111,8 @@ class IioPort(PortThread):
             times_ns, rows = _join(halves)
             if len(times_ns):
                 self._give(times_ns, rows, halves, name)
+            elif halves[0].held_ns > JUMP_NS:
+                raise SourceLost(self.url, "its two halves are not of one time: starting them anew")
 
     def _give(self, times_ns: NDArray[np.int64], rows: NDArray[np.float64], halves: list[_Half], name: str) -> None:
         samples = np.zeros((len(times_ns), len(self._channels)), np.float32)
@@ -161,6 +165,11 @@ class _Half:
     def silent_s(self) -> float:
         return (time.monotonic_ns() - self._heard_ns) / 1e9
 
+    @property
+    def held_ns(self) -> int:
+        """From the oldest to the newest sample that was not given on."""
+        return int(self.times_ns[-1] - self.times_ns[0]) if len(self.times_ns) else 0
+
     def read(self) -> None:
         scans = self.device.read()
         if len(scans.values):
@@ -182,7 +191,11 @@ class _Half:
         self._count += len(numbers)
         if scans.stamps_ns is None:
             return self.clock.stamp(numbers, arrival_ns)
-        return scans.stamps_ns if self.is_exact else self.clock.stamp(scans.stamps_ns, arrival_ns)
+        if not self.is_exact:
+            return self.clock.stamp(scans.stamps_ns, arrival_ns)
+        if abs(arrival_ns - int(scans.stamps_ns[-1])) > JUMP_NS:
+            raise SourceLost(self.device.url, "its time stamps jumped: starting it anew")
+        return scans.stamps_ns
 
 
 def _fits(stamps_ns: NDArray[np.int64], arrival_ns: int) -> bool:

@@ -102,7 +102,7 @@ class IioDevice:
 
     def __init__(self, url: str, folder: Path, node: Path, names: Sequence[str]) -> None:
         """For the elements ``names`` of the device at ``folder``. Raises SourceError where sysfs makes no sense."""
-        self._url, self._folder, self._node, self._names = url, folder, node, list(names)
+        self.url, self._folder, self._node, self._names = url, folder, node, list(names)
         timed = [TIMESTAMP] if TIMESTAMP in scan_elements(folder) else []
         self._timed = bool(timed)
         self._layout = ScanLayout([self._element(name) for name in [*names, *timed]])
@@ -116,7 +116,7 @@ class IioDevice:
 
         Raises SourceError: no permission, taken by another program, refused by the driver, gone.
         """
-        with _translated(self._url, self._node):
+        with _translated(self.url, self._node):
             # First of all: the kernel lets one reader in, so what follows disturbs no other program.
             self.fd = os.open(self._node, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         self._write("buffer/enable", "0")
@@ -143,14 +143,14 @@ class IioDevice:
     def read(self) -> Scans:
         """All scans that are there, often none; never waits. Raises SourceLost."""
         data = bytearray(self._rest)
-        with _translated(self._url, self._node):
+        with _translated(self.url, self._node):
             while True:
                 try:
                     part = os.read(self.fd, READ_BYTES)
                 except BlockingIOError:
                     break
                 if not part:
-                    raise SourceLost(self._url, "went away")
+                    raise SourceLost(self.url, "went away")
                 data += part
         whole = len(data) - len(data) % self._layout.scan_bytes
         self._rest = bytes(data[whole:])
@@ -166,7 +166,7 @@ class IioDevice:
         try:
             return Element.parse(name, index, kind)
         except ValueError as error:
-            raise SourceError(self._url, f"{self._folder}/scan_elements/in_{name}: {error}") from error
+            raise SourceError(self.url, f"{self._folder}/scan_elements/in_{name}: {error}") from error
 
     def _calibration(self, name: str, what: str, otherwise: float) -> float:
         """The channel's own, or that of its kind, or the device's."""
@@ -207,7 +207,7 @@ class IioDevice:
                 return
 
     def _read(self, name: str) -> str:
-        with _translated(self._url, self._folder / name):
+        with _translated(self.url, self._folder / name):
             return (self._folder / name).read_text().strip()
 
     def _number(self, name: str) -> float:
@@ -215,10 +215,10 @@ class IioDevice:
         try:
             return float(text)
         except ValueError as error:
-            raise SourceError(self._url, f"{self._folder / name} says {text!r}: should be a number") from error
+            raise SourceError(self.url, f"{self._folder / name} says {text!r}: should be a number") from error
 
     def _write(self, name: str, text: str) -> None:
-        with _translated(self._url, self._folder / name):
+        with _translated(self.url, self._folder / name):
             (self._folder / name).write_text(text)
 
 

@@ -29,6 +29,9 @@ START_S = 3.0
 """How long a device may take to its first sound; Bluetooth takes a second or two."""
 AHEAD_S = 0.5
 """More sound than time has passed: no microphone does that, but a virtual one whose feed has ended."""
+BEHIND_S, COUNT_AFRESH_NS, COUNT_AFRESH_LATEST_NS = -0.1, 10_000_000_000, 60_000_000_000
+"""Sound and time are counted afresh now and then, as over hours any crystal runs ahead by as much; but, if it can be,
+not from a block that is late, behind which others come in a burst."""
 SLOW_S, CLOSE_S = 5.0, 1.0
 CRYSTAL_ERROR = 1e-4
 
@@ -97,7 +100,7 @@ class MicrophonePort(PortThread):
         """None where the port is being closed; what is opened too late is closed again."""
         opening.add_done_callback(lambda _: self._wake.set())
         while not opening.done() and not self._stopping.is_set():
-            if not self._wake.wait(SLOW_S) and opening.running():
+            if not self._wake.wait(SLOW_S):
                 self.status = replace(self.status, reason="the sound system does not answer")
             self._wake.clear()
         if opening.done():
@@ -194,7 +197,8 @@ class SampleCount:
     def __init__(self, rate_hz: float) -> None:
         self._period_ns = 1e9 / rate_hz
         self.clock, self.ahead_s = ClockMap(self._period_ns, rate_error=CRYSTAL_ERROR), 0.0
-        self._given = self._index = self._first_ns = self._newest_ns = 0
+        self._given = self._index = self._newest_ns = 0
+        self._since = 0, 0  # sample number and arrival from which ``ahead_s`` counts
 
     def place(self, block: Block) -> tuple[Times, int]:
         """Capture times ``(T,)`` int64, and how many samples are lost before this block.
@@ -205,15 +209,23 @@ class SampleCount:
         samples = len(block.sound)
         lost = block.end - samples - self._given
         if not self._given:
-            self._first_ns = block.arrival_ns
+            self._since = samples, block.arrival_ns
         elif block.overrun:
             due_ns = self._newest_ns + (lost + samples) * self._period_ns
             lost += max(round((block.arrival_ns - due_ns) / self._period_ns), 0)
         ticks = self._index + lost + np.arange(samples, dtype=np.int64)
         times_ns = self.clock.stamp(ticks, block.arrival_ns)
         self._given, self._index, self._newest_ns = block.end, int(ticks[-1]) + 1, int(times_ns[-1])
-        self.ahead_s = (self._index * self._period_ns - (block.arrival_ns - self._first_ns)) / 1e9
+        self._compare(block.arrival_ns)
         return times_ns, lost
+
+    def _compare(self, arrival_ns: int) -> None:
+        first, since_ns = self._since
+        elapsed_ns = arrival_ns - since_ns
+        self.ahead_s = ((self._index - first) * self._period_ns - elapsed_ns) / 1e9
+        is_punctual = BEHIND_S < self.ahead_s < AHEAD_S
+        if elapsed_ns > (COUNT_AFRESH_NS if is_punctual else COUNT_AFRESH_LATEST_NS) and self.ahead_s < AHEAD_S:
+            self._since = self._index, arrival_ns
 
 
 def _microphones(sounddevice: Any) -> list[Microphone]:

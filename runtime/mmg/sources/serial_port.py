@@ -5,10 +5,13 @@ from __future__ import annotations
 import contextlib
 import errno
 import importlib.util
+import os
+import stat
 import termios
 import time
 from collections import Counter
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mmg.errors import BackendUnavailable, ConfigError, SourceError, SourceNotFound
@@ -23,8 +26,8 @@ if TYPE_CHECKING:
     from mmg.sources.url import SourceUrl
 
 COLUMNS = ("ax", "ay", "az", "gx", "gy", "gz")
-BAUD_RATES = (115200, 921600, 460800, 230400, 9600)
-"""Tried in turn without ``baud`` until one makes sense; the first is what most devices leave the factory with."""
+BAUD_RATES = (115200, 9600, 921600, 460800, 230400)
+"""Tried in turn without ``baud`` until one makes sense; most devices leave the factory with one of the first two."""
 TRY_S, TRY_BYTES = 2.0, 512
 """How much is listened to without a valid sample before the parser begins anew and the next baud rate is tried."""
 STALL_S = 1.0
@@ -36,6 +39,10 @@ TEXT_OPTIONS = ("columns", "acc_unit", "gyro_unit")
 LOSSES = ("checksum_errors", "malformed", "incomplete", "gaps", "duplicates")
 VALID_FRAMES = 4
 """So many good frames are no chance: the protocol and the baud rate are right."""
+FRAMES_A_SAMPLE = 1.5
+"""A device with more frames a sample than that sends each sample in several, or others between them."""
+VIDEO_MAJOR = 81
+"""Of a camera's device node (Documentation/admin-guide/devices.txt of Linux)."""
 
 
 class SerialPort(PortThread):
@@ -206,9 +213,10 @@ class _Conversation:
         if seen is None:
             return 0, 0
         gaps = now.gaps - seen.gaps
-        damaged = sum(
-            getattr(now, kind) - getattr(seen, kind) for kind in ("checksum_errors", "malformed", "incomplete")
-        )
+        # Where a sample takes several frames a damaged one leaves it incomplete, or was of something else.
+        one_frame_each = now.frames - now.malformed < FRAMES_A_SAMPLE * now.samples
+        damaged = now.checksum_errors - seen.checksum_errors if one_frame_each else 0
+        damaged += now.malformed - seen.malformed + now.incomplete - seen.incomplete
         return max(gaps, damaged), gaps
 
     def makes_no_sense(self, now_s: float) -> bool:
@@ -225,6 +233,7 @@ def open_serial(device: str, baud: int, url: str) -> Any:
     _require_pyserial()
     import serial
 
+    _refuse_others(device, url)
     try:
         port = serial.serial_for_url(device, baudrate=baud, timeout=POLL_S, exclusive=True)
     except (*GONE, ValueError) as error:
@@ -232,6 +241,25 @@ def open_serial(device: str, baud: int, url: str) -> Any:
     with contextlib.suppress(AttributeError, OSError, ValueError, NotImplementedError):
         port.set_low_latency_mode(True)
     return port
+
+
+def _refuse_others(device: str, url: str) -> None:
+    """Opening is an act: a camera must not be switched on, nor a watchdog or a disk touched, to find it is no port.
+
+    Raises SourceNotFound, SourceError.
+    """
+    if "://" in device:
+        return
+    try:
+        found = Path(device).stat()
+    except OSError as error:
+        raise _translated(error, device, url) from error
+    number = os.major(found.st_rdev), os.minor(found.st_rdev)
+    subsystem = Path(f"/sys/dev/char/{number[0]}:{number[1]}/subsystem")
+    # A pty has no entry there.
+    is_other = number[0] == VIDEO_MAJOR or (subsystem.exists() and subsystem.resolve().name != "tty")
+    if not stat.S_ISCHR(found.st_mode) or is_other:
+        raise SourceError(url, f"cannot be opened: {device} is no serial port")
 
 
 def _translated(error: Exception, device: str, url: str) -> SourceError:

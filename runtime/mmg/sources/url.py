@@ -89,7 +89,9 @@ def parse_url(text: str) -> SourceUrl:
     except UnicodeEncodeError as error:
         raise ConfigError(f"{text!r}: the path cannot be a file name") from error
     if not path or "\0" in path:
-        raise ConfigError(f"{text!r}: names nothing: write file:///absolute/path, file://relative/path or mic://default")
+        raise ConfigError(
+            f"{text!r}: names nothing: write file:///absolute/path, file://relative/path or mic://default"
+        )
     return SourceUrl(text, match[1].lower() if match else "file", path, _options(text, query))
 
 
