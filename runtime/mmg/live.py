@@ -147,6 +147,8 @@ class LivePipeline:
             kind = re.sub(r"[\d.]+", "", text)
             again_ns = self._told_ns.get((name, kind), now_ns) + TOLD_AGAIN_S * 1e9
             if self._told.get(name) != kind and ((name, kind) not in self._told_ns or now_ns >= again_ns):
+                if self._told.get(name, "").startswith("faulty") and text.startswith("connected"):
+                    text = text.replace("connected", "well again", 1)
                 self._told[name], self._told_ns[name, kind] = kind, now_ns
                 self._note(f"{name}: {text}")
 

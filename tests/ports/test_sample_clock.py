@@ -82,6 +82,27 @@ def test_samples_that_the_device_counted_as_lost_move_the_numbers_on() -> None:
     assert errors_ms[1000:].max() < 3
 
 
+@pytest.mark.parametrize("jitter_ms", [0.5, 2.0])
+@pytest.mark.parametrize("lost_part", [0.1, 0.5, 0.9])
+def test_damaged_samples_that_nobody_counts_do_not_shift_the_time_of_those_that_come(
+    lost_part: float, jitter_ms: float
+) -> None:
+    capture = BOOT_NS + np.arange(2000, dtype=np.int64) * 10 * MS
+    arrivals, random, clock = jittered(capture, jitter_ms), np.random.default_rng(1), SampleClock()
+    errors_ms, before, lost = [], 0, 0
+    for n in range(2000):
+        if 500 <= n < 1500 and random.random() < lost_part:
+            continue
+        damaged, before = n - before > 1, n
+        missing = clock.missing(1, int(arrivals[n])) if damaged else 0
+        assert missing is not None
+        lost += missing
+        errors_ms.append((int(clock.stamp(samples_at(None, 1), arrivals[n : n + 1], missing)[0]) - capture[n]) / MS)
+    assert np.abs(errors_ms[50:]).max() < 25
+    assert np.abs(errors_ms[-300:]).max() < 4 * jitter_ms
+    assert lost == pytest.approx(2000 - len(errors_ms), rel=0.02)
+
+
 def test_after_a_silence_samples_without_a_time_are_not_taken_for_late_ones() -> None:
     capture = BOOT_NS + np.arange(2000) * 10 * MS + np.where(np.arange(2000) < 1500, 0, 2 * SECOND)
     arrivals, clock, stamped = jittered(capture), SampleClock(), []

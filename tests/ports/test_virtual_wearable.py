@@ -110,6 +110,19 @@ def test_a_scenario_that_must_not_be_is_refused(subject: int, seconds: float) ->
 # --- in Python -----------------------------------------------------------------------------------------------------
 
 
+def test_two_do_not_play_in_one_folder(scenario: Scenario, tmp_path: Path) -> None:
+    with VirtualWearable(scenario, tmp_path) as first:
+        with (
+            pytest.raises(ConfigError, match="another virtual wearable plays here"),
+            VirtualWearable(scenario, tmp_path),
+        ):
+            pass
+        assert first.devices["imu"].plugged
+        assert (tmp_path / "imu").is_symlink()
+    with VirtualWearable(scenario, tmp_path):
+        pass
+
+
 def test_a_serial_port_finds_it_and_finds_it_again(scenario: Scenario, tmp_path: Path) -> None:
     chunks: queue.Queue[Chunk] = queue.Queue()
     with VirtualWearable(scenario, tmp_path, loop=True) as wearable:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -14,6 +15,8 @@ class OnnxSession:
     """A model loaded from verified bytes."""
 
     def __init__(self, data: bytes, name: str, *, threads: int) -> None:
+        # onnxruntime 1.32 asks for a host of its maker's and keeps a device number, unless told not to before it loads.
+        os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
         try:
             import onnxruntime
         except ImportError as error:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import argparse
 import os
 import shlex
+import shutil
 import sys
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -27,7 +29,7 @@ Serial ports are opened and listened to, and nothing is written to them: that ca
 for these seconds. Sound is not recorded. Cameras are listed by their names and never opened; without
 --sensors video they count for nothing.
 
-exit codes: 0 something usable was found, 2 usage, 3 nothing usable
+exit codes: 0 something usable was found, 2 usage, 3 nothing usable, 130 stopped by Ctrl-C
 """
 
 
@@ -51,6 +53,9 @@ def build_parser() -> argparse.ArgumentParser:
 def main(arguments: list[str] | None = None) -> int:
     """Look, tell, and return the exit code."""
     options = build_parser().parse_args(arguments)
+    if sys.stdout is None:
+        _tell("standard output is closed: there is nowhere to write")
+        return 2
     try:
         return _run(options)
     except BrokenPipeError:
@@ -112,7 +117,13 @@ def _command(chosen: dict[str, Found]) -> str:
     """The mmg-run command that uses these."""
     flags = [part for name, one in chosen.items() for part in (f"--{name}", one.url)]
     allowed = ["--allow-video"] if "video" in chosen else []
-    return shlex.join(["mmg-run", "--sensors", ",".join(chosen), *flags, *allowed])
+    return shlex.join([str(_beside("mmg-run")), "--sensors", ",".join(chosen), *flags, *allowed])
+
+
+def _beside(command: str) -> str | Path:
+    """How to type the other command: by its path, where the shell would not find it by its name."""
+    path = Path(sys.argv[0]).with_name(command)
+    return path if path.exists() and shutil.which(command) is None else command
 
 
 def _kinds(text: str) -> tuple[str, ...]:

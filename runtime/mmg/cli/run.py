@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import signal
 import sys
 from pathlib import Path
@@ -73,6 +74,7 @@ def main(arguments: list[str] | None = None) -> int:
 
         print(f"mmg {version('mmg')}")
         return 0
+    _keep_stderr()
     for number in (signal.SIGTERM, signal.SIGHUP):
         # What the caller ignores, as nohup does, stays ignored.
         if signal.getsignal(number) is not signal.SIG_IGN:
@@ -102,9 +104,10 @@ def _run(options: argparse.Namespace) -> int:
     from mmg.truth import Truth
 
     truth = Truth(truth_path) if truth_path else None
-    settings, urls = _settle(options, urls)
     decided = right = judged = 0
+    used: set[str] = set()
     with Bundle.open(options.bundle) as bundle:
+        settings, urls = _settle(options, urls, bundle.manifest)
         sink, half_hop_s = _open_sink(options.format, bundle.manifest), bundle.manifest.hop_s / 2
         pipeline = _open_pipeline(bundle, urls, settings)
         try:
@@ -112,11 +115,13 @@ def _run(options: argparse.Namespace) -> int:
                 label = truth.label_at(decision.t_s - half_hop_s) if truth else None
                 sink.write(decision, label)
                 decided += 1
+                used.update(decision.modalities)
                 judged += label is not None
                 right += label == decision.label
         finally:
             pipeline.close()
-    summary = f"{decided} decisions from {', '.join(pipeline.engine.modalities)}"
+    of = ", ".join(name for name in pipeline.engine.modalities if name in used)
+    summary = f"{decided} decision{'s' * (decided != 1)} from {of or 'no sensor'}"
     if judged:
         summary += f", {right} of {judged} equal to the truth ({right / judged:.0%})"
     _tell(summary)
@@ -164,7 +169,7 @@ def _choose_sources(options: argparse.Namespace) -> tuple[dict[str, str], str | 
     return {name: given.get(name, "") for name in sensors}, truth
 
 
-def _settle(options: argparse.Namespace, urls: dict[str, str]) -> tuple[Settings, dict[str, str]]:
+def _settle(options: argparse.Namespace, urls: dict[str, str], manifest: Manifest) -> tuple[Settings, dict[str, str]]:
     """Flags first, then the device profile."""
     from mmg_device_profiles import detect_board, load_profile
     from mmg_device_profiles.profile import ProfileProblem
@@ -181,8 +186,11 @@ def _settle(options: argparse.Namespace, urls: dict[str, str]) -> tuple[Settings
     urls = {name: url or profile.sensors.get(name, "") for name, url in urls.items()}
     if profile.backend not in BACKENDS:
         raise ProfileError(profile.name, "backend", f"{profile.backend!r} is not one of {', '.join(BACKENDS)}")
-    required = _names(options.require)
-    urls = _find_missing(urls, required)
+    required, known = _names(options.require), [modality.name for modality in manifest.modalities]
+    for name in (*urls, *required):
+        if name not in known:
+            raise ConfigError(f"bundle {manifest.name} has no sensor {name!r}; it has {', '.join(known)}")
+    urls = _find_missing(urls or dict.fromkeys((name for name in ("imu", "audio") if name in known), ""), required)
     settings = Settings(
         allow_video=options.allow_video,
         required=required,
@@ -199,7 +207,7 @@ def _find_missing(urls: dict[str, str], required: tuple[str, ...]) -> dict[str, 
     """Fill in the URL of each sensor that has none with what is plugged in, and say what was taken."""
     from mmg.sources import is_live
 
-    missing = [name for name, url in urls.items() if not url] if urls else ["imu", "audio"]
+    missing = [name for name, url in urls.items() if not url]
     if not missing:
         return urls
     unknown = [name for name in missing if name not in DEMO_FILES]
@@ -252,6 +260,15 @@ def _seconds(text: str) -> float:
     if not 0 <= value < 1e9:
         raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds")
     return value
+
+
+def _keep_stderr() -> None:
+    """Write to a descriptor of our own: sounddevice turns number 2 off while PortAudio starts, which can take long."""
+    try:
+        descriptor = os.dup(sys.stderr.fileno())
+    except (AttributeError, OSError, ValueError):
+        return  # closed, or no file
+    sys.stderr = open(descriptor, "w", buffering=1, encoding=sys.stderr.encoding, errors="backslashreplace")  # noqa: SIM115, PTH123
 
 
 def _tell(line: str) -> None:

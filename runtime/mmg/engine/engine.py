@@ -25,8 +25,8 @@ class Engine:
     end, or when ``advance`` says that the grace has passed: then the late ones are left out of it, and are not waited
     for again until they deliver. Without calls to ``advance`` the engine waits for every modality for ever.
 
-    bundle: the fusion's file is read now, a modality's when its first chunk comes: a sensor that never appears costs
-        nothing. Keep it open as long as the engine.
+    bundle: only the fusion's file and those of ``modalities`` are read, and verified now. An encoder is loaded when its
+        sensor's first chunk comes: one that never appears costs nothing. Keep the bundle open as long as the engine.
     origin_ns: where hop 0 begins, on the clock of the chunks.
     grace_s: how long after a hop's end a late modality is waited for.
     clock: nanoseconds of any clock, to measure the stages with; without it ``Decision.latency_ms`` is empty.
@@ -60,6 +60,7 @@ class Engine:
         for modality in manifest.modalities:
             if modality.name in modalities:
                 file = choose_file(bundle, modality.encoder.files, f"{modality.name} encoder", backend)
+                bundle.read(file)  # a damaged one ends the run now, and not when its sensor appears
                 load = partial(load_encoder, bundle, modality, file, threads)
                 index = manifest.index(modality.name)
                 self._tracks[modality.name] = Track(modality, index, load, self._grid, self._clock)

@@ -59,7 +59,7 @@ class Health:
         self._rotations = [index for index, unit in enumerate(units) if unit == "rad/s"]
         self._frame: NDArray[Any] | None = None
         self._kind, self._bad, self._good = "", 0, 0
-        self._dropped = 0
+        self._dropped, self._next_hop = 0, 0
         self._reason = ""
 
     def judge(self, hop: Hop) -> str:
@@ -67,6 +67,9 @@ class Health:
 
         A hop that is not whole can show a wrong rate, and is no sign of health.
         """
+        if hop.index != self._next_hop:
+            self._bad = 0  # nothing came between: the edges of two gaps do not add up
+        self._next_hop = hop.index + 1
         fault = self._check_rate(hop)
         if fault is None and hop.samples is not None:
             fault = self._check(hop.samples)

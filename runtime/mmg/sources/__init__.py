@@ -138,12 +138,14 @@ def _regular_file(url: SourceUrl) -> Path:
         if stat.S_ISREG(found.st_mode):
             path.open("rb").close()
     except (FileNotFoundError, NotADirectoryError) as error:
-        raise SourceNotFound(str(url), f"there is no file {path.absolute()}") from error
+        hint = f" (a port is serial://{path})" if path.is_relative_to("/dev") else ""
+        raise SourceNotFound(str(url), f"there is no file {path.absolute()}{hint}") from error
     except OSError as error:
         raise SourceError(str(url), f"cannot be read: {error.strerror}") from error
     if not stat.S_ISREG(found.st_mode):
         kind = "a directory" if stat.S_ISDIR(found.st_mode) else "not a regular file"
-        raise SourceError(str(url), f"is {kind}: name one recording")
+        hint = f"write serial://{path} for a port" if path.is_char_device() else "name one recording"
+        raise SourceError(str(url), f"is {kind}: {hint}")
     if found.st_size == 0:
         raise SourceError(str(url), "is empty")
     return path

@@ -9,6 +9,7 @@ from __future__ import annotations
 import atexit
 import importlib
 import importlib.util
+import os
 import sys
 import threading
 import time
@@ -97,6 +98,7 @@ class PortAudio:
 
     def library(self, url: str) -> Any:
         """sounddevice, with the devices that are there now: PortAudio lists them only when it starts."""
+        _check_alsa(url)
         known = "sounddevice" in sys.modules
         try:
             sounddevice: Any = importlib.import_module("sounddevice")
@@ -137,3 +139,10 @@ def require_sounddevice() -> None:
     """Raises BackendUnavailable where the library is not installed; loads nothing."""
     if importlib.util.find_spec("sounddevice") is None:
         raise BackendUnavailable("sounddevice", "mmg[audio]")
+
+
+def _check_alsa(url: str) -> None:
+    """PortAudio 19.6 aborts the process where ALSA has no configuration. Raises SourceError."""
+    for path in os.environ.get("ALSA_CONFIG_PATH", "").split(":"):
+        if path and not os.access(path, os.R_OK):
+            raise SourceError(url, f"ALSA_CONFIG_PATH names {path}, which cannot be read: unset it, or mend the path")

@@ -16,6 +16,9 @@ KEPT_READS = 1024
 UNTIMED_SAMPLES = 50
 """So many samples in a row may lack the device's time before it is taken for switched off."""
 
+KNOWN_AFTER = 10
+"""Samples after which the rate is known well enough to count by it."""
+
 Times = NDArray[np.int64]
 
 
@@ -83,6 +86,17 @@ class SampleClock:
         times_ns = np.maximum(times_ns, self._last_ns + 1 + order)
         self._last_ns = int(times_ns[-1])
         return times_ns
+
+    def missing(self, samples: int, arrival_ns: int) -> int | None:
+        """How many samples are missing before these, the newest of which came at ``arrival_ns``.
+
+        For devices that count nothing, where something came damaged: without it the numbers would fall behind the time.
+        None where the device's own time tells, or the rate is not known yet.
+        """
+        tick_ns = self._by_number.quality.tick_ns
+        if self._timed is not None or self._count < KNOWN_AFTER or tick_ns <= 0:
+            return None
+        return max(round((arrival_ns - self._last_ns) / tick_ns) - samples, 0)
 
     def skip(self, silence_ns: int) -> None:
         """The device was silent for so long: samples without a time of their own did not just wait somewhere.

@@ -125,11 +125,14 @@ class SerialPort(PortThread):
         if not len(samples):
             return
         self._baud_works = True
-        lost, gaps = talk.understand(arrival_ns / 1e9)
+        lost, gaps, damaged = talk.understand(arrival_ns / 1e9)
         if self._needs_gyro and not samples.has_gyro:
             self._tell(talk, "this IMU has no gyroscope, which this bundle needs")
             return
-        times_ns = talk.clock.stamp(samples, talk.arrivals.of(samples.last_byte), gaps)
+        arrivals_ns = talk.arrivals.of(samples.last_byte)
+        if damaged and not gaps and (missing := talk.clock.missing(len(samples), int(arrivals_ns[-1]))) is not None:
+            lost = gaps = missing
+        times_ns = talk.clock.stamp(samples, arrivals_ns, gaps)
         self._deliver(Chunk(self.modality, samples.values[:, self._columns], times_ns, dropped=lost))
         self._tell(talk, "")
 
@@ -202,8 +205,9 @@ class _Conversation:
         self.has_spoken, self.is_silent = True, False
         return ends_silence
 
-    def understand(self, now_s: float) -> tuple[int, int]:
-        """Notes that samples came. Returns how many were lost before them, and how many of those the device counted.
+    def understand(self, now_s: float) -> tuple[int, int, bool]:
+        """Notes that samples came. Returns how many were lost before them, how many of those the device counted, and
+        whether anything came damaged.
 
         What the device counts as missing and what arrived damaged are the same samples. What a parser passed over
         before its first sample is nothing lost.
@@ -211,13 +215,13 @@ class _Conversation:
         now, seen = self.parser.counters, self._seen
         self._seen, self._understood_s = replace(now), now_s
         if seen is None:
-            return 0, 0
+            return 0, 0, False
         gaps = now.gaps - seen.gaps
         # Where a sample takes several frames a damaged one leaves it incomplete, or was of something else.
         one_frame_each = now.frames - now.malformed < FRAMES_A_SAMPLE * now.samples
-        damaged = now.checksum_errors - seen.checksum_errors if one_frame_each else 0
-        damaged += now.malformed - seen.malformed + now.incomplete - seen.incomplete
-        return max(gaps, damaged), gaps
+        wrong = now.checksum_errors - seen.checksum_errors
+        unusable = now.malformed - seen.malformed + now.incomplete - seen.incomplete
+        return max(gaps, unusable + (wrong if one_frame_each else 0)), gaps, wrong + unusable > 0
 
     def makes_no_sense(self, now_s: float) -> bool:
         """Whether bytes have come for long and none of them became a sample."""

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
 import shlex
+import shutil
+import sys
 import time
 from pathlib import Path
 from types import TracebackType
@@ -54,7 +58,7 @@ class VirtualWearable:
             raise ConfigError("no sensor to play: leave one of IMU, audio and video on")
         if video and scenario.frames is None:
             raise ConfigError("the scenario has no frames: render it with video")
-        self.scenario, self.start_ns = scenario, 0
+        self.scenario, self.start_ns, self._folder, self._lock = scenario, 0, folder, -1
         self.devices: dict[str, Any] = {}
         self.urls: dict[str, str] = {}
         self.environment: dict[str, str] = {}
@@ -76,12 +80,24 @@ class VirtualWearable:
     def command(self) -> str:
         """What to type into a shell to connect to it."""
         words = [f"{name}={shlex.quote(value)}" for name, value in self.environment.items()]
-        words += ["mmg-run", "--sensors", ",".join(self.urls)]
+        run = Path(sys.argv[0]).with_name("mmg-run")
+        words += [
+            shlex.quote(str(run)) if run.exists() and shutil.which("mmg-run") is None else "mmg-run",
+            "--sensors",
+            ",".join(self.urls),
+        ]
         for sensor, url in self.urls.items():
             words += [f"--{sensor}", shlex.quote(url)]
         return " ".join(words + ["--allow-video"] * ("video" in self.urls))
 
     def __enter__(self) -> VirtualWearable:
+        """Raises ConfigError where another wearable plays in this folder."""
+        self._lock = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            self.close()
+            raise ConfigError(f"{self._folder}: another virtual wearable plays here") from error
         self.start_ns = time.monotonic_ns() + LEAD_NS
         try:
             for device in self.devices.values():
@@ -98,6 +114,9 @@ class VirtualWearable:
         self.close()
 
     def close(self) -> None:
-        """Unplug everything and end it."""
+        """Unplug everything and end it. Twice is fine."""
         for device in self.devices.values():
             device.close()
+        if self._lock >= 0:
+            os.close(self._lock)
+            self._lock = -1
