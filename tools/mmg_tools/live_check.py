@@ -18,6 +18,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
+from mmg.cli.ending import run_command
 from mmg.errors import MmgError
 from mmg_training.wearer.record import IMU_HZ, write_imu, write_sound
 
@@ -118,20 +119,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--imu", default="witmotion", metavar="PROTOCOL", help="what the IMU speaks")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     chosen = parser.parse_args(arguments)
-    try:
-        sys.stderr.write(f"live_check: playing {chosen.seconds:g} s on virtual ports ...\n")
-        with tempfile.TemporaryDirectory(prefix="mmg-live-") as folder:
-            report = check(render(chosen.subject, chosen.seed, chosen.seconds), Path(folder), imu=chosen.imu)
-    except MmgError as error:
-        sys.stderr.write(f"live_check: {error}\n")
-        return error.exit_code
-    except KeyboardInterrupt:
-        sys.stderr.write("live_check: stopped\n")
-        return 0
-    if chosen.json:
-        sys.stdout.write(json.dumps(asdict(report) | {"passes": report.passes}) + "\n")
-    else:
-        sys.stdout.write("\n".join(describe(report)) + "\n")
+    return run_command(lambda: _run(chosen), lambda line: print(f"live_check: {line}", file=sys.stderr))
+
+
+def _run(chosen: argparse.Namespace) -> int:
+    sys.stderr.write(f"live_check: playing {chosen.seconds:g} s on virtual ports ...\n")
+    with tempfile.TemporaryDirectory(prefix="mmg-live-") as folder:
+        report = check(render(chosen.subject, chosen.seed, chosen.seconds), Path(folder), imu=chosen.imu)
+    as_json = json.dumps(asdict(report) | {"passes": report.passes})
+    sys.stdout.write((as_json if chosen.json else "\n".join(describe(report))) + "\n")
     return 0 if report.passes else 1
 
 

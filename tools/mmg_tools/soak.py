@@ -18,6 +18,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import numpy as np
+from mmg.cli.ending import run_command
 from mmg.engine import DEFAULT_GRACE_S
 from mmg.errors import MmgError
 
@@ -149,19 +150,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     chosen = parser.parse_args(arguments)
     if not 2 <= chosen.events <= 100_000:
         parser.error("--events: give 2 to 100000")
-    try:
-        with tempfile.TemporaryDirectory(prefix="mmg-soak-") as folder:
-            report = soak(chosen.seed, chosen.events, Path(folder))
-    except MmgError as error:
-        sys.stderr.write(f"soak: {error}\n")
-        return error.exit_code
-    except KeyboardInterrupt:
-        sys.stderr.write("soak: stopped\n")
-        return 0
-    if chosen.json:
-        sys.stdout.write(json.dumps(asdict(report) | {"problems": report.problems}) + "\n")
-    else:
-        sys.stdout.write("\n".join(describe(report)) + "\n")
+    return run_command(lambda: _run(chosen), lambda line: print(f"soak: {line}", file=sys.stderr))
+
+
+def _run(chosen: argparse.Namespace) -> int:
+    with tempfile.TemporaryDirectory(prefix="mmg-soak-") as folder:
+        report = soak(chosen.seed, chosen.events, Path(folder))
+    as_json = json.dumps(asdict(report) | {"problems": report.problems})
+    sys.stdout.write((as_json if chosen.json else "\n".join(describe(report))) + "\n")
     return 1 if report.problems else 0
 
 

@@ -11,6 +11,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mmg.cli.ending import handle_stops, interrupt, run_command
+
 if TYPE_CHECKING:
     from mmg.discovery import Found
 
@@ -56,20 +58,8 @@ def main(arguments: list[str] | None = None) -> int:
     if sys.stdout is None:
         _tell("standard output is closed: there is nowhere to write")
         return 2
-    try:
-        return _run(options)
-    except BrokenPipeError:
-        # The reader has left, as `head` does; without this Python complains once more at exit.
-        sys.stdout = None
-        return 0
-    except OSError as error:
-        # What devices do wrong is told of: this is the output, on a full disk for example.
-        _tell(f"cannot write: {error.strerror}")
-        sys.stdout = None
-        return 2
-    except KeyboardInterrupt:
-        _tell("stopped")
-        return INTERRUPTED
+    handle_stops(interrupt)
+    return run_command(lambda: _run(options), _tell, stopped=INTERRUPTED)
 
 
 def _run(options: argparse.Namespace) -> int:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import argparse
 import os
-import signal
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
-from mmg.errors import ConfigError, MmgError, NoSensorError, ProfileError, RequiredSensorLost
+from mmg.cli.ending import handle_stops, interrupt, run_command
+from mmg.errors import ConfigError, NoSensorError, ProfileError, RequiredSensorLost
 
 if TYPE_CHECKING:
     from mmg.bundle import Bundle, Manifest
@@ -75,27 +75,8 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"mmg {version('mmg')}")
         return 0
     _keep_stderr()
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        # What the caller ignores, as nohup does, stays ignored.
-        if signal.getsignal(number) is not signal.SIG_IGN:
-            signal.signal(number, _interrupt)
-    try:
-        return _run(options)
-    except MmgError as error:
-        _tell(str(error))
-        return error.exit_code
-    except BrokenPipeError:
-        # The reader has left, as `head` does; without this Python complains once more at exit.
-        sys.stdout = None
-        return 0
-    except OSError as error:
-        # What is read is translated where it is read: this is the output, on a full disk for example.
-        _tell(f"cannot write: {error.strerror}")
-        sys.stdout = None
-        return 2
-    except KeyboardInterrupt:
-        _tell("stopped")
-        return 0
+    handle_stops(interrupt)
+    return run_command(lambda: _run(options), _tell)
 
 
 def _run(options: argparse.Namespace) -> int:
@@ -275,10 +256,6 @@ def _tell(line: str) -> None:
     # Without standard error print would write to standard output, among the decisions.
     if sys.stderr is not None:
         print(f"mmg-run: {line}", file=sys.stderr)
-
-
-def _interrupt(_number: int, _frame: object) -> NoReturn:
-    raise KeyboardInterrupt
 
 
 if __name__ == "__main__":

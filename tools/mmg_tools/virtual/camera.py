@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import threading
 import time
 from fractions import Fraction
 from pathlib import Path
@@ -18,6 +17,8 @@ import numpy as np
 from mmg.errors import ConfigError
 from numpy.typing import NDArray
 
+from mmg_tools.virtual.device import VirtualDevice
+
 CUT_NS = 500_000_000
 FILM_S = 300
 """The longest film; a longer play goes on in the next one."""
@@ -25,7 +26,7 @@ BIT_RATE = 300_000
 """Large pictures on purpose: FFmpeg reads 32 KiB ahead, which is what an unplugged camera goes on to show."""
 
 
-class VirtualCamera:
+class VirtualCamera(VirtualDevice):
     """A film at ``path``; it appears with ``plug``, which also begins its time if ``begin`` did not.
 
     ``unplug`` takes the film away and ends it for who plays it; ``plug`` puts it back, cut to the moment.
@@ -37,6 +38,7 @@ class VirtualCamera:
             import av
         except ImportError as error:
             raise ConfigError("a camera needs PyAV: pip install 'mmg[video]'") from error
+        super().__init__("camera")
         self.path, self._rate_hz, self._loop = path.resolve(), rate_hz, loop
         self._size = frames.shape[1:3]
         with av.open(os.devnull, "w", format="null") as nowhere:
@@ -47,39 +49,22 @@ class VirtualCamera:
                 for frame in frames
                 for packet in stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24"))
             ]
-        self._change = threading.Condition()
-        self._closing, self.plugged, self._start_ns = False, False, 0
-        self._thread: threading.Thread | None = None
+        self._there = False
 
-    def begin(self, start_ns: int) -> None:
-        """The first frame is of ``start_ns``, host monotonic. To be called once."""
-        self._start_ns = start_ns
-        self._thread = threading.Thread(target=self._run, name="virtual camera", daemon=True)
-        self._thread.start()
+    @property
+    def plugged(self) -> bool:
+        """Whether it is there."""
+        return self._there
 
-    def plug(self) -> None:
-        """It appears."""
-        if self._thread is None:
-            self.begin(time.monotonic_ns())
-        with self._change:
-            self.plugged = True
-            self._cut()
+    def _appear(self) -> None:
+        self._there = True
+        self._cut()
 
-    def unplug(self) -> None:
-        """It is gone; who plays it comes to an end, after what its player has read ahead."""
-        with self._change:
-            self.plugged = False
-            self.path.unlink(missing_ok=True)
-            _end_films(self.path)
-
-    def close(self) -> None:
-        """End it, and its thread."""
-        with self._change:
-            self._closing = True
-            self._change.notify()
-        if self._thread is not None:
-            self._thread.join()
-        self.unplug()
+    def _vanish(self) -> None:
+        """Who plays it comes to an end, after what its player has read ahead."""
+        self._there = False
+        self.path.unlink(missing_ok=True)
+        _end_films(self.path)
 
     def _run(self) -> None:
         with self._change:

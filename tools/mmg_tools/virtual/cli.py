@@ -5,17 +5,16 @@ from __future__ import annotations
 import argparse
 import json
 import shutil
-import signal
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NoReturn
 
-from mmg.errors import ConfigError, MmgError
+from mmg.cli.ending import handle_stops, interrupt, run_command
+from mmg.errors import ConfigError
 from mmg.sources.protocols import PROTOCOLS
 
 from mmg_tools.virtual.faults import KINDS, Fault, FaultPlayer, parse_fault, random_faults
@@ -75,23 +74,8 @@ _PROTOCOL_HELP = f"what the IMU speaks: {', '.join(PROTOCOLS)}, or none for no I
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run, and return the exit code."""
     options = build_parser().parse_args(arguments)
-    _on_stop(_interrupt)
-    try:
-        return _run(options)
-    except MmgError as error:
-        _tell(str(error))
-        return error.exit_code
-    except BrokenPipeError:
-        # The reader has left, as `head` does; without this Python complains once more at exit.
-        sys.stdout = None
-        return 0
-    except OSError as error:
-        _tell(f"{error.filename or 'cannot write'}: {error.strerror}")
-        sys.stdout = None
-        return 2
-    except KeyboardInterrupt:
-        _tell("stopped")
-        return 0
+    handle_stops(interrupt)
+    return run_command(lambda: _run(options), _tell)
 
 
 @dataclass(frozen=True)
@@ -224,21 +208,10 @@ def _tell(line: str) -> None:
         print(f"mmg-virtual: {line}", file=sys.stderr, flush=True)
 
 
-def _on_stop(handle: Callable[[int, object], object]) -> None:
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        # What the caller ignores, as nohup does, stays ignored.
-        if signal.getsignal(number) is not signal.SIG_IGN:
-            signal.signal(number, handle)
-
-
-def _interrupt(_number: int, _frame: object) -> NoReturn:
-    raise KeyboardInterrupt
-
-
 def _note_stops() -> list[int]:
     """From now on a signal to stop is only noted, in this list: an exception could be lost, or break the clean-up."""
     stops: list[int] = []
-    _on_stop(lambda number, _: stops.append(number))
+    handle_stops(lambda number, _: stops.append(number))
     return stops
 
 

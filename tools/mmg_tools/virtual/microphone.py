@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-import threading
 import time
 from array import array
 from pathlib import Path
@@ -13,6 +12,8 @@ from termios import FIONREAD
 
 import numpy as np
 from numpy.typing import NDArray
+
+from mmg_tools.virtual.device import VirtualDevice
 
 BLOCKS_HZ = 50
 BLOCK_NS = 1_000_000_000 // BLOCKS_HZ
@@ -37,7 +38,7 @@ pcm.!default {{ type plug  slave.pcm "{name}" }}
 """
 
 
-class AlsaMicrophone:
+class AlsaMicrophone(VirtualDevice):
     """A virtual microphone; ``config`` is for ALSA_CONFIG_PATH. It appears with ``plug``, which also begins its time
     if ``begin`` did not.
 
@@ -55,15 +56,14 @@ class AlsaMicrophone:
         loop: bool = False,
     ) -> None:
         """sound: ``(T,)`` or ``(T, C)`` int16, cut into blocks of 20 ms."""
+        super().__init__("microphone")
         self.block, self.config, self._fifo = rate_hz // BLOCKS_HZ, folder / CONFIG, folder / name
         self._sound, self._loop = sound.reshape(len(sound), -1), loop
         channels = self._sound.shape[1]
         self.config.write_text(_CONFIG.format(name=name, fifo=self._fifo, rate_hz=rate_hz, channels=channels))
-        self._change = threading.Condition()
-        self._pipe, self._stalled, self._closing = -1, False, False
+        self._pipe, self._stalled = -1, False
         self._gain, self._to_skip = 1.0, 0
-        self._start_ns, self._blocks, self._unread = 0, 0, 0
-        self._thread: threading.Thread | None = None
+        self._blocks, self._unread = 0, 0
 
     @property
     def due_ns(self) -> range:
@@ -77,24 +77,18 @@ class AlsaMicrophone:
         """Whether it is there."""
         return self._pipe >= 0
 
-    def begin(self, start_ns: int) -> None:
-        """The sound's first sample is captured at ``start_ns``, host monotonic. To be called once."""
-        self._start_ns = start_ns
-        self._thread = threading.Thread(target=self._run, name="virtual microphone", daemon=True)
-        self._thread.start()
+    def _appear(self) -> None:
+        pipe = self._fifo.with_name("being made")
+        pipe.unlink(missing_ok=True)
+        os.mkfifo(pipe)
+        self._pipe, self._unread = os.open(pipe, os.O_RDWR | os.O_NONBLOCK), 0
+        pipe.rename(self._fifo)  # without a writer, opening it would wait for one
 
-    def plug(self) -> None:
-        """It appears, and hears."""
-        with self._change:
-            if self.plugged:
-                return
-            pipe = self._fifo.with_name("being made")
-            pipe.unlink(missing_ok=True)
-            os.mkfifo(pipe)
-            self._pipe, self._unread = os.open(pipe, os.O_RDWR | os.O_NONBLOCK), 0
-            pipe.rename(self._fifo)  # without a writer, opening it would wait for one
-        if self._thread is None:
-            self.begin(time.monotonic_ns())
+    def _vanish(self) -> None:
+        """In the middle of the sound: who still reads gets rubbish at full speed, as ALSA does it."""
+        self._fifo.unlink(missing_ok=True)
+        os.close(self._pipe)
+        self._pipe = -1
 
     def stall(self) -> None:
         """It stays, but nothing comes, and whoever reads is held."""
@@ -115,24 +109,6 @@ class AlsaMicrophone:
         """From now on everything is so much louder, and cut off at full scale; 1 ends it."""
         with self._change:
             self._gain = gain
-
-    def unplug(self) -> None:
-        """It is gone, in the middle of the sound: who still reads gets rubbish at full speed, as ALSA does it."""
-        with self._change:
-            if not self.plugged:
-                return
-            self._fifo.unlink(missing_ok=True)
-            os.close(self._pipe)
-            self._pipe = -1
-
-    def close(self) -> None:
-        """End it, and its thread. Readers are released."""
-        with self._change:
-            self._closing = True
-            self._change.notify()
-        if self._thread is not None:
-            self._thread.join()
-        self.unplug()
 
     def _run(self) -> None:
         with self._change:

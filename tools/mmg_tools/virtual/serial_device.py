@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import select
-import threading
 import time
 import tty
 from dataclasses import dataclass
@@ -15,6 +14,8 @@ import numpy as np
 from mmg.errors import ConfigError
 from mmg.sources.protocols import PROTOCOLS, encode_sample
 from numpy.typing import NDArray
+
+from mmg_tools.virtual.device import VirtualDevice
 
 RATE_HZ = 100
 LATE_NS = 200_000_000
@@ -44,7 +45,7 @@ class DeviceClock:
         return DeviceClock(host_ns, self.ran_at(host_ns), ppm)
 
 
-class VirtualSerial:
+class VirtualSerial(VirtualDevice):
     """A serial IMU at ``link``; it appears with ``plug``, which also begins its time if ``begin`` did not.
 
     It plays ``imu``, once or in a loop, by the time that has passed since the beginning: unplugged or stalled it
@@ -68,16 +69,14 @@ class VirtualSerial:
         """
         if protocol not in PROTOCOLS:
             raise ConfigError(f"{protocol}: no protocol: choose {', '.join(PROTOCOLS)}")
+        super().__init__(link.name)
         self.link, self.protocol = link, protocol
         self.sent_bytes = self.lost_bytes = self.missed_samples = 0
         self._imu, self._period_ns, self._loop = imu, 1_000_000_000 // rate_hz, loop
         self._rng = np.random.default_rng(seed)
-        self._change = threading.Condition()
-        self._master, self._heard = -1, select.poll()
-        self._stalled = self._closing = False
+        self._master, self._heard, self._stalled = -1, select.poll(), False
         self._corrupted_part, self._jitter_ns, self._jump_ns = 0.0, 0.0, 0
-        self._start_ns, self._clock = 0, DeviceClock(0)
-        self._thread: threading.Thread | None = None
+        self._clock = DeviceClock(0)
 
     @property
     def plugged(self) -> bool:
@@ -85,38 +84,29 @@ class VirtualSerial:
         return self._master >= 0
 
     def begin(self, start_ns: int) -> None:
-        """Scenario time 0 is at ``start_ns``, host monotonic. To be called once."""
-        self._start_ns, self._clock = start_ns, DeviceClock(start_ns)
-        self._thread = threading.Thread(target=self._run, name=f"virtual {self.link.name}", daemon=True)
-        self._thread.start()
+        """Scenario time 0 is at ``start_ns``, host monotonic. To be called once; else ``plug`` begins."""
+        self._clock = DeviceClock(start_ns)
+        super().begin(start_ns)
 
-    def plug(self) -> None:
-        """It appears: a new pseudo terminal under the same name."""
-        with self._change:
-            if self.plugged:
-                return
-            master, slave = os.openpty()
-            tty.setraw(slave)
-            made = self.link.with_name(f".{self.link.name}.new")
-            made.unlink(missing_ok=True)
-            made.symlink_to(os.ttyname(slave))
-            os.close(slave)  # the master then hangs up while nobody else has it open, which is how a reader is noticed
-            os.set_blocking(master, False)
-            self._heard = select.poll()
-            self._heard.register(master, 0)
-            made.rename(self.link)
-            self._master = master
-        if self._thread is None:
-            self.begin(time.monotonic_ns())
+    def _appear(self) -> None:
+        """A new pseudo terminal under the same name."""
+        master, slave = os.openpty()
+        tty.setraw(slave)
+        made = self.link.with_name(f".{self.link.name}.new")
+        made.unlink(missing_ok=True)
+        made.symlink_to(os.ttyname(slave))
+        os.close(slave)  # the master then hangs up while nobody else has it open, which is how a reader is noticed
+        os.set_blocking(master, False)
+        self._heard = select.poll()
+        self._heard.register(master, 0)
+        made.rename(self.link)
+        self._master = master
 
-    def unplug(self) -> None:
-        """It is gone; who reads gets an error."""
-        with self._change:
-            if not self.plugged:
-                return
-            self.link.unlink(missing_ok=True)
-            os.close(self._master)
-            self._master = -1
+    def _vanish(self) -> None:
+        """Who reads gets an error."""
+        self.link.unlink(missing_ok=True)
+        os.close(self._master)
+        self._master = -1
 
     def stall(self) -> None:
         """It stays, but no byte comes."""
@@ -147,15 +137,6 @@ class VirtualSerial:
         """Its clock, where the protocol tells it, jumps; its pace does not change."""
         with self._change:
             self._jump_ns += round(seconds * 1e9)
-
-    def close(self) -> None:
-        """End it, and its thread."""
-        with self._change:
-            self._closing = True
-            self._change.notify()
-        if self._thread is not None:
-            self._thread.join()
-        self.unplug()
 
     def _run(self) -> None:
         number, sent_ns = 0, 0

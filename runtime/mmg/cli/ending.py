@@ -1,0 +1,46 @@
+"""How a command ends: what it raises becomes one line and an exit code."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Callable
+from typing import NoReturn
+
+from mmg.errors import MmgError
+
+
+def run_command(run: Callable[[], int], tell: Callable[[str], None], *, stopped: int = 0) -> int:
+    """Run a command and return its exit code. Whatever ends it is told in one line.
+
+    stopped: the exit code after Ctrl-C.
+    """
+    try:
+        return run()
+    except MmgError as error:
+        tell(str(error))
+        return error.exit_code
+    except BrokenPipeError:
+        # The reader has left, as `head` does; without this Python complains once more at exit.
+        sys.stdout = None
+        return 0
+    except OSError as error:
+        # What is read is translated where it is read: this is the output, on a full disk for example.
+        tell(f"cannot write{f' {error.filename}' if error.filename else ''}: {error.strerror}")
+        sys.stdout = None
+        return 2
+    except KeyboardInterrupt:
+        tell("stopped")
+        return stopped
+
+
+def handle_stops(handle: Callable[[int, object], object]) -> None:
+    """Call ``handle`` for the signals that ask a process to end. What the caller ignores, as nohup does, stays so."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, handle)
+
+
+def interrupt(_number: int, _frame: object) -> NoReturn:
+    """As Ctrl-C does; for ``handle_stops``."""
+    raise KeyboardInterrupt
