@@ -149,7 +149,8 @@ class Ending(deque[Block]):
 
 
 def running_capture() -> Capture:
-    [capture] = [thing for thing in gc.get_objects() if isinstance(thing, Capture) and not thing.ended]
+    # Not isinstance, which would ask other libraries' lazy objects for their class, and wake them.
+    [capture] = [thing for thing in gc.get_objects() if type(thing) is Capture and not thing.ended]
     return capture
 
 
