@@ -144,3 +144,23 @@ def test_processes_are_found_by_their_environment() -> None:
         assert processes_with(MMG_TEST=str(os.getpid())) == [one.pid]
         one.communicate("\n")
     assert processes_with(MMG_TEST=str(os.getpid())) == []
+
+
+def test_a_reader_that_is_quicker_than_the_drain_does_no_harm(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    taken, read = list[int](), os.read
+
+    def take_first(pipe: int, size: int) -> bytes:
+        if size > BLOCK * 4:  # the device itself, which drains what nobody has read: somebody was quicker
+            taken.append(size)
+            read(pipe, size)
+        return read(pipe, size)
+
+    microphone, ear = make(counting(500))
+    monkeypatch.setattr(os, "read", take_first)
+    microphone.plug()
+    deadline_s = time.monotonic() + PATIENCE_S
+    while not taken and time.monotonic() < deadline_s:
+        select.select([], [], [], 0.01)
+    assert taken
+    monkeypatch.setattr(os, "read", read)
+    assert ear.blocks(1)

@@ -70,7 +70,8 @@ class AlsaMicrophone(VirtualDevice):
         """The moment at which the last sample of each block was captured: of ``sound``'s first block, its second and
         so on up to now, those included that nobody could hear."""
         first_ns = self._start_ns + BLOCK_NS
-        return range(first_ns, first_ns + self._blocks * BLOCK_NS, BLOCK_NS)
+        with self._change:
+            return range(first_ns, first_ns + self._blocks * BLOCK_NS, BLOCK_NS)
 
     @property
     def plugged(self) -> bool:
@@ -127,7 +128,8 @@ class AlsaMicrophone(VirtualDevice):
         fcntl.ioctl(self._pipe, FIONREAD, pending)
         self._unread = self._unread + 1 if pending[0] else 0
         if self._unread >= _UNREAD_BLOCKS:
-            os.read(self._pipe, pending[0])
+            with contextlib.suppress(BlockingIOError):  # somebody has read it meanwhile
+                os.read(self._pipe, pending[0])
         os.write(self._pipe, self._block_at(self._blocks * self.block))
 
     def _block_at(self, place: int) -> bytes:
