@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes.util
+import importlib.util
 import os
 import subprocess
 import sys
@@ -20,6 +22,15 @@ def real(name: str) -> Path:
     if not path.exists():
         pytest.skip(f"there is no {path}: set MMG_DATA to the folder of real recordings")
     return path
+
+
+def need_ports() -> None:
+    """For the top of a test module: it skips as a whole where serial ports or microphones cannot be opened."""
+    for package in ("serial", "sounddevice"):
+        if importlib.util.find_spec(package) is None:
+            pytest.skip(f"{package} is not installed: pip install 'mmg[serial,audio]'", allow_module_level=True)
+    if ctypes.util.find_library("portaudio") is None:
+        pytest.skip("PortAudio is missing: sudo apt-get install libportaudio2", allow_module_level=True)
 
 
 def mmg_run(*arguments: object, timeout_s: float = 60) -> subprocess.CompletedProcess[str]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes.util
-import importlib.util
 import json
 import os
 import shlex
@@ -18,14 +16,11 @@ import pytest
 from mmg.discovery import Found
 from mmg_tools.virtual.microphone import AlsaMicrophone
 from mmg_tools.virtual.serial_device import VirtualSerial
-from recordings import ROOT
+from recordings import ROOT, need_ports
 
 STILL = np.array([[0.1, 0.2, 9.8, 0.01, 0.02, 0.03]], np.float32)
 
-if importlib.util.find_spec("serial") is None or importlib.util.find_spec("sounddevice") is None:
-    pytest.skip("pip install 'mmg[serial,audio]'", allow_module_level=True)
-if ctypes.util.find_library("portaudio") is None:
-    pytest.skip("PortAudio is missing: sudo apt-get install libportaudio2", allow_module_level=True)
+need_ports()
 
 
 class Wearable:

@@ -11,7 +11,9 @@ from mmg_tools.live_check import LONGEST_P95_MS, check
 from mmg_tools.soak import soak
 from mmg_tools.virtual.scenario import Scenario, render
 from mmg_tools.virtual.wearable import VirtualWearable
-from recordings import mmg_run
+from recordings import mmg_run, need_ports
+
+need_ports()
 
 START_S = 15.0
 BACK_WITHIN_S = 3.0

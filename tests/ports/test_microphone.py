@@ -5,7 +5,6 @@ ALSA's file plugin cannot overrun: there PortAudio's own flag is handed to the c
 
 from __future__ import annotations
 
-import ctypes.util
 import gc
 import importlib
 import importlib.util
@@ -29,6 +28,7 @@ from mmg.sources.portaudio import QUEUED_BLOCKS, Block, Capture
 from mmg.types import Chunk
 from mmg_tools.virtual.microphone import AlsaMicrophone
 from numpy.typing import NDArray
+from recordings import need_ports
 
 RATE_HZ = 16000
 ENCODER = Encoder(
@@ -44,10 +44,7 @@ SOUND = Modality(
 PATIENCE_S = 8.0
 MakeDevice: TypeAlias = Callable[[NDArray[np.int16], int], AlsaMicrophone]
 
-if importlib.util.find_spec("sounddevice") is None:
-    pytest.skip("sounddevice is not installed: pip install 'mmg[audio]'", allow_module_level=True)
-if ctypes.util.find_library("portaudio") is None:
-    pytest.skip("PortAudio is missing: sudo apt-get install libportaudio2", allow_module_level=True)
+need_ports()
 
 
 def tone(seconds: float, rate_hz: int = RATE_HZ, channels: int = 1) -> NDArray[np.int16]:
