@@ -166,8 +166,10 @@ def test_its_command_survives_a_shell(scenario: Scenario, tmp_path: Path) -> Non
 
 
 def start(started: list[subprocess.Popen[str]], *arguments: str) -> subprocess.Popen[str]:
+    # A job in the background ignores SIGINT, and so do its children: as on a terminal, this one does not.
+    command = ["env", "--default-signal=INT,TERM,HUP", *VIRTUAL, *arguments]
     process = subprocess.Popen(
-        [*VIRTUAL, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
     )
     started.append(process)
     return process
