@@ -246,7 +246,7 @@ def test_the_kernel_sees_no_other_model_or_library_opened_either() -> None:
     assert not [path for path in paths if any(word in path for word in forbidden)]
 
 
-def test_a_run_leaves_nothing_behind_and_asks_nobody(tmp_path: Path) -> None:
+def test_a_run_leaves_nothing_in_the_home_directory(tmp_path: Path) -> None:
     """onnxruntime 1.32 would keep a device number at home and ask for a host of its maker's."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("ORT_", "XDG_"))}
     command = [sys.executable, "-m", "mmg.cli.run", "--sensors", "imu", "--demo", "--duration", "5"]
