@@ -38,8 +38,8 @@ soak:  ## Let a thousand faults happen to virtual ports (a quarter of an hour)
 
 starter:  ## Train the starter model anew and export its bundle (minutes)
 	@$(INSTALL_TEST)
-	@$(BIN)/python -m mmg_training.train training/configs/first.toml --out runs/first
-	@$(BIN)/python -m mmg_export.export runs/first -o runtime/mmg/starter
+	@$(BIN)/mmg-train training/configs/starter.toml --out runs/starter
+	@$(BIN)/python -m mmg_export.export runs/starter -o runtime/mmg/starter
 
 demo:  ## Render the demo recording anew
 	@$(INSTALL_TEST)

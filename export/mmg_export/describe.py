@@ -18,22 +18,9 @@ from mmg.bundle.manifest import (
 from mmg.bundle.manifest import Fusion as FusionPart
 from mmg.bundle.writer import describe_file
 from mmg_training.config import TrainConfig
-from mmg_training.contract import (
-    AUDIO_HOP,
-    AUDIO_HZ,
-    CONTEXT_HOPS,
-    FRAME,
-    HOP_S,
-    IMU_HOP,
-    IMU_HZ,
-    LABELS,
-    MODALITIES,
-    TOKENS_PER_HOP,
-    VIDEO_FPS,
-    VIDEO_HOP,
-)
 from mmg_training.metrics import Metrics
 from mmg_training.models.multimodal import MultimodalModel
+from mmg_training.task import CONTEXT_HOPS, HOP_S, TOKENS_PER_HOP
 
 from mmg_export.graphs import state_names
 
@@ -48,19 +35,19 @@ def path_of(part: str) -> str:
 
 
 def manifest(model: MultimodalModel, config: TrainConfig, metrics: Metrics, files: Mapping[str, bytes]) -> Manifest:
-    """``files`` maps ``imu``, ``audio``, ``video`` and ``fusion`` to ONNX bytes."""
-    dim = model.fusion.config.token_dim
+    """``files`` maps each modality and ``fusion`` to ONNX bytes."""
+    task = model.task
     return Manifest(
         schema="mmg-bundle/1",
         name=config.name,
         version=config.version,
-        labels=LABELS,
+        labels=task.labels,
         hop_s=HOP_S,
         context_hops=CONTEXT_HOPS,
-        modalities=tuple(_modality(name, model, files[name]) for name in MODALITIES),
+        modalities=tuple(_modality(name, model, files[name]) for name in task.modalities),
         fusion=FusionPart(
-            token_dim=dim,
-            embedding_dim=dim,
+            token_dim=model.config.token_dim,
+            embedding_dim=model.config.embedding_dim,
             files=(describe_file("onnx", "fp32", path_of("fusion"), files["fusion"]),),
         ),
         subsets=tuple(
@@ -71,7 +58,7 @@ def manifest(model: MultimodalModel, config: TrainConfig, metrics: Metrics, file
                 ece=round(score.ece, 4),
                 samples=score.samples,
             )
-            for score in metrics.simulated
+            for score in metrics.subsets
         ),
         provenance=provenance(config, metrics),
     )
@@ -87,7 +74,7 @@ def provenance(config: TrainConfig, metrics: Metrics) -> Provenance:
             "config": config.name,
             "config_sha256": metrics.config_sha256,
             "seed": str(metrics.seed),
-            "command": f"python -m mmg_training.train training/configs/{config.name}.toml --out runs/{config.name}",
+            "command": f"mmg-train training/configs/{config.name}.toml --out runs/{config.name}",
         },
         data="; ".join(f"{source.name} ({source.licence})" for source in metrics.data),
         licence=LICENCE,
@@ -95,25 +82,26 @@ def provenance(config: TrainConfig, metrics: Metrics) -> Provenance:
 
 
 def _modality(name: str, model: MultimodalModel, data: bytes) -> Modality:
-    encoder, dim = model.encoder(name), model.fusion.config.token_dim
-    shape = {"imu": (1, IMU_HOP, 6), "audio": (1, AUDIO_HOP, 1), "video": (VIDEO_HOP, *FRAME, 3)}[name]
-    kind: dict[str, tuple[str, float]] = {
-        "imu": ("signal", IMU_HZ),
-        "audio": ("audio", AUDIO_HZ),
-        "video": ("video", VIDEO_FPS),
-    }
+    encoder, task = model.encoder(name), model.task
+    video = name == "video"
+    shape = task.hop_shape(name) if video else (1, *task.hop_shape(name))
+    kinds = {"imu": "signal", "audio": "audio", "video": "video"}
     channels = {"imu": ACCELERATION + TURN_RATE, "audio": (Channel(name="mono", unit="fs"),), "video": ()}
     return Modality(
         name=name,
-        kind=kind[name][0],  # type: ignore[arg-type]
-        rate_hz=float(kind[name][1]),
+        kind=kinds[name],  # type: ignore[arg-type]
+        rate_hz=float(task.rate_hz(name)),
         channels=channels[name],
-        frame=FRAME if name == "video" else None,
+        frame=task.frame if video else None,
         encoder=Encoder(
             kind="streaming",
             tokens_per_hop=TOKENS_PER_HOP[name],
-            input=Tensor(name="samples", shape=shape, dtype="uint8" if name == "video" else "float32"),
-            output=Tensor(name="tokens", shape=(1, TOKENS_PER_HOP[name], dim)),
+            input=Tensor(
+                name="samples",
+                shape=shape,
+                dtype="uint8" if video else "float32",
+            ),
+            output=Tensor(name="tokens", shape=(1, TOKENS_PER_HOP[name], model.config.token_dim)),
             states=tuple(
                 CarriedState(input=before, output=after, shape=size)
                 for (before, after), size in zip(state_names(encoder), encoder.state_shapes, strict=True)

@@ -1,4 +1,4 @@
-"""From a training run to a verified bundle: ``python -m mmg_export.export runs/first -o runtime/mmg/starter``."""
+"""From a training run to a verified bundle: ``python -m mmg_export.export runs/starter -o runtime/mmg/starter``."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from pathlib import Path
 import torch
 from mmg.bundle.reader import CARD
 from mmg.bundle.writer import write_bundle
-from mmg.errors import MmgError
+from mmg.errors import MmgError, ModelError
 from mmg_training import checkpoint
 from mmg_training import metrics as metrics_file
-from mmg_training.contract import MODALITIES
+from mmg_training.models.fusion import Fusion
 from mmg_training.models.multimodal import MultimodalModel
 
 from mmg_export import parity
@@ -27,7 +27,7 @@ def export(run: Path, out: Path) -> None:
     _step(f"read {run}")
     model, config = checkpoint.load(run)
     metrics = metrics_file.load(run / checkpoint.METRICS)
-    files = {name: _encoder(model, name) for name in MODALITIES}
+    files = {name: _encoder(model, name) for name in model.task.modalities}
     files["fusion"] = _fusion(model)
     _step(f"write {out}")
     described = manifest(model, config, metrics, files)
@@ -38,17 +38,20 @@ def export(run: Path, out: Path) -> None:
 
 def _encoder(model: MultimodalModel, name: str) -> bytes:
     encoder = model.encoder(name)
-    sample = parity.random_hops(name, 1, seed=0)
+    sample = parity.random_hops(model.task, name, 1, seed=0)
     data = export_encoder(encoder, sample if name == "video" else sample[None])
-    error = parity.encoder_error(name, encoder, data, seed=1)
+    error = parity.encoder_error(model.task, name, encoder, data, seed=1)
     _step(f"{name}: {len(data) / 1e3:.0f} KB; {parity.HOPS} streamed hops against the whole: {error:.1e}")
     parity.require(name, error)
     return data
 
 
 def _fusion(model: MultimodalModel) -> bytes:
-    data = export_fusion(model.fusion)
-    error = parity.fusion_error(model.fusion, data, len(MODALITIES), seed=1)
+    fusion = model.fusion
+    if not isinstance(fusion, Fusion):
+        raise ModelError(f"the fusion is a {type(fusion).__name__.lower()}, a baseline: only a transformer is exported")
+    data = export_fusion(fusion)
+    error = parity.fusion_error(fusion, data, len(model.task.modalities), seed=1)
     _step(f"fusion: {len(data) / 1e3:.0f} KB; contexts of 1 to 64 tokens: {error:.1e}")
     parity.require("fusion", error)
     return data
@@ -61,7 +64,7 @@ def _step(text: str) -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command; returns its exit code."""
     parser = argparse.ArgumentParser(prog="mmg_export.export", description=__doc__)
-    parser.add_argument("run", type=Path, help="a folder that mmg_training.train wrote")
+    parser.add_argument("run", type=Path, help="a folder that mmg-train wrote")
     parser.add_argument("-o", "--out", type=Path, required=True, help="the bundle: a folder, or a file ending in .mmg")
     chosen = parser.parse_args(arguments)
     torch.set_num_threads(1)

@@ -57,7 +57,7 @@ def export_fusion(fusion: Fusion) -> bytes:
     """The graph with N free: inputs ``tokens, modality, age``, outputs ``logits, embedding``."""
     count, free = 5, {1: torch.export.Dim("N", min=1, max=4096)}
     arguments = (
-        torch.zeros(1, count, fusion.config.token_dim),
+        torch.zeros(1, count, fusion.norm.normalized_shape[0]),
         torch.zeros(1, count, dtype=torch.int32),
         torch.zeros(1, count, dtype=torch.int32),
     )

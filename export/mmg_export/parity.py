@@ -8,9 +8,9 @@ import numpy as np
 import onnxruntime as ort
 import torch
 from mmg.errors import ModelError
-from mmg_training.contract import AUDIO_HOP, CONTEXT_HOPS, FRAME, IMU_HOP, VIDEO_HOP
 from mmg_training.models.causal import StreamingEncoder
 from mmg_training.models.fusion import Fusion
+from mmg_training.task import CONTEXT_HOPS, Task
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -20,21 +20,21 @@ TOLERANCE = 1e-4
 HOPS = 12
 
 
-def random_hops(name: str, hops: int, seed: int) -> Tensor:
+def random_hops(task: Task, name: str, hops: int, seed: int) -> Tensor:
     """Plausible input for ``hops`` hops of one modality: (hops * samples, C), or frames uint8."""
-    noise = torch.Generator().manual_seed(seed)
+    noise, (count, *rest) = torch.Generator().manual_seed(seed), task.hop_shape(name)
     if name == "video":
-        return torch.randint(0, 256, (hops * VIDEO_HOP, *FRAME, 3), generator=noise, dtype=torch.uint8)
+        return torch.randint(0, 256, (hops * count, *rest), generator=noise, dtype=torch.uint8)
     if name == "audio":
-        return 0.1 * torch.randn(hops * AUDIO_HOP, 1, generator=noise)
+        return 0.1 * torch.randn(hops * count, *rest, generator=noise)
     scale = torch.tensor([4.0, 4.0, 4.0, 1.0, 1.0, 1.0])
-    return torch.randn(hops * IMU_HOP, 6, generator=noise) * scale + torch.tensor([0, 0, 9.8, 0, 0, 0])
+    return torch.randn(hops * count, *rest, generator=noise) * scale + torch.tensor([0, 0, 9.8, 0, 0, 0])
 
 
-def encoder_error(name: str, encoder: StreamingEncoder, data: bytes, seed: int = 0) -> float:
+def encoder_error(task: Task, name: str, encoder: StreamingEncoder, data: bytes, seed: int = 0) -> float:
     """Stream ``HOPS`` random hops through the file, and encode them in one go with the module: the largest difference
     of a token. It covers the file, the folding of the norms and the carrying of the states."""
-    samples = random_hops(name, HOPS, seed)
+    samples = random_hops(task, name, HOPS, seed)
     with torch.no_grad():
         whole, _ = encoder(samples if name == "video" else samples[None], encoder.initial())
     session, names = _session(data), state_names(encoder)
@@ -53,7 +53,7 @@ def fusion_error(fusion: Fusion, data: bytes, modalities: int, seed: int = 0) ->
     noise, session, worst = np.random.default_rng(seed), _session(data), 0.0
     for count in (1, 2, 8, 31, 32, 64):
         feed: dict[str, NDArray[np.generic]] = {
-            "tokens": noise.standard_normal((1, count, fusion.config.token_dim)).astype(np.float32),
+            "tokens": noise.standard_normal((1, count, fusion.norm.normalized_shape[0])).astype(np.float32),
             "modality": noise.integers(0, modalities, (1, count)).astype(np.int32),
             "age": noise.integers(0, CONTEXT_HOPS, (1, count)).astype(np.int32),
         }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 from pathlib import Path
 
 import onnx
@@ -16,22 +17,15 @@ from mmg_export.graphs import IR_VERSION, export_encoder, export_fusion, highest
 from mmg_training import checkpoint
 from mmg_training import metrics as metrics_file
 from mmg_training.config import TrainConfig
-from mmg_training.contract import LABELS, MODALITIES
-from mmg_training.metrics import DataSource, Metrics, RealScore, SubsetScore
-from mmg_training.models.audio import AudioConfig
-from mmg_training.models.fusion import FusionConfig
-from mmg_training.models.imu import ImuConfig
+from mmg_training.metrics import DataSource, ExtraScore, Metrics, SubsetScore
+from mmg_training.models.fusion import Fusion
 from mmg_training.models.multimodal import ModelConfig, MultimodalModel
-from mmg_training.models.video import VideoConfig
+from mmg_training.task import Task
 from onnx import TensorProto, helper
 from torch import nn
 
-SMALL = ModelConfig(
-    imu=ImuConfig(width=8, token_dim=8),
-    audio=AudioConfig(width=8, token_dim=8),
-    video=VideoConfig(widths=(4, 4, 4), width=8, token_dim=8),
-    fusion=FusionConfig(labels=len(LABELS), token_dim=8, heads=2),
-)
+TASK = Task("made up", ("still", "walking", "running"))
+SMALL = ModelConfig(8, 8, 16, (4, 4, 4), 8, token_dim=8, embedding_dim=6, heads=2)
 METRICS = Metrics(
     created="2026-01-02T03:04:05Z",
     seed=1,
@@ -39,18 +33,36 @@ METRICS = Metrics(
     wall_s=60.0,
     tools={"torch": "x"},
     data=(DataSource(name="nothing", what="random weights", licence="none"),),
-    held_out_subjects=(1000, 1001),
-    simulated=(
-        SubsetScore(modalities=("imu",), temperature=1.5, accuracy=0.5, ece=0.1, samples=7, recall={"still": 0.25}),
+    held_out="nobody",
+    subsets=(
+        SubsetScore(
+            modalities=("imu",),
+            temperature=1.5,
+            accuracy=0.5,
+            macro_f1=0.4,
+            ece=0.1,
+            samples=7,
+            recall={"still": 0.25},
+        ),
     ),
-    real=(RealScore(name="somebody", modalities=("imu",), accuracy=0.75, samples=9, recall={"walking": 0.5}),),
+    extra=(
+        ExtraScore(
+            name="somebody",
+            kind="real",
+            modalities=("imu",),
+            accuracy=0.75,
+            ece=0.2,
+            samples=9,
+            recall={"walking": 0.5},
+        ),
+    ),
 )
 
 
 @pytest.fixture(scope="module")
 def model() -> MultimodalModel:
     torch.manual_seed(0)
-    made = MultimodalModel(SMALL)
+    made = MultimodalModel(TASK, SMALL)
     for module in made.modules():
         if isinstance(module, (nn.BatchNorm1d, nn.BatchNorm2d)):
             nn.init.normal_(module.running_mean, std=0.3)  # type: ignore[arg-type]
@@ -76,8 +88,8 @@ def bundle(run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_bundle_opens_and_its_files_are_whole(bundle: Path) -> None:
     with Bundle.open(bundle) as opened:
         manifest = opened.manifest
-        assert tuple(modality.name for modality in manifest.modalities) == MODALITIES
-        assert manifest.labels == LABELS
+        assert tuple(modality.name for modality in manifest.modalities) == TASK.modalities
+        assert manifest.labels == TASK.labels
         assert all(opened.read(file) for file in manifest.files())
         assert manifest.temperature(("imu",)) == 1.5
         assert manifest.provenance.created == METRICS.created
@@ -125,27 +137,47 @@ def test_a_fifth_axis_is_noticed() -> None:
     assert highest_rank(helper.make_model(graph)) == 5
 
 
-@pytest.mark.parametrize("name", MODALITIES)
+@pytest.mark.parametrize("name", TASK.modalities)
 def test_parity_fails_when_an_encoders_weights_differ(model: MultimodalModel, name: str) -> None:
     encoder = model.encoder(name)
-    samples = parity.random_hops(name, 1, seed=0)
+    samples = parity.random_hops(TASK, name, 1, seed=0)
     data = export_encoder(encoder, samples if name == "video" else samples[None])
-    parity.require(name, parity.encoder_error(name, encoder, data))
+    parity.require(name, parity.encoder_error(TASK, name, encoder, data))
     other = copy.deepcopy(encoder)
     with torch.no_grad():
         list(other.parameters())[-2].add_(0.01)
     with pytest.raises(ModelError, match=f"{name}: the exported file differs"):
-        parity.require(name, parity.encoder_error(name, other, data))
+        parity.require(name, parity.encoder_error(TASK, name, other, data))
 
 
 def test_parity_fails_when_the_fusions_weights_differ(model: MultimodalModel) -> None:
-    data = export_fusion(model.fusion)
-    parity.require("fusion", parity.fusion_error(model.fusion, data, len(MODALITIES)))
-    other = copy.deepcopy(model.fusion)
+    fusion = model.fusion
+    assert isinstance(fusion, Fusion)
+    data = export_fusion(fusion)
+    parity.require("fusion", parity.fusion_error(fusion, data, len(TASK.modalities)))
+    other = copy.deepcopy(fusion)
     with torch.no_grad():
         other.age.mul_(1.05)
     with pytest.raises(ModelError, match="fusion: the exported file differs"):
-        parity.require("fusion", parity.fusion_error(other, data, len(MODALITIES)))
+        parity.require("fusion", parity.fusion_error(other, data, len(TASK.modalities)))
+
+
+def test_a_baseline_is_not_exported(tmp_path: Path) -> None:
+    config = TrainConfig(model=replace(SMALL, fusion="concatenation"))
+    checkpoint.save(tmp_path / "run", MultimodalModel(TASK, config.model), config)
+    metrics_file.save(METRICS, tmp_path / "run" / checkpoint.METRICS)
+    with pytest.raises(ModelError, match="only a transformer is exported"):
+        export(tmp_path / "run", tmp_path / "out")
+
+
+def test_a_task_of_two_modalities_and_faster_pictures_is_exported(tmp_path: Path) -> None:
+    task = Task("depth", ("a", "b"), ("imu", "video"), video_fps=8, clips=True)
+    checkpoint.save(tmp_path / "run", MultimodalModel(task, SMALL), TrainConfig(model=SMALL))
+    metrics_file.save(METRICS, tmp_path / "run" / checkpoint.METRICS)
+    export(tmp_path / "run", tmp_path / "out")
+    with Bundle.open(tmp_path / "out") as opened:
+        video = opened.manifest.modalities[1]
+        assert (video.rate_hz, video.encoder.input.shape) == (8.0, (4, 48, 64, 3))
 
 
 def test_an_error_that_is_not_a_number_fails() -> None:
@@ -155,8 +187,8 @@ def test_an_error_that_is_not_a_number_fails() -> None:
 
 def test_the_card_quotes_what_was_measured(bundle: Path) -> None:
     card = (bundle / "MODEL_CARD.md").read_text()
-    assert "| imu | 0.500 | 0.100 | 1.50 | 7 |" in card
-    assert "| somebody | imu | 0.750 | 9 | walking 0.50 |" in card
+    assert "| imu | 0.500 | 0.400 | 0.100 | 1.50 | 7 |" in card
+    assert "| somebody | real | imu | 0.750 | 0.200 | 9 | walking 0.50 |" in card
     assert "| nothing | random weights | none |" in card
 
 

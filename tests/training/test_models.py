@@ -2,43 +2,40 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
-from mmg_training.contract import AUDIO_HOP, CONTEXT_HOPS, FRAME, IMU_HOP, TOKENS_PER_HOP, VIDEO_HOP, subsets
-from mmg_training.models.audio import AudioConfig, AudioEncoder
 from mmg_training.models.causal import StreamingEncoder
-from mmg_training.models.fusion import Fusion, FusionConfig
-from mmg_training.models.imu import ImuConfig, ImuEncoder
-from mmg_training.models.multimodal import ModelConfig, MultimodalModel
-from mmg_training.models.video import VideoConfig, VideoEncoder
+from mmg_training.models.fusion import Fusion
+from mmg_training.models.multimodal import SIZES, ModelConfig, MultimodalModel, make_encoder, make_fusion
+from mmg_training.models.window import WindowEncoder
+from mmg_training.task import CONTEXT_HOPS, TOKENS_PER_HOP, Task
 from torch import Tensor, nn
 
-NAMES = ("imu", "audio", "video")
+TASK = Task("made up", ("a", "b", "c", "d"))
+SMALL = ModelConfig(8, 8, 16, (4, 6, 8), 8, token_dim=6, embedding_dim=5, heads=2)
+NAMES = TASK.modalities
 HOPS = 10
 
 
 def encoder_of(name: str) -> StreamingEncoder:
     torch.manual_seed(0)
-    made: dict[str, StreamingEncoder] = {
-        "imu": ImuEncoder(ImuConfig(width=8, token_dim=6)),
-        "audio": AudioEncoder(AudioConfig(width=8, token_dim=6)),
-        "video": VideoEncoder(VideoConfig(widths=(4, 6, 8), width=8, token_dim=6)),
-    }
-    for module in made[name].modules():
+    made = make_encoder(name, TASK, SMALL)
+    for module in made.modules():
         if isinstance(module, (nn.BatchNorm1d, nn.BatchNorm2d)):
             nn.init.normal_(module.running_mean, std=0.3)  # type: ignore[arg-type]
             nn.init.uniform_(module.running_var, 0.5, 2.0)  # type: ignore[arg-type]
             nn.init.normal_(module.bias)
-    return made[name].eval()
+    return made.eval()
 
 
 def samples_of(name: str, hops: int = HOPS, batch: int = 1, seed: int = 1) -> Tensor:
     noise = torch.Generator().manual_seed(seed)
+    count, *rest = TASK.hop_shape(name)
     if name == "video":
-        return torch.randint(0, 256, (batch * hops * VIDEO_HOP, *FRAME, 3), generator=noise, dtype=torch.uint8)
-    if name == "audio":
-        return 0.2 * torch.randn(batch, hops * AUDIO_HOP, 1, generator=noise)
-    return 5 * torch.randn(batch, hops * IMU_HOP, 6, generator=noise)
+        return torch.randint(0, 256, (batch * hops * count, *rest), generator=noise, dtype=torch.uint8)
+    return (0.2 if name == "audio" else 5) * torch.randn(batch, hops * count, *rest, generator=noise)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -70,7 +67,7 @@ def test_the_future_never_changes_the_past(name: str) -> None:
         changed[:, samples.shape[1] // 2 :] = half
     before, after = (encoder(x, encoder.initial())[0].chunk(2, dim=1) for x in (samples, changed))
     torch.testing.assert_close(before[0], after[0], atol=0, rtol=0)
-    assert (before[1] - after[1]).abs().max() > 0.01
+    assert (before[1] - after[1]).abs().max() > 1e-3
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -104,11 +101,29 @@ def test_sequences_of_a_batch_do_not_mix(name: str) -> None:
     torch.testing.assert_close(together, alone, atol=1e-5, rtol=0)
 
 
+@pytest.mark.parametrize("name", NAMES)
+@torch.no_grad()
+def test_a_window_longer_than_the_memory_gives_the_streamed_tokens(name: str) -> None:
+    encoder, samples = encoder_of(name), samples_of(name)
+    streamed, _ = encoder(samples, encoder.initial())
+    window = WindowEncoder(encoder, 9)
+    tail = samples[len(samples) // HOPS :] if name == "video" else samples[:, samples.shape[1] // HOPS :]
+    newest = streamed[:, -TOKENS_PER_HOP[name] :]
+    assert window(tail).shape == newest.shape
+    torch.testing.assert_close(window(tail), newest, atol=1e-5, rtol=0)
+
+
+def small_fusion() -> Fusion:
+    made = make_fusion(TASK, SMALL).eval()
+    assert isinstance(made, Fusion)
+    return made
+
+
 @torch.no_grad()
 def test_absent_tokens_are_the_same_as_masked_ones() -> None:
     torch.manual_seed(0)
-    fusion = Fusion(FusionConfig(labels=4, token_dim=8, heads=2)).eval()
-    tokens, kinds, ages = torch.randn(1, 12, 8), torch.randint(0, 3, (1, 12)), torch.randint(0, 8, (1, 12))
+    fusion = small_fusion()
+    tokens, kinds, ages = torch.randn(1, 12, 6), torch.randint(0, 3, (1, 12)), torch.randint(0, 8, (1, 12))
     present = torch.arange(12)[None] % 3 > 0
     masked = fusion(tokens, kinds, ages, present)
     fed = fusion(tokens[present][None], kinds[present][None], ages[present][None])
@@ -118,16 +133,17 @@ def test_absent_tokens_are_the_same_as_masked_ones() -> None:
 
 @torch.no_grad()
 def test_a_context_with_nothing_present_is_finite() -> None:
-    fusion = Fusion(FusionConfig(token_dim=8, heads=2)).eval()
+    fusion = small_fusion()
     zeros = torch.zeros(1, 4, dtype=torch.int32)
-    logits, _ = fusion(torch.randn(1, 4, 8), zeros, zeros, torch.zeros(1, 4, dtype=torch.bool))
+    logits, _ = fusion(torch.randn(1, 4, 6), zeros, zeros, torch.zeros(1, 4, dtype=torch.bool))
     assert torch.isfinite(logits).all()
 
 
+@pytest.mark.parametrize("fusion", ["transformer", "concatenation"])
 @torch.no_grad()
-def test_a_context_sees_only_its_own_hops() -> None:
-    model = MultimodalModel(ModelConfig()).eval()
-    tokens = {"imu": torch.randn(2, 12, 1, 64)}
+def test_a_context_sees_only_its_own_hops(fusion: str) -> None:
+    model = MultimodalModel(TASK, replace(SMALL, fusion=fusion)).eval()
+    tokens = {"imu": torch.randn(2, 12, 1, 6)}
     row, hop = torch.tensor([0, 1]), torch.tensor([3, 11])
     present = torch.ones(2, 3, CONTEXT_HOPS, dtype=torch.bool)
     before, _ = model.fuse(tokens, row, hop, present)
@@ -137,6 +153,30 @@ def test_a_context_sees_only_its_own_hops() -> None:
     torch.testing.assert_close(before, after, atol=1e-6, rtol=0)
 
 
+@pytest.mark.parametrize("fusion", ["transformer", "concatenation"])
+@torch.no_grad()
+def test_what_is_not_present_changes_nothing(fusion: str) -> None:
+    model = MultimodalModel(TASK, replace(SMALL, fusion=fusion)).eval()
+    imu, audio = torch.randn(1, 8, 1, 6), torch.randn(1, 8, 2, 6)
+    row, hop = torch.tensor([0]), torch.tensor([7])
+    present = torch.zeros(1, 3, CONTEXT_HOPS, dtype=torch.bool)
+    present[:, 0] = True
+    alone, _ = model.fuse({"imu": imu}, row, hop, present)
+    beside, _ = model.fuse({"imu": imu, "audio": audio}, row, hop, present)
+    torch.testing.assert_close(alone, beside, atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_every_size_is_larger_than_the_one_before(size: str) -> None:
+    counts = {
+        name: sum(value.numel() for value in MultimodalModel(TASK, config).parameters())
+        for name, config in SIZES.items()
+    }
+    assert list(counts.values()) == sorted(counts.values())
+    assert counts[size] < 4_000_000
+
+
 def test_there_are_seven_subsets_and_the_whole_is_last() -> None:
-    assert len(set(subsets())) == 7
-    assert subsets()[-1] == NAMES
+    subsets = TASK.subsets()
+    assert len(set(subsets)) == 7
+    assert subsets[-1] == NAMES

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-import json
+import os
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,38 +15,53 @@ import torch
 from mmg.errors import ConfigError
 from mmg_training import checkpoint
 from mmg_training import metrics as metrics_file
-from mmg_training.augment import random_rotation
+from mmg_training.augment import Augment, at_pace, random_rotations, small_rotations
 from mmg_training.batches import Batches
-from mmg_training.config import DataConfig, TrainConfig, load
-from mmg_training.contract import CONTEXT_HOPS, LABELS
+from mmg_training.cli.train import main
+from mmg_training.config import AugmentConfig, DataConfig, DropoutConfig, LossConfig, TrainConfig, load, override
+from mmg_training.data.sessions import Dataset, Pool, Session
+from mmg_training.data.signals import resample
 from mmg_training.dropout import context_mask, drop_modalities
-from mmg_training.evaluate import calibration_error, fit_temperature
-from mmg_training.models.audio import AudioConfig
-from mmg_training.models.imu import ImuConfig
-from mmg_training.models.multimodal import ModelConfig
-from mmg_training.models.video import VideoConfig
-from mmg_training.recordings import TEST_SUBJECTS, folder, load_all, load_motion, resample
-from mmg_training.sessions import Session, simulate
-from mmg_training.train import forward, main, train
+from mmg_training.evaluation.decide import decide
+from mmg_training.evaluation.scores import calibration_error, fit_temperature
+from mmg_training.models.multimodal import ModelConfig, MultimodalModel
+from mmg_training.objective import Objective
+from mmg_training.task import AUDIO_HZ, CONTEXT_HOPS, IMU_HZ, Task
+from mmg_training.train import train
+from numpy.typing import NDArray
+from torch import Tensor
 
+TASK = Task("made up", ("a", "b", "c"), frame=(16, 16))
+CLIPS = replace(TASK, clips=True)
 TINY = TrainConfig(
-    steps=2,
-    batch=4,
+    steps=4,
+    batch=6,
     sequence_hops=3,
     contexts=4,
     warmup_steps=1,
-    data=DataConfig(2, 2, 1, 8.0, real_share=0.5),
-    model=ModelConfig(imu=ImuConfig(width=8), audio=AudioConfig(width=8), video=VideoConfig(widths=(4, 4, 4))),
+    save_every=2,
+    loss=LossConfig(clip=0.1, sequence=0.1, prototypes=0.1, distil=0.1),
+    model=ModelConfig(8, 8, 16, (4, 4, 4), 8, token_dim=8, embedding_dim=8, heads=2),
 )
 
 
-@pytest.fixture(scope="module")
-def simulated() -> list[Session]:
-    return [simulate(subject, subject, 8.0) for subject in range(2)]
+def session(label: int, seed: int, task: Task = TASK, hops: int = 8) -> Session:
+    """Noise whose strength tells the label."""
+    rng, seconds = np.random.default_rng(seed), hops / 2
+    strength = 0.3 + label
+    frames = rng.integers(0, 60 * (label + 1), (int(seconds * task.video_fps), *task.frame, 3))
+    samples: dict[str, NDArray[Any]] = {
+        "imu": (strength * rng.standard_normal((int(seconds * IMU_HZ), 6))).astype(np.float32),
+        "audio": (3000 * strength * rng.standard_normal(int(seconds * AUDIO_HZ))).clip(-32768, 32767).astype(np.int16),
+        "video": frames.astype(np.uint8),
+    }
+    return Session("made up", seed, np.full(2 * hops + 1, label, np.int16), samples)
 
 
-def imu_only(session: Session) -> Session:
-    return replace(session, source="real", audio=None, video=None)
+def dataset(task: Task = TASK, count: int = 6) -> Dataset:
+    whole = tuple(session(number % 3, number, task) for number in range(count))
+    silent = tuple(one.without(["audio", "video"]) for one in whole)
+    return Dataset(task, (Pool("whole", 0.5, whole), Pool("imu only", 0.5, silent)), whole, whole)
 
 
 def test_dropout_keeps_at_least_one_and_hits_the_rate() -> None:
@@ -74,34 +92,178 @@ def test_no_stretch_is_dropped_when_none_is_asked_for() -> None:
     assert mask.all()
 
 
-def test_a_batch_mixes_sequences_with_and_without_sound(simulated: list[Session]) -> None:
-    batches = Batches(simulated, [imu_only(simulated[0])], replace(TINY, batch=16))
-    batch = batches.draw()
+def test_a_batch_mixes_sequences_with_and_without_sound() -> None:
+    batch = Batches(dataset(), replace(TINY, batch=16)).draw(1)
     assert len(batch.rows["imu"]) == 16
     assert 0 < len(batch.rows["audio"]) < 16
     silent = [row for row in range(16) if row not in batch.rows["audio"]]
     assert not batch.present[torch.isin(batch.row, torch.tensor(silent)), 1:].any()
-    logits = forward(train(replace(TINY, steps=1), simulated, []), batch, TINY.sequence_hops)
-    assert logits.shape == (16 * TINY.contexts, len(LABELS))
-    assert torch.isfinite(logits).all()
+    assert not batch.available[silent, 1:].any()
 
 
-def test_a_cut_has_the_label_of_the_middle_of_each_hop(simulated: list[Session]) -> None:
-    session = replace(simulated[0], labels=np.arange(33, dtype=np.int8))
-    samples, labels = session.cut(4, 3)
+def test_a_batch_is_a_function_of_its_step() -> None:
+    batches = Batches(dataset(), TINY)
+    first, second, again = (batches.draw(step) for step in (1, 2, 1))
+    assert torch.equal(first.samples["imu"], again.samples["imu"])
+    assert torch.equal(first.present, again.present)
+    assert not torch.equal(first.samples["imu"], second.samples["imu"])
+    other = Batches(dataset(), TINY, process=1).draw(1)
+    assert not torch.equal(first.samples["imu"], other.samples["imu"])
+
+
+def test_clips_are_decided_at_their_end() -> None:
+    batch = Batches(dataset(CLIPS), replace(TINY, sequence_hops=8)).draw(1)
+    assert (batch.hop == 7).all()
+
+
+def test_a_balanced_pool_shows_a_rare_label_as_often_as_the_others() -> None:
+    labels = np.zeros(401, np.int16)
+    labels[200:204] = 1
+    rare = Session("made up", 0, labels, {"imu": np.zeros((5000, 6), np.float32)})
+    data = Dataset(TASK, (Pool("rare", 1.0, (rare,), balanced=True),))
+    last = torch.cat([Batches(data, replace(TINY, batch=32)).draw(step).last for step in range(20)])
+    assert 0.4 < (last == 1).float().mean() < 0.6
+
+
+def test_labels_of_a_modality_that_is_not_labelled_are_never_used() -> None:
+    config = replace(TINY, batch=16, data=DataConfig(labelled=("imu",)))
+    batch = Batches(dataset(), config).draw(1)
+    assert not batch.present[:, 1:].any()
+    assert batch.present[:, 0].any(dim=1).all()
+
+
+def test_only_the_chosen_parts_of_the_loss_are_computed() -> None:
+    torch.manual_seed(0)
+    model, batch = MultimodalModel(TASK, TINY.model), Batches(dataset(), replace(TINY, batch=24)).draw(1)
+    plain = Objective(model, LossConfig(), TASK.modalities)(batch)
+    assert set(plain) == {"labels"}
+    full = Objective(model, TINY.loss, TASK.modalities)(batch)
+    assert set(full) == {"labels", "clip", "sequence", "prototypes", "distil"}
+    assert all(torch.isfinite(part) and part > 0 for part in full.values())
+    twice = Objective(model.eval(), replace(TINY.loss, sequence=0.2), TASK.modalities)(batch)
+    once = Objective(model.eval(), TINY.loss, TASK.modalities)(batch)
+    torch.testing.assert_close(twice["sequence"], 2 * once["sequence"])
+
+
+def test_the_teacher_is_frozen() -> None:
+    torch.manual_seed(0)
+    model, teacher = MultimodalModel(TASK, TINY.model), MultimodalModel(TASK, TINY.model)
+    objective = Objective(model, LossConfig(labels=0.0, distil=1.0), TASK.modalities, teacher).train()
+    sum(objective(Batches(dataset(), TINY).draw(1)).values()).backward()
+    assert not teacher.training
+    assert all(weight.grad is None for weight in teacher.parameters())
+    assert any(weight.grad is not None and weight.grad.abs().sum() > 0 for weight in model.parameters())
+    assert not any(name.startswith("frozen") for name, _ in objective.named_parameters())
+
+
+def test_training_learns_what_can_be_learnt() -> None:
+    config = replace(TINY, steps=60, learning_rate=1e-2, dropout=DropoutConfig(full_context=1.0), ema=0.9)
+    model = train(config, dataset())
+    made = [decide(model, dataset().test, names) for names in TASK.subsets()]
+    right = [float((one.logits.argmax(1) == one.labels).float().mean()) for one in made]
+    assert np.mean(right) > 0.7  # a third by chance
+
+
+def test_a_cut_has_the_label_of_the_middle_of_each_hop() -> None:
+    made = replace(session(0, 0), labels=np.arange(17, dtype=np.int16))
+    samples, labels = made.cut(TASK, 4, 3)
     np.testing.assert_array_equal(labels, [5, 7, 9])
     assert {name: len(values) for name, values in samples.items()} == {"imu": 75, "audio": 24_000, "video": 6}
 
 
-def test_the_same_seed_trains_the_same_weights(simulated: list[Session]) -> None:
-    first, again = (train(TINY, simulated, []).state_dict() for _ in range(2))
+def weights(model: MultimodalModel) -> dict[str, Tensor]:
+    return model.state_dict()
+
+
+def test_the_same_seed_trains_the_same_weights() -> None:
+    first, again = (weights(train(TINY, dataset())) for _ in range(2))
+    other = weights(train(replace(TINY, seed=2), dataset()))
     assert all(torch.equal(first[name], again[name]) for name in first)
+    assert any(not torch.equal(first[name], other[name]) for name in first)
 
 
-def test_a_random_rotation_is_one() -> None:
-    turn = random_rotation(np.random.default_rng(0))
-    np.testing.assert_allclose(turn @ turn.T, np.eye(3), atol=1e-12)
-    assert np.linalg.det(turn) == pytest.approx(1.0)
+def test_a_run_that_was_stopped_ends_as_one_that_was_not(tmp_path: Path) -> None:
+    uninterrupted = weights(train(TINY, dataset()))
+
+    def stop(step: int, _parts: dict[str, float]) -> None:
+        if step == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(TINY, dataset(), out=tmp_path, watch=stop)
+    steps: list[int] = []
+    resumed = weights(train(TINY, dataset(), out=tmp_path, resume=True, watch=lambda step, _: steps.append(step)))
+    assert steps == [3, 4]
+    assert all(torch.equal(uninterrupted[name], resumed[name]) for name in resumed)
+
+
+def test_progress_of_other_settings_is_refused(tmp_path: Path) -> None:
+    train(TINY, dataset(), out=tmp_path)
+    with pytest.raises(ConfigError, match="other settings"):
+        train(replace(TINY, seed=2), dataset(), out=tmp_path, resume=True)
+
+
+def test_cut_progress_is_refused(tmp_path: Path) -> None:
+    train(TINY, dataset(), out=tmp_path)
+    path = tmp_path / checkpoint.RESUME
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(ConfigError, match="leave out --resume"):
+        train(TINY, dataset(), out=tmp_path, resume=True)
+
+
+@pytest.mark.slow
+def test_two_processes_train_together(tmp_path: Path) -> None:
+    code = (
+        "import sys; sys.path.insert(0, 'tests/training'); import test_training as t; from pathlib import Path\n"
+        "from lightning_fabric import Fabric\n"
+        "fabric = Fabric(accelerator='cpu', devices=2, strategy='ddp_find_unused_parameters_true'); fabric.launch()\n"
+        "model = t.train(t.TINY, t.dataset(), fabric=fabric)\n"
+        "total = float(sum(w.detach().double().abs().sum() for w in model.parameters()))\n"
+        f"Path(r'{tmp_path}', str(fabric.global_rank)).write_text(repr(total))\n"
+    )
+    script = tmp_path / "together.py"
+    script.write_text(code)
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    subprocess.run([sys.executable, str(script)], check=True, timeout=120, env=environment, capture_output=True)
+    first, second = (float((tmp_path / rank).read_text()) for rank in "01")
+    assert first == pytest.approx(second, rel=1e-6)
+    alone = float(sum(value.detach().double().abs().sum() for value in train(TINY, dataset()).parameters()))
+    assert first != pytest.approx(alone, rel=1e-6)
+
+
+def test_rotations_are_rotations() -> None:
+    rng = torch.Generator().manual_seed(0)
+    for turns in (random_rotations(rng, 50), small_rotations(torch.randn(50, 3, generator=rng))):
+        torch.testing.assert_close(turns @ turns.transpose(1, 2), torch.eye(3).expand(50, 3, 3), atol=1e-5, rtol=0)
+        torch.testing.assert_close(torch.linalg.det(turns), torch.ones(50), atol=1e-5, rtol=0)
+    quarter = small_rotations(torch.tensor([[0.0, 0.0, np.pi / 2]]))[0]
+    torch.testing.assert_close(
+        quarter @ torch.tensor([1.0, 0.0, 0.0]), torch.tensor([0.0, 1.0, 0.0]), atol=1e-6, rtol=0
+    )
+
+
+def test_another_pace_keeps_begin_end_and_order() -> None:
+    ramp = torch.linspace(0, 1, 200)[None, :, None].expand(20, 200, 6)
+    bent = at_pace(ramp, 0.1 * torch.randn(20, 3, generator=torch.Generator().manual_seed(0)))
+    torch.testing.assert_close(bent[:, [0, -1]], ramp[:, [0, -1]], atol=1e-4, rtol=0)
+    assert (bent.diff(dim=1) >= 0).all()
+    assert (bent - ramp).abs().max() > 0.01
+    torch.testing.assert_close(at_pace(ramp, torch.zeros(20, 3)), ramp, atol=1e-4, rtol=0)
+
+
+def test_both_modalities_of_a_sequence_keep_one_pace() -> None:
+    ramp = np.linspace(1, 200, 32).astype(np.uint8)
+    quiet = dict.fromkeys(("turn", "any_turn", "no_gyro", "strength", "noise", "shift", "zoom", "gain"), 0.0)
+    config = AugmentConfig(pace=0.2, colour=0.0, light=0.0, mirror=False, **quiet)
+    cuts = {
+        "imu": torch.linspace(1, 200, 200)[None, :, None].expand(3, 200, 6).clone(),
+        "video": torch.from_numpy(ramp)[None, :, None, None, None].expand(3, 32, 16, 16, 3).clone(),
+    }
+    rows = {"imu": torch.arange(3), "video": torch.arange(3)}
+    made = Augment(config, ())(torch.Generator().manual_seed(1), cuts, rows, 3)
+    along = made["imu"][:, torch.linspace(0, 199, 32).round().long(), 0]
+    assert (along - made["video"][..., 0, 0, 0].float()).abs().max() < 8
+    assert (along - cuts["video"][..., 0, 0, 0].float()).abs().max() > 8
 
 
 def test_resampling_a_straight_line_gives_the_middle_of_each_box() -> None:
@@ -114,22 +276,6 @@ def test_samples_of_one_time_are_averaged() -> None:
     times_s = np.array([0.0, 0.01, 0.01, 0.02])
     values = np.array([[0.0], [1.0], [3.0], [4.0]], np.float32)
     np.testing.assert_allclose(resample(times_s, values, 50), [[2.0]], atol=1e-6)
-
-
-def test_missing_recordings_are_said_and_left_out(tmp_path: Path) -> None:
-    said: list[str] = []
-    assert load_all(tmp_path, said.append) == []
-    assert len(said) == 4
-
-
-@pytest.mark.skipif(not (folder() / "sp-sw-har").is_dir(), reason="MMG_DATA has no sp-sw-har")
-def test_no_recorded_person_is_on_both_sides_of_the_split() -> None:
-    motion = load_motion(folder() / "sp-sw-har")
-    training, test = ({session.subject for session in part} for part in (motion.training, motion.test))
-    assert test == set(TEST_SUBJECTS)
-    assert not training & test
-    assert {session.source for session in motion.test} == {"sp-sw-har phone", "sp-sw-har watch"}
-    assert all(session.imu is not None and len(session.imu) >= 25 * session.hops for session in motion.training)
 
 
 def test_the_fitted_temperature_undoes_a_scale() -> None:
@@ -159,34 +305,82 @@ def test_settings_refuse_a_value_of_another_type(tmp_path: Path) -> None:
         load(path)
 
 
+def test_a_setting_is_changed_by_its_dotted_name() -> None:
+    assert override(TINY, {"data.leave_out": 3, "loss.clip": 1}, "here").data.leave_out == 3
+    with pytest.raises(ConfigError, match="here: data: leave: is not a setting"):
+        override(TINY, {"data.leave": 3}, "here")
+    with pytest.raises(ConfigError, match=r"steps.x: is not a setting"):
+        override(TINY, {"steps.x": 3}, "here")
+
+
+def test_a_size_is_a_start_for_single_settings(tmp_path: Path) -> None:
+    path = tmp_path / "sized.toml"
+    path.write_text('[model]\nsize = "small"\nlayers = 3\n')
+    assert load(path).model.token_dim == 32
+    assert load(path).model.layers == 3
+    path.write_text('[model]\nsize = "huge"\n')
+    with pytest.raises(ConfigError, match="'huge' is none of small, base, large"):
+        load(path)
+
+
 def test_the_command_trains_measures_and_writes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MMG_DATA", str(tmp_path / "none"))
     monkeypatch.setenv("SOURCE_DATE_EPOCH", "0")
     settings = tmp_path / "tiny.toml"
     settings.write_text(
-        "steps = 2\nbatch = 2\nsequence_hops = 4\ncontexts = 2\nwarmup_steps = 1\n"
-        "[model.video]\nwidths = [4, 4, 4]\n"
+        "steps = 4\nbatch = 2\nsequence_hops = 4\ncontexts = 2\nwarmup_steps = 1\n"
+        "[model]\nvideo_widths = [4, 4, 4]\n"
         "[data]\nsubjects = 2\nheld_out = 2\nsessions = 1\nsession_s = 6.0\n"
     )
-    assert main([str(settings), "--out", str(tmp_path / "run")]) == 0
+    assert main([str(settings), "--out", str(tmp_path / "run"), "--set", "steps=2"]) == 0
     model, config = checkpoint.load(tmp_path / "run")
     assert config.steps == 2
     assert not model.training
     metrics = metrics_file.load(tmp_path / "run" / checkpoint.METRICS)
     assert metrics.created == "1970-01-01T00:00:00Z"
-    assert [score.samples for score in metrics.simulated] == [12] * 7
-    assert metrics.real == ()
+    assert [score.samples for score in metrics.subsets] == [12] * 7
+    assert metrics.extra == ()
+    assert any((tmp_path / "run" / checkpoint.LOGS).iterdir())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--set", "data.set=nothing"], "'nothing' is none of"),
+        (["--set", "steps"], "is not KEY=VALUE"),
+        (["--set", "data.set=utd-mhad"], "no utd-mhad in"),
+    ],
+)
+def test_wrong_use_ends_in_one_line(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    arguments: list[str],
+    message: str,
+) -> None:
+    monkeypatch.setenv("MMG_DATA", str(tmp_path / "none"))
+    settings = tmp_path / "tiny.toml"
+    settings.write_text("steps = 2\n")
+    assert main([str(settings), "--out", str(tmp_path / "run"), *arguments]) == 2
+    said = capsys.readouterr().err.strip().splitlines()
+    assert message in said[-1]
+    assert not (tmp_path / "run").exists()
+
+
+def saved(run: Path) -> None:
+    torch.manual_seed(0)
+    checkpoint.save(run, MultimodalModel(TASK, TINY.model), TINY)
 
 
 def test_a_cut_checkpoint_is_refused(tmp_path: Path) -> None:
-    checkpoint.save(tmp_path, train(replace(TINY, steps=0), [], []), TINY)
+    saved(tmp_path)
     weights = tmp_path / checkpoint.WEIGHTS
     weights.write_bytes(weights.read_bytes()[:-100])
     with pytest.raises(ConfigError, match="not a whole checkpoint"):
         checkpoint.load(tmp_path)
 
 
-def test_settings_survive_their_json(tmp_path: Path) -> None:
-    checkpoint.save(tmp_path, train(replace(TINY, steps=0), [], []), TINY)
-    assert checkpoint.load(tmp_path)[1] == TINY
-    assert json.loads((tmp_path / checkpoint.CONFIG).read_text())["batch"] == TINY.batch
+def test_task_and_settings_survive_their_json(tmp_path: Path) -> None:
+    saved(tmp_path)
+    model, config = checkpoint.load(tmp_path)
+    assert (model.task, config) == (TASK, TINY)

@@ -1,59 +1,136 @@
-"""What differs between devices and rooms but never the activity: mounting, missing gyro, gain, noise, light."""
+"""What differs between devices, people and rooms but never the activity: mounting, gain, noise, light, pace.
+
+All of a batch at once, in the encoders' own shapes. Everything random comes from the generator that is handed in.
+"""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping, Sequence
+
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional
 
-from mmg_training.wearer.subject import rotation
-
-Rng = np.random.Generator
+from mmg_training.config import AugmentConfig
 
 
-def augment_imu(rng: Rng, imu: NDArray[np.float32]) -> NDArray[np.float32]:
-    """(T, 6) -> (T, 6): turned a little, often turned any way round, sometimes without gyro."""
-    turn = random_rotation(rng) if rng.random() < 0.35 else rotation(*rng.normal(0, 0.25, 3))
-    turned = (imu.reshape(-1, 2, 3) @ turn.T.astype(np.float32)).reshape(-1, 6)
-    turned *= rng.uniform(0.96, 1.04)
-    turned += rng.normal(0, 1, turned.shape).astype(np.float32) * np.float32(rng.uniform(0, 0.05))
-    if rng.random() < 0.25:
-        turned[:, 3:] = 0.0
+class Augment:
+    """Cuts of a batch, imu (N, T, 6), audio (N, T) int16, video (N, T, H, W, 3) uint8 -> the encoders' input: imu and
+    audio (N, T, 1) float32, video uint8."""
+
+    def __init__(self, config: AugmentConfig, backgrounds: Sequence[NDArray[np.int16]]) -> None:
+        self.config, self.backgrounds = config, backgrounds
+
+    def __call__(
+        self, rng: torch.Generator, samples: Mapping[str, Tensor], rows: Mapping[str, Tensor], batch: int
+    ) -> dict[str, Tensor]:
+        """rows: the sequence of each cut, of ``batch``; the modalities of a sequence keep one pace."""
+        paces = torch.randn(batch, 3, generator=rng) * self.config.pace
+        made = {}
+        for name, values in samples.items():
+            if self.config.pace:
+                values = at_pace(values, paces[rows[name]])
+            if name == "imu":
+                made[name] = augment_imu(rng, values, self.config)
+            elif name == "audio":
+                made[name] = augment_audio(rng, values, self.backgrounds, self.config)
+            else:
+                made[name] = augment_video(rng, values, self.config)
+        return made
+
+
+def at_pace(values: Tensor, paces: Tensor) -> Tensor:
+    """Values (N, T, ...) with time bent by three sines (N, 3), begin and end kept: t + sum a_k sin(pi k t) / (pi k)."""
+    count = values.shape[1]
+    t, k = torch.linspace(0, 1, count), math.pi * torch.arange(1.0, 4.0)
+    bent = (t + ((paces / k)[:, :, None] * torch.sin(k[:, None] * t)).sum(1)).clamp(0, 1) * (count - 1)
+    number = torch.arange(len(values))[:, None]
+    if not values.is_floating_point():
+        return values[number, bent.round().long()]
+    low = bent.floor().long().clamp(max=count - 2)
+    part = (bent - low).reshape(*bent.shape, *[1] * (values.dim() - 2))
+    return values[number, low] * (1 - part) + values[number, low + 1] * part
+
+
+def augment_imu(rng: torch.Generator, imu: Tensor, config: AugmentConfig) -> Tensor:
+    """Turned a little, or any way round; stronger or weaker; noise and bias; sometimes without the gyro."""
+    count = len(imu)
+    little = small_rotations(torch.randn(count, 3, generator=rng) * config.turn)
+    any_way = _chance(rng, count, config.any_turn)
+    turns = torch.where(any_way[:, None, None], random_rotations(rng, count), little)
+    turned = torch.einsum("ntsc,ndc->ntsd", imu.reshape(count, -1, 2, 3), turns).flatten(2)
+    strength = torch.exp(torch.randn(count, 1, 1, generator=rng) * config.strength)
+    force, turning = turned[..., :3], turned[..., 3:] * strength
+    steady = force.mean(dim=1, keepdim=True)
+    force = steady + (force - steady) * strength + torch.randn(count, 1, 3, generator=rng) * config.bias
+    noise = torch.rand(count, 1, 1, generator=rng) * config.noise
+    noisy = torch.randn(imu.shape, generator=rng) * noise * torch.tensor([1.0] * 3 + [0.2] * 3)
+    both = torch.cat((force, turning), dim=2) + noisy
+    both[_chance(rng, count, config.no_gyro), :, 3:] = 0.0
+    return both
+
+
+def small_rotations(axes: Tensor) -> Tensor:
+    """Rotation vectors (N, 3) in rad -> matrices (N, 3, 3), by Rodrigues' formula."""
+    angle = axes.norm(dim=1).clamp(min=1e-6)[:, None, None]
+    x, y, z = (axes / angle[:, 0]).unbind(1)
+    zero = torch.zeros_like(x)
+    cross = torch.stack((zero, -z, y, z, zero, -x, -y, x, zero), dim=1).reshape(-1, 3, 3)
+    return torch.eye(3) + torch.sin(angle) * cross + (1 - torch.cos(angle)) * (cross @ cross)
+
+
+def random_rotations(rng: torch.Generator, count: int) -> Tensor:
+    """(N, 3, 3), every rotation equally likely: QR of a normal matrix (Mezzadri 2007)."""
+    q, r = torch.linalg.qr(torch.randn(count, 3, 3, generator=rng))
+    q = q * torch.diagonal(r, dim1=1, dim2=2).sign()[:, None, :]
+    turned: Tensor = q * torch.linalg.det(q)[:, None, None].sign()
     return turned
 
 
-def random_rotation(rng: Rng) -> NDArray[np.float64]:
-    """A rotation matrix, every one equally likely: QR of a normal matrix (Mezzadri 2007)."""
-    q, r = np.linalg.qr(rng.standard_normal((3, 3)))
-    q = q * np.sign(np.diag(r))
-    return q if np.linalg.det(q) > 0 else -q
+def augment_audio(
+    rng: torch.Generator, audio: Tensor, backgrounds: Sequence[NDArray[np.int16]], config: AugmentConfig
+) -> Tensor:
+    """Another gain, another tone colour, noise, and now and then a background."""
+    wave = audio.float() / 32768.0
+    count, length = wave.shape
+    if backgrounds:
+        for number in torch.nonzero(_chance(rng, count, config.background)).flatten().tolist():
+            chosen = backgrounds[int(torch.randint(len(backgrounds), (1,), generator=rng))]
+            start = int(torch.randint(len(chosen), (1,), generator=rng))
+            looped = np.take(chosen, np.arange(start, start + length), mode="wrap").astype(np.float32) / 32768.0
+            wave[number] += torch.from_numpy(looped) * 10 ** _uniform(rng, -2.0, -0.7)
+    wave[:, 1:] += _uniform(rng, -0.4, 0.4, count, 1) * wave[:, :-1].clone()
+    wave *= 10 ** _uniform(rng, -0.8, 0.4, count, 1)
+    wave += torch.randn(wave.shape, generator=rng) * 10 ** _uniform(rng, -5.0, -2.6, count, 1)
+    return wave.clamp(-1.0, 1.0)[:, :, None]
 
 
-def augment_audio(rng: Rng, audio: NDArray[np.int16], background: NDArray[np.int16] | None) -> NDArray[np.float32]:
-    """(T,) int16 -> (T, 1) float32: another gain, another tone colour, noise, and now and then a background."""
-    wave = audio.astype(np.float32) / 32768.0
-    if background is not None and rng.random() < 0.25:
-        wave = wave + _fitted(rng, background, len(wave)) * np.float32(10 ** rng.uniform(-2.0, -0.7))
-    tilt = np.float32(rng.uniform(-0.4, 0.4))
-    wave[1:] += tilt * wave[:-1].copy()
-    wave *= np.float32(10 ** rng.uniform(-0.8, 0.4))
-    wave += rng.standard_normal(len(wave), dtype=np.float32) * np.float32(10 ** rng.uniform(-5.0, -2.6))
-    clipped: NDArray[np.float32] = np.clip(wave, -1.0, 1.0)[:, None]
-    return clipped
+def augment_video(rng: torch.Generator, video: Tensor, config: AugmentConfig) -> Tensor:
+    """Other light and colours, moved, nearer or farther, and mirrored where that is no other activity. Zero stays zero:
+    in depth it is no return."""
+    count, frames, height, width, _ = video.shape
+    zoom = torch.exp(torch.randn(count, generator=rng) * config.zoom)
+    place = torch.zeros(count, 2, 3)
+    place[:, 0, 0] = zoom * torch.where(_chance(rng, count, 0.5 if config.mirror else 0.0), -1.0, 1.0)
+    place[:, 1, 1] = zoom
+    place[:, :, 2] = _uniform(rng, -1.0, 1.0, count, 2) * config.shift * 2 / torch.tensor([width, height])
+    grid = functional.affine_grid(place, [count, 1, height, width], align_corners=False)
+    flat = video.permute(0, 1, 4, 2, 3).flatten(1, 2).float()  # (N, T * 3, H, W)
+    moved = functional.grid_sample(flat, grid, padding_mode="border", align_corners=False)
+    gain = torch.exp(torch.randn(count, 1, 1, 1, 1, generator=rng) * config.gain)
+    colour = torch.exp(torch.randn(count, 1, 3, 1, 1, generator=rng) * config.colour)
+    light = torch.randn(count, 1, 1, 1, 1, generator=rng) * config.light
+    moved = moved.reshape(count, frames, 3, height, width)
+    lit = torch.where(moved > 0, moved * gain * colour + light, moved)
+    return lit.clamp(0, 255).round().to(torch.uint8).permute(0, 1, 3, 4, 2).contiguous()
 
 
-def _fitted(rng: Rng, wave: NDArray[np.int16], count: int) -> NDArray[np.float32]:
-    start = int(rng.integers(len(wave)))
-    looped: NDArray[np.float32] = np.take(wave, np.arange(start, start + count), mode="wrap").astype(np.float32)
-    looped /= np.float32(32768)
-    return looped
+def _uniform(rng: torch.Generator, low: float, high: float, *shape: int) -> Tensor:
+    return low + (high - low) * torch.rand(shape or (1,), generator=rng)
 
 
-def augment_video(rng: Rng, video: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """(T, H, W, 3) -> the same: other light and colours, mirrored, moved by a few pixels."""
-    if rng.random() < 0.5:
-        video = video[:, :, ::-1]
-    video = np.roll(video, rng.integers(-3, 4, 2), axis=(1, 2))
-    gain = rng.uniform(0.7, 1.3) * rng.uniform(0.85, 1.15, 3)
-    table = np.arange(256)[:, None] * gain + rng.uniform(-15, 15)
-    brighter = np.clip(table, 0, 255).astype(np.uint8)
-    return np.stack([brighter[video[..., channel], channel] for channel in range(3)], axis=-1)
+def _chance(rng: torch.Generator, count: int, rate: float) -> Tensor:
+    return torch.rand(count, generator=rng) < rate

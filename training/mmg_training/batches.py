@@ -2,88 +2,115 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-from mmg_training.augment import augment_audio, augment_imu, augment_video
+from mmg_training.augment import Augment
 from mmg_training.config import TrainConfig
-from mmg_training.contract import MODALITIES
+from mmg_training.data.sessions import TICKS_PER_HOP, Dataset, Pool, Session
 from mmg_training.dropout import context_mask, drop_modalities
-from mmg_training.sessions import TICKS_PER_HOP, Session
 
 
 @dataclass(frozen=True)
 class Batch:
-    """samples: each modality's sequences, of the sequences that have it; rows: which ones those are. Then one entry a
-    context: its sequence, the hop that it ends with, which tokens it has (Q, M, K), and its label."""
+    """``hops`` hops of B sequences. samples: each modality's, of the sequences that have it; rows: which ones those
+    are. every: (B,) all their numbers; available: (B, M) which modalities they have; last: (B,) the label at their end.
+    Then one entry a context to decide: its sequence, the hop that it ends with, which tokens it has (Q, M, K), and its
+    label."""
 
+    hops: int
     samples: dict[str, Tensor]
     rows: dict[str, Tensor]
+    every: Tensor
+    available: Tensor
+    last: Tensor
     row: Tensor
     hop: Tensor
     present: Tensor
     label: Tensor
 
+    def to(self, device: torch.device) -> Batch:
+        """The same on another device."""
+        moved = {name: value.to(device) for name, value in vars(self).items() if isinstance(value, Tensor)}
+        return replace(
+            self,
+            samples={name: value.to(device) for name, value in self.samples.items()},
+            rows={name: value.to(device) for name, value in self.rows.items()},
+            **moved,  # type: ignore[arg-type]
+        )
+
 
 class Batches:
-    """An endless supply, the same for the same seed."""
+    """The batch of any step: a function of the seed, the process and the step, so that a run can stop and go on."""
 
-    def __init__(self, simulated: Sequence[Session], real: Sequence[Session], config: TrainConfig) -> None:
-        self.simulated, self.config = simulated, config
-        # Each source of real sessions is as likely as another, however many sessions it has.
-        self.real = [[session for session in real if session.source == source] for source in _sources(real)]
-        self.backgrounds = [
-            session.audio for session in real if session.source == "esc10" and session.audio is not None
-        ]
-        self.rng = np.random.default_rng((config.seed, 0xBA7C))
+    def __init__(self, data: Dataset, config: TrainConfig, process: int = 0) -> None:
+        self.data, self.config, self.process = data, config, process
+        self.pools = [pool for pool in data.training if pool.sessions and pool.share > 0]
+        self.shares = np.array([pool.share for pool in self.pools]) / sum(pool.share for pool in self.pools)
+        self.augment = Augment(config.augment, data.backgrounds)
+        self.indexes = [_by_label(pool, config.sequence_hops) if pool.balanced else {} for pool in self.pools]
 
-    def draw(self) -> Batch:
-        """The next batch."""
-        rng, config = self.rng, self.config
-        chosen = [self._choose() for _ in range(config.batch)]
-        gathered: dict[str, list[Tensor]] = {name: [] for name in MODALITIES}
-        rows: dict[str, list[int]] = {name: [] for name in MODALITIES}
+    def draw(self, step: int) -> Batch:
+        """The batch of step ``step``."""
+        rng, config, task = np.random.default_rng((self.config.seed, self.process, step)), self.config, self.data.task
+        gathered: dict[str, list[NDArray[Any]]] = {name: [] for name in task.modalities}
+        rows: dict[str, list[int]] = {name: [] for name in task.modalities}
         labels = []
-        for number, session in enumerate(chosen):
-            last = len(session.labels) - 1 - config.sequence_hops * TICKS_PER_HOP
-            samples, label = session.cut(int(rng.integers(last + 1)), config.sequence_hops)
+        for number in range(config.batch):
+            session, tick = self._choose(rng)
+            samples, label = session.cut(task, tick, config.sequence_hops)
             labels.append(label)
             for name, values in samples.items():
-                gathered[name].append(self._augment(name, values))
+                gathered[name].append(values)
                 rows[name].append(number)
-        available = np.array([[name in session.modalities for name in MODALITIES] for session in chosen])
+        available = np.array([[number in rows[name] for name in task.modalities] for number in range(config.batch)])
         row = np.repeat(np.arange(config.batch), config.contexts)
-        hop = rng.integers(0, config.sequence_hops, len(row))
-        kept = drop_modalities(rng, available[row], config.modality_dropout)
+        last = config.sequence_hops - 1
+        hop = np.full(len(row), last) if task.clips else rng.integers(0, config.sequence_hops, len(row))
+        labelled = np.array([name in (config.data.labelled or task.modalities) for name in task.modalities])
+        kept = drop_modalities(rng, available[row] & labelled, config.dropout.modality)
+        cuts = {name: torch.from_numpy(np.stack(parts)) for name, parts in gathered.items() if parts}
+        owners = {name: torch.tensor(numbers) for name, numbers in rows.items() if numbers}
+        torch_rng = torch.Generator().manual_seed(int(rng.integers(1 << 62)))
         return Batch(
-            samples={name: torch.stack(parts) for name, parts in gathered.items() if parts},
-            rows={name: torch.tensor(numbers) for name, numbers in rows.items() if numbers},
+            hops=config.sequence_hops,
+            samples=self.augment(torch_rng, cuts, owners, config.batch),
+            rows=owners,
+            every=torch.arange(config.batch),
+            available=torch.from_numpy(available),
+            last=torch.from_numpy(np.stack(labels)[:, last]),
             row=torch.from_numpy(row),
             hop=torch.from_numpy(hop),
-            present=torch.from_numpy(context_mask(rng, kept, config.stretch_dropout, config.full_context)),
+            present=torch.from_numpy(context_mask(rng, kept, config.dropout.stretch, config.dropout.full_context)),
             label=torch.from_numpy(np.stack(labels)[row, hop]),
         )
 
-    def _choose(self) -> Session:
-        sets: Sequence[Sequence[Session]] = [self.simulated]
-        if self.real and self.rng.random() < self.config.data.real_share:
-            sets = self.real
-        sessions = sets[int(self.rng.integers(len(sets)))]
-        return sessions[int(self.rng.integers(len(sessions)))]
-
-    def _augment(self, name: str, values: np.ndarray) -> Tensor:
-        rng = self.rng
-        if name == "imu":
-            return torch.from_numpy(augment_imu(rng, values))
-        if name == "video":
-            return torch.from_numpy(augment_video(rng, values))
-        background = self.backgrounds[int(rng.integers(len(self.backgrounds)))] if self.backgrounds else None
-        return torch.from_numpy(augment_audio(rng, values, background))
+    def _choose(self, rng: np.random.Generator) -> tuple[Session, int]:
+        number = int(rng.choice(len(self.pools), p=self.shares))
+        pool, index = self.pools[number], self.indexes[number]
+        if index:
+            places = index[sorted(index)[int(rng.integers(len(index)))]]
+            which, tick = places[int(rng.integers(len(places)))]
+            return pool.sessions[which], int(tick)
+        session = pool.sessions[int(rng.integers(len(pool.sessions)))]
+        return session, int(rng.integers(_last_tick(session, self.config.sequence_hops) + 1))
 
 
-def _sources(sessions: Sequence[Session]) -> list[str]:
-    return sorted({session.source for session in sessions})
+def _last_tick(session: Session, hops: int) -> int:
+    """The last tick that a cut of ``hops`` hops can start at."""
+    return session.hops * TICKS_PER_HOP - hops * TICKS_PER_HOP
+
+
+def _by_label(pool: Pool, hops: int) -> dict[int, NDArray[np.int64]]:
+    """For each label: every cut, (session, tick), whose last hop has it."""
+    found: dict[int, list[tuple[int, int]]] = {}
+    for number, session in enumerate(pool.sessions):
+        for tick in range(_last_tick(session, hops) + 1):
+            label = int(session.labels[tick + hops * TICKS_PER_HOP - 1])
+            found.setdefault(label, []).append((number, tick))
+    return {label: np.array(places) for label, places in found.items()}

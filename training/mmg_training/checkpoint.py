@@ -1,4 +1,5 @@
-"""A training run on disk: ``model.safetensors`` and ``config.json``; no pickles."""
+"""A training run on disk: ``model.safetensors`` and ``config.json``, and ``resume.safetensors`` to go on from; no
+pickles."""
 
 from __future__ import annotations
 
@@ -6,31 +7,106 @@ import dataclasses
 import json
 from pathlib import Path
 
+import torch
 from mmg.errors import ConfigError
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
+from torch import Tensor
 
 from mmg_training.config import TrainConfig, build
 from mmg_training.models.multimodal import MultimodalModel
+from mmg_training.task import Task
 
-WEIGHTS, CONFIG, METRICS = "model.safetensors", "config.json", "metrics.json"
+WEIGHTS, CONFIG, METRICS, RESUME, LOGS = (
+    "model.safetensors",
+    "config.json",
+    "metrics.json",
+    "resume.safetensors",
+    "logs",
+)
 
 
 def save(run: Path, model: MultimodalModel, config: TrainConfig) -> None:
     """Write the weights and the settings into the folder ``run``."""
     run.mkdir(parents=True, exist_ok=True)
-    save_file({name: value.contiguous() for name, value in model.state_dict().items()}, run / WEIGHTS)
-    (run / CONFIG).write_text(json.dumps(dataclasses.asdict(config), indent=2) + "\n", encoding="utf-8")
+    _write(model.state_dict(), {}, run / WEIGHTS)
+    described = {"task": dataclasses.asdict(model.task), "config": dataclasses.asdict(config)}
+    (run / CONFIG).write_text(json.dumps(described, indent=2) + "\n", encoding="utf-8")
 
 
 def load(run: Path) -> tuple[MultimodalModel, TrainConfig]:
     """The trained model in evaluation mode and its settings. Raises ConfigError."""
     try:
-        config = build(TrainConfig, json.loads((run / CONFIG).read_text(encoding="utf-8")), str(run / CONFIG))
-        model = MultimodalModel(config.model)
+        described = json.loads((run / CONFIG).read_text(encoding="utf-8"))
+        config = build(TrainConfig, described["config"], str(run / CONFIG))
+        model = MultimodalModel(build(Task, described["task"], str(run / CONFIG)), config.model)
         model.load_state_dict(load_file(run / WEIGHTS))
     except OSError as error:
-        raise ConfigError(f"run {run}: {error}") from error
-    except (SafetensorError, json.JSONDecodeError, RuntimeError) as error:
+        raise ConfigError(f"run {run}: {error}; mmg-train writes one") from error
+    except (SafetensorError, json.JSONDecodeError, RuntimeError, KeyError, TypeError) as error:
         raise ConfigError(f"run {run}: is not a whole checkpoint: {error}") from error
     return model.eval(), config
+
+
+def save_progress(
+    run: Path,
+    step: int,
+    config: TrainConfig,
+    model: torch.nn.Module,
+    averaged: torch.nn.Module,
+    optimizer: torch.optim.Optimizer,
+) -> None:
+    """What a run needs to go on after ``step``. The file is replaced in one piece: a run killed while it writes goes on
+    from the one before."""
+    run.mkdir(parents=True, exist_ok=True)
+    tensors = {
+        **{f"model.{name}": value for name, value in model.state_dict().items()},
+        **{f"averaged.{name}": value for name, value in averaged.state_dict().items()},
+        **{
+            f"optimizer.{number}.{name}": value
+            for number, state in optimizer.state_dict()["state"].items()
+            for name, value in state.items()
+        },
+    }
+    _write(tensors, {"step": str(step), "config": config.sha256()}, run / RESUME)
+
+
+def load_progress(
+    run: Path,
+    config: TrainConfig,
+    model: torch.nn.Module,
+    averaged: torch.nn.Module,
+    optimizer: torch.optim.Optimizer,
+) -> int:
+    """Fill model, average and optimizer from ``run`` and return the step after which to go on; 0 where the run has not
+    saved yet. Raises ConfigError where it was another run's or is cut."""
+    path = run / RESUME
+    if not path.exists():
+        return 0
+    try:
+        tensors = load_file(path)
+        with safe_open(path, "pt") as file:
+            described = file.metadata()
+        if described["config"] != config.sha256():
+            raise ConfigError(f"{path}: was written with other settings; choose another --out, or leave out --resume")
+        model.load_state_dict(_under("model.", tensors))
+        averaged.load_state_dict(_under("averaged.", tensors))
+        state: dict[int, dict[str, Tensor]] = {}
+        for name, value in _under("optimizer.", tensors).items():
+            number, key = name.split(".", 1)
+            state.setdefault(int(number), {})[key] = value
+        optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
+    except (SafetensorError, RuntimeError, KeyError) as error:
+        raise ConfigError(f"{path}: is not a whole checkpoint: {error}; leave out --resume to begin anew") from error
+    return int(described["step"])
+
+
+def _write(tensors: dict[str, Tensor], described: dict[str, str], path: Path) -> None:
+    beside = path.with_suffix(".tmp")
+    # Cloned: safetensors refuses tensors that share memory.
+    save_file({name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}, beside, described)
+    beside.replace(path)
+
+
+def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name[len(prefix) :]: value for name, value in tensors.items() if name.startswith(prefix)}

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 from mmg.errors import ConfigError
 
-from mmg_training.models.multimodal import ModelConfig
+from mmg_training.models.multimodal import SIZES, ModelConfig
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -26,10 +26,22 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class DataConfig:
-    """subjects: virtual wearers to train on, numbered from 0. held_out: those to measure on, numbered from
-    ``HELD_OUT_FROM``. Each has ``sessions`` sessions of ``session_s`` seconds. real_share: the share of a batch's
-    sequences that are real recordings, on average."""
+    """set: a name in ``mmg_training.data.load``. root: where recordings are; empty for ``MMG_DATA``, else
+    ``../shared/data``.
 
+    modalities: those trained with, empty for all of the set's. labelled: those whose labels are used, empty for all;
+    the others are seen only in unlabelled pairs. leave_out: the person to measure on, where the set leaves one out.
+    split: -1 trains on all labels, a split's number only on that split's base labels. subjects and held_out: virtual
+    wearers to train and to measure on, each ``sessions`` sessions of ``session_s`` seconds. real_share: the share of
+    a batch's sequences that are real recordings, where the set has both.
+    """
+
+    set: str = "starter"
+    root: str = ""
+    modalities: tuple[str, ...] = ()
+    labelled: tuple[str, ...] = ()
+    leave_out: int = 7
+    split: int = -1
     subjects: int = 60
     held_out: int = 16
     sessions: int = 2
@@ -38,14 +50,71 @@ class DataConfig:
 
 
 @dataclass(frozen=True)
+class LossConfig:
+    """The weight of each part of the objective; a part at zero is not computed.
+
+    labels: cross-entropy with the labels. clip and sequence: contrastive alignment of two modalities' embeddings and of
+    their tokens, at ``temperature``. prototypes: the cross-modal prototypical loss, cosines times ``scale``. distil:
+    towards the full set of modalities, or towards the run ``teacher`` where one is given, at ``soften``.
+    """
+
+    labels: float = 1.0
+    clip: float = 0.0
+    sequence: float = 0.0
+    prototypes: float = 0.0
+    distil: float = 0.0
+    temperature: float = 0.1
+    scale: float = 10.0
+    soften: float = 2.0
+    label_smoothing: float = 0.05
+    teacher: str = ""
+
+
+@dataclass(frozen=True)
+class DropoutConfig:
+    """modality: the probability that a context loses each of its modalities (one always stays). stretch: that a
+    modality loses a stretch of hops. full_context: that a context is all its hops long."""
+
+    modality: float = 0.4
+    stretch: float = 0.2
+    full_context: float = 0.6
+
+
+@dataclass(frozen=True)
+class AugmentConfig:
+    """pace: how much time is bent, for clips only: labels do not move.
+
+    IMU: turn, rad of small turns; any_turn and no_gyro, probabilities of any turn at all and of a lost gyro; strength,
+    spread of the logarithm of the movement's strength; noise and bias, m/s^2 (a fifth of the noise in rad/s).
+    audio: background, the probability of one. video: mirror, whether pictures are mirrored too; shift, pixels; zoom,
+    gain and colour, spreads of logarithms; light, of 255.
+    """
+
+    pace: float = 0.0
+    turn: float = 0.25
+    any_turn: float = 0.35
+    no_gyro: float = 0.25
+    strength: float = 0.03
+    noise: float = 0.05
+    bias: float = 0.0
+    background: float = 0.25
+    mirror: bool = True
+    shift: float = 3.0
+    zoom: float = 0.05
+    gain: float = 0.2
+    colour: float = 0.1
+    light: float = 8.0
+
+
+@dataclass(frozen=True)
 class TrainConfig:
     """steps of ``batch`` sequences of ``sequence_hops`` hops, and ``contexts`` decisions a sequence.
 
-    modality_dropout: the probability that a context loses each of its modalities (one always stays).
-    stretch_dropout: that a modality loses a stretch of hops. full_context: that a context is all its hops long.
+    ema: how much of the averaged weights stays at each step; the average is what is kept. save_every: steps between two
+    checkpoints to resume from.
     """
 
-    name: str = "first"
+    name: str = "model"
     version: str = "0.1.0"
     seed: int = 1
     steps: int = 900
@@ -55,11 +124,12 @@ class TrainConfig:
     learning_rate: float = 2e-3
     weight_decay: float = 0.05
     warmup_steps: int = 50
-    label_smoothing: float = 0.05
-    modality_dropout: float = 0.4
-    stretch_dropout: float = 0.2
-    full_context: float = 0.6
+    ema: float = 0.99
+    save_every: int = 200
     data: DataConfig = field(default_factory=DataConfig)
+    loss: LossConfig = field(default_factory=LossConfig)
+    dropout: DropoutConfig = field(default_factory=DropoutConfig)
+    augment: AugmentConfig = field(default_factory=AugmentConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
 
     def sha256(self) -> str:
@@ -78,10 +148,29 @@ def load(path: Path) -> TrainConfig:
     return build(TrainConfig, table, str(path))
 
 
+def override(config: T, settings: Mapping[str, Any], where: str) -> T:
+    """``config`` with dotted settings changed, as in ``{"data.leave_out": 3}``. Raises ConfigError."""
+    table = dataclasses.asdict(config)  # type: ignore[call-overload]
+    for dotted, value in settings.items():
+        *path, last = dotted.split(".")
+        inner = table
+        for key in path:
+            if not isinstance(inner.get(key), dict):
+                raise ConfigError(f"{where}: {dotted}: is not a setting")
+            inner = inner[key]
+        inner[last] = value
+    return build(type(config), table, where)
+
+
 def build(kind: type[T], table: Mapping[str, Any], where: str) -> T:
     """A (nested) settings dataclass from plain tables. Raises ConfigError naming a key that is unknown or misfits."""
     types = typing.get_type_hints(kind)
     values: dict[str, Any] = {}
+    if kind is ModelConfig and "size" in table:
+        table = dict(table)
+        if (size := table.pop("size")) not in SIZES:
+            raise ConfigError(f"{where}: size: {size!r} is none of {', '.join(SIZES)}")
+        values = dataclasses.asdict(SIZES[size])
     for key, value in table.items():
         place = f"{where}: {key}"
         if key not in types:
@@ -92,8 +181,13 @@ def build(kind: type[T], table: Mapping[str, Any], where: str) -> T:
                 raise ConfigError(f"{place}: must be a table")
             values[key] = build(typing.cast(type[Any], wanted), value, place)
         elif typing.get_origin(wanted) is tuple:
-            values[key] = tuple(value)
-        elif isinstance(value, (int, float) if wanted is float else wanted):
+            items, item = typing.cast("list[Any]", value), typing.get_args(wanted)[0]
+            if not isinstance(value, (list, tuple)) or not all(isinstance(one, item) for one in items):
+                raise ConfigError(f"{place}: {value!r} is not a list of {item.__name__}")
+            values[key] = tuple(items)
+        elif isinstance(value, (int, float) if wanted is float else wanted) and not (
+            isinstance(value, bool) and wanted is not bool
+        ):
             values[key] = wanted(value)
         else:
             raise ConfigError(f"{place}: {value!r} is not {wanted.__name__}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from mmg_training.contract import CONTEXT_HOPS
+from mmg_training.task import CONTEXT_HOPS
 
 
 def drop_modalities(rng: np.random.Generator, available: NDArray[np.bool_], rate: float) -> NDArray[np.bool_]:

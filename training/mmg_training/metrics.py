@@ -9,22 +9,25 @@ from mmg.errors import ConfigError
 
 
 class SubsetScore(msgspec.Struct, frozen=True, kw_only=True):
-    """Held-out virtual wearers with exactly these modalities: the temperature was fitted on the other half of them."""
+    """Held-out sessions with exactly these modalities; the temperature was fitted on others."""
 
     modalities: tuple[str, ...]
     temperature: float
     accuracy: float
+    macro_f1: float
     ece: float
     samples: int
     recall: dict[str, float]
 
 
-class RealScore(msgspec.Struct, frozen=True, kw_only=True):
-    """Recordings of real people or things that training never saw, one modality each."""
+class ExtraScore(msgspec.Struct, frozen=True, kw_only=True):
+    """A further test; ``kind``: real, class-paired or simulated. ece: with the subset's temperature."""
 
     name: str
+    kind: str
     modalities: tuple[str, ...]
     accuracy: float
+    ece: float
     samples: int
     recall: dict[str, float]
 
@@ -38,7 +41,8 @@ class DataSource(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Metrics(msgspec.Struct, frozen=True, kw_only=True):
-    """created: ISO date and time, UTC. tools: name -> version. wall_s: how long the whole command took."""
+    """created: ISO date and time, UTC. tools: name -> version. wall_s: how long the whole command took.
+    held_out: who is measured in ``subsets``. extra: further tests."""
 
     created: str
     seed: int
@@ -46,9 +50,9 @@ class Metrics(msgspec.Struct, frozen=True, kw_only=True):
     wall_s: float
     tools: dict[str, str]
     data: tuple[DataSource, ...]
-    held_out_subjects: tuple[int, ...]
-    simulated: tuple[SubsetScore, ...] = ()
-    real: tuple[RealScore, ...] = ()
+    held_out: str
+    subsets: tuple[SubsetScore, ...] = ()
+    extra: tuple[ExtraScore, ...] = ()
 
 
 def save(metrics: Metrics, path: Path) -> None:
@@ -61,6 +65,6 @@ def load(path: Path) -> Metrics:
     try:
         return msgspec.json.decode(path.read_bytes(), type=Metrics)
     except OSError as error:
-        raise ConfigError(f"{path}: {error.strerror}; train first: python -m mmg_training.train") from error
+        raise ConfigError(f"{path}: {error.strerror}; train first: mmg-train") from error
     except (msgspec.ValidationError, msgspec.DecodeError) as error:
         raise ConfigError(f"{path}: {error}") from error

@@ -1,71 +1,86 @@
-"""Train a model: ``python -m mmg_training.train training/configs/first.toml --out runs/first``."""
+"""The training loop: steps of an objective over batches, an average of the weights, and a place to go on from."""
 
 from __future__ import annotations
 
-import argparse
-import datetime
 import math
-import os
-import platform
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import torch
-from mmg.errors import MmgError
+from lightning_fabric import Fabric
 from torch import Tensor
+from torch.optim.swa_utils import AveragedModel
 
-from mmg_training import checkpoint, recordings
-from mmg_training import metrics as metrics_file
-from mmg_training.batches import Batch, Batches
-from mmg_training.config import TrainConfig, load
-from mmg_training.contract import TOKENS_PER_HOP
-from mmg_training.evaluate import score_real, score_subsets
-from mmg_training.metrics import DataSource, Metrics
+from mmg_training import checkpoint
+from mmg_training.batches import Batches
+from mmg_training.config import TrainConfig
+from mmg_training.data.sessions import Dataset
 from mmg_training.models.multimodal import MultimodalModel
-from mmg_training.sessions import Session, held_out_subjects, simulate_all, training_subjects
+from mmg_training.objective import Objective
 
 REPORT_EVERY = 25
+Watch = Callable[[int, dict[str, float]], None]
 
 
-def train(config: TrainConfig, simulated: Sequence[Session], real: Sequence[Session]) -> MultimodalModel:
-    """A model trained on these sessions, in evaluation mode. The same for the same settings, sessions and machine."""
+def train(
+    config: TrainConfig,
+    data: Dataset,
+    *,
+    fabric: Fabric | None = None,
+    out: Path | None = None,
+    resume: bool = False,
+    watch: Watch | None = None,
+) -> MultimodalModel:
+    """A model trained on ``data``, in evaluation mode: the average of the weights over the last steps.
+
+    The same for the same settings, data, machine and number of processes, also when it was stopped and went on:
+    everything random is a function of the seed and the step. out: where to keep what ``resume`` goes on from. watch:
+    called with each step and its losses. Raises ConfigError where ``resume`` finds another run's progress.
+    """
+    fabric = fabric or Fabric(accelerator="cpu", devices=1)
     torch.manual_seed(config.seed)
-    model = MultimodalModel(config.model).train()
-    batches = Batches(simulated, real, config)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: learning_rate_factor(step, config))
-    began_s, losses, right = time.monotonic(), [], []
-    for step in range(1, config.steps + 1):
-        batch = batches.draw()
-        logits = forward(model, batch, config.sequence_hops)
-        loss = torch.nn.functional.cross_entropy(logits, batch.label, label_smoothing=config.label_smoothing)
+    model = MultimodalModel(data.task, config.model)
+    teacher = checkpoint.load(Path(config.loss.teacher))[0] if config.loss.teacher and config.loss.distil else None
+    objective = Objective(model, config.loss, config.data.labelled or data.task.modalities, teacher)
+    optimizer = torch.optim.AdamW(objective.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
+    averaged = AveragedModel(model, avg_fn=_average(config.ema), use_buffers=True)
+    first = checkpoint.load_progress(out, config, model, averaged, optimizer) if out is not None and resume else 0
+    if teacher is not None:
+        teacher.to(fabric.device)
+    averaged.to(fabric.device)
+    wrapped, optimizer = fabric.setup(objective, optimizer)
+    batches = Batches(data, config, fabric.global_rank)
+    wrapped.train()
+    for step in range(first + 1, config.steps + 1):
+        torch.manual_seed(config.seed * 1_000_003 + step * 1_009 + fabric.global_rank)
+        for group in optimizer.param_groups:
+            group["lr"] = config.learning_rate * learning_rate_factor(step - 1, config)
+        parts: dict[str, Tensor] = wrapped(batches.draw(step).to(fabric.device))
+        loss = torch.stack(list(parts.values())).sum()
         optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        fabric.backward(loss)
+        fabric.clip_gradients(wrapped, optimizer, max_norm=1.0)
         optimizer.step()
-        schedule.step()
-        losses.append(loss.item())
-        right.append(float((logits.argmax(1) == batch.label).float().mean()))
-        if step % REPORT_EVERY == 0 or step == config.steps:
-            rate_s = (time.monotonic() - began_s) / step
-            say(
-                f"step {step}/{config.steps}: loss {np.mean(losses[-REPORT_EVERY:]):.3f}, "
-                f"right {np.mean(right[-REPORT_EVERY:]):.3f}, {rate_s * (config.steps - step):.0f} s to go"
-            )
-    return model.eval()
+        averaged.update_parameters(model)
+        if watch is not None and fabric.is_global_zero:
+            watch(step, {"loss": loss.item(), **{name: part.item() for name, part in parts.items()}})
+        if out is not None and step % config.save_every == 0 and fabric.is_global_zero:
+            checkpoint.save_progress(out, step, config, model, averaged, optimizer)
+    trained = averaged.module.cpu()
+    assert isinstance(trained, MultimodalModel)
+    return trained.eval()
 
 
-def forward(model: MultimodalModel, batch: Batch, hops: int) -> Tensor:
-    """Logits (Q, L) of a batch; the tokens of a modality that a sequence lacks stay zero and are never present."""
-    tokens = {}
-    for name, y in model.encode(batch.samples).items():
-        everywhere = y.new_zeros(int(batch.row.max()) + 1, hops, TOKENS_PER_HOP[name], y.shape[3])
-        tokens[name] = everywhere.index_copy(0, batch.rows[name], y)
-    logits, _ = model.fuse(tokens, batch.row, batch.hop, batch.present)
-    return logits
+def _average(keep: float) -> Callable[[Tensor, Tensor, Tensor | int], Tensor]:
+    """Exponential, over all steps so far while these are few."""
+
+    def average(mean: Tensor, value: Tensor, count: Tensor | int) -> Tensor:
+        kept = min(keep, (1 + int(count)) / (10 + int(count)))
+        return mean * kept + value * (1 - kept)
+
+    return average
 
 
 def learning_rate_factor(step: int, config: TrainConfig) -> float:
@@ -76,79 +91,37 @@ def learning_rate_factor(step: int, config: TrainConfig) -> float:
     return 0.5 * (1 + math.cos(math.pi * min(1.0, done)))
 
 
-def run(config: TrainConfig, out: Path) -> None:
-    """Render and read the data, train, measure, and write the run into ``out``."""
-    began_s = time.monotonic()
-    sets = recordings.load_all(recordings.folder(), say)
-    simulated = _simulate("training", training_subjects(config.data.subjects), config)
-    model = train(config, simulated, [session for part in sets for session in part.training])
-    held_out = held_out_subjects(config.data.held_out)
-    measured = _simulate("held-out", held_out, config)
-    half = held_out[len(held_out) // 2]
-    metrics = Metrics(
-        created=_now(),
-        seed=config.seed,
-        config_sha256=config.sha256(),
-        wall_s=round(time.monotonic() - began_s),
-        tools={"python": platform.python_version(), "torch": str(torch.__version__), "numpy": np.__version__},
-        data=(_virtual(config), *(part.source for part in sets)),
-        held_out_subjects=tuple(held_out),
-        simulated=score_subsets(
-            model,
-            [session for session in measured if session.subject < half],
-            [session for session in measured if session.subject >= half],
-        ),
-        real=tuple(score for part in sets for score in score_real(model, part.test_name, part.test)),
-    )
-    checkpoint.save(out, model, config)
-    metrics_file.save(metrics, out / checkpoint.METRICS)
-    scores = [("held-out wearers", score) for score in metrics.simulated] + [
-        (score.name, score) for score in metrics.real
-    ]
-    for name, score in scores:
-        say(f"{name}, {' + '.join(score.modalities)}: {score.accuracy:.3f} of {score.samples} hops")
+class Progress:
+    """A ``watch`` that says on standard error how far it is, and keeps a log for TensorBoard in ``logs``."""
 
+    def __init__(self, config: TrainConfig, logs: Path | None = None) -> None:
+        self.config, self.began_s, self.began = config, time.monotonic(), 0
+        self.recent: list[float] = []
+        self.writer = None
+        if logs is not None:
+            from torch.utils.tensorboard import SummaryWriter
 
-def _simulate(what: str, subjects: Sequence[int], config: TrainConfig) -> list[Session]:
-    say(
-        f"rendering {len(subjects)} {what} wearers, {config.data.sessions} sessions of {config.data.session_s:g} s each"
-    )
-    return list(simulate_all(subjects, config.data.sessions, config.data.session_s))
+            self.writer = SummaryWriter(str(logs))
 
+    def __call__(self, step: int, parts: dict[str, float]) -> None:
+        self.began = self.began or step - 1
+        self.recent.append(parts["loss"])
+        if self.writer is not None:
+            for name, value in parts.items():
+                self.writer.add_scalar(f"train/{name}", value, step)
+        if step % REPORT_EVERY == 0 or step == self.config.steps:
+            left_s = (time.monotonic() - self.began_s) / (step - self.began) * (self.config.steps - step)
+            mean = sum(self.recent) / len(self.recent)
+            say(f"step {step}/{self.config.steps}: loss {mean:.3f}, {left_s:.0f} s to go")
+            self.recent.clear()
 
-def _virtual(config: TrainConfig) -> DataSource:
-    hours = config.data.subjects * config.data.sessions * config.data.session_s / 3600
-    what = f"{hours:.1f} h of {config.data.subjects} simulated wearers, IMU, sound and video of one timeline"
-    return DataSource(name="virtual wearer", what=what, licence="Apache-2.0, made by mmg_training.wearer")
-
-
-def _now() -> str:
-    seconds = int(os.environ.get("SOURCE_DATE_EPOCH", time.time()))
-    return datetime.datetime.fromtimestamp(seconds, datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+    def close(self) -> None:
+        """Write what is left of the log."""
+        if self.writer is not None:
+            self.writer.close()
 
 
 def say(text: str) -> None:
     """A line of progress."""
-    sys.stderr.write(f"train: {text}\n")
+    sys.stderr.write(f"mmg-train: {text}\n")
     sys.stderr.flush()
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """The command; returns its exit code."""
-    parser = argparse.ArgumentParser(prog="mmg_training.train", description=__doc__)
-    parser.add_argument("config", type=Path, help="settings, TOML")
-    parser.add_argument("--out", type=Path, required=True, help="the folder for weights, settings and metrics")
-    chosen = parser.parse_args(arguments)
-    try:
-        run(load(chosen.config), chosen.out)
-    except MmgError as error:
-        sys.stderr.write(f"mmg_training: {error}\n")
-        return error.exit_code
-    except KeyboardInterrupt:
-        say("interrupted; nothing was written")
-        return 130
-    return 0
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 from mmg.errors import ConfigError
-from mmg_training.sessions import DEMO_SUBJECT, HELD_OUT_FROM
 from mmg_training.wearer import Subject, Timeline, plan, render_frames, render_imu, render_sound
+from mmg_training.wearer.people import DEMO_SUBJECT, HELD_OUT_FROM
 from mmg_training.wearer.record import (
     FRAME,
     IMU_HZ,

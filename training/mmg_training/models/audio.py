@@ -4,50 +4,37 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from mmg_training.models.causal import CausalConv, StreamingEncoder, run_layers
 
-
-@dataclass(frozen=True)
-class AudioConfig:
-    """window and stride: samples of a spectrum and between two; mels: bands from ``low_hz`` to half the rate."""
-
-    rate_hz: int = 16_000
-    window: int = 320
-    stride: int = 160
-    mels: int = 40
-    low_hz: float = 60.0
-    width: int = 64
-    token_dim: int = 64
+# Samples of a spectrum and between two of them; the lowest frequency that a band holds.
+RATE_HZ, WINDOW, STRIDE, LOW_HZ = 16_000, 320, 160, 60.0
 
 
 class AudioEncoder(StreamingEncoder):
-    """Samples (B, T, 1) as a fraction of full scale -> tokens (B, T / 4000, D)."""
+    """Samples (B, T, 1) as a fraction of full scale -> tokens (B, T / 4000, D), through ``mels`` bands."""
 
     dft: Tensor
     mel: Tensor
 
-    def __init__(self, config: AudioConfig) -> None:
+    def __init__(self, width: int, token_dim: int, mels: int) -> None:
         super().__init__()
-        self.config = config
-        width = config.width
-        self.register_buffer("dft", dft_kernels(config.window), persistent=False)
-        self.register_buffer("mel", mel_bands(config), persistent=False)
+        self.register_buffer("dft", dft_kernels(WINDOW), persistent=False)
+        self.register_buffer("mel", mel_bands(mels), persistent=False)
         layers = [
-            CausalConv(config.mels, width, 5),  # 100 Hz
+            CausalConv(mels, width, 5),  # 100 Hz
             CausalConv(width, width, 10, stride=5),  # 20 Hz
             CausalConv(width, width, 3, skip=True),
             CausalConv(width, width, 3, dilation=2, skip=True),
             CausalConv(width, width, 3, dilation=4, skip=True),
             CausalConv(width, width, 3, dilation=8, skip=True),
-            CausalConv(width, config.token_dim, 10, stride=5, relu=False),  # 4 Hz
+            CausalConv(width, token_dim, 10, stride=5, relu=False),  # 4 Hz
         ]
         self.layers = nn.ModuleList(layers)
-        overlap = (1, 1, config.window - config.stride)
+        overlap = (1, 1, WINDOW - STRIDE)
         self.state_shapes = (overlap, *(layer.state_shape for layer in layers))
 
     def forward(self, x: Tensor, states: Sequence[Tensor]) -> tuple[Tensor, list[Tensor]]:
@@ -58,8 +45,8 @@ class AudioEncoder(StreamingEncoder):
 
     def log_mel(self, x: Tensor) -> Tensor:
         """Sound (B, 1, overlap + T) -> log band powers (B, mels, T / stride), -1.5 (silence) to 2 (full scale)."""
-        parts = nn.functional.conv1d(x, self.dft, stride=self.config.stride)  # (B, 2 * bins, frames)
-        bins = self.config.window // 2 + 1
+        parts = nn.functional.conv1d(x, self.dft, stride=STRIDE)  # (B, 2 * bins, frames)
+        bins = WINDOW // 2 + 1
         power = parts[:, :bins] ** 2 + parts[:, bins:] ** 2
         return (torch.log(torch.matmul(self.mel, power) + 1e-6) + 8.0) / 4.0
 
@@ -73,13 +60,13 @@ def dft_kernels(window: int) -> Tensor:
     return kernels[:, None].float()
 
 
-def mel_bands(config: AudioConfig) -> Tensor:
+def mel_bands(mels: int) -> Tensor:
     """Triangular bands (mels, window / 2 + 1), evenly spaced on the mel scale 2595 log10(1 + f / 700) (HTK)."""
-    low, high = (2595 * math.log10(1 + hz / 700) for hz in (config.low_hz, config.rate_hz / 2))
-    edges = 700 * (10 ** (torch.linspace(low, high, config.mels + 2, dtype=torch.float64) / 2595) - 1)
-    bins = torch.linspace(0, config.rate_hz / 2, config.window // 2 + 1, dtype=torch.float64)
+    low, high = (2595 * math.log10(1 + hz / 700) for hz in (LOW_HZ, RATE_HZ / 2))
+    edges = 700 * (10 ** (torch.linspace(low, high, mels + 2, dtype=torch.float64) / 2595) - 1)
+    bins = torch.linspace(0, RATE_HZ / 2, WINDOW // 2 + 1, dtype=torch.float64)
     # A band narrower than the spacing of the bins would hear nothing at all.
-    reach = torch.full_like(edges[1:-1], config.rate_hz / config.window)
+    reach = torch.full_like(edges[1:-1], RATE_HZ / WINDOW)
     below = torch.maximum(edges[1:-1] - edges[:-2], reach)[:, None]
     above = torch.maximum(edges[2:] - edges[1:-1], reach)[:, None]
     offset = bins - edges[1:-1, None]

@@ -61,8 +61,9 @@ class StreamingEncoder(nn.Module):
     state_shapes: tuple[tuple[int, ...], ...]
 
     def initial(self, batch: int = 1) -> list[Tensor]:
-        """The states at the start of ``batch`` sequences."""
-        return [torch.zeros(batch, *shape[1:]) for shape in self.state_shapes]
+        """The states at the start of ``batch`` sequences, where the weights are."""
+        device = next(self.parameters()).device
+        return [torch.zeros(batch, *shape[1:], device=device) for shape in self.state_shapes]
 
     def fold(self) -> None:
         """Fold every batch norm below."""

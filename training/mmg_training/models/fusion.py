@@ -3,26 +3,12 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 # Not minus infinity: a row of nothing but masked tokens must stay finite in every runtime.
 MASKED = -1e4
-
-
-@dataclass(frozen=True)
-class FusionConfig:
-    """labels: how many; modalities and ages: sizes of the two embedding tables."""
-
-    labels: int = 9
-    modalities: int = 3
-    ages: int = 8
-    token_dim: int = 64
-    heads: int = 4
-    layers: int = 2
-    dropout: float = 0.1
 
 
 def look_up(table: Tensor, index: Tensor) -> Tensor:
@@ -33,11 +19,11 @@ def look_up(table: Tensor, index: Tensor) -> Tensor:
 class Attention(nn.Module):
     """Softmax attention of every token to every token, (B, N, D) -> (B, N, D)."""
 
-    def __init__(self, config: FusionConfig) -> None:
+    def __init__(self, dim: int, heads: int) -> None:
         super().__init__()
-        self.heads = config.heads
-        self.qkv = nn.Linear(config.token_dim, 3 * config.token_dim)
-        self.out = nn.Linear(config.token_dim, config.token_dim)
+        self.heads = heads
+        self.qkv = nn.Linear(dim, 3 * dim)
+        self.out = nn.Linear(dim, dim)
 
     def forward(self, x: Tensor, bias: Tensor | None) -> Tensor:
         batch, _, dim = x.shape
@@ -55,12 +41,11 @@ class Attention(nn.Module):
 class Block(nn.Module):
     """Attention, then a two-layer perceptron, each after a layer norm and added to its input."""
 
-    def __init__(self, config: FusionConfig) -> None:
+    def __init__(self, dim: int, heads: int, dropout: float) -> None:
         super().__init__()
-        dim = config.token_dim
-        self.attention_norm, self.attention = nn.LayerNorm(dim), Attention(config)
+        self.attention_norm, self.attention = nn.LayerNorm(dim), Attention(dim, heads)
         self.mlp = nn.Sequential(nn.LayerNorm(dim), nn.Linear(dim, 2 * dim), nn.GELU(), nn.Linear(2 * dim, dim))
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = nn.Dropout(dropout)
 
     def forward(self, x: Tensor, bias: Tensor | None) -> Tensor:
         x = x + self.dropout(self.attention(self.attention_norm(x), bias))
@@ -68,18 +53,33 @@ class Block(nn.Module):
 
 
 class Fusion(nn.Module):
-    """Tokens (B, N, D), modality (B, N) and age (B, N) int -> logits (B, L) and embedding (B, D)."""
+    """Tokens (B, N, D), modality (B, N) and age (B, N) int -> logits (B, labels) and embedding (B, embedding_dim).
 
-    def __init__(self, config: FusionConfig) -> None:
+    Two heads read the class token: one for the labels, one for prototypes and alignment. modalities and ages: the sizes
+    of the two embedding tables.
+    """
+
+    def __init__(
+        self,
+        *,
+        labels: int,
+        modalities: int,
+        ages: int,
+        token_dim: int,
+        embedding_dim: int,
+        heads: int,
+        layers: int,
+        dropout: float,
+    ) -> None:
         super().__init__()
-        self.config = config
         # Plain tables: a node that nn.Embedding exports takes the name of the output ``embedding``.
-        self.modality = nn.Parameter(torch.zeros(config.modalities, config.token_dim))
-        self.age = nn.Parameter(torch.zeros(config.ages, config.token_dim))
-        self.class_token = nn.Parameter(torch.zeros(1, 1, config.token_dim))
-        self.blocks = nn.ModuleList(Block(config) for _ in range(config.layers))
-        self.norm = nn.LayerNorm(config.token_dim)
-        self.head = nn.Linear(config.token_dim, config.labels)
+        self.modality = nn.Parameter(torch.zeros(modalities, token_dim))
+        self.age = nn.Parameter(torch.zeros(ages, token_dim))
+        self.class_token = nn.Parameter(torch.zeros(1, 1, token_dim))
+        self.blocks = nn.ModuleList(Block(token_dim, heads, dropout) for _ in range(layers))
+        self.norm = nn.LayerNorm(token_dim)
+        self.classify = nn.Linear(token_dim, labels)
+        self.embed = nn.Linear(token_dim, embedding_dim)
         for table in (self.modality, self.age, self.class_token):
             nn.init.normal_(table, std=0.2)
 
@@ -96,5 +96,5 @@ class Fusion(nn.Module):
             bias = absent[:, None, None, :] * MASKED  # (B, 1, 1, 1 + N)
         for block in self.blocks:
             x = block(x, bias)
-        embedding = self.norm(x[:, 0])
-        return self.head(embedding), embedding
+        read = self.norm(x[:, 0])
+        return self.classify(read), self.embed(read)

@@ -3,45 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from mmg_training.models.causal import CausalConv, StreamingEncoder, run_layers
 
-GRAVITY = 9.80665
-
-
-@dataclass(frozen=True)
-class ImuConfig:
-    """width: channels at 10 Hz; token_dim: size of a token; gyro_scale: rad/s that count as one."""
-
-    width: int = 64
-    token_dim: int = 64
-    gyro_scale: float = 3.0
+# A g, and a turn in rad/s, that count as one.
+GRAVITY, TURNING = 9.80665, 3.0
 
 
 class ImuEncoder(StreamingEncoder):
-    """Samples (B, T, 6) in m/s^2 and rad/s -> tokens (B, T / 25, D)."""
+    """Samples (B, T, 6) in m/s^2 and rad/s -> tokens (B, T / 25, D); ``width`` channels at 10 Hz."""
 
-    def __init__(self, config: ImuConfig) -> None:
+    def __init__(self, width: int, token_dim: int) -> None:
         super().__init__()
-        self.config = config
-        width = config.width
         layers = [
             CausalConv(8, width // 2, 7),  # 50 Hz
             CausalConv(width // 2, width, 10, stride=5),  # 10 Hz
             CausalConv(width, width, 3, skip=True),
             CausalConv(width, width, 3, dilation=2, skip=True),
             CausalConv(width, width, 3, dilation=4, skip=True),
-            CausalConv(width, config.token_dim, 10, stride=5, relu=False),  # 2 Hz
+            CausalConv(width, token_dim, 10, stride=5, relu=False),  # 2 Hz
         ]
         self.layers = nn.ModuleList(layers)
         self.state_shapes = tuple(layer.state_shape for layer in layers)
 
     def forward(self, x: Tensor, states: Sequence[Tensor]) -> tuple[Tensor, list[Tensor]]:
-        scale = x.new_tensor([GRAVITY] * 3 + [self.config.gyro_scale] * 3)
+        scale = x.new_tensor([GRAVITY] * 3 + [TURNING] * 3)
         x = (x / scale).transpose(1, 2)  # (B, 6, T)
         # The lengths do not depend on how the sensor is worn: with them the layers need not learn every rotation.
         force = torch.sqrt((x[:, :3] ** 2).sum(1, keepdim=True) + 1e-6) - 1.0

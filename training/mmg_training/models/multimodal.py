@@ -1,41 +1,57 @@
-"""The whole model as it is trained: three encoders over sequences and the fusion over contexts taken from them."""
+"""The whole model as it is trained: an encoder a modality over sequences, and the fusion over contexts from them."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
-from mmg_training.contract import CONTEXT_HOPS, LABELS, MODALITIES, TOKENS_PER_HOP
-from mmg_training.models.audio import AudioConfig, AudioEncoder
+from mmg_training.models.audio import AudioEncoder
 from mmg_training.models.causal import StreamingEncoder
-from mmg_training.models.fusion import Fusion, FusionConfig
-from mmg_training.models.imu import ImuConfig, ImuEncoder
-from mmg_training.models.video import VideoConfig, VideoEncoder
+from mmg_training.models.concatenation import Concatenation
+from mmg_training.models.fusion import Fusion
+from mmg_training.models.imu import ImuEncoder
+from mmg_training.models.video import VideoEncoder
+from mmg_training.task import CONTEXT_HOPS, TOKENS_PER_HOP, Task
 
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """The settings of the four networks; their token sizes agree."""
+    """Channels of each encoder, bands of the sound, and the fusion; all share the tokens' width.
 
-    imu: ImuConfig = field(default_factory=ImuConfig)
-    audio: AudioConfig = field(default_factory=AudioConfig)
-    video: VideoConfig = field(default_factory=VideoConfig)
-    fusion: FusionConfig = field(default_factory=lambda: FusionConfig(labels=len(LABELS)))
+    fusion: ``transformer``, or ``concatenation`` with zeros for what is missing, a baseline that is not exported.
+    """
+
+    imu_width: int = 64
+    audio_width: int = 64
+    mels: int = 40
+    video_widths: tuple[int, int, int] = (24, 32, 48)
+    video_width: int = 64
+    token_dim: int = 64
+    embedding_dim: int = 64
+    heads: int = 4
+    layers: int = 2
+    dropout: float = 0.1
+    fusion: str = "transformer"
+
+
+SIZES = {
+    "small": ModelConfig(32, 32, 32, (12, 16, 24), 32, token_dim=32, embedding_dim=32, heads=2),
+    "base": ModelConfig(),
+    "large": ModelConfig(128, 128, 64, (32, 64, 96), 128, token_dim=128, embedding_dim=128),
+}
 
 
 class MultimodalModel(nn.Module):
     """``encode`` once, then ``fuse`` as many contexts as wanted."""
 
-    def __init__(self, config: ModelConfig) -> None:
+    def __init__(self, task: Task, config: ModelConfig) -> None:
         super().__init__()
-        self.config = config
-        self.encoders = nn.ModuleDict(
-            {"imu": ImuEncoder(config.imu), "audio": AudioEncoder(config.audio), "video": VideoEncoder(config.video)}
-        )
-        self.fusion = Fusion(config.fusion)
+        self.task, self.config = task, config
+        self.encoders = nn.ModuleDict({name: make_encoder(name, task, config) for name in task.modalities})
+        self.fusion = make_fusion(task, config)
 
     def encoder(self, name: str) -> StreamingEncoder:
         """The streaming encoder of one modality."""
@@ -53,18 +69,51 @@ class MultimodalModel(nn.Module):
         return tokens
 
     def fuse(self, tokens: Mapping[str, Tensor], row: Tensor, hop: Tensor, present: Tensor) -> tuple[Tensor, Tensor]:
-        """Contexts that end at ``hop`` (Q,) of sequence ``row`` (Q,) -> logits (Q, L), embeddings (Q, D).
+        """Contexts that end at ``hop`` (Q,) of sequence ``row`` (Q,) -> logits (Q, L), embeddings (Q, E).
 
         present: (Q, modalities, CONTEXT_HOPS) bool, index 0 the newest hop. Hops before the start are never present.
         """
-        age = torch.arange(CONTEXT_HOPS)
+        age = torch.arange(CONTEXT_HOPS, device=row.device)
         past = hop[:, None] - age  # (Q, K)
         parts, kinds, ages, masks = [], [], [], []
+        if isinstance(self.fusion, Concatenation):
+            nothing = next(iter(tokens.values()))
+            tokens = {
+                name: tokens.get(name, nothing.new_zeros(*nothing.shape[:2], TOKENS_PER_HOP[name], nothing.shape[3]))
+                for name in self.task.modalities
+            }
         for name, y in tokens.items():
-            index, count = MODALITIES.index(name), TOKENS_PER_HOP[name]
+            index, count = self.task.modalities.index(name), TOKENS_PER_HOP[name]
             parts.append(y[row[:, None], past.clamp(min=0)].flatten(1, 2))  # (Q, K * n, D)
-            kinds.append(torch.full((len(row), CONTEXT_HOPS * count), index))
+            kinds.append(torch.full((len(row), CONTEXT_HOPS * count), index, device=row.device))
             ages.append(age.repeat_interleave(count).expand(len(row), -1))
             masks.append((present[:, index] & (past >= 0)).repeat_interleave(count, dim=1))
         logits, embedding = self.fusion(*(torch.cat(part, 1) for part in (parts, kinds, ages, masks)))
         return logits, embedding
+
+
+def make_encoder(name: str, task: Task, config: ModelConfig) -> StreamingEncoder:
+    """The untrained streaming encoder of one modality."""
+    if name == "imu":
+        return ImuEncoder(config.imu_width, config.token_dim)
+    if name == "audio":
+        return AudioEncoder(config.audio_width, config.token_dim, config.mels)
+    per_token = task.samples_per_hop("video") // TOKENS_PER_HOP["video"]
+    return VideoEncoder(task.frame, config.video_widths, config.video_width, config.token_dim, per_token)
+
+
+def make_fusion(task: Task, config: ModelConfig) -> Fusion | Concatenation:
+    """The untrained fusion."""
+    if config.fusion == "concatenation":
+        slots = CONTEXT_HOPS * sum(TOKENS_PER_HOP[name] for name in task.modalities)
+        return Concatenation(slots, config.token_dim, len(task.labels), config.embedding_dim, config.dropout)
+    return Fusion(
+        labels=len(task.labels),
+        modalities=len(task.modalities),
+        ages=CONTEXT_HOPS,
+        token_dim=config.token_dim,
+        embedding_dim=config.embedding_dim,
+        heads=config.heads,
+        layers=config.layers,
+        dropout=config.dropout,
+    )

@@ -1,25 +1,14 @@
-"""The video encoder: 4 small frames a second to one token a hop; it looks 2.5 s back."""
+"""The video encoder: small frames to one token a hop; at 4 frames a second it looks 2.5 s back."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from mmg_training.models.causal import CausalConv, StreamingEncoder, run_layers
-
-
-@dataclass(frozen=True)
-class VideoConfig:
-    """frame: height and width, multiples of 16; widths: channels at 1/4, 1/8 and 1/16 of its size."""
-
-    frame: tuple[int, int] = (48, 64)
-    widths: tuple[int, int, int] = (24, 32, 48)
-    width: int = 64
-    token_dim: int = 64
 
 
 class Shrink(nn.Module):
@@ -40,36 +29,42 @@ class Shrink(nn.Module):
 
 
 class VideoEncoder(StreamingEncoder):
-    """Frames (B * T, H, W, 3) uint8 RGB -> tokens (B, T / 2, D). The states say what B is: no tensor has five axes."""
+    """Frames (B * T, H, W, 3) uint8 RGB -> tokens (B, T / N, D). The states say what B is: no tensor has five axes.
 
-    def __init__(self, config: VideoConfig) -> None:
+    frame: height and width, multiples of 16; widths: channels at 1/4, 1/8 and 1/16 of its size; width: channels of a
+    frame's vector; frames_per_token: N.
+    """
+
+    def __init__(
+        self, frame: tuple[int, int], widths: tuple[int, int, int], width: int, token_dim: int, frames_per_token: int
+    ) -> None:
         super().__init__()
-        self.config = config
-        height, width = config.frame
-        quarter, eighth, sixteenth = config.widths
+        self.frame, self.width = frame, width
+        height, breadth = frame
+        quarter, eighth, sixteenth = widths
         # To a quarter at once: at full size the memory traffic costs more than all the rest of the network.
         self.shrinks = nn.Sequential(Shrink(4, quarter, 4), Shrink(quarter, eighth, 2), Shrink(eighth, sixteenth, 2))
-        cells = (height // 16) * (width // 16)
-        self.project = nn.Linear(config.widths[-1] * cells, config.width)
+        cells = (height // 16) * (breadth // 16)
+        self.project = nn.Linear(sixteenth * cells, width)
         layers = [
-            CausalConv(config.width, config.width, 3, skip=True),  # 4 Hz
-            CausalConv(config.width, config.width, 3, dilation=2, skip=True),
-            CausalConv(config.width, config.token_dim, 4, stride=2, relu=False),  # 2 Hz
+            CausalConv(width, width, 3, skip=True),
+            CausalConv(width, width, 3, dilation=2, skip=True),
+            CausalConv(width, token_dim, 2 * frames_per_token, stride=frames_per_token, relu=False),
         ]
         self.layers = nn.ModuleList(layers)
-        self.state_shapes = ((1, 1, height * width), *(layer.state_shape for layer in layers))
+        self.state_shapes = ((1, 1, height * breadth), *(layer.state_shape for layer in layers))
 
     def forward(self, x: Tensor, states: Sequence[Tensor]) -> tuple[Tensor, list[Tensor]]:
-        batch, (height, width) = states[0].shape[0], self.config.frame
+        batch, (height, width) = states[0].shape[0], self.frame
         colour = x.float().permute(0, 3, 1, 2) / 255.0 - 0.5  # (B * T, 3, H, W)
         light = colour.mean(dim=1).reshape(batch, -1, height * width)  # (B, T, H * W)
         joined = torch.cat((states[0], light), dim=1)  # (B, 1 + T, H * W)
         change = (joined[:, 1:] - joined[:, :-1]).reshape(-1, 1, height, width)  # (B * T, 1, H, W)
         y = self.shrinks(torch.cat((colour, 2.0 * change), dim=1))  # (B * T, C, H / 16, W / 16)
         y = torch.relu(self.project(y.flatten(1)))  # (B * T, width)
-        y = y.reshape(batch, -1, self.config.width).transpose(1, 2)  # (B, width, T)
+        y = y.reshape(batch, -1, self.width).transpose(1, 2)  # (B, width, T)
         y, following = run_layers(self.layers, y, states[1:])
-        return y.transpose(1, 2), [joined[:, joined.shape[1] - 1 :], *following]  # (B, T / 2, D)
+        return y.transpose(1, 2), [joined[:, joined.shape[1] - 1 :], *following]  # (B, T / N, D)
 
     def fold(self) -> None:
         """Fold every batch norm below."""

@@ -1,4 +1,4 @@
-"""How the forearm moves in each activity: its angles and the acceleration of the wrist."""
+"""How a forearm moves: the pieces that the movements of all activities are made of."""
 
 from __future__ import annotations
 
@@ -12,9 +12,16 @@ from mmg_training.wearer.timeline import Segment
 
 TAU = 2 * np.pi
 # Roll, pitch and yaw of the forearm in rad at rest: pitch -1.3 hangs down, 0 lies on a table, positive points up.
-HANGING, LAP, TABLE, BENT, RAISED = (
+HANGING, LAP, TABLE, BENT, RAISED, FORWARD = (
     np.array(angles)
-    for angles in ((0.0, -1.25, 0.0), (0.3, -0.35, 0.2), (0.0, 0.05, 0.3), (0.9, 0.1, 0.2), (1.1, 0.75, -0.3))
+    for angles in (
+        (0.0, -1.25, 0.0),
+        (0.3, -0.35, 0.2),
+        (0.0, 0.05, 0.3),
+        (0.9, 0.1, 0.2),
+        (1.1, 0.75, -0.3),
+        (0.3, -0.4, 0.1),
+    )
 )
 
 
@@ -27,6 +34,7 @@ class Motion:
 
 
 Movement = Callable[[Floats, Segment, Subject, np.random.Generator], Motion]
+Triple = tuple[float, float, float]
 
 
 def wander(rng: np.random.Generator, times_s: Floats, slowest_hz: float, fastest_hz: float, size: float) -> Floats:
@@ -34,6 +42,11 @@ def wander(rng: np.random.Generator, times_s: Floats, slowest_hz: float, fastest
     hz, phase = rng.uniform(slowest_hz, fastest_hz, 5), rng.uniform(0, TAU, 5)
     waves: Floats = np.sin(TAU * hz * times_s[:, None] + phase).sum(1) * (size * np.sqrt(2 / 5))
     return waves
+
+
+def wander3(rng: np.random.Generator, times_s: Floats, slowest_hz: float, fastest_hz: float, size: float) -> Floats:
+    """One aimless movement an axis (T, 3)."""
+    return np.stack([wander(rng, times_s, slowest_hz, fastest_hz, size) for _ in range(3)], 1)
 
 
 def knocks(times_s: Floats, beats: Floats, ring_hz: float, decay_s: float, delay_s: float = 0.0) -> Floats:
@@ -46,117 +59,113 @@ def knocks(times_s: Floats, beats: Floats, ring_hz: float, decay_s: float, delay
     return out
 
 
-def _rest(t: Floats, base: Floats, rng: np.random.Generator, spread: float = 0.25, tremor: float = 0.012) -> Motion:
-    angles = base + rng.normal(0, spread, 3) + np.stack([wander(rng, t, 0.05, 0.5, 0.02) for _ in range(3)], 1)
+def rest(t: Floats, base: Floats, rng: np.random.Generator, spread: float = 0.25, tremor: float = 0.012) -> Motion:
+    """An arm that is held in one pose: it breathes and trembles."""
+    angles = base + rng.normal(0, spread, 3) + wander3(rng, t, 0.05, 0.5, 0.02)
     breath = 0.02 * np.sin(TAU * rng.uniform(0.2, 0.35) * t + rng.uniform(0, TAU))
-    force = np.stack([wander(rng, t, 5, 11, tremor * 2) for _ in range(3)], 1)
-    return Motion(angles + breath[:, None] * rng.normal(0, 0.5, 3), force)
+    return Motion(angles + breath[:, None] * rng.normal(0, 0.5, 3), wander3(rng, t, 5, 11, tremor * 2))
 
 
-def _still(t: Floats, segment: Segment, _subject: Subject, rng: np.random.Generator) -> Motion:
-    seated = TABLE if segment.place == "desk" else LAP
-    motion = _rest(t, seated if segment.posture == "sitting" else HANGING, rng)
-    if segment.place == "desk" and rng.random() < 0.5:
-        # Reading, pointing or holding a pen: restless as somebody who types.
-        motion.angles += np.stack([wander(rng, t, 0.5, 3.0, rng.uniform(0.005, 0.03)) for _ in range(3)], 1)
-        motion.force += np.stack([wander(rng, t, 3, 9, rng.uniform(0.02, 0.1)) for _ in range(3)], 1)
-    return motion
+def seat(segment: Segment) -> Floats:
+    """Where an idle arm lies (3,)."""
+    if segment.posture == "standing":
+        return HANGING
+    return TABLE if segment.place == "desk" else LAP
 
 
-def _gait(t: Floats, segment: Segment, motion: Motion, swing: float, bounce: float, hit: Floats) -> Motion:
-    phase = np.pi * segment.phase(t)
-    motion.angles[:, 1] += swing * np.sin(phase)
-    motion.angles[:, 2] += 0.3 * swing * np.sin(phase + 0.7)
-    motion.force[:, 0] += 2.0 * swing * np.cos(phase) + 0.35 * hit
-    motion.force[:, 1] += 0.25 * bounce * np.sin(phase)
-    motion.force[:, 2] += bounce * (np.cos(2 * phase) + 0.3 * np.cos(4 * phase + 0.5)) + hit
-    return motion
+def one_handed(movement: Movement) -> Movement:
+    """Done with the hand that wears the sensor or, by the person's habit, with the other one.
 
+    The idle arm hangs, lies or holds on, and feels of the work what comes through the trunk.
+    """
 
-def _walking(t: Floats, segment: Segment, subject: Subject, rng: np.random.Generator) -> Motion:
-    carrying = rng.random() < 0.25
-    motion = _rest(t, BENT if carrying else HANGING, rng)
-    hit = subject.impact * rng.uniform(1.2, 2.5) * knocks(t, segment.beats, rng.uniform(8, 13), 0.05, 0.03)
-    return _gait(t, segment, motion, subject.swing * (0.2 if carrying else 1.0), rng.uniform(0.8, 2.2), hit)
-
-
-def _running(t: Floats, segment: Segment, subject: Subject, rng: np.random.Generator) -> Motion:
-    motion = _rest(t, BENT, rng)
-    hit = subject.impact * rng.uniform(4, 9) * knocks(t, segment.beats, rng.uniform(9, 15), 0.045, 0.02)
-    return _gait(t, segment, motion, rng.uniform(0.25, 0.7), rng.uniform(4, 8), hit)
-
-
-def _typing(t: Floats, segment: Segment, subject: Subject, rng: np.random.Generator) -> Motion:
-    motion = _rest(t, TABLE, rng)
-    hit = knocks(t, segment.beats, rng.uniform(14, 24), 0.025) * rng.uniform(0.06, 0.4) * subject.impact
-    motion.force += hit[:, None] * rng.normal(0, 0.6, 3) + hit[:, None] * np.array([0, 0, 0.7])
-    motion.angles += np.stack([wander(rng, t, 0.8, 3.5, rng.uniform(0.008, 0.03)) for _ in range(3)], 1)
-    return motion
-
-
-def _clapping(t: Floats, segment: Segment, subject: Subject, rng: np.random.Generator) -> Motion:
-    motion = _rest(t, BENT + np.array([0.3, 0.2, 0]), rng)
-    size = rng.uniform(0.12, 0.4)
-    motion.angles[:, 2] += size * np.cos(TAU * segment.phase(t))
-    motion.angles[:, 0] += 0.4 * size * np.cos(TAU * segment.phase(t) + 0.5)
-    motion.force[:, 1] += 12 * size * np.cos(TAU * segment.phase(t))
-    hit = subject.impact * rng.uniform(5, 16) * knocks(t, segment.beats, rng.uniform(14, 24), 0.02)
-    motion.force += hit[:, None] * np.array([0.3, 1.0, 0.2])
-    return motion
-
-
-def _washing(t: Floats, segment: Segment, _subject: Subject, rng: np.random.Generator) -> Motion:
-    motion = _rest(t, TABLE + np.array([0.5, -0.25, 0]), rng)
-    phase, size = TAU * segment.phase(t), rng.uniform(0.08, 0.3)
-    effort = 0.6 + 0.4 * np.sin(TAU * rng.uniform(0.1, 0.3) * t + rng.uniform(0, TAU))
-    lag = rng.uniform(0, TAU, 3)
-    motion.angles += (size * effort)[:, None] * np.array([1.0, 0.4, 0.7]) * np.sin(phase[:, None] + lag)
-    motion.force += (8 * size * effort)[:, None] * np.array([1.0, 0.6, 0.4]) * np.sin(phase[:, None] - lag)
-    motion.force += np.stack([wander(rng, t, 2, 7, 0.3) for _ in range(3)], 1)
-    return motion
-
-
-def _brushing(t: Floats, segment: Segment, _subject: Subject, rng: np.random.Generator) -> Motion:
-    # One in three brushes with the hand that does not wear the sensor, which hangs or rests then.
-    if rng.random() < 0.33:
-        motion = _rest(t, HANGING if rng.random() < 0.5 else TABLE, rng)
-        motion.force += 0.15 * np.sin(TAU * segment.phase(t))[:, None] * rng.normal(0, 1, 3)
+    def move(t: Floats, segment: Segment, subject: Subject, rng: np.random.Generator) -> Motion:
+        if rng.random() < subject.leads:
+            return movement(t, segment, subject, rng)
+        work = movement(t, segment, subject, rng)
+        motion = rest(t, seat(segment) if rng.random() < 0.4 else FORWARD, rng)
+        motion.force += rng.uniform(0.05, 0.2) * (work.force @ rng.normal(0, 0.6, (3, 3)))
+        motion.angles += wander3(rng, t, 0.2, 2.0, rng.uniform(0.01, 0.05))
         return motion
-    motion = _rest(t, RAISED, rng)
-    phase, size = TAU * segment.phase(t), rng.uniform(0.05, 0.22)
-    change = 0.35 * np.sign(np.sin(TAU * rng.uniform(0.1, 0.3) * t + rng.uniform(0, TAU)))
-    motion.angles += size * np.array([0.5, 0.5, 1.0]) * np.sin(phase)[:, None]
-    motion.angles[:, 0] += np.convolve(change, np.ones(60) / 60, mode="same")
-    motion.force += 14 * size * np.array([1.0, 0.5, 0.3]) * np.sin(phase + 0.4)[:, None]
-    return motion
+
+    return move
 
 
-def _transition(t: Floats, segment: Segment, _subject: Subject, rng: np.random.Generator) -> Motion:
-    down = segment.label == "sitting_down"
-    seat = (TABLE if segment.place == "desk" else LAP) + rng.normal(0, 0.2, 3)
-    here, there = (HANGING, seat) if down else (seat, HANGING)
-    motion = _rest(t, np.zeros(3), rng, spread=0.1, tremor=0.04)
-    gone = segment.progress(t)[:, None]
-    # Hands go to the knees or the armrest on the way.
-    reach = np.sin(np.pi * gone) * np.array([0.2, rng.uniform(-0.2, 0.7), 0.15]) * rng.choice([0.4, 1.0])
-    motion.angles += here * (1 - gone) + there * gone + reach
-    span = segment.end_s - segment.start_s
-    x = np.clip((t - segment.start_s) / span, 0, 1)
-    drop = rng.uniform(0.3, 0.5) * (-1 if down else 1)
-    motion.force[:, 2] += drop / span**2 * (60 * x - 180 * x**2 + 120 * x**3)
-    motion.force[:, 0] += rng.uniform(0.3, 0.9) * np.sin(TAU * x) * (1 if down else -1)
-    motion.force[:, 2] += rng.uniform(0.5, 3.0) * knocks(t, segment.beats, rng.uniform(5, 10), 0.06)
-    return motion
+def stroke(
+    base: Floats, reach_m: Triple, turn: Triple, *, cycles: float = 1.0, circle: float = 0.0, texture: float = 0.0
+) -> Movement:
+    """Work that goes to and fro.
+
+    reach_m, turn: how far the wrist goes (ahead, aside, up) and turns (roll, pitch, yaw) to either side. cycles: how
+    many to and fro in a beat. circle: 0 along a line, 1 round. texture: m/s^2 of what the surface or a motor adds.
+    """
+
+    def move(t: Floats, segment: Segment, _subject: Subject, rng: np.random.Generator) -> Motion:
+        motion = rest(t, base, rng)
+        omega = TAU * cycles * segment.pace_hz(t)[:, None]
+        lag = circle * np.array([0.0, np.pi / 2, 0.8]) + rng.normal(0, 0.25, 3)
+        phase = TAU * cycles * segment.phase(t)[:, None] + lag
+        # Longer strokes are slower: the reach gives way above 1.5 Hz.
+        size = rng.uniform(0.5, 1.3) * (1 + 0.2 * wander(rng, t, 0.1, 0.6, 1.0))[:, None]
+        size = size / (1 + (omega / 9.5) ** 2) ** 0.5
+        motion.angles += size * np.array(turn) * np.sin(phase)
+        motion.force -= size * np.array(reach_m) * omega**2 * (np.sin(phase) + rng.normal(0, 0.2) * np.sin(2 * phase))
+        motion.angles += wander3(rng, t, 0.05, 0.4, rng.uniform(0.02, 0.12))
+        if texture:
+            rough = texture * rng.uniform(0.4, 1.6) * np.abs(np.cos(phase))
+            motion.force += rough * rng.standard_normal(motion.force.shape)
+        return motion
+
+    return move
 
 
-MOVEMENTS: dict[str, Movement] = {
-    "still": _still,
-    "walking": _walking,
-    "running": _running,
-    "typing": _typing,
-    "clapping": _clapping,
-    "washing_hands": _washing,
-    "brushing_teeth": _brushing,
-    "sitting_down": _transition,
-    "standing_up": _transition,
-}
+def struck(base: Floats, turn: Triple, reach_m: Triple, hit: tuple[float, float], along: Triple) -> Movement:
+    """Work that hits something at every beat.
+
+    turn: half of the swing (roll, pitch, yaw), far from the target between beats. hit: weakest and strongest jolt in
+    m/s^2. along: its direction (ahead, aside, up).
+    """
+
+    def move(t: Floats, segment: Segment, subject: Subject, rng: np.random.Generator) -> Motion:
+        motion = rest(t, base, rng)
+        omega, phase = TAU * segment.pace_hz(t)[:, None], TAU * segment.phase(t)[:, None]
+        size = rng.uniform(0.5, 1.3) / (1 + (omega / 16) ** 2)
+        motion.angles -= size * np.array(turn) * np.cos(phase)
+        motion.force += size * np.array(reach_m) * omega**2 * np.cos(phase)
+        jolt = knocks(t, segment.beats, rng.uniform(12, 24), rng.uniform(0.015, 0.03))
+        aim = np.array(along) + rng.normal(0, 0.25, 3)
+        motion.force += (subject.impact * rng.uniform(*hit)) * jolt[:, None] * aim
+        return motion
+
+    return move
+
+
+def bumps(t: Floats, beats: Floats, rise_s: float, hold_s: float) -> Floats:
+    """(T,): 0 at rest, 1 for ``hold_s`` around each beat, smooth between."""
+    out = np.zeros_like(t)
+    for time_s, _ in beats:
+        x = np.clip((hold_s / 2 + rise_s - np.abs(t - time_s)) / rise_s, 0, 1)
+        out = np.maximum(out, x * x * x * (10 - 15 * x + 6 * x * x))
+    return out
+
+
+def lift(base: Floats, turn: Triple, reach_m: Triple, rise_s: tuple[float, float], hold_s: Triple) -> Movement:
+    """A slow move there and back around each beat: the cup to the mouth, the page over.
+
+    turn, reach_m: (roll, pitch, yaw) and (ahead, aside, up) of the far end. hold_s: shortest and longest stay there,
+    and how much of the turn is done only there.
+    """
+
+    def move(t: Floats, segment: Segment, _subject: Subject, rng: np.random.Generator) -> Motion:
+        motion = rest(t, base, rng)
+        rise, hold = rng.uniform(*rise_s), rng.uniform(*hold_s[:2])
+        out = bumps(t, segment.beats, rise, hold)
+        late = bumps(t, segment.beats, 0.6 * rise, 0.6 * hold)
+        size = rng.uniform(0.7, 1.3)
+        motion.angles += size * np.array(turn) * ((1 - hold_s[2]) * out + hold_s[2] * late)[:, None]
+        if len(t) > 2:
+            motion.force += size * np.array(reach_m) * np.gradient(np.gradient(out, t), t)[:, None]
+        motion.force += wander3(rng, t, 1, 6, rng.uniform(0.03, 0.15))
+        return motion
+
+    return move

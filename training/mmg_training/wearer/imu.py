@@ -5,14 +5,18 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from mmg_training.wearer.arm import MOVEMENTS, wander
-from mmg_training.wearer.subject import Floats
+from mmg_training.wearer.arm import TAU, Movement, wander3
+from mmg_training.wearer.arm_body import BODY
+from mmg_training.wearer.arm_hands import HANDS
+from mmg_training.wearer.arm_tools import TOOLS
+from mmg_training.wearer.subject import Floats, rotation
 from mmg_training.wearer.timeline import Timeline
 
 GRAVITY = 9.80665
 INTERNAL_HZ = 200
 BLEND_S = 0.5
 SALT = 1
+MOVEMENTS: dict[str, Movement] = {**BODY, **HANDS, **TOOLS}
 
 
 def render_imu(timeline: Timeline, rate_hz: int) -> NDArray[np.float32]:
@@ -24,7 +28,13 @@ def render_imu(timeline: Timeline, rate_hz: int) -> NDArray[np.float32]:
     count = round(timeline.duration_s * INTERNAL_HZ) + 2
     times_s = np.arange(count) / INTERNAL_HZ
     angles, force = _motion(timeline, times_s)
-    body = np.concatenate((_specific_force(angles, force), _turn_rate(angles)), axis=1)
+    if subject.left:
+        # A left arm is a right one in the mirror: aside, roll and yaw change sign.
+        angles, force = angles * (-1, 1, -1), force * (1, -1, 1)
+    felt = _rattle(_specific_force(angles, force), subject.strap, rng)
+    mount = subject.mount @ rotation(*rng.normal(0, 0.1, 3))  # the strap sits a little differently every day
+    limits = np.repeat((subject.force_range, subject.turn_range), 3)
+    body = np.concatenate((felt @ mount.T, _turn_rate(angles) @ mount.T), axis=1).clip(-limits, limits)
     # The average over each box, by the integral at its edges.
     sums = np.concatenate((np.zeros((1, 6)), np.cumsum(body, axis=0))) / INTERNAL_HZ
     samples = round(timeline.duration_s * rate_hz)
@@ -32,10 +42,17 @@ def render_imu(timeline: Timeline, rate_hz: int) -> NDArray[np.float32]:
     knots = np.arange(count + 1) / INTERNAL_HZ
     at_edges = np.stack([np.interp(edges, knots, column) for column in sums.T], axis=1)
     boxed = np.diff(at_edges, axis=0) * rate_hz
-    mounted = boxed.reshape(-1, 2, 3) @ subject.mount.T
-    mounted[:, 0] += subject.force_bias + rng.normal(0, subject.imu_noise, (samples, 3))
-    mounted[:, 1] += subject.turn_bias + rng.normal(0, subject.imu_noise / 10, (samples, 3))
-    return mounted.reshape(-1, 6).astype(np.float32)
+    bias = np.concatenate((subject.force_bias + rng.normal(0, 0.05, 3), subject.turn_bias + rng.normal(0, 0.005, 3)))
+    noise = np.repeat((subject.imu_noise, subject.imu_noise / 10), 3) * rng.standard_normal((samples, 6))
+    return (boxed + bias + noise).astype(np.float32)
+
+
+def _rattle(felt: Floats, strap: float, rng: np.random.Generator) -> Floats:
+    """A loose sensor swings on after every jolt: a damped oscillation that changes of the force (T, 3) set off."""
+    since = np.arange(40) / INTERNAL_HZ
+    kernel = strap * np.exp(-since / 0.05) * np.cos(TAU * rng.uniform(9, 18) * since)
+    changes = np.diff(felt, axis=0, prepend=felt[:1])
+    return felt + 0.6 * np.stack([np.convolve(axis, kernel)[: len(felt)] for axis in changes.T], axis=1)
 
 
 def _motion(timeline: Timeline, times_s: Floats) -> tuple[Floats, Floats]:
@@ -58,10 +75,8 @@ def _motion(timeline: Timeline, times_s: Floats) -> tuple[Floats, Floats]:
             rng = np.random.default_rng(distraction.variant)
             first, last = np.searchsorted(times_s, (distraction.start_s, distraction.end_s))
             t, window = times_s[first:last], np.hanning(last - first)[:, None]
-            angles[first:last] += window * np.stack(
-                [wander(rng, t, 0.2, 1.5, rng.uniform(0.05, 0.35)) for _ in "xyz"], 1
-            )
-            force[first:last] += window * np.stack([wander(rng, t, 0.5, 4, rng.uniform(0.1, 0.8)) for _ in "xyz"], 1)
+            angles[first:last] += window * wander3(rng, t, 0.2, 1.5, rng.uniform(0.05, 0.35))
+            force[first:last] += window * wander3(rng, t, 0.5, 4, rng.uniform(0.1, 0.8))
     return angles, force
 
 

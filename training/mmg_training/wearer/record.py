@@ -16,8 +16,8 @@ import numpy as np
 from mmg.errors import ConfigError, MmgError
 from numpy.typing import NDArray
 
-from mmg_training.sessions import DEMO_SUBJECT
 from mmg_training.wearer import Subject, Timeline, plan, render_frames, render_imu, render_sound
+from mmg_training.wearer.people import DEMO_SUBJECT
 
 IMU_HZ, AUDIO_HZ, VIDEO_FPS = 100, 44_100, 8
 FRAME = (96, 128)

@@ -18,6 +18,9 @@ class Subject:
     knocks at the wrist, 1 is usual. mount: (3, 3) rotation from the forearm to the sensor. imu_noise: m/s^2 a sample;
     the gyro has a tenth of it in rad/s. mic_gain: factor to full scale. reverb_s: decay time of the rooms.
     softness: 0 hard shoes and loud keys, 1 soft and quiet. skin and sleeve: RGB 0 to 1. light: brightness of the lamps.
+    tempo: factor on the pace of all else. leads: how often the hand with the sensor does what takes one hand.
+    left: on which wrist the sensor is. strap: 0 tight, 1 so loose that the sensor rattles. force_range in m/s^2 and
+    turn_range in rad/s: where the sensor saturates. mic_hz: the corners of what the microphone passes.
     """
 
     number: int
@@ -39,6 +42,13 @@ class Subject:
     skin: Floats
     sleeve: Floats
     light: float
+    tempo: float
+    leads: float
+    left: bool
+    strap: float
+    force_range: float
+    turn_range: float
+    mic_hz: tuple[float, float]
 
     @classmethod
     def numbered(cls, number: int) -> Subject:
@@ -65,6 +75,13 @@ class Subject:
             skin=tone * np.array([0.9, 0.7, 0.58]),
             sleeve=rng.uniform(0.05, 0.9, 3),
             light=rng.uniform(0.45, 1.1),
+            tempo=rng.uniform(0.85, 1.18),
+            leads=0.95 if rng.random() < 0.7 else 0.35,
+            left=bool(rng.random() < 0.6),
+            strap=float(rng.uniform(0, 1) ** 2),
+            force_range=9.80665 * float(rng.choice([2, 4, 8, 16], p=[0.15, 0.35, 0.3, 0.2])),
+            turn_range=np.deg2rad(float(rng.choice([250, 500, 1000, 2000], p=[0.15, 0.35, 0.3, 0.2]))),
+            mic_hz=(rng.uniform(30, 200), rng.uniform(3500, 9000)),
         )
 
 

@@ -1,0 +1,201 @@
+"""Nobody and nothing that is measured was trained on: every data set, by people, files, grounds and the samples."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import cache
+from pathlib import Path
+
+import pytest
+from mmg_training import data
+from mmg_training.config import DataConfig
+from mmg_training.data import motion, sounds, utd_mhad
+from mmg_training.data.sessions import Dataset, NamedTest, Pool, Session
+from mmg_training.task import AUDIO_HZ, IMU_HZ
+
+from recordings import DATA, real
+from training.ego4d_tree import make_tree
+
+# Of ESC-10's clips these two alone are under CC Sampling+, which does not allow every use (its README.txt).
+SAMPLING_PLUS = ("1-40730-A", "2-96460-A")
+
+
+def load(**settings: object) -> Dataset:
+    few = {"subjects": 2, "held_out": 2, "sessions": 1, "session_s": 8.0, "root": str(DATA)}
+    return data.load(DataConfig(**{**few, **settings}), lambda _: None)  # type: ignore[arg-type]
+
+
+@pytest.fixture(scope="module")
+def starter() -> Dataset:
+    return load(set="starter")
+
+
+@pytest.fixture(scope="module")
+def benchmark() -> Dataset:
+    return load(set="benchmark", subjects=1, split=0)
+
+
+@pytest.fixture(scope="module")
+def paired() -> Dataset:
+    for name in ("sp-sw-har", "footsteps", "esc10"):
+        real(name)
+    return load(set="paired")
+
+
+@pytest.fixture(scope="module")
+def ego4d(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
+    root = make_tree(tmp_path_factory.mktemp("ego4d"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("mmg_training.data.ego4d.load.__defaults__", (3,))
+        return load(set="ego4d", root=str(root), split=0)
+
+
+def trained(made: Dataset) -> list[Session]:
+    return [one for pool in made.training for one in pool.sessions]
+
+
+def pool(made: Dataset, name: str) -> Pool:
+    return next(pool for pool in made.training if pool.name == name)
+
+
+def extra(made: Dataset, start: str) -> NamedTest:
+    return next(test for test in made.extra if test.name.startswith(start))
+
+
+def people(sessions: Iterable[Session]) -> set[int]:
+    return {one.subject for one in sessions}
+
+
+def labels(sessions: Iterable[Session]) -> set[int]:
+    return {int(label) for one in sessions for label in one.labels}
+
+
+def seconds(sessions: Iterable[Session]) -> set[bytes]:
+    """Every second of IMU and sound, but for silence."""
+    found = set()
+    for one in sessions:
+        for name, rate_hz in (("imu", IMU_HZ), ("audio", AUDIO_HZ)):
+            for first in range(0, len(one.samples.get(name, ())) - rate_hz + 1, rate_hz):
+                part = one.samples[name][first : first + rate_hz]
+                if part.std() > 0:
+                    found.add(part.tobytes())
+    return found
+
+
+def check_apart(left: Iterable[Session], right: Iterable[Session]) -> None:
+    left, right = list(left), list(right)
+    assert left
+    assert right
+    assert not people(left) & people(right)
+    assert not seconds(left) & seconds(right)
+
+
+def test_starter_virtual_wearers_are_apart(starter: Dataset) -> None:
+    simulated = pool(starter, "virtual wearer").sessions
+    check_apart(simulated, starter.calibration)
+    check_apart(simulated, starter.test)
+    check_apart(starter.calibration, starter.test)
+
+
+def test_starter_recorded_people_are_apart(starter: Dataset) -> None:
+    real("sp-sw-har")
+    learnt = pool(starter, motion.SOURCE.name).sessions
+    assert people(learnt) == set(range(1, 12))
+    for device in ("phone", "watch"):
+        check_apart(learnt, extra(starter, f"sp-sw-har {device}").sessions)
+
+
+def test_starter_grounds_are_apart(starter: Dataset) -> None:
+    real("footsteps")
+    check_apart(pool(starter, sounds.FOOTSTEPS.name).sessions, extra(starter, "footsteps").sessions)
+
+
+def test_starter_keys_are_apart(starter: Dataset) -> None:
+    real("keystrokes")
+    check_apart(pool(starter, sounds.KEYSTROKES.name).sessions, extra(starter, "keystrokes").sessions)
+
+
+def test_starter_surroundings_are_apart(starter: Dataset) -> None:
+    real("esc10")
+    # Their subject is the kind of sound, which is in all folds; a fold is what keeps the recordings apart.
+    learnt, tested = pool(starter, sounds.SURROUNDINGS.name).sessions, extra(starter, "ESC-10").sessions
+    assert not seconds(learnt) & seconds(tested)
+    mixed_in = {background.tobytes() for background in starter.backgrounds}
+    assert mixed_in
+    assert not mixed_in & {one.samples["audio"].tobytes() for one in tested}
+
+
+def test_clips_that_may_not_be_used_are_in_nothing(starter: Dataset) -> None:
+    folder = real("esc10") / "rooster"
+    heard = [
+        one.samples["audio"].tobytes()
+        for one in (*trained(starter), *extra(starter, "ESC-10").sessions)
+        if "audio" in one.samples
+    ]
+    heard += [background.tobytes() for background in starter.backgrounds]
+    assert any(loudest(folder / "1-26806-A.ogg") in wave for wave in heard)
+    for name in SAMPLING_PLUS:
+        assert not any(loudest(folder / f"{name}.ogg") in wave for wave in heard)
+
+
+def loudest(path: Path) -> bytes:
+    """The 0.1 s around the loudest sample, as a session has them."""
+    wave = (sounds.read_sound(path).clip(-1, 1) * 32767).round().astype("int16")
+    first = min(abs(wave.astype(int)).argmax(), len(wave) - AUDIO_HZ // 10)
+    return wave[first : first + AUDIO_HZ // 10].tobytes()
+
+
+def test_benchmark_people_and_labels_are_apart(benchmark: Dataset) -> None:
+    learnt = trained(benchmark)
+    for part in (benchmark.calibration, benchmark.test, benchmark.novel):
+        check_apart(learnt, part)
+    check_apart(benchmark.calibration, benchmark.test)
+    base = labels((*learnt, *benchmark.calibration, *benchmark.test))
+    assert labels(benchmark.novel)
+    assert not base & labels(benchmark.novel)
+
+
+@pytest.fixture
+def _read_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    real("utd-mhad")
+    monkeypatch.setattr(utd_mhad, "read", _read_utd)
+
+
+_read_utd = cache(utd_mhad.read)
+
+
+@pytest.mark.usefixtures("_read_once")
+@pytest.mark.parametrize("leave_out", utd_mhad.SUBJECTS)
+def test_utd_mhad_leaves_one_person_out(leave_out: int) -> None:
+    made = load(set="utd-mhad", leave_out=leave_out)
+    assert people(made.test) == {leave_out}
+    check_apart(trained(made), made.test)
+    check_apart(made.calibration, made.test)
+    assert people(trained(made)) | {leave_out} == set(utd_mhad.SUBJECTS)
+
+
+@pytest.mark.usefixtures("_read_once")
+@pytest.mark.parametrize("split", range(utd_mhad.SPLITS))
+def test_utd_mhad_trains_on_no_novel_action(split: int) -> None:
+    made = load(set="utd-mhad", split=split)
+    novel = labels(made.novel)
+    assert len(novel) == utd_mhad.NOVEL_LABELS
+    assert not novel & labels((*trained(made), *made.calibration, *made.test))
+    assert not seconds(trained(made)) & seconds(made.novel)
+
+
+def test_paired_people_and_sounds_are_apart(paired: Dataset) -> None:
+    check_apart(trained(paired), paired.test)
+    check_apart(trained(paired), paired.calibration)
+    check_apart(paired.calibration, paired.test)
+    assert people((*paired.calibration, *paired.test)) == set(motion.TEST_SUBJECTS)
+
+
+def test_ego4d_videos_and_labels_are_apart(ego4d: Dataset) -> None:
+    learnt = {one.source for one in trained(ego4d)}
+    for part in (ego4d.calibration, ego4d.test, ego4d.novel, *(test.sessions for test in ego4d.extra)):
+        assert part
+        assert not learnt & {one.source for one in part}
+    assert not {one.source for one in ego4d.calibration} & {one.source for one in (*ego4d.test, *ego4d.novel)}
+    assert not labels(ego4d.novel) & labels((*trained(ego4d), *ego4d.calibration, *ego4d.test))
+    assert not people(trained(ego4d)) & people(extra(ego4d, "Ego4D validation, people of no").sessions)

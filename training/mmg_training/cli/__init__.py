@@ -1,0 +1,1 @@
+"""The commands, a file each; parsing and nothing else."""

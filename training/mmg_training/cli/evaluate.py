@@ -1,0 +1,150 @@
+"""``mmg-eval``: a run or a bundle in, the tables of the protocol out."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shlex
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from mmg import Bundle
+from mmg.cli.ending import run_command
+from mmg.errors import ConfigError
+
+from mmg_training import checkpoint, data
+from mmg_training.config import TrainConfig, load, override
+from mmg_training.evaluation import plots
+from mmg_training.evaluation.engine import by_engine
+from mmg_training.evaluation.fewshot import SCORES, FewshotConfig
+from mmg_training.evaluation.progress import say_as
+from mmg_training.evaluation.report import TABLES, Subject, report
+from mmg_training.evaluation.subsets import by_model
+from mmg_training.evaluation.tables import as_json, markdown
+
+EXAMPLES = """\
+examples:
+  mmg-eval runs/utd-5                                    every table that the run's data set allows
+  mmg-eval runs/utd-5 --tables subsets,missing --plots plots
+  mmg-eval runs/split-0 --tables fewshot --shots 1,5 --fewshot-score sequence
+  mmg-eval utd.mmg --data set=utd-mhad --data leave_out=5    through the engine of the device
+  mmg-eval starter --config training/configs/starter.toml --json scores.json
+
+A dash is what was not measured: a modality that the run never trained with.
+"""
+
+say = say_as("mmg-eval")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command; returns its exit code."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    parser = argparse.ArgumentParser(
+        prog="mmg-eval",
+        description="Measure a run of mmg-train, or an exported bundle through the engine that the device runs: every "
+        "subset of its sensors, missing data, new activities from a few examples, sensors without labels.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("what", help="a folder of mmg-train, a bundle (folder or .mmg), or starter")
+    parser.add_argument("--config", type=Path, help="settings with the data set, TOML; a run knows its own")
+    parser.add_argument(
+        "--data",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="change a setting of the data, as in leave_out=5",
+    )
+    parser.add_argument(
+        "--tables", default="", metavar="LIST", help=f"some of {','.join(TABLES)} (default: all it can)"
+    )
+    parser.add_argument("--ways", type=int, default=5, help="labels of a few-shot episode (default 5)")
+    parser.add_argument("--shots", default="1,5", metavar="LIST", help="examples of each label (default 1,5)")
+    parser.add_argument("--episodes", type=int, default=600, help="few-shot episodes (default 600)")
+    parser.add_argument(
+        "--fewshot-score",
+        choices=SCORES,
+        help="compare clips by embedding, by the sequence of their tokens, or both (default; a bundle: embedding)",
+    )
+    parser.add_argument("--json", metavar="FILE", help="write the tables as JSON too; - for standard output, instead")
+    parser.add_argument("--markdown", type=Path, metavar="FILE", help="write the tables as Markdown too")
+    parser.add_argument("--plots", type=Path, metavar="DIR", help="draw subsets.png and missing.png there")
+    chosen = parser.parse_args(given)
+    return run_command(lambda: run(chosen, shlex.join(["mmg-eval", *given])), say, stopped=130)
+
+
+def run(chosen: argparse.Namespace, command: str) -> int:
+    """Measure and write. Raises MmgError."""
+    wanted = [name for name in chosen.tables.split(",") if name]
+    for name in wanted:
+        if name not in TABLES:
+            raise ConfigError(f"--tables {name}: is none of {', '.join(TABLES)}")
+    if chosen.plots is not None:
+        plots.require()
+    with open_subject(chosen.what, chosen.config, chosen.data) as subject:
+        score = chosen.fewshot_score or ("both" if subject.model else "embedding")
+        fewshot = fewshot_config(chosen.ways, chosen.shots, chosen.episodes, score)
+        tables = report(subject, wanted, fewshot, say, chosen.plots)
+    if chosen.markdown is not None:
+        chosen.markdown.write_text(markdown(tables, command), encoding="utf-8")
+    if chosen.json is not None and chosen.json != "-":
+        Path(chosen.json).write_text(as_json(tables, command), encoding="utf-8")
+    sys.stdout.write(as_json(tables, command) if chosen.json == "-" else markdown(tables, command))
+    sys.stdout.flush()
+    return 0
+
+
+@contextmanager
+def open_subject(what: str, config_path: Path | None, changes: Sequence[str]) -> Iterator[Subject]:
+    """The run or the bundle with its data. Raises MmgError."""
+    settings = {f"data.{key}": value for key, value in (parse_setting(text, "--data") for text in changes)}
+    if is_bundle(what):
+        if config_path is None and "data.set" not in settings:
+            raise ConfigError(f"{what}: a bundle does not say what to measure it on; give --config or --data set=NAME")
+        config = override(load(config_path) if config_path else TrainConfig(), settings, "--data")
+        with Bundle.open(what) as bundle:
+            dataset = data.load(config.data, say)
+            decider = by_engine(bundle, dataset.task, say)
+            yield Subject(decider, None, dataset, config.data, ("Decided by the engine from the bundle's files.",))
+        return
+    model, own = checkpoint.load(Path(what))
+    config = override(load(config_path) if config_path else own, settings, "--data")
+    dataset = data.load(config.data, say)
+    if (dataset.task.labels, dataset.task.modalities) != (model.task.labels, model.task.modalities):
+        raise ConfigError(f"{what}: was trained for {model.task.name}, not for the labels of {dataset.task.name}")
+    changed = ("Not the data settings that the run was trained with: it may have seen these sessions.",)
+    yield Subject(by_model(model), model, dataset, config.data, changed if config.data != own.data else ())
+
+
+def is_bundle(what: str) -> bool:
+    """Whether this names a bundle and not a run."""
+    return what == "starter" or what.endswith(".mmg") or (Path(what) / "manifest.json").is_file()
+
+
+def fewshot_config(ways: int, shots: str, episodes: int, score: str) -> FewshotConfig:
+    """Raises ConfigError where a number is none or too small."""
+    try:
+        numbers = tuple(int(number) for number in shots.split(","))
+    except ValueError as error:
+        raise ConfigError(f"--shots {shots}: is not a list of numbers, as in 1,5") from error
+    if min(numbers) < 1 or ways < 2 or episodes < 1:
+        raise ConfigError("few-shot needs at least 2 ways, 1 shot and 1 episode")
+    return FewshotConfig(ways=ways, shots=numbers, episodes=episodes, score=score)
+
+
+def parse_setting(text: str, flag: str) -> tuple[str, Any]:
+    """``key=value`` with the value as in JSON, or else a plain word. Raises ConfigError."""
+    key, equals, value = text.partition("=")
+    if not equals:
+        raise ConfigError(f"{flag} {text}: is not KEY=VALUE")
+    try:
+        return key, json.loads(value)
+    except json.JSONDecodeError:
+        return key, value
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

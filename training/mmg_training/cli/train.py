@@ -1,0 +1,139 @@
+"""``mmg-train``: settings in, a trained and measured run out."""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import json
+import os
+import platform
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from lightning_fabric import Fabric
+from mmg.errors import ConfigError, MmgError
+
+from mmg_training import checkpoint, data
+from mmg_training import metrics as metrics_file
+from mmg_training.config import TrainConfig, load, override
+from mmg_training.data.sessions import Dataset
+from mmg_training.evaluation.subsets import score_extra, score_subsets
+from mmg_training.metrics import Metrics
+from mmg_training.models.multimodal import MultimodalModel
+from mmg_training.train import Progress, say, train
+
+EXAMPLES = """\
+examples:
+  mmg-train training/configs/starter.toml --out runs/starter
+  mmg-train training/configs/utd_mhad.toml --out runs/utd-5 --set data.leave_out=5 --set seed=2
+  mmg-train training/configs/starter.toml --out runs/starter --resume
+  tensorboard --logdir runs
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command; returns its exit code."""
+    parser = argparse.ArgumentParser(
+        prog="mmg-train",
+        description="Train a model that keeps working with any subset of its sensors, measure it, and write the run: "
+        "weights, settings, metrics and a log for TensorBoard.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("config", type=Path, help="settings, TOML; training/configs has some")
+    parser.add_argument("--out", type=Path, required=True, help="the folder for the run")
+    parser.add_argument("--resume", action="store_true", help="go on from where a stopped run in --out saved last")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="change a setting, as in data.leave_out=5"
+    )
+    parser.add_argument("--accelerator", default="cpu", help="cpu, cuda, mps or auto (Lightning Fabric; default cpu)")
+    parser.add_argument("--devices", default="1", help="how many, or auto (default 1)")
+    parser.add_argument("--nodes", type=int, default=1, help="machines that train together (default 1)")
+    parser.add_argument(
+        "--strategy",
+        default="ddp_find_unused_parameters_true",
+        help="of several devices or nodes (Lightning Fabric; the default, ddp_find_unused_parameters_true, lets a "
+        "batch lack a modality)",
+    )
+    chosen = parser.parse_args(arguments)
+    try:
+        config = override(load(chosen.config), dict(_setting(text) for text in chosen.set), "--set")
+        fabric = Fabric(
+            accelerator=chosen.accelerator,
+            devices=chosen.devices if chosen.devices == "auto" else int(chosen.devices),
+            num_nodes=chosen.nodes,
+            strategy=chosen.strategy if chosen.devices != "1" or chosen.nodes > 1 else "auto",
+        )
+        fabric.launch()
+        run(config, chosen.out, fabric, chosen.resume)
+    except MmgError as error:
+        sys.stderr.write(f"mmg-train: {error}\n")
+        return error.exit_code
+    except KeyboardInterrupt:
+        say(f"interrupted; go on with --resume from the last step that was saved in {chosen.out}")
+        return 130
+    return 0
+
+
+def run(config: TrainConfig, out: Path, fabric: Fabric, resume: bool = False) -> None:
+    """Load the data, train, measure, and write the run into ``out``. Raises MmgError."""
+    began_s = time.monotonic()
+    dataset = data.load(config.data, say)
+    progress = Progress(config, out / checkpoint.LOGS if fabric.is_global_zero else None)
+    try:
+        model = train(config, dataset, fabric=fabric, out=out, resume=resume, watch=progress)
+    finally:
+        progress.close()
+    if not fabric.is_global_zero:
+        return
+    checkpoint.save(out, model, config)
+    metrics = measure(model, dataset, config, time.monotonic() - began_s)
+    metrics_file.save(metrics, out / checkpoint.METRICS)
+    for score in metrics.subsets:
+        say(f"{' + '.join(score.modalities)}: {score.accuracy:.3f} of {score.samples}, {metrics.held_out}")
+    for extra in metrics.extra:
+        say(f"{' + '.join(extra.modalities)}: {extra.accuracy:.3f} of {extra.samples}, {extra.name} ({extra.kind})")
+    say(f"wrote {out}")
+
+
+def measure(model: MultimodalModel, dataset: Dataset, config: TrainConfig, wall_s: float) -> Metrics:
+    """Every subset on the held-out sessions, and the further tests."""
+    say("measuring every subset on what was held out")
+    subsets = score_subsets(model, dataset.calibration, dataset.test)
+    temperatures = {score.modalities: score.temperature for score in subsets}
+    return Metrics(
+        created=_now(),
+        seed=config.seed,
+        config_sha256=config.sha256(),
+        wall_s=round(wall_s),
+        tools={"python": platform.python_version(), "torch": str(torch.__version__), "numpy": np.__version__},
+        data=dataset.sources,
+        held_out=dataset.held_out,
+        subsets=subsets,
+        extra=tuple(score_extra(model, test, temperatures) for test in dataset.extra),
+    )
+
+
+def _setting(text: str) -> tuple[str, Any]:
+    """``key=value`` with the value as in TOML, or else a plain word. Raises ConfigError."""
+    key, equals, value = text.partition("=")
+    if not equals:
+        raise ConfigError(f"--set {text}: is not KEY=VALUE")
+    try:
+        return key, json.loads(value)
+    except json.JSONDecodeError:
+        return key, value
+
+
+def _now() -> str:
+    seconds = int(os.environ.get("SOURCE_DATE_EPOCH", time.time()))
+    return datetime.datetime.fromtimestamp(seconds, datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

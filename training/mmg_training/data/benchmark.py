@@ -1,0 +1,32 @@
+"""The virtual wearer's benchmark: clips of 24 and more activities, base and novel ones, people apart. Simulated."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from mmg_training.config import DataConfig
+from mmg_training.data.sessions import Dataset, Pool
+from mmg_training.data.virtual import simulate_clips
+from mmg_training.metrics import DataSource
+from mmg_training.task import Task
+from mmg_training.wearer import BASE, BENCHMARK, NOVEL
+from mmg_training.wearer.people import held_out_subjects, training_subjects
+
+TASK = Task("benchmark", BENCHMARK, clips=True)
+
+
+def load(config: DataConfig, say: Callable[[str], None]) -> Dataset:
+    """``config.sessions`` clips of every label by every person; with a split, training has base labels only."""
+    labels = BASE if config.split >= 0 else BENCHMARK
+    people, others = training_subjects(config.subjects), held_out_subjects(config.held_out)
+    say(f"rendering {config.sessions} clips of {len(labels)} activities by {len(people)} and {len(others)} people")
+    half = len(others) // 2
+    return Dataset(
+        task=TASK,
+        training=(Pool("virtual wearer", 1.0, simulate_clips(TASK, people, labels, config.sessions, say)),),
+        calibration=simulate_clips(TASK, others[:half], labels, config.sessions, say),
+        test=simulate_clips(TASK, others[half:], labels, config.sessions, say),
+        novel=simulate_clips(TASK, others, NOVEL, config.sessions, say) if config.split >= 0 else (),
+        sources=(DataSource(name="virtual wearer", what=f"clips of {len(people)} people", licence="Apache-2.0"),),
+        held_out=f"virtual wearers {others[half]} to {others[-1]}",
+    )

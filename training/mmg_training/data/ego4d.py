@@ -1,0 +1,342 @@
+"""Ego4D in clips of 4 s, for those who hold its licence: head-worn IMU, sound and pictures of one moment.
+
+Below the folder ``ego4d`` is what Ego4D's downloader leaves: ``ego4d.json``, ``v2/annotations/moments_train.json`` and
+``moments_val.json``, ``v2/imu/UID.csv``, and the videos as ``v2/video_540ss/UID.mp4``, ``v2/full_scale/UID.mp4`` or, of
+the annotated parts alone, ``v2/clips/CLIP_UID.mp4``; the first that is there of these three is read.
+
+The IMU (https://ego4d-data.org/docs/data/imu): one CSV a video; ``canonical_timestamp_ms`` is the time of the video and
+NULL where the video was trimmed; the page says to sort by it, that acceleration is missing in some files, that some
+stamps are far off, and that nothing was calibrated. It does not say the units: rad/s and m/s^2 are those of GoPro's
+telemetry (https://github.com/gopro/gpmf-parser), whose axes differ between cameras.
+What of a redacted interval is redacted, sound or pictures, is not documented: both are left out. Nor is where the two
+eyes are in a stereoscopic video: its pictures are left out.
+
+Everything is decoded when the data set is loaded, and kept: 280 KB a clip. That takes a second or so a clip from
+``full_scale`` and much less from ``video_540ss``.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Callable, Iterator, Sequence
+from itertools import chain, groupby
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from mmg.errors import ConfigError
+from numpy.typing import NDArray
+
+from mmg_training import data
+from mmg_training.config import DataConfig
+from mmg_training.data.ego4d_annotations import (
+    CLIP_S,
+    Losses,
+    Stretch,
+    Video,
+    choose_labels,
+    read_stretches,
+    read_videos,
+    version_folder,
+)
+from mmg_training.data.sessions import TICKS_PER_HOP, Dataset, NamedTest, Pool, Session
+from mmg_training.data.signals import resample
+from mmg_training.metrics import DataSource
+from mmg_training.task import AUDIO_HZ, CONTEXT_HOPS, IMU_HZ, MODALITIES, Task
+
+LEAST_CLIPS = 10
+CALIBRATION_SHARE = 0.1
+HOLE_S = 0.1
+NOBODY = -1
+TIME = "canonical_timestamp_ms"
+CHANNELS = ("accl_x", "accl_y", "accl_z", "gyro_x", "gyro_y", "gyro_z")
+PROGRESS_EVERY = 200
+
+
+def load(config: DataConfig, say: Callable[[str], None], least: int = LEAST_CLIPS) -> Dataset:
+    """Train on the official training videos and test on the official validation videos; ``say`` gets what was lost.
+
+    The official split is by video, so that a person may be in both: ``extra`` measures those who are in validation
+    alone. Temperatures come from a tenth of the training people (videos, where the person is not known), who are then
+    not trained on. ``test``, ``calibration`` and ``novel`` are clips with all modalities, so that every subset is
+    measured on the same ones; the other clips of validation are in ``extra``. Labels with fewer than ``least`` clips in
+    the training annotations are left out. With a split, a third of the labels is novel, or those of
+    ``mmg_ego4d_novel.txt``: their clips are those of validation, and those of training are not used. A session's source
+    names its video, its subject is the participant or ``NOBODY``. Raises ConfigError.
+    """
+    root, losses = data.require(data.recordings(config), "ego4d"), Losses()
+    videos = read_videos(root)
+    training, validation = read_stretches(root, videos, losses)
+    labels, novel = choose_labels(root, config.split, training, validation, least)
+    task = Task("ego4d", labels, clips=True)
+    for one in (*training, *validation):
+        if one.label not in labels:
+            losses.add(f"stretches of labels with fewer than {least} in training", f"{one.label!r} in {one.video_uid}")
+    base = [one for one in training if one.label in labels and one.label not in novel]
+    learnt = _read_all(root, task, videos, base, losses, say)
+    held = _read_all(root, task, videos, [one for one in validation if one.label in labels], losses, say)
+    trained, calibration = _calibration(learnt, losses)
+    unknown = [one for one in held if labels[one.labels[0]] in novel and _whole(one)]
+    known = [one for one in held if labels[one.labels[0]] not in novel]
+    test = [one for one in known if _whole(one)]
+    losses.report(say)
+    for name, sessions in (("training", trained), ("calibration", calibration), ("test", test)):
+        if not sessions:
+            raise ConfigError(f"data: no clip of {root} is left for {name}; the lines above say what was lost")
+    say(f"ego4d: {len(trained)} clips to train on, {len(calibration)} to calibrate, {len(test)} to test")
+    return Dataset(
+        task=task,
+        training=(Pool("ego4d", 1.0, tuple(trained), balanced=True),),
+        calibration=tuple(calibration),
+        test=tuple(test),
+        novel=tuple(unknown),
+        extra=_extra(learnt, known),
+        sources=(DataSource(name="Ego4D", what=f"{len(trained)} clips of moments", licence="Ego4D licence agreement"),),
+        held_out="the official validation videos of Ego4D, clips with all modalities",
+    )
+
+
+def _whole(session: Session) -> bool:
+    return len(session.samples) == len(MODALITIES)
+
+
+def _calibration(sessions: Sequence[Session], losses: Losses) -> tuple[list[Session], list[Session]]:
+    """What is left to train on, and the whole clips of a tenth, by people (videos, where the person is not known)."""
+    groups: dict[object, list[Session]] = {}
+    for one in sessions:
+        groups.setdefault(one.source if one.subject == NOBODY else one.subject, []).append(one)
+    order = sorted(groups, key=str)
+    apart: list[Session] = []
+    chosen = set()
+    for index in np.random.default_rng(0xE604).permutation(len(order))[:-1]:
+        whole = [one for one in groups[order[index]] if _whole(one)]
+        if whole and len(apart) < len(sessions) * CALIBRATION_SHARE:
+            apart += whole
+            chosen.add(order[index])
+            if others := len(groups[order[index]]) - len(whole):
+                losses.add("clips of people to calibrate with that lack a modality", whole[0].source, others)
+    return [one for key in order if key not in chosen for one in groups[key]], apart
+
+
+def _extra(learnt: Sequence[Session], held: Sequence[Session]) -> tuple[NamedTest, ...]:
+    """Validation clips of people who are in no training video, and those that lack modalities, by what they have."""
+    people = {one.subject for one in learnt} | {NOBODY}
+    unseen = tuple(one for one in held if _whole(one) and one.subject not in people)
+    tests = [NamedTest("Ego4D validation, people of no training video", "real", unseen)] if unseen else []
+    by_what: dict[tuple[str, ...], list[Session]] = {}
+    for one in held:
+        if not _whole(one):
+            by_what.setdefault(tuple(name for name in MODALITIES if name in one.samples), []).append(one)
+    for names, sessions in sorted(by_what.items()):
+        tests.append(NamedTest(f"Ego4D validation, clips of {' + '.join(names)} alone", "real", tuple(sessions)))
+    return tuple(tests)
+
+
+def _read_all(
+    root: Path,
+    task: Task,
+    videos: dict[str, Video],
+    stretches: Sequence[Stretch],
+    losses: Losses,
+    say: Callable[[str], None],
+) -> list[Session]:
+    """The clips, in the order of video and time; one without any modality is lost."""
+    ordered = sorted(stretches, key=lambda one: (one.video_uid, one.start_s, one.label))
+    count = len({one.video_uid for one in ordered})
+    say(f"ego4d: reading {len(ordered)} clips of {count} videos")
+    sessions = []
+    for number, (uid, group) in enumerate(groupby(ordered, lambda one: one.video_uid)):
+        if number and number % PROGRESS_EVERY == 0:
+            say(f"ego4d: {number} of {count} videos")
+        some = list(group)
+        samples: list[dict[str, NDArray[Any]]] = [{} for _ in some]
+        _add_imu(version_folder(root) / "imu" / f"{uid}.csv", videos[uid], some, samples, losses)
+        _add_media(version_folder(root), task, videos[uid], some, samples, losses)
+        for one, made in zip(some, samples, strict=True):
+            if not made:
+                losses.add("clips without any modality", uid)
+                continue
+            labels = np.full(CONTEXT_HOPS * TICKS_PER_HOP + 1, task.labels.index(one.label), np.int16)
+            person = videos[uid].fb_participant_id
+            sessions.append(Session(f"ego4d {uid}", NOBODY if person is None else person, labels, made))
+    return sessions
+
+
+def _add_imu(
+    path: Path, video: Video, stretches: Sequence[Stretch], samples: Sequence[dict[str, NDArray[Any]]], losses: Losses
+) -> None:
+    if not video.has_imu:
+        losses.add("clips of videos without IMU", video.video_uid, len(stretches))
+        return
+    try:
+        times_s, rows, null = read_imu(path, [one.start_s for one in stretches])
+    except (OSError, ValueError) as error:
+        losses.add("IMU files that cannot be read", f"{path.name}: {error}")
+        return
+    if null:
+        losses.add("IMU rows with a NULL", path.name, null)
+    for one, made in zip(stretches, samples, strict=True):
+        imu = cut_imu(times_s - one.start_s, rows)
+        if imu is None:
+            losses.add(
+                f"clips with a hole of more than {HOLE_S:g} s in their IMU", f"{path.name} at {one.start_s:.1f} s"
+            )
+        else:
+            made["imu"] = imu
+
+
+def read_imu(path: Path, starts_s: Sequence[float]) -> tuple[NDArray[np.float64], NDArray[np.float32], int]:
+    """What a CSV has in and around the clips that begin at ``starts_s``, sorted by canonical time: seconds (T,),
+    m/s^2 and rad/s (T, 6), and how many rows were dropped for a NULL. Raises OSError, and ValueError for a file without
+    the columns."""
+    starts, null = sorted(starts_s), 0
+    kept: list[list[float]] = []
+    with path.open(encoding="utf-8", errors="replace") as lines:
+        names = lines.readline().strip().split(",")
+        if missing := [name for name in (TIME, *CHANNELS) if name not in names]:
+            raise ValueError(f"has no column {missing[0]}")
+        time, columns = names.index(TIME), [names.index(name) for name in CHANNELS]
+        for line in lines:
+            fields = line.rstrip().split(",")
+            time_s = _number(fields, time) / 1000
+            before = bisect_right(starts, time_s + HOLE_S) - 1
+            if np.isnan(time_s):
+                null += 1
+            elif before >= 0 and time_s <= starts[before] + CLIP_S + HOLE_S:
+                kept.append([time_s, *(_number(fields, column) for column in columns)])
+    table = np.array(kept, np.float64).reshape(-1, 1 + len(CHANNELS))
+    table = table[np.argsort(table[:, 0], kind="stable")]
+    whole = ~np.isnan(table).any(axis=1)
+    return table[whole, 0], table[whole, 1:].astype(np.float32), null + int((~whole).sum())
+
+
+def _number(fields: Sequence[str], column: int) -> float:
+    """NaN for NULL, for what is no number, and for what a line that was cut lacks."""
+    try:
+        number = float(fields[column])
+    except (ValueError, IndexError):
+        return np.nan
+    return number if np.isfinite(number) else np.nan
+
+
+def cut_imu(times_s: NDArray[np.float64], rows: NDArray[np.float32]) -> NDArray[np.float32] | None:
+    """Sorted rows (T, 6) at seconds from the clip's begin -> (200, 6) at 50 Hz; None where there is a hole."""
+    inside = (times_s >= -HOLE_S) & (times_s <= CLIP_S + HOLE_S)
+    times, values = times_s[inside], rows[inside]
+    if len(times) < 2 or times[0] > HOLE_S or times[-1] < CLIP_S - HOLE_S or np.diff(times).max() > HOLE_S:
+        return None
+    if times[-1] < CLIP_S:
+        times, values = np.append(times, CLIP_S), np.vstack((values, values[-1:]))
+    return resample(times, values, IMU_HZ)[: round(CLIP_S * IMU_HZ)]
+
+
+def _add_media(
+    folder: Path,
+    task: Task,
+    video: Video,
+    stretches: Sequence[Stretch],
+    samples: Sequence[dict[str, NDArray[Any]]],
+    losses: Losses,
+) -> None:
+    """Sound and pictures, from the whole video where it is there, else from the exported clips."""
+    for one, made in zip(stretches, samples, strict=True):
+        if video.redacted(one.start_s, one.start_s + CLIP_S):
+            losses.add("clips without sound and pictures, for what is redacted", video.video_uid)
+            continue
+        whole = [folder / kind / f"{video.video_uid}.mp4" for kind in ("video_540ss", "full_scale")]
+        path = next((path for path in whole if path.is_file()), folder / "clips" / f"{one.clip_uid}.mp4")
+        start_s = one.start_s if path in whole else one.start_s - one.clip_file_s
+        if not path.is_file():
+            losses.add("clips without a video file", video.video_uid)
+            continue
+        where = f"{path.name} at {start_s:.1f} s"
+        try:
+            pictures, sound = read_media(path, start_s, task)
+        except ValueError as error:
+            losses.add("clips of videos that cannot be read", f"{where}: {error}")
+            continue
+        if video.is_stereo:
+            losses.add("clips without pictures, of stereoscopic videos", video.video_uid)
+        elif pictures is None:
+            losses.add("clips whose pictures are not whole", where)
+        else:
+            made["video"] = pictures
+        if video.video_metadata.audio_start_sec is None:
+            losses.add("clips of videos without sound", video.video_uid)
+        elif sound is None:
+            losses.add("clips whose sound is not whole", where)
+        else:
+            made["audio"] = sound
+
+
+def read_media(path: Path, start_s: float, task: Task) -> tuple[NDArray[np.uint8] | None, NDArray[np.int16] | None]:
+    """The pictures (T, H, W, 3) and the sound (T,) of the clip from ``start_s`` of a file's video stream on; None for
+    what is not whole. Raises ValueError where the file cannot be read, ConfigError without PyAV."""
+    try:
+        import av
+    except ImportError as error:
+        raise ConfigError("reading Ego4D's videos needs PyAV: pip install 'mmg[video]'") from error
+    try:
+        with av.open(str(path)) as container:
+            if not container.streams.video:
+                raise ValueError("has no video in it")
+            # The canonical video begins with its pictures; sound may begin later.
+            stream = container.streams.video[0]
+            zero_s = float((stream.start_time or 0) * (stream.time_base or 0))
+            pictures = _pictures(container, zero_s + start_s, task)
+            return pictures, _sound(container, zero_s + start_s) if container.streams.audio else None
+    except (av.FFmpegError, OSError) as error:
+        raise ValueError(getattr(error, "strerror", None) or str(error)) from error
+
+
+def _frames(container: Any, stream: Any, from_s: float) -> Iterator[tuple[float, Any]]:
+    """The frames from the one before ``from_s`` on, with their time in the container."""
+    container.seek(max(int(from_s / stream.time_base), 0), stream=stream)
+    for frame in container.decode(stream):
+        if frame.pts is not None:
+            yield float(frame.pts * frame.time_base), frame
+
+
+def _pictures(container: Any, start_s: float, task: Task) -> NDArray[np.uint8] | None:
+    """As the runtime's stream takes them: the newest one up to the middle of each interval, held for two at most."""
+    stream, period_s = container.streams.video[0], 1 / task.video_fps
+    stream.thread_type = "AUTO"
+    wanted = start_s + (np.arange(round(CLIP_S * task.video_fps)) + 0.5) * period_s
+    made: list[NDArray[np.uint8]] = []
+    newest_s, newest = -np.inf, None
+    for time_s, frame in chain(_frames(container, stream, start_s), ((np.inf, None),)):
+        while len(made) < len(wanted) and wanted[len(made)] < time_s:
+            if newest is None or wanted[len(made)] - newest_s > 2 * period_s:
+                return None
+            height, width = task.frame
+            made.append(newest.reformat(width, height, format="rgb24", interpolation="AREA").to_ndarray())
+        if len(made) == len(wanted):
+            break
+        newest_s, newest = time_s, frame
+    return np.stack(made)
+
+
+def _sound(container: Any, start_s: float) -> NDArray[np.int16] | None:
+    """One channel at 16 kHz; at its ends up to ``HOLE_S`` may be missing and is silent."""
+    import av
+
+    stream = container.streams.audio[0]
+    resampler = av.AudioResampler(format="s16", layout="mono", rate=AUDIO_HZ)
+    parts: list[NDArray[np.int16]] = []
+    first_s = next_s = None
+    # A decoder that is entered in the middle needs a frame or two to be right.
+    for time_s, frame in _frames(container, stream, start_s - HOLE_S):
+        if time_s > start_s + CLIP_S:
+            break
+        if first_s is None or next_s is None:
+            first_s = next_s = time_s
+        if abs(time_s - next_s) > HOLE_S:
+            return None
+        next_s = time_s + frame.samples / frame.sample_rate
+        parts += [part.to_ndarray()[0] for part in resampler.resample(frame)]
+    if first_s is None:
+        return None
+    wave = np.concatenate((*parts, *(part.to_ndarray()[0] for part in resampler.resample(None))))
+    count, offset, most = round(CLIP_S * AUDIO_HZ), round((first_s - start_s) * AUDIO_HZ), round(HOLE_S * AUDIO_HZ)
+    wave = np.pad(wave[max(-offset, 0) :], (max(offset, 0), 0))[:count]
+    return np.pad(wave, (0, count - len(wave))) if offset <= most and count - len(wave) <= most else None

@@ -1,0 +1,89 @@
+"""Sessions: stretches of recorded or simulated time with whichever modalities there are, and the label all along."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mmg_training.metrics import DataSource
+from mmg_training.task import Task
+
+# Labels and cuts are on a grid of 4 a second, on which every modality has whole samples.
+TICK_S = 0.25
+TICKS_PER_HOP = 2
+
+
+@dataclass(frozen=True)
+class Session:
+    """samples: imu (T, 6) float32 at 50 Hz in m/s^2 and rad/s, audio (T,) int16 at 16 kHz, video (T, H, W, 3) uint8 at
+    the task's rate, those that there are. labels: (ticks + 1,) int16, the label's index at each tick. source and
+    subject say whose it is."""
+
+    source: str
+    subject: int
+    labels: NDArray[np.int16]
+    samples: Mapping[str, NDArray[Any]]
+
+    @property
+    def hops(self) -> int:
+        """Whole hops in it."""
+        return (len(self.labels) - 1) // TICKS_PER_HOP
+
+    def cut(self, task: Task, tick: int, hops: int) -> tuple[dict[str, NDArray[Any]], NDArray[np.int64]]:
+        """``hops`` hops from a tick on: samples (imu (T, 6), audio (T,), video (T, H, W, 3)) and the label (hops,) at
+        the middle of each hop."""
+        ticks = hops * TICKS_PER_HOP
+        middles = np.arange(tick + 1, tick + ticks, TICKS_PER_HOP)
+        samples = {}
+        for name, array in self.samples.items():
+            # Half a sample is nothing to a network, and the label's tick is kept whole.
+            first = int(tick * TICK_S * task.rate_hz(name))
+            samples[name] = array[first : first + hops * task.samples_per_hop(name)]
+        return samples, self.labels[middles].astype(np.int64)
+
+    def without(self, names: Sequence[str]) -> Session:
+        """The same without some modalities."""
+        kept = {name: array for name, array in self.samples.items() if name not in names}
+        return Session(self.source, self.subject, self.labels, kept)
+
+
+@dataclass(frozen=True)
+class Pool:
+    """Sessions to draw from: this pool is chosen with a probability in proportion to ``share``, then a session of it,
+    each as likely. Where ``balanced``, a label that the pool has is chosen first, then a stretch that ends in it."""
+
+    name: str
+    share: float
+    sessions: tuple[Session, ...]
+    balanced: bool = False
+
+
+@dataclass(frozen=True)
+class NamedTest:
+    """Sessions that are measured by themselves: ``kind`` says whether they are simulated, real or class-paired."""
+
+    name: str
+    kind: str
+    sessions: tuple[Session, ...]
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """training is drawn from; ``calibration`` fits the temperatures and ``test`` measures: no person, file or room of
+    one is in another. novel: clips of labels that training never has, for few-shot episodes. extra: further tests.
+    held_out: who is in ``test``, in words.
+    backgrounds: sound (T,) int16 to mix in."""
+
+    task: Task
+    training: tuple[Pool, ...]
+    calibration: tuple[Session, ...] = ()
+    test: tuple[Session, ...] = ()
+    novel: tuple[Session, ...] = ()
+    extra: tuple[NamedTest, ...] = ()
+    sources: tuple[DataSource, ...] = ()
+    held_out: str = ""
+    backgrounds: tuple[NDArray[np.int16], ...] = field(default=())

@@ -1,0 +1,99 @@
+"""Real sounds, alone: footsteps put together to walks, key strokes, and what goes on around somebody who is still."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mmg_training.data.sessions import TICK_S, Session
+from mmg_training.metrics import DataSource
+from mmg_training.task import AUDIO_HZ, Task
+
+SESSION_S = 12.0
+TEST_KEYS = ("j", "k", "l", "m")
+TEST_FOLDS = ("3",)
+# Those under CC BY 3.0; the others are CC BY-SA 3.0, which says that what is built on them is shared alike.
+TRAINING_SURFACES = ("hard", "water")
+
+Parts = tuple[tuple[Session, ...], tuple[Session, ...]]
+
+FOOTSTEPS = DataSource(
+    name="footsteps",
+    what="single steps on hard floor (Erdie) and in water (AGFX), put together to walks and runs; sound alone",
+    licence="CC BY 3.0",
+)
+KEYSTROKES = DataSource(
+    name="keystrokes", what="one person typing the keys a to i; sound alone", licence="MIT, Josh 2023"
+)
+SURROUNDINGS = DataSource(
+    name="ESC-10", what="surroundings, folds 1 and 2, as still; sound alone", licence="CC BY 3.0, Piczak"
+)
+
+
+def footsteps(root: Path, task: Task) -> Parts:
+    """For training, for testing: single steps at a walk's or a run's pace, each another file of the same ground."""
+    grounds: dict[str, list[NDArray[np.float32]]] = {}
+    for path in sorted(root.glob("default_*_footstep*.ogg")):
+        grounds.setdefault(path.name.split("_")[1], []).append(read_sound(path)[: AUDIO_HZ // 2])
+    training: list[Session] = []
+    test: list[Session] = []
+    for number, (ground, steps) in enumerate(grounds.items()):
+        rng = np.random.default_rng((number, 0xF007))
+        for label, low_hz, high_hz in (("walking", 1.6, 2.0), ("running", 2.5, 3.0)):
+            for _ in range(8 if ground in TRAINING_SURFACES else 3):
+                wave = _walk(rng, steps, rng.uniform(low_hz, high_hz))
+                part = training if ground in TRAINING_SURFACES else test
+                part.append(_sound(task, "footsteps", number, wave, label))
+    return tuple(training), tuple(test)
+
+
+def keystrokes(root: Path, task: Task) -> Parts:
+    """For training, for testing: one person's key strokes through a call."""
+    training: list[Session] = []
+    test: list[Session] = []
+    for number, path in enumerate(sorted(root.glob("*.flac"))):
+        session = _sound(task, "keystrokes", number, read_sound(path), "typing")
+        (test if path.stem in TEST_KEYS else training).append(session)
+    return tuple(training), tuple(test)
+
+
+def surroundings(root: Path, task: Task) -> Parts:
+    """ESC-10, for training, for testing: what goes on around somebody who is still."""
+    training: list[Session] = []
+    test: list[Session] = []
+    for number, kind in enumerate(sorted(path for path in root.iterdir() if path.is_dir())):
+        for fold in ("1", "2", "3"):
+            clips = [read_sound(path) for path in sorted(kind.glob(f"{fold}-*.ogg"))]
+            for pair in zip(clips[::2], clips[1::2], strict=False):
+                session = _sound(task, "esc10", number, np.concatenate(pair), "still")
+                (test if fold in TEST_FOLDS else training).append(session)
+    return tuple(training), tuple(test)
+
+
+def read_sound(path: Path) -> NDArray[np.float32]:
+    """A sound file as one channel (T,) at 16 kHz."""
+    import soundfile
+    import soxr
+
+    wave, rate_hz = soundfile.read(path, dtype="float32", always_2d=True)
+    mono: NDArray[np.float32] = soxr.resample(wave.mean(axis=1), rate_hz, AUDIO_HZ)
+    return mono
+
+
+def _walk(rng: np.random.Generator, steps: Sequence[NDArray[np.float32]], pace_hz: float) -> NDArray[np.float32]:
+    wave = np.zeros(round((SESSION_S + 1) * AUDIO_HZ), np.float32)
+    gain, time_s = 10 ** rng.uniform(-1.5, -0.3), 0.2
+    while time_s < SESSION_S:
+        step, first = steps[int(rng.integers(len(steps)))], round(time_s * AUDIO_HZ)
+        wave[first : first + len(step)] += gain * rng.uniform(0.7, 1.3) * step[: len(wave) - first]
+        time_s += rng.normal(1.0, 0.04) / pace_hz
+    return (wave + rng.normal(0, 3e-4, len(wave)).astype(np.float32))[: round(SESSION_S * AUDIO_HZ)]
+
+
+def _sound(task: Task, source: str, number: int, wave: NDArray[np.float32], label: str) -> Session:
+    ticks = int(len(wave) / AUDIO_HZ / TICK_S)
+    labels = np.full(ticks + 1, task.labels.index(label), np.int16)
+    return Session(source, number, labels, {"audio": (np.clip(wave, -1, 1) * 32767).round().astype(np.int16)})

@@ -1,0 +1,1 @@
+"""The protocol of multimodal generalization: decisions of a checkpoint or a bundle, scores, tables and plots."""

@@ -1,0 +1,114 @@
+"""Decisions of a checkpoint's model over whole sessions from chosen modalities, as the device would make them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from mmg_training.data.sessions import Session
+from mmg_training.models.multimodal import MultimodalModel
+from mmg_training.task import CONTEXT_HOPS, Task
+
+TOGETHER = 32
+
+# Names of modalities to decide from, and which of their tokens to leave out: (N, M, CONTEXT_HOPS), index 0 the newest.
+Asked = tuple[Sequence[str], NDArray[np.bool_] | None]
+
+
+@dataclass(frozen=True)
+class Decisions:
+    """logits (N, L), labels (N,), embedding (N, E): a row for each hop of each session, one session after another, or
+    for each clip. tokens: modality -> (N, CONTEXT_HOPS, D), the mean token of each hop, for clips only."""
+
+    logits: Tensor
+    labels: Tensor
+    embedding: Tensor
+    tokens: dict[str, Tensor]
+
+
+def decide(
+    model: MultimodalModel, sessions: Sequence[Session], names: Sequence[str], present: NDArray[np.bool_] | None = None
+) -> Decisions:
+    """Decide all hops of the sessions, or each clip at its end, from the named modalities only.
+
+    present: (N, M, CONTEXT_HOPS), further tokens to leave out, index 0 the newest hop.
+    """
+    return decide_each(model, sessions, [(names, present)])[0]
+
+
+@torch.no_grad()
+def decide_each(model: MultimodalModel, sessions: Sequence[Session], asked: Sequence[Asked]) -> list[Decisions]:
+    """What ``decide`` gives for each of ``asked``; a modality is encoded once for all of them."""
+    parts: list[list[Decisions]] = [[] for _ in asked]
+    done = 0
+    for _, group in groupby(enumerate(sessions), lambda item: (item[1].hops, item[0] // TOGETHER)):
+        some = [session for _, session in group]
+        rows = slice(done, done + sum(decisions_in(model.task, session) for session in some))
+        masks = [(names, None if present is None else present[rows]) for names, present in asked]
+        for part, made in zip(parts, _decide_some(model, some, masks), strict=True):
+            part.append(made)
+        done = rows.stop
+    return [_join(part) for part in parts]
+
+
+def decisions_in(task: Task, session: Session) -> int:
+    """How many decisions a session gives: one a hop, or one at the end of a clip."""
+    return 1 if task.clips else session.hops
+
+
+def subjects_of(task: Task, sessions: Sequence[Session]) -> NDArray[np.int64]:
+    """(N,): the person of each decision."""
+    return np.repeat([s.subject for s in sessions], [decisions_in(task, s) for s in sessions]).astype(np.int64)
+
+
+def only(task: Task, sessions: Iterable[Session], names: Sequence[str]) -> tuple[Session, ...]:
+    """The sessions without the modalities that a run never trained; all are kept where ``names`` is empty."""
+    others = [name for name in task.modalities if names and name not in names]
+    return tuple(session.without(others) for session in sessions)
+
+
+def shared(task: Task, sessions: Sequence[Session]) -> tuple[str, ...]:
+    """The modalities that all of these sessions have."""
+    return tuple(name for name in task.modalities if all(name in session.samples for session in sessions))
+
+
+def _decide_some(model: MultimodalModel, sessions: Sequence[Session], asked: Sequence[Asked]) -> list[Decisions]:
+    task, hops = model.task, sessions[0].hops
+    cuts, labels = zip(*(session.cut(task, 0, hops) for session in sessions), strict=True)
+    wanted = [name for name in task.modalities if any(name in names for names, _ in asked)]
+    tokens = model.encode({name: torch.stack([as_input(name, cut[name]) for cut in cuts]) for name in wanted})
+    ends = torch.tensor([hops - 1]) if task.clips else torch.arange(hops)
+    row, hop = torch.arange(len(sessions)).repeat_interleave(len(ends)), ends.repeat(len(sessions))
+    truth = torch.from_numpy(np.stack(labels))[row, hop]
+    made = []
+    for names, present in asked:
+        chosen = {name: tokens[name] for name in wanted if name in names}
+        mask = torch.zeros(len(row), len(task.modalities), CONTEXT_HOPS, dtype=torch.bool)
+        mask[:, [task.modalities.index(name) for name in chosen]] = True
+        logits, embedding = model.fuse(chosen, row, hop, mask if present is None else mask & torch.from_numpy(present))
+        means = {name: y.mean(dim=2) for name, y in chosen.items()} if task.clips else {}
+        made.append(Decisions(logits, truth, embedding, means))
+    return made
+
+
+def _join(parts: Sequence[Decisions]) -> Decisions:
+    return Decisions(
+        torch.cat([part.logits for part in parts]),
+        torch.cat([part.labels for part in parts]),
+        torch.cat([part.embedding for part in parts]),
+        {name: torch.cat([part.tokens[name] for part in parts]) for name in parts[0].tokens},
+    )
+
+
+def as_input(name: str, values: NDArray[Any]) -> Tensor:
+    """A cut's samples as the encoder takes them."""
+    if name == "audio":
+        values = values.astype(np.float32)[:, None] / np.float32(32768)
+    return torch.from_numpy(np.ascontiguousarray(values))

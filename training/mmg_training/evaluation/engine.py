@@ -1,0 +1,86 @@
+"""Decisions of a bundle over whole sessions, by the runtime's engine: the code of the device, and no torch model."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from mmg import Bundle, Chunk, Engine
+from mmg.engine import DEFAULT_GRACE_S
+from mmg.errors import ConfigError
+
+from mmg_training.data.sessions import Session
+from mmg_training.evaluation.decide import Decisions
+from mmg_training.evaluation.progress import Counter, Say
+from mmg_training.evaluation.subsets import Decider, Subset
+from mmg_training.evaluation.tables import plus
+from mmg_training.task import HOP_S, Task
+
+HOP_NS = round(HOP_S * 1e9)
+
+
+def by_engine(bundle: Bundle, task: Task, say: Say) -> Decider:
+    """Decides with a bundle, from each of some subsets. Raises ConfigError where it was not made for ``task``."""
+    manifest = bundle.manifest
+    if manifest.labels != task.labels or manifest.hop_s != HOP_S:
+        raise ConfigError(f"{bundle.path}: its labels or its hop are not those of the data set {task.name}")
+    if tuple(modality.name for modality in manifest.modalities) != task.modalities:
+        raise ConfigError(f"{bundle.path}: has not the modalities {plus(task.modalities)} of the data set {task.name}")
+
+    def decide_subsets(sessions: Sequence[Session], subsets: Sequence[Subset]) -> dict[Subset, Decisions]:
+        return {names: decide_with_engine(bundle, task, sessions, names, say) for names in subsets}
+
+    return decide_subsets
+
+
+def decide_with_engine(
+    bundle: Bundle, task: Task, sessions: Sequence[Session], names: Sequence[str], say: Say = lambda _: None
+) -> Decisions:
+    """What ``evaluation.decide.decide`` gives, but logits are the logarithms of calibrated scores, and there are no
+    tokens. A hop that the engine does not decide, because no sensor is live in it, counts as equal scores for all
+    labels and an embedding of zeros. Each session has an engine of its own, as after a start of the device."""
+    manifest, counter = bundle.manifest, Counter(say, plus(names), len(sessions))
+    scores, embeddings, labels = [], [], []
+    for session in sessions:
+        hops = session.hops
+        row_scores = np.full((hops, len(task.labels)), 1 / len(task.labels))
+        row_embeddings = np.zeros((hops, manifest.fusion.embedding_dim), np.float32)
+        engine = Engine(bundle, names)
+        decided = [decision for name in names for decision in engine.push(as_chunk(task, session, name))]
+        for decision in decided + engine.advance(hops * HOP_NS + round(DEFAULT_GRACE_S * 1e9)):
+            row_scores[decision.hop] = [decision.scores[label] for label in task.labels]
+            row_embeddings[decision.hop] = decision.embedding
+        kept = slice(hops - 1, hops) if task.clips else slice(0, hops)
+        scores.append(row_scores[kept])
+        embeddings.append(row_embeddings[kept])
+        labels.append(session.cut(task, 0, hops)[1][kept])
+        counter.step()
+    # A score of nothing is possible in floating point; its logarithm is not.
+    logits = np.log(np.maximum(np.concatenate(scores), math.exp(-700)))
+    return Decisions(
+        torch.from_numpy(logits).float(),
+        torch.from_numpy(np.concatenate(labels)),
+        torch.from_numpy(np.concatenate(embeddings)),
+        tokens={},
+    )
+
+
+def as_chunk(task: Task, session: Session, name: str) -> Chunk:
+    """All of a modality's samples from time zero on, such that the runtime's resampling gives them back as they are.
+
+    One more sample goes beyond the session's end: without it the engine could not know that the last hop is over.
+    """
+    samples = session.cut(task, 0, session.hops)[0][name]
+    period_ns = 1e9 / task.rate_hz(name)
+    edges_ns = np.round(np.arange(len(samples) + 1) * period_ns).astype(np.int64)
+    if name == "audio":
+        sound = samples.astype(np.float32)[:, None] / np.float32(32768)
+        return Chunk(name, sound, edges_ns[:-1], float(task.rate_hz(name)))
+    if name == "video":
+        return Chunk(name, np.concatenate((samples, samples[-1:])), edges_ns + round(period_ns / 2))
+    # Steps: the runtime averages the straight lines between samples over each interval.
+    stepped = np.repeat(samples, 2, axis=0)
+    times_ns = np.stack((edges_ns[:-1], edges_ns[1:] - 1), axis=1).ravel()
+    return Chunk(name, np.concatenate((stepped, samples[-1:])), np.append(times_ns, edges_ns[-1]))

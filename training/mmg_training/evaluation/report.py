@@ -1,0 +1,119 @@
+"""All tables of one run or one bundle: what ``mmg-eval`` prints."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from mmg.errors import ConfigError
+
+from mmg_training.config import DataConfig
+from mmg_training.data.sessions import Dataset
+from mmg_training.evaluation.decide import only
+from mmg_training.evaluation.fewshot import FewshotConfig, fewshot_table, measure_fewshot
+from mmg_training.evaluation.missing import EVERY, MissingCurves, measure_missing, missing_table
+from mmg_training.evaluation.plots import plot_bars, plot_missing
+from mmg_training.evaluation.progress import Say
+from mmg_training.evaluation.subsets import (
+    Decider,
+    extra_table,
+    fit_temperatures,
+    measurable,
+    subset_table,
+    zeroshot_table,
+)
+from mmg_training.evaluation.tables import Figure, Table
+from mmg_training.models.multimodal import MultimodalModel
+
+TABLES = ("subsets", "extra", "missing", "fewshot", "zeroshot")
+
+# What the test sessions of each data set are; further tests say it themselves.
+KINDS = {
+    "starter": "simulated",
+    "benchmark": "simulated",
+    "utd-mhad": "real",
+    "paired": "class-paired",
+    "ego4d": "real",
+}
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What is measured: who decides, and the model where there is one (a bundle has none)."""
+
+    decider: Decider
+    model: MultimodalModel | None
+    dataset: Dataset
+    data: DataConfig
+    notes: tuple[str, ...] = ()
+
+    @property
+    def kind(self) -> str:
+        """What the test sessions are."""
+        return KINDS.get(self.data.set, "of unknown kind")
+
+    def missing_for(self, table: str) -> str:
+        """Why there can be no such table, or an empty string."""
+        labelled = self.data.labelled
+        reasons = {
+            "subsets": "" if self.dataset.test else "the data set holds nothing out",
+            "extra": "" if self.dataset.extra else "the data set has no further tests",
+            "missing": ""
+            if self.model and self.dataset.test
+            else "needs a checkpoint: a bundle's engine takes no mask",
+            "fewshot": "" if self.dataset.novel else "the data set has no new labels; set data.split",
+            "zeroshot": ""
+            if labelled and set(labelled) < set(self.dataset.task.modalities)
+            else "all labels were used; set data.labelled when training",
+        }
+        return reasons[table]
+
+
+def report(
+    subject: Subject, wanted: Sequence[str], fewshot: FewshotConfig, say: Say, plots: Path | None = None
+) -> list[Table]:
+    """The wanted tables in their order, or all that there can be. Raises ConfigError for one that cannot."""
+    for name in wanted:
+        if reason := subject.missing_for(name):
+            raise ConfigError(f"--tables {name}: {reason}")
+    names = [name for name in TABLES if (name in wanted if wanted else not subject.missing_for(name))]
+    dataset, decider, kind = subject.dataset, subject.decider, subject.kind
+    task, notes = dataset.task, (*subject.notes, f"Measured: {dataset.held_out or 'the test sessions'}.")
+    test, novel = (only(task, sessions, subject.data.modalities) for sessions in (dataset.test, dataset.novel))
+    subsets = measurable(task, test) if test else ()
+    tables, temperatures = [], {}
+    if subject.model is not None and {"subsets", "extra"} & set(names):
+        say(f"fitting temperatures on {len(dataset.calibration)} sessions")
+        temperatures = fit_temperatures(decider, task, dataset.calibration, subsets)
+    made = {}
+    if {"subsets", "zeroshot"} & set(names):
+        say(f"{len(subsets)} subsets of the modalities on {len(test)} sessions")
+        made = decider(test, subsets)
+    if "subsets" in names:
+        tables.append(subset_table(task, made, test, temperatures, kind, notes))
+    if "extra" in names:
+        say(f"{len(dataset.extra)} further tests")
+        tables.append(extra_table(task, decider, dataset.extra, temperatures, subject.notes))
+    if "missing" in names and subject.model is not None:
+        say("hops that are missing")
+        curves = measure_missing(subject.model, test)
+        tables.append(missing_table(curves, kind, notes))
+        if plots is not None:
+            plot_missing(plots / "missing.png", curves.rates, legend(curves), f"{task.name} ({kind})")
+    if "fewshot" in names:
+        say(f"{fewshot.episodes} episodes on {len(novel)} clips of new labels")
+        scores = measure_fewshot(decider, task, novel, fewshot)
+        tables.append(fewshot_table(scores, fewshot, kind, subject.notes))
+    if "zeroshot" in names:
+        tables.append(zeroshot_table(task, made, test, subject.data.labelled, kind, notes))
+    if plots is not None and "subsets" in names:
+        rows = {str(row[0]): row[1] for row in tables[0].rows}
+        bars = {name: Figure(value, None, 1) for name, value in rows.items() if isinstance(value, float)}
+        plot_bars(plots / "subsets.png", bars, "accuracy", f"{task.name} ({kind})")
+    return tables
+
+
+def legend(curves: MissingCurves) -> dict[str, tuple[float, ...]]:
+    """The curves under the names that a reader of the plot needs."""
+    return {("each on its own" if name == EVERY else f"{name} only"): row for name, row in curves.accuracy.items()}

@@ -1,0 +1,108 @@
+"""The runs of a study, some at a time, each in a process of its own; those that are done already are not done again."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from mmg.errors import ConfigError
+
+from mmg_training.evaluation.progress import Say
+from mmg_training.evaluation.study import LOG, EvaluateConfig, Run, results_of
+from mmg_training.evaluation.study_run import prepare
+
+LOOK_S = 0.2
+
+
+class Process(Protocol):
+    """A run under way."""
+
+    def poll(self) -> int | None:
+        """The exit code, None while it runs."""
+
+    def terminate(self) -> None:
+        """Ask it to end."""
+
+    def wait(self) -> int:
+        """Until it has ended."""
+
+
+def start_process(run: Run) -> Process:
+    """``study_run`` with one thread, what it says in the run's log."""
+    command = [sys.executable, "-m", "mmg_training.evaluation.study_run", str(run.folder)]
+    with (run.folder / LOG).open("wb") as log:
+        # A group of its own: Ctrl-C reaches this process, which then ends them.
+        return subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
+            start_new_session=True,
+        )
+
+
+def run_all(
+    runs: Sequence[Run],
+    evaluate: EvaluateConfig,
+    jobs: int,
+    say: Say,
+    start: Callable[[Run], Process] = start_process,
+) -> None:
+    """Do those that are not done, ``jobs`` at a time. A run that fails does not stop the others. Raises ConfigError at
+    the end where some failed."""
+    waiting = [run for run in runs if results_of(run, evaluate) is None]
+    total, began_s = len(waiting), time.monotonic()
+    say(f"{len(runs)} runs, {len(runs) - total} of them done already")
+    active: dict[Process, Run] = {}
+    failed: list[Run] = []
+    done = 0
+    try:
+        while waiting or active:
+            while waiting and len(active) < jobs:
+                run = waiting.pop(0)
+                prepare(run.folder, run.config, evaluate)
+                active[start(run)] = run
+            ended = [process for process in active if process.poll() is not None]
+            for process in ended:
+                run, done = active.pop(process), done + 1
+                results = results_of(run, evaluate)
+                if process.poll() != 0 or results is None:
+                    failed.append(run)
+                    say(f"{run.name}: failed, {run.folder / LOG} says why")
+                    continue
+                left_s = (time.monotonic() - began_s) / done * (total - done)
+                best = max((figures.accuracy for figures in results.subsets), default=0.0)
+                say(f"{run.name}: {best:.3f}; {done}/{total} runs, {_span(left_s)} to go")
+            if not ended:
+                time.sleep(LOOK_S)
+    finally:
+        for process in active:
+            process.terminate()
+        for process in active:
+            process.wait()
+    if failed:
+        raise ConfigError(
+            f"{len(failed)} of {len(runs)} runs failed, the first is {failed[0].name}: {_last_line(failed[0])}; "
+            "--report prints the tables of the others"
+        )
+
+
+def _last_line(run: Run) -> str:
+    log = run.folder / LOG
+    lines = log.read_text(encoding="utf-8", errors="replace").split("\n") if log.is_file() else []
+    return next((line.removeprefix("mmg-study: ") for line in reversed(lines) if line.strip()), "it said nothing")
+
+
+def _span(seconds: float) -> str:
+    return (
+        f"{seconds:.0f} s"
+        if seconds < 100
+        else f"{seconds / 60:.0f} min"
+        if seconds < 6000
+        else f"{seconds / 3600:.1f} h"
+    )

@@ -1,0 +1,150 @@
+"""One run of a study, in a process of its own: train unless it is trained, measure, and write its results.
+
+``python -m mmg_training.evaluation.study_run FOLDER``, where ``settings.json`` is.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+import torch
+from mmg.cli.ending import run_command
+from mmg.errors import ConfigError
+
+from mmg_training import checkpoint, data
+from mmg_training import metrics as metrics_file
+from mmg_training.cli.train import measure
+from mmg_training.config import TrainConfig, build
+from mmg_training.data.sessions import Dataset
+from mmg_training.evaluation import study
+from mmg_training.evaluation.decide import only
+from mmg_training.evaluation.fewshot import measure_fewshot
+from mmg_training.evaluation.late_fusion import save_predictions
+from mmg_training.evaluation.missing import measure_missing
+from mmg_training.evaluation.progress import say_as
+from mmg_training.evaluation.report import KINDS
+from mmg_training.evaluation.scores import accuracy, calibration_error, fit_temperature, macro_f1
+from mmg_training.evaluation.study import EvaluateConfig, FewshotFigures, Results, SubsetFigures
+from mmg_training.evaluation.subsets import by_model, measurable
+from mmg_training.models.multimodal import MultimodalModel
+from mmg_training.train import Progress, train
+
+say = say_as("mmg-study")
+
+
+def prepare(folder: Path, config: TrainConfig, evaluate: EvaluateConfig) -> None:
+    """Write the run's settings; what was trained with other ones goes."""
+    folder.mkdir(parents=True, exist_ok=True)
+    described = json.dumps({"config": dataclasses.asdict(config), "evaluate": dataclasses.asdict(evaluate)}, indent=2)
+    path = folder / study.SETTINGS
+    try:
+        stale = _settings(folder)[0] != config
+    except ConfigError:  # not there, or cut by a kill
+        stale = True
+    if stale:
+        for name in (checkpoint.RESUME, checkpoint.WEIGHTS, checkpoint.CONFIG, checkpoint.METRICS, study.RESULTS):
+            (folder / name).unlink(missing_ok=True)
+    path.write_text(described + "\n", encoding="utf-8")
+
+
+def work(folder: Path) -> None:
+    """Do the run that ``prepare`` wrote down. Raises MmgError."""
+    config, evaluate = _settings(folder)
+    began_s = time.monotonic()
+    dataset = data.load(config.data, say)
+    model = _trained(folder, config, dataset)
+    results = _measure(folder, model, dataset, config, evaluate, time.monotonic() - began_s)
+    beside = folder / f"{study.RESULTS}.tmp"
+    beside.write_bytes(msgspec.json.format(msgspec.json.encode(results), indent=2) + b"\n")
+    beside.replace(folder / study.RESULTS)
+
+
+def _trained(folder: Path, config: TrainConfig, dataset: Dataset) -> MultimodalModel:
+    if (folder / checkpoint.CONFIG).is_file():
+        return checkpoint.load(folder)[0]
+    began_s, progress = time.monotonic(), Progress(config)
+    model = train(config, dataset, out=folder, resume=True, watch=progress)
+    metrics = measure(model, dataset, config, time.monotonic() - began_s)
+    metrics_file.save(metrics, folder / checkpoint.METRICS)
+    checkpoint.save(folder, model, config)  # last: it says that the run is trained
+    return model
+
+
+def _measure(
+    folder: Path,
+    model: MultimodalModel,
+    dataset: Dataset,
+    config: TrainConfig,
+    evaluate: EvaluateConfig,
+    wall_s: float,
+) -> Results:
+    task, decider = model.task, by_model(model)
+    calibration, test, novel = (
+        only(task, sessions, config.data.modalities) for sessions in (dataset.calibration, dataset.test, dataset.novel)
+    )
+    subsets = measurable(task, test)
+    fitted, made = decider(calibration, subsets), decider(test, subsets)
+    figures = []
+    for names in subsets:
+        temperature = fit_temperature(fitted[names].logits, fitted[names].labels)
+        logits, labels = made[names].logits, made[names].labels
+        figures.append(
+            SubsetFigures(
+                modalities=names,
+                accuracy=accuracy(logits, labels),
+                macro_f1=macro_f1(logits, labels),
+                ece=calibration_error(torch.softmax(logits / temperature, dim=1), labels),
+            )
+        )
+    labels_of = next(iter(made.values())).labels.numpy()
+    save_predictions(folder, labels_of, {names: decisions.logits.numpy() for names, decisions in made.items()})
+    fewshot = measure_fewshot(decider, task, novel, evaluate.fewshot) if novel else ()
+    curves = measure_missing(model, test) if evaluate.missing else None
+    return Results(
+        settings=study.digest(config, evaluate),
+        kind=KINDS.get(config.data.set, "of unknown kind"),
+        held_out=dataset.held_out,
+        labels=len(task.labels),
+        modalities=task.modalities,
+        wall_s=round(wall_s, 1),
+        subsets=tuple(figures),
+        fewshot=tuple(
+            FewshotFigures(support=s.support, query=s.query, shots=s.shots, accuracy=s.accuracy.mean, apart=s.apart)
+            for s in fewshot
+        ),
+        rates=curves.rates if curves else (),
+        missing=curves.accuracy if curves else {},
+    )
+
+
+def _settings(folder: Path) -> tuple[TrainConfig, EvaluateConfig]:
+    path = folder / study.SETTINGS
+    try:
+        described = json.loads(path.read_text(encoding="utf-8"))
+        return build(TrainConfig, described["config"], str(path)), build(
+            EvaluateConfig, described["evaluate"], str(path)
+        )
+    except (OSError, json.JSONDecodeError, KeyError) as error:
+        raise ConfigError(f"{path}: is not a run of a study: {error}") from error
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The process of one run; returns its exit code."""
+    (folder,) = sys.argv[1:] if arguments is None else arguments
+    torch.set_num_threads(1)
+
+    def run() -> int:
+        work(Path(folder))
+        return 0
+
+    return run_command(run, say, stopped=130)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

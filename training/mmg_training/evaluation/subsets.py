@@ -1,0 +1,158 @@
+"""The first table: every subset of the modalities, calibrated on some sessions and measured on others."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import torch
+
+from mmg_training.data.sessions import NamedTest, Session
+from mmg_training.evaluation.decide import Decisions, decide, decide_each, shared, subjects_of
+from mmg_training.evaluation.scores import accuracy, calibration_error, fit_temperature, interval, macro_f1, recall
+from mmg_training.evaluation.tables import Cell, Table, plus
+from mmg_training.metrics import ExtraScore, SubsetScore
+from mmg_training.models.multimodal import MultimodalModel
+from mmg_training.task import Task
+
+Subset = tuple[str, ...]
+Decider = Callable[[Sequence[Session], Sequence[Subset]], dict[Subset, Decisions]]
+
+
+def by_model(model: MultimodalModel) -> Decider:
+    """Decides with a checkpoint's model, from each of some subsets."""
+
+    def decide_subsets(sessions: Sequence[Session], subsets: Sequence[Subset]) -> dict[Subset, Decisions]:
+        made = decide_each(model, sessions, [(names, None) for names in subsets])
+        return dict(zip(subsets, made, strict=True))
+
+    return decide_subsets
+
+
+def measurable(task: Task, sessions: Sequence[Session]) -> tuple[Subset, ...]:
+    """The task's subsets whose modalities all of these sessions have."""
+    names = shared(task, sessions)
+    return tuple(subset for subset in task.subsets() if set(subset) <= set(names))
+
+
+def score_subsets(
+    model: MultimodalModel, calibration: Sequence[Session], test: Sequence[Session]
+) -> tuple[SubsetScore, ...]:
+    """For each subset that the sessions have: the temperature from ``calibration``, everything else from ``test``."""
+    scores, subsets = [], measurable(model.task, (*calibration, *test))
+    fitted, made = by_model(model)(calibration, subsets), by_model(model)(test, subsets)
+    for names in subsets:
+        temperature = fit_temperature(fitted[names].logits, fitted[names].labels)
+        logits, labels = made[names].logits, made[names].labels
+        scores.append(
+            SubsetScore(
+                modalities=names,
+                temperature=temperature,
+                accuracy=accuracy(logits, labels),
+                macro_f1=macro_f1(logits, labels),
+                ece=calibration_error(torch.softmax(logits / temperature, dim=1), labels),
+                samples=len(labels),
+                recall=recall(logits, labels, model.task.labels),
+            )
+        )
+    return tuple(scores)
+
+
+def score_extra(model: MultimodalModel, test: NamedTest, temperatures: dict[tuple[str, ...], float]) -> ExtraScore:
+    """One named test, from the modalities that all of its sessions have."""
+    names = shared(model.task, test.sessions)
+    made = decide(model, test.sessions, names)
+    calibrated = torch.softmax(made.logits / temperatures.get(names, 1.0), dim=1)
+    return ExtraScore(
+        name=test.name,
+        kind=test.kind,
+        modalities=names,
+        accuracy=accuracy(made.logits, made.labels),
+        ece=calibration_error(calibrated, made.labels),
+        samples=len(made.labels),
+        recall=recall(made.logits, made.labels, model.task.labels),
+    )
+
+
+def fit_temperatures(
+    decider: Decider, task: Task, calibration: Sequence[Session], subsets: Sequence[Subset]
+) -> dict[Subset, float]:
+    """The temperature of each subset that the calibration sessions have."""
+    chosen = [names for names in subsets if calibration and set(names) <= set(shared(task, calibration))]
+    return {names: fit_temperature(d.logits, d.labels) for names, d in decider(calibration, chosen).items()}
+
+
+def subset_table(
+    task: Task,
+    made: Mapping[Subset, Decisions],
+    test: Sequence[Session],
+    temperatures: Mapping[Subset, float],
+    kind: str,
+    notes: Sequence[str],
+) -> Table:
+    """Accuracy with its interval, macro F1 and calibration of every subset; a dash where none of it was decided."""
+    rows, methods = list[tuple[Cell, ...]](), set[str]()
+    for names in task.subsets():
+        if names not in made:
+            rows.append((plus(names), None, None, None, None, None))
+            continue
+        figures, method = _row(task, made[names], test, temperatures.get(names, 1.0))
+        methods.add(method)
+        rows.append((plus(names), *figures))
+    head = ("modalities", "accuracy", "95 % interval", "macro F1", "ECE", "decisions")
+    told = (*notes, *(f"Intervals: {method}." for method in sorted(methods)))
+    return Table("subsets", "Every subset of the modalities", head, tuple(rows), kind, told)
+
+
+def extra_table(
+    task: Task,
+    decider: Decider,
+    tests: Sequence[NamedTest],
+    temperatures: Mapping[Subset, float],
+    notes: Sequence[str],
+) -> Table:
+    """Each named test, from the modalities that all of its sessions have, with what kind of data it is."""
+    rows, methods = list[tuple[Cell, ...]](), set[str]()
+    for test in tests:
+        names = shared(task, test.sessions)
+        made = decider(test.sessions, [names])[names]
+        figures, method = _row(task, made, test.sessions, temperatures.get(names, 1.0))
+        methods.add(method)
+        rows.append((test.name, test.kind, plus(names), *figures))
+    head = ("test", "data", "modalities", "accuracy", "95 % interval", "macro F1", "ECE", "decisions")
+    told = (*notes, *(f"Intervals: {method}." for method in sorted(methods)))
+    kinds = ", ".join(dict.fromkeys(test.kind for test in tests))
+    return Table("extra", "Further tests", head, tuple(rows), kinds, told)
+
+
+def zeroshot_table(
+    task: Task,
+    made: Mapping[Subset, Decisions],
+    test: Sequence[Session],
+    labelled: Sequence[str],
+    kind: str,
+    notes: Sequence[str],
+) -> Table:
+    """Subsets by whether training used the labels of none, of some or of all of their modalities."""
+    rows: list[tuple[Cell, ...]] = []
+    for names, decisions in made.items():
+        known = sum(name in labelled for name in names)
+        used = "never (zero-shot)" if not known else "all" if known == len(names) else "of a part"
+        (right, limits, *_), _ = _row(task, decisions, test, 1.0)
+        rows.append((plus(names), used, right, limits))
+    head = ("modalities", "their labels used", "accuracy", "95 % interval")
+    chance = f"Labels of {plus(labelled)} only were used in training. Chance is {1 / len(task.labels):.3f}."
+    return Table("zeroshot", "Cross-modal zero-shot", head, tuple(rows), kind, (*notes, chance))
+
+
+def _row(task: Task, made: Decisions, sessions: Sequence[Session], temperature: float) -> tuple[tuple[Cell, ...], str]:
+    right = (made.logits.argmax(1) == made.labels).numpy()
+    limits = interval(right, subjects_of(task, sessions))
+    calibrated = torch.softmax(made.logits / temperature, dim=1)
+    figures: tuple[Cell, ...] = (
+        accuracy(made.logits, made.labels),
+        f"{limits.low:.3f} to {limits.high:.3f}",
+        macro_f1(made.logits, made.labels),
+        calibration_error(calibrated, made.labels),
+        len(made.labels),
+    )
+    return figures, limits.method

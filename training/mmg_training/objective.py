@@ -1,0 +1,142 @@
+"""What training minimises: the model over a batch, and each part of the loss that the settings switch on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from itertools import combinations
+
+import torch
+from torch import Tensor, nn
+
+from mmg_training import losses
+from mmg_training.batches import Batch
+from mmg_training.config import LossConfig
+from mmg_training.models.multimodal import MultimodalModel
+from mmg_training.task import CONTEXT_HOPS, TOKENS_PER_HOP
+
+
+class Objective(nn.Module):
+    """``forward(batch)`` gives the weighted parts by name; their sum is the loss.
+
+    teacher: a frozen model that sees all modalities; without one the model's own decision from all labelled modalities
+    teaches those from each alone.
+    """
+
+    def __init__(
+        self,
+        model: MultimodalModel,
+        config: LossConfig,
+        labelled: tuple[str, ...],
+        teacher: MultimodalModel | None = None,
+    ) -> None:
+        super().__init__()
+        self.model, self.config, self.labelled = model, config, labelled
+        self.frozen = (teacher,)  # in a tuple: no parameter of this module, never in training mode
+        if teacher is not None:
+            teacher.eval().requires_grad_(False)
+
+    def forward(self, batch: Batch) -> dict[str, Tensor]:
+        config, model = self.config, self.model
+        encoded = model.encode(batch.samples)
+        tokens = spread(encoded, batch)
+        row, hop, present = batch.row, batch.hop, batch.present
+        decided = len(row)
+        ends = {name: self._ends(batch, rows, (name,)) for name, rows in batch.rows.items()} if self._aligned() else {}
+        whole = batch.every if config.distil and self.frozen[0] is None else batch.every[:0]
+        asked = [*ends.values(), self._ends(batch, whole, self.labelled)]
+        logits, embedding = model.fuse(
+            tokens,
+            torch.cat((row, *(part[0] for part in asked))),
+            torch.cat((hop, *(part[1] for part in asked))),
+            torch.cat((present, *(part[2] for part in asked))),
+        )
+        parts = {
+            "labels": config.labels
+            * nn.functional.cross_entropy(logits[:decided], batch.label, label_smoothing=config.label_smoothing)
+        }
+        sizes = [len(part[0]) for part in asked]
+        alone = dict(zip(ends, torch.split(embedding[decided:], sizes), strict=False))
+        singly = dict(zip(ends, torch.split(logits[decided:], sizes), strict=False))
+        pairs = [pair for pair in combinations(ends, 2) if self._shared(batch, pair) > 1]
+        if config.clip:
+            parts["clip"] = config.clip * self._mean(
+                losses.clip_contrastive(*self._both(batch, alone, pair), config.temperature) for pair in pairs
+            )
+        if config.sequence:
+            hops = {name: y.mean(dim=2) for name, y in encoded.items()}
+            parts["sequence"] = config.sequence * self._mean(
+                losses.sequence_contrastive(*self._both(batch, hops, pair), config.temperature) for pair in pairs
+            )
+        if config.prototypes:
+            parts["prototypes"] = config.prototypes * self._mean(
+                self._prototypes(batch, alone, way) for pair in pairs for way in (pair, pair[::-1])
+            )
+        if config.distil:
+            taught = self._teach(batch) if self.frozen[0] is not None else logits[len(logits) - len(batch.every) :]
+            parts["distil"] = config.distil * self._mean(
+                losses.distil(y, taught[batch.rows[name]], config.soften) for name, y in singly.items()
+            )
+        return parts
+
+    def _aligned(self) -> bool:
+        config = self.config
+        return bool(config.clip or config.sequence or config.prototypes or config.distil)
+
+    def _ends(self, batch: Batch, rows: Tensor, names: tuple[str, ...]) -> tuple[Tensor, Tensor, Tensor]:
+        """A whole context at the end of each of these sequences, from these modalities only."""
+        present = torch.zeros(
+            len(rows), len(self.model.task.modalities), CONTEXT_HOPS, dtype=torch.bool, device=rows.device
+        )
+        for name in names:
+            index = self.model.task.modalities.index(name)
+            present[:, index] = batch.available[rows, index, None]
+        return rows, torch.full_like(rows, batch.hops - 1), present
+
+    def _both(self, batch: Batch, values: dict[str, Tensor], pair: tuple[str, str]) -> tuple[Tensor, Tensor]:
+        """The rows of two modalities' values that belong to a sequence with both."""
+        first, second = (batch.rows[name] for name in pair)
+        return values[pair[0]][torch.isin(first, second)], values[pair[1]][torch.isin(second, first)]
+
+    def _prototypes(self, batch: Batch, alone: dict[str, Tensor], pair: tuple[str, str]) -> Tensor:
+        """Prototypes of one modality from the even sequences, queries of the other from the odd ones."""
+        support, query = (batch.rows[name] for name in pair)
+        even, odd = support % 2 == 0, query % 2 == 1
+        if not even.any():
+            return alone[pair[1]].sum() * 0.0
+        return losses.prototypical(
+            alone[pair[0]][even],
+            batch.last[support[even]],
+            alone[pair[1]][odd],
+            batch.last[query[odd]],
+            self.config.scale,
+        )
+
+    @torch.no_grad()
+    def _teach(self, batch: Batch) -> Tensor:
+        teacher = self.frozen[0]
+        assert teacher is not None
+        tokens = spread(teacher.encode(batch.samples), batch)
+        logits, _ = teacher.fuse(tokens, *self._ends(batch, batch.every, self.labelled))
+        return logits
+
+    @staticmethod
+    def _shared(batch: Batch, pair: tuple[str, str]) -> int:
+        """How many sequences of the batch have both."""
+        first, second = (batch.rows[name] for name in pair)
+        return int(torch.isin(first, second).sum())
+
+    @staticmethod
+    def _mean(values: Iterable[Tensor]) -> Tensor:
+        """Zero where a batch has nothing to align."""
+        found = list(values)
+        return torch.stack(found).mean() if found else torch.zeros(())
+
+
+def spread(encoded: dict[str, Tensor], batch: Batch) -> dict[str, Tensor]:
+    """Tokens of the sequences that have a modality -> of all; those that lack it stay zero and are never present."""
+    return {
+        name: y.new_zeros(len(batch.every), batch.hops, TOKENS_PER_HOP[name], y.shape[3]).index_copy(
+            0, batch.rows[name], y
+        )
+        for name, y in encoded.items()
+    }

@@ -1,0 +1,48 @@
+"""What a model is for: its labels, which modalities it knows, and the grid of hops that all of them share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+MODALITIES = ("imu", "audio", "video")
+HOP_S = 0.5
+CONTEXT_HOPS = 8
+
+IMU_HZ = 50
+AUDIO_HZ = 16_000
+TOKENS_PER_HOP = {"imu": 1, "audio": 2, "video": 1}
+
+
+@dataclass(frozen=True)
+class Task:
+    """labels in the order of the logits; modalities, a part of ``MODALITIES`` in that order.
+
+    frame: (height, width) of a picture, ``video_fps`` of them a second. Depth travels as video, the depth in all three
+    channels. clips: a session is one clip of one label, ``CONTEXT_HOPS`` hops long, and is decided once, at its end;
+    else every hop is decided.
+    """
+
+    name: str
+    labels: tuple[str, ...]
+    modalities: tuple[str, ...] = MODALITIES
+    video_fps: int = 4
+    frame: tuple[int, int] = (48, 64)
+    clips: bool = False
+
+    def rate_hz(self, name: str) -> int:
+        """Samples or pictures a second of a modality."""
+        return {"imu": IMU_HZ, "audio": AUDIO_HZ, "video": self.video_fps}[name]
+
+    def samples_per_hop(self, name: str) -> int:
+        """Samples or pictures a hop of a modality."""
+        return round(self.rate_hz(name) * HOP_S)
+
+    def hop_shape(self, name: str) -> tuple[int, ...]:
+        """The shape of one hop as an encoder takes it, without the batch: (T, C), or pictures (T, H, W, 3)."""
+        count = self.samples_per_hop(name)
+        return {"imu": (count, 6), "audio": (count, 1), "video": (count, *self.frame, 3)}[name]
+
+    def subsets(self) -> tuple[tuple[str, ...], ...]:
+        """The non-empty subsets of the modalities, each in their order, single ones first."""
+        masks = sorted(range(1, 1 << len(self.modalities)), key=lambda mask: (mask.bit_count(), mask))
+        return tuple(tuple(name for bit, name in enumerate(self.modalities) if mask >> bit & 1) for mask in masks)
