@@ -25,7 +25,7 @@ from onnx import TensorProto, helper
 from torch import nn
 
 TASK = Task("made up", ("still", "walking", "running"))
-SMALL = ModelConfig(8, 8, 16, (4, 4, 4), 8, token_dim=8, embedding_dim=6, heads=2)
+SMALL = ModelConfig(8, True, 8, 16, (4, 4, 4), 8, token_dim=8, embedding_dim=6, heads=2)
 METRICS = Metrics(
     created="2026-01-02T03:04:05Z",
     seed=1,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from mmg_training.config import DataConfig
 from mmg_training.data import motion, paired
 from mmg_training.data.sessions import Dataset, Session
 from mmg_training.task import AUDIO_HZ, CONTEXT_HOPS, IMU_HZ
-
+from numpy.typing import NDArray
 from recordings import DATA, real
 
 
@@ -44,7 +45,7 @@ def test_each_part_has_a_fair_number_of_both_classes(loaded: tuple[Dataset, list
 
 def test_walking_moves_and_being_still_does_not(loaded: tuple[Dataset, list[str]]) -> None:
     made, _ = loaded
-    spread = [[], []]  # type: list[list[float]]
+    spread: tuple[list[float], list[float]] = ([], [])
     for one in made.training[0].sessions:
         spread[int(one.labels[0])].append(float(np.linalg.norm(one.samples["imu"][:, :3], axis=1).std()))
     assert np.median(spread[1]) > 5 * np.median(spread[0])
@@ -101,5 +102,5 @@ def test_a_set_that_is_not_there_is_named(tmp_path: Path) -> None:
         data.load(DataConfig(set="paired", root=str(tmp_path)), lambda _: None)
 
 
-def recording(source: str, subject: int, label: str, samples: dict[str, np.ndarray], seconds: int) -> Session:  # type: ignore[type-arg]
+def recording(source: str, subject: int, label: str, samples: dict[str, NDArray[Any]], seconds: int) -> Session:
     return Session(source, subject, np.full(4 * seconds + 1, paired.READ.labels.index(label), np.int16), samples)

@@ -19,16 +19,15 @@ from mmg_training.dropout import context_mask, drop_modalities
 @dataclass(frozen=True)
 class Batch:
     """``hops`` hops of B sequences. samples: each modality's, of the sequences that have it; rows: which ones those
-    are. every: (B,) all their numbers; available: (B, M) which modalities they have; last: (B,) the label at their end.
-    Then one entry a context to decide: its sequence, the hop that it ends with, which tokens it has (Q, M, K), and its
-    label."""
+    are. every: (B,) all their numbers; available: (B, M) which modalities they have; labels: (B, hops). Then one entry
+    a context to decide: its sequence, the hop that it ends with, which tokens it has (Q, M, K), and its label."""
 
     hops: int
     samples: dict[str, Tensor]
     rows: dict[str, Tensor]
     every: Tensor
     available: Tensor
-    last: Tensor
+    labels: Tensor
     row: Tensor
     hop: Tensor
     present: Tensor
@@ -83,7 +82,7 @@ class Batches:
             rows=owners,
             every=torch.arange(config.batch),
             available=torch.from_numpy(available),
-            last=torch.from_numpy(np.stack(labels)[:, last]),
+            labels=torch.from_numpy(np.stack(labels)),
             row=torch.from_numpy(row),
             hop=torch.from_numpy(hop),
             present=torch.from_numpy(context_mask(rng, kept, config.dropout.stretch, config.dropout.full_context)),

@@ -52,7 +52,7 @@ def save_progress(
     run: Path,
     step: int,
     config: TrainConfig,
-    model: torch.nn.Module,
+    objective: torch.nn.Module,
     averaged: torch.nn.Module,
     optimizer: torch.optim.Optimizer,
 ) -> None:
@@ -60,7 +60,7 @@ def save_progress(
     from the one before."""
     run.mkdir(parents=True, exist_ok=True)
     tensors = {
-        **{f"model.{name}": value for name, value in model.state_dict().items()},
+        **{f"objective.{name}": value for name, value in objective.state_dict().items()},
         **{f"averaged.{name}": value for name, value in averaged.state_dict().items()},
         **{
             f"optimizer.{number}.{name}": value
@@ -74,12 +74,12 @@ def save_progress(
 def load_progress(
     run: Path,
     config: TrainConfig,
-    model: torch.nn.Module,
+    objective: torch.nn.Module,
     averaged: torch.nn.Module,
     optimizer: torch.optim.Optimizer,
 ) -> int:
-    """Fill model, average and optimizer from ``run`` and return the step after which to go on; 0 where the run has not
-    saved yet. Raises ConfigError where it was another run's or is cut."""
+    """Fill objective, average and optimizer from ``run`` and return the step after which to go on; 0 where the run has
+    not saved yet. Raises ConfigError where it was another run's or is cut."""
     path = run / RESUME
     if not path.exists():
         return 0
@@ -89,7 +89,7 @@ def load_progress(
             described = file.metadata()
         if described["config"] != config.sha256():
             raise ConfigError(f"{path}: was written with other settings; choose another --out, or leave out --resume")
-        model.load_state_dict(_under("model.", tensors))
+        objective.load_state_dict(_under("objective.", tensors))
         averaged.load_state_dict(_under("averaged.", tensors))
         state: dict[int, dict[str, Tensor]] = {}
         for name, value in _under("optimizer.", tensors).items():

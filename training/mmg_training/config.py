@@ -53,12 +53,15 @@ class DataConfig:
 class LossConfig:
     """The weight of each part of the objective; a part at zero is not computed.
 
-    labels: cross-entropy with the labels. clip and sequence: contrastive alignment of two modalities' embeddings and of
-    their tokens, at ``temperature``. prototypes: the cross-modal prototypical loss, cosines times ``scale``. distil:
-    towards the full set of modalities, or towards the run ``teacher`` where one is given, at ``soften``.
+    labels: cross-entropy with the labels. alone: the same of a linear reading of each modality's own tokens, which
+    keeps a strong modality from silencing a weak one. clip and sequence: contrastive alignment of two modalities'
+    embeddings and of their tokens, at ``temperature``. prototypes: the cross-modal prototypical loss, cosines times
+    ``scale``. distil: towards the full set of modalities, or towards the run ``teacher`` where one is given, at
+    ``soften``.
     """
 
     labels: float = 1.0
+    alone: float = 0.0
     clip: float = 0.0
     sequence: float = 0.0
     prototypes: float = 0.0

@@ -34,6 +34,8 @@ class Objective(nn.Module):
         self.frozen = (teacher,)  # in a tuple: no parameter of this module, never in training mode
         if teacher is not None:
             teacher.eval().requires_grad_(False)
+        width, labels = model.config.token_dim, len(model.task.labels)
+        self.alone = nn.ModuleDict({name: nn.Linear(width, labels) for name in labelled} if config.alone else {})
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         config, model = self.config, self.model
@@ -54,6 +56,9 @@ class Objective(nn.Module):
             "labels": config.labels
             * nn.functional.cross_entropy(logits[:decided], batch.label, label_smoothing=config.label_smoothing)
         }
+        hops = {name: y.mean(dim=2) for name, y in encoded.items()}  # (N, hops, D)
+        if config.alone:
+            parts["alone"] = config.alone * self._mean(self._read_alone(batch, name, hops) for name in self.alone)
         sizes = [len(part[0]) for part in asked]
         alone = dict(zip(ends, torch.split(embedding[decided:], sizes), strict=False))
         singly = dict(zip(ends, torch.split(logits[decided:], sizes), strict=False))
@@ -63,7 +68,6 @@ class Objective(nn.Module):
                 losses.clip_contrastive(*self._both(batch, alone, pair), config.temperature) for pair in pairs
             )
         if config.sequence:
-            hops = {name: y.mean(dim=2) for name, y in encoded.items()}
             parts["sequence"] = config.sequence * self._mean(
                 losses.sequence_contrastive(*self._both(batch, hops, pair), config.temperature) for pair in pairs
             )
@@ -77,6 +81,17 @@ class Objective(nn.Module):
                 losses.distil(y, taught[batch.rows[name]], config.soften) for name, y in singly.items()
             )
         return parts
+
+    def _read_alone(self, batch: Batch, name: str, hops: dict[str, Tensor]) -> Tensor:
+        """Of each hop, or of the whole clip."""
+        if name not in hops:
+            return torch.zeros(())
+        labels, tokens = batch.labels[batch.rows[name]], hops[name]
+        if self.model.task.clips:
+            labels, tokens = labels[:, -1:], tokens.mean(dim=1, keepdim=True)
+        return nn.functional.cross_entropy(
+            self.alone[name](tokens).flatten(0, 1), labels.flatten(), label_smoothing=self.config.label_smoothing
+        )
 
     def _aligned(self) -> bool:
         config = self.config
@@ -105,9 +120,9 @@ class Objective(nn.Module):
             return alone[pair[1]].sum() * 0.0
         return losses.prototypical(
             alone[pair[0]][even],
-            batch.last[support[even]],
+            batch.labels[:, -1][support[even]],
             alone[pair[1]][odd],
-            batch.last[query[odd]],
+            batch.labels[:, -1][query[odd]],
             self.config.scale,
         )
 

@@ -46,7 +46,7 @@ def train(
     objective = Objective(model, config.loss, config.data.labelled or data.task.modalities, teacher)
     optimizer = torch.optim.AdamW(objective.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
     averaged = AveragedModel(model, avg_fn=_average(config.ema), use_buffers=True)
-    first = checkpoint.load_progress(out, config, model, averaged, optimizer) if out is not None and resume else 0
+    first = checkpoint.load_progress(out, config, objective, averaged, optimizer) if out is not None and resume else 0
     if teacher is not None:
         teacher.to(fabric.device)
     averaged.to(fabric.device)
@@ -67,7 +67,7 @@ def train(
         if watch is not None and fabric.is_global_zero:
             watch(step, {"loss": loss.item(), **{name: part.item() for name, part in parts.items()}})
         if out is not None and step % config.save_every == 0 and fabric.is_global_zero:
-            checkpoint.save_progress(out, step, config, model, averaged, optimizer)
+            checkpoint.save_progress(out, step, config, objective, averaged, optimizer)
     trained = averaged.module.cpu()
     assert isinstance(trained, MultimodalModel)
     return trained.eval()

@@ -21,10 +21,12 @@ from mmg_training.task import CONTEXT_HOPS, TOKENS_PER_HOP, Task
 class ModelConfig:
     """Channels of each encoder, bands of the sound, and the fusion; all share the tokens' width.
 
+    imu_axes: whether the IMU's own axes are seen, or only what does not depend on its mounting.
     fusion: ``transformer``, or ``concatenation`` with zeros for what is missing, a baseline that is not exported.
     """
 
     imu_width: int = 64
+    imu_axes: bool = True
     audio_width: int = 64
     mels: int = 40
     video_widths: tuple[int, int, int] = (24, 32, 48)
@@ -38,9 +40,9 @@ class ModelConfig:
 
 
 SIZES = {
-    "small": ModelConfig(32, 32, 32, (12, 16, 24), 32, token_dim=32, embedding_dim=32, heads=2),
+    "small": ModelConfig(32, True, 32, 32, (12, 16, 24), 32, token_dim=32, embedding_dim=32, heads=2),
     "base": ModelConfig(),
-    "large": ModelConfig(128, 128, 64, (32, 64, 96), 128, token_dim=128, embedding_dim=128),
+    "large": ModelConfig(128, True, 128, 64, (32, 64, 96), 128, token_dim=128, embedding_dim=128),
 }
 
 
@@ -95,7 +97,7 @@ class MultimodalModel(nn.Module):
 def make_encoder(name: str, task: Task, config: ModelConfig) -> StreamingEncoder:
     """The untrained streaming encoder of one modality."""
     if name == "imu":
-        return ImuEncoder(config.imu_width, config.token_dim)
+        return ImuEncoder(config.imu_width, config.token_dim, config.imu_axes)
     if name == "audio":
         return AudioEncoder(config.audio_width, config.token_dim, config.mels)
     per_token = task.samples_per_hop("video") // TOKENS_PER_HOP["video"]
