@@ -116,13 +116,31 @@ def test_clips_are_decided_at_their_end() -> None:
     assert (batch.hop == 7).all()
 
 
-def test_a_balanced_pool_shows_a_rare_label_as_often_as_the_others() -> None:
+def test_an_anchored_pool_shows_a_rare_label_more_often() -> None:
     labels = np.zeros(401, np.int16)
     labels[200:204] = 1
     rare = Session("made up", 0, labels, {"imu": np.zeros((5000, 6), np.float32)})
-    data = Dataset(TASK, (Pool("rare", 1.0, (rare,), balanced=True),))
-    last = torch.cat([Batches(data, replace(TINY, batch=32)).draw(step).labels[:, -1] for step in range(20)])
-    assert 0.4 < (last == 1).float().mean() < 0.6
+
+    def share(anchored: float) -> float:
+        batches = Batches(Dataset(TASK, (Pool("rare", 1.0, (rare,), anchored),)), replace(TINY, batch=32))
+        seen = torch.cat([(batches.draw(step).labels == 1).any(dim=1) for step in range(1, 21)])
+        return float(seen.float().mean())
+
+    assert share(0.0) < 0.1
+    assert 0.3 < share(1.0) < 0.7  # half the anchors, less those that fall between the middles of hops
+
+
+def test_every_session_comes_once_in_each_round() -> None:
+    seen = []
+    for number in range(12):
+        samples = {"imu": np.full((200, 6), number, np.float32)}
+        seen.append(Session("made up", number, np.full(17, number % 3, np.int16), samples))
+    quiet = AugmentConfig(turn=0.0, any_turn=0.0, no_gyro=0.0, strength=0.0, noise=0.0)
+    config = replace(TINY, batch=6, sequence_hops=8, augment=quiet)
+    batches = Batches(Dataset(TASK, (Pool("all", 1.0, tuple(seen)),)), config)
+    drawn = torch.cat([batches.draw(step).samples["imu"][:, 0, 0] for step in (1, 2, 3, 4)]).round().int().tolist()
+    assert sorted(drawn[:12]) == sorted(drawn[12:]) == list(range(12))
+    assert drawn[:12] != drawn[12:]
 
 
 def test_labels_of_a_modality_that_is_not_labelled_are_never_used() -> None:
@@ -244,11 +262,14 @@ def test_rotations_are_rotations() -> None:
 
 def test_another_pace_keeps_begin_end_and_order() -> None:
     ramp = torch.linspace(0, 1, 200)[None, :, None].expand(20, 200, 6)
-    bent = at_pace(ramp, 0.1 * torch.randn(20, 3, generator=torch.Generator().manual_seed(0)))
+    still = torch.zeros(20, 2)
+    bent = at_pace(ramp, 0.1 * torch.randn(20, 3, generator=torch.Generator().manual_seed(0)), still)
     torch.testing.assert_close(bent[:, [0, -1]], ramp[:, [0, -1]], atol=1e-4, rtol=0)
     assert (bent.diff(dim=1) >= 0).all()
     assert (bent - ramp).abs().max() > 0.01
-    torch.testing.assert_close(at_pace(ramp, torch.zeros(20, 3)), ramp, atol=1e-4, rtol=0)
+    torch.testing.assert_close(at_pace(ramp, torch.zeros(20, 3), still), ramp, atol=1e-4, rtol=0)
+    later = at_pace(ramp, torch.zeros(20, 3), torch.tensor([[0.1, 0.0]]).expand(20, 2))
+    torch.testing.assert_close(later[:, [0, -1], 0], torch.tensor([[0.1, 1.0]]).expand(20, 2), atol=1e-4, rtol=0)
 
 
 def test_both_modalities_of_a_sequence_keep_one_pace() -> None:

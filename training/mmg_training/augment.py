@@ -29,10 +29,11 @@ class Augment:
     ) -> dict[str, Tensor]:
         """rows: the sequence of each cut, of ``batch``; the modalities of a sequence keep one pace."""
         paces = torch.randn(batch, 3, generator=rng) * self.config.pace
+        ends = _uniform(rng, -self.config.crop, self.config.crop, batch, 2)
         made = {}
         for name, values in samples.items():
-            if self.config.pace:
-                values = at_pace(values, paces[rows[name]])
+            if self.config.pace or self.config.crop:
+                values = at_pace(values, paces[rows[name]], ends[rows[name]])
             if name == "imu":
                 made[name] = augment_imu(rng, values, self.config)
             elif name == "audio":
@@ -42,11 +43,13 @@ class Augment:
         return made
 
 
-def at_pace(values: Tensor, paces: Tensor) -> Tensor:
-    """Values (N, T, ...) with time bent by three sines (N, 3), begin and end kept: t + sum a_k sin(pi k t) / (pi k)."""
+def at_pace(values: Tensor, paces: Tensor, ends: Tensor) -> Tensor:
+    """Values (N, T, ...) with time bent by three sines (N, 3), t + sum a_k sin(pi k t) / (pi k), which keeps both ends;
+    then each end (N, 2) moved by a part of the whole."""
     count = values.shape[1]
     t, k = torch.linspace(0, 1, count), math.pi * torch.arange(1.0, 4.0)
-    bent = (t + ((paces / k)[:, :, None] * torch.sin(k[:, None] * t)).sum(1)).clamp(0, 1) * (count - 1)
+    bent = t + ((paces / k)[:, :, None] * torch.sin(k[:, None] * t)).sum(1)
+    bent = (ends[:, :1] + (1 + ends[:, 1:] - ends[:, :1]) * bent).clamp(0, 1) * (count - 1)
     number = torch.arange(len(values))[:, None]
     if not values.is_floating_point():
         return values[number, bent.round().long()]

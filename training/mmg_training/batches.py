@@ -47,12 +47,12 @@ class Batch:
 class Batches:
     """The batch of any step: a function of the seed, the process and the step, so that a run can stop and go on."""
 
-    def __init__(self, data: Dataset, config: TrainConfig, process: int = 0) -> None:
-        self.data, self.config, self.process = data, config, process
+    def __init__(self, data: Dataset, config: TrainConfig, process: int = 0, processes: int = 1) -> None:
+        self.data, self.config, self.process, self.processes = data, config, process, processes
         self.pools = [pool for pool in data.training if pool.sessions and pool.share > 0]
         self.shares = np.array([pool.share for pool in self.pools]) / sum(pool.share for pool in self.pools)
         self.augment = Augment(config.augment, data.backgrounds)
-        self.indexes = [_by_label(pool, config.sequence_hops) if pool.balanced else {} for pool in self.pools]
+        self.moments = [_moments(pool, config.sequence_hops) if pool.anchored else [] for pool in self.pools]
 
     def draw(self, step: int) -> Batch:
         """The batch of step ``step``."""
@@ -61,7 +61,7 @@ class Batches:
         rows: dict[str, list[int]] = {name: [] for name in task.modalities}
         labels = []
         for number in range(config.batch):
-            session, tick = self._choose(rng)
+            session, tick = self._choose(rng, ((step - 1) * self.processes + self.process) * config.batch + number)
             samples, label = session.cut(task, tick, config.sequence_hops)
             labels.append(label)
             for name, values in samples.items():
@@ -89,27 +89,28 @@ class Batches:
             label=torch.from_numpy(np.stack(labels)[row, hop]),
         )
 
-    def _choose(self, rng: np.random.Generator) -> tuple[Session, int]:
+    def _choose(self, rng: np.random.Generator, place: int) -> tuple[Session, int]:
         number = int(rng.choice(len(self.pools), p=self.shares))
-        pool, index = self.pools[number], self.indexes[number]
-        if index:
-            places = index[sorted(index)[int(rng.integers(len(index)))]]
-            which, tick = places[int(rng.integers(len(places)))]
-            return pool.sessions[which], int(tick)
-        session = pool.sessions[int(rng.integers(len(pool.sessions)))]
-        return session, int(rng.integers(_last_tick(session, self.config.sequence_hops) + 1))
+        pool, moments = self.pools[number], self.moments[number]
+        length = self.config.sequence_hops * TICKS_PER_HOP
+        if moments and rng.random() < pool.anchored:
+            of_label = moments[int(rng.integers(len(moments)))]
+            which, tick = of_label[int(rng.integers(len(of_label)))]
+            session = pool.sessions[which]
+            first = int(tick) - int(rng.integers(length))
+            return session, min(max(first, 0), session.hops * TICKS_PER_HOP - length)
+        # Each session once, in another order each time round.
+        count = len(pool.sessions)
+        order = np.random.default_rng((self.config.seed, place // count)).permutation(count)
+        session = pool.sessions[order[place % count]]
+        return session, int(rng.integers(session.hops * TICKS_PER_HOP - length + 1))
 
 
-def _last_tick(session: Session, hops: int) -> int:
-    """The last tick that a cut of ``hops`` hops can start at."""
-    return session.hops * TICKS_PER_HOP - hops * TICKS_PER_HOP
-
-
-def _by_label(pool: Pool, hops: int) -> dict[int, NDArray[np.int64]]:
-    """For each label: every cut, (session, tick), whose last hop has it."""
+def _moments(pool: Pool, hops: int) -> list[NDArray[np.int64]]:
+    """For each label of the pool, the moments (session, tick) at which it goes on, in sessions that are long enough."""
     found: dict[int, list[tuple[int, int]]] = {}
     for number, session in enumerate(pool.sessions):
-        for tick in range(_last_tick(session, hops) + 1):
-            label = int(session.labels[tick + hops * TICKS_PER_HOP - 1])
-            found.setdefault(label, []).append((number, tick))
-    return {label: np.array(places) for label, places in found.items()}
+        if session.hops >= hops:
+            for tick, label in enumerate(session.labels.tolist()):
+                found.setdefault(label, []).append((number, tick))
+    return [np.array(found[label]) for label in sorted(found)]

@@ -85,7 +85,7 @@ class DropoutConfig:
 
 @dataclass(frozen=True)
 class AugmentConfig:
-    """pace: how much time is bent, for clips only: labels do not move.
+    """pace: how much time is bent, and crop: by how much of the whole each end is moved; for clips only: labels stay.
 
     IMU: turn, rad of small turns; any_turn and no_gyro, probabilities of any turn at all and of a lost gyro; strength,
     spread of the logarithm of the movement's strength; noise and bias, m/s^2 (a fifth of the noise in rad/s).
@@ -94,6 +94,7 @@ class AugmentConfig:
     """
 
     pace: float = 0.0
+    crop: float = 0.0
     turn: float = 0.25
     any_turn: float = 0.35
     no_gyro: float = 0.25

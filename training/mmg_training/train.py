@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 from lightning_fabric import Fabric
@@ -21,6 +22,7 @@ from mmg_training.models.multimodal import MultimodalModel
 from mmg_training.objective import Objective
 
 REPORT_EVERY = 25
+CLIP_NORM = 5.0
 Watch = Callable[[int, dict[str, float]], None]
 
 
@@ -44,14 +46,16 @@ def train(
     model = MultimodalModel(data.task, config.model)
     teacher = checkpoint.load(Path(config.loss.teacher))[0] if config.loss.teacher and config.loss.distil else None
     objective = Objective(model, config.loss, config.data.labelled or data.task.modalities, teacher)
-    optimizer = torch.optim.AdamW(objective.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
+    # Faster convolutions of pictures.
+    objective.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    optimizer = torch.optim.AdamW(_groups(objective, config.weight_decay), lr=config.learning_rate)
     averaged = AveragedModel(model, avg_fn=_average(config.ema), use_buffers=True)
     first = checkpoint.load_progress(out, config, objective, averaged, optimizer) if out is not None and resume else 0
     if teacher is not None:
         teacher.to(fabric.device)
     averaged.to(fabric.device)
     wrapped, optimizer = fabric.setup(objective, optimizer)
-    batches = Batches(data, config, fabric.global_rank)
+    batches = Batches(data, config, fabric.global_rank, fabric.world_size)
     wrapped.train()
     for step in range(first + 1, config.steps + 1):
         torch.manual_seed(config.seed * 1_000_003 + step * 1_009 + fabric.global_rank)
@@ -61,7 +65,7 @@ def train(
         loss = torch.stack(list(parts.values())).sum()
         optimizer.zero_grad()
         fabric.backward(loss)
-        fabric.clip_gradients(wrapped, optimizer, max_norm=1.0)
+        fabric.clip_gradients(wrapped, optimizer, max_norm=CLIP_NORM)
         optimizer.step()
         averaged.update_parameters(model)
         if watch is not None and fabric.is_global_zero:
@@ -71,6 +75,15 @@ def train(
     trained = averaged.module.cpu()
     assert isinstance(trained, MultimodalModel)
     return trained.eval()
+
+
+def _groups(module: torch.nn.Module, weight_decay: float) -> list[dict[str, Any]]:
+    """Weights decay; biases, norms and the like do not."""
+    parameters = list(module.parameters())
+    return [
+        {"params": [one for one in parameters if one.dim() > 1], "weight_decay": weight_decay},
+        {"params": [one for one in parameters if one.dim() <= 1], "weight_decay": 0.0},
+    ]
 
 
 def _average(keep: float) -> Callable[[Tensor, Tensor, Tensor | int], Tensor]:

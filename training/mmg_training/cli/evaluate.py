@@ -21,7 +21,7 @@ from mmg_training.evaluation import plots
 from mmg_training.evaluation.engine import by_engine
 from mmg_training.evaluation.fewshot import SCORES, FewshotConfig
 from mmg_training.evaluation.progress import say_as
-from mmg_training.evaluation.report import TABLES, Subject, report
+from mmg_training.evaluation.report import TABLES, Candidate, report
 from mmg_training.evaluation.subsets import by_model
 from mmg_training.evaluation.tables import as_json, markdown
 
@@ -84,10 +84,10 @@ def run(chosen: argparse.Namespace, command: str) -> int:
             raise ConfigError(f"--tables {name}: is none of {', '.join(TABLES)}")
     if chosen.plots is not None:
         plots.require()
-    with open_subject(chosen.what, chosen.config, chosen.data) as subject:
-        score = chosen.fewshot_score or ("both" if subject.model else "embedding")
+    with open_candidate(chosen.what, chosen.config, chosen.data) as candidate:
+        score = chosen.fewshot_score or ("both" if candidate.model else "embedding")
         fewshot = fewshot_config(chosen.ways, chosen.shots, chosen.episodes, score)
-        tables = report(subject, wanted, fewshot, say, chosen.plots)
+        tables = report(candidate, wanted, fewshot, say, chosen.plots)
     if chosen.markdown is not None:
         chosen.markdown.write_text(markdown(tables, command), encoding="utf-8")
     if chosen.json is not None and chosen.json != "-":
@@ -98,7 +98,7 @@ def run(chosen: argparse.Namespace, command: str) -> int:
 
 
 @contextmanager
-def open_subject(what: str, config_path: Path | None, changes: Sequence[str]) -> Iterator[Subject]:
+def open_candidate(what: str, config_path: Path | None, changes: Sequence[str]) -> Iterator[Candidate]:
     """The run or the bundle with its data. Raises MmgError."""
     settings = {f"data.{key}": value for key, value in (parse_setting(text, "--data") for text in changes)}
     if is_bundle(what):
@@ -108,7 +108,7 @@ def open_subject(what: str, config_path: Path | None, changes: Sequence[str]) ->
         with Bundle.open(what) as bundle:
             dataset = data.load(config.data, say)
             decider = by_engine(bundle, dataset.task, say)
-            yield Subject(decider, None, dataset, config.data, ("Decided by the engine from the bundle's files.",))
+            yield Candidate(decider, None, dataset, config.data, ("Decided by the engine from the bundle's files.",))
         return
     model, own = checkpoint.load(Path(what))
     config = override(load(config_path) if config_path else own, settings, "--data")
@@ -116,7 +116,7 @@ def open_subject(what: str, config_path: Path | None, changes: Sequence[str]) ->
     if (dataset.task.labels, dataset.task.modalities) != (model.task.labels, model.task.modalities):
         raise ConfigError(f"{what}: was trained for {model.task.name}, not for the labels of {dataset.task.name}")
     changed = ("Not the data settings that the run was trained with: it may have seen these sessions.",)
-    yield Subject(by_model(model), model, dataset, config.data, changed if config.data != own.data else ())
+    yield Candidate(by_model(model), model, dataset, config.data, changed if config.data != own.data else ())
 
 
 def is_bundle(what: str) -> bool:

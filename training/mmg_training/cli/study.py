@@ -60,7 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, required=True, help="the folder for its runs, tables and plots")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="runs at a time (default: the cores)")
     parser.add_argument(
-        "--set", action="append", default=[], metavar="KEY=VALUE", help="change a setting of all runs, as in steps=20"
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="change a setting of the base, as in steps=20"
     )
     parser.add_argument("--report", action="store_true", help="train nothing: print the tables of what is done")
     parser.add_argument("--json", action="store_true", help="print JSON and not Markdown")
@@ -101,7 +101,9 @@ def draw(outcome: Outcome, folder: Path) -> None:
             curves[variant] = [figure.mean for figure in found if figure is not None]
     kind = outcome.first.kind
     if curves:
-        plots.plot_missing(folder / "missing.png", outcome.first.rates, curves, f"each on its own ({kind})")
+        plots.plot_missing(
+            folder / "missing.png", outcome.first.rates, curves, f"Each modality goes missing independently ({kind})"
+        )
     if ablation_table(outcome).rows:
         full, measure = outcome.study.config.full, mean_accuracy(outcome)
         bars = {name: difference(outcome, name, full, measure) for name in outcome.study.config.ablations}

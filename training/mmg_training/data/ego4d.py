@@ -86,7 +86,7 @@ def load(config: DataConfig, say: Callable[[str], None], least: int = LEAST_CLIP
     say(f"ego4d: {len(trained)} clips to train on, {len(calibration)} to calibrate, {len(test)} to test")
     return Dataset(
         task=task,
-        training=(Pool("ego4d", 1.0, tuple(trained), balanced=True),),
+        training=(Pool("ego4d", 1.0, tuple(trained), anchored=1.0),),
         calibration=tuple(calibration),
         test=tuple(test),
         novel=tuple(unknown),

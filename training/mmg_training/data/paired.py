@@ -59,7 +59,7 @@ def load(config: DataConfig, say: Callable[[str], None]) -> Dataset:
     )
     return Dataset(
         task=TASK,
-        training=(Pool(KIND, 1.0, training, balanced=True),),
+        training=(Pool(KIND, 1.0, training, anchored=1.0),),
         calibration=calibration,
         test=test,
         sources=tuple(

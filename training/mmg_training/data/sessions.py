@@ -54,12 +54,13 @@ class Session:
 @dataclass(frozen=True)
 class Pool:
     """Sessions to draw from: this pool is chosen with a probability in proportion to ``share``, then a session of it,
-    each as likely. Where ``balanced``, a label that the pool has is chosen first, then a stretch that ends in it."""
+    each as likely. anchored: the probability that a label that the pool has is drawn first, then a moment of it, and
+    the stretch around that: rare labels are seen as often as the others."""
 
     name: str
     share: float
     sessions: tuple[Session, ...]
-    balanced: bool = False
+    anchored: float = 0.0
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,8 @@ from mmg_training.task import AUDIO_HZ, Task
 SESSION_S = 12.0
 TEST_KEYS = ("j", "k", "l", "m")
 TEST_FOLDS = ("3",)
+SAMPLING_PLUS = ("1-40730-A", "2-96460-A")
+"""Under CC Sampling+ (ESC-50's LICENSE): left out of everything."""
 # Those under CC BY 3.0; the others are CC BY-SA 3.0, which says that what is built on them is shared alike.
 TRAINING_SURFACES = ("hard", "water")
 
@@ -66,7 +68,8 @@ def surroundings(root: Path, task: Task) -> Parts:
     test: list[Session] = []
     for number, kind in enumerate(sorted(path for path in root.iterdir() if path.is_dir())):
         for fold in ("1", "2", "3"):
-            clips = [read_sound(path) for path in sorted(kind.glob(f"{fold}-*.ogg"))]
+            paths = (path for path in sorted(kind.glob(f"{fold}-*.ogg")) if path.stem not in SAMPLING_PLUS)
+            clips = [read_sound(path) for path in paths]
             for pair in zip(clips[::2], clips[1::2], strict=False):
                 session = _sound(task, "esc10", number, np.concatenate(pair), "still")
                 (test if fold in TEST_FOLDS else training).append(session)

@@ -14,6 +14,7 @@ from mmg_training.wearer import EVERYDAY
 from mmg_training.wearer.people import held_out_subjects, training_subjects
 
 TASK = Task("everyday", EVERYDAY)
+ANCHORED = 0.6
 
 
 def load(config: DataConfig, say: Callable[[str], None]) -> Dataset:
@@ -54,7 +55,7 @@ def load(config: DataConfig, say: Callable[[str], None]) -> Dataset:
     for name in ("sp-sw-har", "footsteps", "keystrokes", "esc10"):
         if not (root / name).is_dir():
             say(f"no {name} in {root}: left out")
-    pools += [Pool(source.name, config.real_share / len(real), sessions) for source, sessions in real]
+    pools += [Pool(source.name, config.real_share / len(real), sessions, ANCHORED) for source, sessions in real]
     return Dataset(
         task=TASK,
         training=tuple(pools),

@@ -53,7 +53,9 @@ ACTIONS = (
 )
 SUBJECTS = (1, 3, 5, 7)
 NOVEL_LABELS, SPLITS = 10, 5
-TASK = Task("utd-mhad", ACTIONS, ("imu", "video"), video_fps=8, clips=True)
+TASK = Task("utd-mhad", ACTIONS, ("imu", "video"), video_fps=6, frame=(48, 32), clips=True)
+ROWS, COLUMNS = slice(8, 60), slice(15, 59)
+"""Where the person stands."""
 
 
 def load(config: DataConfig, _say: Callable[[str], None]) -> Dataset:
@@ -122,9 +124,12 @@ def motion(trial: NDArray[np.float32], count: int) -> NDArray[np.float32]:
 
 
 def pictures(trial: NDArray[np.uint8], count: int, frame: Sequence[int]) -> NDArray[Any]:
-    """Depth (T, 60, 80) -> (count, H, W, 3), each pixel the mean of the area that it covers."""
+    """Depth (T, 60, 80) in units of 16 mm -> (count, H, W, 3): brighter is nearer than the person stood at first,
+    6.4 mm a step, and 0 no return; each pixel is the mean of the area that it covers."""
     chosen = trial[np.linspace(0, len(trial) - 1, count).round().astype(int)].astype(np.float32)
-    shrunk = _areas(trial.shape[1], frame[0]) @ chosen @ _areas(trial.shape[2], frame[1]).T
+    stood = np.median(trial[:2][trial[:2] > 0])
+    nearness = np.where(chosen > 0, np.clip(140 + 2.5 * (stood - chosen), 40, 255), 0)[:, ROWS, COLUMNS]
+    shrunk = _areas(nearness.shape[1], frame[0]) @ nearness @ _areas(nearness.shape[2], frame[1]).T
     return np.repeat(shrunk.round().astype(np.uint8)[..., None], 3, axis=3)
 
 

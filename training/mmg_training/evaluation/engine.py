@@ -42,7 +42,7 @@ def decide_with_engine(
     tokens. A hop that the engine does not decide, because no sensor is live in it, counts as equal scores for all
     labels and an embedding of zeros. Each session has an engine of its own, as after a start of the device."""
     manifest, counter = bundle.manifest, Counter(say, plus(names), len(sessions))
-    scores, embeddings, labels = [], [], []
+    scores, embeddings, labels, lacking = [], [], [], 0
     for session in sessions:
         hops = session.hops
         row_scores = np.full((hops, len(task.labels)), 1 / len(task.labels))
@@ -52,11 +52,14 @@ def decide_with_engine(
         for decision in decided + engine.advance(hops * HOP_NS + round(DEFAULT_GRACE_S * 1e9)):
             row_scores[decision.hop] = [decision.scores[label] for label in task.labels]
             row_embeddings[decision.hop] = decision.embedding
+            lacking += decision.modalities != tuple(names) and (not task.clips or decision.hop == hops - 1)
         kept = slice(hops - 1, hops) if task.clips else slice(0, hops)
         scores.append(row_scores[kept])
         embeddings.append(row_embeddings[kept])
         labels.append(session.cut(task, 0, hops)[1][kept])
         counter.step()
+    if lacking:
+        say(f"{plus(names)}: {lacking} decisions lack a sensor, which the runtime found faulty or not whole")
     # A score of nothing is possible in floating point; its logarithm is not.
     logits = np.log(np.maximum(np.concatenate(scores), math.exp(-700)))
     return Decisions(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -93,16 +93,18 @@ def missing_table(curves: MissingCurves, kind: str, notes: Sequence[str]) -> Tab
         (f"{rate:.0%}", *(values[place] for values in curves.accuracy.values()), curves.nothing[place])
         for place, rate in enumerate(curves.rates)
     )
-    head = ("missing", *_columns(curves.accuracy), "nothing left")
-    return Table("missing", "Accuracy by the share of hops that are missing", head, rows, kind, (*notes, MISSING_NOTE))
+    head = ("missing", *map(column, curves.accuracy), "nothing left")
+    told = (*notes, MISSING_NOTE, "Nothing left: the share of contexts when all go missing.")
+    return Table("missing", "Accuracy by the share of hops that are missing", head, rows, kind, told)
 
 
-def _columns(accuracy: Mapping[str, object]) -> list[str]:
-    return ["each on its own" if name == EVERY else f"{name} only" for name in accuracy]
+def column(name: str) -> str:
+    """What a curve is called in tables and plots."""
+    return "all, independently" if name == EVERY else f"{name} goes missing"
 
 
 MISSING_NOTE = (
     f"Hops go missing in stretches of {STRETCH_HOPS * HOP_S:g} s or more in the mean, {DRAWS} draws; a context with "
-    "nothing left (last column, when each modality goes on its own) counts as guessed evenly among the labels. Tokens "
+    "nothing left counts as guessed evenly among the labels. Tokens "
     "are left out of the fusion; the encoders still hear what was missing, while the device's begin anew after a gap."
 )

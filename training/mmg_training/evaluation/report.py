@@ -12,7 +12,7 @@ from mmg_training.config import DataConfig
 from mmg_training.data.sessions import Dataset
 from mmg_training.evaluation.decide import only
 from mmg_training.evaluation.fewshot import FewshotConfig, fewshot_table, measure_fewshot
-from mmg_training.evaluation.missing import EVERY, MissingCurves, measure_missing, missing_table
+from mmg_training.evaluation.missing import column, measure_missing, missing_table
 from mmg_training.evaluation.plots import plot_bars, plot_missing
 from mmg_training.evaluation.progress import Say
 from mmg_training.evaluation.subsets import (
@@ -39,7 +39,7 @@ KINDS = {
 
 
 @dataclass(frozen=True)
-class Subject:
+class Candidate:
     """What is measured: who decides, and the model where there is one (a bundle has none)."""
 
     decider: Decider
@@ -71,19 +71,19 @@ class Subject:
 
 
 def report(
-    subject: Subject, wanted: Sequence[str], fewshot: FewshotConfig, say: Say, plots: Path | None = None
+    candidate: Candidate, wanted: Sequence[str], fewshot: FewshotConfig, say: Say, plots: Path | None = None
 ) -> list[Table]:
     """The wanted tables in their order, or all that there can be. Raises ConfigError for one that cannot."""
     for name in wanted:
-        if reason := subject.missing_for(name):
+        if reason := candidate.missing_for(name):
             raise ConfigError(f"--tables {name}: {reason}")
-    names = [name for name in TABLES if (name in wanted if wanted else not subject.missing_for(name))]
-    dataset, decider, kind = subject.dataset, subject.decider, subject.kind
-    task, notes = dataset.task, (*subject.notes, f"Measured: {dataset.held_out or 'the test sessions'}.")
-    test, novel = (only(task, sessions, subject.data.modalities) for sessions in (dataset.test, dataset.novel))
-    subsets = measurable(task, test) if test else ()
+    names = [name for name in TABLES if (name in wanted if wanted else not candidate.missing_for(name))]
+    dataset, decider, kind = candidate.dataset, candidate.decider, candidate.kind
+    task, notes = dataset.task, (*candidate.notes, f"Measured: {dataset.held_out or 'the test sessions'}.")
+    test, novel = (only(task, sessions, candidate.data.modalities) for sessions in (dataset.test, dataset.novel))
+    subsets = measurable(task, test)
     tables, temperatures = [], {}
-    if subject.model is not None and {"subsets", "extra"} & set(names):
+    if candidate.model is not None and {"subsets", "extra"} & set(names):
         say(f"fitting temperatures on {len(dataset.calibration)} sessions")
         temperatures = fit_temperatures(decider, task, dataset.calibration, subsets)
     made = {}
@@ -94,26 +94,22 @@ def report(
         tables.append(subset_table(task, made, test, temperatures, kind, notes))
     if "extra" in names:
         say(f"{len(dataset.extra)} further tests")
-        tables.append(extra_table(task, decider, dataset.extra, temperatures, subject.notes))
-    if "missing" in names and subject.model is not None:
+        tables.append(extra_table(task, decider, dataset.extra, temperatures, candidate.notes))
+    if "missing" in names and candidate.model is not None:
         say("hops that are missing")
-        curves = measure_missing(subject.model, test)
+        curves = measure_missing(candidate.model, test)
         tables.append(missing_table(curves, kind, notes))
         if plots is not None:
-            plot_missing(plots / "missing.png", curves.rates, legend(curves), f"{task.name} ({kind})")
+            shown = {column(name): row for name, row in curves.accuracy.items()}
+            plot_missing(plots / "missing.png", curves.rates, shown, f"{task.name} ({kind})")
     if "fewshot" in names:
         say(f"{fewshot.episodes} episodes on {len(novel)} clips of new labels")
         scores = measure_fewshot(decider, task, novel, fewshot)
-        tables.append(fewshot_table(scores, fewshot, kind, subject.notes))
+        tables.append(fewshot_table(scores, fewshot, kind, candidate.notes))
     if "zeroshot" in names:
-        tables.append(zeroshot_table(task, made, test, subject.data.labelled, kind, notes))
+        tables.append(zeroshot_table(task, made, test, candidate.data.labelled, kind, notes))
     if plots is not None and "subsets" in names:
         rows = {str(row[0]): row[1] for row in tables[0].rows}
         bars = {name: Figure(value, None, 1) for name, value in rows.items() if isinstance(value, float)}
         plot_bars(plots / "subsets.png", bars, "accuracy", f"{task.name} ({kind})")
     return tables
-
-
-def legend(curves: MissingCurves) -> dict[str, tuple[float, ...]]:
-    """The curves under the names that a reader of the plot needs."""
-    return {("each on its own" if name == EVERY else f"{name} only"): row for name, row in curves.accuracy.items()}

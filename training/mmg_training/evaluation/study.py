@@ -147,16 +147,21 @@ def read(path: Path) -> Study:
 
 
 def plan(study: Study, out: Path, settings: Mapping[str, Any]) -> list[Run]:
-    """Every run of the study, variants one after another, with ``settings`` changed in all. Raises ConfigError."""
+    """Every run of the study, variants one after another; ``settings`` change the base. Raises ConfigError, also where
+    an ablation takes away what the full variant does not have."""
     runs = []
     for variant, changes in study.variants.items():
         for value in study.folds or (None,):
             fold = {study.fold_key: value} if study.fold_key else {}
             name = " ".join(f"{key.rsplit('.', 1)[-1]}-{value}" for key, value in fold.items())
             for seed in study.config.seeds:
-                dotted = {**changes, **settings, **fold, "seed": seed}
+                dotted = {**settings, **changes, **fold, "seed": seed}
                 config = override(study.base, dotted, f"variants.{variant}")
                 runs.append(Run(variant, name, seed, config, out / variant / name / f"seed-{seed}"))
+    first = {run.variant: run.config for run in reversed(runs)}
+    for name in study.config.ablations:
+        if first[name] == first[study.config.full]:
+            raise ConfigError(f"variants.{name}: changes nothing: the settings of {study.config.full} lack it already")
     return runs
 
 

@@ -12,8 +12,9 @@ from typing import Protocol
 from mmg.errors import ConfigError
 
 from mmg_training.evaluation.progress import Say
-from mmg_training.evaluation.study import LOG, EvaluateConfig, Run, results_of
+from mmg_training.evaluation.study import LOG, RESULTS, EvaluateConfig, Run, results_of
 from mmg_training.evaluation.study_run import prepare
+from mmg_training.evaluation.tables import plus
 
 LOOK_S = 0.2
 
@@ -76,8 +77,9 @@ def run_all(
                     say(f"{run.name}: failed, {run.folder / LOG} says why")
                     continue
                 left_s = (time.monotonic() - began_s) / done * (total - done)
-                best = max((figures.accuracy for figures in results.subsets), default=0.0)
-                say(f"{run.name}: {best:.3f}; {done}/{total} runs, {_span(left_s)} to go")
+                last = results.subsets[-1]
+                got = f"{last.accuracy:.3f} from {plus(last.modalities)}"
+                say(f"{run.name}: {got}; {done}/{total} runs, {_span(left_s)} to go")
             if not ended:
                 time.sleep(LOOK_S)
     finally:
@@ -93,6 +95,8 @@ def run_all(
 
 
 def _last_line(run: Run) -> str:
+    if (run.folder / RESULTS).is_file():
+        return "its results are of other settings; was the code changed meanwhile?"
     log = run.folder / LOG
     lines = log.read_text(encoding="utf-8", errors="replace").split("\n") if log.is_file() else []
     return next((line.removeprefix("mmg-study: ") for line in reversed(lines) if line.strip()), "it said nothing")

@@ -29,9 +29,9 @@ from mmg_training.evaluation.late_fusion import save_predictions
 from mmg_training.evaluation.missing import measure_missing
 from mmg_training.evaluation.progress import say_as
 from mmg_training.evaluation.report import KINDS
-from mmg_training.evaluation.scores import accuracy, calibration_error, fit_temperature, macro_f1
+from mmg_training.evaluation.scores import accuracy, calibration_error, macro_f1
 from mmg_training.evaluation.study import EvaluateConfig, FewshotFigures, Results, SubsetFigures
-from mmg_training.evaluation.subsets import by_model, measurable
+from mmg_training.evaluation.subsets import by_model, fit_temperatures, measurable
 from mmg_training.models.multimodal import MultimodalModel
 from mmg_training.train import Progress, train
 
@@ -88,12 +88,12 @@ def _measure(
     calibration, test, novel = (
         only(task, sessions, config.data.modalities) for sessions in (dataset.calibration, dataset.test, dataset.novel)
     )
-    subsets = measurable(task, test)
-    fitted, made = decider(calibration, subsets), decider(test, subsets)
-    figures = []
+    if not (subsets := measurable(task, test)):
+        raise ConfigError(f"{task.name}: the data set holds nothing out that a study could measure")
+    temperatures = fit_temperatures(decider, task, calibration, subsets)
+    made, figures = decider(test, subsets), []
     for names in subsets:
-        temperature = fit_temperature(fitted[names].logits, fitted[names].labels)
-        logits, labels = made[names].logits, made[names].labels
+        temperature, logits, labels = temperatures.get(names, 1.0), made[names].logits, made[names].labels
         figures.append(
             SubsetFigures(
                 modalities=names,

@@ -9,7 +9,7 @@ import numpy as np
 
 from mmg_training.evaluation.fewshot import shot_column
 from mmg_training.evaluation.late_fusion import late_fusion_of
-from mmg_training.evaluation.missing import EVERY, MISSING_NOTE
+from mmg_training.evaluation.missing import MISSING_NOTE, column
 from mmg_training.evaluation.study import FewshotFigures, Results, Run, Study
 from mmg_training.evaluation.tables import Cell, Figure, Table, over_seeds, plus
 
@@ -136,8 +136,8 @@ def fewshot_table(outcome: Outcome) -> Table:
     head = ("variant", "support", "query", "modalities", *(shot_column(shots) for shots in settings.shots))
     note = (
         f"{settings.episodes} episodes of {settings.ways} ways in each fold; score: {settings.score}. Chance is "
-        f"{1 / settings.ways:.3f}. Support and query of different people in "
-        f"{min(apart, default=1):.0%} of the episodes or more."
+        f"{1 / settings.ways:.3f}. Support and query of different people in at "
+        f"least {min(apart, default=1):.0%} of the episodes."
     )
     return _table(outcome, "fewshot", f"Few-shot, {settings.ways} ways", head, rows, note)
 
@@ -150,7 +150,7 @@ def missing_table(outcome: Outcome) -> Table:
     rows: list[tuple[Cell, ...]] = [
         (f"{rate:.0%}", *(row[place] for row in curves.values())) for place, rate in enumerate(rates) if curves
     ]
-    head = ("missing", *("each on its own" if key == EVERY else f"{key} only" for key in curves))
+    head = ("missing", *map(column, curves))
     return _table(outcome, "missing", f"Accuracy by the share of missing hops: {name}", head, rows, MISSING_NOTE)
 
 
@@ -195,7 +195,7 @@ def _table(
     outcome: Outcome, name: str, title: str, head: tuple[str, ...], rows: Sequence[tuple[Cell, ...]], note: str = ""
 ) -> Table:
     seeds, folds = len(outcome.study.config.seeds), len(outcome.study.folds)
-    over = f"{seeds} seed{'s' if seeds > 1 else ''}" + (f", each the mean of {folds} folds" if folds else "")
+    over = f"{seeds} seed{'s' if seeds > 1 else ''}" + (f", each the mean of {folds} folds" if folds > 1 else "")
     done = (
         f" {len(outcome.results)} of {len(outcome.runs)} runs are done."
         if len(outcome.results) < len(outcome.runs)

@@ -29,20 +29,20 @@ def by_model(model: MultimodalModel) -> Decider:
 
 
 def measurable(task: Task, sessions: Sequence[Session]) -> tuple[Subset, ...]:
-    """The task's subsets whose modalities all of these sessions have."""
-    names = shared(task, sessions)
+    """The task's subsets whose modalities all of these sessions have; none where there are no sessions."""
+    names = shared(task, sessions) if sessions else ()
     return tuple(subset for subset in task.subsets() if set(subset) <= set(names))
 
 
 def score_subsets(
     model: MultimodalModel, calibration: Sequence[Session], test: Sequence[Session]
 ) -> tuple[SubsetScore, ...]:
-    """For each subset that the sessions have: the temperature from ``calibration``, everything else from ``test``."""
-    scores, subsets = [], measurable(model.task, (*calibration, *test))
-    fitted, made = by_model(model)(calibration, subsets), by_model(model)(test, subsets)
-    for names in subsets:
-        temperature = fit_temperature(fitted[names].logits, fitted[names].labels)
-        logits, labels = made[names].logits, made[names].labels
+    """For each subset that the test sessions have: the temperature from ``calibration`` (1 where that lacks the
+    subset), everything else from ``test``."""
+    scores, subsets, decider = [], measurable(model.task, test), by_model(model)
+    temperatures = fit_temperatures(decider, model.task, calibration, subsets)
+    for names, made in (decider(test, subsets) if subsets else {}).items():
+        temperature, logits, labels = temperatures.get(names, 1.0), made.logits, made.labels
         scores.append(
             SubsetScore(
                 modalities=names,
@@ -78,7 +78,8 @@ def fit_temperatures(
 ) -> dict[Subset, float]:
     """The temperature of each subset that the calibration sessions have."""
     chosen = [names for names in subsets if calibration and set(names) <= set(shared(task, calibration))]
-    return {names: fit_temperature(d.logits, d.labels) for names, d in decider(calibration, chosen).items()}
+    made = decider(calibration, chosen) if chosen else {}
+    return {names: fit_temperature(one.logits, one.labels) for names, one in made.items()}
 
 
 def subset_table(

@@ -1,4 +1,4 @@
-"""The video encoder: small frames to one token a hop; at 4 frames a second it looks 2.5 s back."""
+"""The video encoder: small frames to one token a hop; at 4 frames a second it looks 4.5 s back."""
 
 from __future__ import annotations
 
@@ -9,6 +9,9 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from mmg_training.models.causal import CausalConv, StreamingEncoder, run_layers
+
+LAGS = 2
+"""How many frames back the change of light is seen, one by one."""
 
 
 class Shrink(nn.Module):
@@ -43,28 +46,37 @@ class VideoEncoder(StreamingEncoder):
         height, breadth = frame
         quarter, eighth, sixteenth = widths
         # To a quarter at once: at full size the memory traffic costs more than all the rest of the network.
-        self.shrinks = nn.Sequential(Shrink(4, quarter, 4), Shrink(quarter, eighth, 2), Shrink(eighth, sixteenth, 2))
+        self.shrinks = nn.Sequential(
+            Shrink(3 + LAGS, quarter, 4), Shrink(quarter, eighth, 2), Shrink(eighth, sixteenth, 2)
+        )
         cells = (height // 16) * (breadth // 16)
         self.project = nn.Linear(sixteenth * cells, width)
         layers = [
             CausalConv(width, width, 3, skip=True),
             CausalConv(width, width, 3, dilation=2, skip=True),
+            CausalConv(width, width, 3, dilation=4, skip=True),
             CausalConv(width, token_dim, 2 * frames_per_token, stride=frames_per_token, relu=False),
         ]
         self.layers = nn.ModuleList(layers)
-        self.state_shapes = ((1, 1, height * breadth), *(layer.state_shape for layer in layers))
+        self.state_shapes = ((1, LAGS, height * breadth), *(layer.state_shape for layer in layers))
 
     def forward(self, x: Tensor, states: Sequence[Tensor]) -> tuple[Tensor, list[Tensor]]:
         batch, (height, width) = states[0].shape[0], self.frame
         colour = x.float().permute(0, 3, 1, 2) / 255.0 - 0.5  # (B * T, 3, H, W)
         light = colour.mean(dim=1).reshape(batch, -1, height * width)  # (B, T, H * W)
-        joined = torch.cat((states[0], light), dim=1)  # (B, 1 + T, H * W)
-        change = (joined[:, 1:] - joined[:, :-1]).reshape(-1, 1, height, width)  # (B * T, 1, H, W)
-        y = self.shrinks(torch.cat((colour, 2.0 * change), dim=1))  # (B * T, C, H / 16, W / 16)
+        joined = torch.cat((states[0], light), dim=1)  # (B, LAGS + T, H * W)
+        count = light.shape[1]
+        changes = [
+            (light - joined[:, LAGS - lag : LAGS - lag + count]).reshape(-1, 1, height, width)  # (B * T, 1, H, W)
+            for lag in range(1, LAGS + 1)
+        ]
+        y = self.shrinks(
+            torch.cat((colour, *(2.0 * change for change in changes)), dim=1)
+        )  # (B * T, C, H / 16, W / 16)
         y = torch.relu(self.project(y.flatten(1)))  # (B * T, width)
         y = y.reshape(batch, -1, self.width).transpose(1, 2)  # (B, width, T)
         y, following = run_layers(self.layers, y, states[1:])
-        return y.transpose(1, 2), [joined[:, joined.shape[1] - 1 :], *following]  # (B, T / N, D)
+        return y.transpose(1, 2), [joined[:, count:], *following]  # (B, T / N, D)
 
     def fold(self) -> None:
         """Fold every batch norm below."""

@@ -59,7 +59,7 @@ def knocks(times_s: Floats, beats: Floats, ring_hz: float, decay_s: float, delay
     return out
 
 
-def rest(t: Floats, base: Floats, rng: np.random.Generator, spread: float = 0.25, tremor: float = 0.012) -> Motion:
+def rest(t: Floats, base: Floats, rng: np.random.Generator, spread: float = 0.35, tremor: float = 0.012) -> Motion:
     """An arm that is held in one pose: it breathes and trembles."""
     angles = base + rng.normal(0, spread, 3) + wander3(rng, t, 0.05, 0.5, 0.02)
     breath = 0.02 * np.sin(TAU * rng.uniform(0.2, 0.35) * t + rng.uniform(0, TAU))
@@ -106,7 +106,7 @@ def stroke(
         lag = circle * np.array([0.0, np.pi / 2, 0.8]) + rng.normal(0, 0.25, 3)
         phase = TAU * cycles * segment.phase(t)[:, None] + lag
         # Longer strokes are slower: the reach gives way above 1.5 Hz.
-        size = rng.uniform(0.5, 1.3) * (1 + 0.2 * wander(rng, t, 0.1, 0.6, 1.0))[:, None]
+        size = rng.uniform(0.3, 1.4) * (1 + 0.2 * wander(rng, t, 0.1, 0.6, 1.0))[:, None]
         size = size / (1 + (omega / 9.5) ** 2) ** 0.5
         motion.angles += size * np.array(turn) * np.sin(phase)
         motion.force -= size * np.array(reach_m) * omega**2 * (np.sin(phase) + rng.normal(0, 0.2) * np.sin(2 * phase))
@@ -129,7 +129,7 @@ def struck(base: Floats, turn: Triple, reach_m: Triple, hit: tuple[float, float]
     def move(t: Floats, segment: Segment, subject: Subject, rng: np.random.Generator) -> Motion:
         motion = rest(t, base, rng)
         omega, phase = TAU * segment.pace_hz(t)[:, None], TAU * segment.phase(t)[:, None]
-        size = rng.uniform(0.5, 1.3) / (1 + (omega / 16) ** 2)
+        size = rng.uniform(0.3, 1.4) / (1 + (omega / 16) ** 2)
         motion.angles -= size * np.array(turn) * np.cos(phase)
         motion.force += size * np.array(reach_m) * omega**2 * np.cos(phase)
         jolt = knocks(t, segment.beats, rng.uniform(12, 24), rng.uniform(0.015, 0.03))

@@ -33,7 +33,7 @@ def render_frames(timeline: Timeline, fps: int, frame: tuple[int, int]) -> NDArr
     look = np.stack([wander(rng, times_s, 0.03, 0.5, size) for size in (0.12, 0.09)], 1) + _aside(timeline, times_s)
     look += np.stack([wander(rng, times_s, 0.5, 3, 0.012) for _ in range(2)], 1)
     tint, grain = rng.uniform(0.85, 1.15, 3), rng.uniform(0.005, 0.04)
-    dimness = rng.uniform(0.1, 0.5) if rng.random() < 0.2 else 1.0
+    dimness = rng.uniform(0.2, 0.5) if rng.random() < 0.15 else 1.0
     out = np.zeros((len(times_s), *frame, 3), dtype=np.uint8)
     ends = np.array([segment.end_s for segment in timeline.segments])
     for k, time_s in enumerate(times_s):

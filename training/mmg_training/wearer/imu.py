@@ -32,7 +32,7 @@ def render_imu(timeline: Timeline, rate_hz: int) -> NDArray[np.float32]:
         # A left arm is a right one in the mirror: aside, roll and yaw change sign.
         angles, force = angles * (-1, 1, -1), force * (1, -1, 1)
     felt = _rattle(_specific_force(angles, force), subject.strap, rng)
-    mount = subject.mount @ rotation(*rng.normal(0, 0.1, 3))  # the strap sits a little differently every day
+    mount = subject.mount @ rotation(*rng.normal(0, 0.2, 3))  # the strap sits a little differently every day
     limits = np.repeat((subject.force_range, subject.turn_range), 3)
     body = np.concatenate((felt @ mount.T, _turn_rate(angles) @ mount.T), axis=1).clip(-limits, limits)
     # The average over each box, by the integral at its edges.

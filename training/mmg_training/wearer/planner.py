@@ -12,7 +12,7 @@ from mmg_training.wearer.subject import Subject
 from mmg_training.wearer.timeline import Distraction, Segment, Timeline
 
 DISTRACTIONS = ("knocks", "tap", "steps", "speech", "fidget", "gaze")
-DISTRACTIONS_PER_MINUTE = 7.0
+DISTRACTIONS_PER_MINUTE = 9.0
 
 
 def plan(subject: Subject, seed: int, duration_s: float, activities: Sequence[str] = EVERYDAY) -> Timeline:

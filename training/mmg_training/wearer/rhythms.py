@@ -20,11 +20,14 @@ def rhythm(pace: Callable[[Subject], float], jitter: float = 0.04) -> Beats:
     return beats
 
 
+PAUSES = 0.06
+
+
 def steady(slow_hz: float, fast_hz: float, jitter: float = 0.06) -> Beats:
-    """Beats at a pace that each segment draws anew, at the person's tempo."""
+    """Beats at a pace that each segment draws anew, at the person's tempo, with a pause after some of them."""
 
     def beats(rng: np.random.Generator, subject: Subject, start_s: float, end_s: float) -> Floats:
-        return _paced(rng, subject.tempo * rng.uniform(slow_hz, fast_hz), jitter, start_s, end_s)
+        return _paced(rng, subject.tempo * rng.uniform(slow_hz, fast_hz), jitter, start_s, end_s, PAUSES)
 
     return beats
 
@@ -74,10 +77,13 @@ def silence(_rng: np.random.Generator, _subject: Subject, _start_s: float, _end_
     return np.zeros((0, 2))
 
 
-def _paced(rng: np.random.Generator, hz: float, jitter: float, start_s: float, end_s: float) -> Floats:
+def _paced(
+    rng: np.random.Generator, hz: float, jitter: float, start_s: float, end_s: float, pauses: float = 0.0
+) -> Floats:
     count = int((end_s - start_s) * hz * 1.3) + 3
-    steps = np.cumsum(rng.normal(1.0, jitter, count).clip(0.6, 1.4))
-    times = start_s + (rng.uniform(0, 1) + steps - steps[0]) / hz
+    steps = rng.normal(1.0, jitter, count).clip(0.6, 1.4) / hz
+    steps += (rng.random(count) < pauses) * rng.uniform(0.5, 2.0, count)
+    times = start_s + rng.uniform(0, 1 / hz) + np.cumsum(steps) - steps[0]
     strengths = rng.lognormal(0.0, 0.18, count)
     inside: Floats = np.stack((times, strengths), axis=1)[times < end_s]
     return inside

@@ -39,7 +39,7 @@ def render_sound(timeline: Timeline, rate_hz: int) -> NDArray[np.float32]:
 
 def _surround(dry: Floats, timeline: Timeline, loudness: float, rng: np.random.Generator, rate_hz: int) -> None:
     """Add what each place sounds like: from nearly nothing to about as loud as what is done there."""
-    level_db = rng.uniform(-70, -32)
+    level_db = rng.uniform(-66, -27)
     seeds = dict(zip(BACKGROUNDS, rng.integers(1 << 31, size=len(BACKGROUNDS)), strict=True))
     for place, visit in groupby(timeline.segments, key=lambda segment: segment.place):
         stay = list(visit)

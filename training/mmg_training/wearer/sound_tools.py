@@ -36,12 +36,12 @@ def _clinking(scrape: Voice, chance: float, low_db: float, high_db: float) -> Vo
 
 
 def _hammer(segment: Segment, _subject: Subject, rng: np.random.Generator, rate_hz: int) -> Floats:
-    gain, hz = decibels(rng, -20, -3), rng.uniform(1800, 4500)
+    gain, hz = decibels(rng, -28, -5), rng.uniform(1800, 4500)
     return beaten(segment, rate_hz, gain, lambda: voices.metal(rng, rate_hz, hz))
 
 
 def _drum(segment: Segment, _subject: Subject, rng: np.random.Generator, rate_hz: int) -> Floats:
-    gain, hz = decibels(rng, -28, -8), rng.uniform(90, 320)
+    gain, hz = decibels(rng, -34, -10), rng.uniform(90, 400)
     return beaten(segment, rate_hz, gain, lambda: voices.drum(rng, rate_hz, hz))
 
 
@@ -52,7 +52,7 @@ def _saw(segment: Segment, subject: Subject, rng: np.random.Generator, rate_hz: 
 
 
 def _pouring(segment: Segment, _subject: Subject, rng: np.random.Generator, rate_hz: int) -> Floats:
-    gain, span_s = decibels(rng, -44, -24), rng.uniform(0.9, 2.0)
+    gain, span_s = decibels(rng, -48, -26), rng.uniform(0.9, 2.0)
     out = np.zeros(length(segment, rate_hz))
     for time_s, strength in segment.beats:
         count = round(span_s * rate_hz)
@@ -71,17 +71,17 @@ def _ironing(segment: Segment, subject: Subject, rng: np.random.Generator, rate_
     return wave
 
 
-SAWDUST = strokes(-30, -12, (500, 1200), (3000, 6500))
+SAWDUST = strokes(-38, -14, (500, 1200), (3000, 6500))
 SMOOTH = strokes(-56, -40, (300, 900), (1500, 3500), even=0.3)
 TOOLS: dict[str, Voice] = {
-    "knocking": hits(-24, -6, voices.knock),
-    "chopping": hits(-32, -12, voices.crisp),
+    "knocking": hits(-30, -8, voices.knock),
+    "chopping": hits(-38, -14, voices.crisp),
     "hammering": _hammer,
     "drumming": _drum,
     "sawing": _saw,
-    "sweeping": strokes(-42, -22, (900, 2000), (3500, 7000), even=0.1),
-    "vacuuming": _running_motor((110, 280), (0.5, 0.95), -26, -12, 0.1),
-    "shaving": _running_motor((70, 190), (0.1, 0.6), -44, -26, 0.25),
+    "sweeping": strokes(-48, -26, (900, 2000), (3500, 7000), even=0.1),
+    "vacuuming": _running_motor((110, 280), (0.4, 0.95), -36, -14, 0.1),
+    "shaving": _running_motor((70, 190), (0.1, 0.7), -46, -26, 0.25),
     "stirring": _clinking(strokes(-54, -38, (500, 1500), (2500, 5000), even=0.5), 0.4, -46, -28),
     "whisking": _clinking(strokes(-46, -28, (700, 2000), (3500, 7000), even=0.3), 0.5, -44, -28),
     "pouring": _pouring,

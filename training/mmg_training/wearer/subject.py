@@ -76,7 +76,7 @@ class Subject:
             sleeve=rng.uniform(0.05, 0.9, 3),
             light=rng.uniform(0.45, 1.1),
             tempo=rng.uniform(0.85, 1.18),
-            leads=0.95 if rng.random() < 0.7 else 0.35,
+            leads=0.9 if rng.random() < 0.6 else 0.3,
             left=bool(rng.random() < 0.6),
             strap=float(rng.uniform(0, 1) ** 2),
             force_range=9.80665 * float(rng.choice([2, 4, 8, 16], p=[0.15, 0.35, 0.3, 0.2])),
@@ -100,4 +100,4 @@ def rotation(roll: float, pitch: float, yaw: float) -> Floats:
 def _mount(rng: np.random.Generator) -> Floats:
     # Left or right wrist and either way round, then as crooked as straps are.
     flipped = np.pi * rng.integers(0, 2, 2)
-    return rotation(*rng.normal(0.0, 0.25, 3)) @ rotation(flipped[0], 0.0, flipped[1])
+    return rotation(*rng.normal(0.0, 0.35, 3)) @ rotation(flipped[0], 0.0, flipped[1])
