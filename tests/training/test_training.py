@@ -40,7 +40,7 @@ TINY = TrainConfig(
     contexts=4,
     warmup_steps=1,
     save_every=2,
-    loss=LossConfig(alone=0.3, clip=0.1, sequence=0.1, prototypes=0.1, distil=0.1),
+    loss=LossConfig(alone=0.3, clip=0.1, sequence=0.1, hops=0.1, prototypes=0.1, distil=0.1),
     model=ModelConfig(8, True, 8, 16, (4, 4, 4), 8, token_dim=8, embedding_dim=8, heads=2),
 )
 
@@ -153,13 +153,13 @@ def test_labels_of_a_modality_that_is_not_labelled_are_never_used() -> None:
 def test_only_the_chosen_parts_of_the_loss_are_computed() -> None:
     torch.manual_seed(0)
     model, batch = MultimodalModel(TASK, TINY.model), Batches(dataset(), replace(TINY, batch=24)).draw(1)
-    plain = Objective(model, LossConfig(), TASK.modalities)(batch)
+    plain = Objective(model, LossConfig(), TASK.modalities)(batch, 1.0)
     assert set(plain) == {"labels"}
-    full = Objective(model, TINY.loss, TASK.modalities)(batch)
-    assert set(full) == {"labels", "alone", "clip", "sequence", "prototypes", "distil"}
+    full = Objective(model, TINY.loss, TASK.modalities)(batch, 1.0)
+    assert set(full) == {"labels", "alone", "clip", "sequence", "hops", "prototypes", "distil"}
     assert all(torch.isfinite(part) and part > 0 for part in full.values())
-    twice = Objective(model.eval(), replace(TINY.loss, sequence=0.2), TASK.modalities)(batch)
-    once = Objective(model.eval(), TINY.loss, TASK.modalities)(batch)
+    twice = Objective(model.eval(), replace(TINY.loss, sequence=0.2), TASK.modalities)(batch, 1.0)
+    once = Objective(model.eval(), TINY.loss, TASK.modalities)(batch, 1.0)
     torch.testing.assert_close(twice["sequence"], 2 * once["sequence"])
 
 
@@ -167,7 +167,7 @@ def test_the_teacher_is_frozen() -> None:
     torch.manual_seed(0)
     model, teacher = MultimodalModel(TASK, TINY.model), MultimodalModel(TASK, TINY.model)
     objective = Objective(model, LossConfig(labels=0.0, distil=1.0), TASK.modalities, teacher).train()
-    sum(objective(Batches(dataset(), TINY).draw(1)).values()).backward()
+    sum(objective(Batches(dataset(), TINY).draw(1), 1.0).values()).backward()
     assert not teacher.training
     assert all(weight.grad is None for weight in teacher.parameters())
     assert any(weight.grad is not None and weight.grad.abs().sum() > 0 for weight in model.parameters())
@@ -339,6 +339,7 @@ def test_a_size_is_a_start_for_single_settings(tmp_path: Path) -> None:
     path.write_text('[model]\nsize = "small"\nlayers = 3\n')
     assert load(path).model.token_dim == 32
     assert load(path).model.layers == 3
+    assert override(TINY, {"model.size": "small"}, "here").model.token_dim == 32
     path.write_text('[model]\nsize = "huge"\n')
     with pytest.raises(ConfigError, match="'huge' is none of small, base, large"):
         load(path)

@@ -33,7 +33,8 @@ class DataConfig:
     the others are seen only in unlabelled pairs. leave_out: the person to measure on, where the set leaves one out.
     split: -1 trains on all labels, a split's number only on that split's base labels. subjects and held_out: virtual
     wearers to train and to measure on, each ``sessions`` sessions of ``session_s`` seconds. real_share: the share of
-    a batch's sequences that are real recordings, where the set has both.
+    a batch's sequences that are real recordings, where the set has both. reverse: clips played backward
+    are labels of their own (utd-mhad): more classes, for few-shot.
     """
 
     set: str = "starter"
@@ -47,23 +48,25 @@ class DataConfig:
     sessions: int = 2
     session_s: float = 60.0
     real_share: float = 0.3
+    reverse: bool = False
 
 
 @dataclass(frozen=True)
 class LossConfig:
     """The weight of each part of the objective; a part at zero is not computed.
 
-    labels: cross-entropy with the labels. alone: the same of a linear reading of each modality's own tokens, which
-    keeps a strong modality from silencing a weak one. clip and sequence: contrastive alignment of two modalities'
-    embeddings and of their tokens, at ``temperature``. prototypes: the cross-modal prototypical loss, cosines times
-    ``scale``. distil: towards the full set of modalities, or towards the run ``teacher`` where one is given, at
-    ``soften``.
+    labels: cross-entropy with the labels. alone: the same of the linear reading of each modality's own tokens, which
+    keeps a strong modality from silencing a weak one. clip, sequence and hops: contrastive alignment of two
+    modalities' embeddings, of their sequences, and of single hops among all of the batch, at ``temperature``.
+    prototypes: the prototypical loss across modalities, cosines times ``scale``. distil: towards the full set of
+    modalities, or towards the run ``teacher`` where one is given, at ``soften``.
     """
 
     labels: float = 1.0
     alone: float = 0.0
     clip: float = 0.0
     sequence: float = 0.0
+    hops: float = 0.0
     prototypes: float = 0.0
     distil: float = 0.0
     temperature: float = 0.1
@@ -157,6 +160,8 @@ def override(config: T, settings: Mapping[str, Any], where: str) -> T:
     table = dataclasses.asdict(config)  # type: ignore[call-overload]
     for dotted, value in settings.items():
         *path, last = dotted.split(".")
+        if dotted == "model.size":  # a start for all the others
+            table["model"] = {}
         inner = table
         for key in path:
             if not isinstance(inner.get(key), dict):

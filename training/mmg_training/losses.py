@@ -13,24 +13,30 @@ def clip_contrastive(a: Tensor, b: Tensor, temperature: float) -> Tensor:
     return _matched(functional.normalize(a, dim=1) @ functional.normalize(b, dim=1).T / temperature)
 
 
+def sequence_similarity(a: Tensor, b: Tensor) -> Tensor:
+    """Sequences (N, T, D) and (M, T, D) -> (N, M): the cosine of what is at the same hop, averaged over the hops. It
+    compares what happens when, which one vector a clip cannot (the idea of C3T, Kamboj et al. 2024; the mean is ours).
+    """
+    return functional.normalize(a, dim=2).flatten(1) @ functional.normalize(b, dim=2).flatten(1).T / a.shape[1]
+
+
 def sequence_contrastive(a: Tensor, b: Tensor, temperature: float) -> Tensor:
-    """The same for sequences (B, T, D): how alike two are is the mean over the hops of the cosine of that hop's tokens
-    (C3T, Kamboj et al. 2024, aligns sequences of latent vectors)."""
-    a, b = functional.normalize(a, dim=2), functional.normalize(b, dim=2)
-    return _matched(torch.einsum("itd,jtd->ij", a, b) / (a.shape[1] * temperature))
+    """``clip_contrastive`` for sequences (B, T, D), by ``sequence_similarity``."""
+    return _matched(sequence_similarity(a, b) / temperature)
 
 
 def prototypical(support: Tensor, support_label: Tensor, query: Tensor, query_label: Tensor, scale: float) -> Tensor:
-    """Cross-entropy of ``query`` (Q, D) against the prototypes, the mean of each label's normalised ``support`` (S, D),
-    by cosine times ``scale`` (Snell et al. 2017; across modalities: MMG-Ego4D). A query whose label has no support does
-    not count; with none left the loss is zero."""
+    """Cross-entropy of ``query`` (Q, T, D) against the prototypes, at each hop the mean of each label's normalised
+    ``support`` (S, T, D), by ``sequence_similarity`` times ``scale`` (Snell et al. 2017; across modalities: MMG-Ego4D).
+    One vector a clip is a sequence of one. A query whose label has no support does not count; with none left the loss
+    is zero."""
     labels, index = torch.unique(support_label, return_inverse=True)
     members = functional.one_hot(index, len(labels)).to(support.dtype)  # (S, labels)
-    prototypes = functional.normalize(members.T @ functional.normalize(support, dim=1), dim=1)
+    prototypes = torch.einsum("sl,std->ltd", members, functional.normalize(support, dim=2))
     known = torch.isin(query_label, labels)
     if not known.any():
         return query.sum() * 0.0
-    scores = scale * functional.normalize(query[known], dim=1) @ prototypes.T
+    scores = scale * sequence_similarity(query[known], prototypes)
     return functional.cross_entropy(scores, torch.searchsorted(labels, query_label[known]))
 
 

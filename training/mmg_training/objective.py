@@ -14,6 +14,9 @@ from mmg_training.config import LossConfig
 from mmg_training.models.multimodal import MultimodalModel
 from mmg_training.task import CONTEXT_HOPS, TOKENS_PER_HOP
 
+# The part of the training over which distillation comes in.
+WARMING = 0.2
+
 
 class Objective(nn.Module):
     """``forward(batch)`` gives the weighted parts by name; their sum is the loss.
@@ -34,10 +37,9 @@ class Objective(nn.Module):
         self.frozen = (teacher,)  # in a tuple: no parameter of this module, never in training mode
         if teacher is not None:
             teacher.eval().requires_grad_(False)
-        width, labels = model.config.token_dim, len(model.task.labels)
-        self.alone = nn.ModuleDict({name: nn.Linear(width, labels) for name in labelled} if config.alone else {})
 
-    def forward(self, batch: Batch) -> dict[str, Tensor]:
+    def forward(self, batch: Batch, done: float) -> dict[str, Tensor]:
+        """done: the part of the training that is over; distillation waits until there is something to teach."""
         config, model = self.config, self.model
         encoded = model.encode(batch.samples)
         tokens = spread(encoded, batch)
@@ -56,9 +58,9 @@ class Objective(nn.Module):
             "labels": config.labels
             * nn.functional.cross_entropy(logits[:decided], batch.label, label_smoothing=config.label_smoothing)
         }
-        hops = {name: y.mean(dim=2) for name, y in encoded.items()}  # (N, hops, D)
+        hops = model.hop_embeddings(encoded)
         if config.alone:
-            parts["alone"] = config.alone * self._mean(self._read_alone(batch, name, hops) for name in self.alone)
+            parts["alone"] = config.alone * self._mean(self._read_alone(batch, name, encoded) for name in self.labelled)
         sizes = [len(part[0]) for part in asked]
         alone = dict(zip(ends, torch.split(embedding[decided:], sizes), strict=False))
         singly = dict(zip(ends, torch.split(logits[decided:], sizes), strict=False))
@@ -71,31 +73,42 @@ class Objective(nn.Module):
             parts["sequence"] = config.sequence * self._mean(
                 losses.sequence_contrastive(*self._both(batch, hops, pair), config.temperature) for pair in pairs
             )
+        if config.hops:
+            parts["hops"] = config.hops * self._mean(
+                losses.clip_contrastive(a.flatten(0, 1), b.flatten(0, 1), config.temperature)
+                for a, b in (self._both(batch, hops, pair) for pair in pairs)
+            )
         if config.prototypes:
+            clips = {name: y[:, None] for name, y in alone.items()}
+            ways = [(first, second) for first in ends for second in ends]
             parts["prototypes"] = config.prototypes * self._mean(
-                self._prototypes(batch, alone, way) for pair in pairs for way in (pair, pair[::-1])
+                self._prototypes(batch, values, way) for values in (clips, hops) for way in ways
             )
         if config.distil:
             taught = self._teach(batch) if self.frozen[0] is not None else logits[len(logits) - len(batch.every) :]
-            parts["distil"] = config.distil * self._mean(
-                losses.distil(y, taught[batch.rows[name]], config.soften) for name, y in singly.items()
+            parts["distil"] = (
+                config.distil
+                * min(1.0, done / WARMING)
+                * self._mean(losses.distil(y, taught[batch.rows[name]], config.soften) for name, y in singly.items())
             )
         return parts
 
-    def _read_alone(self, batch: Batch, name: str, hops: dict[str, Tensor]) -> Tensor:
+    def _read_alone(self, batch: Batch, name: str, encoded: dict[str, Tensor]) -> Tensor:
         """Of each hop, or of the whole clip."""
-        if name not in hops:
+        if name not in encoded:
             return torch.zeros(())
-        labels, tokens = batch.labels[batch.rows[name]], hops[name]
+        labels, tokens = batch.labels[batch.rows[name]], encoded[name].mean(dim=2)
         if self.model.task.clips:
             labels, tokens = labels[:, -1:], tokens.mean(dim=1, keepdim=True)
+        fusion, index = self.model.fusion, self.model.task.modalities.index(name)
+        logits = tokens @ fusion.reading[index] + fusion.reading_bias[index]
         return nn.functional.cross_entropy(
-            self.alone[name](tokens).flatten(0, 1), labels.flatten(), label_smoothing=self.config.label_smoothing
+            logits.flatten(0, 1), labels.flatten(), label_smoothing=self.config.label_smoothing
         )
 
     def _aligned(self) -> bool:
         config = self.config
-        return bool(config.clip or config.sequence or config.prototypes or config.distil)
+        return bool(config.clip or config.sequence or config.hops or config.prototypes or config.distil)
 
     def _ends(self, batch: Batch, rows: Tensor, names: tuple[str, ...]) -> tuple[Tensor, Tensor, Tensor]:
         """A whole context at the end of each of these sequences, from these modalities only."""
@@ -112,16 +125,16 @@ class Objective(nn.Module):
         first, second = (batch.rows[name] for name in pair)
         return values[pair[0]][torch.isin(first, second)], values[pair[1]][torch.isin(second, first)]
 
-    def _prototypes(self, batch: Batch, alone: dict[str, Tensor], pair: tuple[str, str]) -> Tensor:
-        """Prototypes of one modality from the even sequences, queries of the other from the odd ones."""
+    def _prototypes(self, batch: Batch, values: dict[str, Tensor], pair: tuple[str, str]) -> Tensor:
+        """Prototypes of one modality from the even sequences, queries of the same or another from the odd ones."""
         support, query = (batch.rows[name] for name in pair)
         even, odd = support % 2 == 0, query % 2 == 1
         if not even.any():
-            return alone[pair[1]].sum() * 0.0
+            return values[pair[1]].sum() * 0.0
         return losses.prototypical(
-            alone[pair[0]][even],
+            values[pair[0]][even],
             batch.labels[:, -1][support[even]],
-            alone[pair[1]][odd],
+            values[pair[1]][odd],
             batch.labels[:, -1][query[odd]],
             self.config.scale,
         )

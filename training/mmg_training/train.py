@@ -61,7 +61,7 @@ def train(
         torch.manual_seed(config.seed * 1_000_003 + step * 1_009 + fabric.global_rank)
         for group in optimizer.param_groups:
             group["lr"] = config.learning_rate * learning_rate_factor(step - 1, config)
-        parts: dict[str, Tensor] = wrapped(batches.draw(step).to(fabric.device))
+        parts: dict[str, Tensor] = wrapped(batches.draw(step).to(fabric.device), step / config.steps)
         loss = torch.stack(list(parts.values())).sum()
         optimizer.zero_grad()
         fabric.backward(loss)

@@ -63,7 +63,7 @@ def _write(sessions: Sequence[Session], place: Path) -> None:
 
 def _read(place: Path) -> tuple[Session, ...]:
     labels, subjects = (np.load(place / f"{name}.npy") for name in ("labels", "subject"))
-    samples = {path.stem.partition("-")[2]: np.load(path, mmap_mode="r") for path in sorted(place.glob("samples-*"))}
+    samples = {path.stem.partition("-")[2]: np.load(path, mmap_mode="c") for path in sorted(place.glob("samples-*"))}
     return tuple(
         Session("virtual wearer", int(subject), label, {name: array[number] for name, array in sorted(samples.items())})
         for number, (subject, label) in enumerate(zip(subjects, labels, strict=True))

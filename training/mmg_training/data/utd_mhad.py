@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +52,15 @@ ACTIONS = (
     "lunge",
     "squat",
 )
+TWINS = (
+    "swipe_left",
+    "swipe_right",
+    "draw_circle_clockwise",
+    "draw_circle_counterclockwise",
+    "sit_to_stand",
+    "stand_to_sit",
+)
+"""One of a pair, played backward, is like the other, which may be a novel one: these are never reversed."""
 SUBJECTS = (1, 3, 5, 7)
 NOVEL_LABELS, SPLITS = 10, 5
 TASK = Task("utd-mhad", ACTIONS, ("imu", "video"), video_fps=6, frame=(48, 32), clips=True)
@@ -59,31 +69,37 @@ ROWS, COLUMNS = slice(8, 60), slice(15, 59)
 
 
 def load(config: DataConfig, _say: Callable[[str], None]) -> Dataset:
-    """Train on three people and test on the one left out; with a split of the actions, train on its base actions of all
-    four and keep the novel ones for episodes. Raises ConfigError."""
+    """Train on three people and test on the one left out, or train on all four (``leave_out`` 0). With a split of the
+    actions train on its base actions only and keep the novel ones, of all people, for episodes. Nobody is left to fit
+    temperatures on. Raises ConfigError."""
     sessions = read(data.require(data.recordings(config), "utd-mhad"), TASK)
-    if config.leave_out not in SUBJECTS:
-        raise ConfigError(f"data.leave_out: {config.leave_out} is none of {', '.join(map(str, SUBJECTS))}")
-    test = [session for session in sessions if session.subject == config.leave_out]
-    training = [session for session in sessions if session.subject != config.leave_out]
-    novel: list[Session] = []
-    if config.split >= 0:
-        kept = set(range(len(ACTIONS))) - set(novel_labels(config.split))
-        novel = [session for session in sessions if session.labels[0] not in kept]
-        training = [session for session in training if session.labels[0] in kept]
-        test = [session for session in test if session.labels[0] in kept]
+    if config.leave_out not in (0, *SUBJECTS):
+        raise ConfigError(f"data.leave_out: {config.leave_out} is none of 0, {', '.join(map(str, SUBJECTS))}")
+    novel = set(novel_labels(config.split)) if config.split >= 0 else set()
+    base = [session for session in sessions if session.labels[0] not in novel]
+    training = [session for session in base if session.subject != config.leave_out]
     people = ", ".join(str(number) for number in SUBJECTS if number != config.leave_out)
+    task = TASK
+    if config.reverse:
+        task = replace(TASK, labels=(*ACTIONS, *(f"{name}, backward" for name in ACTIONS)))
+        training += [backward(session) for session in training if ACTIONS[session.labels[0]] not in TWINS]
     return Dataset(
-        task=TASK,
+        task=task,
         training=(Pool("utd-mhad", 1.0, tuple(training)),),
-        calibration=tuple(training),
-        test=tuple(test),
-        novel=tuple(novel),
+        test=tuple(session for session in base if session.subject == config.leave_out),
+        novel=tuple(session for session in sessions if session.labels[0] in novel),
         sources=(
             DataSource(name="UTD-MHAD", what=f"IMU and depth of subjects {people}", licence="research use, Chen 2015"),
         ),
-        held_out=f"subject {config.leave_out} of UTD-MHAD",
+        held_out=f"subject {config.leave_out} of UTD-MHAD" if config.leave_out else "nobody",
     )
+
+
+def backward(session: Session) -> Session:
+    """The clip played from its end, another label: accelerations keep their sign, turns change it."""
+    flipped = {name: values[::-1] for name, values in session.samples.items()}
+    flipped["imu"] = flipped["imu"] * np.array([1, 1, 1, -1, -1, -1], np.float32)
+    return replace(session, labels=session.labels + np.int16(len(ACTIONS)), samples=flipped)
 
 
 def novel_labels(split: int) -> tuple[int, ...]:

@@ -25,7 +25,7 @@ Asked = tuple[Sequence[str], NDArray[np.bool_] | None]
 @dataclass(frozen=True)
 class Decisions:
     """logits (N, L), labels (N,), embedding (N, E): a row for each hop of each session, one session after another, or
-    for each clip. tokens: modality -> (N, CONTEXT_HOPS, D), the mean token of each hop, for clips only."""
+    for each clip. tokens: modality -> (N, CONTEXT_HOPS, E), each hop where modalities are compared, for clips only."""
 
     logits: Tensor
     labels: Tensor
@@ -93,7 +93,7 @@ def _decide_some(model: MultimodalModel, sessions: Sequence[Session], asked: Seq
         mask = torch.zeros(len(row), len(task.modalities), CONTEXT_HOPS, dtype=torch.bool)
         mask[:, [task.modalities.index(name) for name in chosen]] = True
         logits, embedding = model.fuse(chosen, row, hop, mask if present is None else mask & torch.from_numpy(present))
-        means = {name: y.mean(dim=2) for name, y in chosen.items()} if task.clips else {}
+        means = model.hop_embeddings(chosen) if task.clips else {}
         made.append(Decisions(logits, truth, embedding, means))
     return made
 

@@ -55,8 +55,9 @@ class Block(nn.Module):
 class Fusion(nn.Module):
     """Tokens (B, N, D), modality (B, N) and age (B, N) int -> logits (B, labels) and embedding (B, embedding_dim).
 
-    Two heads read the class token: one for the labels, one for prototypes and alignment. modalities and ages: the sizes
-    of the two embedding tables.
+    Two heads read the class token: one for the labels, one for prototypes and alignment. To the first is added what the
+    mean token of each modality that is there says by itself, a linear reading: late fusion is then the least that the
+    transformer can do. modalities and ages: the sizes of the two embedding tables.
     """
 
     def __init__(
@@ -80,6 +81,9 @@ class Fusion(nn.Module):
         self.norm = nn.LayerNorm(token_dim)
         self.classify = nn.Linear(token_dim, labels)
         self.embed = nn.Linear(token_dim, embedding_dim)
+        self.reading = nn.Parameter(torch.zeros(modalities, token_dim, labels))
+        self.reading_bias = nn.Parameter(torch.zeros(modalities, labels))
+        nn.init.uniform_(self.reading, -(token_dim**-0.5), token_dim**-0.5)
         for table in (self.modality, self.age, self.class_token):
             nn.init.normal_(table, std=0.2)
 
@@ -97,4 +101,15 @@ class Fusion(nn.Module):
         for block in self.blocks:
             x = block(x, bias)
         read = self.norm(x[:, 0])
-        return self.classify(read), self.embed(read)
+        return self.classify(read) + self._read_alone(tokens, modality, present), self.embed(read)
+
+    def _read_alone(self, tokens: Tensor, modality: Tensor, present: Tensor | None) -> Tensor:
+        """The sum over the modalities that are there of the reading of their mean token (B, labels)."""
+        kinds = torch.arange(len(self.reading), device=modality.device, dtype=modality.dtype)
+        member = (modality[:, :, None] == kinds).to(tokens.dtype)  # (B, N, modalities)
+        if present is not None:
+            member = member * present[:, :, None]
+        count = member.sum(dim=1)[:, :, None]  # (B, modalities, 1)
+        means = torch.matmul(member.transpose(1, 2), tokens) / torch.clamp(count, min=1.0)  # (B, modalities, D)
+        readings = torch.matmul(means[:, :, None], self.reading)[:, :, 0] + self.reading_bias  # (B, modalities, labels)
+        return (readings * torch.clamp(count, max=1.0)).sum(dim=1)

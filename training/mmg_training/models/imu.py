@@ -19,8 +19,8 @@ STEADY = 100
 class ImuEncoder(StreamingEncoder):
     """Samples (B, T, 6) in m/s^2 and rad/s -> tokens (B, T / 25, D); ``width`` channels at 10 Hz.
 
-    axes: whether the layers see the sensor's own axes too, or only what does not depend on how it is mounted: the
-    lengths, and the parts along gravity and across it. With them a mounting matters; without them it cannot.
+    axes: the layers see the sensor's own axes and the lengths of both vectors. Without it they see only what does not
+    depend on how the sensor is mounted: the lengths, and the parts along gravity and across it.
     """
 
     steady: Tensor
@@ -31,7 +31,7 @@ class ImuEncoder(StreamingEncoder):
         hann = torch.hann_window(2 * STEADY + 1)[1 : STEADY + 1]  # rises to the newest
         self.register_buffer("steady", (hann / hann.sum()).repeat(3, 1, 1), persistent=False)
         layers = [
-            CausalConv(16 if axes else 10, width // 2, 7),  # 50 Hz
+            CausalConv(8 if axes else 10, width // 2, 7),  # 50 Hz
             CausalConv(width // 2, width, 10, stride=5),  # 10 Hz
             CausalConv(width, width, 3, skip=True),
             CausalConv(width, width, 3, dilation=2, skip=True),
@@ -39,16 +39,19 @@ class ImuEncoder(StreamingEncoder):
             CausalConv(width, token_dim, 10, stride=5, relu=False),  # 2 Hz
         ]
         self.layers = nn.ModuleList(layers)
-        self.state_shapes = ((1, 3, STEADY - 1), *(layer.state_shape for layer in layers))
+        self.state_shapes = (*(() if axes else ((1, 3, STEADY - 1),)), *(layer.state_shape for layer in layers))
 
     def forward(self, x: Tensor, states: Sequence[Tensor]) -> tuple[Tensor, list[Tensor]]:
-        scale = x.new_tensor([GRAVITY] * 3 + [TURNING] * 3)
-        x = (x / scale).transpose(1, 2)  # (B, 6, T)
-        joined = torch.cat((states[0], x[:, :3]), dim=2)  # (B, 3, STEADY - 1 + T)
+        x = (x / x.new_tensor([GRAVITY] * 3 + [TURNING] * 3)).transpose(1, 2)  # (B, 6, T)
+        force, turning = x[:, :3], x[:, 3:]
+        if self.axes:
+            seen = torch.cat((x, _length(force) - 1.0, _length(turning)), dim=1)
+            y, following = run_layers(self.layers, seen, states)
+            return y.transpose(1, 2), following  # (B, T / 25, D)
+        joined = torch.cat((states[0], force), dim=2)  # (B, 3, STEADY - 1 + T)
         gravity = nn.functional.conv1d(joined, self.steady, groups=3)  # (B, 3, T)
-        seen = mount_free(x[:, :3], x[:, 3:], gravity)
-        y, following = run_layers(self.layers, torch.cat((x, seen), dim=1) if self.axes else seen, states[1:])
-        return y.transpose(1, 2), [joined[:, :, joined.shape[2] - STEADY + 1 :], *following]  # (B, T / 25, D)
+        y, following = run_layers(self.layers, mount_free(force, turning, gravity), states[1:])
+        return y.transpose(1, 2), [joined[:, :, joined.shape[2] - STEADY + 1 :], *following]
 
 
 def mount_free(force: Tensor, turning: Tensor, gravity: Tensor) -> Tensor:

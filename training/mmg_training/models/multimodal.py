@@ -54,6 +54,10 @@ class MultimodalModel(nn.Module):
         self.task, self.config = task, config
         self.encoders = nn.ModuleDict({name: make_encoder(name, task, config) for name in task.modalities})
         self.fusion = make_fusion(task, config)
+        # Into the space where the hops of two modalities are compared; a bundle has no need of it.
+        self.align = nn.ModuleDict(
+            {name: nn.Linear(config.token_dim, config.embedding_dim) for name in task.modalities}
+        )
 
     def encoder(self, name: str) -> StreamingEncoder:
         """The streaming encoder of one modality."""
@@ -69,6 +73,10 @@ class MultimodalModel(nn.Module):
             y, _ = encoder(x.flatten(0, 1) if name == "video" else x, encoder.initial(batch))
             tokens[name] = y.reshape(batch, -1, TOKENS_PER_HOP[name], y.shape[2])
         return tokens
+
+    def hop_embeddings(self, tokens: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Tokens (B, hops, n, D) -> each hop's in the space that the modalities share (B, hops, E)."""
+        return {name: self.align[name](y.mean(dim=2)) for name, y in tokens.items()}
 
     def fuse(self, tokens: Mapping[str, Tensor], row: Tensor, hop: Tensor, present: Tensor) -> tuple[Tensor, Tensor]:
         """Contexts that end at ``hop`` (Q,) of sequence ``row`` (Q,) -> logits (Q, L), embeddings (Q, E).
@@ -108,7 +116,9 @@ def make_fusion(task: Task, config: ModelConfig) -> Fusion | Concatenation:
     """The untrained fusion."""
     if config.fusion == "concatenation":
         slots = CONTEXT_HOPS * sum(TOKENS_PER_HOP[name] for name in task.modalities)
-        return Concatenation(slots, config.token_dim, len(task.labels), config.embedding_dim, config.dropout)
+        return Concatenation(
+            len(task.modalities), slots, config.token_dim, len(task.labels), config.embedding_dim, config.dropout
+        )
     return Fusion(
         labels=len(task.labels),
         modalities=len(task.modalities),
