@@ -77,8 +77,8 @@ def run_all(
                     say(f"{run.name}: failed, {run.folder / LOG} says why")
                     continue
                 left_s = (time.monotonic() - began_s) / done * (total - done)
-                last = results.subsets[-1]
-                got = f"{last.accuracy:.3f} from {plus(last.modalities)}"
+                last = results.subsets[-1] if results.subsets else None
+                got = f"{last.accuracy:.3f} from {plus(last.modalities)}" if last else "measured"
                 say(f"{run.name}: {got}; {done}/{total} runs, {_span(left_s)} to go")
             if not ended:
                 time.sleep(LOOK_S)

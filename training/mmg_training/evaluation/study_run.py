@@ -88,10 +88,11 @@ def _measure(
     calibration, test, novel = (
         only(task, sessions, config.data.modalities) for sessions in (dataset.calibration, dataset.test, dataset.novel)
     )
-    if not (subsets := measurable(task, test)):
+    subsets = measurable(task, test)
+    if not subsets and not novel:
         raise ConfigError(f"{task.name}: the data set holds nothing out that a study could measure")
     temperatures = fit_temperatures(decider, task, calibration, subsets)
-    made, figures = decider(test, subsets), []
+    made, figures = decider(test, subsets) if subsets else {}, []
     for names in subsets:
         temperature, logits, labels = temperatures.get(names, 1.0), made[names].logits, made[names].labels
         figures.append(
@@ -102,10 +103,11 @@ def _measure(
                 ece=calibration_error(torch.softmax(logits / temperature, dim=1), labels),
             )
         )
-    labels_of = next(iter(made.values())).labels.numpy()
-    save_predictions(folder, labels_of, {names: decisions.logits.numpy() for names, decisions in made.items()})
+    if made:
+        labels_of = next(iter(made.values())).labels.numpy()
+        save_predictions(folder, labels_of, {names: decisions.logits.numpy() for names, decisions in made.items()})
     fewshot = measure_fewshot(decider, task, novel, evaluate.fewshot) if novel else ()
-    curves = measure_missing(model, test) if evaluate.missing else None
+    curves = measure_missing(model, test) if evaluate.missing and test else None
     return Results(
         settings=study.digest(config, evaluate),
         kind=KINDS.get(config.data.set, "of unknown kind"),
