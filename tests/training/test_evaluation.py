@@ -16,16 +16,16 @@ from mmg.streams import HopGrid, open_stream
 from mmg_training import checkpoint
 from mmg_training.cli.evaluate import main
 from mmg_training.config import DataConfig, TrainConfig
-from mmg_training.data.sessions import TICKS_PER_HOP, Session
+from mmg_training.data.sessions import TICKS_PER_HOP, NamedTest, Session
 from mmg_training.data.utd_mhad import TASK as UTD
 from mmg_training.data.utd_mhad import novel_labels
-from mmg_training.evaluation.decide import decide, decide_each
+from mmg_training.evaluation.decide import Decisions, decide, decide_each
 from mmg_training.evaluation.engine import HOP_NS, as_chunk, by_engine
 from mmg_training.evaluation.fewshot import FewshotConfig, View, draw_episodes, episode_accuracy, measure_fewshot
 from mmg_training.evaluation.missing import EVERY, measure_missing, missing_hops
 from mmg_training.evaluation.progress import Counter
 from mmg_training.evaluation.scores import accuracy, calibration_error, interval, macro_f1, wilson
-from mmg_training.evaluation.subsets import by_model, score_subsets, subset_table
+from mmg_training.evaluation.subsets import by_model, in_groups, score_subsets, subset_table
 from mmg_training.evaluation.tables import Figure, Table, as_json, markdown, over_seeds
 from mmg_training.metrics import Metrics
 from mmg_training.metrics import save as save_metrics
@@ -362,3 +362,17 @@ def test_errors_are_one_line(run: Path, capsys: pytest.CaptureFixture[str], argu
     last = capsys.readouterr().err.splitlines()[-1]
     assert last.startswith("mmg-eval: ")
     assert told in last
+
+
+def test_groups_of_labels_are_decided_by_their_summed_probability() -> None:
+    task = Task("made up", ("walking", "running", "typing", "drinking"))
+    probabilities = torch.tensor([[0.3, 0.25, 0.4, 0.05], [0.1, 0.1, 0.2, 0.6]])
+    made = Decisions(probabilities.log(), torch.tensor([1, 2]), torch.zeros(2, 1), {})
+    test = NamedTest("sounds", "real", (), {"steps": ("walking", "running"), "keys": ("typing",)})
+    grouped, names = in_groups(task, test, made, 1.0)
+    assert names == ("steps", "keys")
+    torch.testing.assert_close(grouped.logits.exp(), torch.tensor([[0.55, 0.4], [0.2, 0.2]]))
+    assert grouped.labels.tolist() == [0, 1]
+    plain, labels = in_groups(task, NamedTest("sounds", "real", ()), made, 2.0)
+    torch.testing.assert_close(plain.logits, made.logits / 2)
+    assert labels == task.labels

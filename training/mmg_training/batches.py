@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from mmg.errors import ConfigError
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -49,10 +50,16 @@ class Batches:
 
     def __init__(self, data: Dataset, config: TrainConfig, process: int = 0, processes: int = 1) -> None:
         self.data, self.config, self.process, self.processes = data, config, process, processes
-        self.pools = [pool for pool in data.training if pool.sessions and pool.share > 0]
+        long_enough = (
+            replace(pool, sessions=tuple(one for one in pool.sessions if one.hops >= config.sequence_hops))
+            for pool in data.training
+        )
+        self.pools = [pool for pool in long_enough if pool.sessions and pool.share > 0]
+        if not self.pools:
+            raise ConfigError(f"data: no session is {config.sequence_hops} hops long; shorten sequence_hops")
         self.shares = np.array([pool.share for pool in self.pools]) / sum(pool.share for pool in self.pools)
         self.augment = Augment(config.augment, data.backgrounds)
-        self.moments = [_moments(pool, config.sequence_hops) if pool.anchored else [] for pool in self.pools]
+        self.moments = [_moments(pool) if pool.anchored else [] for pool in self.pools]
 
     def draw(self, step: int) -> Batch:
         """The batch of step ``step``."""
@@ -106,11 +113,10 @@ class Batches:
         return session, int(rng.integers(session.hops * TICKS_PER_HOP - length + 1))
 
 
-def _moments(pool: Pool, hops: int) -> list[NDArray[np.int64]]:
-    """For each label of the pool, the moments (session, tick) at which it goes on, in sessions that are long enough."""
+def _moments(pool: Pool) -> list[NDArray[np.int64]]:
+    """For each label of the pool, the moments (session, tick) at which it goes on."""
     found: dict[int, list[tuple[int, int]]] = {}
     for number, session in enumerate(pool.sessions):
-        if session.hops >= hops:
-            for tick, label in enumerate(session.labels.tolist()):
-                found.setdefault(label, []).append((number, tick))
+        for tick, label in enumerate(session.labels.tolist()):
+            found.setdefault(label, []).append((number, tick))
     return [np.array(found[label]) for label in sorted(found)]

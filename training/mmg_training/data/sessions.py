@@ -65,11 +65,15 @@ class Pool:
 
 @dataclass(frozen=True)
 class NamedTest:
-    """Sessions that are measured by themselves: ``kind`` says whether they are simulated, real or class-paired."""
+    """Sessions that are measured by themselves: ``kind`` says whether they are simulated, real or class-paired.
+
+    groups: where given, the decision is which of these groups of labels is the most probable, all others set aside.
+    """
 
     name: str
     kind: str
     sessions: tuple[Session, ...]
+    groups: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

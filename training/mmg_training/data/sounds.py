@@ -13,6 +13,8 @@ from mmg_training.metrics import DataSource
 from mmg_training.task import AUDIO_HZ, Task
 
 SESSION_S = 12.0
+WALKS = 24
+"""Of each kind on each ground, for training."""
 TEST_KEYS = ("j", "k", "l", "m")
 TEST_FOLDS = ("3",)
 SAMPLING_PLUS = ("1-40730-A", "2-96460-A")
@@ -36,7 +38,8 @@ SURROUNDINGS = DataSource(
 
 
 def footsteps(root: Path, task: Task) -> Parts:
-    """For training, for testing: single steps at a walk's or a run's pace, each another file of the same ground."""
+    """For training, for testing: single steps at a walk's or a run's pace, each another file of the same ground. Those
+    for training are also played faster and slower, and damped, so that two grounds sound like many."""
     grounds: dict[str, list[NDArray[np.float32]]] = {}
     for path in sorted(root.glob("default_*_footstep*.ogg")):
         grounds.setdefault(path.name.split("_")[1], []).append(read_sound(path)[: AUDIO_HZ // 2])
@@ -45,10 +48,13 @@ def footsteps(root: Path, task: Task) -> Parts:
     for number, (ground, steps) in enumerate(grounds.items()):
         rng = np.random.default_rng((number, 0xF007))
         for label, low_hz, high_hz in (("walking", 1.6, 2.0), ("running", 2.5, 3.0)):
-            for _ in range(8 if ground in TRAINING_SURFACES else 3):
-                wave = _walk(rng, steps, rng.uniform(low_hz, high_hz))
-                part = training if ground in TRAINING_SURFACES else test
-                part.append(_sound(task, "footsteps", number, wave, label))
+            for _ in range(WALKS if ground in TRAINING_SURFACES else 3):
+                if ground in TRAINING_SURFACES:
+                    wave = _walk(rng, _another_ground(rng, steps), rng.uniform(low_hz, high_hz))
+                    training.append(_sound(task, "footsteps", number, wave, label))
+                else:
+                    wave = _walk(rng, steps, rng.uniform(low_hz, high_hz))
+                    test.append(_sound(task, "footsteps", number, wave, label))
     return tuple(training), tuple(test)
 
 
@@ -84,6 +90,23 @@ def read_sound(path: Path) -> NDArray[np.float32]:
     wave, rate_hz = soundfile.read(path, dtype="float32", always_2d=True)
     mono: NDArray[np.float32] = soxr.resample(wave.mean(axis=1), rate_hz, AUDIO_HZ)
     return mono
+
+
+def _another_ground(rng: np.random.Generator, steps: Sequence[NDArray[np.float32]]) -> list[NDArray[np.float32]]:
+    """A few of the steps at another speed, dying away sooner, some of them grainy as on gravel or leaves."""
+    speed, decay_s = np.exp(rng.uniform(-0.5, 0.5)), rng.choice((0.05, 0.1, 0.2, 9.0))
+    grain = rng.uniform(0.2, 1.0) if rng.random() < 0.4 else 0.0
+    made = []
+    for number in rng.permutation(len(steps))[: int(rng.integers(2, 4))]:
+        places = np.arange(0, len(steps[number]) - 1, speed)
+        step = np.interp(places, np.arange(len(steps[number])), steps[number])
+        step *= np.exp(-np.arange(len(step)) / AUDIO_HZ / decay_s)
+        if grain:
+            loudness = np.sqrt(np.convolve(step**2, np.full(400, 1 / 400), "same"))
+            bursts = (rng.random(len(step)) < rng.uniform(0.01, 0.3)) * rng.standard_normal(len(step))
+            step = (1 - grain) * step + grain * 4 * loudness * bursts
+        made.append((0.3 * step / (np.abs(step).max() + 1e-6)).astype(np.float32))
+    return made
 
 
 def _walk(rng: np.random.Generator, steps: Sequence[NDArray[np.float32]], pace_hz: float) -> NDArray[np.float32]:

@@ -130,6 +130,13 @@ def read(root: Path, task: Task) -> tuple[Session, ...]:
     return tuple(sessions)
 
 
+def inertial(root: Path, action: str) -> dict[str, NDArray[np.float32]]:
+    """The IMU of every trial of one action, as recorded: (T, 6) in g and deg/s at nominal 50 Hz."""
+    with np.load(root / "inertial_odd_subjects.npz") as arrays:
+        number = ACTIONS.index(action) + 1
+        return {key: arrays[key] for key in sorted(arrays.files) if key.startswith(f"a{number}_")}
+
+
 def motion(trial: NDArray[np.float32], count: int) -> NDArray[np.float32]:
     """(T, 6) in g and deg/s -> (count, 6) in m/s^2 and rad/s."""
     places = np.linspace(0, len(trial) - 1, count)

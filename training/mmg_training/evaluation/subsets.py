@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 import torch
 
@@ -60,17 +61,31 @@ def score_subsets(
 def score_extra(model: MultimodalModel, test: NamedTest, temperatures: dict[tuple[str, ...], float]) -> ExtraScore:
     """One named test, from the modalities that all of its sessions have."""
     names = shared(model.task, test.sessions)
-    made = decide(model, test.sessions, names)
-    calibrated = torch.softmax(made.logits / temperatures.get(names, 1.0), dim=1)
+    made, choices = in_groups(model.task, test, decide(model, test.sessions, names), temperatures.get(names, 1.0))
     return ExtraScore(
         name=test.name,
         kind=test.kind,
         modalities=names,
         accuracy=accuracy(made.logits, made.labels),
-        ece=calibration_error(calibrated, made.labels),
+        ece=calibration_error(torch.softmax(made.logits, dim=1), made.labels),
         samples=len(made.labels),
-        recall=recall(made.logits, made.labels, model.task.labels),
+        recall=recall(made.logits, made.labels, choices),
     )
+
+
+def in_groups(task: Task, test: NamedTest, made: Decisions, temperature: float) -> tuple[Decisions, tuple[str, ...]]:
+    """Decisions with calibrated logits, and the names that they choose from: the task's labels, or the test's groups,
+    whose logits are those of the summed probabilities of their labels."""
+    logits = made.logits / temperature
+    if not test.groups:
+        return replace(made, logits=logits), task.labels
+    members = [[task.labels.index(name) for name in group] for group in test.groups.values()]
+    group_of = {label: number for number, group in enumerate(members) for label in group}
+    return replace(
+        made,
+        logits=torch.stack([torch.logsumexp(logits[:, group], dim=1) for group in members], dim=1),
+        labels=torch.tensor([group_of[label] for label in made.labels.tolist()]),
+    ), tuple(test.groups)
 
 
 def fit_temperatures(
@@ -115,8 +130,8 @@ def extra_table(
     rows, methods = list[tuple[Cell, ...]](), set[str]()
     for test in tests:
         names = shared(task, test.sessions)
-        made = decider(test.sessions, [names])[names]
-        figures, method = _row(task, made, test.sessions, temperatures.get(names, 1.0))
+        made, _ = in_groups(task, test, decider(test.sessions, [names])[names], temperatures.get(names, 1.0))
+        figures, method = _row(task, made, test.sessions, 1.0)
         methods.add(method)
         rows.append((test.name, test.kind, plus(names), *figures))
     head = ("test", "data", "modalities", "accuracy", "95 % interval", "macro F1", "ECE", "decisions")
