@@ -80,7 +80,7 @@ def until(happened: Callable[[], bool]) -> None:
 
 def test_the_usual_five_minutes_have_every_activity() -> None:
     labels = {segment.label for segment in plan(Subject.numbered(SUBJECT), SEED, 300.0).segments}
-    assert len(labels) == 9
+    assert len(labels) == 12
 
 
 def test_a_scenario_is_whole_and_begins_anew(scenario: Scenario) -> None:

@@ -13,7 +13,7 @@ from mmg.errors import ConfigError
 from mmg_training import data
 from mmg_training.batches import Batches
 from mmg_training.config import DataConfig, TrainConfig
-from mmg_training.data import ego4d
+from mmg_training.data import ego4d, ego4d_media
 from mmg_training.data.ego4d_annotations import Losses, choose_labels, clip_start_s, read_stretches, read_videos
 from mmg_training.data.sessions import Dataset, Session
 from mmg_training.task import AUDIO_HZ, CONTEXT_HOPS, IMU_HZ
@@ -317,7 +317,7 @@ def test_an_imu_row_with_any_null_is_dropped_and_counted(tmp_path: Path) -> None
         "0,0,10,3,3,3,4,4,4",
     ]
     path.write_text("\n".join((COLUMNS, *rows)))
-    times_s, values, null = ego4d.read_imu(path, [0.0])
+    times_s, values, null = ego4d_media.read_imu(path, [0.0])
     assert times_s.tolist() == [0.0, 0.01, 0.02]
     assert values[:, 0].tolist() == [2, 4, 2]
     assert null == 2
@@ -328,7 +328,7 @@ def test_a_clip_may_miss_a_tenth_of_a_second_of_imu_and_no_more() -> None:
     values = np.ones((len(times_s), 6), np.float32)
     for gone, whole in (((2.0, 2.09), True), ((2.0, 2.11), False), ((3.91, 4.0), True), ((3.8, 4.0), False)):
         kept = (times_s < gone[0]) | (times_s >= gone[1])
-        made = ego4d.cut_imu(times_s[kept], values[kept])
+        made = ego4d_media.cut_imu(times_s[kept], values[kept])
         assert (made is not None) == whole
         assert made is None or made.shape == (200, 6)
-    assert ego4d.cut_imu(times_s[:0], values[:0]) is None
+    assert ego4d_media.cut_imu(times_s[:0], values[:0]) is None

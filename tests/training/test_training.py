@@ -61,7 +61,7 @@ def session(label: int, seed: int, task: Task = TASK, hops: int = 8) -> Session:
 def dataset(task: Task = TASK, count: int = 6) -> Dataset:
     whole = tuple(session(number % 3, number, task) for number in range(count))
     silent = tuple(one.without(["audio", "video"]) for one in whole)
-    return Dataset(task, (Pool("whole", 0.5, whole), Pool("imu only", 0.5, silent)), whole, whole)
+    return Dataset(task, "simulated", (Pool("whole", 0.5, whole), Pool("imu only", 0.5, silent)), whole, whole)
 
 
 def test_dropout_keeps_at_least_one_and_hits_the_rate() -> None:
@@ -122,7 +122,7 @@ def test_an_anchored_pool_shows_a_rare_label_more_often() -> None:
     rare = Session("made up", 0, labels, {"imu": np.zeros((5000, 6), np.float32)})
 
     def share(anchored: float) -> float:
-        batches = Batches(Dataset(TASK, (Pool("rare", 1.0, (rare,), anchored),)), replace(TINY, batch=32))
+        batches = Batches(Dataset(TASK, "simulated", (Pool("rare", 1.0, (rare,), anchored),)), replace(TINY, batch=32))
         seen = torch.cat([(batches.draw(step).labels == 1).any(dim=1) for step in range(1, 21)])
         return float(seen.float().mean())
 
@@ -137,7 +137,7 @@ def test_every_session_comes_once_in_each_round() -> None:
         seen.append(Session("made up", number, np.full(17, number % 3, np.int16), samples))
     quiet = AugmentConfig(turn=0.0, any_turn=0.0, no_gyro=0.0, strength=0.0, noise=0.0)
     config = replace(TINY, batch=6, sequence_hops=8, augment=quiet)
-    batches = Batches(Dataset(TASK, (Pool("all", 1.0, tuple(seen)),)), config)
+    batches = Batches(Dataset(TASK, "simulated", (Pool("all", 1.0, tuple(seen)),)), config)
     drawn = torch.cat([batches.draw(step).samples["imu"][:, 0, 0] for step in (1, 2, 3, 4)]).round().int().tolist()
     assert sorted(drawn[:12]) == sorted(drawn[12:]) == list(range(12))
     assert drawn[:12] != drawn[12:]

@@ -155,6 +155,17 @@ def load(path: Path) -> TrainConfig:
     return build(TrainConfig, table, str(path))
 
 
+def parse_setting(text: str, flag: str) -> tuple[str, Any]:
+    """``key=value`` with the value as in JSON, or else a plain word. Raises ConfigError."""
+    key, equals, value = text.partition("=")
+    if not equals:
+        raise ConfigError(f"{flag} {text}: is not KEY=VALUE")
+    try:
+        return key, json.loads(value)
+    except json.JSONDecodeError:
+        return key, value
+
+
 def override(config: T, settings: Mapping[str, Any], where: str) -> T:
     """``config`` with dotted settings changed, as in ``{"data.leave_out": 3}``. Raises ConfigError."""
     table = dataclasses.asdict(config)  # type: ignore[call-overload]

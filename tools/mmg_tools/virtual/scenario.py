@@ -25,7 +25,7 @@ GRID_HZ = 50
 """A scenario lasts a whole number of these, so that all its sensors have whole samples and loop together."""
 LONGEST_S = 3600.0
 SUBJECT, SEED = DEMO_SUBJECT + 1, 3
-"""Somebody on whom no model was trained, on a day that has all nine activities in its first 300 s."""
+"""Somebody on whom no model was trained, on a day that has all twelve activities in its first 300 s."""
 
 
 @dataclass(frozen=True)

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import argparse
-import json
 import shlex
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from mmg import Bundle
 from mmg.cli.ending import run_command
 from mmg.errors import ConfigError
 
 from mmg_training import checkpoint, data
-from mmg_training.config import TrainConfig, load, override
+from mmg_training.config import TrainConfig, load, override, parse_setting
 from mmg_training.evaluation import plots
 from mmg_training.evaluation.engine import by_engine
 from mmg_training.evaluation.fewshot import SCORES, FewshotConfig
@@ -133,17 +131,6 @@ def fewshot_config(ways: int, shots: str, episodes: int, score: str) -> FewshotC
     if min(numbers) < 1 or ways < 2 or episodes < 1:
         raise ConfigError("few-shot needs at least 2 ways, 1 shot and 1 episode")
     return FewshotConfig(ways=ways, shots=numbers, episodes=episodes, score=score)
-
-
-def parse_setting(text: str, flag: str) -> tuple[str, Any]:
-    """``key=value`` with the value as in JSON, or else a plain word. Raises ConfigError."""
-    key, equals, value = text.partition("=")
-    if not equals:
-        raise ConfigError(f"{flag} {text}: is not KEY=VALUE")
-    try:
-        return key, json.loads(value)
-    except json.JSONDecodeError:
-        return key, value
 
 
 if __name__ == "__main__":

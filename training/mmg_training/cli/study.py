@@ -12,7 +12,7 @@ from pathlib import Path
 from mmg.cli.ending import handle_stops, interrupt, run_command
 from mmg.errors import ConfigError
 
-from mmg_training.cli.evaluate import parse_setting
+from mmg_training.config import parse_setting
 from mmg_training.evaluation import plots, study
 from mmg_training.evaluation.progress import say_as
 from mmg_training.evaluation.study_pool import run_all

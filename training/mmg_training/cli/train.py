@@ -4,24 +4,23 @@ from __future__ import annotations
 
 import argparse
 import datetime
-import json
 import os
 import platform
 import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from lightning_fabric import Fabric
-from mmg.errors import ConfigError, MmgError
+from mmg.errors import MmgError
 
 from mmg_training import checkpoint, data
 from mmg_training import metrics as metrics_file
-from mmg_training.config import TrainConfig, load, override
+from mmg_training.config import TrainConfig, load, override, parse_setting
 from mmg_training.data.sessions import Dataset
+from mmg_training.evaluation.decide import only
 from mmg_training.evaluation.subsets import score_extra, score_subsets
 from mmg_training.metrics import Metrics
 from mmg_training.models.multimodal import MultimodalModel
@@ -62,7 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     chosen = parser.parse_args(arguments)
     try:
-        config = override(load(chosen.config), dict(_setting(text) for text in chosen.set), "--set")
+        config = override(load(chosen.config), dict(parse_setting(text, "--set") for text in chosen.set), "--set")
         fabric = Fabric(
             accelerator=chosen.accelerator,
             devices=chosen.devices if chosen.devices == "auto" else int(chosen.devices),
@@ -102,9 +101,12 @@ def run(config: TrainConfig, out: Path, fabric: Fabric, resume: bool = False) ->
 
 
 def measure(model: MultimodalModel, dataset: Dataset, config: TrainConfig, wall_s: float) -> Metrics:
-    """Every subset on the held-out sessions, and the further tests."""
+    """Every subset of what was trained on the held-out sessions, and the further tests."""
     say("measuring every subset on what was held out")
-    subsets = score_subsets(model, dataset.calibration, dataset.test)
+    calibration, test = (
+        only(model.task, sessions, config.data.modalities) for sessions in (dataset.calibration, dataset.test)
+    )
+    subsets = score_subsets(model, calibration, test)
     temperatures = {score.modalities: score.temperature for score in subsets}
     return Metrics(
         created=_now(),
@@ -117,17 +119,6 @@ def measure(model: MultimodalModel, dataset: Dataset, config: TrainConfig, wall_
         subsets=subsets,
         extra=tuple(score_extra(model, test, temperatures) for test in dataset.extra),
     )
-
-
-def _setting(text: str) -> tuple[str, Any]:
-    """``key=value`` with the value as in TOML, or else a plain word. Raises ConfigError."""
-    key, equals, value = text.partition("=")
-    if not equals:
-        raise ConfigError(f"--set {text}: is not KEY=VALUE")
-    try:
-        return key, json.loads(value)
-    except json.JSONDecodeError:
-        return key, value
 
 
 def _now() -> str:

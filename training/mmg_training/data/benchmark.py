@@ -23,6 +23,7 @@ def load(config: DataConfig, say: Callable[[str], None]) -> Dataset:
     half = len(others) // 2
     return Dataset(
         task=TASK,
+        kind="simulated",
         training=(Pool("virtual wearer", 1.0, simulate_clips(TASK, people, labels, config.sessions, say)),),
         calibration=simulate_clips(TASK, others[:half], labels, config.sessions, say),
         test=simulate_clips(TASK, others[half:], labels, config.sessions, say),

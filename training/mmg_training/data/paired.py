@@ -59,6 +59,7 @@ def load(config: DataConfig, say: Callable[[str], None]) -> Dataset:
     )
     return Dataset(
         task=TASK,
+        kind="class-paired",
         training=(Pool(KIND, 1.0, training, anchored=1.0),),
         calibration=calibration,
         test=test,

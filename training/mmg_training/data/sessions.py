@@ -79,11 +79,12 @@ class NamedTest:
 @dataclass(frozen=True)
 class Dataset:
     """training is drawn from; ``calibration`` fits the temperatures and ``test`` measures: no person, file or room of
-    one is in another. novel: clips of labels that training never has, for few-shot episodes. extra: further tests.
-    held_out: who is in ``test``, in words.
-    backgrounds: sound (T,) int16 to mix in."""
+    one is in another. kind: whether these two are simulated, class-paired or real. novel: clips of labels that training
+    never has, for few-shot episodes. extra: further tests. held_out: who is in ``test``, in words. backgrounds: sound
+    (T,) int16 to mix in."""
 
     task: Task
+    kind: str
     training: tuple[Pool, ...]
     calibration: tuple[Session, ...] = ()
     test: tuple[Session, ...] = ()

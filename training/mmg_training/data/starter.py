@@ -49,6 +49,7 @@ def load(config: DataConfig, say: Callable[[str], None]) -> Dataset:
     whole = sum(share for _, share in shares)
     return Dataset(
         task=TASK,
+        kind="simulated",
         training=(
             Pool(
                 "virtual wearer",

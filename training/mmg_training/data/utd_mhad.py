@@ -85,6 +85,7 @@ def load(config: DataConfig, _say: Callable[[str], None]) -> Dataset:
         training += [backward(session) for session in training if ACTIONS[session.labels[0]] not in TWINS]
     return Dataset(
         task=task,
+        kind="real",
         training=(Pool("utd-mhad", 1.0, tuple(training)),),
         test=tuple(session for session in base if session.subject == config.leave_out),
         novel=tuple(session for session in sessions if session.labels[0] in novel),

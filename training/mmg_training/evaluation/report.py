@@ -28,15 +28,6 @@ from mmg_training.models.multimodal import MultimodalModel
 
 TABLES = ("subsets", "extra", "missing", "fewshot", "zeroshot")
 
-# What the test sessions of each data set are; further tests say it themselves.
-KINDS = {
-    "starter": "simulated",
-    "benchmark": "simulated",
-    "utd-mhad": "real",
-    "paired": "class-paired",
-    "ego4d": "real",
-}
-
 
 @dataclass(frozen=True)
 class Candidate:
@@ -47,11 +38,6 @@ class Candidate:
     dataset: Dataset
     data: DataConfig
     notes: tuple[str, ...] = ()
-
-    @property
-    def kind(self) -> str:
-        """What the test sessions are."""
-        return KINDS.get(self.data.set, "of unknown kind")
 
     def missing_for(self, table: str) -> str:
         """Why there can be no such table, or an empty string."""
@@ -78,7 +64,7 @@ def report(
         if reason := candidate.missing_for(name):
             raise ConfigError(f"--tables {name}: {reason}")
     names = [name for name in TABLES if (name in wanted if wanted else not candidate.missing_for(name))]
-    dataset, decider, kind = candidate.dataset, candidate.decider, candidate.kind
+    dataset, decider, kind = candidate.dataset, candidate.decider, candidate.dataset.kind
     task, notes = dataset.task, (*candidate.notes, f"Measured: {dataset.held_out or 'the test sessions'}.")
     test, novel = (only(task, sessions, candidate.data.modalities) for sessions in (dataset.test, dataset.novel))
     subsets = measurable(task, test)

@@ -28,7 +28,6 @@ from mmg_training.evaluation.fewshot import measure_fewshot
 from mmg_training.evaluation.late_fusion import save_predictions
 from mmg_training.evaluation.missing import measure_missing
 from mmg_training.evaluation.progress import say_as
-from mmg_training.evaluation.report import KINDS
 from mmg_training.evaluation.scores import accuracy, calibration_error, macro_f1
 from mmg_training.evaluation.study import EvaluateConfig, FewshotFigures, Results, SubsetFigures
 from mmg_training.evaluation.subsets import by_model, fit_temperatures, measurable
@@ -110,7 +109,7 @@ def _measure(
     curves = measure_missing(model, test) if evaluate.missing and test else None
     return Results(
         settings=study.digest(config, evaluate),
-        kind=KINDS.get(config.data.set, "of unknown kind"),
+        kind=dataset.kind,
         held_out=dataset.held_out,
         labels=len(task.labels),
         modalities=task.modalities,
