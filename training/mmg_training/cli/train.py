@@ -59,7 +59,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         help="of several devices or nodes (Lightning Fabric; the default, ddp_find_unused_parameters_true, lets a "
         "batch lack a modality)",
     )
+    parser.add_argument(
+        "--threads",
+        type=int,
+        default=1,
+        help="of each process on a CPU (default 1, with which the weights do not depend on how many cores there are)",
+    )
     chosen = parser.parse_args(arguments)
+    torch.set_num_threads(max(1, chosen.threads))
     try:
         config = override(load(chosen.config), dict(parse_setting(text, "--set") for text in chosen.set), "--set")
         fabric = Fabric(
