@@ -20,6 +20,8 @@ from mmg_training.wearer.people import held_out_subjects, training_subjects
 
 TASK = Task("everyday", EVERYDAY)
 ANCHORED = 0.6
+RUNS = 0.15
+"""Runs made from walks, beside each device's recordings."""
 MOTION_SHARE = 0.5
 """Of the real recordings' share: motion is the only real IMU, and the three sets of sound divide the rest."""
 SOUNDS = {"footsteps": ("walking", "running"), "typing": ("typing",), "background": ("still",)}
@@ -47,6 +49,7 @@ def load(config: DataConfig, say: Callable[[str], None]) -> Dataset:
     shares = [(pools, share) for pools, share in ((moving, MOTION_SHARE), (heard, 1 - MOTION_SHARE)) if pools]
     real = config.real_share if shares else 0.0
     whole = sum(share for _, share in shares)
+    weights = [sum(pool.share for pool in pools) for pools, _ in shares]
     return Dataset(
         task=TASK,
         kind="simulated",
@@ -56,7 +59,11 @@ def load(config: DataConfig, say: Callable[[str], None]) -> Dataset:
                 1 - real,
                 virtual.simulate_all(TASK, people, config.sessions, config.session_s, say),
             ),
-            *(replace(pool, share=real * share / whole / len(pools)) for pools, share in shares for pool in pools),
+            *(
+                replace(pool, share=pool.share * real * share / whole / weight)
+                for (pools, share), weight in zip(shares, weights, strict=True)
+                for pool in pools
+            ),
         ),
         calibration=virtual.simulate_all(TASK, others[:half], config.sessions, config.session_s, say),
         test=virtual.simulate_all(TASK, others[half:], config.sessions, config.session_s, say),
@@ -76,6 +83,7 @@ def _motion(root: Path) -> tuple[list[Pool], list[NamedTest], list[DataSource]]:
         own = [one for one in recorded if one.source.endswith(device)]
         training = tuple(one for one in own if one.subject not in motion.TEST_SUBJECTS)
         pools.append(Pool(f"sp-sw-har {device}", 1.0, training, ANCHORED))
+        pools.append(Pool(f"running made from walking, {device}", RUNS, motion.as_running(training, TASK)))
         tests.append(NamedTest(f"sp-sw-har {device}, subjects 12 to 15", "real", _held(own)))
     tests.append(NamedTest("sp-sw-har phone and watch, subjects 12 to 15", "real", _held(recorded)))
     return pools, tests, [motion.SOURCE]
