@@ -23,8 +23,8 @@ TEST_SUBJECTS = (12, 13, 14, 15)
 RUN_S = 12.0
 SOURCE = DataSource(
     name="sp-sw-har",
-    what="phone and watch IMU of subjects 1 to 11, alone: still, walking, sitting down, standing up, and runs made from "
-    "the walks",
+    what="phone and watch IMU of subjects 1 to 11, alone: still, walking, sitting down, standing up, "
+    "and runs made from the walks",
     licence="CC BY 4.0, GeoTecINIT",
 )
 
