@@ -16,7 +16,7 @@ from mmg.errors import ConfigError
 from mmg_training import checkpoint
 from mmg_training import metrics as metrics_file
 from mmg_training.augment import Augment, at_pace, random_rotations, small_rotations
-from mmg_training.batches import Batches
+from mmg_training.batches import Batch, Batches
 from mmg_training.cli.train import main
 from mmg_training.config import AugmentConfig, DataConfig, DropoutConfig, LossConfig, TrainConfig, load, override
 from mmg_training.data.sessions import Dataset, Pool, Session
@@ -148,6 +148,25 @@ def test_labels_of_a_modality_that_is_not_labelled_are_never_used() -> None:
     batch = Batches(dataset(), config).draw(1)
     assert not batch.present[:, 1:].any()
     assert batch.present[:, 0].any(dim=1).all()
+
+
+def test_no_loss_uses_the_labels_of_a_modality_that_is_not_labelled() -> None:
+    """With labels in the IMU alone, other labels change no gradient of another encoder but through the pairs."""
+    config = replace(TINY, batch=24, data=DataConfig(labelled=("imu",)), loss=replace(TINY.loss, distil=0.0))
+    batch = Batches(dataset(), config).draw(1)
+    shuffled = replace(batch, labels=(batch.labels + 1) % 3, label=(batch.label + 1) % 3)
+
+    def gradients(drawn: Batch) -> list[Tensor]:
+        torch.manual_seed(0)
+        model = MultimodalModel(TASK, config.model)
+        torch.stack(list(Objective(model, config.loss, ("imu",))(drawn, 1.0).values())).sum().backward()  # type: ignore[no-untyped-call]
+        return [weight.grad for weight in model.encoder("video").parameters() if weight.grad is not None]
+
+    first, other = gradients(batch), gradients(shuffled)
+    assert first
+    assert any(bool(one.abs().sum() > 0) for one in first)
+    for one, two in zip(first, other, strict=True):
+        torch.testing.assert_close(one, two, atol=0, rtol=0)
 
 
 def test_only_the_chosen_parts_of_the_loss_are_computed() -> None:

@@ -80,7 +80,9 @@ class Objective(nn.Module):
             )
         if config.prototypes:
             clips = {name: y[:, None] for name, y in alone.items()}
-            ways = [(first, second) for first in ends for second in ends]
+            # Of labelled modalities only: a label says what the prototype is of.
+            known = [name for name in ends if name in self.labelled]
+            ways = [(first, second) for first in known for second in known]
             parts["prototypes"] = config.prototypes * self._mean(
                 self._prototypes(batch, values, way) for values in (clips, hops) for way in ways
             )
