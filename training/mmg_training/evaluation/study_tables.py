@@ -54,7 +54,7 @@ class Outcome:
 
 
 def all_tables(outcome: Outcome) -> list[Table]:
-    """Those for which the study has runs."""
+    """Those for which the study has measured something, and of these the rows."""
     tables = [accuracy_table(outcome), train_test_table(outcome), ablation_table(outcome), zeroshot_table(outcome)]
     tables += [fewshot_table(outcome), missing_table(outcome)]
     return [table for table in tables if table.rows]
@@ -202,7 +202,8 @@ def _table(
         else ""
     )
     notes = (f"Means over {over}; ± is the standard deviation over the seeds.{done}", *((note,) if note else ()))
-    return Table(name, title, head, tuple(rows), outcome.first.kind, notes)
+    measured = tuple(row for row in rows if any(cell is not None for cell in row[1:]))
+    return Table(name, title, head, measured, outcome.first.kind, notes)
 
 
 def _heads(outcome: Outcome) -> list[str]:
