@@ -36,7 +36,7 @@ soak:  ## Let a thousand faults happen to virtual ports (a quarter of an hour)
 	@$(INSTALL_TEST)
 	@$(BIN)/python -m mmg_tools.soak
 
-starter:  ## Train the starter model anew and export its bundle (minutes)
+starter:  ## Train the starter model anew and export its bundle (40 minutes on one core)
 	@$(INSTALL_TEST)
 	@$(BIN)/mmg-train training/configs/starter.toml --out runs/starter
 	@$(BIN)/python -m mmg_export.export runs/starter -o runtime/mmg/starter
