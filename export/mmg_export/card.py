@@ -34,7 +34,7 @@ def card(manifest: Manifest, metrics: Metrics) -> str:
             "",
             "## Held-out data",
             "",
-            f"Measured on {metrics.held_out}, one decision each.",
+            f"Measured on {metrics.held_out}; every hop is a decision, or every clip where the data are clips.",
             "",
             *_subsets(metrics),
             "",

@@ -390,6 +390,7 @@ def test_the_command_trains_measures_and_writes(tmp_path: Path, monkeypatch: pyt
         (["--set", "data.set=nothing"], "'nothing' is none of"),
         (["--set", "steps"], "is not KEY=VALUE"),
         (["--set", "data.set=utd-mhad"], "no utd-mhad in"),
+        (["--devices", "many"], "--devices many"),
     ],
 )
 def test_wrong_use_ends_in_one_line(

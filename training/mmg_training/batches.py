@@ -80,6 +80,8 @@ class Batches:
         hop = np.full(len(row), last) if task.clips else rng.integers(0, config.sequence_hops, len(row))
         labelled = np.array([name in (config.data.labelled or task.modalities) for name in task.modalities])
         kept = drop_modalities(rng, available[row] & labelled, config.dropout.modality)
+        told = kept.any(axis=1)  # a sequence without any labelled modality has nothing to decide from
+        row, hop, kept = row[told], hop[told], kept[told]
         cuts = {name: torch.from_numpy(np.stack(parts)) for name, parts in gathered.items() if parts}
         owners = {name: torch.tensor(numbers) for name, numbers in rows.items() if numbers}
         torch_rng = torch.Generator().manual_seed(int(rng.integers(1 << 62)))

@@ -104,8 +104,12 @@ def load_progress(
 def _write(tensors: dict[str, Tensor], described: dict[str, str], path: Path) -> None:
     beside = path.with_suffix(".tmp")
     # Cloned: safetensors refuses tensors that share memory.
-    save_file({name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}, beside, described)
-    beside.replace(path)
+    whole = {name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}
+    try:
+        save_file(whole, beside, described)
+        beside.replace(path)
+    except (OSError, SafetensorError) as error:
+        raise ConfigError(f"{path}: cannot be written: {error}") from error
 
 
 def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:

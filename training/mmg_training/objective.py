@@ -54,10 +54,11 @@ class Objective(nn.Module):
             torch.cat((hop, *(part[1] for part in asked))),
             torch.cat((present, *(part[2] for part in asked))),
         )
-        parts = {
-            "labels": config.labels
-            * nn.functional.cross_entropy(logits[:decided], batch.label, label_smoothing=config.label_smoothing)
-        }
+        parts = {"labels": logits.sum() * 0.0}
+        if decided:
+            parts["labels"] = config.labels * nn.functional.cross_entropy(
+                logits[:decided], batch.label, label_smoothing=config.label_smoothing
+            )
         hops = model.hop_embeddings(encoded)
         if config.alone:
             parts["alone"] = config.alone * self._mean(self._read_alone(batch, name, encoded) for name in self.labelled)
@@ -91,14 +92,23 @@ class Objective(nn.Module):
             parts["distil"] = (
                 config.distil
                 * min(1.0, done / WARMING)
-                * self._mean(losses.distil(y, taught[batch.rows[name]], config.soften) for name, y in singly.items())
+                * self._mean(
+                    losses.distil(y[knows], taught[batch.rows[name]][knows], config.soften)
+                    for name, y in singly.items()
+                    if (knows := self._known(batch)[batch.rows[name]]).any()
+                )
             )
         return parts
+
+    def _known(self, batch: Batch) -> Tensor:
+        """(B,): which sequences have a labelled modality, and so a teacher."""
+        indexes = [self.model.task.modalities.index(name) for name in self.labelled]
+        return batch.available[:, indexes].any(dim=1)
 
     def _read_alone(self, batch: Batch, name: str, encoded: dict[str, Tensor]) -> Tensor:
         """Of each hop, or of the whole clip."""
         if name not in encoded:
-            return torch.zeros(())
+            return torch.zeros((), device=batch.every.device)
         labels, tokens = batch.labels[batch.rows[name]], encoded[name].mean(dim=2)
         if self.model.task.clips:
             labels, tokens = labels[:, -1:], tokens.mean(dim=1, keepdim=True)
@@ -155,11 +165,10 @@ class Objective(nn.Module):
         first, second = (batch.rows[name] for name in pair)
         return int(torch.isin(first, second).sum())
 
-    @staticmethod
-    def _mean(values: Iterable[Tensor]) -> Tensor:
+    def _mean(self, values: Iterable[Tensor]) -> Tensor:
         """Zero where a batch has nothing to align."""
         found = list(values)
-        return torch.stack(found).mean() if found else torch.zeros(())
+        return torch.stack(found).mean() if found else torch.zeros((), device=next(self.parameters()).device)
 
 
 def spread(encoded: dict[str, Tensor], batch: Batch) -> dict[str, Tensor]:

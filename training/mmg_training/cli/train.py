@@ -6,21 +6,22 @@ import argparse
 import datetime
 import os
 import platform
-import sys
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
 from lightning_fabric import Fabric
-from mmg.errors import MmgError
+from mmg.cli.ending import run_command
+from mmg.errors import ConfigError
 
 from mmg_training import checkpoint, data
 from mmg_training import metrics as metrics_file
 from mmg_training.config import TrainConfig, load, override, parse_setting
 from mmg_training.data.sessions import Dataset
-from mmg_training.evaluation.decide import only
+from mmg_training.evaluation.decide import only, shared
 from mmg_training.evaluation.subsets import score_extra, score_subsets
 from mmg_training.metrics import Metrics
 from mmg_training.models.multimodal import MultimodalModel
@@ -67,23 +68,29 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     chosen = parser.parse_args(arguments)
     torch.set_num_threads(max(1, chosen.threads))
-    try:
+
+    def train_once() -> int:
         config = override(load(chosen.config), dict(parse_setting(text, "--set") for text in chosen.set), "--set")
+        run(config, chosen.out, open_fabric(chosen), chosen.resume)
+        return 0
+
+    return run_command(train_once, say, stopped=130)
+
+
+def open_fabric(chosen: argparse.Namespace) -> Fabric:
+    """The devices that were asked for. Raises ConfigError where they are not here."""
+    try:
         fabric = Fabric(
             accelerator=chosen.accelerator,
             devices=chosen.devices if chosen.devices == "auto" else int(chosen.devices),
             num_nodes=chosen.nodes,
             strategy=chosen.strategy if chosen.devices != "1" or chosen.nodes > 1 else "auto",
         )
-        fabric.launch()
-        run(config, chosen.out, fabric, chosen.resume)
-    except MmgError as error:
-        sys.stderr.write(f"mmg-train: {error}\n")
-        return error.exit_code
-    except KeyboardInterrupt:
-        say(f"interrupted; go on with --resume from the last step that was saved in {chosen.out}")
-        return 130
-    return 0
+    except (ValueError, RuntimeError, TypeError) as error:
+        first = str(error).strip().splitlines()[0]
+        raise ConfigError(f"--accelerator {chosen.accelerator} --devices {chosen.devices}: {first}") from error
+    fabric.launch()
+    return fabric
 
 
 def run(config: TrainConfig, out: Path, fabric: Fabric, resume: bool = False) -> None:
@@ -114,6 +121,8 @@ def measure(model: MultimodalModel, dataset: Dataset, config: TrainConfig, wall_
         only(model.task, sessions, config.data.modalities) for sessions in (dataset.calibration, dataset.test)
     )
     subsets = score_subsets(model, calibration, test)
+    kept = (replace(test, sessions=only(model.task, test.sessions, config.data.modalities)) for test in dataset.extra)
+    extra = [test for test in kept if shared(model.task, test.sessions)]
     temperatures = {score.modalities: score.temperature for score in subsets}
     return Metrics(
         created=_now(),
@@ -124,7 +133,7 @@ def measure(model: MultimodalModel, dataset: Dataset, config: TrainConfig, wall_
         data=dataset.sources,
         held_out=dataset.held_out,
         subsets=subsets,
-        extra=tuple(score_extra(model, test, temperatures) for test in dataset.extra),
+        extra=tuple(score_extra(model, test, temperatures) for test in extra),
     )
 
 

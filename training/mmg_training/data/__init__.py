@@ -15,7 +15,7 @@ from mmg_training.data.sessions import Dataset, Session
 
 SETS = {
     "starter": "everyday activities: the virtual wearer, and real recordings of one modality each",
-    "benchmark": "24 and more activities of the virtual wearer in clips, base and novel (simulated)",
+    "benchmark": "30 activities of the virtual wearer in clips, base and novel (simulated)",
     "utd-mhad": "27 actions, IMU and depth recorded together, one person left out (real)",
     "paired": "real IMU with real sound of the same activity by others (class-paired)",
     "ego4d": "Ego4D or MMG-Ego4D, for those who hold its licence (real)",
@@ -29,6 +29,10 @@ def load(config: DataConfig, say: Callable[[str], None]) -> Dataset:
         raise ConfigError(f"data.set: {config.set!r} is none of {', '.join(SETS)}")
     module = import_module(f"mmg_training.data.{config.set.replace('-', '_')}")
     data: Dataset = module.load(config, say)
+    known = config.modalities or data.task.modalities
+    for name in config.labelled:
+        if name not in known:
+            raise ConfigError(f"data.labelled: {name!r} is none of {', '.join(known)}")
     return _only(data, config.modalities) if config.modalities else data
 
 

@@ -1,4 +1,4 @@
-"""The virtual wearer's benchmark: clips of 24 and more activities, base and novel ones, people apart. Simulated."""
+"""The virtual wearer's benchmark: clips of 30 activities, base and novel ones, people apart. Simulated."""
 
 from __future__ import annotations
 

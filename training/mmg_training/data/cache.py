@@ -40,7 +40,9 @@ def cached(asked: str, render: Callable[[], Iterable[Session]], say: Callable[[s
 
 def _digest(asked: str) -> str:
     digest = hashlib.sha256(asked.encode())
-    for path in sorted(Path(wearer.__file__).parent.glob("*.py")):
+    own = Path(__file__).parent
+    others = (own / "virtual.py", own / "sessions.py", own.parent / "task.py")
+    for path in (*sorted(Path(wearer.__file__).parent.glob("*.py")), *others):
         digest.update(path.read_bytes())
     return digest.hexdigest()[:24]
 

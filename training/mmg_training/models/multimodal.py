@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
+from mmg.errors import ConfigError
 from torch import Tensor, nn
 
 from mmg_training.models.audio import AudioEncoder
@@ -113,7 +114,9 @@ def make_encoder(name: str, task: Task, config: ModelConfig) -> StreamingEncoder
 
 
 def make_fusion(task: Task, config: ModelConfig) -> Fusion | Concatenation:
-    """The untrained fusion."""
+    """The untrained fusion. Raises ConfigError where there is no such kind."""
+    if config.fusion not in ("transformer", "concatenation"):
+        raise ConfigError(f"model.fusion: {config.fusion!r} is neither transformer nor concatenation")
     if config.fusion == "concatenation":
         slots = CONTEXT_HOPS * sum(TOKENS_PER_HOP[name] for name in task.modalities)
         return Concatenation(

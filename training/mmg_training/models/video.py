@@ -1,4 +1,4 @@
-"""The video encoder: small frames to one token a hop; at 4 frames a second it looks 4.5 s back."""
+"""The video encoder: small frames to one token a hop; at 4 frames a second it looks 5 s back."""
 
 from __future__ import annotations
 
