@@ -328,6 +328,17 @@ def test_an_entry_that_is_there_twice_is_refused(tmp_path: Path, name: str) -> N
     assert "twice" in str(error)
 
 
+def test_an_entry_without_a_name_is_refused(tmp_path: Path) -> None:
+    bundle = write_tiny_bundle(tmp_path / "bundle.mmg")
+    data = bytearray(bundle.read_bytes())
+    last = data.rfind(b"PK\x01\x02")
+    name = int.from_bytes(data[last + 28 : last + 30], "little")
+    # The length of the name becomes that of a comment: every other field stays in place.
+    data[last + 28 : last + 34] = bytes(4) + name.to_bytes(2, "little")
+    bundle.write_bytes(bytes(data))
+    assert "without a name" in str(refusal(bundle))
+
+
 def test_an_encrypted_entry_is_refused(tmp_path: Path) -> None:
     bundle = write_tiny_bundle(tmp_path / "bundle.mmg")
     data = bytearray(bundle.read_bytes())

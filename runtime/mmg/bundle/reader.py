@@ -173,6 +173,8 @@ class _Zip:
         for entry in entries:
             if stat.S_ISLNK(entry.external_attr >> 16):
                 raise BundleError(str(self._path), entry.filename, "is a symbolic link, which a bundle may not hold")
+            if not entry.filename:
+                raise BundleError(str(self._path), "", "holds a file without a name")
             if entry.filename in seen:
                 raise BundleError(str(self._path), entry.filename, "is there twice")
             if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
