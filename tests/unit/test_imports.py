@@ -17,7 +17,7 @@ ROOMS = {
     "mmg_export": {"mmg_training", "mmg", "mmg_device_profiles"},
     "mmg_tools": {"mmg_export", "mmg_training", "mmg", "mmg_device_profiles"},
 }
-TRAINING = {"torch", "onnx", "onnxscript", "safetensors"}
+TRAINING = {"torch", "onnx", "onnxscript", "safetensors", "lightning_fabric", "tensorboard", "matplotlib"}
 HEAVY = TRAINING | {"av", "soundfile", "soxr", "projectaria_tools", "serial", "sounddevice"}
 
 

@@ -24,7 +24,8 @@ def context_mask(
     """(Q, M) -> (Q, M, CONTEXT_HOPS), index 0 the newest hop.
 
     A context is whole with probability ``full_rate``, else 1 to CONTEXT_HOPS hops long. A kept modality loses a
-    stretch of hops with probability ``stretch_rate``, but never all of its context.
+    stretch of hops with probability ``stretch_rate``, but never all of its context; a stretch may lie
+    beyond a short one.
     """
     queries, modalities = kept.shape
     whole = rng.random(queries) < full_rate

@@ -43,6 +43,11 @@ class Task:
         return {"imu": (count, 6), "audio": (count, 1), "video": (count, *self.frame, 3)}[name]
 
     def subsets(self) -> tuple[tuple[str, ...], ...]:
-        """The non-empty subsets of the modalities, each in their order, single ones first."""
-        masks = sorted(range(1, 1 << len(self.modalities)), key=lambda mask: (mask.bit_count(), mask))
-        return tuple(tuple(name for bit, name in enumerate(self.modalities) if mask >> bit & 1) for mask in masks)
+        """The non-empty subsets of the modalities."""
+        return subsets_of(self.modalities)
+
+
+def subsets_of(names: tuple[str, ...]) -> tuple[tuple[str, ...], ...]:
+    """The non-empty subsets of some modalities, each in their order, single ones first."""
+    masks = sorted(range(1, 1 << len(names)), key=lambda mask: (mask.bit_count(), mask))
+    return tuple(tuple(name for bit, name in enumerate(names) if mask >> bit & 1) for mask in masks)

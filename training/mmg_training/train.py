@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -18,11 +17,14 @@ from mmg_training import checkpoint
 from mmg_training.batches import Batches
 from mmg_training.config import TrainConfig
 from mmg_training.data.sessions import Dataset
+from mmg_training.evaluation.progress import say_as
 from mmg_training.models.multimodal import MultimodalModel
 from mmg_training.objective import Objective
 
 REPORT_EVERY = 25
 CLIP_NORM = 5.0
+
+say = say_as("mmg-train")
 Watch = Callable[[int, dict[str, float]], None]
 
 
@@ -50,11 +52,12 @@ def train(
     objective.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimizer = torch.optim.AdamW(_groups(objective, config.weight_decay), lr=config.learning_rate)
     averaged = AveragedModel(model, avg_fn=_average(config.ema), use_buffers=True)
-    first = checkpoint.load_progress(out, config, objective, averaged, optimizer) if out is not None and resume else 0
     if teacher is not None:
         teacher.to(fabric.device)
     averaged.to(fabric.device)
     wrapped, optimizer = fabric.setup(objective, optimizer)
+    # After the setup: the optimizer's state goes where the weights are.
+    first = checkpoint.load_progress(out, config, objective, averaged, optimizer) if out is not None and resume else 0
     batches = Batches(data, config, fabric.global_rank, fabric.world_size)
     wrapped.train()
     for step in range(first + 1, config.steps + 1):
@@ -108,7 +111,8 @@ class Progress:
     """A ``watch`` that says on standard error how far it is, and keeps a log for TensorBoard in ``logs``."""
 
     def __init__(self, config: TrainConfig, logs: Path | None = None) -> None:
-        self.config, self.began_s, self.began = config, time.monotonic(), 0
+        self.config, self.began_s = config, time.monotonic()
+        self.before: int | None = None  # the step that a resumed run goes on from
         self.recent: list[float] = []
         self.writer = None
         if logs is not None:
@@ -117,13 +121,14 @@ class Progress:
             self.writer = SummaryWriter(str(logs))
 
     def __call__(self, step: int, parts: dict[str, float]) -> None:
-        self.began = self.began or step - 1
+        if self.before is None:
+            self.before = step - 1
         self.recent.append(parts["loss"])
         if self.writer is not None:
             for name, value in parts.items():
                 self.writer.add_scalar(f"train/{name}", value, step)
         if step % REPORT_EVERY == 0 or step == self.config.steps:
-            left_s = (time.monotonic() - self.began_s) / (step - self.began) * (self.config.steps - step)
+            left_s = (time.monotonic() - self.began_s) / (step - self.before) * (self.config.steps - step)
             mean = sum(self.recent) / len(self.recent)
             say(f"step {step}/{self.config.steps}: loss {mean:.3f}, {left_s:.0f} s to go")
             self.recent.clear()
@@ -132,9 +137,3 @@ class Progress:
         """Write what is left of the log."""
         if self.writer is not None:
             self.writer.close()
-
-
-def say(text: str) -> None:
-    """A line of progress."""
-    sys.stderr.write(f"mmg-train: {text}\n")
-    sys.stderr.flush()

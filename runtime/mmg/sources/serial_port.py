@@ -242,6 +242,7 @@ def open_serial(device: str, baud: int, url: str) -> Any:
         port = serial.serial_for_url(device, baudrate=baud, timeout=POLL_S, exclusive=True)
     except (*GONE, ValueError) as error:
         raise _translated(error, device, url) from error
+    # A nicety of some UART drivers: ptys, network ports and other systems do not have it.
     with contextlib.suppress(AttributeError, OSError, ValueError, NotImplementedError):
         port.set_low_latency_mode(True)
     return port

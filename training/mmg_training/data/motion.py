@@ -37,8 +37,8 @@ def load(root: Path, task: Task) -> tuple[Session, ...]:
             times_s = (arrays[f"{key}/time_ms"] - arrays[f"{key}/time_ms"][0]) / 1000.0
             imu = resample(times_s, arrays[f"{key}/imu"], IMU_HZ)
             ticks = np.arange(int(len(imu) / IMU_HZ / TICK_S) + 1) * TICK_S
-            nearest = np.searchsorted(times_s, ticks).clip(max=len(times_s) - 1)
-            names = (NAMES[bytes(label)] for label in arrays[f"{key}/label"][nearest])
+            following = np.searchsorted(times_s, ticks).clip(max=len(times_s) - 1)
+            names = (NAMES[bytes(label)] for label in arrays[f"{key}/label"][following])
             labels = np.array([task.labels.index(name) for name in names], np.int16)
             device = "watch" if key.endswith("_sw") else "phone"
             sessions.append(Session(f"sp-sw-har {device}", int(key[1:3]), labels, {"imu": imu}))

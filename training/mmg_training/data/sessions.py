@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from mmg_training.metrics import DataSource
 from mmg_training.task import Task
 
-# Labels and cuts are on a grid of 4 a second, on which every modality has whole samples.
+# Labels and cuts are on a grid of 4 a second.
 TICK_S = 0.25
 TICKS_PER_HOP = 2
 

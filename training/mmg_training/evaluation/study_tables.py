@@ -12,6 +12,7 @@ from mmg_training.evaluation.late_fusion import late_fusion_of
 from mmg_training.evaluation.missing import MISSING_NOTE, column
 from mmg_training.evaluation.study import FewshotFigures, Results, Run, Study
 from mmg_training.evaluation.tables import Cell, Figure, Table, over_seeds, plus
+from mmg_training.task import subsets_of
 
 Subset = tuple[str, ...]
 Measure = Callable[[Run, Results], float | None]
@@ -33,9 +34,7 @@ class Outcome:
     @property
     def subsets(self) -> tuple[Subset, ...]:
         """The non-empty subsets of the data set's modalities, single ones first."""
-        names = self.first.modalities
-        masks = sorted(range(1, 1 << len(names)), key=lambda mask: (mask.bit_count(), mask))
-        return tuple(tuple(name for bit, name in enumerate(names) if mask >> bit & 1) for mask in masks)
+        return subsets_of(self.first.modalities)
 
     def by_seed(self, variant: str, measure: Measure) -> dict[int, float]:
         """seed -> the mean over the folds, of the seeds that have every fold."""
