@@ -7,15 +7,7 @@ from collections.abc import Iterable, Sequence
 from mmg.bundle.manifest import Manifest
 from mmg_training.metrics import Metrics
 
-LIMITS = """\
-- Trained mostly on a simulation. The figures on simulated wearers say that the networks learnt that simulation, not how
-  well they do on people: only the rows under "Further tests" that are real say something about that.
-- Real recordings were used one modality at a time; no set at hand holds IMU and sound recorded together. No real video
-  was used at all.
-- The IMU is expected on the wrist. Transitions (sitting down, standing up) are decided while they happen, so a
-  decision near their edges is often that of the neighbour.
-- Runs made from recorded walks were added after jogging in UTD-MHAD was seen to fail: that row is no independent test.
-- It always answers with one of its labels, also for an activity that is none of them."""
+ALWAYS = "It always answers with one of its labels, also for an activity that is none of them."
 
 
 def card(manifest: Manifest, metrics: Metrics) -> str:
@@ -48,7 +40,7 @@ def card(manifest: Manifest, metrics: Metrics) -> str:
             "",
             "## Limits",
             "",
-            LIMITS,
+            *(f"- {one}" for one in (*metrics.limits, ALWAYS)),
             "",
             "## Rebuild",
             "",
@@ -62,7 +54,7 @@ def _rebuild(manifest: Manifest, metrics: Metrics) -> list[str]:
     training = manifest.provenance.training
     return [
         f"Seed {training['seed']}, settings SHA-256 `{training['config_sha256'][:16]}`,",
-        f"{metrics.wall_s / 60:.0f} minutes on one CPU core.",
+        f"{metrics.wall_s / 60:.0f} minutes on {metrics.device}.",
         "",
         f"    {training['command']}",
         f"    python -m mmg_export.export runs/{manifest.name} -o runtime/mmg/starter",

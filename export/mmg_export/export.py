@@ -27,6 +27,8 @@ def export(run: Path, out: Path) -> None:
     _step(f"read {run}")
     model, config = checkpoint.load(run)
     metrics = metrics_file.load(run / checkpoint.METRICS)
+    if metrics.weights_sha256 != checkpoint.sha256(run):
+        raise ModelError(f"{run / checkpoint.METRICS}: was measured with other weights than {run / checkpoint.WEIGHTS}")
     files = {name: _encoder(model, name) for name in model.task.modalities}
     files["fusion"] = _fusion(model)
     _step(f"write {out}")

@@ -6,6 +6,7 @@ import copy
 from dataclasses import replace
 from pathlib import Path
 
+import msgspec
 import onnx
 import pytest
 import torch
@@ -30,6 +31,8 @@ METRICS = Metrics(
     created="2026-01-02T03:04:05Z",
     seed=1,
     config_sha256="0" * 64,
+    weights_sha256="",
+    device="1 x cpu, 1 thread each",
     wall_s=60.0,
     tools={"torch": "x"},
     data=(DataSource(name="nothing", what="random weights", licence="none"),),
@@ -59,6 +62,11 @@ METRICS = Metrics(
 )
 
 
+def save_metrics(run: Path) -> None:
+    """Of whatever weights are there."""
+    metrics_file.save(msgspec.structs.replace(METRICS, weights_sha256=checkpoint.sha256(run)), run / checkpoint.METRICS)
+
+
 @pytest.fixture(scope="module")
 def model() -> MultimodalModel:
     torch.manual_seed(0)
@@ -74,7 +82,7 @@ def model() -> MultimodalModel:
 def run(model: MultimodalModel, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("run")
     checkpoint.save(folder, model, TrainConfig(name="small", model=SMALL))
-    metrics_file.save(METRICS, folder / checkpoint.METRICS)
+    save_metrics(folder)
     return folder
 
 
@@ -165,7 +173,7 @@ def test_parity_fails_when_the_fusions_weights_differ(model: MultimodalModel) ->
 def test_a_baseline_is_not_exported(tmp_path: Path) -> None:
     config = TrainConfig(model=replace(SMALL, fusion="concatenation"))
     checkpoint.save(tmp_path / "run", MultimodalModel(TASK, config.model), config)
-    metrics_file.save(METRICS, tmp_path / "run" / checkpoint.METRICS)
+    save_metrics(tmp_path / "run")
     with pytest.raises(ModelError, match="only a transformer is exported"):
         export(tmp_path / "run", tmp_path / "out")
 
@@ -173,7 +181,7 @@ def test_a_baseline_is_not_exported(tmp_path: Path) -> None:
 def test_a_task_of_two_modalities_and_faster_pictures_is_exported(tmp_path: Path) -> None:
     task = Task("depth", ("a", "b"), ("imu", "video"), video_fps=8, clips=True)
     checkpoint.save(tmp_path / "run", MultimodalModel(task, SMALL), TrainConfig(model=SMALL))
-    metrics_file.save(METRICS, tmp_path / "run" / checkpoint.METRICS)
+    save_metrics(tmp_path / "run")
     export(tmp_path / "run", tmp_path / "out")
     with Bundle.open(tmp_path / "out") as opened:
         video = opened.manifest.modalities[1]
@@ -190,6 +198,14 @@ def test_the_card_quotes_what_was_measured(bundle: Path) -> None:
     assert "| imu | 0.500 | 0.400 | 0.100 | 1.50 | 7 |" in card
     assert "| somebody | real | imu | 0.750 | 0.200 | 9 | walking 0.50 |" in card
     assert "| nothing | random weights | none |" in card
+
+
+def test_metrics_of_other_weights_are_refused(tmp_path: Path) -> None:
+    torch.manual_seed(1)
+    checkpoint.save(tmp_path, MultimodalModel(TASK, SMALL), TrainConfig(model=SMALL))
+    metrics_file.save(METRICS, tmp_path / checkpoint.METRICS)
+    with pytest.raises(ModelError, match="was measured with other weights"):
+        export(tmp_path, tmp_path / "out")
 
 
 def test_a_run_without_metrics_is_refused(tmp_path: Path, run: Path) -> None:

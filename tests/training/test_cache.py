@@ -53,6 +53,18 @@ def test_what_was_kept_is_what_was_rendered(folder: Path) -> None:
     assert [path.name.partition("-")[0] for path in folder.iterdir()] == ["virtual"]
 
 
+def test_what_is_damaged_is_rendered_anew(folder: Path) -> None:
+    render, said = Renderer(), list[str]()
+    cache.cached("two", render, said.append)
+    (place,) = folder.iterdir()
+    (place / "labels.npy").write_bytes((place / "labels.npy").read_bytes()[:100])
+    assert len(cache.cached("two", render, said.append)) == 2
+    assert (render.rendered, len(said)) == (2, 1)
+    assert "damaged and made anew" in said[0]
+    cache.cached("two", render, said.append)
+    assert render.rendered == 2
+
+
 def test_something_else_is_rendered(folder: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     render = Renderer()
     cache.cached("two", render, print)

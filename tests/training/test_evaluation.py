@@ -268,6 +268,8 @@ def test_the_engine_decides_as_the_trained_model(tmp_path: Path) -> None:
         created="2026-01-01T00:00:00Z",
         seed=1,
         config_sha256="0" * 64,
+        weights_sha256=checkpoint.sha256(tmp_path),
+        device="1 x cpu, 1 thread each",
         wall_s=0,
         tools={},
         data=(),

@@ -200,6 +200,19 @@ def test_utd_mhad_backward_is_like_no_novel_action() -> None:
     assert not seconds(trained(made)) & seconds(made.novel)
 
 
+@pytest.mark.usefixtures("_read_once")
+def test_pairs_without_labels_are_other_clips_than_the_labelled_ones() -> None:
+    made = load(set="utd-mhad", leave_out=3, labelled=("imu",), apart=True)
+    labelled = [one for one in trained(made) if one.labels[0] >= 0]
+    pairs = [one for one in trained(made) if one.labels[0] < 0]
+    assert all(set(one.samples) == {"imu"} for one in labelled)
+    assert all(set(one.samples) == {"imu", "video"} and (one.labels == -1).all() for one in pairs)
+    assert labels(labelled) == set(range(len(utd_mhad.ACTIONS)))
+    assert 0.9 < len(labelled) / len(pairs) < 1.2
+    assert not seconds(labelled) & seconds(pairs)
+    assert people(made.test) == {3}
+
+
 def test_paired_people_and_sounds_are_apart(paired: Dataset) -> None:
     check_apart(trained(paired), paired.test)
     check_apart(trained(paired), paired.calibration)

@@ -18,7 +18,16 @@ from mmg_training import metrics as metrics_file
 from mmg_training.augment import Augment, at_pace, random_rotations, small_rotations
 from mmg_training.batches import Batch, Batches
 from mmg_training.cli.train import main
-from mmg_training.config import AugmentConfig, DataConfig, DropoutConfig, LossConfig, TrainConfig, load, override
+from mmg_training.config import (
+    AugmentConfig,
+    DataConfig,
+    DropoutConfig,
+    LossConfig,
+    TrainConfig,
+    load,
+    override,
+    parse_setting,
+)
 from mmg_training.data.sessions import Dataset, Pool, Session
 from mmg_training.data.signals import resample
 from mmg_training.dropout import context_mask, drop_modalities
@@ -381,7 +390,87 @@ def test_the_command_trains_measures_and_writes(tmp_path: Path, monkeypatch: pyt
     assert metrics.created == "1970-01-01T00:00:00Z"
     assert [score.samples for score in metrics.subsets] == [12] * 7
     assert metrics.extra == ()
+    assert metrics.weights_sha256 == checkpoint.sha256(tmp_path / "run")
+    assert metrics.device == "1 x cpu, 1 thread each"
+    assert any("simulation" in one for one in metrics.limits)
     assert any((tmp_path / "run" / checkpoint.LOGS).iterdir())
+
+
+def test_a_finished_run_has_nothing_to_resume(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("MMG_DATA", str(tmp_path / "none"))
+    settings = tmp_path / "tiny.toml"
+    settings.write_text(
+        "steps = 2\nbatch = 2\nsequence_hops = 4\nsave_every = 1\n[data]\nsubjects = 1\nheld_out = 2\n"
+        "sessions = 1\nsession_s = 6.0\nmodalities = ['imu']\n"
+    )
+    command = [str(settings), "--out", str(tmp_path / "run")]
+    assert main(command) == 0
+    assert not (tmp_path / "run" / checkpoint.RESUME).exists()
+    written = (tmp_path / "run" / checkpoint.WEIGHTS).stat().st_mtime_ns
+    assert checkpoint.load(tmp_path / "run")[0].task.modalities == ("imu",)
+    assert main([*command, "--resume"]) == 0
+    assert "is done already" in capsys.readouterr().err
+    assert (tmp_path / "run" / checkpoint.WEIGHTS).stat().st_mtime_ns == written
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("batch=0", "batch: 0 is less than 1"),
+        ("data.held_out=1", "held_out: 1 is less than 2"),
+        ("loss.temperature=0", "temperature: 0.0 is not above 0"),
+        ("dropout.modality=1.5", "modality: 1.5 is not between 0 and 1"),
+        ("loss.clip=-1", "clip: -1.0 is no positive number or 0"),
+        ("learning_rate=NaN", "learning_rate: nan is no positive number or 0"),
+    ],
+)
+def test_settings_out_of_their_range_are_refused(setting: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        override(TINY, dict([parse_setting(setting, "--set")]), "--set")
+
+
+def test_settings_that_are_no_text_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "wrong.toml"
+    path.write_bytes(b"name = '\xff\xfe'\n")
+    with pytest.raises(ConfigError, match="not TOML"):
+        load(path)
+
+
+def test_a_teacher_that_saw_what_is_held_out_is_refused(tmp_path: Path) -> None:
+    saved(tmp_path)
+    own = replace(TINY, loss=replace(TINY.loss, teacher=str(tmp_path)))
+    train(replace(own, steps=1), dataset())
+    with pytest.raises(ConfigError, match=r"data\.leave_out = 7, not 3"):
+        train(replace(own, data=replace(own.data, leave_out=3)), dataset())
+    with pytest.raises(ConfigError, match="in another form"):
+        train(own, dataset(replace(TASK, labels=("c", "b", "a"))))
+
+
+def test_unlabelled_sequences_are_aligned_and_never_asked_for_a_label() -> None:
+    known = tuple(session(number % 3, number, CLIPS) for number in range(6))
+    parted = tuple(
+        one.without(["video"]) if number % 2 else replace(one, labels=np.full_like(one.labels, -1))
+        for number, one in enumerate(known)
+    )
+    config = replace(TINY, batch=12, data=DataConfig(labelled=("imu", "audio"), apart=True))
+    data = replace(dataset(CLIPS), training=(Pool("parted", 1.0, parted),))
+    batch = Batches(data, config).draw(1)
+    unlabelled = (batch.labels[:, -1] < 0).nonzero()[:, 0]
+    assert 0 < len(unlabelled) < 12
+    assert not torch.isin(batch.row, unlabelled).any()
+    assert torch.equal(batch.rows["video"], unlabelled)
+    parts = Objective(MultimodalModel(CLIPS, TINY.model), TINY.loss, config.data.labelled)(batch, 1.0)
+    assert all(torch.isfinite(part) and part > 0 for part in parts.values())
+
+
+@pytest.mark.parametrize("module", ["train", "evaluate", "study"])
+def test_without_torch_a_command_says_what_to_install(module: str) -> None:
+    code = f"import sys; sys.modules['torch'] = None\nfrom mmg_training.cli import entry; sys.exit(entry.{module}())"
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+    assert ended.returncode == 2
+    assert ended.stderr.endswith("torch is not installed; pip install 'mmg[train]'\n")
 
 
 @pytest.mark.parametrize(

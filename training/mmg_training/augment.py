@@ -112,23 +112,56 @@ def augment_audio(
 
 
 def augment_video(rng: torch.Generator, video: Tensor, config: AugmentConfig) -> Tensor:
-    """Other light and colours, moved, nearer or farther, and mirrored where that is no other activity. Zero stays zero:
-    in depth it is no return."""
+    """Another place of the camera, other light and colours, grain, a box that hides something, and mirrored where that
+    is no other activity. Zero stays zero: in depth it is no return."""
     count, frames, height, width, _ = video.shape
-    zoom = torch.exp(torch.randn(count, generator=rng) * config.zoom)
-    place = torch.zeros(count, 2, 3)
-    place[:, 0, 0] = zoom * torch.where(_chance(rng, count, 0.5 if config.mirror else 0.0), -1.0, 1.0)
-    place[:, 1, 1] = zoom
-    place[:, :, 2] = _uniform(rng, -1.0, 1.0, count, 2) * config.shift * 2 / torch.tensor([width, height])
-    grid = functional.affine_grid(place, [count, 1, height, width], align_corners=False)
+    grid = functional.affine_grid(_places(rng, video, config), [count, 1, height, width], align_corners=False)
     flat = video.permute(0, 1, 4, 2, 3).flatten(1, 2).float()  # (N, T * 3, H, W)
     moved = functional.grid_sample(flat, grid, padding_mode="border", align_corners=False)
+    moved = moved.reshape(count, frames, 3, height, width)
     gain = torch.exp(torch.randn(count, 1, 1, 1, 1, generator=rng) * config.gain)
     colour = torch.exp(torch.randn(count, 1, 3, 1, 1, generator=rng) * config.colour)
     light = torch.randn(count, 1, 1, 1, 1, generator=rng) * config.light
-    moved = moved.reshape(count, frames, 3, height, width)
-    lit = torch.where(moved > 0, moved * gain * colour + light, moved)
-    return lit.clamp(0, 255).round().to(torch.uint8).permute(0, 1, 3, 4, 2).contiguous()
+    if config.slope:
+        down, across = torch.linspace(-1, 1, height)[:, None], torch.linspace(-1, 1, width)
+        steep = torch.randn(2, count, 1, 1, 1, 1, generator=rng) * config.slope
+        light = light + steep[0] * down + steep[1] * across
+    if config.grain:
+        grain = torch.rand(count, 1, 1, 1, 1, generator=rng) * config.grain
+        light = light + grain * torch.randn(count, frames, 1, height, width, generator=rng)
+    lit = torch.where(moved > 0, (moved * gain * colour + light).clamp(1, 255), moved)
+    if config.erase:
+        lit = lit * ~_boxes(rng, video, config.erase)
+    return lit.round().to(torch.uint8).permute(0, 1, 3, 4, 2).contiguous()
+
+
+def _places(rng: torch.Generator, video: Tensor, config: AugmentConfig) -> Tensor:
+    """(N, 2, 3): where each pixel of the new picture was, for ``affine_grid``."""
+    count, _, height, width, _ = video.shape
+    zoom = torch.exp(torch.randn(count, generator=rng) * config.zoom)
+    stretched = zoom * torch.exp(torch.randn(count, generator=rng) * config.stretch)
+    mirrored = torch.where(_chance(rng, count, 0.5 if config.mirror else 0.0), -1.0, 1.0)
+    roll, shear = (torch.randn(2, count, generator=rng) * config.roll).unbind(0)
+    place = torch.zeros(count, 2, 3)
+    place[:, 0, 0] = stretched * torch.cos(roll) * mirrored
+    place[:, 0, 1] = (shear - torch.sin(roll)) * height / width
+    place[:, 1, 0] = zoom * torch.sin(roll) * width / height
+    place[:, 1, 1] = zoom * torch.cos(roll)
+    place[:, :, 2] = _uniform(rng, -1.0, 1.0, count, 2) * config.shift * 2 / torch.tensor([width, height])
+    return place
+
+
+def _boxes(rng: torch.Generator, video: Tensor, rate: float) -> Tensor:
+    """(N, 1, 1, H, W) bool: one box all through a sequence, a tenth to a third of each side (cutout, DeVries and Taylor
+    2017)."""
+    count, _, height, width, _ = video.shape
+    sides = _uniform(rng, 0.1, 0.33, count, 2)
+    begins = torch.rand(count, 2, generator=rng) * (1 - sides)
+    down, across = torch.arange(height) / height, torch.arange(width) / width
+    rows = (down >= begins[:, :1]) & (down < begins[:, :1] + sides[:, :1])
+    columns = (across >= begins[:, 1:]) & (across < begins[:, 1:] + sides[:, 1:])
+    hidden = rows[:, :, None] & columns[:, None, :] & _chance(rng, count, rate)[:, None, None]
+    return hidden[:, None, None]
 
 
 def _uniform(rng: torch.Generator, low: float, high: float, *shape: int) -> Tensor:

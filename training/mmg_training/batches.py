@@ -20,7 +20,8 @@ from mmg_training.dropout import context_mask, drop_modalities
 @dataclass(frozen=True)
 class Batch:
     """``hops`` hops of B sequences. samples: each modality's, of the sequences that have it; rows: which ones those
-    are. every: (B,) all their numbers; available: (B, M) which modalities they have; labels: (B, hops). Then one entry
+    are. every: (B,) all their numbers; available: (B, M) which modalities they have; labels: (B, hops), negative where
+    there is none. Then one entry
     a context to decide: its sequence, the hop that it ends with, which tokens it has (Q, M, K), and its label."""
 
     hops: int
@@ -80,7 +81,8 @@ class Batches:
         hop = np.full(len(row), last) if task.clips else rng.integers(0, config.sequence_hops, len(row))
         labelled = np.array([name in (config.data.labelled or task.modalities) for name in task.modalities])
         kept = drop_modalities(rng, available[row] & labelled, config.dropout.modality)
-        told = kept.any(axis=1)  # a sequence without any labelled modality has nothing to decide from
+        known = np.stack(labels)[row, hop] >= 0
+        told = kept.any(axis=1) & known  # a sequence without any labelled modality has nothing to decide from
         row, hop, kept = row[told], hop[told], kept[told]
         cuts = {name: torch.from_numpy(np.stack(parts)) for name, parts in gathered.items() if parts}
         owners = {name: torch.tensor(numbers) for name, numbers in rows.items() if numbers}

@@ -4,6 +4,7 @@ pickles."""
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 from pathlib import Path
 
@@ -46,6 +47,14 @@ def load(run: Path) -> tuple[MultimodalModel, TrainConfig]:
     except (SafetensorError, json.JSONDecodeError, RuntimeError, KeyError, TypeError) as error:
         raise ConfigError(f"run {run}: is not a whole checkpoint: {error}") from error
     return model.eval(), config
+
+
+def sha256(run: Path) -> str:
+    """The digest of the run's weights. Raises ConfigError where there are none."""
+    try:
+        return hashlib.sha256((run / WEIGHTS).read_bytes()).hexdigest()
+    except OSError as error:
+        raise ConfigError(f"run {run}: {error.strerror}; mmg-train writes one") from error
 
 
 def save_progress(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import math
 import sys
 import typing
 from collections.abc import Mapping
@@ -23,6 +24,22 @@ else:
 
 T = TypeVar("T")
 
+# Ranges of settings by name; every number with a fraction is also at least 0.
+AT_LEAST_ONE = frozenset(
+    (
+        *("steps", "batch", "sequence_hops", "contexts", "save_every", "subjects", "sessions"),
+        *("imu_width", "audio_width", "mels", "video_width", "token_dim", "embedding_dim", "heads", "layers"),
+    )
+)
+AT_LEAST_TWO = frozenset(("held_out",))  # one half is for the temperatures
+ABOVE_ZERO = frozenset(("session_s", "temperature", "scale", "soften"))
+SHARES = frozenset(
+    (
+        *("real_share", "label_smoothing", "dropout", "modality", "stretch", "full_context", "any_turn", "no_gyro"),
+        *("background", "erase", "ema"),
+    )
+)
+
 
 @dataclass(frozen=True)
 class DataConfig:
@@ -30,17 +47,19 @@ class DataConfig:
     ``../shared/data``.
 
     modalities: those trained with, empty for all of the set's. labelled: those whose labels are used, empty for all;
-    the others are seen only in unlabelled pairs. leave_out: the person to measure on, where the set leaves one out.
-    split: -1 trains on all labels, a split's number only on that split's base labels. subjects and held_out: virtual
-    wearers to train and to measure on, each ``sessions`` sessions of ``session_s`` seconds. real_share: the share of
-    a batch's sequences that are real recordings, where the set has both. reverse: clips played backward
-    are labels of their own (utd-mhad): more classes, for few-shot.
+    the others are seen only in unlabelled pairs. apart: these pairs are other sessions than the labelled ones, which
+    then have the labelled modalities only; each gets half of the training's. leave_out: the person to measure on, where
+    the set leaves one out. split: -1 trains on all labels, a split's number only on that split's base labels. subjects
+    and held_out: virtual wearers to train and to measure on, each ``sessions`` sessions of ``session_s`` seconds.
+    real_share: the share of a batch's sequences that are real recordings, where the set has both. reverse: clips played
+    backward are labels of their own (utd-mhad): more classes, for few-shot.
     """
 
     set: str = "starter"
     root: str = ""
     modalities: tuple[str, ...] = ()
     labelled: tuple[str, ...] = ()
+    apart: bool = False
     leave_out: int = 7
     split: int = -1
     subjects: int = 60
@@ -93,7 +112,8 @@ class AugmentConfig:
     IMU: turn, rad of small turns; any_turn and no_gyro, probabilities of any turn at all and of a lost gyro; strength,
     spread of the logarithm of the movement's strength; noise and bias, m/s^2 (a fifth of the noise in rad/s).
     audio: background, the probability of one. video: mirror, whether pictures are mirrored too; shift, pixels; zoom,
-    gain and colour, spreads of logarithms; light, of 255.
+    stretch (of the width alone), gain and colour, spreads of logarithms; roll, rad, of the camera, and as much shear;
+    light, grain and slope (of the light across the picture), of 255; erase, the probability of a box without anything.
     """
 
     pace: float = 0.0
@@ -111,6 +131,11 @@ class AugmentConfig:
     gain: float = 0.2
     colour: float = 0.1
     light: float = 8.0
+    stretch: float = 0.0
+    roll: float = 0.0
+    slope: float = 0.0
+    grain: float = 0.0
+    erase: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -150,7 +175,7 @@ def load(path: Path) -> TrainConfig:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigError(f"config {path}: {error.strerror}") from error
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"config {path}: not TOML: {error}") from error
     return build(TrainConfig, table, str(path))
 
@@ -183,7 +208,8 @@ def override(config: T, settings: Mapping[str, Any], where: str) -> T:
 
 
 def build(kind: type[T], table: Mapping[str, Any], where: str) -> T:
-    """A (nested) settings dataclass from plain tables. Raises ConfigError naming a key that is unknown or misfits."""
+    """A (nested) settings dataclass from plain tables. Raises ConfigError naming a key that is unknown, misfits or is
+    out of its range."""
     types = typing.get_type_hints(kind)
     values: dict[str, Any] = {}
     if kind is ModelConfig and "size" in table:
@@ -211,4 +237,19 @@ def build(kind: type[T], table: Mapping[str, Any], where: str) -> T:
             values[key] = wanted(value)
         else:
             raise ConfigError(f"{place}: {value!r} is not {wanted.__name__}")
+        if isinstance(values[key], (int, float)):
+            _check_range(key, values[key], place)
     return kind(**values)
+
+
+def _check_range(key: str, value: float, place: str) -> None:
+    if key in AT_LEAST_ONE and value < 1:
+        raise ConfigError(f"{place}: {value!r} is less than 1")
+    if key in AT_LEAST_TWO and value < 2:
+        raise ConfigError(f"{place}: {value!r} is less than 2")
+    if key in ABOVE_ZERO and value <= 0:
+        raise ConfigError(f"{place}: {value!r} is not above 0")
+    if key in SHARES and not 0 <= value <= 1:
+        raise ConfigError(f"{place}: {value!r} is not between 0 and 1")
+    if isinstance(value, float) and (not math.isfinite(value) or (value < 0 and key not in SHARES)):
+        raise ConfigError(f"{place}: {value!r} is no positive number or 0")

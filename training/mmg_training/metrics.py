@@ -41,18 +41,22 @@ class DataSource(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Metrics(msgspec.Struct, frozen=True, kw_only=True):
-    """created: ISO date and time, UTC. tools: name -> version. wall_s: how long the whole command took.
-    held_out: who is measured in ``subsets``. extra: further tests."""
+    """created: ISO date and time, UTC. weights_sha256: of the file that was measured. tools: name -> version. wall_s:
+    how long the whole command took, on ``device``. held_out: who is measured in ``subsets``. extra: further tests.
+    limits: what the data do not show."""
 
     created: str
     seed: int
     config_sha256: str
+    weights_sha256: str
+    device: str
     wall_s: float
     tools: dict[str, str]
     data: tuple[DataSource, ...]
     held_out: str
     subsets: tuple[SubsetScore, ...] = ()
     extra: tuple[ExtraScore, ...] = ()
+    limits: tuple[str, ...] = ()
 
 
 def save(metrics: Metrics, path: Path) -> None:

@@ -81,11 +81,13 @@ class Objective(nn.Module):
             )
         if config.prototypes:
             clips = {name: y[:, None] for name, y in alone.items()}
+            # Where labels change, only the last hop has the label of the whole context.
+            steps = hops if model.task.clips else {name: y[:, -1:] for name, y in hops.items()}
             # Of labelled modalities only: a label says what the prototype is of.
             known = [name for name in ends if name in self.labelled]
             ways = [(first, second) for first in known for second in known]
             parts["prototypes"] = config.prototypes * self._mean(
-                self._prototypes(batch, values, way) for values in (clips, hops) for way in ways
+                self._prototypes(batch, values, way) for values in (clips, steps) for way in ways
             )
         if config.distil:
             taught = self._teach(batch) if self.frozen[0] is not None else logits[len(logits) - len(batch.every) :]
@@ -113,10 +115,11 @@ class Objective(nn.Module):
         if self.model.task.clips:
             labels, tokens = labels[:, -1:], tokens.mean(dim=1, keepdim=True)
         fusion, index = self.model.fusion, self.model.task.modalities.index(name)
-        logits = tokens @ fusion.reading[index] + fusion.reading_bias[index]
-        return nn.functional.cross_entropy(
-            logits.flatten(0, 1), labels.flatten(), label_smoothing=self.config.label_smoothing
-        )
+        known = labels >= 0
+        if not known.any():
+            return tokens.sum() * 0.0
+        logits = tokens[known] @ fusion.reading[index] + fusion.reading_bias[index]
+        return nn.functional.cross_entropy(logits, labels[known], label_smoothing=self.config.label_smoothing)
 
     def _aligned(self) -> bool:
         config = self.config
@@ -140,14 +143,15 @@ class Objective(nn.Module):
     def _prototypes(self, batch: Batch, values: dict[str, Tensor], pair: tuple[str, str]) -> Tensor:
         """Prototypes of one modality from the even sequences, queries of the same or another from the odd ones."""
         support, query = (batch.rows[name] for name in pair)
-        even, odd = support % 2 == 0, query % 2 == 1
+        last = batch.labels[:, -1]
+        even, odd = (support % 2 == 0) & (last[support] >= 0), (query % 2 == 1) & (last[query] >= 0)
         if not even.any():
             return values[pair[1]].sum() * 0.0
         return losses.prototypical(
             values[pair[0]][even],
-            batch.labels[:, -1][support[even]],
+            last[support[even]],
             values[pair[1]][odd],
-            batch.labels[:, -1][query[odd]],
+            last[query[odd]],
             self.config.scale,
         )
 

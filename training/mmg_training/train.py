@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from lightning_fabric import Fabric
+from mmg.errors import ConfigError
 from torch import Tensor
 from torch.optim.swa_utils import AveragedModel
 
@@ -20,6 +21,7 @@ from mmg_training.data.sessions import Dataset
 from mmg_training.evaluation.progress import say_as
 from mmg_training.models.multimodal import MultimodalModel
 from mmg_training.objective import Objective
+from mmg_training.task import Task
 
 REPORT_EVERY = 25
 CLIP_NORM = 5.0
@@ -46,7 +48,7 @@ def train(
     fabric = fabric or Fabric(accelerator="cpu", devices=1)
     torch.manual_seed(config.seed)
     model = MultimodalModel(data.task, config.model)
-    teacher = checkpoint.load(Path(config.loss.teacher))[0] if config.loss.teacher and config.loss.distil else None
+    teacher = load_teacher(config, data.task) if config.loss.teacher and config.loss.distil else None
     objective = Objective(model, config.loss, config.data.labelled or data.task.modalities, teacher)
     # Faster convolutions of pictures.
     objective.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -78,6 +80,21 @@ def train(
     trained = averaged.module.cpu()
     assert isinstance(trained, MultimodalModel)
     return trained.eval()
+
+
+def load_teacher(config: TrainConfig, task: Task) -> MultimodalModel:
+    """The model of ``loss.teacher``. Raises ConfigError where it knows another task, or saw what is held out here."""
+    teacher, own = checkpoint.load(Path(config.loss.teacher))
+    if teacher.task != task:
+        raise ConfigError(f"loss.teacher: {config.loss.teacher} was trained for {teacher.task.name}, in another form")
+    for name in ("set", "leave_out", "split", "subjects", "held_out"):
+        theirs, ours = getattr(own.data, name), getattr(config.data, name)
+        if theirs != ours:
+            raise ConfigError(
+                f"loss.teacher: {config.loss.teacher} was trained with data.{name} = {theirs}, not {ours}: it may have "
+                "seen what is held out"
+            )
+    return teacher
 
 
 def _groups(module: torch.nn.Module, weight_decay: float) -> list[dict[str, Any]]:

@@ -8,7 +8,6 @@ import os
 import platform
 import time
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +20,7 @@ from mmg_training import checkpoint, data
 from mmg_training import metrics as metrics_file
 from mmg_training.config import TrainConfig, load, override, parse_setting
 from mmg_training.data.sessions import Dataset
-from mmg_training.evaluation.decide import only, shared
+from mmg_training.evaluation.decide import shared
 from mmg_training.evaluation.subsets import score_extra, score_subsets
 from mmg_training.metrics import Metrics
 from mmg_training.models.multimodal import MultimodalModel
@@ -96,6 +95,9 @@ def open_fabric(chosen: argparse.Namespace) -> Fabric:
 def run(config: TrainConfig, out: Path, fabric: Fabric, resume: bool = False) -> None:
     """Load the data, train, measure, and write the run into ``out``. Raises MmgError."""
     began_s = time.monotonic()
+    if resume and is_done(out, config):
+        say(f"{out}: is done already, with these settings")
+        return
     dataset = data.load(config.data, say)
     progress = Progress(config, out / checkpoint.LOGS if fabric.is_global_zero else None)
     try:
@@ -105,8 +107,9 @@ def run(config: TrainConfig, out: Path, fabric: Fabric, resume: bool = False) ->
     if not fabric.is_global_zero:
         return
     checkpoint.save(out, model, config)
-    metrics = measure(model, dataset, config, time.monotonic() - began_s)
+    metrics = measure(model, dataset, config, checkpoint.sha256(out), describe(fabric), time.monotonic() - began_s)
     metrics_file.save(metrics, out / checkpoint.METRICS)
+    (out / checkpoint.RESUME).unlink(missing_ok=True)
     for score in metrics.subsets:
         say(f"{' + '.join(score.modalities)}: {score.accuracy:.3f} of {score.samples}, {metrics.held_out}")
     for extra in metrics.extra:
@@ -114,25 +117,39 @@ def run(config: TrainConfig, out: Path, fabric: Fabric, resume: bool = False) ->
     say(f"wrote {out}")
 
 
-def measure(model: MultimodalModel, dataset: Dataset, config: TrainConfig, wall_s: float) -> Metrics:
+def is_done(out: Path, config: TrainConfig) -> bool:
+    """Whether ``out`` has a whole run with these settings and nothing to go on from."""
+    ended = (out / checkpoint.METRICS).exists() and not (out / checkpoint.RESUME).exists()
+    return ended and checkpoint.load(out)[1] == config
+
+
+def describe(fabric: Fabric) -> str:
+    """What a run was trained on, for the model card."""
+    threads = torch.get_num_threads()
+    each = f", {threads} {'thread' if threads == 1 else 'threads'} each" if fabric.device.type == "cpu" else ""
+    return f"{fabric.world_size} x {fabric.device.type}{each}"
+
+
+def measure(
+    model: MultimodalModel, dataset: Dataset, config: TrainConfig, weights_sha256: str, device: str, wall_s: float
+) -> Metrics:
     """Every subset of what was trained on the held-out sessions, and the further tests."""
     say("measuring every subset on what was held out")
-    calibration, test = (
-        only(model.task, sessions, config.data.modalities) for sessions in (dataset.calibration, dataset.test)
-    )
-    subsets = score_subsets(model, calibration, test)
-    kept = (replace(test, sessions=only(model.task, test.sessions, config.data.modalities)) for test in dataset.extra)
-    extra = [test for test in kept if shared(model.task, test.sessions)]
+    subsets = score_subsets(model, dataset.calibration, dataset.test)
+    extra = [test for test in dataset.extra if shared(model.task, test.sessions)]
     temperatures = {score.modalities: score.temperature for score in subsets}
     return Metrics(
         created=_now(),
         seed=config.seed,
         config_sha256=config.sha256(),
+        weights_sha256=weights_sha256,
+        device=device,
         wall_s=round(wall_s),
         tools={"python": platform.python_version(), "torch": str(torch.__version__), "numpy": np.__version__},
         data=dataset.sources,
         held_out=dataset.held_out,
         subsets=subsets,
+        limits=dataset.limits,
         extra=tuple(score_extra(model, test, temperatures) for test in extra),
     )
 

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 
+import numpy as np
 from mmg.errors import ConfigError
 
 from mmg_training.config import DataConfig
-from mmg_training.data.sessions import Dataset, Session
+from mmg_training.data.sessions import UNLABELLED, Dataset, Session
 
 SETS = {
     "starter": "everyday activities: the virtual wearer, and real recordings of one modality each",
@@ -33,23 +35,50 @@ def load(config: DataConfig, say: Callable[[str], None]) -> Dataset:
     for name in config.labelled:
         if name not in known:
             raise ConfigError(f"data.labelled: {name!r} is none of {', '.join(known)}")
-    return _only(data, config.modalities) if config.modalities else data
+    if config.apart and not 0 < len(config.labelled) < len(known):
+        raise ConfigError("data.apart: needs data.labelled, and a modality that is not among them")
+    if config.modalities:
+        data = _only(data, config.modalities)
+    return _apart(data, config.labelled) if config.apart else data
+
+
+def _apart(data: Dataset, labelled: tuple[str, ...]) -> Dataset:
+    """Of the training sessions that begin with a label, every other one keeps the labels and only the labelled
+    modalities; the others keep all modalities and no labels."""
+    others = [name for name in data.task.modalities if name not in labelled]
+    seen: Counter[int] = Counter()
+
+    def parted(session: Session) -> Session:
+        label = int(session.labels[0])
+        seen[label] += 1
+        if seen[label] % 2:
+            return session.without(others)
+        return replace(session, labels=np.full_like(session.labels, UNLABELLED))
+
+    pools = (replace(pool, sessions=tuple(map(parted, pool.sessions))) for pool in data.training)
+    return replace(data, training=tuple(pools))
 
 
 def _only(data: Dataset, names: tuple[str, ...]) -> Dataset:
-    """Training sessions lose every other modality; what is measured keeps them. Raises ConfigError."""
+    """Without every other modality, in the task too, so that no encoder stays untrained. Raises ConfigError."""
     if unknown := [name for name in names if name not in data.task.modalities]:
         raise ConfigError(f"data.modalities: {unknown[0]!r} is none of {', '.join(data.task.modalities)}")
     others = [name for name in data.task.modalities if name not in names]
-    kept = (
-        replace(pool, sessions=tuple(one for one in map(_without(others), pool.sessions) if one.samples))
-        for pool in data.training
+
+    def narrowed(sessions: Sequence[Session]) -> tuple[Session, ...]:
+        return tuple(kept for session in sessions if (kept := session.without(others)).samples)
+
+    pools = (replace(pool, sessions=narrowed(pool.sessions)) for pool in data.training)
+    tests = (replace(test, sessions=narrowed(test.sessions)) for test in data.extra)
+    return replace(
+        data,
+        task=replace(data.task, modalities=tuple(name for name in data.task.modalities if name in names)),
+        training=tuple(pool for pool in pools if pool.sessions),
+        calibration=narrowed(data.calibration),
+        test=narrowed(data.test),
+        novel=narrowed(data.novel),
+        extra=tuple(test for test in tests if test.sessions),
     )
-    return replace(data, training=tuple(pool for pool in kept if pool.sessions))
-
-
-def _without(names: Sequence[str]) -> Callable[[Session], Session]:
-    return lambda session: session.without(names)
 
 
 def recordings(config: DataConfig) -> Path:

@@ -29,5 +29,6 @@ def load(config: DataConfig, say: Callable[[str], None]) -> Dataset:
         test=simulate_clips(TASK, others[half:], labels, config.sessions, say),
         novel=simulate_clips(TASK, others, NOVEL, config.sessions, say) if config.split >= 0 else (),
         sources=(DataSource(name="virtual wearer", what=f"clips of {len(people)} people", licence="Apache-2.0"),),
+        limits=("Trained on a simulation only: the figures say nothing about people.",),
         held_out=f"virtual wearers {others[half]} to {others[-1]}",
     )

@@ -28,14 +28,18 @@ def cached(asked: str, render: Callable[[], Iterable[Session]], say: Callable[[s
     """The sessions of ``render``, all of one length and with the same modalities; from disk where ``asked`` was
     rendered before. Where nothing can be written (a full disk) they are only rendered, and that is said."""
     place = folder() / f"virtual-{_digest(asked)}"
-    if not place.is_dir():
-        sessions = tuple(render())
+    if place.is_dir():
         try:
-            _write(sessions, place)
-        except OSError as error:
-            say(f"rendered sessions are not kept: {place.parent}: {error.strerror or error}")
-        return sessions
-    return _read(place)
+            return _read(place)
+        except (OSError, ValueError, EOFError) as error:
+            say(f"rendered sessions in {place} are damaged and made anew: {error}")
+            shutil.rmtree(place, ignore_errors=True)
+    sessions = tuple(render())
+    try:
+        _write(sessions, place)
+    except OSError as error:
+        say(f"rendered sessions are not kept: {place.parent}: {error.strerror or error}")
+    return sessions
 
 
 def _digest(asked: str) -> str:

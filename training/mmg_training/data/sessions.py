@@ -15,13 +15,14 @@ from mmg_training.task import Task
 # Labels and cuts are on a grid of 4 a second.
 TICK_S = 0.25
 TICKS_PER_HOP = 2
+UNLABELLED = -1
 
 
 @dataclass(frozen=True)
 class Session:
     """samples: imu (T, 6) float32 at 50 Hz in m/s^2 and rad/s, audio (T,) int16 at 16 kHz, video (T, H, W, 3) uint8 at
-    the task's rate, those that there are. labels: (ticks + 1,) int16, the label's index at each tick. source and
-    subject say whose it is."""
+    the task's rate, those that there are. labels: (ticks + 1,) int16, the label's index at each tick, ``UNLABELLED``
+    where it is not known. source and subject say whose it is."""
 
     source: str
     subject: int
@@ -81,7 +82,7 @@ class Dataset:
     """training is drawn from; ``calibration`` fits the temperatures and ``test`` measures: no person, file or room of
     one is in another. kind: whether these two are simulated, class-paired or real. novel: clips of labels that training
     never has, for few-shot episodes. extra: further tests. held_out: who is in ``test``, in words. backgrounds: sound
-    (T,) int16 to mix in."""
+    (T,) int16 to mix in. limits: what a model that is trained on these does not show, a sentence each."""
 
     task: Task
     kind: str
@@ -93,3 +94,4 @@ class Dataset:
     sources: tuple[DataSource, ...] = ()
     held_out: str = ""
     backgrounds: tuple[NDArray[np.int16], ...] = field(default=())
+    limits: tuple[str, ...] = ()

@@ -7,10 +7,9 @@ each is a clip of ``CONTEXT_HOPS`` hops. Research use; cite Chen, Jafari, Kehtar
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from mmg.errors import ConfigError
@@ -64,8 +63,8 @@ TWINS = (
 SUBJECTS = (1, 3, 5, 7)
 NOVEL_LABELS, SPLITS = 10, 5
 TASK = Task("utd-mhad", ACTIONS, ("imu", "video"), video_fps=6, frame=(48, 32), clips=True)
-ROWS, COLUMNS = slice(8, 60), slice(15, 59)
-"""Where the person stands."""
+TOP = 10
+"""The first row of the pictures; the feet are at about 57."""
 
 
 def load(config: DataConfig, _say: Callable[[str], None]) -> Dataset:
@@ -92,6 +91,7 @@ def load(config: DataConfig, _say: Callable[[str], None]) -> Dataset:
         sources=(
             DataSource(name="UTD-MHAD", what=f"IMU and depth of subjects {people}", licence="research use, Chen 2015"),
         ),
+        limits=("Clips cut out by hand, of one room and one kind of sensor; a trial is brought to one length.",),
         held_out=f"subject {config.leave_out} of UTD-MHAD" if config.leave_out else "nobody",
     )
 
@@ -147,20 +147,13 @@ def motion(trial: NDArray[np.float32], count: int) -> NDArray[np.float32]:
     return made
 
 
-def pictures(trial: NDArray[np.uint8], count: int, frame: Sequence[int]) -> NDArray[Any]:
-    """Depth (T, 60, 80) in units of 16 mm -> (count, H, W, 3): brighter is nearer than the person stood at first,
-    6.4 mm a step, and 0 no return; each pixel is the mean of the area that it covers."""
+def pictures(trial: NDArray[np.uint8], count: int, frame: tuple[int, int]) -> NDArray[np.uint8]:
+    """Depth (T, 60, 80) in units of 16 mm -> (count, H, W, 3), cut out around where the person stood at first: brighter
+    is nearer than they were then, 6.4 mm a step, and 0 no return."""
     chosen = trial[np.linspace(0, len(trial) - 1, count).round().astype(int)].astype(np.float32)
-    stood = np.median(trial[:2][trial[:2] > 0])
-    nearness = np.where(chosen > 0, np.clip(140 + 2.5 * (stood - chosen), 40, 255), 0)[:, ROWS, COLUMNS]
-    shrunk = _areas(nearness.shape[1], frame[0]) @ nearness @ _areas(nearness.shape[2], frame[1]).T
-    return np.repeat(shrunk.round().astype(np.uint8)[..., None], 3, axis=3)
-
-
-def _areas(before: int, after: int) -> NDArray[np.float32]:
-    """(after, before): how much of each old pixel a new one takes; rows sum to one."""
-    edges = np.linspace(0, before, after + 1)
-    pixels = np.arange(before)
-    overlap = np.minimum(edges[1:, None], pixels + 1) - np.maximum(edges[:-1, None], pixels)
-    shares: NDArray[np.float32] = (overlap.clip(min=0) * after / before).astype(np.float32)
-    return shares
+    person = trial[:2] > 0
+    stood, (height, width) = np.median(trial[:2][person]), frame
+    left = int(np.clip(np.median(np.nonzero(person)[2]) - width // 2, 0, trial.shape[2] - width))
+    cut = chosen[:, TOP : TOP + height, left : left + width]
+    nearness = np.where(cut > 0, np.clip(140 + 2.5 * (stood - cut), 40, 255), 0)
+    return np.repeat(nearness.round().astype(np.uint8)[..., None], 3, axis=3)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
@@ -66,12 +66,6 @@ def decisions_in(task: Task, session: Session) -> int:
 def subjects_of(task: Task, sessions: Sequence[Session]) -> NDArray[np.int64]:
     """(N,): the person of each decision."""
     return np.repeat([s.subject for s in sessions], [decisions_in(task, s) for s in sessions]).astype(np.int64)
-
-
-def only(task: Task, sessions: Iterable[Session], names: Sequence[str]) -> tuple[Session, ...]:
-    """The sessions without the modalities that a run never trained; all are kept where ``names`` is empty."""
-    others = [name for name in task.modalities if names and name not in names]
-    return tuple(session.without(others) for session in sessions)
 
 
 def shared(task: Task, sessions: Sequence[Session]) -> tuple[str, ...]:

@@ -10,7 +10,6 @@ from mmg.errors import ConfigError
 
 from mmg_training.config import DataConfig
 from mmg_training.data.sessions import Dataset
-from mmg_training.evaluation.decide import only
 from mmg_training.evaluation.fewshot import FewshotConfig, fewshot_table, measure_fewshot
 from mmg_training.evaluation.missing import column, measure_missing, missing_table
 from mmg_training.evaluation.plots import plot_bars, plot_missing
@@ -66,7 +65,7 @@ def report(
     names = [name for name in TABLES if (name in wanted if wanted else not candidate.missing_for(name))]
     dataset, decider, kind = candidate.dataset, candidate.decider, candidate.dataset.kind
     task, notes = dataset.task, (*candidate.notes, f"Measured: {dataset.held_out or 'the test sessions'}.")
-    test, novel = (only(task, sessions, candidate.data.modalities) for sessions in (dataset.test, dataset.novel))
+    test, novel = dataset.test, dataset.novel
     subsets = measurable(task, test)
     tables, temperatures = [], {}
     if candidate.model is not None and {"subsets", "extra"} & set(names):

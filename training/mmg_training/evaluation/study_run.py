@@ -18,12 +18,9 @@ from mmg.cli.ending import run_command
 from mmg.errors import ConfigError
 
 from mmg_training import checkpoint, data
-from mmg_training import metrics as metrics_file
-from mmg_training.cli.train import measure
 from mmg_training.config import TrainConfig, build
 from mmg_training.data.sessions import Dataset
 from mmg_training.evaluation import study
-from mmg_training.evaluation.decide import only
 from mmg_training.evaluation.fewshot import measure_fewshot
 from mmg_training.evaluation.late_fusion import save_predictions
 from mmg_training.evaluation.missing import measure_missing
@@ -47,7 +44,7 @@ def prepare(folder: Path, config: TrainConfig, evaluate: EvaluateConfig) -> None
     except ConfigError:  # not there, or cut by a kill
         stale = True
     if stale:
-        for name in (checkpoint.RESUME, checkpoint.WEIGHTS, checkpoint.CONFIG, checkpoint.METRICS, study.RESULTS):
+        for name in (checkpoint.RESUME, checkpoint.WEIGHTS, checkpoint.CONFIG, study.RESULTS):
             (folder / name).unlink(missing_ok=True)
     path.write_text(described + "\n", encoding="utf-8")
 
@@ -67,11 +64,9 @@ def work(folder: Path) -> None:
 def _trained(folder: Path, config: TrainConfig, dataset: Dataset) -> MultimodalModel:
     if (folder / checkpoint.CONFIG).is_file():
         return checkpoint.load(folder)[0]
-    began_s, progress = time.monotonic(), Progress(config)
-    model = train(config, dataset, out=folder, resume=True, watch=progress)
-    metrics = measure(model, dataset, config, time.monotonic() - began_s)
-    metrics_file.save(metrics, folder / checkpoint.METRICS)
-    checkpoint.save(folder, model, config)  # last: it says that the run is trained
+    model = train(config, dataset, out=folder, resume=True, watch=Progress(config))
+    checkpoint.save(folder, model, config)
+    (folder / checkpoint.RESUME).unlink(missing_ok=True)
     return model
 
 
@@ -84,9 +79,7 @@ def _measure(
     wall_s: float,
 ) -> Results:
     task, decider = model.task, by_model(model)
-    calibration, test, novel = (
-        only(task, sessions, config.data.modalities) for sessions in (dataset.calibration, dataset.test, dataset.novel)
-    )
+    calibration, test, novel = dataset.calibration, dataset.test, dataset.novel
     subsets = measurable(task, test)
     if not subsets and not novel:
         raise ConfigError(f"{task.name}: the data set holds nothing out that a study could measure")

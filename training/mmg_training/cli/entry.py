@@ -1,0 +1,32 @@
+"""Where the three commands begin: without what ``mmg[train]`` installs they say so in one line."""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+
+
+def train() -> int:
+    """``mmg-train``."""
+    return _main("mmg-train", "train")
+
+
+def evaluate() -> int:
+    """``mmg-eval``."""
+    return _main("mmg-eval", "evaluate")
+
+
+def study() -> int:
+    """``mmg-study``."""
+    return _main("mmg-study", "study")
+
+
+def _main(command: str, module: str) -> int:
+    try:
+        code: int = import_module(f"mmg_training.cli.{module}").main()
+    except ModuleNotFoundError as error:
+        if (error.name or "").startswith("mmg"):
+            raise
+        sys.stderr.write(f"{command}: {error.name} is not installed; pip install 'mmg[train]'\n")
+        return 2
+    return code
