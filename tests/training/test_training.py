@@ -315,6 +315,53 @@ def test_both_modalities_of_a_sequence_keep_one_pace() -> None:
     assert (along - cuts["video"][..., 0, 0, 0].float()).abs().max() > 8
 
 
+def test_a_moved_and_marked_picture_keeps_what_is_no_return() -> None:
+    still = dict.fromkeys(("zoom", "shift", "gain", "colour", "light"), 0.0)
+    frames = torch.zeros(40, 2, 32, 24, 3, dtype=torch.uint8)
+    frames[:, :, 8:24, 6:18] = 100
+    rows, rng = {"video": torch.arange(40)}, torch.Generator().manual_seed(0)
+
+    def made(**settings: float) -> Tensor:
+        augment = Augment(replace(AugmentConfig(mirror=False), **{**still, **settings}), ())
+        return augment(rng, {"video": frames}, rows, 40)["video"]
+
+    assert torch.equal(made(), frames)
+    sloped, grainy = made(slope=20.0), made(grain=20.0)
+    for one in (sloped, grainy):
+        assert ((one == 0) == (frames == 0)).all()
+    steps = sloped[:, 0, 8:24, 12, 0].float().diff(dim=1)
+    assert (steps.amax(1) - steps.amin(1) <= 1).all()  # a straight slope, rounded
+    assert steps.abs().mean() > 0.3
+    assert not torch.equal(grainy[:, 0], grainy[:, 1])
+    erased = made(erase=1.0)
+    assert ((erased == frames) | (erased == 0)).all()
+    assert torch.equal(erased[:, 0], erased[:, 1])
+    assert (erased != frames).flatten(1).any(1).float().mean() > 0.5
+    # The picture stays as large when the camera rolls; a wider picture has a wider box.
+    assert 0.95 < made(roll=0.1).float().mean() / frames.float().mean() < 1.05
+    columns = (made(stretch=0.3)[:, 0, 16, :, 0] > 0).sum(1)
+    assert columns.min() < 12 < columns.max()
+
+
+def test_a_spliced_sequence_goes_on_as_another_and_has_no_label() -> None:
+    flat = tuple(
+        Session("flat", number, np.full(9, 0, np.int16), {"imu": np.full((100, 6), number, np.float32)})
+        for number in range(5)
+    )
+    data = replace(dataset(), training=(Pool("flat", 1.0, flat),))
+    quiet = AugmentConfig(turn=0, any_turn=0, no_gyro=0, strength=0, noise=0, splice=0.5)
+    batch = Batches(data, replace(TINY, batch=40, augment=quiet)).draw(1)
+    hops = batch.samples["imu"].reshape(40, 3, -1)
+    assert (hops == hops[:, :, :1]).all()  # never within a hop
+    changed = (hops[:, 1:, 0] != hops[:, :-1, 0]).sum(1)
+    unlabelled = (batch.labels < 0).all(1)
+    assert 8 < int(unlabelled.sum()) < 32
+    assert not changed[~unlabelled].any()
+    assert (changed[unlabelled] <= 1).all()
+    assert changed[unlabelled].float().mean() > 0.5
+    assert not torch.isin(batch.row, unlabelled.nonzero()[:, 0]).any()
+
+
 def test_resampling_a_straight_line_gives_the_middle_of_each_box() -> None:
     times_s = np.array([0.0, 0.007, 0.007, 0.019, 0.031, 0.05, 0.06])
     line = (3.0 * times_s)[:, None].astype(np.float32)

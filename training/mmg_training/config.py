@@ -36,7 +36,7 @@ ABOVE_ZERO = frozenset(("session_s", "temperature", "scale", "soften"))
 SHARES = frozenset(
     (
         *("real_share", "label_smoothing", "dropout", "modality", "stretch", "full_context", "any_turn", "no_gyro"),
-        *("background", "erase", "ema"),
+        *("background", "erase", "splice", "ema"),
     )
 )
 
@@ -108,6 +108,8 @@ class DropoutConfig:
 @dataclass(frozen=True)
 class AugmentConfig:
     """pace: how much time is bent, and crop: by how much of the whole each end is moved; for clips only: labels stay.
+    splice: the probability that a sequence goes on as another one from some hop on, and then has no label: it is only
+    aligned.
 
     IMU: turn, rad of small turns; any_turn and no_gyro, probabilities of any turn at all and of a lost gyro; strength,
     spread of the logarithm of the movement's strength; noise and bias, m/s^2 (a fifth of the noise in rad/s).
@@ -118,6 +120,7 @@ class AugmentConfig:
 
     pace: float = 0.0
     crop: float = 0.0
+    splice: float = 0.0
     turn: float = 0.25
     any_turn: float = 0.35
     no_gyro: float = 0.25

@@ -71,6 +71,8 @@ def report(
     if candidate.model is not None and {"subsets", "extra"} & set(names):
         say(f"fitting temperatures on {len(dataset.calibration)} sessions")
         temperatures = fit_temperatures(decider, task, dataset.calibration, subsets)
+        if not temperatures:
+            notes = (*notes, "ECE of the scores as they come: the data set has nobody to fit temperatures on.")
     made = {}
     if {"subsets", "zeroshot"} & set(names):
         say(f"{len(subsets)} subsets of the modalities on {len(test)} sessions")
