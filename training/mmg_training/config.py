@@ -36,7 +36,7 @@ ABOVE_ZERO = frozenset(("session_s", "temperature", "scale", "soften"))
 SHARES = frozenset(
     (
         *("real_share", "label_smoothing", "dropout", "modality", "stretch", "full_context", "any_turn", "no_gyro"),
-        *("background", "erase", "splice", "ema"),
+        *("background", "erase", "splice", "ema", "learning_rate_end"),
     )
 )
 
@@ -145,7 +145,9 @@ class AugmentConfig:
 class TrainConfig:
     """steps of ``batch`` sequences of ``sequence_hops`` hops, and ``contexts`` decisions a sequence.
 
-    ema: how much of the averaged weights stays at each step; the average is what is kept. save_every: steps between two
+    learning_rate_end: the part of the learning rate that is left at the end. An average of weights that still move
+    lies in a flatter place than where they come to rest, which new people profit from (SWAD, Cha et al. 2021). ema: how
+    much of the averaged weights stays at each step; the average is what is kept. save_every: steps between two
     checkpoints to resume from.
     """
 
@@ -158,6 +160,7 @@ class TrainConfig:
     contexts: int = 8
     learning_rate: float = 2e-3
     weight_decay: float = 0.05
+    learning_rate_end: float = 0.0
     warmup_steps: int = 50
     ema: float = 0.99
     save_every: int = 200

@@ -117,11 +117,12 @@ def _average(keep: float) -> Callable[[Tensor, Tensor, Tensor | int], Tensor]:
 
 
 def learning_rate_factor(step: int, config: TrainConfig) -> float:
-    """A straight rise over the warm-up, then half a cosine down to nothing."""
+    """A straight rise over the warm-up, then half a cosine down to ``learning_rate_end``."""
     if step < config.warmup_steps:
         return (step + 1) / config.warmup_steps
     done = (step - config.warmup_steps) / max(1, config.steps - config.warmup_steps)
-    return 0.5 * (1 + math.cos(math.pi * min(1.0, done)))
+    left = config.learning_rate_end
+    return left + (1 - left) * 0.5 * (1 + math.cos(math.pi * min(1.0, done)))
 
 
 class Progress:
