@@ -28,7 +28,7 @@ def export(run: Path, out: Path) -> None:
     model, config = checkpoint.load(run)
     metrics = metrics_file.load(run / checkpoint.METRICS)
     if metrics.weights_sha256 != checkpoint.sha256(run):
-        raise ModelError(f"{run / checkpoint.METRICS}: was measured with other weights than {run / checkpoint.WEIGHTS}")
+        raise ModelError(f"{run / checkpoint.METRICS}: was measured with other weights; train again: mmg-train")
     files = {name: _encoder(model, name) for name in model.task.modalities}
     files["fusion"] = _fusion(model)
     _step(f"write {out}")

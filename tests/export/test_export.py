@@ -37,6 +37,7 @@ METRICS = Metrics(
     tools={"torch": "x"},
     data=(DataSource(name="nothing", what="random weights", licence="none"),),
     held_out="nobody",
+    limits=("Random weights know nothing.",),
     subsets=(
         SubsetScore(
             modalities=("imu",),
@@ -198,6 +199,8 @@ def test_the_card_quotes_what_was_measured(bundle: Path) -> None:
     assert "| imu | 0.500 | 0.400 | 0.100 | 1.50 | 7 |" in card
     assert "| somebody | real | imu | 0.750 | 0.200 | 9 | walking 0.50 |" in card
     assert "| nothing | random weights | none |" in card
+    assert "\n- Random weights know nothing.\n- It always answers" in card
+    assert "minutes on 1 x cpu, 1 thread each." in card
 
 
 def test_metrics_of_other_weights_are_refused(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from mmg.errors import ConfigError
 from mmg_training import data
 from mmg_training.config import DataConfig
 from mmg_training.data import ego4d as ego4d_set
@@ -211,6 +212,38 @@ def test_pairs_without_labels_are_other_clips_than_the_labelled_ones() -> None:
     assert 0.9 < len(labelled) / len(pairs) < 1.2
     assert not seconds(labelled) & seconds(pairs)
     assert people(made.test) == {3}
+
+
+@pytest.mark.parametrize("name", ["starter", "paired"])
+def test_only_evenly_drawn_clips_are_parted(name: str, request: pytest.FixtureRequest) -> None:
+    request.getfixturevalue(name)  # where its recordings are
+    with pytest.raises(ConfigError, match="utd-mhad and benchmark"):
+        load(set=name, labelled=("imu",), apart=True)
+
+
+@pytest.mark.usefixtures("_read_once")
+def test_one_modality_is_all_that_is_left() -> None:
+    whole, made = (load(set="utd-mhad", leave_out=3, split=0, modalities=names) for names in ((), ("video",)))
+    assert made.task.modalities == ("video",)
+    for ours, theirs in ((made.test, whole.test), (made.novel, whole.novel), (trained(made), trained(whole))):
+        assert len(ours) == len(theirs) > 0
+        assert {tuple(one.samples) for one in ours} == {("video",)}
+
+
+def test_tests_without_the_modality_are_left_out(starter: Dataset) -> None:
+    made = load(set="starter", modalities=("video",))
+    assert {tuple(one.samples) for one in (*trained(made), *made.calibration, *made.test)} == {("video",)}
+    assert len(made.training) == 1
+    assert len(made.calibration) == len(starter.calibration)
+    assert made.extra == ()
+
+
+@pytest.mark.usefixtures("_read_once")
+def test_the_person_is_in_the_middle_of_the_depth_pictures() -> None:
+    for one in load(set="utd-mhad", leave_out=3).test:
+        there = one.samples["video"][0, :, :, 0] > 0
+        assert abs(np.median(np.nonzero(there)[1]) - 16) <= 1
+        assert there[:, [0, -1]].mean() < 0.2
 
 
 def test_paired_people_and_sounds_are_apart(paired: Dataset) -> None:

@@ -302,7 +302,7 @@ def made_outcome(read: Study, out: Path) -> Outcome:
             kind="real",
             held_out="someone",
             labels=4,
-            modalities=BOTH,
+            modalities=run.config.data.modalities or BOTH,
             wall_s=1.0,
             subsets=tuple(SubsetFigures(modalities=n, accuracy=accuracy, macro_f1=0.0, ece=0.0) for n in known),
             fewshot=tuple(

@@ -36,7 +36,7 @@ from mmg_training.evaluation.scores import calibration_error, fit_temperature
 from mmg_training.models.multimodal import ModelConfig, MultimodalModel
 from mmg_training.objective import Objective
 from mmg_training.task import AUDIO_HZ, CONTEXT_HOPS, IMU_HZ, Task
-from mmg_training.train import train
+from mmg_training.train import learning_rate_factor, train
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -322,7 +322,7 @@ def test_a_moved_and_marked_picture_keeps_what_is_no_return() -> None:
     rows, rng = {"video": torch.arange(40)}, torch.Generator().manual_seed(0)
 
     def made(**settings: float) -> Tensor:
-        augment = Augment(replace(AugmentConfig(mirror=False), **{**still, **settings}), ())
+        augment = Augment(AugmentConfig(mirror=False, **{**still, **settings}), ())
         return augment(rng, {"video": frames}, rows, 40)["video"]
 
     assert torch.equal(made(), frames)
@@ -337,22 +337,42 @@ def test_a_moved_and_marked_picture_keeps_what_is_no_return() -> None:
     assert ((erased == frames) | (erased == 0)).all()
     assert torch.equal(erased[:, 0], erased[:, 1])
     assert (erased != frames).flatten(1).any(1).float().mean() > 0.5
-    # The picture stays as large when the camera rolls; a wider picture has a wider box.
-    assert 0.95 < made(roll=0.1).float().mean() / frames.float().mean() < 1.05
+    # The box stays as large when the camera rolls, but leaves its corners; a wider picture has a wider box.
+    rolled = made(roll=0.2)
+    assert 0.95 < rolled.float().mean() / frames.float().mean() < 1.05
+    assert (rolled[:, 0, 8, 6, 0] < 100).float().mean() > 0.5
     columns = (made(stretch=0.3)[:, 0, 16, :, 0] > 0).sum(1)
     assert columns.min() < 12 < columns.max()
 
 
-def test_a_spliced_sequence_goes_on_as_another_and_has_no_label() -> None:
-    flat = tuple(
-        Session("flat", number, np.full(9, 0, np.int16), {"imu": np.full((100, 6), number, np.float32)})
-        for number in range(5)
+def flat_sessions() -> tuple[Session, ...]:
+    """Each of one value."""
+    return tuple(
+        Session(
+            "flat",
+            number,
+            np.zeros(9, np.int16),
+            {"imu": np.full((100, 6), number, np.float32), "video": np.full((8, 16, 16, 3), number, np.uint8)},
+        )
+        for number in range(1, 6)
     )
-    data = replace(dataset(), training=(Pool("flat", 1.0, flat),))
-    quiet = AugmentConfig(turn=0, any_turn=0, no_gyro=0, strength=0, noise=0, splice=0.5)
-    batch = Batches(data, replace(TINY, batch=40, augment=quiet)).draw(1)
+
+
+def spliced(sessions: tuple[Session, ...]) -> Batch:
+    still = dict.fromkeys(("turn", "any_turn", "no_gyro", "strength", "noise", "bias"), 0.0)
+    still |= dict.fromkeys(("shift", "zoom", "gain", "colour", "light"), 0.0)
+    data = replace(dataset(replace(TASK, video_fps=2)), training=(Pool("flat", 1.0, sessions),))
+    augment = AugmentConfig(mirror=False, splice=0.5, **still)
+    return Batches(data, replace(TINY, batch=40, augment=augment)).draw(1)
+
+
+def test_a_spliced_sequence_goes_on_as_another_and_has_no_label() -> None:
+    batch = spliced(flat_sessions())
     hops = batch.samples["imu"].reshape(40, 3, -1)
     assert (hops == hops[:, :, :1]).all()  # never within a hop
+    assert torch.equal(
+        hops[:, :, 0], batch.samples["video"].reshape(40, 3, -1)[:, :, 0].float()
+    )  # both at the same one
     changed = (hops[:, 1:, 0] != hops[:, :-1, 0]).sum(1)
     unlabelled = (batch.labels < 0).all(1)
     assert 8 < int(unlabelled.sum()) < 32
@@ -360,6 +380,39 @@ def test_a_spliced_sequence_goes_on_as_another_and_has_no_label() -> None:
     assert (changed[unlabelled] <= 1).all()
     assert changed[unlabelled].float().mean() > 0.5
     assert not torch.isin(batch.row, unlabelled.nonzero()[:, 0]).any()
+
+
+def test_a_sequence_of_one_modality_keeps_its_label() -> None:
+    assert (spliced(tuple(one.without(["video"]) for one in flat_sessions())).labels == 0).all()
+
+
+def test_the_learning_rate_rises_then_falls_to_what_is_left() -> None:
+    for left in (0.0, 0.35):
+        config = replace(TINY, steps=100, warmup_steps=10, learning_rate_end=left)
+        factors = [learning_rate_factor(step, config) for step in range(101)]
+        np.testing.assert_allclose(factors[:11], [*np.arange(1, 11) / 10, 1.0])
+        assert (np.diff(factors[10:]) < 0).all()
+        assert factors[55] == pytest.approx((1 + left) / 2)  # half way down
+        assert factors[100] == pytest.approx(left)
+
+
+def test_prototypes_of_changing_labels_are_of_the_last_hop() -> None:
+    torch.manual_seed(0)
+    objective = Objective(MultimodalModel(TASK, TINY.model), LossConfig(prototypes=1.0), TASK.modalities).eval()
+    batch = Batches(dataset(count=3), replace(TINY, batch=12)).draw(1)
+    asked: list[tuple[int, ...]] = []
+    whole = objective._prototypes
+
+    def listen(batch: Batch, values: dict[str, Tensor], way: tuple[str, str]) -> Tensor:
+        asked.extend(tuple(value.shape[1:2]) for value in values.values())
+        return whole(batch, values, way)
+
+    objective._prototypes = listen  # type: ignore[method-assign, assignment]
+    objective(batch, 1.0)
+    assert set(asked) == {(1,)}
+    objective.model.task = CLIPS
+    objective(batch, 1.0)
+    assert set(asked) == {(1,), (3,)}
 
 
 def test_resampling_a_straight_line_gives_the_middle_of_each_box() -> None:
@@ -459,7 +512,16 @@ def test_a_finished_run_has_nothing_to_resume(
     assert checkpoint.load(tmp_path / "run")[0].task.modalities == ("imu",)
     assert main([*command, "--resume"]) == 0
     assert "is done already" in capsys.readouterr().err
+    assert main([*command, "--resume", "--set", "steps=3"]) == 2
+    assert "has a run with other settings; choose another --out" in capsys.readouterr().err
     assert (tmp_path / "run" / checkpoint.WEIGHTS).stat().st_mtime_ns == written
+    # Metrics of other weights are none: it is trained and measured once more.
+    metrics = (tmp_path / "run" / checkpoint.METRICS).read_text()
+    (tmp_path / "run" / checkpoint.METRICS).write_text(metrics.replace('"weights_sha256": "', '"weights_sha256": "0'))
+    assert main([*command, "--resume"]) == 0
+    assert metrics_file.load(tmp_path / "run" / checkpoint.METRICS).weights_sha256 == checkpoint.sha256(
+        tmp_path / "run"
+    )
 
 
 @pytest.mark.parametrize(
@@ -469,8 +531,12 @@ def test_a_finished_run_has_nothing_to_resume(
         ("data.held_out=1", "held_out: 1 is less than 2"),
         ("loss.temperature=0", "temperature: 0.0 is not above 0"),
         ("dropout.modality=1.5", "modality: 1.5 is not between 0 and 1"),
-        ("loss.clip=-1", "clip: -1.0 is no positive number or 0"),
-        ("learning_rate=NaN", "learning_rate: nan is no positive number or 0"),
+        ("loss.clip=-1", "clip: -1.0 must be a number, 0 or more"),
+        ("seed=-1", "seed: -1 is less than 0"),
+        ("model.video_widths=[24]", r"\[24\] has not 3 items"),
+        ("model.video_widths=[0,32,64]", "has a width below 1"),
+        ("model.heads=3", "heads: 3 does not divide token_dim 8"),
+        ("learning_rate=NaN", "learning_rate: nan must be a number, 0 or more"),
     ],
 )
 def test_settings_out_of_their_range_are_refused(setting: str, message: str) -> None:
@@ -491,6 +557,10 @@ def test_a_teacher_that_saw_what_is_held_out_is_refused(tmp_path: Path) -> None:
     train(replace(own, steps=1), dataset())
     with pytest.raises(ConfigError, match=r"data\.leave_out = 7, not 3"):
         train(replace(own, data=replace(own.data, leave_out=3)), dataset())
+    with pytest.raises(ConfigError, match=r"data\.labelled = \(\), not \('imu',\)"):
+        train(replace(own, data=replace(own.data, labelled=("imu",))), dataset())
+    with pytest.raises(ConfigError, match=r"loss\.distil at 0"):
+        train(replace(own, loss=replace(own.loss, distil=0.0)), dataset())
     with pytest.raises(ConfigError, match="in another form"):
         train(own, dataset(replace(TASK, labels=("c", "b", "a"))))
 

@@ -144,8 +144,8 @@ def _places(rng: torch.Generator, video: Tensor, config: AugmentConfig) -> Tenso
     roll, shear = (torch.randn(2, count, generator=rng) * config.roll).unbind(0)
     place = torch.zeros(count, 2, 3)
     place[:, 0, 0] = stretched * torch.cos(roll) * mirrored
-    place[:, 0, 1] = (shear - torch.sin(roll)) * height / width
-    place[:, 1, 0] = zoom * torch.sin(roll) * width / height
+    place[:, 0, 1] = zoom * (shear - torch.sin(roll)) * height / width
+    place[:, 1, 0] = stretched * mirrored * torch.sin(roll) * width / height
     place[:, 1, 1] = zoom * torch.cos(roll)
     place[:, :, 2] = _uniform(rng, -1.0, 1.0, count, 2) * config.shift * 2 / torch.tensor([width, height])
     return place

@@ -21,8 +21,8 @@ from mmg_training.dropout import context_mask, drop_modalities
 class Batch:
     """``hops`` hops of B sequences. samples: each modality's, of the sequences that have it; rows: which ones those
     are. every: (B,) all their numbers; available: (B, M) which modalities they have; labels: (B, hops), negative where
-    there is none. Then one entry
-    a context to decide: its sequence, the hop that it ends with, which tokens it has (Q, M, K), and its label."""
+    there is none. Then one entry a context to decide: its sequence, the hop that it ends with, which tokens it has
+    (Q, M, K), and its label."""
 
     hops: int
     samples: dict[str, Tensor]
@@ -105,10 +105,11 @@ class Batches:
     def _splice(
         self, rng: np.random.Generator, samples: dict[str, NDArray[Any]], label: NDArray[np.int64]
     ) -> tuple[dict[str, NDArray[Any]], NDArray[np.int64]]:
-        """From some hop on another sequence with the same modalities: without a label, to be aligned hop by hop."""
+        """From some hop on another sequence with the same modalities: without a label, to be aligned hop by hop. As it
+        was where it has a single modality, and so nothing to be aligned with, or the other one has not the same."""
         config, task = self.config, self.data.task
         session, tick = self._choose(rng, int(rng.integers(1 << 30)))
-        if set(session.samples) != set(samples):
+        if len(samples) < 2 or set(session.samples) != set(samples) or config.sequence_hops < 2:
             return samples, label
         other, _ = session.cut(task, tick, config.sequence_hops)
         hop = int(rng.integers(1, config.sequence_hops))

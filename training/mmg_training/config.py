@@ -25,17 +25,19 @@ else:
 T = TypeVar("T")
 
 # Ranges of settings by name; every number with a fraction is also at least 0.
-AT_LEAST_ONE = frozenset(
-    (
-        *("steps", "batch", "sequence_hops", "contexts", "save_every", "subjects", "sessions"),
-        *("imu_width", "audio_width", "mels", "video_width", "token_dim", "embedding_dim", "heads", "layers"),
-    )
-)
-AT_LEAST_TWO = frozenset(("held_out",))  # one half is for the temperatures
+LEAST = {
+    **dict.fromkeys(("steps", "batch", "sequence_hops", "contexts", "save_every", "subjects", "sessions"), 1),
+    **dict.fromkeys(("imu_width", "audio_width", "mels", "video_width", "token_dim", "embedding_dim"), 1),
+    **dict.fromkeys(("heads", "layers", "shots", "episodes", "queries"), 1),
+    **dict.fromkeys(("seed", "warmup_steps"), 0),
+    "ways": 2,
+    "held_out": 2,  # one half is for the temperatures
+    "split": -1,
+}
 ABOVE_ZERO = frozenset(("session_s", "temperature", "scale", "soften"))
 SHARES = frozenset(
     (
-        *("real_share", "label_smoothing", "dropout", "modality", "stretch", "full_context", "any_turn", "no_gyro"),
+        *("real_share", "label_smoothing", "dropout", "modality", "full_context", "any_turn", "no_gyro"),
         *("background", "erase", "splice", "ema", "learning_rate_end"),
     )
 )
@@ -77,8 +79,8 @@ class LossConfig:
     labels: cross-entropy with the labels. alone: the same of the linear reading of each modality's own tokens, which
     keeps a strong modality from silencing a weak one. clip, sequence and hops: contrastive alignment of two
     modalities' embeddings, of their sequences, and of single hops among all of the batch, at ``temperature``.
-    prototypes: the prototypical loss across modalities, cosines times ``scale``. distil: towards the full set of
-    modalities, or towards the run ``teacher`` where one is given, at ``soften``.
+    prototypes: the prototypical loss across modalities, cosines times ``scale``. distil: towards all labelled
+    modalities together, or towards the run ``teacher`` where one is given, at ``soften``.
     """
 
     labels: float = 1.0
@@ -108,8 +110,8 @@ class DropoutConfig:
 @dataclass(frozen=True)
 class AugmentConfig:
     """pace: how much time is bent, and crop: by how much of the whole each end is moved; for clips only: labels stay.
-    splice: the probability that a sequence goes on as another one from some hop on, and then has no label: it is only
-    aligned.
+    splice: the probability that a sequence of several modalities goes on as another one from some hop on, where that
+    has the same; then it has no label, and is only aligned and distilled.
 
     IMU: turn, rad of small turns; any_turn and no_gyro, probabilities of any turn at all and of a lost gyro; strength,
     spread of the logarithm of the movement's strength; noise and bias, m/s^2 (a fifth of the noise in rad/s).
@@ -236,6 +238,9 @@ def build(kind: type[T], table: Mapping[str, Any], where: str) -> T:
             items, item = typing.cast("list[Any]", value), typing.get_args(wanted)[0]
             if not isinstance(value, (list, tuple)) or not all(isinstance(one, item) for one in items):
                 raise ConfigError(f"{place}: {value!r} is not a list of {item.__name__}")
+            length = len(typing.get_args(wanted))
+            if typing.get_args(wanted)[-1] is not Ellipsis and len(items) != length:
+                raise ConfigError(f"{place}: {value!r} has not {length} items")
             values[key] = tuple(items)
         elif isinstance(value, (int, float) if wanted is float else wanted) and not (
             isinstance(value, bool) and wanted is not bool
@@ -249,13 +254,11 @@ def build(kind: type[T], table: Mapping[str, Any], where: str) -> T:
 
 
 def _check_range(key: str, value: float, place: str) -> None:
-    if key in AT_LEAST_ONE and value < 1:
-        raise ConfigError(f"{place}: {value!r} is less than 1")
-    if key in AT_LEAST_TWO and value < 2:
-        raise ConfigError(f"{place}: {value!r} is less than 2")
+    if key in LEAST and value < LEAST[key]:
+        raise ConfigError(f"{place}: {value!r} is less than {LEAST[key]}")
     if key in ABOVE_ZERO and value <= 0:
         raise ConfigError(f"{place}: {value!r} is not above 0")
     if key in SHARES and not 0 <= value <= 1:
         raise ConfigError(f"{place}: {value!r} is not between 0 and 1")
     if isinstance(value, float) and (not math.isfinite(value) or (value < 0 and key not in SHARES)):
-        raise ConfigError(f"{place}: {value!r} is no positive number or 0")
+        raise ConfigError(f"{place}: {value!r} must be a number, 0 or more")

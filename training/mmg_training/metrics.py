@@ -42,8 +42,8 @@ class DataSource(msgspec.Struct, frozen=True, kw_only=True):
 
 class Metrics(msgspec.Struct, frozen=True, kw_only=True):
     """created: ISO date and time, UTC. weights_sha256: of the file that was measured. tools: name -> version. wall_s:
-    how long the whole command took, on ``device``. held_out: who is measured in ``subsets``. extra: further tests.
-    limits: what the data do not show."""
+    how long the training took, after ``--resume`` only its last part, on ``device``. held_out: who is measured in
+    ``subsets``. extra: further tests. limits: what the data do not show."""
 
     created: str
     seed: int

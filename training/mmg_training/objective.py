@@ -21,8 +21,8 @@ WARMING = 0.2
 class Objective(nn.Module):
     """``forward(batch)`` gives the weighted parts by name; their sum is the loss.
 
-    teacher: a frozen model that sees all modalities; without one the model's own decision from all labelled modalities
-    teaches those from each alone.
+    teacher: a frozen model that sees all labelled modalities; without one the model's own decision from these teaches
+    those from each alone.
     """
 
     def __init__(

@@ -48,7 +48,7 @@ def train(
     fabric = fabric or Fabric(accelerator="cpu", devices=1)
     torch.manual_seed(config.seed)
     model = MultimodalModel(data.task, config.model)
-    teacher = load_teacher(config, data.task) if config.loss.teacher and config.loss.distil else None
+    teacher = load_teacher(config, data.task) if config.loss.teacher else None
     objective = Objective(model, config.loss, config.data.labelled or data.task.modalities, teacher)
     # Faster convolutions of pictures.
     objective.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -83,16 +83,19 @@ def train(
 
 
 def load_teacher(config: TrainConfig, task: Task) -> MultimodalModel:
-    """The model of ``loss.teacher``. Raises ConfigError where it knows another task, or saw what is held out here."""
+    """The model of ``loss.teacher``. Raises ConfigError where it knows another task, or was trained on what is held out
+    or unlabelled here."""
+    if not config.loss.distil:
+        raise ConfigError("loss.teacher: has nothing to do with loss.distil at 0")
     teacher, own = checkpoint.load(Path(config.loss.teacher))
     if teacher.task != task:
         raise ConfigError(f"loss.teacher: {config.loss.teacher} was trained for {teacher.task.name}, in another form")
-    for name in ("set", "leave_out", "split", "subjects", "held_out"):
+    for name in ("set", "leave_out", "split", "labelled", "apart"):
         theirs, ours = getattr(own.data, name), getattr(config.data, name)
         if theirs != ours:
             raise ConfigError(
                 f"loss.teacher: {config.loss.teacher} was trained with data.{name} = {theirs}, not {ours}: it may have "
-                "seen what is held out"
+                "seen what this run must not see"
             )
     return teacher
 

@@ -21,7 +21,7 @@ from mmg_training.evaluation.fewshot import SCORES, FewshotConfig
 from mmg_training.evaluation.progress import say_as
 from mmg_training.evaluation.report import TABLES, Candidate, report
 from mmg_training.evaluation.subsets import by_model
-from mmg_training.evaluation.tables import as_json, markdown
+from mmg_training.evaluation.tables import as_json, markdown, plus
 
 EXAMPLES = """\
 examples:
@@ -30,8 +30,6 @@ examples:
   mmg-eval runs/split-0 --tables fewshot --shots 1,5 --fewshot-score sequence
   mmg-eval utd.mmg --data set=utd-mhad --data leave_out=5    through the engine of the device
   mmg-eval starter --config training/configs/starter.toml --json scores.json
-
-A dash is what was not measured: a modality that the run never trained with.
 """
 
 say = say_as("mmg-eval")
@@ -111,7 +109,10 @@ def open_candidate(what: str, config_path: Path | None, changes: Sequence[str]) 
     model, own = checkpoint.load(Path(what))
     config = override(load(config_path) if config_path else own, settings, "--data")
     dataset = data.load(config.data, say)
-    if (dataset.task.labels, dataset.task.modalities) != (model.task.labels, model.task.modalities):
+    if dataset.task.modalities != model.task.modalities:
+        own_names = ", ".join(f'"{name}"' for name in model.task.modalities)
+        raise ConfigError(f"{what}: has {plus(model.task.modalities)}; give --data 'modalities=[{own_names}]'")
+    if dataset.task.labels != model.task.labels:
         raise ConfigError(f"{what}: was trained for {model.task.name}, not for the labels of {dataset.task.name}")
     changed = ("Not the data settings that the run was trained with: it may have seen these sessions.",)
     yield Candidate(by_model(model), model, dataset, config.data, changed if config.data != own.data else ())

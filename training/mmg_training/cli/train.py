@@ -20,7 +20,6 @@ from mmg_training import checkpoint, data
 from mmg_training import metrics as metrics_file
 from mmg_training.config import TrainConfig, load, override, parse_setting
 from mmg_training.data.sessions import Dataset
-from mmg_training.evaluation.decide import shared
 from mmg_training.evaluation.subsets import score_extra, score_subsets
 from mmg_training.metrics import Metrics
 from mmg_training.models.multimodal import MultimodalModel
@@ -118,9 +117,16 @@ def run(config: TrainConfig, out: Path, fabric: Fabric, resume: bool = False) ->
 
 
 def is_done(out: Path, config: TrainConfig) -> bool:
-    """Whether ``out`` has a whole run with these settings and nothing to go on from."""
-    ended = (out / checkpoint.METRICS).exists() and not (out / checkpoint.RESUME).exists()
-    return ended and checkpoint.load(out)[1] == config
+    """Whether ``out`` has a whole, measured run with these settings. Raises ConfigError where it has another run and
+    nothing to go on from: training would write over it."""
+    if (out / checkpoint.RESUME).exists() or not (out / checkpoint.CONFIG).exists():
+        return False
+    if checkpoint.load(out)[1] != config:
+        raise ConfigError(f"{out}: has a run with other settings; choose another --out, or leave out --resume")
+    try:
+        return metrics_file.load(out / checkpoint.METRICS).weights_sha256 == checkpoint.sha256(out)
+    except ConfigError:
+        return False
 
 
 def describe(fabric: Fabric) -> str:
@@ -136,7 +142,6 @@ def measure(
     """Every subset of what was trained on the held-out sessions, and the further tests."""
     say("measuring every subset on what was held out")
     subsets = score_subsets(model, dataset.calibration, dataset.test)
-    extra = [test for test in dataset.extra if shared(model.task, test.sessions)]
     temperatures = {score.modalities: score.temperature for score in subsets}
     return Metrics(
         created=_now(),
@@ -150,7 +155,7 @@ def measure(
         held_out=dataset.held_out,
         subsets=subsets,
         limits=dataset.limits,
-        extra=tuple(score_extra(model, test, temperatures) for test in extra),
+        extra=tuple(score_extra(model, test, temperatures) for test in dataset.extra),
     )
 
 

@@ -44,7 +44,13 @@ def load(config: DataConfig, say: Callable[[str], None]) -> Dataset:
 
 def _apart(data: Dataset, labelled: tuple[str, ...]) -> Dataset:
     """Of the training sessions that begin with a label, every other one keeps the labels and only the labelled
-    modalities; the others keep all modalities and no labels."""
+    modalities; the others keep all modalities and no labels. Raises ConfigError where the set is not made of single
+    clips with all modalities."""
+    clips = [one for pool in data.training for one in pool.sessions if not pool.anchored]
+    if not data.task.clips or len(clips) < sum(len(pool.sessions) for pool in data.training):
+        raise ConfigError("data.apart: is for sets of clips that are drawn evenly: utd-mhad and benchmark")
+    if any(set(one.samples) != set(data.task.modalities) for one in clips):
+        raise ConfigError("data.apart: needs clips with all modalities")
     others = [name for name in data.task.modalities if name not in labelled]
     seen: Counter[int] = Counter()
 

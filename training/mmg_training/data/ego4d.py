@@ -89,6 +89,7 @@ def load(config: DataConfig, say: Callable[[str], None], least: int = LEAST_CLIP
         novel=tuple(unknown),
         extra=_extra(learnt, known),
         sources=(DataSource(name="Ego4D", what=f"{len(trained)} clips of moments", licence="Ego4D licence agreement"),),
+        limits=("The official split is by video: a person may be in both parts.",),
         held_out="the official validation videos of Ego4D, clips with all modalities",
     )
 

@@ -68,6 +68,7 @@ def load(config: DataConfig, say: Callable[[str], None]) -> Dataset:
             for source in (motion.SOURCE, sounds.FOOTSTEPS, sounds.SURROUNDINGS)
         ),
         held_out=f"{held_out} ({KIND}, not recorded together)",
+        limits=("IMU and sound are of one activity, but of different people and times.",),
     )
 
 

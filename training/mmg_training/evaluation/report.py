@@ -71,17 +71,17 @@ def report(
     if candidate.model is not None and {"subsets", "extra"} & set(names):
         say(f"fitting temperatures on {len(dataset.calibration)} sessions")
         temperatures = fit_temperatures(decider, task, dataset.calibration, subsets)
-        if not temperatures:
-            notes = (*notes, "ECE of the scores as they come: the data set has nobody to fit temperatures on.")
+    raw = ("ECE of the scores as they come: the data set has nobody to fit temperatures on.",)
+    calibrated = raw if candidate.model is not None and not dataset.calibration else ()
     made = {}
     if {"subsets", "zeroshot"} & set(names):
         say(f"{len(subsets)} subsets of the modalities on {len(test)} sessions")
         made = decider(test, subsets)
     if "subsets" in names:
-        tables.append(subset_table(task, made, test, temperatures, kind, notes))
+        tables.append(subset_table(task, made, test, temperatures, kind, (*notes, *calibrated)))
     if "extra" in names:
         say(f"{len(dataset.extra)} further tests")
-        tables.append(extra_table(task, decider, dataset.extra, temperatures, candidate.notes))
+        tables.append(extra_table(task, decider, dataset.extra, temperatures, (*candidate.notes, *calibrated)))
     if "missing" in names and candidate.model is not None:
         say("hops that are missing")
         curves = measure_missing(candidate.model, test)

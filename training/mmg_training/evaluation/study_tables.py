@@ -12,7 +12,7 @@ from mmg_training.evaluation.late_fusion import late_fusion_of
 from mmg_training.evaluation.missing import MISSING_NOTE, column
 from mmg_training.evaluation.study import FewshotFigures, Results, Run, Study
 from mmg_training.evaluation.tables import Cell, Figure, Table, over_seeds, plus
-from mmg_training.task import subsets_of
+from mmg_training.task import MODALITIES, subsets_of
 
 Subset = tuple[str, ...]
 Measure = Callable[[Run, Results], float | None]
@@ -28,13 +28,18 @@ class Outcome:
 
     @property
     def first(self) -> Results:
-        """Any run's results: what data, modalities and labels all have."""
+        """Any run's results: what data and labels all have."""
         return next(iter(self.results.values()))
 
     @property
+    def modalities(self) -> Subset:
+        """Those that any run has: one that was trained with some of them knows no others."""
+        return tuple(name for name in MODALITIES if any(name in one.modalities for one in self.results.values()))
+
+    @property
     def subsets(self) -> tuple[Subset, ...]:
-        """The non-empty subsets of the data set's modalities, single ones first."""
-        return subsets_of(self.first.modalities)
+        """The non-empty subsets of the modalities, single ones first."""
+        return subsets_of(self.modalities)
 
     def by_seed(self, variant: str, measure: Measure) -> dict[int, float]:
         """seed -> the mean over the folds, of the seeds that have every fold."""
@@ -77,7 +82,7 @@ def train_test_table(outcome: Outcome) -> Table:
     for name in outcome.study.config.train_subsets:
         trained = next(run.config.data.modalities for run in outcome.runs if run.variant == name)
         cells = (outcome.figure(name, accuracy_of(subset)) for subset in outcome.subsets)
-        rows.append((plus(trained or outcome.first.modalities), *cells))
+        rows.append((plus(trained or outcome.modalities), *cells))
     head = ("trained with", *_heads(outcome))
     note = "A dash: a modality that was never trained, so chance."
     return _table(outcome, "train_test", "Trained with, tested on", head, rows, note)
@@ -106,7 +111,7 @@ def zeroshot_table(outcome: Outcome) -> Table:
     rows: list[tuple[Cell, ...]] = []
     for name in outcome.study.variants:
         labelled = _labelled(outcome, name)
-        if not labelled or set(labelled) == set(outcome.first.modalities):
+        if not labelled or set(labelled) == set(outcome.modalities):
             continue
         for subset in outcome.subsets:
             known = sum(one in labelled for one in subset)

@@ -39,6 +39,12 @@ class ModelConfig:
     dropout: float = 0.1
     fusion: str = "transformer"
 
+    def __post_init__(self) -> None:
+        if self.token_dim % self.heads:
+            raise ConfigError(f"model.heads: {self.heads} does not divide token_dim {self.token_dim}")
+        if min(self.video_widths) < 1:
+            raise ConfigError(f"model.video_widths: {list(self.video_widths)} has a width below 1")
+
 
 SIZES = {
     "small": ModelConfig(32, True, 32, 32, (12, 16, 24), 32, token_dim=32, embedding_dim=32, heads=2),
