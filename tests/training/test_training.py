@@ -345,47 +345,6 @@ def test_a_moved_and_marked_picture_keeps_what_is_no_return() -> None:
     assert columns.min() < 12 < columns.max()
 
 
-def flat_sessions() -> tuple[Session, ...]:
-    """Each of one value."""
-    return tuple(
-        Session(
-            "flat",
-            number,
-            np.zeros(9, np.int16),
-            {"imu": np.full((100, 6), number, np.float32), "video": np.full((8, 16, 16, 3), number, np.uint8)},
-        )
-        for number in range(1, 6)
-    )
-
-
-def spliced(sessions: tuple[Session, ...]) -> Batch:
-    still = dict.fromkeys(("turn", "any_turn", "no_gyro", "strength", "noise", "bias"), 0.0)
-    still |= dict.fromkeys(("shift", "zoom", "gain", "colour", "light"), 0.0)
-    data = replace(dataset(replace(TASK, video_fps=2)), training=(Pool("flat", 1.0, sessions),))
-    augment = AugmentConfig(mirror=False, splice=0.5, **still)
-    return Batches(data, replace(TINY, batch=40, augment=augment)).draw(1)
-
-
-def test_a_spliced_sequence_goes_on_as_another_and_has_no_label() -> None:
-    batch = spliced(flat_sessions())
-    hops = batch.samples["imu"].reshape(40, 3, -1)
-    assert (hops == hops[:, :, :1]).all()  # never within a hop
-    assert torch.equal(
-        hops[:, :, 0], batch.samples["video"].reshape(40, 3, -1)[:, :, 0].float()
-    )  # both at the same one
-    changed = (hops[:, 1:, 0] != hops[:, :-1, 0]).sum(1)
-    unlabelled = (batch.labels < 0).all(1)
-    assert 8 < int(unlabelled.sum()) < 32
-    assert not changed[~unlabelled].any()
-    assert (changed[unlabelled] <= 1).all()
-    assert changed[unlabelled].float().mean() > 0.5
-    assert not torch.isin(batch.row, unlabelled.nonzero()[:, 0]).any()
-
-
-def test_a_sequence_of_one_modality_keeps_its_label() -> None:
-    assert (spliced(tuple(one.without(["video"]) for one in flat_sessions())).labels == 0).all()
-
-
 def test_the_learning_rate_rises_then_falls_to_what_is_left() -> None:
     for left in (0.0, 0.35):
         config = replace(TINY, steps=100, warmup_steps=10, learning_rate_end=left)

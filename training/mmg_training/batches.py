@@ -13,7 +13,7 @@ from torch import Tensor
 
 from mmg_training.augment import Augment
 from mmg_training.config import TrainConfig
-from mmg_training.data.sessions import TICKS_PER_HOP, UNLABELLED, Dataset, Pool, Session
+from mmg_training.data.sessions import TICKS_PER_HOP, Dataset, Pool, Session
 from mmg_training.dropout import context_mask, drop_modalities
 
 
@@ -71,8 +71,6 @@ class Batches:
         for number in range(config.batch):
             session, tick = self._choose(rng, ((step - 1) * self.processes + self.process) * config.batch + number)
             samples, label = session.cut(task, tick, config.sequence_hops)
-            if config.augment.splice and rng.random() < config.augment.splice:
-                samples, label = self._splice(rng, samples, label)
             labels.append(label)
             for name, values in samples.items():
                 gathered[name].append(values)
@@ -101,23 +99,6 @@ class Batches:
             present=torch.from_numpy(context_mask(rng, kept, config.dropout.stretch, config.dropout.full_context)),
             label=torch.from_numpy(np.stack(labels)[row, hop]),
         )
-
-    def _splice(
-        self, rng: np.random.Generator, samples: dict[str, NDArray[Any]], label: NDArray[np.int64]
-    ) -> tuple[dict[str, NDArray[Any]], NDArray[np.int64]]:
-        """From some hop on another sequence with the same modalities: without a label, to be aligned hop by hop. As it
-        was where it has a single modality, and so nothing to be aligned with, or the other one has not the same."""
-        config, task = self.config, self.data.task
-        session, tick = self._choose(rng, int(rng.integers(1 << 30)))
-        if len(samples) < 2 or set(session.samples) != set(samples) or config.sequence_hops < 2:
-            return samples, label
-        other, _ = session.cut(task, tick, config.sequence_hops)
-        hop = int(rng.integers(1, config.sequence_hops))
-        starts = {name: hop * task.samples_per_hop(name) for name in samples}
-        joined = {
-            name: np.concatenate((one[: starts[name]], other[name][starts[name] :])) for name, one in samples.items()
-        }
-        return joined, np.full_like(label, UNLABELLED)
 
     def _choose(self, rng: np.random.Generator, place: int) -> tuple[Session, int]:
         number = int(rng.choice(len(self.pools), p=self.shares))

@@ -38,7 +38,7 @@ ABOVE_ZERO = frozenset(("session_s", "temperature", "scale", "soften"))
 SHARES = frozenset(
     (
         *("real_share", "label_smoothing", "dropout", "modality", "full_context", "any_turn", "no_gyro"),
-        *("background", "erase", "splice", "ema", "learning_rate_end"),
+        *("background", "erase", "ema", "learning_rate_end"),
     )
 )
 
@@ -110,8 +110,6 @@ class DropoutConfig:
 @dataclass(frozen=True)
 class AugmentConfig:
     """pace: how much time is bent, and crop: by how much of the whole each end is moved; for clips only: labels stay.
-    splice: the probability that a sequence of several modalities goes on as another one from some hop on, where that
-    has the same; then it has no label, and is only aligned and distilled.
 
     IMU: turn, rad of small turns; any_turn and no_gyro, probabilities of any turn at all and of a lost gyro; strength,
     spread of the logarithm of the movement's strength; noise and bias, m/s^2 (a fifth of the noise in rad/s).
@@ -122,7 +120,6 @@ class AugmentConfig:
 
     pace: float = 0.0
     crop: float = 0.0
-    splice: float = 0.0
     turn: float = 0.25
     any_turn: float = 0.35
     no_gyro: float = 0.25
