@@ -38,7 +38,7 @@ soak:  ## Let a thousand faults happen to virtual ports (a quarter of an hour)
 
 starter:  ## Train the starter model anew and export its bundle (40 minutes on one core)
 	@$(INSTALL_TEST)
-	@$(BIN)/mmg-train training/configs/starter.toml --out runs/starter
+	@$(BIN)/mmg-train training/configs/starter.toml --out runs/starter --overwrite
 	@$(BIN)/python -m mmg_export.export runs/starter -o runtime/mmg/starter
 
 demo:  ## Render the demo recording anew

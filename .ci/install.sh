@@ -6,6 +6,11 @@ extras=$1 python=$2 here=$(pwd) venv=.venv
 
 made_for="$here $("$python" -c 'import sys; print(sys.executable, sys.version_info[:2])' 2>/dev/null)"
 
+# A .venv that somebody made here by hand is kept.
+if ! [ -e "$venv/.made-for" ] && [ "$("$venv/bin/python" -c 'import sys; print(sys.prefix)' 2>/dev/null)" = "$here/$venv" ]; then
+    printf '%s' "$made_for" > "$venv/.made-for"
+fi
+
 if ! [ -w . ]; then
     echo "$here cannot be written to: copy the project to a folder of your own" >&2
     exit 2

@@ -10,7 +10,8 @@ from pathlib import Path
 import torch
 from mmg.bundle.reader import CARD
 from mmg.bundle.writer import write_bundle
-from mmg.errors import MmgError, ModelError
+from mmg.cli.ending import run_command
+from mmg.errors import ConfigError, ModelError
 from mmg_training import checkpoint
 from mmg_training import metrics as metrics_file
 from mmg_training.models.fusion import Fusion
@@ -63,6 +64,10 @@ def _step(text: str) -> None:
     sys.stderr.write(f"export: {text}\n")
 
 
+def _tell(text: str) -> None:
+    sys.stderr.write(f"mmg_export: {text}\n")
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command; returns its exit code."""
     parser = argparse.ArgumentParser(prog="mmg_export.export", description=__doc__)
@@ -70,12 +75,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("-o", "--out", type=Path, required=True, help="the bundle: a folder, or a file ending in .mmg")
     chosen = parser.parse_args(arguments)
     torch.set_num_threads(1)
-    try:
+
+    def export_once() -> int:
+        if not chosen.out.absolute().parent.is_dir():
+            raise ConfigError(f"-o {chosen.out}: there is no folder {chosen.out.parent}")
         export(chosen.run, chosen.out)
-    except MmgError as error:
-        sys.stderr.write(f"mmg_export: {error}\n")
-        return error.exit_code
-    return 0
+        return 0
+
+    return run_command(export_once, _tell, stopped=130)
 
 
 if __name__ == "__main__":

@@ -356,7 +356,10 @@ def test_json_to_standard_output_replaces_the_tables(run: Path, capsys: pytest.C
         (["RUN", "--data", "leave=3"], "leave: is not a setting"),
         (["RUN", "--shots", "some"], "--shots some: is not a list of numbers"),
         (["RUN", "--tables", "fewshot", "--ways", "9"], "few-shot: 3 new labels"),
-        (["RUN", "--tables", "subsets", "--json", "/nowhere/a.json"], "cannot write /nowhere/a.json"),
+        (
+            ["RUN", "--tables", "subsets", "--json", "/nowhere/a.json"],
+            "--json /nowhere/a.json: there is no such folder",
+        ),
     ],
 )
 def test_errors_are_one_line(run: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], told: str) -> None:

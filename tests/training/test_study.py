@@ -154,6 +154,7 @@ def test_the_studies_that_come_with_mmg_can_be_planned(path: Path) -> None:
     ("change", "told"),
     [
         (("seeds = [1, 2]", "seeds = 1"), "seeds: 1 is not a list of int"),
+        (("seeds = [1, 2]", "seeds = [1, 1]"), "seeds: one is there twice"),
         (("seeds = [1, 2]", "sedes = [1, 2]"), "sedes: is not a setting"),
         (('full = "all"', 'full = "everything"'), "'everything' is none of its variants"),
         (('full = "all"', ""), "ablations: needs full"),
@@ -178,7 +179,7 @@ def test_a_wrong_study_is_told_in_one_line(
 # --- runs ----------------------------------------------------------------------------------------------------------
 
 
-def test_a_study_goes_on_where_it_stopped_and_knows_other_settings(file: Path, tmp_path: Path) -> None:
+def test_a_study_goes_on_where_it_stopped(file: Path, tmp_path: Path) -> None:
     read, said = study.read(file), list[str]()
     evaluate = read.config.evaluate
     runs = [run for run in study.plan(read, tmp_path / "out", {}) if run.variant == "imu" and run.seed == 1]
@@ -192,10 +193,8 @@ def test_a_study_goes_on_where_it_stopped_and_knows_other_settings(file: Path, t
     assert results is not None
     assert [figures.modalities for figures in results.subsets] == [IMU]
     assert {(score.support, score.query) for score in results.fewshot} == {(IMU, IMU)}
-    changed = [replace(runs[0], config=replace(runs[0].config, steps=3))]
-    run_all(changed, evaluate, 1, said.append, other)
-    assert other.started == ["imu, leave_out-1, seed 1"]
-    assert study.results_of(runs[0], evaluate) is None
+    run_all(runs, evaluate, 2, said.append, other)
+    assert other.started == []
 
 
 def test_measuring_otherwise_does_not_train_again(file: Path, tmp_path: Path) -> None:
@@ -234,6 +233,29 @@ def test_what_another_setting_trained_is_removed_and_a_cut_settings_file_too(fil
         (run.folder / study.SETTINGS).write_text(stale)
         prepare(run.folder, run.config, evaluate)
         assert not (run.folder / "resume.safetensors").exists()
+
+
+def test_runs_with_other_settings_are_not_written_over(file: Path, tmp_path: Path) -> None:
+    read = study.read(file)
+    (run, *_), evaluate = study.plan(read, tmp_path / "out", {}), read.config.evaluate
+    run_all([run], evaluate, 1, print, Here())
+    weights = (run.folder / "model.safetensors").read_bytes()
+    (other, *_) = study.plan(read, tmp_path / "out", {"steps": 3})
+    with pytest.raises(ConfigError, match=f"1 runs were trained with other settings, the first is {run.folder}"):
+        run_all([other], evaluate, 1, print, Here())
+    assert (run.folder / "model.safetensors").read_bytes() == weights
+    assert study.results_of(run, evaluate) is not None
+
+
+def test_a_cut_checkpoint_says_what_to_delete(file: Path, tmp_path: Path) -> None:
+    read = study.read(file)
+    (run, *_), evaluate = study.plan(read, tmp_path / "out", {}), read.config.evaluate
+    run_all([run], evaluate, 1, print, Here())
+    (run.folder / study.RESULTS).unlink()
+    weights = run.folder / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-50])
+    with pytest.raises(ConfigError, match=f"delete {run.folder} to train it anew"):
+        run_all([run], evaluate, 1, print, Here())
 
 
 def test_stopping_ends_every_run_under_way(file: Path, tmp_path: Path) -> None:

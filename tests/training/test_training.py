@@ -28,6 +28,7 @@ from mmg_training.config import (
     override,
     parse_setting,
 )
+from mmg_training.data import load as load_data
 from mmg_training.data.sessions import Dataset, Pool, Session
 from mmg_training.data.signals import resample
 from mmg_training.dropout import context_mask, drop_modalities
@@ -471,6 +472,8 @@ def test_a_finished_run_has_nothing_to_resume(
     assert checkpoint.load(tmp_path / "run")[0].task.modalities == ("imu",)
     assert main([*command, "--resume"]) == 0
     assert "is done already" in capsys.readouterr().err
+    assert main([*command, "--set", "steps=3"]) == 2
+    assert "has a finished run; choose another --out, or give --overwrite" in capsys.readouterr().err
     assert main([*command, "--resume", "--set", "steps=3"]) == 2
     assert "has a run with other settings; choose another --out" in capsys.readouterr().err
     assert (tmp_path / "run" / checkpoint.WEIGHTS).stat().st_mtime_ns == written
@@ -481,6 +484,8 @@ def test_a_finished_run_has_nothing_to_resume(
     assert metrics_file.load(tmp_path / "run" / checkpoint.METRICS).weights_sha256 == checkpoint.sha256(
         tmp_path / "run"
     )
+    assert main([*command, "--overwrite", "--set", "steps=3"]) == 0
+    assert checkpoint.load(tmp_path / "run")[1].steps == 3
 
 
 @pytest.mark.parametrize(
@@ -492,6 +497,8 @@ def test_a_finished_run_has_nothing_to_resume(
         ("dropout.modality=1.5", "modality: 1.5 is not between 0 and 1"),
         ("loss.clip=-1", "clip: -1.0 must be a number, 0 or more"),
         ("seed=-1", "seed: -1 is less than 0"),
+        ("seed=99999999999999", "seed: 99999999999999 is more than"),
+        ("data.session_s=0.2", "session_s: 0.2 is less than 4"),
         ("model.video_widths=[24]", r"\[24\] has not 3 items"),
         ("model.video_widths=[0,32,64]", "has a width below 1"),
         ("model.heads=3", "heads: 3 does not divide token_dim 8"),
@@ -508,6 +515,28 @@ def test_settings_that_are_no_text_are_refused(tmp_path: Path) -> None:
     path.write_bytes(b"name = '\xff\xfe'\n")
     with pytest.raises(ConfigError, match="not TOML"):
         load(path)
+
+
+def test_a_training_that_runs_away_ends_in_one_line() -> None:
+    with pytest.raises(ConfigError, match="step 1: the gradient is no number any more; lower learning_rate"):
+        train(replace(TINY, augment=AugmentConfig(strength=1e30)), dataset())
+
+
+@pytest.mark.parametrize("content", [None, b"PK damaged", b"text"])
+def test_damaged_recordings_end_in_one_line(tmp_path: Path, content: bytes | None) -> None:
+    (tmp_path / "utd-mhad").mkdir()
+    if content is not None:
+        (tmp_path / "utd-mhad" / "inertial_odd_subjects.npz").write_bytes(content)
+    with pytest.raises(ConfigError, match=r"cannot be read|damaged"):
+        load_data(DataConfig(set="utd-mhad", root=str(tmp_path)), print)
+
+
+@pytest.mark.parametrize("content", [b"\xff", b'{"config": 5, "task": {}}'])
+def test_damaged_settings_of_a_run_end_in_one_line(tmp_path: Path, content: bytes) -> None:
+    saved(tmp_path)
+    (tmp_path / checkpoint.CONFIG).write_bytes(content)
+    with pytest.raises(ConfigError, match="is not a whole checkpoint"):
+        checkpoint.load(tmp_path)
 
 
 def test_a_teacher_that_saw_what_is_held_out_is_refused(tmp_path: Path) -> None:
@@ -546,7 +575,7 @@ def test_without_torch_a_command_says_what_to_install(module: str) -> None:
     code = f"import sys; sys.modules['torch'] = None\nfrom mmg_training.cli import entry; sys.exit(entry.{module}())"
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
     assert ended.returncode == 2
-    assert ended.stderr.endswith("torch is not installed; pip install 'mmg[train]'\n")
+    assert ended.stderr.endswith("torch is not installed; in the project's folder: pip install -e '.[train,export]'\n")
 
 
 @pytest.mark.parametrize(

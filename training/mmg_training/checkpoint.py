@@ -44,7 +44,7 @@ def load(run: Path) -> tuple[MultimodalModel, TrainConfig]:
         model.load_state_dict(load_file(run / WEIGHTS))
     except OSError as error:
         raise ConfigError(f"run {run}: {error}; mmg-train writes one") from error
-    except (SafetensorError, json.JSONDecodeError, RuntimeError, KeyError, TypeError) as error:
+    except (SafetensorError, ValueError, RuntimeError, KeyError, TypeError, AttributeError) as error:
         raise ConfigError(f"run {run}: is not a whole checkpoint: {error}") from error
     return model.eval(), config
 

@@ -33,8 +33,10 @@ LEAST = {
     "ways": 2,
     "held_out": 2,  # one half is for the temperatures
     "split": -1,
+    "session_s": 4,  # a context
 }
-ABOVE_ZERO = frozenset(("session_s", "temperature", "scale", "soften"))
+MOST = {"seed": 2**31}
+ABOVE_ZERO = frozenset(("temperature", "scale", "soften"))
 SHARES = frozenset(
     (
         *("real_share", "label_smoothing", "dropout", "modality", "full_context", "any_turn", "no_gyro"),
@@ -253,6 +255,8 @@ def build(kind: type[T], table: Mapping[str, Any], where: str) -> T:
 def _check_range(key: str, value: float, place: str) -> None:
     if key in LEAST and value < LEAST[key]:
         raise ConfigError(f"{place}: {value!r} is less than {LEAST[key]}")
+    if key in MOST and value > MOST[key]:
+        raise ConfigError(f"{place}: {value!r} is more than {MOST[key]}")
     if key in ABOVE_ZERO and value <= 0:
         raise ConfigError(f"{place}: {value!r} is not above 0")
     if key in SHARES and not 0 <= value <= 1:

@@ -60,6 +60,8 @@ def train(
     wrapped, optimizer = fabric.setup(objective, optimizer)
     # After the setup: the optimizer's state goes where the weights are.
     first = checkpoint.load_progress(out, config, objective, averaged, optimizer) if out is not None and resume else 0
+    if first:
+        say(f"going on after step {first}")
     batches = Batches(data, config, fabric.global_rank, fabric.world_size)
     wrapped.train()
     for step in range(first + 1, config.steps + 1):
@@ -70,7 +72,9 @@ def train(
         loss = torch.stack(list(parts.values())).sum()
         optimizer.zero_grad()
         fabric.backward(loss)
-        fabric.clip_gradients(wrapped, optimizer, max_norm=CLIP_NORM)
+        norm = fabric.clip_gradients(wrapped, optimizer, max_norm=CLIP_NORM, error_if_nonfinite=False)
+        if norm is not None and not torch.isfinite(norm):
+            raise ConfigError(f"step {step}: the gradient is no number any more; lower learning_rate or augment")
         optimizer.step()
         averaged.update_parameters(model)
         if watch is not None and fabric.is_global_zero:

@@ -27,6 +27,8 @@ def _main(command: str, module: str) -> int:
     except ModuleNotFoundError as error:
         if (error.name or "").startswith("mmg"):
             raise
-        sys.stderr.write(f"{command}: {error.name} is not installed; pip install 'mmg[train]'\n")
+        sys.stderr.write(
+            f"{command}: {error.name} is not installed; in the project's folder: pip install -e '.[train,export]'\n"
+        )
         return 2
     return code

@@ -78,18 +78,22 @@ def run(chosen: argparse.Namespace, command: str) -> int:
     for name in wanted:
         if name not in TABLES:
             raise ConfigError(f"--tables {name}: is none of {', '.join(TABLES)}")
+    for flag, path in (("--markdown", chosen.markdown), ("--json", chosen.json if chosen.json != "-" else None)):
+        if path is not None and not Path(path).absolute().parent.is_dir():
+            raise ConfigError(f"{flag} {path}: there is no such folder")
     if chosen.plots is not None:
         plots.require()
+        chosen.plots.mkdir(parents=True, exist_ok=True)
     with open_candidate(chosen.what, chosen.config, chosen.data) as candidate:
         score = chosen.fewshot_score or ("both" if candidate.model else "embedding")
         fewshot = fewshot_config(chosen.ways, chosen.shots, chosen.episodes, score)
         tables = report(candidate, wanted, fewshot, say, chosen.plots)
+    sys.stdout.write(as_json(tables, command) if chosen.json == "-" else markdown(tables, command))
+    sys.stdout.flush()
     if chosen.markdown is not None:
         chosen.markdown.write_text(markdown(tables, command), encoding="utf-8")
     if chosen.json is not None and chosen.json != "-":
         Path(chosen.json).write_text(as_json(tables, command), encoding="utf-8")
-    sys.stdout.write(as_json(tables, command) if chosen.json == "-" else markdown(tables, command))
-    sys.stdout.flush()
     return 0
 
 

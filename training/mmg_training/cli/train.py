@@ -46,6 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("config", type=Path, help="settings, TOML; training/configs has some")
     parser.add_argument("--out", type=Path, required=True, help="the folder for the run")
     parser.add_argument("--resume", action="store_true", help="go on from where a stopped run in --out saved last")
+    parser.add_argument("--overwrite", action="store_true", help="write over a finished run in --out")
     parser.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE", help="change a setting, as in data.leave_out=5"
     )
@@ -69,7 +70,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     def train_once() -> int:
         config = override(load(chosen.config), dict(parse_setting(text, "--set") for text in chosen.set), "--set")
-        run(config, chosen.out, open_fabric(chosen), chosen.resume)
+        run(config, chosen.out, open_fabric(chosen), chosen.resume, chosen.overwrite)
         return 0
 
     return run_command(train_once, say, stopped=130)
@@ -91,9 +92,11 @@ def open_fabric(chosen: argparse.Namespace) -> Fabric:
     return fabric
 
 
-def run(config: TrainConfig, out: Path, fabric: Fabric, resume: bool = False) -> None:
+def run(config: TrainConfig, out: Path, fabric: Fabric, resume: bool = False, overwrite: bool = False) -> None:
     """Load the data, train, measure, and write the run into ``out``. Raises MmgError."""
     began_s = time.monotonic()
+    if not (resume or overwrite) and (out / checkpoint.METRICS).exists():
+        raise ConfigError(f"{out}: has a finished run; choose another --out, or give --overwrite")
     if resume and is_done(out, config):
         say(f"{out}: is done already, with these settings")
         return
@@ -101,6 +104,10 @@ def run(config: TrainConfig, out: Path, fabric: Fabric, resume: bool = False) ->
     progress = Progress(config, out / checkpoint.LOGS if fabric.is_global_zero else None)
     try:
         model = train(config, dataset, fabric=fabric, out=out, resume=resume, watch=progress)
+    except KeyboardInterrupt:
+        saved = (out / checkpoint.RESUME).exists()
+        say("--resume goes on from the last step that was saved" if saved else "no step was saved yet (save_every)")
+        raise
     finally:
         progress.close()
     if not fabric.is_global_zero:
@@ -122,7 +129,7 @@ def is_done(out: Path, config: TrainConfig) -> bool:
     if (out / checkpoint.RESUME).exists() or not (out / checkpoint.CONFIG).exists():
         return False
     if checkpoint.load(out)[1] != config:
-        raise ConfigError(f"{out}: has a run with other settings; choose another --out, or leave out --resume")
+        raise ConfigError(f"{out}: has a run with other settings; choose another --out, or give --overwrite")
     try:
         return metrics_file.load(out / checkpoint.METRICS).weights_sha256 == checkpoint.sha256(out)
     except ConfigError:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 from mmg.errors import ConfigError
@@ -30,7 +31,10 @@ def load(config: DataConfig, say: Callable[[str], None]) -> Dataset:
     if config.set not in SETS:
         raise ConfigError(f"data.set: {config.set!r} is none of {', '.join(SETS)}")
     module = import_module(f"mmg_training.data.{config.set.replace('-', '_')}")
-    data: Dataset = module.load(config, say)
+    try:
+        data: Dataset = module.load(config, say)
+    except (OSError, BadZipFile) as error:
+        raise ConfigError(f"data: {config.set} in {recordings(config)} cannot be read: {error}") from error
     known = config.modalities or data.task.modalities
     for name in config.labelled:
         if name not in known:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 from mmg.errors import ConfigError
+from numpy.lib.npyio import NpzFile
 from numpy.typing import NDArray
 
 from mmg_training import data
@@ -74,6 +75,8 @@ def load(config: DataConfig, _say: Callable[[str], None]) -> Dataset:
     sessions = read(data.require(data.recordings(config), "utd-mhad"), TASK)
     if config.leave_out not in (0, *SUBJECTS):
         raise ConfigError(f"data.leave_out: {config.leave_out} is none of 0, {', '.join(map(str, SUBJECTS))}")
+    if config.split >= SPLITS:
+        raise ConfigError(f"data.split: {config.split} is none of 0 to {SPLITS - 1}, or -1 for all labels")
     novel = set(novel_labels(config.split)) if config.split >= 0 else set()
     base = [session for session in sessions if session.labels[0] not in novel]
     training = [session for session in base if session.subject != config.leave_out]
@@ -112,8 +115,8 @@ def read(root: Path, task: Task) -> tuple[Session, ...]:
     """Every trial with both modalities, as a clip."""
     sessions = []
     with (
-        np.load(root / "inertial_odd_subjects.npz") as inertial,
-        np.load(root / "depth_odd_subjects.npz") as depth,
+        _open(root / "inertial_odd_subjects.npz") as inertial,
+        _open(root / "depth_odd_subjects.npz") as depth,
     ):
         for key in sorted(set(inertial.files) & set(depth.files)):
             action, subject, _ = (int(number) for number in re.findall(r"\d+", key))
@@ -133,9 +136,18 @@ def read(root: Path, task: Task) -> tuple[Session, ...]:
 
 def inertial(root: Path, action: str) -> dict[str, NDArray[np.float32]]:
     """The IMU of every trial of one action, as recorded: (T, 6) in g and deg/s at nominal 50 Hz."""
-    with np.load(root / "inertial_odd_subjects.npz") as arrays:
+    with _open(root / "inertial_odd_subjects.npz") as arrays:
         number = ACTIONS.index(action) + 1
         return {key: arrays[key] for key in sorted(arrays.files) if key.startswith(f"a{number}_")}
+
+
+def _open(path: Path) -> NpzFile:
+    try:
+        opened = np.load(path)
+    except ValueError as error:
+        raise ConfigError(f"data: {path} is damaged or no .npz file") from error
+    assert isinstance(opened, NpzFile)
+    return opened
 
 
 def motion(trial: NDArray[np.float32], count: int) -> NDArray[np.float32]:

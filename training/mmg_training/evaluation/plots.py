@@ -20,7 +20,7 @@ def require() -> None:
     try:
         import matplotlib.figure  # noqa: F401
     except ImportError as error:
-        raise ConfigError("plots need matplotlib: pip install 'mmg[train]'") from error
+        raise ConfigError("plots need matplotlib; in the project's folder: pip install -e '.[train,export]'") from error
 
 
 def plot_missing(path: Path, rates: Sequence[float], curves: Mapping[str, Sequence[float]], title: str) -> None:

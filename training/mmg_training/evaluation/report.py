@@ -63,6 +63,8 @@ def report(
         if reason := candidate.missing_for(name):
             raise ConfigError(f"--tables {name}: {reason}")
     names = [name for name in TABLES if (name in wanted if wanted else not candidate.missing_for(name))]
+    if not names:
+        raise ConfigError("there is nothing to measure: the data set holds nobody out; change it with --data")
     dataset, decider, kind = candidate.dataset, candidate.decider, candidate.dataset.kind
     task, notes = dataset.task, (*candidate.notes, f"Measured: {dataset.held_out or 'the test sessions'}.")
     test, novel = dataset.test, dataset.novel

@@ -122,6 +122,8 @@ def read(path: Path) -> Study:
     config = build(StudyConfig, table, str(path))
     if not config.base or not config.seeds:
         raise ConfigError(f"study {path}: needs base, the settings to start from, and seeds")
+    if len(set(config.seeds)) < len(config.seeds):
+        raise ConfigError(f"study {path}: seeds: one is there twice")
     if not isinstance(variants, Mapping) or not variants or not all(isinstance(v, Mapping) for v in variants.values()):
         raise ConfigError(f"study {path}: needs variants, each a table of settings such as [variants.all]")
     if not isinstance(folds, Mapping) or len(folds) > 1 or not all(isinstance(v, list) and v for v in folds.values()):

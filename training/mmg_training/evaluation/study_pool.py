@@ -13,7 +13,7 @@ from mmg.errors import ConfigError
 
 from mmg_training.evaluation.progress import Say
 from mmg_training.evaluation.study import LOG, RESULTS, EvaluateConfig, Run, results_of
-from mmg_training.evaluation.study_run import prepare
+from mmg_training.evaluation.study_run import is_other, prepare
 from mmg_training.evaluation.tables import plus
 
 LOOK_S = 0.2
@@ -54,9 +54,14 @@ def run_all(
     say: Say,
     start: Callable[[Run], Process] = start_process,
 ) -> None:
-    """Do those that are not done, ``jobs`` at a time. A run that fails does not stop the others. Raises ConfigError at
-    the end where some failed."""
+    """Do those that are not done, ``jobs`` at a time. A run that fails does not stop the others. Raises ConfigError
+    where trained runs with other settings are in the way, and at the end where some failed."""
     waiting = [run for run in runs if results_of(run, evaluate) is None]
+    if others := [run.folder for run in waiting if is_other(run.folder, run.config)]:
+        raise ConfigError(
+            f"{len(others)} runs were trained with other settings, the first is {others[0]}; choose another --out, or "
+            "delete them"
+        )
     total, began_s = len(waiting), time.monotonic()
     say(f"{len(runs)} runs, {len(runs) - total} of them done already")
     active: dict[Process, Run] = {}

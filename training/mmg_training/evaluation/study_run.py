@@ -34,8 +34,18 @@ from mmg_training.train import Progress, train
 say = say_as("mmg-study")
 
 
+def is_other(folder: Path, config: TrainConfig) -> bool:
+    """Whether a trained run with other settings is in the folder."""
+    if not (folder / checkpoint.CONFIG).is_file():
+        return False
+    try:
+        return _settings(folder)[0] != config
+    except ConfigError:
+        return True
+
+
 def prepare(folder: Path, config: TrainConfig, evaluate: EvaluateConfig) -> None:
-    """Write the run's settings; what was trained with other ones goes."""
+    """Write the run's settings; the progress of a training with other ones goes."""
     folder.mkdir(parents=True, exist_ok=True)
     described = json.dumps({"config": dataclasses.asdict(config), "evaluate": dataclasses.asdict(evaluate)}, indent=2)
     path = folder / study.SETTINGS
@@ -44,7 +54,7 @@ def prepare(folder: Path, config: TrainConfig, evaluate: EvaluateConfig) -> None
     except ConfigError:  # not there, or cut by a kill
         stale = True
     if stale:
-        for name in (checkpoint.RESUME, checkpoint.WEIGHTS, checkpoint.CONFIG, study.RESULTS):
+        for name in (checkpoint.RESUME, study.RESULTS):
             (folder / name).unlink(missing_ok=True)
     path.write_text(described + "\n", encoding="utf-8")
 
@@ -63,7 +73,10 @@ def work(folder: Path) -> None:
 
 def _trained(folder: Path, config: TrainConfig, dataset: Dataset) -> MultimodalModel:
     if (folder / checkpoint.CONFIG).is_file():
-        return checkpoint.load(folder)[0]
+        try:
+            return checkpoint.load(folder)[0]
+        except ConfigError as error:
+            raise ConfigError(f"{error}; delete {folder} to train it anew") from error
     model = train(config, dataset, out=folder, resume=True, watch=Progress(config))
     checkpoint.save(folder, model, config)
     (folder / checkpoint.RESUME).unlink(missing_ok=True)
@@ -124,7 +137,7 @@ def _settings(folder: Path) -> tuple[TrainConfig, EvaluateConfig]:
         return build(TrainConfig, described["config"], str(path)), build(
             EvaluateConfig, described["evaluate"], str(path)
         )
-    except (OSError, json.JSONDecodeError, KeyError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ConfigError(f"{path}: is not a run of a study: {error}") from error
 
 

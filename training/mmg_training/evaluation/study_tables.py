@@ -114,11 +114,13 @@ def zeroshot_table(outcome: Outcome) -> Table:
         if not labelled or set(labelled) == set(outcome.modalities):
             continue
         for subset in outcome.subsets:
+            if (accuracy := outcome.figure(name, accuracy_of(subset))) is None:
+                continue
             known = sum(one in labelled for one in subset)
             used = "never (zero-shot)" if not known else "all" if known == len(subset) else "of a part"
             full = outcome.study.config.full
             reference = outcome.figure(full, accuracy_of(subset)) if full else None
-            rows.append((name, plus(subset), used, outcome.figure(name, accuracy_of(subset)), reference))
+            rows.append((name, plus(subset), used, accuracy, reference))
     head = ("variant", "tested on", "their labels used", "accuracy", "all labels used")
     note = f"Chance is {1 / outcome.first.labels:.3f}."
     return _table(outcome, "zeroshot", "Cross-modal zero-shot", head, rows, note)
