@@ -494,6 +494,7 @@ def test_a_finished_run_has_nothing_to_resume(
         ("batch=0", "batch: 0 is less than 1"),
         ("data.held_out=1", "held_out: 1 is less than 2"),
         ("loss.temperature=0", "temperature: 0.0 is not above 0"),
+        ("dropout.stretch=1.5", "stretch: 1.5 is not between 0 and 1"),
         ("dropout.modality=1.5", "modality: 1.5 is not between 0 and 1"),
         ("loss.clip=-1", "clip: -1.0 must be a number, 0 or more"),
         ("seed=-1", "seed: -1 is less than 0"),

@@ -5,17 +5,18 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import math
 import sys
 import typing
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 from mmg.errors import ConfigError
 
 from mmg_training.models.multimodal import SIZES, ModelConfig
+from mmg_training.ranges import AMOUNT, Count, Positive, Range, Share
+from mmg_training.task import CONTEXT_HOPS, HOP_S
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -23,26 +24,6 @@ else:
     import tomli as tomllib
 
 T = TypeVar("T")
-
-# Ranges of settings by name; every number with a fraction is also at least 0.
-LEAST = {
-    **dict.fromkeys(("steps", "batch", "sequence_hops", "contexts", "save_every", "subjects", "sessions"), 1),
-    **dict.fromkeys(("imu_width", "audio_width", "mels", "video_width", "token_dim", "embedding_dim"), 1),
-    **dict.fromkeys(("heads", "layers", "shots", "episodes", "queries"), 1),
-    **dict.fromkeys(("seed", "warmup_steps"), 0),
-    "ways": 2,
-    "held_out": 2,  # one half is for the temperatures
-    "split": -1,
-    "session_s": 4,  # a context
-}
-MOST = {"seed": 2**31}
-ABOVE_ZERO = frozenset(("temperature", "scale", "soften"))
-SHARES = frozenset(
-    (
-        *("real_share", "label_smoothing", "dropout", "modality", "full_context", "any_turn", "no_gyro"),
-        *("background", "erase", "ema", "learning_rate_end"),
-    )
-)
 
 
 @dataclass(frozen=True)
@@ -65,12 +46,12 @@ class DataConfig:
     labelled: tuple[str, ...] = ()
     apart: bool = False
     leave_out: int = 7
-    split: int = -1
-    subjects: int = 60
-    held_out: int = 16
-    sessions: int = 2
-    session_s: float = 60.0
-    real_share: float = 0.3
+    split: Annotated[int, Range(-1)] = -1
+    subjects: Count = 60
+    held_out: Annotated[int, Range(2)] = 16
+    sessions: Count = 2
+    session_s: Annotated[float, Range(CONTEXT_HOPS * HOP_S)] = 60.0
+    real_share: Share = 0.3
     reverse: bool = False
 
 
@@ -92,10 +73,10 @@ class LossConfig:
     hops: float = 0.0
     prototypes: float = 0.0
     distil: float = 0.0
-    temperature: float = 0.1
-    scale: float = 10.0
-    soften: float = 2.0
-    label_smoothing: float = 0.05
+    temperature: Positive = 0.1
+    scale: Positive = 10.0
+    soften: Positive = 2.0
+    label_smoothing: Share = 0.05
     teacher: str = ""
 
 
@@ -104,9 +85,9 @@ class DropoutConfig:
     """modality: the probability that a context loses each of its modalities (one always stays). stretch: that a
     modality loses a stretch of hops. full_context: that a context is all its hops long."""
 
-    modality: float = 0.4
-    stretch: float = 0.2
-    full_context: float = 0.6
+    modality: Share = 0.4
+    stretch: Share = 0.2
+    full_context: Share = 0.6
 
 
 @dataclass(frozen=True)
@@ -123,12 +104,12 @@ class AugmentConfig:
     pace: float = 0.0
     crop: float = 0.0
     turn: float = 0.25
-    any_turn: float = 0.35
-    no_gyro: float = 0.25
+    any_turn: Share = 0.35
+    no_gyro: Share = 0.25
     strength: float = 0.03
     noise: float = 0.05
     bias: float = 0.0
-    background: float = 0.25
+    background: Share = 0.25
     mirror: bool = True
     shift: float = 3.0
     zoom: float = 0.05
@@ -139,7 +120,7 @@ class AugmentConfig:
     roll: float = 0.0
     slope: float = 0.0
     grain: float = 0.0
-    erase: float = 0.0
+    erase: Share = 0.0
 
 
 @dataclass(frozen=True)
@@ -154,17 +135,17 @@ class TrainConfig:
 
     name: str = "model"
     version: str = "0.1.0"
-    seed: int = 1
-    steps: int = 900
-    batch: int = 32
-    sequence_hops: int = 16
-    contexts: int = 8
+    seed: Annotated[int, Range(0, 2**31)] = 1
+    steps: Count = 900
+    batch: Count = 32
+    sequence_hops: Count = 16
+    contexts: Count = 8
     learning_rate: float = 2e-3
     weight_decay: float = 0.05
-    learning_rate_end: float = 0.0
-    warmup_steps: int = 50
-    ema: float = 0.99
-    save_every: int = 200
+    learning_rate_end: Share = 0.0
+    warmup_steps: Annotated[int, Range(0)] = 50
+    ema: Share = 0.99
+    save_every: Count = 200
     data: DataConfig = field(default_factory=DataConfig)
     loss: LossConfig = field(default_factory=LossConfig)
     dropout: DropoutConfig = field(default_factory=DropoutConfig)
@@ -217,7 +198,7 @@ def override(config: T, settings: Mapping[str, Any], where: str) -> T:
 def build(kind: type[T], table: Mapping[str, Any], where: str) -> T:
     """A (nested) settings dataclass from plain tables. Raises ConfigError naming a key that is unknown, misfits or is
     out of its range."""
-    types = typing.get_type_hints(kind)
+    types = typing.get_type_hints(kind, include_extras=True)
     values: dict[str, Any] = {}
     if kind is ModelConfig and "size" in table:
         table = dict(table)
@@ -228,7 +209,7 @@ def build(kind: type[T], table: Mapping[str, Any], where: str) -> T:
         place = f"{where}: {key}"
         if key not in types:
             raise ConfigError(f"{place}: is not a setting; there are {', '.join(types)}")
-        wanted = types[key]
+        wanted, limits = _limits(types[key])
         if dataclasses.is_dataclass(wanted):
             if not isinstance(value, Mapping):
                 raise ConfigError(f"{place}: must be a table")
@@ -247,19 +228,13 @@ def build(kind: type[T], table: Mapping[str, Any], where: str) -> T:
             values[key] = wanted(value)
         else:
             raise ConfigError(f"{place}: {value!r} is not {wanted.__name__}")
-        if isinstance(values[key], (int, float)):
-            _check_range(key, values[key], place)
+        if limits is not None and isinstance(values[key], (int, float)):
+            limits.check(values[key], place)
     return kind(**values)
 
 
-def _check_range(key: str, value: float, place: str) -> None:
-    if key in LEAST and value < LEAST[key]:
-        raise ConfigError(f"{place}: {value!r} is less than {LEAST[key]}")
-    if key in MOST and value > MOST[key]:
-        raise ConfigError(f"{place}: {value!r} is more than {MOST[key]}")
-    if key in ABOVE_ZERO and value <= 0:
-        raise ConfigError(f"{place}: {value!r} is not above 0")
-    if key in SHARES and not 0 <= value <= 1:
-        raise ConfigError(f"{place}: {value!r} is not between 0 and 1")
-    if isinstance(value, float) and (not math.isfinite(value) or (value < 0 and key not in SHARES)):
-        raise ConfigError(f"{place}: {value!r} must be a number, 0 or more")
+def _limits(annotated: Any) -> tuple[Any, Range | None]:
+    """The type of a setting, and its range where it has one."""
+    if typing.get_origin(annotated) is Annotated:
+        return typing.get_args(annotated)[:2]
+    return annotated, AMOUNT if annotated is float else None

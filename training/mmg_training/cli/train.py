@@ -95,7 +95,7 @@ def open_fabric(chosen: argparse.Namespace) -> Fabric:
 def run(config: TrainConfig, out: Path, fabric: Fabric, resume: bool = False, overwrite: bool = False) -> None:
     """Load the data, train, measure, and write the run into ``out``. Raises MmgError."""
     began_s = time.monotonic()
-    if not (resume or overwrite) and (out / checkpoint.METRICS).exists():
+    if not (resume or overwrite) and (out / checkpoint.CONFIG).exists():
         raise ConfigError(f"{out}: has a finished run; choose another --out, or give --overwrite")
     if resume and is_done(out, config):
         say(f"{out}: is done already, with these settings")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 from mmg.errors import ConfigError
@@ -19,6 +19,7 @@ from mmg_training.evaluation.decide import Decisions, shared
 from mmg_training.evaluation.scores import Z
 from mmg_training.evaluation.subsets import Decider, Subset
 from mmg_training.evaluation.tables import Cell, Figure, Table, plus
+from mmg_training.ranges import Count, Range
 from mmg_training.task import Task
 
 SCORES = ("embedding", "sequence", "both")
@@ -30,10 +31,10 @@ class FewshotConfig:
     """ways: labels of an episode; queries: clips to decide of each label, fewer where there are not so many. score: by
     the clips' embeddings, by the sequences of their hops' tokens, or by the sum of both cosines."""
 
-    ways: int = 5
+    ways: Annotated[int, Range(2)] = 5
     shots: tuple[int, ...] = (1, 5)
-    queries: int = 5
-    episodes: int = 600
+    queries: Count = 5
+    episodes: Count = 600
     score: str = "both"
     seed: int = 0
 

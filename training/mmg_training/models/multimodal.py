@@ -15,6 +15,7 @@ from mmg_training.models.concatenation import Concatenation
 from mmg_training.models.fusion import Fusion
 from mmg_training.models.imu import ImuEncoder
 from mmg_training.models.video import VideoEncoder
+from mmg_training.ranges import Count, Share
 from mmg_training.task import CONTEXT_HOPS, TOKENS_PER_HOP, Task
 
 
@@ -26,17 +27,17 @@ class ModelConfig:
     fusion: ``transformer``, or ``concatenation`` with zeros for what is missing, a baseline that is not exported.
     """
 
-    imu_width: int = 64
+    imu_width: Count = 64
     imu_axes: bool = True
-    audio_width: int = 64
-    mels: int = 40
+    audio_width: Count = 64
+    mels: Count = 40
     video_widths: tuple[int, int, int] = (24, 32, 48)
-    video_width: int = 64
-    token_dim: int = 64
-    embedding_dim: int = 64
-    heads: int = 4
-    layers: int = 2
-    dropout: float = 0.1
+    video_width: Count = 64
+    token_dim: Count = 64
+    embedding_dim: Count = 64
+    heads: Count = 4
+    layers: Count = 2
+    dropout: Share = 0.1
     fusion: str = "transformer"
 
     def __post_init__(self) -> None:

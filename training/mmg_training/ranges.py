@@ -1,0 +1,41 @@
+"""What a setting may be beside its type: marks for ``Annotated``, which ``config.build`` checks."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Annotated
+
+from mmg.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class Range:
+    """From ``least`` to ``most``, both included; not ``least`` itself where it is ``above``."""
+
+    least: float
+    most: float = math.inf
+    above: bool = False
+
+    def check(self, value: float, place: str) -> None:
+        """Raises ConfigError where ``value`` is outside or not finite."""
+        inside = math.isfinite(value) and self.least <= value <= self.most and not (self.above and value == self.least)
+        if not inside:
+            raise ConfigError(f"{place}: {value!r} {self._told(value)}")
+
+    def _told(self, value: float) -> str:
+        if self.above:
+            return f"is not above {self.least}"
+        if self == AMOUNT:
+            return "must be a number, 0 or more"
+        if self == SHARE:
+            return "is not between 0 and 1"
+        return f"is more than {self.most}" if value > self.most else f"is less than {self.least}"
+
+
+AMOUNT = Range(0)
+"""Of every number with a fraction that has no other mark."""
+SHARE = Range(0, 1)
+Count = Annotated[int, Range(1)]
+Share = Annotated[float, SHARE]
+Positive = Annotated[float, Range(0, above=True)]
