@@ -1,0 +1,84 @@
+"""Settings: read, changed, refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from mmg.errors import ConfigError
+from mmg_training import checkpoint
+from mmg_training.config import (
+    load,
+    override,
+    parse_setting,
+)
+from training.made_data import TASK, TINY, saved
+
+
+def test_settings_refuse_a_key_that_they_do_not_know(tmp_path: Path) -> None:
+    path = tmp_path / "wrong.toml"
+    path.write_text("[data]\nsubject = 3\n")
+    with pytest.raises(ConfigError, match="subject: is not a setting"):
+        load(path)
+
+
+def test_settings_refuse_a_value_of_another_type(tmp_path: Path) -> None:
+    path = tmp_path / "wrong.toml"
+    path.write_text('steps = "many"\n')
+    with pytest.raises(ConfigError, match="steps: 'many' is not int"):
+        load(path)
+
+
+def test_a_setting_is_changed_by_its_dotted_name() -> None:
+    assert override(TINY, {"data.leave_out": 3, "loss.clip": 1}, "here").data.leave_out == 3
+    with pytest.raises(ConfigError, match="here: data: leave: is not a setting"):
+        override(TINY, {"data.leave": 3}, "here")
+    with pytest.raises(ConfigError, match=r"steps.x: is not a setting"):
+        override(TINY, {"steps.x": 3}, "here")
+
+
+def test_a_size_is_a_start_for_single_settings(tmp_path: Path) -> None:
+    path = tmp_path / "sized.toml"
+    path.write_text('[model]\nsize = "small"\nlayers = 3\n')
+    assert load(path).model.token_dim == 32
+    assert load(path).model.layers == 3
+    assert override(TINY, {"model.size": "small"}, "here").model.token_dim == 32
+    path.write_text('[model]\nsize = "huge"\n')
+    with pytest.raises(ConfigError, match="'huge' is none of small, base, large"):
+        load(path)
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("batch=0", "batch: 0 is less than 1"),
+        ("data.held_out=1", "held_out: 1 is less than 2"),
+        ("loss.temperature=0", "temperature: 0.0 is not above 0"),
+        ("dropout.stretch=1.5", "stretch: 1.5 is not between 0 and 1"),
+        ("dropout.modality=1.5", "modality: 1.5 is not between 0 and 1"),
+        ("loss.clip=-1", "clip: -1.0 must be a number, 0 or more"),
+        ("seed=-1", "seed: -1 is less than 0"),
+        ("seed=99999999999999", "seed: 99999999999999 is more than"),
+        ("data.session_s=0.2", "session_s: 0.2 is less than 4"),
+        ("model.video_widths=[24]", r"\[24\] has not 3 items"),
+        ("model.video_widths=[0,32,64]", "has a width below 1"),
+        ("model.heads=3", "heads: 3 does not divide token_dim 8"),
+        ("learning_rate=NaN", "learning_rate: nan must be a number, 0 or more"),
+    ],
+)
+def test_settings_out_of_their_range_are_refused(setting: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        override(TINY, dict([parse_setting(setting, "--set")]), "--set")
+
+
+def test_settings_that_are_no_text_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "wrong.toml"
+    path.write_bytes(b"name = '\xff\xfe'\n")
+    with pytest.raises(ConfigError, match="not TOML"):
+        load(path)
+
+
+def test_task_and_settings_survive_their_json(tmp_path: Path) -> None:
+    saved(tmp_path)
+    model, config = checkpoint.load(tmp_path)
+    assert (model.task, config) == (TASK, TINY)
