@@ -41,21 +41,34 @@ class CarriedState(_Part, frozen=True):
     shape: tuple[int, ...]
 
 
-class ModelFile(_Part, frozen=True):
-    """One file of the bundle, for one backend at one precision."""
+Backend = Literal["onnx", "litert"]
+Precision = Literal["fp32", "int8"]
 
-    backend: Literal["onnx", "litert"]
-    precision: Literal["fp32", "int8"]
+
+class StoredFile(_Part, frozen=True):
+    """A file of the bundle: where it lies, and what it must hash to."""
+
     path: str
     bytes: int
     sha256: str
+
+
+class ModelFile(StoredFile, frozen=True):
+    """One model file, for one backend at one precision.
+
+    error: the largest difference of any output from the golden one, where it was exported.
+    """
+
+    backend: Backend
+    precision: Precision
+    error: float | None = None
 
 
 class Encoder(_Part, frozen=True):
     """Turns one modality's samples into ``tokens_per_hop`` tokens at each hop.
 
     A streaming encoder sees each hop once and carries ``states``; a window encoder sees the last ``window_s``
-    seconds at every hop and carries nothing.
+    seconds at every hop and carries nothing. macs: multiply-accumulates of one run, which is one hop's.
     """
 
     kind: Literal["streaming", "window"]
@@ -65,6 +78,8 @@ class Encoder(_Part, frozen=True):
     files: tuple[ModelFile, ...]
     states: tuple[CarriedState, ...] = ()
     window_s: float = 0.0
+    parameters: int | None = None
+    macs: int | None = None
 
 
 class Modality(_Part, frozen=True):
@@ -97,7 +112,9 @@ class Fusion(_Part, frozen=True):
 
     tokens: input ``(1, N, token_dim)`` float32; modality and age: inputs ``(1, N)`` int32, N free. ``modality`` is the
     index in the manifest's list, ``age`` the hops since the token was made (0 is the newest).
+    present: input ``(1, N)`` float32 of a file whose N is not free, as LiteRT's: 1 for a token, 0 for what fills up.
     logits: output ``(1, labels)``; embedding: output ``(1, embedding_dim)``.
+    macs: multiply-accumulates of one run with the whole context of every modality.
     """
 
     token_dim: int
@@ -106,18 +123,25 @@ class Fusion(_Part, frozen=True):
     tokens: str = "tokens"
     modality: str = "modality"
     age: str = "age"
+    present: str = "present"
     logits: str = "logits"
     embedding: str = "embedding"
+    parameters: int | None = None
+    macs: int | None = None
 
 
 class Subset(_Part, frozen=True):
-    """What was measured with exactly these modalities present, and the temperature that calibrates them."""
+    """What was measured with exactly these modalities present, and the temperature that calibrates them.
+
+    variants: the accuracy that the files of one backend and precision had, ``onnx-int8`` for example.
+    """
 
     modalities: tuple[str, ...]
     temperature: float
     accuracy: float | None = None
     ece: float | None = None
     samples: int | None = None
+    variants: dict[str, float] = {}
 
 
 class Provenance(_Part, frozen=True):
@@ -144,6 +168,8 @@ class Manifest(_Part, frozen=True):
     fusion: Fusion
     subsets: tuple[Subset, ...]
     provenance: Provenance
+    golden: StoredFile | None = None
+    """Inputs and what the trained model gave for them, to test the files with where they run: ``mmg.bundle.golden``."""
 
     @property
     def hop_ns(self) -> int:
@@ -172,6 +198,10 @@ class Manifest(_Part, frozen=True):
         """The files of the named modalities (all of them by default) and of the fusion."""
         chosen = [m for m in self.modalities if names is None or m.name in names]
         return tuple(itertools.chain.from_iterable(m.encoder.files for m in chosen)) + self.fusion.files
+
+    def stored(self) -> tuple[StoredFile, ...]:
+        """Every file that the manifest names."""
+        return self.files() + ((self.golden,) if self.golden else ())
 
 
 class ManifestError(ValueError):
@@ -218,7 +248,9 @@ def check(manifest: Manifest) -> None:
     for index, modality in enumerate(manifest.modalities):
         _check_modality(manifest, modality, f"modalities[{index}]")
     _check_files(manifest.fusion.files, "fusion.files")
-    paths = [file.path for file in manifest.files()]
+    if manifest.golden:
+        _check_stored(manifest.golden, "golden")
+    paths = [file.path for file in manifest.stored()]
     for path in paths:
         _require(paths.count(path) == 1, "files", f"{path} is named twice")
     for index, subset in enumerate(manifest.subsets):
@@ -279,9 +311,13 @@ def _check_files(files: tuple[ModelFile, ...], field: str) -> None:
     kinds = [(file.backend, file.precision) for file in files]
     _require(len(set(kinds)) == len(kinds), field, "one backend and precision is there twice")
     for index, file in enumerate(files):
-        _require(safe_path(file.path), f"{field}[{index}].path", f"{file.path!r} must stay inside the bundle")
-        _require(1 <= file.bytes <= 1 << 31, f"{field}[{index}].bytes", "must be 1 byte to 2 GiB")
-        _require(re.fullmatch(r"[0-9a-f]{64}", file.sha256) is not None, f"{field}[{index}].sha256", "is not a SHA-256")
+        _check_stored(file, f"{field}[{index}]")
+
+
+def _check_stored(file: StoredFile, field: str) -> None:
+    _require(safe_path(file.path), f"{field}.path", f"{file.path!r} must stay inside the bundle")
+    _require(1 <= file.bytes <= 1 << 31, f"{field}.bytes", "must be 1 byte to 2 GiB")
+    _require(re.fullmatch(r"[0-9a-f]{64}", file.sha256) is not None, f"{field}.sha256", "is not a SHA-256")
 
 
 def safe_path(path: str) -> bool:

@@ -12,7 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Protocol
 
-from mmg.bundle.manifest import Manifest, ManifestError, ModelFile, decode
+from mmg.bundle.manifest import Manifest, ManifestError, StoredFile, decode
 from mmg.errors import BundleError
 
 STARTER = Path(__file__).resolve().parent.parent / "starter"
@@ -59,15 +59,15 @@ class Bundle:
         except BundleError:
             container.close()
             raise
-        known = {file.path for file in manifest.files()} | {MANIFEST, CARD}
+        known = {file.path for file in manifest.stored()} | {MANIFEST, CARD}
         for name in container.names():
             if name not in known:
                 container.close()
                 raise BundleError(str(where), name, "is in the bundle, but the manifest does not name it")
         return cls(where, manifest, container)
 
-    def read(self, file: ModelFile) -> bytes:
-        """The bytes of one model file, verified. Raises BundleError."""
+    def read(self, file: StoredFile) -> bytes:
+        """The bytes of one file that the manifest names, verified. Raises BundleError."""
         data = self._container.read(file.path, file.bytes)
         if len(data) != file.bytes:
             problem = f"has {len(data)} bytes, the manifest says {file.bytes}: the bundle is cut or altered"

@@ -6,9 +6,17 @@ import hashlib
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
 
-from mmg.bundle.manifest import Manifest, ManifestError, ModelFile, encode, safe_path
+from mmg.bundle.manifest import (
+    Backend,
+    Manifest,
+    ManifestError,
+    ModelFile,
+    Precision,
+    StoredFile,
+    encode,
+    safe_path,
+)
 from mmg.bundle.reader import CARD, MANIFEST
 from mmg.errors import BundleError
 
@@ -17,11 +25,16 @@ ZIP_DATE = (1980, 1, 1, 0, 0, 0)
 
 
 def describe_file(
-    backend: Literal["onnx", "litert"], precision: Literal["fp32", "int8"], path: str, data: bytes
+    backend: Backend, precision: Precision, path: str, data: bytes, error: float | None = None
 ) -> ModelFile:
     """The manifest's entry for a model file with these bytes."""
     digest = hashlib.sha256(data).hexdigest()
-    return ModelFile(backend=backend, precision=precision, path=path, bytes=len(data), sha256=digest)
+    return ModelFile(backend=backend, precision=precision, path=path, bytes=len(data), sha256=digest, error=error)
+
+
+def describe_stored(path: str, data: bytes) -> StoredFile:
+    """The manifest's entry for another file with these bytes."""
+    return StoredFile(path=path, bytes=len(data), sha256=hashlib.sha256(data).hexdigest())
 
 
 def write_bundle(path: Path, manifest: Manifest, files: Mapping[str, bytes]) -> None:
@@ -34,11 +47,11 @@ def write_bundle(path: Path, manifest: Manifest, files: Mapping[str, bytes]) -> 
         contents = {MANIFEST: encode(manifest), **files}
     except ManifestError as problem:
         raise BundleError(str(path), problem.field, problem.problem) from problem
-    named = {file.path: file for file in manifest.files()}
+    named = {file.path: file for file in manifest.stored()}
     for name in set(named) ^ (set(files) - {CARD}):
         raise BundleError(str(path), name, "is in only one of the manifest and the files")
     for name, file in named.items():
-        if describe_file(file.backend, file.precision, name, files[name]) != file:
+        if (len(files[name]), hashlib.sha256(files[name]).hexdigest()) != (file.bytes, file.sha256):
             raise BundleError(str(path), name, "its size or SHA-256 is not the manifest's")
     for name in contents:
         if not safe_path(name):
