@@ -19,7 +19,7 @@ class Profile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
 
     name: str
     description: str
-    backend: str = "onnx"
+    backend: str = "auto"
     threads: int = 1
     grace_s: float = 0.2
     sensors: dict[str, str] = {}

@@ -1,111 +1,123 @@
-"""The manifest of an exported model: what was trained, said in the bundle's words."""
+"""The manifest of an exported model, in the bundle's words, from its spec and its files."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from importlib.metadata import version
 
-from mmg.bundle.manifest import (
-    CarriedState,
-    Channel,
-    Encoder,
-    Manifest,
-    Modality,
-    Provenance,
-    Subset,
-    Tensor,
-)
+import msgspec
+import torch
+from mmg.bundle.golden import GOLDEN
+from mmg.bundle.manifest import Backend, CarriedState, Encoder, Manifest, Modality, Precision, Tensor
 from mmg.bundle.manifest import Fusion as FusionPart
-from mmg.bundle.writer import describe_file
-from mmg_training.config import TrainConfig
-from mmg_training.metrics import Metrics
-from mmg_training.models.multimodal import MultimodalModel
-from mmg_training.task import CONTEXT_HOPS, HOP_S, TOKENS_PER_HOP
+from mmg.bundle.writer import describe_file, describe_stored
+from torch.utils.flop_counter import FlopCounterMode
 
-from mmg_export.graphs import state_names
+from mmg_export.parts import FUSION, SAMPLES, TOKENS, Part, fusion_part, run_part, state_names
+from mmg_export.spec import Sensor, Spec
 
-ACCELERATION = tuple(Channel(name=name, unit="m/s^2") for name in ("ax", "ay", "az"))
-TURN_RATE = tuple(Channel(name=name, unit="rad/s", optional=True) for name in ("gx", "gy", "gz"))
-LICENCE = "Apache-2.0"
+SUFFIXES = {"onnx": "onnx", "litert": "tflite"}
 
 
-def path_of(part: str) -> str:
-    """Where a part's file lies in the bundle."""
-    return f"{part}.onnx"
+@dataclass(frozen=True)
+class MadeFile:
+    """One model file. error: the largest difference of any output from the golden one, once it was measured."""
+
+    part: str
+    backend: Backend
+    precision: Precision
+    data: bytes
+    error: float | None = None
+
+    @property
+    def path(self) -> str:
+        """Where it lies in the bundle: ``imu.onnx``, ``imu.int8.tflite``."""
+        middle = "" if self.precision == "fp32" else f".{self.precision}"
+        return f"{self.part}{middle}.{SUFFIXES[self.backend]}"
 
 
-def manifest(model: MultimodalModel, config: TrainConfig, metrics: Metrics, files: Mapping[str, bytes]) -> Manifest:
-    """``files`` maps each modality and ``fusion`` to ONNX bytes."""
-    task = model.task
+@dataclass(frozen=True)
+class Cost:
+    """parameters: trained numbers. macs: multiply-accumulates of one run, in convolutions and matrix products."""
+
+    parameters: int
+    macs: int
+
+
+def cost_of(part: Part) -> Cost:
+    """Counted while it runs once, by torch's own counter."""
+    with FlopCounterMode(display=False) as counter:
+        run_part(part, part.inputs)
+    return Cost(sum(weight.numel() for weight in part.module.parameters()), counter.get_total_flops() // 2)
+
+
+def costs_of(parts: Mapping[str, Part], fusion: torch.nn.Module, spec: Spec) -> dict[str, Cost]:
+    """Of every part; the fusion's with the whole context of every sensor."""
+    whole = fusion_part(fusion, spec, count=spec.most_tokens, masked=False)
+    return {name: cost_of(part) for name, part in {**parts, FUSION: whole}.items()}
+
+
+def describe(
+    spec: Spec, files: Sequence[MadeFile], costs: Mapping[str, Cost], golden: bytes, extra_tools: Mapping[str, str]
+) -> Manifest:
+    """The manifest of these files."""
+    tools = {**spec.provenance.tools, "torch": version("torch"), **extra_tools}
     return Manifest(
         schema="mmg-bundle/1",
-        name=config.name,
-        version=config.version,
-        labels=task.labels,
-        hop_s=HOP_S,
-        context_hops=CONTEXT_HOPS,
-        modalities=tuple(_modality(name, model, files[name]) for name in task.modalities),
+        name=spec.name,
+        version=spec.version,
+        labels=spec.labels,
+        hop_s=spec.hop_s,
+        context_hops=spec.context_hops,
+        modalities=tuple(_modality(name, spec, files, costs[name]) for name in spec.sensors),
         fusion=FusionPart(
-            token_dim=model.config.token_dim,
-            embedding_dim=model.config.embedding_dim,
-            files=(describe_file("onnx", "fp32", path_of("fusion"), files["fusion"]),),
+            token_dim=spec.token_dim,
+            embedding_dim=spec.embedding_dim,
+            files=_files_of(FUSION, files),
+            parameters=costs[FUSION].parameters,
+            macs=costs[FUSION].macs,
         ),
-        subsets=tuple(
-            Subset(
-                modalities=score.modalities,
-                temperature=round(score.temperature, 4),
-                accuracy=round(score.accuracy, 4),
-                ece=round(score.ece, 4),
-                samples=score.samples,
-            )
-            for score in metrics.subsets
+        subsets=spec.subsets,
+        provenance=msgspec.structs.replace(
+            spec.provenance, exporter=f"mmg_export {version('mmg')}", tools=dict(sorted(tools.items()))
         ),
-        provenance=provenance(config, metrics),
+        golden=describe_stored(GOLDEN, golden),
     )
 
 
-def provenance(config: TrainConfig, metrics: Metrics) -> Provenance:
-    """Who made it, with what and from what; nothing in it depends on when it was exported."""
-    return Provenance(
-        exporter=f"mmg_export {version('mmg')}",
-        created=metrics.created,
-        tools={**metrics.tools, "onnx": version("onnx"), "onnxscript": version("onnxscript")},
-        training={
-            "config": config.name,
-            "config_sha256": metrics.config_sha256,
-            "seed": str(metrics.seed),
-            "command": f"mmg-train training/configs/{config.name}.toml --out runs/{config.name}",
-        },
-        data="; ".join(f"{source.name} ({source.licence})" for source in metrics.data),
-        licence=LICENCE,
-    )
-
-
-def _modality(name: str, model: MultimodalModel, data: bytes) -> Modality:
-    encoder, task = model.encoder(name), model.task
-    video = name == "video"
-    shape = task.hop_shape(name) if video else (1, *task.hop_shape(name))
-    kinds = {"imu": "signal", "audio": "audio", "video": "video"}
-    channels = {"imu": ACCELERATION + TURN_RATE, "audio": (Channel(name="mono", unit="fs"),), "video": ()}
+def _modality(name: str, spec: Spec, files: Sequence[MadeFile], cost: Cost) -> Modality:
+    sensor = spec.sensors[name]
     return Modality(
         name=name,
-        kind=kinds[name],  # type: ignore[arg-type]
-        rate_hz=float(task.rate_hz(name)),
-        channels=channels[name],
-        frame=task.frame if video else None,
+        kind=sensor.kind,
+        rate_hz=float(sensor.rate_hz),
+        channels=sensor.channels,
+        frame=sensor.frame,
         encoder=Encoder(
-            kind="streaming",
-            tokens_per_hop=TOKENS_PER_HOP[name],
+            kind="window" if sensor.window_s else "streaming",
+            tokens_per_hop=sensor.tokens_per_hop,
             input=Tensor(
-                name="samples",
-                shape=shape,
-                dtype="uint8" if video else "float32",
+                name=SAMPLES, shape=sensor.shape(spec.hop_s), dtype="uint8" if sensor.kind == "video" else "float32"
             ),
-            output=Tensor(name="tokens", shape=(1, TOKENS_PER_HOP[name], model.config.token_dim)),
-            states=tuple(
-                CarriedState(input=before, output=after, shape=size)
-                for (before, after), size in zip(state_names(encoder), encoder.state_shapes, strict=True)
-            ),
-            files=(describe_file("onnx", "fp32", path_of(name), data),),
+            output=Tensor(name=TOKENS, shape=(1, sensor.tokens_per_hop, spec.token_dim)),
+            states=_states(sensor),
+            window_s=sensor.window_s,
+            files=_files_of(name, files),
+            parameters=cost.parameters,
+            macs=cost.macs,
         ),
+    )
+
+
+def _states(sensor: Sensor) -> tuple[CarriedState, ...]:
+    named = zip(state_names(sensor), sensor.states, strict=True)
+    return tuple(CarriedState(input=before, output=after, shape=tuple(shape)) for (before, after), shape in named)
+
+
+def _files_of(part: str, files: Sequence[MadeFile]) -> tuple:  # type: ignore[type-arg]
+    return tuple(
+        describe_file(file.backend, file.precision, file.path, file.data, file.error)
+        for file in files
+        if file.part == part
     )

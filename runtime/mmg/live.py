@@ -65,6 +65,7 @@ class LivePipeline:
             origin_ns=self.origin_ns,
             grace_s=settings.grace_s,
             backend=settings.backend,
+            precision=settings.precision,
             threads=settings.threads,
             clock=time.perf_counter_ns,
         )

@@ -40,7 +40,8 @@ class Settings:
     pace: Literal["fast", "realtime"] = "fast"
     duration_s: float | None = None
     grace_s: float = DEFAULT_GRACE_S
-    backend: str = "onnx"
+    backend: str = "auto"
+    precision: str = "fp32"
     threads: int = 1
 
 
@@ -89,6 +90,7 @@ class Pipeline:
                 origin_ns=self.origin_ns,
                 grace_s=settings.grace_s,
                 backend=settings.backend,
+                precision=settings.precision,
                 threads=settings.threads,
                 clock=time.perf_counter_ns,
             )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Protocol
 
 from mmg.errors import ConfigError
@@ -10,7 +11,10 @@ from mmg.errors import ConfigError
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-BACKENDS = ("onnx",)
+# The packages that can run each, the preferred one first; the backends in the order in which one is chosen.
+PACKAGES = {"onnx": ("onnxruntime",), "litert": ("ai_edge_litert", "tflite_runtime")}
+BACKENDS = tuple(PACKAGES)
+INSTALL = {"onnx": "onnxruntime", "litert": "mmg[litert]"}
 
 
 class Session(Protocol):
@@ -28,10 +32,19 @@ class Session(Protocol):
         """Run once and return the named outputs. Raises ModelError."""
 
 
+def is_installed(backend: str) -> bool:
+    """Whether a package that runs it can be found; nothing is imported."""
+    return any(find_spec(package) is not None for package in PACKAGES[backend])
+
+
 def open_session(backend: str, data: bytes, name: str, *, threads: int = 1) -> Session:
     """Load verified model bytes; ``name`` is used in errors. Raises ModelError, BackendUnavailable."""
     if backend == "onnx":
         from mmg.backends.onnx import OnnxSession
 
         return OnnxSession(data, name, threads=threads)
+    if backend == "litert":
+        from mmg.backends.litert import LitertSession
+
+        return LitertSession(data, name, threads=threads)
     raise ConfigError(f"backend {backend!r} is not one of {', '.join(BACKENDS)}")

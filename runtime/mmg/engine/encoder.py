@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from mmg.backends import Session, open_session
 from mmg.bundle import Bundle, Manifest, Modality, ModelFile
-from mmg.errors import BundleError, ShapeMismatch
+from mmg.errors import ShapeMismatch
 
 
 class Encoder:
@@ -59,14 +59,6 @@ class Encoder:
         if tokens.size != math.prod(self._shape):
             raise ShapeMismatch(f"{self._name}, output {self._spec.output.name}", self._shape, list(tokens.shape))
         return np.asarray(tokens, np.float32).reshape(self._shape)
-
-
-def choose_file(bundle: Bundle, files: tuple[ModelFile, ...], name: str, backend: str) -> ModelFile:
-    """The file for this backend. Raises BundleError where the bundle has none."""
-    for file in files:
-        if file.backend == backend and file.precision == "fp32":
-            return file
-    raise BundleError(str(bundle.path), name, f"has no fp32 file for backend {backend}")
 
 
 def load_encoder(bundle: Bundle, modality: Modality, file: ModelFile, threads: int) -> Encoder:

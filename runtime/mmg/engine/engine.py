@@ -7,9 +7,10 @@ from functools import partial
 
 from mmg.backends import open_session
 from mmg.bundle import Bundle
-from mmg.engine.encoder import choose_file, load_encoder
+from mmg.engine.encoder import load_encoder
 from mmg.engine.fusion import Fusion
 from mmg.engine.track import Track
+from mmg.engine.variant import AUTO, choose_file, choose_variant
 from mmg.errors import ConfigError
 from mmg.streams import HopGrid
 from mmg.types import Chunk, Decision, SensorState
@@ -29,6 +30,7 @@ class Engine:
         sensor's first chunk comes: one that never appears costs nothing. Keep the bundle open as long as the engine.
     origin_ns: where hop 0 begins, on the clock of the chunks.
     grace_s: how long after a hop's end a late modality is waited for.
+    backend: ``onnx``, ``litert``, or ``auto``, the first that is installed and that the bundle has files for.
     clock: nanoseconds of any clock, to measure the stages with; without it ``Decision.latency_ms`` is empty.
 
     Raises ConfigError, BundleError, ModelError.
@@ -41,7 +43,8 @@ class Engine:
         *,
         origin_ns: int = 0,
         grace_s: float = DEFAULT_GRACE_S,
-        backend: str = "onnx",
+        backend: str = AUTO,
+        precision: str = "fp32",
         threads: int = 1,
         clock: Callable[[], int] | None = None,
     ) -> None:
@@ -57,15 +60,17 @@ class Engine:
         self._grace_ns = round(grace_s * 1e9)
         self._grid = HopGrid(origin_ns, manifest.hop_ns)
         self._tracks: dict[str, Track] = {}
+        self.variant = choose_variant(bundle, modalities, backend, precision)
+        """The backend and precision that run."""
         for modality in manifest.modalities:
             if modality.name in modalities:
-                file = choose_file(bundle, modality.encoder.files, f"{modality.name} encoder", backend)
+                file = choose_file(bundle, modality.encoder.files, f"{modality.name} encoder", self.variant)
                 bundle.read(file)  # a damaged one ends the run now, and not when its sensor appears
                 load = partial(load_encoder, bundle, modality, file, threads)
                 index = manifest.index(modality.name)
                 self._tracks[modality.name] = Track(modality, index, load, self._grid, self._clock)
-        file = choose_file(bundle, manifest.fusion.files, "fusion", backend)
-        self._fusion = Fusion(manifest, open_session(backend, bundle.read(file), "fusion", threads=threads))
+        file = choose_file(bundle, manifest.fusion.files, "fusion", self.variant)
+        self._fusion = Fusion(manifest, open_session(file.backend, bundle.read(file), "fusion", threads=threads))
         self._hop = 0
         self.decided = 0
         """How many decisions were made."""

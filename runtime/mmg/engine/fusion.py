@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +20,14 @@ class Fusion:
     def __init__(self, manifest: Manifest, session: Session) -> None:
         self._manifest, self._spec, self._session = manifest, manifest.fusion, session
         spec = self._spec
-        entries = {spec.tokens: (1, "N", spec.token_dim), spec.modality: (1, "N"), spec.age: (1, "N")}
+        entries: dict[str, tuple[int | str, ...]] = {
+            spec.tokens: (1, "N", spec.token_dim),
+            spec.modality: (1, "N"),
+            spec.age: (1, "N"),
+        }
+        self._masked = spec.present in session.inputs
+        if self._masked:
+            entries[spec.present] = (1, "N")
         check_tensors("fusion", "input", entries, session.inputs, whole=True)
         self._sizes = {spec.logits: (1, len(manifest.labels)), spec.embedding: (1, spec.embedding_dim)}
         check_tensors("fusion", "output", self._sizes, session.outputs)
@@ -34,11 +42,13 @@ class Fusion:
         Raises ModelError, ShapeMismatch.
         """
         counts = [len(array) for array in tokens]
-        feeds = {
+        feeds: dict[str, NDArray[Any]] = {
             self._spec.tokens: np.concatenate(tokens)[None],
             self._spec.modality: np.repeat(np.array(modality, np.int32), counts)[None],
             self._spec.age: np.repeat(np.array(age, np.int32), counts)[None],
         }
+        if self._masked:
+            feeds[self._spec.present] = np.ones((1, sum(counts)), np.float32)
         logits, embedding = self._session.run([self._spec.logits, self._spec.embedding], feeds)
         for (name, size), output in zip(self._sizes.items(), (logits, embedding), strict=True):
             if output.shape != size:

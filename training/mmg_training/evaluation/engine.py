@@ -21,22 +21,35 @@ from mmg_training.task import HOP_S, Task
 HOP_NS = round(HOP_S * 1e9)
 
 
-def by_engine(bundle: Bundle, task: Task, say: Say) -> Decider:
-    """Decides with a bundle, from each of some subsets. Raises ConfigError where it was not made for ``task``."""
+def by_engine(bundle: Bundle, task: Task, say: Say, backend: str = "auto", precision: str = "fp32") -> Decider:
+    """Decides with a bundle's files of a backend and precision, from each of some subsets.
+
+    Raises ConfigError where it was not made for ``task``.
+    """
     manifest = bundle.manifest
     if manifest.labels != task.labels or manifest.hop_s != HOP_S:
         raise ConfigError(f"{bundle.path}: its labels or its hop are not those of the data set {task.name}")
-    if tuple(modality.name for modality in manifest.modalities) != task.modalities:
-        raise ConfigError(f"{bundle.path}: has not the modalities {plus(task.modalities)} of the data set {task.name}")
+    if not {modality.name for modality in manifest.modalities} <= set(task.modalities):
+        raise ConfigError(f"{bundle.path}: has a sensor that is none of {plus(task.modalities)} of {task.name}")
 
     def decide_subsets(sessions: Sequence[Session], subsets: Sequence[Subset]) -> dict[Subset, Decisions]:
-        return {names: decide_with_engine(bundle, task, sessions, names, say) for names in subsets}
+        return {
+            names: decide_with_engine(bundle, task, sessions, names, say, backend=backend, precision=precision)
+            for names in subsets
+        }
 
     return decide_subsets
 
 
 def decide_with_engine(
-    bundle: Bundle, task: Task, sessions: Sequence[Session], names: Sequence[str], say: Say = lambda _: None
+    bundle: Bundle,
+    task: Task,
+    sessions: Sequence[Session],
+    names: Sequence[str],
+    say: Say = lambda _: None,
+    *,
+    backend: str = "auto",
+    precision: str = "fp32",
 ) -> Decisions:
     """What ``evaluation.decide.decide`` gives, but logits are the logarithms of calibrated scores, and there are no
     tokens. A hop that the engine does not decide, because no sensor is live in it, counts as equal scores for all
@@ -47,7 +60,7 @@ def decide_with_engine(
         hops = session.hops
         row_scores = np.full((hops, len(task.labels)), 1 / len(task.labels))
         row_embeddings = np.zeros((hops, manifest.fusion.embedding_dim), np.float32)
-        engine = Engine(bundle, names)
+        engine = Engine(bundle, names, backend=backend, precision=precision)
         decided = [decision for name in names for decision in engine.push(as_chunk(task, session, name))]
         for decision in decided + engine.advance(hops * HOP_NS + round(DEFAULT_GRACE_S * 1e9)):
             row_scores[decision.hop] = [decision.scores[label] for label in task.labels]

@@ -1,0 +1,147 @@
+"""``mmg-export``: a training run in, a verified bundle out."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mmg.cli.ending import handle_stops, interrupt, run_command
+from mmg.errors import ConfigError
+
+if TYPE_CHECKING:
+    from mmg_export.report import Report
+
+EXAMPLES = """\
+examples:
+  mmg-export runs/mine -o mine.mmg                            every converter that is installed, fp32
+  mmg-export runs/mine -o mine.mmg --backends onnx            onnxruntime only
+  mmg-export runs/mine -o mine.mmg --precisions fp32,int8 --evaluate
+  mmg-export runs/mine -o imu.mmg --modalities imu            one encoder and the fusion
+
+mine.report.json and mine.report.md beside the bundle hold what was measured. Your own PyTorch modules go through
+mmg_export.export_bundle: see docs/bring-your-own-model.md.
+
+exit codes: 0 done, 1 done but a variant was refused, 2 usage, 4 a module that cannot be exported, or differs
+"""
+NEEDED = {"torch": "train,export", "onnx": "export", "onnxscript": "export"}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command; returns its exit code."""
+    parser = argparse.ArgumentParser(
+        prog="mmg-export",
+        description="Export a trained run: each encoder and the fusion are converted in a process of their own, "
+        "streamed over random and recorded hops against the trained modules, and written as one bundle with golden "
+        "inputs, so that mmg-bundle verify can replay them on the device.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("run", type=Path, help="a folder that mmg-train wrote")
+    parser.add_argument("-o", "--out", type=Path, required=True, help="the bundle: a folder, or a file ending in .mmg")
+    parser.add_argument(
+        "--backends", metavar="LIST", help="of onnx,litert (default: those whose converter is installed)"
+    )
+    parser.add_argument("--precisions", metavar="LIST", default="fp32", help="of fp32,int8 (default: fp32)")
+    parser.add_argument("--modalities", metavar="LIST", help="which encoders (default: all that were trained)")
+    parser.add_argument(
+        "--evaluate",
+        action="store_true",
+        help="measure each variant on the run's held-out data, by the engine (minutes)",
+    )
+    parser.add_argument("--limit", type=float, default=0.01, help="accuracy that int8 may lose on a subset (0.01)")
+    parser.add_argument("--hops", type=int, default=1000, help="hops of random input to compare (1000)")
+    parser.add_argument("--no-data", action="store_true", help="use none of the run's data: random input only, no int8")
+    chosen = parser.parse_args(arguments)
+    handle_stops(interrupt)
+    return run_command(lambda: _run(chosen), _tell, stopped=130)
+
+
+def _run(chosen: argparse.Namespace) -> int:
+    for package, extra in NEEDED.items():
+        if find_spec(package) is None:
+            raise ConfigError(f"{package} is not installed; in the project's folder: pip install -e '.[{extra}]'")
+    backends = _names(chosen.backends) if chosen.backends is not None else _installed()
+    precisions = _names(chosen.precisions)
+    if chosen.hops < 1 or not 0 <= chosen.limit <= 1:
+        raise ConfigError("--hops must be at least 1, and --limit from 0 to 1")
+    if chosen.no_data and (chosen.evaluate or "int8" in precisions):
+        raise ConfigError("--no-data: int8 is calibrated, and accuracy measured, with the run's data")
+    report = _export(chosen, backends, precisions)
+    refused = [f"{one.backend} {one.precision} {one.refused}" for one in report.variants if one.refused]
+    if refused:
+        _tell(f"refused: {'; '.join(refused)}")
+    return 1 if refused else 0
+
+
+def _export(chosen: argparse.Namespace, backends: Sequence[str], precisions: Sequence[str]) -> Report:
+    import torch
+
+    from mmg_export import export_bundle
+    from mmg_export.trained import TrainedRun
+
+    torch.set_num_threads(1)
+    say = _Steps()
+    say(f"read {chosen.run}")
+    run = TrainedRun(chosen.run)
+    known = run.model.task.modalities
+    names = _names(chosen.modalities) if chosen.modalities is not None else known
+    for name in names:
+        if name not in known:
+            raise ConfigError(f"--modalities {name}: the run has {', '.join(known)}")
+    names = tuple(name for name in known if name in names)
+    dataset = None
+    if not chosen.no_data:
+        try:
+            dataset = run.dataset(say)
+        except ConfigError as error:
+            if chosen.evaluate or "int8" in precisions:
+                raise
+            say(f"no recorded hops are compared: {error}")
+    return export_bundle(
+        chosen.out,
+        encoders=run.encoders(names),
+        fusion=run.fusion,
+        spec=run.spec(names),
+        backends=backends,  # type: ignore[arg-type]
+        precisions=precisions,  # type: ignore[arg-type]
+        recorded=run.recordings(dataset, names) if dataset else None,
+        evaluate=run.evaluator(dataset, say) if dataset and chosen.evaluate else None,
+        limit=chosen.limit,
+        hops=chosen.hops,
+        card=run.card,
+        say=say,
+    )
+
+
+def _installed() -> tuple[str, ...]:
+    if find_spec("litert_torch") is None:
+        _tell("litert is left out: its converter is not installed (pip install -e '.[export-litert]')")
+        return ("onnx",)
+    return ("onnx", "litert")
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
+
+
+class _Steps:
+    """Tells each step with the seconds since the start."""
+
+    def __init__(self) -> None:
+        self._began_s = time.monotonic()
+
+    def __call__(self, line: str) -> None:
+        _tell(f"{time.monotonic() - self._began_s:5.1f} s  {line}")
+
+
+def _tell(line: str) -> None:
+    sys.stderr.write(f"mmg-export: {line}\n")
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,33 @@
+"""A traced part to the bytes of a TFLite file, for LiteRT."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+from mmg.errors import ModelError
+from torch.export import ExportedProgram
+
+
+def to_litert(programs: Mapping[str, ExportedProgram]) -> bytes:
+    """Convert, a signature a program; the weights are shared. Inputs and outputs keep their names.
+
+    Raises ModelError where litert-torch is not installed, and what it raises.
+    """
+    try:
+        import litert_torch
+    except ImportError as error:
+        raise ModelError("litert-torch is not installed: pip install 'mmg[export-litert]'") from error
+    converter = None
+    for name, program in programs.items():
+        _, feeds = program.example_inputs or ((), {})
+        add = litert_torch.signature if converter is None else converter.signature
+        converter = add(name, program.module(), sample_kwargs=dict(feeds))
+    if converter is None:
+        raise ModelError("there is nothing to convert")
+    model = converter.convert()
+    with tempfile.TemporaryDirectory(prefix="mmg-litert-") as folder:
+        path = Path(folder) / "model.tflite"
+        model.export(str(path))
+        return path.read_bytes()

@@ -1,0 +1,50 @@
+"""A traced part to the bytes of an ONNX file."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import onnx
+import torch
+from mmg.errors import ModelError
+from torch.export import ExportedProgram
+
+# 18 is the exporter's own; from 23 on there is an Attention operator on which onnxruntime fails for a broadcast mask.
+OPSET = 18
+# The newest that onnxruntime 1.20 reads.
+IR_VERSION = 10
+
+
+def to_onnx(program: ExportedProgram, inputs: Sequence[str], outputs: Sequence[str]) -> bytes:
+    """Convert, check and strip; inputs and outputs are named in order. Raises what torch raises."""
+    converted = torch.onnx.export(
+        program,
+        dynamo=True,
+        opset_version=OPSET,
+        input_names=list(inputs),
+        output_names=list(outputs),
+        verbose=False,
+    )
+    if converted is None:
+        raise ModelError("torch.onnx.export gave nothing")
+    model = converted.model_proto
+    strip(model)
+    onnx.checker.check_model(model, full_check=True)
+    return model.SerializeToString(deterministic=True)  # type: ignore[no-any-return]
+
+
+def strip(model: onnx.ModelProto) -> None:
+    """Clear what no runtime reads and what differs from machine to machine (about 110 KB of source lines)."""
+    model.ir_version = min(model.ir_version, IR_VERSION)
+    model.producer_version = ""
+    for part in (
+        model,
+        model.graph,
+        *model.graph.node,
+        *model.graph.input,
+        *model.graph.output,
+        *model.graph.initializer,
+    ):
+        del part.metadata_props[:]
+        part.doc_string = ""
+    del model.graph.value_info[:]

@@ -1,0 +1,217 @@
+"""What was exported, measured: each file against its module, each variant on labelled data; what fails is left out."""
+
+from __future__ import annotations
+
+import platform
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import msgspec
+from mmg.backends import open_session
+from mmg.bundle import Bundle, Manifest, write_bundle
+from mmg.bundle.golden import GOLDEN, Golden, encoder_error, fusion_error, pack
+from mmg.bundle.manifest import Subset
+
+from mmg_export import parity
+from mmg_export.convert import Say
+from mmg_export.describe import Cost, MadeFile, describe
+from mmg_export.parts import FUSION, Part
+from mmg_export.report import FileFigures, Report, VariantFigures
+from mmg_export.spec import Spec
+from mmg_export.streams import Stream
+
+Evaluate = Callable[[Bundle, str, str], Mapping[tuple[str, ...], float]]
+Variant = tuple[str, str]
+TOOLS = {
+    "onnx": ("onnx", "onnxscript", "onnxruntime"),
+    "litert": ("litert-torch", "litert-converter", "ai-edge-litert", "ai-edge-quantizer"),
+}
+
+
+@dataclass(frozen=True)
+class Made:
+    """Everything that was exported, and what the modules themselves gave: ``streams``, of random and recorded hops."""
+
+    spec: Spec
+    parts: Mapping[str, Part]
+    costs: Mapping[str, Cost]
+    files: tuple[MadeFile, ...]
+    streams: tuple[Stream, ...]
+    golden: Golden
+
+    def of(self, variant: Variant) -> list[MadeFile]:
+        """The files of one backend and precision."""
+        return [file for file in self.files if (file.backend, file.precision) == variant]
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One variant's errors, over random hops and recorded ones, and its accuracy."""
+
+    errors: tuple[parity.Errors, ...]
+    accuracy: Mapping[tuple[str, ...], float]
+    refused: str = ""
+
+
+def finish(made: Made, evaluate: Evaluate | None, limit: float, say: Say) -> tuple[Manifest, dict[str, bytes], Report]:
+    """The manifest, the files that go into the bundle by path, and the report. Raises ModelError where an fp32 file
+    differs from its module by more than the backend's tolerance."""
+    streaming = {name: _streaming_error(made, name, say) for name in made.parts}
+    measured: dict[Variant, Measured] = {
+        variant: _measure(made, variant, say) for variant in dict.fromkeys((f.backend, f.precision) for f in made.files)
+    }
+    made = _with_golden_errors(made)
+    if evaluate is not None:
+        measured = _evaluate(made, measured, evaluate, limit, say)
+    kept = replace(made, files=tuple(f for f in made.files if not measured[f.backend, f.precision].refused))
+    manifest = _manifest(kept, measured)
+    contents = {file.path: file.data for file in kept.files} | {GOLDEN: pack(made.golden)}
+    return manifest, contents, _report(made, measured, streaming)
+
+
+def _streaming_error(made: Made, name: str, say: Say) -> float | None:
+    if made.spec.sensors[name].window_s:
+        return None
+    error = parity.whole_error(made.parts[name], made.spec, made.streams[-1])
+    if error is None:
+        say(f"{name}: takes one hop at a time, so streaming is not compared with offline")
+    else:
+        say(f"{name}: {parity.WHOLE} hops one by one against the same in one go: {error:.1e}")
+        parity.require(f"{name}, streaming against offline", error, parity.TOLERANCES["onnx"])
+    return error
+
+
+def _measure(made: Made, variant: Variant, say: Say) -> Measured:
+    backend, precision = variant
+    sessions = {file.part: open_session(backend, file.data, file.path) for file in made.of(variant)}
+    found = []
+    for what, stream in zip(("random", "recorded"), made.streams, strict=False):
+        errors = parity.measure(sessions, made.spec, stream)
+        say(
+            f"{backend} {precision}: {errors.hops} {what} hops, largest error of a logit {errors.logits:.1e}, "
+            f"{errors.agreement:.1%} the same decision"
+        )
+        if precision == "fp32":
+            tolerance = parity.TOLERANCES[backend]
+            for name, error in {**errors.tokens, FUSION: errors.logits}.items():
+                parity.require(f"{name}, {backend}", error, tolerance)
+        found.append(errors)
+    return Measured(tuple(found), {})
+
+
+def _with_golden_errors(made: Made) -> Made:
+    """The files with the error that each has on the golden inputs."""
+    manifest = _manifest(made, {})
+    files = []
+    for file in made.files:
+        session = open_session(file.backend, file.data, file.path)
+        if file.part == FUSION:
+            error = fusion_error(manifest, session, made.golden)
+        else:
+            error = encoder_error(manifest.modality(file.part), manifest, session, made.golden)
+        files.append(replace(file, error=float(f"{error:.2e}")))
+    return replace(made, files=tuple(files))
+
+
+def _evaluate(
+    made: Made, measured: Mapping[Variant, Measured], evaluate: Evaluate, limit: float, say: Say
+) -> dict[Variant, Measured]:
+    """Each variant's accuracy; int8 that loses more than the limit against its own backend in fp32 is refused."""
+    found: dict[Variant, Measured] = {}
+    with tempfile.TemporaryDirectory(prefix="mmg-export-") as folder:
+        contents = {file.path: file.data for file in made.files} | {GOLDEN: pack(made.golden)}
+        write_bundle(Path(folder) / "all", _manifest(made, {}), contents)
+        with Bundle.open(Path(folder) / "all") as bundle:
+            for variant, one in measured.items():
+                say(f"{' '.join(variant)}: accuracy of each subset by the engine")
+                found[variant] = replace(one, accuracy=dict(evaluate(bundle, *variant)))
+    for variant, one in found.items():
+        whole = found[variant[0], "fp32"].accuracy
+        losses = {names: whole[names] - accuracy for names, accuracy in one.accuracy.items()}
+        names = max(losses, key=losses.__getitem__, default=())
+        if variant[1] != "fp32" and losses and losses[names] > limit + 1e-9:
+            problem = f"loses {losses[names]:.3f} on {'+'.join(names)}, above {limit:g}"
+            say(f"{' '.join(variant)} is left out: {problem}")
+            found[variant] = replace(one, refused=problem)
+    return found
+
+
+def _manifest(made: Made, measured: Mapping[Variant, Measured]) -> Manifest:
+    kept = {f"{backend}-{precision}": one for (backend, precision), one in measured.items() if not one.refused}
+    spec = replace(
+        made.spec,
+        subsets=tuple(
+            msgspec.structs.replace(
+                subset,
+                variants={
+                    name: round(one.accuracy[subset.modalities], 4)
+                    for name, one in kept.items()
+                    if subset.modalities in one.accuracy
+                },
+            )
+            for subset in _subsets(made.spec, measured)
+        ),
+    )
+    return describe(spec, made.files, made.costs, pack(made.golden), _tools(made.files))
+
+
+def _subsets(spec: Spec, measured: Mapping[Variant, Measured]) -> Sequence[Subset]:
+    """Those of the spec, and those that were measured here only, uncalibrated."""
+    known = {subset.modalities for subset in spec.subsets}
+    found = dict.fromkeys(names for one in measured.values() for names in one.accuracy)
+    return (*spec.subsets, *(Subset(modalities=names, temperature=1.0) for names in found if names not in known))
+
+
+def _tools(files: Sequence[MadeFile]) -> dict[str, str]:
+    found = {}
+    for name in (name for backend in dict.fromkeys(file.backend for file in files) for name in TOOLS[backend]):
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def _report(made: Made, measured: Mapping[Variant, Measured], streaming: Mapping[str, float | None]) -> Report:
+    spec = made.spec
+    return Report(
+        bundle=spec.name,
+        version=spec.version,
+        machine=f"{platform.machine()}, {platform.system()}, Python {platform.python_version()}",
+        tools=_tools(made.files),
+        parameters={name: cost.parameters for name, cost in made.costs.items()},
+        macs={name: cost.macs for name, cost in made.costs.items()},
+        streaming=dict(streaming),
+        files=tuple(
+            FileFigures(
+                part=file.part,
+                backend=file.backend,
+                precision=file.precision,
+                bytes=len(file.data),
+                run_us=round(errors[-1].run_us[file.part], 1),
+                error=max(one.logits if file.part == FUSION else one.tokens[file.part] for one in errors),
+            )
+            for file in made.files
+            for errors in (measured[file.backend, file.precision].errors,)
+        ),
+        variants=tuple(_variant(made, variant, one) for variant, one in measured.items()),
+    )
+
+
+def _variant(made: Made, variant: Variant, one: Measured) -> VariantFigures:
+    random, *recorded = one.errors
+    return VariantFigures(
+        backend=variant[0],
+        precision=variant[1],
+        bytes=sum(len(file.data) for file in made.of(variant)),
+        random_error=random.logits,
+        random_hops=random.hops,
+        recorded_error=recorded[0].logits if recorded else None,
+        recorded_hops=recorded[0].hops if recorded else 0,
+        agreement=recorded[0].agreement if recorded else None,
+        accuracy={"+".join(names): accuracy for names, accuracy in one.accuracy.items()},
+        refused=one.refused,
+    )

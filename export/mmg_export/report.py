@@ -1,0 +1,119 @@
+"""What an export measured: ``NAME.report.json`` for programs, ``NAME.report.md`` for people."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import msgspec
+
+
+class FileFigures(msgspec.Struct, frozen=True, kw_only=True):
+    """One model file. run_us: the median time of a run here, one thread, hop after hop. tokens_error: the largest
+    difference of a token, or of the fusion's logits, from the trained module's over all hops."""
+
+    part: str
+    backend: str
+    precision: str
+    bytes: int
+    run_us: float
+    error: float
+
+
+class VariantFigures(msgspec.Struct, frozen=True, kw_only=True):
+    """All files of one backend and precision together. random, recorded: the largest difference of a logit over so many
+    hops of noise and of recordings; agreement: the share of decisions on recordings that are the trained model's.
+    accuracy: of each subset, its sensors joined by ``+``, where there was labelled data. refused: why it is not in the
+    bundle; empty where it is."""
+
+    backend: str
+    precision: str
+    bytes: int
+    random_error: float
+    random_hops: int
+    recorded_error: float | None = None
+    recorded_hops: int = 0
+    agreement: float | None = None
+    accuracy: dict[str, float] = {}
+    refused: str = ""
+
+
+class Report(msgspec.Struct, frozen=True, kw_only=True):
+    """The whole of ``NAME.report.json``. streaming: by encoder, the largest difference of a token between hops encoded
+    one by one and in one go; null for a window encoder, or one that takes one hop at a time only."""
+
+    bundle: str
+    version: str
+    machine: str
+    tools: dict[str, str]
+    parameters: dict[str, int]
+    macs: dict[str, int]
+    streaming: dict[str, float | None]
+    files: tuple[FileFigures, ...]
+    variants: tuple[VariantFigures, ...]
+
+
+def write(report: Report, out: Path) -> tuple[Path, Path]:
+    """Beside the bundle ``out``; returns the paths of both files."""
+    stem = out.with_suffix("") if out.suffix == ".mmg" else out
+    paths = stem.with_name(f"{stem.name}.report.json"), stem.with_name(f"{stem.name}.report.md")
+    paths[0].write_bytes(msgspec.json.format(msgspec.json.encode(report), indent=2) + b"\n")
+    paths[1].write_text(summary(report), encoding="utf-8")
+    return paths
+
+
+def summary(report: Report) -> str:
+    """Markdown: what each file and each variant is."""
+    return "\n".join(
+        [
+            f"# Export of {report.bundle} {report.version}",
+            "",
+            f"Measured on {report.machine}, one thread, one run after another.",
+            "",
+            "## Files",
+            "",
+            *_table(
+                ("part", "backend", "precision", "KB", "us a run", "largest error"),
+                (
+                    (f.part, f.backend, f.precision, f"{f.bytes / 1e3:.0f}", f"{f.run_us:.0f}", f"{f.error:.1e}")
+                    for f in report.files
+                ),
+            ),
+            "",
+            "The error of an encoder is of its tokens, of the fusion of the logits from the files' own tokens.",
+            "",
+            "## Variants",
+            "",
+            *_table(
+                ("variant", "KB", "logits, random", "logits, recorded", "same decisions", "in the bundle"),
+                (_variant_row(variant) for variant in report.variants),
+            ),
+            *_accuracies(report.variants),
+            "",
+        ]
+    )
+
+
+def _variant_row(one: VariantFigures) -> tuple[str, ...]:
+    recorded = "-" if one.recorded_error is None else f"{one.recorded_error:.1e} ({one.recorded_hops} hops)"
+    return (
+        f"{one.backend} {one.precision}",
+        f"{one.bytes / 1e3:.0f}",
+        f"{one.random_error:.1e} ({one.random_hops} hops)",
+        recorded,
+        "-" if one.agreement is None else f"{one.agreement:.1%}",
+        f"no: {one.refused}" if one.refused else "yes",
+    )
+
+
+def _accuracies(variants: Sequence[VariantFigures]) -> list[str]:
+    measured = [one for one in variants if one.accuracy]
+    if not measured:
+        return ["", "Accuracy was not measured: there were no labelled recordings."]
+    heads = ("sensors", *(f"{one.backend} {one.precision}" for one in measured))
+    rows = ((names, *(f"{one.accuracy[names]:.3f}" for one in measured)) for names in measured[0].accuracy)
+    return ["", "## Accuracy on held-out data, by the runtime's engine", "", *_table(heads, rows)]
+
+
+def _table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    return [f"| {' | '.join(line)} |" for line in (heads, ["---"] * len(heads), *rows)]

@@ -1,0 +1,91 @@
+"""What the exporter is told of a model: its labels and grid, and what each encoder takes and gives."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from mmg.bundle.manifest import Channel, Provenance, Subset
+from mmg.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class Sensor:
+    """One modality, as its encoder's module takes it.
+
+    kind: ``signal`` is resampled by its time stamps (IMU, PPG), ``audio`` by its sample count, ``video`` is frames.
+    rate_hz: samples a second; a hop must be whole samples. channels: with units; video has none, but ``frame``, the
+    height and width in pixels. tokens_per_hop: n, the tokens that one run gives.
+    window_s: the seconds that a window encoder sees at every hop. 0: the encoder streams.
+    states: the shape of each tensor that a streaming encoder carries from hop to hop, zeros at first.
+
+    The module of a streaming encoder is called as ``module(samples, *states)`` and returns ``(tokens, *next_states)``,
+    or the tokens alone where it carries nothing; a window encoder's as ``module(samples)``. samples: (1, T, C) float32,
+    or frames (T, height, width, 3) uint8; tokens: (1, n, token_dim).
+    """
+
+    rate_hz: float
+    channels: tuple[Channel, ...] = ()
+    kind: Literal["signal", "audio", "video"] = "signal"
+    frame: tuple[int, int] | None = None
+    tokens_per_hop: int = 1
+    window_s: float = 0.0
+    states: tuple[tuple[int, ...], ...] = ()
+
+    def samples_in(self, seconds: float) -> int:
+        """How many samples there are in a span of whole samples."""
+        return round(self.rate_hz * seconds)
+
+    def shape(self, hop_s: float) -> tuple[int, ...]:
+        """The shape of one run's samples."""
+        count = self.samples_in(self.window_s or hop_s)
+        return (count, *self.frame, 3) if self.frame else (1, count, len(self.channels))
+
+
+@dataclass(frozen=True)
+class Spec:
+    """The whole model: ``sensors`` in the order of their numbers in the fusion's embedding.
+
+    context_hops: K, the hops whose tokens the fusion sees. token_dim: D, the width of a token; embedding_dim: E.
+    subsets: what was measured of each subset of the modalities, with its temperature. provenance: where it comes from.
+    """
+
+    name: str
+    labels: tuple[str, ...]
+    sensors: Mapping[str, Sensor]
+    token_dim: int
+    embedding_dim: int
+    hop_s: float = 0.5
+    context_hops: int = 8
+    version: str = "0.1.0"
+    subsets: tuple[Subset, ...] = ()
+    provenance: Provenance = field(
+        default_factory=lambda: Provenance(
+            exporter="", created="", tools={}, training={}, data="not said", licence="not said"
+        )
+    )
+
+    def __post_init__(self) -> None:
+        if not self.sensors:
+            raise ConfigError(f"{self.name}: has no sensors")
+        if min(self.token_dim, self.embedding_dim, self.context_hops) < 1:
+            raise ConfigError(f"{self.name}: token_dim, embedding_dim and context_hops must be at least 1")
+        for name, sensor in self.sensors.items():
+            if not re.fullmatch(r"[a-z][a-z0-9_]{0,31}", name) or name == "fusion":
+                raise ConfigError(f"{name!r} cannot be a sensor's name: use a-z, 0-9 and _, and not fusion")
+            if (sensor.kind == "video") != (sensor.frame is not None):
+                raise ConfigError(f"{name}: frame=(height, width) is for video, and video only")
+            if sensor.kind != "video" and not sensor.channels:
+                raise ConfigError(f"{name}: has no channels, such as Channel(name='ppg', unit='1')")
+            if sensor.window_s and sensor.states:
+                raise ConfigError(f"{name}: a window encoder carries no states; leave out window_s or states")
+            whole = sensor.rate_hz * self.hop_s
+            if whole < 1 or abs(whole - round(whole)) > 1e-6:
+                raise ConfigError(f"{name}: a hop of {self.hop_s} s is not whole samples at {sensor.rate_hz} Hz")
+
+    @property
+    def most_tokens(self) -> int:
+        """The tokens of a whole context of every sensor."""
+        return self.context_hops * sum(sensor.tokens_per_hop for sensor in self.sensors.values())

@@ -1,0 +1,152 @@
+"""What encoders are run on, hop after hop, and the contexts that the fusion is run on: random or recorded."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from mmg.errors import ConfigError
+from numpy.typing import NDArray
+
+from mmg_export.parts import (
+    AGE,
+    EMBEDDING,
+    LOGITS,
+    MODALITY,
+    SAMPLES,
+    TOKENS,
+    Part,
+    initial_states,
+    run_part,
+    state_names,
+)
+from mmg_export.spec import Sensor, Spec
+
+Array = NDArray[Any]
+# The size of plausible noise in a unit; 1 for any other.
+SCALES = {"m/s^2": 4.0, "fs": 0.1}
+GRAVITY_M_S2 = 9.80665
+# Recorded hops that are compared, and that int8 is calibrated with.
+RECORDED_HOPS = 200
+
+
+@dataclass(frozen=True)
+class Stream:
+    """What the trained modules gave over some hops.
+
+    runs: the samples of each run of each encoder. feeds: the same with the states that it began with. tokens: (1, n, D)
+    of each run. contexts: what the fusion was fed, one a hop, each subset of the sensors in its turn, with logits and
+    embedding in ``decided``. held: (sensor, run) of each token in a context, in order.
+    """
+
+    runs: Mapping[str, Sequence[Array]]
+    feeds: Mapping[str, Sequence[dict[str, Array]]]
+    tokens: Mapping[str, Sequence[Array]]
+    contexts: Sequence[dict[str, Array]]
+    decided: Sequence[dict[str, Array]]
+    held: Sequence[Sequence[tuple[str, int]]]
+
+
+def random_runs(name: str, spec: Spec, hops: int, seed: int) -> list[Array]:
+    """The runs of an encoder over so many hops of plausible noise."""
+    sensor, noise = spec.sensors[name], np.random.default_rng(seed)
+    count = sensor.samples_in(spec.hop_s) * hops + sensor.samples_in(max(sensor.window_s - spec.hop_s, 0.0))
+    if sensor.frame:
+        return cut_runs(name, spec, noise.integers(0, 256, (count, *sensor.frame, 3), dtype=np.uint8))
+    scales = np.array([SCALES.get(channel.unit, 1.0) for channel in sensor.channels])
+    values = noise.standard_normal((count, len(sensor.channels))) * scales
+    down = [index for index, channel in enumerate(sensor.channels) if channel.unit == "m/s^2"][2:3]
+    values[:, down] += GRAVITY_M_S2
+    return cut_runs(name, spec, values.astype(np.float32))
+
+
+def cut_runs(name: str, spec: Spec, samples: Array) -> list[Array]:
+    """A recording (T, C), or frames (T, H, W, 3), as the runs of an encoder: one a hop, once a window is full.
+
+    Raises ConfigError where it is not such a recording.
+    """
+    sensor = spec.sensors[name]
+    wanted = (*sensor.frame, 3) if sensor.frame else (len(sensor.channels),)
+    if samples.shape[1:] != wanted:
+        raise ConfigError(f"{name}: recorded samples are {list(samples.shape)}, not (T, {', '.join(map(str, wanted))})")
+    if not sensor.frame and not np.isfinite(samples).all():
+        raise ConfigError(f"{name}: recorded samples are not finite")
+    step, length = sensor.samples_in(spec.hop_s), sensor.samples_in(sensor.window_s or spec.hop_s)
+    dtype = np.uint8 if sensor.frame else np.float32
+    starts = range(0, len(samples) - length + 1, step)
+    return [np.ascontiguousarray(samples[at : at + length], dtype).reshape(sensor.shape(spec.hop_s)) for at in starts]
+
+
+def follow(parts: Mapping[str, Part], fusion: Part, spec: Spec, runs: Mapping[str, Sequence[Array]]) -> Stream:
+    """Run the modules over ``runs``, hop after hop, and the fusion at each hop. Raises ModelError."""
+    feeds: dict[str, list[dict[str, Array]]] = {name: [] for name in runs}
+    tokens: dict[str, list[Array]] = {name: [] for name in runs}
+    for name, arrays in runs.items():
+        states = {before: state.numpy() for before, state in initial_states(spec.sensors[name]).items()}
+        for samples in arrays:
+            feeds[name].append({SAMPLES: samples, **states})
+            made = run_part(parts[name], {key: torch.from_numpy(value) for key, value in feeds[name][-1].items()})
+            tokens[name].append(made[TOKENS].numpy())
+            states = {before: made[after].numpy() for before, after in state_names(spec.sensors[name])}
+    held = plan_contexts(spec, {name: len(arrays) for name, arrays in runs.items()})
+    contexts = [context_of(spec, tokens, hop, some) for hop, some in held]
+    decided = [
+        {key: value.numpy() for key, value in run_part(fusion, _as_tensors(context)).items()} for context in contexts
+    ]
+    return Stream(runs, feeds, tokens, contexts, decided, [some for _, some in held])
+
+
+def plan_contexts(spec: Spec, counts: Mapping[str, int]) -> list[tuple[int, list[tuple[str, int]]]]:
+    """At each hop, the hop's number and the (sensor, run) that the fusion sees: the subsets of the sensors in turn."""
+    names, planned = list(counts), []
+    first = {name: _first_hop(spec.sensors[name], spec) for name in names}
+    for hop in range(max(counts[name] + first[name] for name in names)):
+        chosen = [name for bit, name in enumerate(names) if (1 + hop % ((1 << len(names)) - 1)) >> bit & 1]
+        some = [
+            (name, hop - age - first[name])
+            for name in chosen
+            for age in reversed(range(spec.context_hops))
+            if 0 <= hop - age - first[name] < counts[name]
+        ]
+        if some:
+            planned.append((hop, some))
+    return planned
+
+
+def context_of(
+    spec: Spec, tokens: Mapping[str, Sequence[Array]], hop: int, some: Sequence[tuple[str, int]]
+) -> dict[str, Array]:
+    """What the fusion is fed for these runs' tokens at this hop."""
+    names = list(spec.sensors)
+    counts = [spec.sensors[name].tokens_per_hop for name, _ in some]
+    ages = [hop - run - _first_hop(spec.sensors[name], spec) for name, run in some]
+    kinds = [names.index(name) for name, _ in some]
+    return {
+        TOKENS: np.concatenate([tokens[name][run] for name, run in some], axis=1),
+        MODALITY: np.repeat(np.array(kinds, np.int32), counts)[None],
+        AGE: np.repeat(np.array(ages, np.int32), counts)[None],
+    }
+
+
+def worst(got: Mapping[str, Array], wanted: Mapping[str, Array]) -> float:
+    """The largest difference of a logit or of an embedding, infinite where one is not finite."""
+    return max(difference(got[key], wanted[key]) for key in (LOGITS, EMBEDDING))
+
+
+def difference(got: Array, wanted: Array) -> float:
+    """The largest difference, infinite where one is not finite or the shapes differ."""
+    if got.shape != wanted.shape or not np.isfinite(got).all():
+        return float("inf")
+    return float(np.abs(got.astype(np.float64) - wanted).max())
+
+
+def _first_hop(sensor: Sensor, spec: Spec) -> int:
+    """The hop at whose end a window is full for the first time."""
+    return max(round(sensor.window_s / spec.hop_s) - 1, 0)
+
+
+def _as_tensors(arrays: Mapping[str, Array]) -> dict[str, torch.Tensor]:
+    return {key: torch.from_numpy(value) for key, value in arrays.items()}

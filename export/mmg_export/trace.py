@@ -1,0 +1,87 @@
+"""From a module to the graph that every converter starts from, refusing what cannot be one."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from mmg.errors import ModelError
+from torch.export import Dim, ExportedProgram
+from torch.fx.experimental.symbolic_shapes import free_unbacked_symbols
+
+from mmg_export.parts import Part, first_line
+
+# What torch says of a shape or a branch that depends on values.
+DEPENDS = ("data-dependent", "Data-dependent", "DataDependent", "unbacked", "Dynamic control flow")
+
+
+def trace(part: Part) -> ExportedProgram:
+    """The part as a graph. Raises ModelError where its shapes or its branches depend on the data, or torch cannot
+    follow it."""
+    free = {name: {axis: Dim("N", min=1, max=4096)} for name, axis in part.free.items()}
+    shapes = {name: free.get(name) for name in part.inputs} if free else None
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            traced = torch.export.export(part.module, (), dict(part.inputs), dynamic_shapes=shapes, strict=False)
+            # Without operators that work in place, which a constant made in ``forward`` brings.
+            program: ExportedProgram = traced.run_decompositions({})
+    except Exception as error:  # torch.export raises many kinds, and anyone's module its own
+        text = str(error)
+        if any(word in text or word in type(error).__name__ for word in DEPENDS):
+            raise ModelError(f"{part.name}: shapes or branches depend on the data{_user_line(error)}") from error
+        raise ModelError(f"{part.name}: torch.export cannot follow it: {first_line(error)}") from error
+    for node in program.graph.nodes:
+        if any(free_unbacked_symbols(value) for value in _tensors(node.meta.get("val"))):
+            raise ModelError(
+                f"{part.name}: the shape of {operator_name(node)} depends on the data, in {place_of(node)}"
+            )
+    return program
+
+
+def find_operator(program: ExportedProgram, text: str) -> str:
+    """The operator of the graph that a converter's message names, with where it is in the module; empty where the
+    message names none."""
+    for node in program.graph.nodes:
+        if node.op == "call_function" and operator_name(node) in text:
+            return f"{operator_name(node)}, in {place_of(node)}"
+    return ""
+
+
+def operator_name(node: torch.fx.Node) -> str:
+    """Such as ``aten.fft_rfft``."""
+    return str(node.target).removesuffix(".default")
+
+
+def place_of(node: torch.fx.Node) -> str:
+    """The path of the submodule that the node comes from, and its class: ``layers.3 (MyLayer)``."""
+    stack = list((node.meta.get("nn_module_stack") or {}).values())
+    if not stack:
+        return "the module itself"
+    path, kind = stack[-1]
+    # "L['self'].module.layers" or "module.layers": the wrapper is ours, and not the user's.
+    path = str(path).removeprefix("L['self']").strip(".").removeprefix("module").strip(".")
+    name = kind if isinstance(kind, str) else kind.__qualname__
+    return f"{path or 'the module itself'} ({name.rpartition('.')[2]})"
+
+
+def _tensors(value: Any) -> Iterator[torch.Tensor]:
+    if isinstance(value, torch.Tensor):
+        yield value
+    elif isinstance(value, (tuple, list)):
+        for one in value:
+            yield from _tensors(one)
+
+
+def _user_line(error: BaseException) -> str:
+    """The innermost line of code that is neither torch's nor ours."""
+    frames, trace = [], error.__traceback__
+    while trace is not None:
+        frames.append((trace.tb_frame.f_code.co_filename, trace.tb_lineno))
+        trace = trace.tb_next
+    for file, line in reversed(frames):
+        if "/torch/" not in file and "mmg_export" not in file and not file.startswith("<"):
+            return f", at {file}:{line}"
+    return ""

@@ -1,0 +1,109 @@
+"""LiteRT (TensorFlow Lite) on the CPU: ai-edge-litert, or the tflite-runtime that older boards have."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mmg.backends import INSTALL
+from mmg.errors import BackendUnavailable, ModelError, ShapeMismatch
+
+Shape = tuple[int | str, ...]
+
+
+class LitertSession:
+    """A model loaded from verified bytes, called by its signatures.
+
+    LiteRT has no free dimensions. A file with several signatures, which differ in the size of one dimension only,
+    stands for a model in which that one is free: a run takes the smallest that holds its arrays, and the rest of them is zeros.
+    Outputs do not have the free dimension.
+    """
+
+    def __init__(self, data: bytes, name: str, *, threads: int) -> None:
+        self._name = name
+        interpreter_of = _find_interpreter()
+        try:
+            self._interpreter = interpreter_of(model_content=data, num_threads=threads)
+            keys = list(self._interpreter.get_signature_list())
+            self._runners = [self._interpreter.get_signature_runner(key) for key in keys]
+        except (ValueError, RuntimeError, TypeError) as error:
+            raise ModelError(f"{name}: LiteRT cannot load it: {_first_line(error)}") from error
+        if not self._runners:
+            raise ModelError(f"{name}: has no signature: convert it with mmg-export or litert-torch")
+        ins = [_shapes(runner.get_input_details()) for runner in self._runners]
+        self.inputs: Mapping[str, Shape] = {tensor: _merge([one[tensor] for one in ins], name) for tensor in ins[0]}
+        self.outputs: Mapping[str, Shape] = _shapes(self._runners[0].get_output_details())
+        sizes = [_free_size(one, self.inputs) for one in ins]
+        # Smallest first.
+        order = sorted(range(len(sizes)), key=sizes.__getitem__)
+        self._sizes, self._runners = [sizes[at] for at in order], [self._runners[at] for at in order]
+
+    def run(self, names: Sequence[str], feeds: Mapping[str, NDArray[Any]]) -> list[NDArray[Any]]:
+        """Run once and return the named outputs. Raises ModelError, ShapeMismatch."""
+        if set(feeds) != set(self.inputs):
+            raise ShapeMismatch(f"{self._name}, inputs", ", ".join(feeds), ", ".join(self.inputs))
+        wanted = _free_size({tensor: array.shape for tensor, array in feeds.items()}, self.inputs)
+        at = next((at for at, size in enumerate(self._sizes) if size >= wanted), None)
+        if at is None:
+            raise ShapeMismatch(f"{self._name}, inputs", f"{wanted} tokens", f"{self._sizes[-1]} at most")
+        entries = {tensor: self._fit(tensor, array, self._sizes[at]) for tensor, array in feeds.items()}
+        try:
+            outputs = self._runners[at](**entries)
+            return [outputs[name] for name in names]
+        except (ValueError, RuntimeError, TypeError, KeyError) as error:
+            raise ModelError(f"{self._name}: LiteRT cannot run it: {_first_line(error)}") from error
+
+    def _fit(self, tensor: str, array: NDArray[Any], size: int) -> NDArray[Any]:
+        """The array at the size of a signature. LiteRT itself would resize the model to whatever it is given."""
+        whole = tuple(size if isinstance(axis, str) else axis for axis in self.inputs[tensor])
+        if array.shape == whole:
+            return array
+        fits = len(array.shape) == len(whole) and all(
+            have <= size if isinstance(axis, str) else have == axis
+            for have, axis in zip(array.shape, self.inputs[tensor], strict=True)
+        )
+        if not fits:
+            raise ShapeMismatch(f"{self._name}, input {tensor}", list(array.shape), list(self.inputs[tensor]))
+        padded = np.zeros(whole, array.dtype)
+        padded[tuple(slice(have) for have in array.shape)] = array
+        return padded
+
+
+def _find_interpreter() -> Any:
+    try:
+        from ai_edge_litert.interpreter import Interpreter
+    except ImportError:
+        try:
+            from tflite_runtime.interpreter import Interpreter
+        except ImportError as error:
+            raise BackendUnavailable("LiteRT", INSTALL["litert"]) from error
+    return Interpreter
+
+
+def _shapes(details: Mapping[str, Mapping[str, Any]]) -> dict[str, Shape]:
+    return {tensor: tuple(int(size) for size in detail["shape"]) for tensor, detail in details.items()}
+
+
+def _merge(shapes: Sequence[Shape], name: str) -> Shape:
+    """One shape for all signatures: ``N`` where they differ."""
+    if len({len(shape) for shape in shapes}) > 1:
+        raise ModelError(f"{name}: its signatures have inputs of different ranks")
+    return tuple(sizes[0] if len(set(sizes)) == 1 else "N" for sizes in zip(*shapes, strict=True))
+
+
+def _free_size(shapes: Mapping[str, Shape], free: Mapping[str, Shape]) -> int:
+    """The size of the free dimension, 0 where there is none."""
+    found = [
+        int(size)
+        for tensor, shape in free.items()
+        for axis, size in zip(shape, shapes[tensor], strict=False)
+        if isinstance(axis, str)
+    ]
+    return max(found, default=0)
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().partition("\n")[0][:300]
