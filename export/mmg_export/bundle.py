@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import get_args
@@ -18,8 +18,9 @@ from mmg.errors import ConfigError
 from torch import nn
 
 from mmg_export import report
-from mmg_export.convert import Say, convert, quantise
+from mmg_export.convert import Say, convert_all, quantise_all
 from mmg_export.describe import MadeFile, costs_of
+from mmg_export.litert_file import strip_litert
 from mmg_export.parts import EMBEDDING, FUSION, LOGITS, Part, encoder_part, fusion_part, token_counts
 from mmg_export.probe import probe_encoder, probe_fusion, require_evaluation
 from mmg_export.proof import Evaluate, Made, finish
@@ -87,9 +88,12 @@ def export_bundle(
         probe_fusion(free, spec)
         costs = costs_of(parts, fusion, spec)
     streams = _follow_streams(parts, free, spec, asked)
-    files = [file for backend in backends for file in _convert_all(backend, parts, fusion, free, spec, say)]
+    files = [file for backend in backends for file in _convert(backend, parts, fusion, free, spec, say)]
     if "int8" in precisions:
-        files += [_quantise(file, streams, say) for file in files]
+        everything = {**parts, FUSION: free}
+        files += [file for backend in backends for file in _quantise(backend, files, everything, streams[-1], say)]
+    if "litert" in backends:
+        files = [replace(file, data=strip_litert(file.data)) if file.backend == "litert" else file for file in files]
     made = Made(spec, parts, costs, tuple(files), tuple(streams), _golden(streams[-1], spec))
     manifest, contents, told = finish(made, evaluate, limit, say)
     say(f"write {asked.out}")
@@ -135,26 +139,27 @@ def _follow_streams(parts: Mapping[str, Part], fusion: Part, spec: Spec, asked: 
     return streams
 
 
-def _convert_all(
+def _convert(
     backend: Backend, parts: Mapping[str, Part], module: nn.Module, free: Part, spec: Spec, say: Say
 ) -> list[MadeFile]:
-    made = []
-    for name, part in parts.items():
-        say(f"{name} to {backend}")
-        made.append(MadeFile(name, backend, "fp32", convert(backend, name, {"encode": part}, say)))
-    say(f"{FUSION} to {backend}")
-    counted = {"fuse": free}
+    say(f"convert {', '.join(parts)} and {FUSION} to {backend}")
+    forms: dict[str, dict[str, Part]] = {FUSION: {"fuse": free}}
     if backend == "litert":
-        counts = token_counts(spec)
-        counted = {f"fuse_{count}": fusion_part(module, spec, count=count) for count in counts}
-    return [*made, MadeFile(FUSION, backend, "fp32", convert(backend, FUSION, counted, say))]
+        forms[FUSION] = {f"fuse_{count}": fusion_part(module, spec, count=count) for count in token_counts(spec)}
+    # The fusion takes the longest.
+    forms |= {name: {"encode": part} for name, part in parts.items()}
+    return [MadeFile(name, backend, "fp32", data) for name, data in convert_all(backend, forms, say).items()]
 
 
-def _quantise(file: MadeFile, streams: Sequence[Stream], say: Say) -> MadeFile:
-    say(f"{file.part} to {file.backend} int8")
-    stream = streams[-1]
-    feeds = stream.contexts if file.part == FUSION else stream.feeds[file.part]
-    return MadeFile(file.part, file.backend, "int8", quantise(file.backend, file.part, file.data, feeds, say))
+def _quantise(
+    backend: Backend, files: Sequence[MadeFile], parts: Mapping[str, Part], stream: Stream, say: Say
+) -> list[MadeFile]:
+    say(f"quantise for {backend}, calibrated with {len(stream.contexts)} hops")
+    data = {file.part: file.data for file in files if file.backend == backend}
+    feeds = {**stream.feeds, FUSION: stream.contexts}
+    fixed = {name: [buffer.numpy() for buffer in part.module.buffers()] for name, part in parts.items()}
+    made = quantise_all(backend, data, feeds, fixed, say)
+    return [MadeFile(name, backend, "int8", file) for name, file in made.items()]
 
 
 def _golden(stream: Stream, spec: Spec) -> Golden:

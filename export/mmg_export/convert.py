@@ -1,97 +1,152 @@
 """Each conversion in a process of its own: a converter that crashes, or fills memory, takes nothing else with it.
 
-``python -m mmg_export.convert FOLDER`` is the process; ``convert`` and ``quantise`` start it.
+``python -m mmg_export.convert FOLDER`` is the process; ``convert_all`` and ``quantise_all`` start as many at a time as
+there are cores.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from mmg.errors import ModelError
+from torch.export import ExportedProgram
 
 from mmg_export.parts import Part, first_line
 from mmg_export.streams import Array
 from mmg_export.trace import find_operator, trace
 
-# Seconds between two lines about a conversion that goes on.
-TELL_EVERY_S = 5.0
-JOB, PROBLEM, MODEL = "job.json", "problem.txt", "model"
+# Seconds between two looks at the processes, and between two lines about those that go on.
+LOOK_EVERY_S, TELL_EVERY_S = 0.05, 10.0
+COMMAND = ("-m", "mmg_export.convert")
+JOB, LOG, PROBLEM, MODEL, ARRAYS = "job.json", "log.txt", "problem.txt", "model", "arrays.npz"
 Say = Callable[[str], None]
 
 
-def convert(backend: str, name: str, parts: Mapping[str, Part], say: Say) -> bytes:
-    """The model file of one part. ONNX takes one traced form of it, LiteRT one for each signature, by its name.
+@dataclass
+class _Running:
+    what: str
+    work: Path
+    process: subprocess.Popen[bytes]
+    told_s: float
+
+
+def convert_all(backend: str, parts: Mapping[str, Mapping[str, Part]], say: Say) -> dict[str, bytes]:
+    """The model file of each part. ONNX takes one form of a part, LiteRT one for each signature, by its name.
 
     Raises ModelError that names the operator and where it is in the module, where the converter's message tells it.
     """
-    programs = {key: trace(part) for key, part in parts.items()}
-    first = next(iter(parts.values()))
-    job = {
-        "backend": backend,
-        "programs": list(programs),
-        "inputs": list(first.inputs),
-        "outputs": list(first.outputs),
-    }
-    with tempfile.TemporaryDirectory(prefix="mmg-export-") as folder:
-        work = Path(folder)
-        for key, program in programs.items():
+    programs = {name: {key: trace(part) for key, part in forms.items()} for name, forms in parts.items()}
+
+    def prepare(name: str, work: Path) -> dict[str, Any]:
+        for key, program in programs[name].items():
             torch.export.save(program, work / f"{key}.pt2")
-        problem = _run_process(work, job, f"{name} to {backend}", say)
-        if problem:
-            where = find_operator(next(iter(programs.values())), problem)
-            told = (
-                f"cannot take the operator {where}" if where else f"cannot convert it: {problem.splitlines()[0][:300]}"
-            )
-            raise ModelError(f"{name}: {backend} {told}")
-        return (work / MODEL).read_bytes()
+        first = next(iter(parts[name].values()))
+        return {"programs": list(programs[name]), "inputs": list(first.inputs), "outputs": list(first.outputs)}
+
+    def explain(name: str, problem: str) -> str:
+        where = find_operator(next(iter(programs[name].values())), problem)
+        told = f"cannot take the operator {where}" if where else f"cannot convert it: {first_of(problem)}"
+        return f"{name}: {backend} {told}"
+
+    return _run_all(backend, list(parts), prepare, explain, say)
 
 
-def quantise(backend: str, name: str, data: bytes, feeds: Sequence[Mapping[str, Array]], say: Say) -> bytes:
-    """The int8 form of a model file; ``feeds`` are inputs of its runs, to calibrate with. Raises ModelError."""
+def quantise_all(
+    backend: str,
+    files: Mapping[str, bytes],
+    feeds: Mapping[str, Sequence[Mapping[str, Array]]],
+    fixed: Mapping[str, Sequence[Array]],
+    say: Say,
+) -> dict[str, bytes]:
+    """The int8 form of each model file. feeds: inputs of its runs, to calibrate with; fixed: what of its weights nobody
+    trained. Raises ModelError."""
+
+    def prepare(name: str, work: Path) -> dict[str, Any]:
+        (work / "float").write_bytes(files[name])
+        arrays = {f"{index}/{key}": value for index, feed in enumerate(feeds[name]) for key, value in feed.items()}
+        arrays |= {f"fixed/{index}": array for index, array in enumerate(fixed[name])}
+        np.savez(work / ARRAYS, **arrays)  # type: ignore[arg-type]
+        return {}
+
+    def explain(name: str, problem: str) -> str:
+        return f"{name}: cannot be quantised for {backend}: {first_of(problem)}"
+
+    return _run_all(f"{backend} int8", list(files), prepare, explain, say)
+
+
+def first_of(problem: str) -> str:
+    """The first line of what a converter said, 300 characters at most."""
+    return problem.strip().partition("\n")[0][:300]
+
+
+def _run_all(
+    kind: str,
+    names: Sequence[str],
+    prepare: Callable[[str, Path], dict[str, Any]],
+    explain: Callable[[str, str], str],
+    say: Say,
+) -> dict[str, bytes]:
+    waiting, running, made = list(names), list[_Running](), dict[str, bytes]()
     with tempfile.TemporaryDirectory(prefix="mmg-export-") as folder:
-        work = Path(folder)
-        (work / "float").write_bytes(data)
-        arrays = {f"{index}/{key}": value for index, feed in enumerate(feeds) for key, value in feed.items()}
-        np.savez(work / "feeds.npz", **arrays)  # type: ignore[arg-type]
-        problem = _run_process(work, {"backend": f"{backend} int8"}, f"{name} to {backend} int8", say)
-        if problem:
-            raise ModelError(f"{name}: cannot be quantised for {backend}: {problem.splitlines()[0][:300]}")
-        return (work / MODEL).read_bytes()
-
-
-def _run_process(work: Path, job: Mapping[str, object], what: str, say: Say) -> str:
-    """Do the job in a process; what it could not do, empty where it could. Raises ModelError where it died."""
-    began_s, log = time.monotonic(), work / "log.txt"
-    (work / JOB).write_text(json.dumps(job))
-    with log.open("wb") as stream:
-        command = [sys.executable, "-m", "mmg_export.convert", str(work)]
-        process = subprocess.Popen(command, stdout=stream, stderr=stream, stdin=subprocess.DEVNULL)
         try:
-            while True:
-                try:
-                    code = process.wait(TELL_EVERY_S)
-                    break
-                except subprocess.TimeoutExpired:
-                    say(f"{what}: {time.monotonic() - began_s:.0f} s so far")
+            while waiting or running:
+                while waiting and len(running) < (os.cpu_count() or 1):
+                    name = waiting.pop(0)
+                    work = Path(folder) / name
+                    work.mkdir()
+                    (work / JOB).write_text(json.dumps({"kind": kind, **prepare(name, work)}))
+                    running.append(_start(name, work))
+                time.sleep(LOOK_EVERY_S)
+                for one in [one for one in running if one.process.poll() is not None]:
+                    running.remove(one)
+                    made[one.what] = _end(one, kind, explain)
+                    say(f"{one.what} to {kind}: {len(made[one.what]) / 1e3:.0f} KB")
+                _tell(running, kind, say)
         finally:
-            process.kill()
-            process.wait()
+            for one in running:
+                one.process.kill()
+                one.process.wait()
+    return {name: made[name] for name in names}
+
+
+def _start(name: str, work: Path) -> _Running:
+    with (work / LOG).open("wb") as log:
+        command = [sys.executable, *COMMAND, str(work)]
+        process = subprocess.Popen(command, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
+    return _Running(name, work, process, time.monotonic())
+
+
+def _tell(running: Sequence[_Running], kind: str, say: Say) -> None:
+    now_s = time.monotonic()
+    if running and now_s - max(one.told_s for one in running) > TELL_EVERY_S:
+        say(f"{', '.join(one.what for one in running)} to {kind} ...")
+        for one in running:
+            one.told_s = now_s
+
+
+def _end(one: _Running, kind: str, explain: Callable[[str, str], str]) -> bytes:
+    code, problem = one.process.returncode, one.work / PROBLEM
     if code < 0:
-        raise ModelError(f"{what}: the converter crashed ({signal.Signals(-code).name})")
+        raise ModelError(f"{one.what} to {kind}: the converter crashed ({signal.Signals(-code).name})")
     if code > 0:
-        last = next((line for line in reversed(log.read_text(errors="replace").splitlines()) if line.strip()), "")
-        raise ModelError(f"{what}: the converter ended with code {code}: {last.strip()[:300]}")
-    return (work / PROBLEM).read_text() if (work / PROBLEM).exists() else ""
+        lines = [line for line in (one.work / LOG).read_text(errors="replace").splitlines() if line.strip()]
+        last = lines[-1].strip()[:300] if lines else "it said nothing"
+        raise ModelError(f"{one.what} to {kind}: the converter ended with code {code}: {last}")
+    if problem.exists():
+        raise ModelError(explain(one.what, problem.read_text()))
+    return (one.work / MODEL).read_bytes()
 
 
 def _work(work: Path) -> None:
@@ -106,33 +161,40 @@ def _work(work: Path) -> None:
 
 
 def _do(work: Path, job: dict[str, Any]) -> bytes:
-    if job["backend"] in ("onnx", "litert"):
-        programs = {key: torch.export.load(work / f"{key}.pt2") for key in job["programs"]}
-        if job["backend"] == "onnx":
-            from mmg_export.onnx_file import to_onnx
+    if job["kind"] == "onnx":
+        from mmg_export.onnx_file import to_onnx
 
-            (program,) = programs.values()
-            return to_onnx(program, job["inputs"], job["outputs"])
+        (program,) = _read_programs(work, job).values()
+        return to_onnx(program, job["inputs"], job["outputs"])
+    if job["kind"] == "litert":
         from mmg_export.litert_file import to_litert
 
-        return to_litert(programs)
-    data = (work / "float").read_bytes()
-    if job["backend"] == "onnx int8":
+        return to_litert(_read_programs(work, job))
+    data, (feeds, fixed) = (work / "float").read_bytes(), _read_arrays(work / ARRAYS)
+    if job["kind"] == "onnx int8":
         from mmg_export.quantise_onnx import quantise_onnx
 
-        return quantise_onnx(data, _read_feeds(work / "feeds.npz"))
+        return quantise_onnx(data, feeds, fixed)
     from mmg_export.quantise_litert import quantise_litert
 
-    return quantise_litert(data)
+    return quantise_litert(data, fixed)
 
 
-def _read_feeds(path: Path) -> list[dict[str, Array]]:
+def _read_programs(work: Path, job: dict[str, Any]) -> dict[str, ExportedProgram]:
+    return {key: torch.export.load(work / f"{key}.pt2") for key in job["programs"]}
+
+
+def _read_arrays(path: Path) -> tuple[list[dict[str, Array]], list[Array]]:
     feeds: dict[int, dict[str, Array]] = {}
+    fixed: list[Array] = []
     with np.load(path) as arrays:
         for key in arrays.files:
             index, _, name = key.partition("/")
-            feeds.setdefault(int(index), {})[name] = arrays[key]
-    return [feeds[index] for index in sorted(feeds)]
+            if index == "fixed":
+                fixed.append(arrays[key])
+            else:
+                feeds.setdefault(int(index), {})[name] = arrays[key]
+    return [feeds[index] for index in sorted(feeds)], fixed
 
 
 def _chain(error: BaseException | None) -> list[str]:

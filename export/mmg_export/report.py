@@ -109,7 +109,7 @@ def _variant_row(one: VariantFigures) -> tuple[str, ...]:
 def _accuracies(variants: Sequence[VariantFigures]) -> list[str]:
     measured = [one for one in variants if one.accuracy]
     if not measured:
-        return ["", "Accuracy was not measured: there were no labelled recordings."]
+        return ["", "Accuracy was not measured."]
     heads = ("sensors", *(f"{one.backend} {one.precision}" for one in measured))
     rows = ((names, *(f"{one.accuracy[names]:.3f}" for one in measured)) for names in measured[0].accuracy)
     return ["", "## Accuracy on held-out data, by the runtime's engine", "", *_table(heads, rows)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections.abc import Iterator
 from typing import Any
@@ -43,10 +44,14 @@ def trace(part: Part) -> ExportedProgram:
 
 def find_operator(program: ExportedProgram, text: str) -> str:
     """The operator of the graph that a converter's message names, with where it is in the module; empty where the
-    message names none."""
+    message names none. A converter may name what it was decomposed into, ``prims.bessel_j0`` for
+    ``aten.special_bessel_j0``."""
+    named = {match[1] for match in re.finditer(r"(?:aten|prims)[.:]+([a-z0-9_]{3,})", text)}
     for node in program.graph.nodes:
-        if node.op == "call_function" and operator_name(node) in text:
-            return f"{operator_name(node)}, in {place_of(node)}"
+        if node.op == "call_function":
+            name = operator_name(node).partition(".")[2].partition(".")[0]
+            if name in named or any(name.endswith(f"_{one}") for one in named):
+                return f"{operator_name(node)}, in {place_of(node)}"
     return ""
 
 

@@ -1,0 +1,300 @@
+"""``mmg-export`` of a training run: what it writes is what was trained, and it says so only where it is."""
+
+from __future__ import annotations
+
+import copy
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import msgspec
+import onnx
+import pytest
+import torch
+from mmg.backends import open_session
+from mmg.bundle import Bundle
+from mmg.bundle.golden import encoder_error, fusion_error, unpack
+from mmg.errors import ModelError
+from mmg_export import parity
+from mmg_export.cli import main
+from mmg_export.onnx_file import IR_VERSION
+from mmg_export.parts import FUSION, encoder_part, fusion_part
+from mmg_export.streams import follow, random_runs
+from mmg_export.trained import TrainedRun
+from mmg_training import checkpoint
+from mmg_training import metrics as metrics_file
+from mmg_training.config import TrainConfig
+from mmg_training.metrics import DataSource, ExtraScore, Metrics, SubsetScore
+from mmg_training.models.multimodal import ModelConfig, MultimodalModel
+from mmg_training.task import Task
+from torch import nn
+
+TASK = Task("made up", ("still", "walking", "running"))
+SMALL = ModelConfig(8, True, 8, 16, (4, 4, 4), 8, token_dim=8, embedding_dim=6, heads=2)
+METRICS = Metrics(
+    created="2026-01-02T03:04:05Z",
+    seed=1,
+    config_sha256="0" * 64,
+    weights_sha256="",
+    device="1 x cpu, 1 thread each",
+    wall_s=60.0,
+    tools={"torch": "x"},
+    data=(DataSource(name="nothing", what="random weights", licence="none"),),
+    held_out="nobody",
+    limits=("Random weights know nothing.",),
+    subsets=(
+        SubsetScore(
+            modalities=("imu",),
+            temperature=1.5,
+            accuracy=0.5,
+            macro_f1=0.4,
+            ece=0.1,
+            samples=7,
+            recall={"still": 0.25},
+        ),
+    ),
+    extra=(
+        ExtraScore(
+            name="somebody",
+            kind="real",
+            modalities=("imu",),
+            accuracy=0.75,
+            ece=0.2,
+            samples=9,
+            recall={"walking": 0.5},
+        ),
+    ),
+)
+
+
+def save_metrics(run: Path) -> None:
+    """Of whatever weights are there."""
+    metrics_file.save(msgspec.structs.replace(METRICS, weights_sha256=checkpoint.sha256(run)), run / checkpoint.METRICS)
+
+
+@pytest.fixture(scope="module")
+def model() -> MultimodalModel:
+    torch.manual_seed(0)
+    made = MultimodalModel(TASK, SMALL)
+    for module in made.modules():
+        if isinstance(module, (nn.BatchNorm1d, nn.BatchNorm2d)):
+            nn.init.normal_(module.running_mean, std=0.3)  # type: ignore[arg-type]
+            nn.init.normal_(module.bias)
+    return made.eval()
+
+
+@pytest.fixture(scope="module")
+def run(model: MultimodalModel, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("run")
+    checkpoint.save(folder, model, TrainConfig(name="small", model=SMALL))
+    save_metrics(folder)
+    return folder
+
+
+QUICK = ["--backends", "onnx", "--no-data", "--hops", "20"]
+
+
+@pytest.fixture(scope="module")
+def bundle(run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("bundle") / "small"
+    assert main([str(run), "-o", str(out), *QUICK]) == 0
+    return out
+
+
+def refuse(arguments: list[str], capsys: pytest.CaptureFixture[str], *, code: int = 2) -> str:
+    """The last line of a command that ends with this exit code."""
+    assert main(arguments) == code
+    return capsys.readouterr().err.strip().splitlines()[-1]
+
+
+def test_the_bundle_opens_and_its_files_are_whole(bundle: Path) -> None:
+    with Bundle.open(bundle) as opened:
+        manifest = opened.manifest
+        assert tuple(modality.name for modality in manifest.modalities) == TASK.modalities
+        assert manifest.labels == TASK.labels
+        assert all(opened.read(file) for file in manifest.stored())
+        assert manifest.temperature(("imu",)) == 1.5
+        assert manifest.provenance.created == METRICS.created
+
+
+def test_one_modality_again_gives_the_same_bytes(run: Path, bundle: Path, tmp_path: Path) -> None:
+    assert main([str(run), "-o", str(tmp_path / "imu.mmg"), "--modalities", "imu", *QUICK]) == 0
+    with Bundle.open(tmp_path / "imu.mmg") as opened:
+        assert [modality.name for modality in opened.manifest.modalities] == ["imu"]
+        assert {subset.modalities for subset in opened.manifest.subsets} == {("imu",)}
+        for file in opened.manifest.files():
+            assert opened.read(file) == (bundle / file.path).read_bytes(), file.path
+    assert (tmp_path / "imu.report.json").exists()
+
+
+def test_the_manifest_names_the_tensors_of_the_files(bundle: Path) -> None:
+    with Bundle.open(bundle) as opened:
+        for modality in opened.manifest.modalities:
+            graph = onnx.load_from_string(opened.read(modality.encoder.files[0])).graph
+            shapes = {value.name: _shape(value) for value in (*graph.input, *graph.output)}
+            encoder = modality.encoder
+            assert shapes[encoder.input.name] == encoder.input.shape
+            assert shapes[encoder.output.name] == encoder.output.shape
+            for state in encoder.states:
+                assert shapes[state.input] == shapes[state.output] == state.shape
+
+
+def test_files_carry_no_metadata_and_load_in_older_runtimes(bundle: Path) -> None:
+    for path in bundle.glob("*.onnx"):
+        file = onnx.load(path)
+        assert file.ir_version <= IR_VERSION
+        assert 18 <= file.opset_import[0].version <= 20
+        assert not file.graph.value_info
+        assert not file.metadata_props
+        assert not any(node.metadata_props or node.doc_string for node in file.graph.node)
+
+
+def test_the_golden_runs_are_those_of_the_modules(bundle: Path, model: MultimodalModel) -> None:
+    with Bundle.open(bundle) as opened:
+        manifest = opened.manifest
+        assert manifest.golden is not None
+        golden = unpack(opened.read(manifest.golden), manifest, str(bundle))
+        for modality in manifest.modalities:
+            file = modality.encoder.files[0]
+            error = encoder_error(modality, manifest, open_session("onnx", opened.read(file), file.path), golden)
+            assert file.error == pytest.approx(error, rel=0.01)
+            assert 0 < error < 1e-4
+        file = manifest.fusion.files[0]
+        assert fusion_error(manifest, open_session("onnx", opened.read(file), file.path), golden) < 1e-4
+    samples, tokens = golden.encoders["imu"]
+    with torch.no_grad():
+        whole, _ = model.encoder("imu")(torch.tensor(samples[:, 0]).flatten(0, 1)[None], model.encoder("imu").initial())
+    assert torch.allclose(torch.tensor(tokens).flatten(0, 1), whole[0], atol=1e-5)
+
+
+@pytest.mark.parametrize("name", [*TASK.modalities, FUSION])
+def test_parity_fails_when_weights_differ(run: Path, bundle: Path, name: str) -> None:
+    trained = TrainedRun(run)
+    encoders, fusion, spec = trained.encoders(TASK.modalities), trained.fusion, trained.spec(TASK.modalities)
+    if name == FUSION:
+        fusion = copy.deepcopy(fusion)
+        with torch.no_grad():
+            fusion.age.mul_(1.05)  # type: ignore[operator, union-attr]
+    else:
+        with torch.no_grad():
+            list(encoders[name].parameters())[-2].add_(0.01)
+    parts = {key: encoder_part(key, module, spec) for key, module in encoders.items()}
+    runs = {key: random_runs(key, spec, 12, 1) for key in parts}
+    stream = follow(parts, fusion_part(fusion, spec), spec, runs)
+    with Bundle.open(bundle) as opened:
+        files = {file.path.partition(".")[0]: file for file in opened.manifest.files()}
+        sessions = {key: open_session("onnx", opened.read(file), key) for key, file in files.items()}
+        errors = parity.measure(sessions, spec, stream)
+    found = {**errors.tokens, FUSION: errors.logits}
+    for key in (*TASK.modalities, FUSION):
+        if key in (name, FUSION):
+            with pytest.raises(ModelError, match=f"{key}: the exported file differs"):
+                parity.require(key, found[key], parity.TOLERANCES["onnx"])
+        else:
+            parity.require(key, found[key], parity.TOLERANCES["onnx"])
+
+
+def test_an_error_that_is_not_a_number_fails() -> None:
+    with pytest.raises(ModelError):
+        parity.require("imu", float("nan"), 1.0)
+
+
+def test_a_file_above_tolerance_ends_the_export(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(parity.TOLERANCES, "onnx", 0.0)
+    monkeypatch.setattr(parity, "whole_error", lambda *_: None)
+    arguments = [str(run), "-o", str(tmp_path / "out"), "--modalities", "imu", *QUICK]
+    said = refuse(arguments, capsys, code=4)
+    assert "imu, onnx: the exported file differs from the trained module by" in said
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_report_says_what_was_measured(bundle: Path) -> None:
+    report = json.loads((bundle.parent / "small.report.json").read_text())
+    assert {(one["part"], one["backend"]) for one in report["files"]} == {
+        (part, "onnx") for part in (*TASK.modalities, FUSION)
+    }
+    assert all(one["bytes"] == (bundle / f"{one['part']}.onnx").stat().st_size for one in report["files"])
+    (variant,) = report["variants"]
+    assert variant["random_hops"] == 20
+    assert 0 < variant["random_error"] < 1e-4
+    assert set(report["streaming"]) == set(TASK.modalities)
+    assert all(0 < error < 1e-4 for error in report["streaming"].values())
+    assert "| onnx fp32 | " in (bundle.parent / "small.report.md").read_text()
+
+
+def test_a_part_costs_what_it_multiplies(bundle: Path, model: MultimodalModel) -> None:
+    with Bundle.open(bundle) as opened:
+        fusion = opened.manifest.fusion
+    assert fusion.parameters == sum(weight.numel() for weight in model.fusion.parameters())
+    # 33 tokens of width 8: four projections and the perceptron in two blocks, attention, two heads, and the readings.
+    assert fusion.macs == 2 * (33 * 8 * 8 * 8 + 2 * 33 * 33 * 8) + 8 * 3 + 8 * 6 + 3 * 32 * 8 + 3 * 8 * 3
+
+
+def test_a_baseline_is_not_exported(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    config = TrainConfig(model=replace(SMALL, fusion="concatenation"))
+    checkpoint.save(tmp_path / "run", MultimodalModel(TASK, config.model), config)
+    save_metrics(tmp_path / "run")
+    said = refuse([str(tmp_path / "run"), "-o", str(tmp_path / "out"), *QUICK], capsys, code=4)
+    assert "only a transformer is exported" in said
+
+
+def test_a_task_of_two_modalities_and_faster_pictures_is_exported(tmp_path: Path) -> None:
+    task = Task("depth", ("a", "b"), ("imu", "video"), video_fps=8, clips=True)
+    checkpoint.save(tmp_path / "run", MultimodalModel(task, SMALL), TrainConfig(model=SMALL))
+    save_metrics(tmp_path / "run")
+    assert main([str(tmp_path / "run"), "-o", str(tmp_path / "out"), *QUICK]) == 0
+    with Bundle.open(tmp_path / "out") as opened:
+        video = opened.manifest.modalities[1]
+        assert (video.rate_hz, video.encoder.input.shape) == (8.0, (4, 48, 64, 3))
+
+
+def test_the_card_quotes_what_was_measured(bundle: Path) -> None:
+    card = (bundle / "MODEL_CARD.md").read_text()
+    assert "| imu | 0.500 | 0.400 | 0.100 | 1.50 | 7 |" in card
+    assert "| somebody | real | imu | 0.750 | 0.200 | 9 | walking 0.50 |" in card
+    assert "| nothing | random weights | none |" in card
+    assert "\n- Random weights know nothing.\n- It always answers" in card
+    assert "minutes on 1 x cpu, 1 thread each." in card
+
+
+def test_metrics_of_other_weights_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    torch.manual_seed(1)
+    checkpoint.save(tmp_path, MultimodalModel(TASK, SMALL), TrainConfig(model=SMALL))
+    metrics_file.save(METRICS, tmp_path / checkpoint.METRICS)
+    said = refuse([str(tmp_path), "-o", str(tmp_path / "out"), *QUICK], capsys, code=4)
+    assert "was measured with other weights" in said
+
+
+def test_a_run_without_metrics_is_refused(tmp_path: Path, run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in (checkpoint.WEIGHTS, checkpoint.CONFIG):
+        (tmp_path / name).write_bytes((run / name).read_bytes())
+    assert "train first" in refuse([str(tmp_path), "-o", str(tmp_path / "out"), *QUICK], capsys)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("flags", "problem"),
+    [
+        (["--modalities", "imu,lidar"], "--modalities lidar: the run has imu, audio, video"),
+        (["--backends", "tensorrt"], "'tensorrt' is not one of onnx, litert"),
+        (["--precisions", "fp32,int8"], "--no-data: int8 is calibrated"),
+        (["--evaluate"], "--no-data: int8 is calibrated, and accuracy measured"),
+        (["--hops", "0"], "--hops must be at least 1"),
+        (["--limit", "2"], "--limit from 0 to 1"),
+    ],
+)
+def test_requests_that_cannot_be(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], flags: list[str], problem: str
+) -> None:
+    assert problem in refuse([str(run), "-o", str(tmp_path / "out"), *QUICK, *flags], capsys)
+
+
+def test_a_folder_that_is_not_there_is_refused(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    said = refuse([str(run), "-o", str(tmp_path / "none" / "out.mmg"), *QUICK], capsys)
+    assert f"there is no folder {tmp_path / 'none'}" in said
+
+
+def _shape(value: onnx.ValueInfoProto) -> tuple[int, ...]:
+    return tuple(axis.dim_value for axis in value.type.tensor_type.shape.dim)

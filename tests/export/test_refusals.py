@@ -1,0 +1,174 @@
+"""What cannot be exported is refused before anything is converted, in one line that names the part."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from mmg.errors import ConfigError, MmgError, ModelError
+from mmg_export import Sensor, export_bundle
+from mmg_export import bundle as bundle_module
+from mmg_export.convert import convert_all
+from mmg_export.parts import Part, encoder_part
+from own_modules import PPG, Carrying, MeanFusion, Ppg, seeded, spec
+from torch import Tensor, nn
+
+
+class _Around(nn.Module):
+    """The PPG encoder with something done to its token."""
+
+    def __init__(self, change: Callable[[Tensor, Tensor], Tensor]) -> None:
+        super().__init__()
+        self.ppg, self.change = Ppg(), change
+
+    def forward(self, samples: Tensor) -> Tensor:
+        return self.change(samples, self.ppg(samples))
+
+
+class _Growing(nn.Module):
+    def forward(self, samples: Tensor, past: Tensor) -> tuple[Tensor, Tensor]:
+        return samples[:, :1].expand(1, 1, 6) + past.mean(), torch.cat((past, samples[:, :1]), dim=1)
+
+
+def refuse(module: nn.Module, tmp_path: Path, *, sensor: Sensor = PPG, **changes: Any) -> str:
+    """The one line with which the export of this encoder is refused."""
+    given: dict[str, Any] = {"encoders": {"ppg": module}, "fusion": seeded(MeanFusion), "spec": spec(sensor), "hops": 5}
+    with pytest.raises(MmgError) as caught:
+        export_bundle(tmp_path / "out", **{**given, **changes})
+    assert not (tmp_path / "out").exists()
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def test_a_module_in_training_mode(tmp_path: Path) -> None:
+    module = nn.Sequential(seeded(Ppg), nn.Dropout(0.5))
+    assert refuse(module, tmp_path) == "ppg: Sequential is in training mode: call .eval() first"
+    module.eval()
+    module[1].train()
+    assert refuse(module, tmp_path) == "ppg: 1 (Dropout) is in training mode: call .eval() first"
+
+
+def test_a_fusion_in_training_mode(tmp_path: Path) -> None:
+    assert "fusion: MeanFusion is in training mode" in refuse(seeded(Ppg), tmp_path, fusion=MeanFusion())
+
+
+def test_an_output_that_depends_on_the_batch(tmp_path: Path) -> None:
+    module = seeded(_Around, lambda _, token: token - token.mean(0, keepdim=True) * 0.5)
+    assert "ppg: its tokens depend on what else is in the batch" in refuse(module, tmp_path)
+
+
+def test_shapes_that_depend_on_the_data(tmp_path: Path) -> None:
+    module = seeded(_Around, lambda samples, token: token + samples[:1][samples[:1] > 0].sum())
+    assert "depends on the data, in " in refuse(module, tmp_path)
+
+
+def test_a_branch_that_depends_on_the_data_is_told_with_its_line(tmp_path: Path) -> None:
+    module = seeded(_Around, lambda samples, token: token if samples[0].sum() > 0 else token * 2)
+    said = refuse(module, tmp_path)
+    assert said.startswith("ppg: shapes or branches depend on the data, at ")
+    assert "test_refusals.py:" in said
+
+
+def test_random_numbers(tmp_path: Path) -> None:
+    assert "it draws random numbers" in refuse(seeded(_Around, lambda _, t: t + torch.rand(6)), tmp_path)
+
+
+def test_tokens_that_are_not_finite(tmp_path: Path) -> None:
+    assert "ppg: tokens is not finite" in refuse(seeded(_Around, lambda _, t: t / 0.0), tmp_path)
+
+
+def test_a_state_whose_shape_changes(tmp_path: Path) -> None:
+    said = refuse(_Growing().eval(), tmp_path, sensor=replace(PPG, states=((1, 4, 1),)))
+    assert said == "ppg: state 0 goes in as [1, 4, 1] and comes out as [1, 5, 1]; its shape may not change"
+
+
+def test_tokens_of_the_wrong_width(tmp_path: Path) -> None:
+    assert refuse(seeded(Ppg, 8), tmp_path) == "ppg: gives tokens of width 8, the fusion takes 6"
+
+
+def test_another_number_of_tokens(tmp_path: Path) -> None:
+    said = refuse(seeded(Ppg), tmp_path, sensor=replace(PPG, tokens_per_hop=2))
+    assert said == "ppg: gives [1, 1, 6], not tokens [1, 2, 6] (batch, tokens a hop, width)"
+
+
+def test_a_module_that_takes_other_samples(tmp_path: Path) -> None:
+    said = refuse(seeded(Ppg), tmp_path, sensor=replace(PPG, rate_hz=100.0))
+    assert said.startswith("ppg: its module cannot run: mat1 and mat2 shapes")
+
+
+def test_states_that_are_not_given_back(tmp_path: Path) -> None:
+    assert "ppg: its module cannot run" in refuse(seeded(Ppg), tmp_path, sensor=replace(PPG, states=((1, 4),)))
+
+
+def test_a_fusion_of_other_labels(tmp_path: Path) -> None:
+    said = refuse(seeded(Ppg), tmp_path, spec=spec(labels=("rest", "effort")))
+    assert said == "fusion: gives logits of [1, 3] for 1 tokens, not [1, 2]"
+
+
+def test_requests_that_cannot_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ppg = seeded(Ppg)
+    assert "there is none of ppg" in refuse(ppg, tmp_path, precisions=("fp32", "int8"))
+    assert "fp32 of one backend" in refuse(ppg, tmp_path, precisions=("int8",))
+    assert "'tensorrt' is not one of onnx, litert" in refuse(ppg, tmp_path, backends=("tensorrt",))
+    assert "the encoders are imu" in refuse(ppg, tmp_path, encoders={"imu": ppg})
+    assert "(T, 1)" in refuse(ppg, tmp_path, recorded={"ppg": np.zeros((640, 2), np.float32)})
+    assert "not finite" in refuse(ppg, tmp_path, recorded={"ppg": np.full((640, 1), np.nan, np.float32)})
+    monkeypatch.setattr(bundle_module, "find_spec", lambda _: None)
+    assert "pip install 'mmg[export-litert]'" in refuse(ppg, tmp_path, backends=("litert",))
+
+
+def test_sensors_that_cannot_be() -> None:
+    for sensor, problem in (
+        (replace(PPG, rate_hz=63.0), "a hop of 0.5 s is not whole samples"),
+        (replace(PPG, channels=()), "has no channels"),
+        (replace(PPG, window_s=2.0, states=((1, 2),)), "carries no states"),
+        (replace(PPG, kind="video"), "frame=(height, width) is for video"),
+    ):
+        with pytest.raises(ConfigError, match=problem.replace("(", r"\(").replace(")", r"\)")):
+            spec(sensor)
+    with pytest.raises(ConfigError, match="cannot be a sensor's name"):
+        spec(sensors={"PPG 1": PPG})
+
+
+class _Unsupported(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.ppg, self.odd = Ppg(), _Odd()
+
+    def forward(self, samples: Tensor) -> Tensor:
+        return self.odd(self.ppg(samples))  # type: ignore[no-any-return]
+
+
+class _Odd(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return x + torch.special.bessel_j0(x)
+
+
+def test_an_unsupported_operator_is_named_with_its_place() -> None:
+    part: Part = encoder_part("ppg", seeded(_Unsupported), spec())
+    with pytest.raises(ModelError, match=r"ppg: onnx cannot take the operator aten.special_bessel_j0, in odd \(_Odd\)"):
+        convert_all("onnx", {"ppg": {"encode": part}}, lambda _: None)
+
+
+def test_a_converter_that_dies_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mmg_export.convert.COMMAND", ("-c", "import os; os.kill(os.getpid(), 11)"))
+    part = encoder_part("ppg", seeded(Ppg), spec())
+    with pytest.raises(ModelError, match=r"ppg to onnx: the converter crashed \(SIGSEGV\)"):
+        convert_all("onnx", {"ppg": {"encode": part}}, lambda _: None)
+
+
+def test_a_streaming_encoder_is_taken(tmp_path: Path) -> None:
+    """The refusals above are of what is wrong, and not of everything."""
+    export_bundle(
+        tmp_path / "out",
+        encoders={"ppg": seeded(Carrying)},
+        fusion=seeded(MeanFusion),
+        spec=spec(replace(PPG, states=((1, 1, 6),))),
+        hops=20,
+    )
+    assert (tmp_path / "out" / "manifest.json").exists()
