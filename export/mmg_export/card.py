@@ -57,7 +57,7 @@ def _rebuild(manifest: Manifest, metrics: Metrics) -> list[str]:
         f"{metrics.wall_s / 60:.0f} minutes on {metrics.device}.",
         "",
         f"    {training['command']}",
-        f"    python -m mmg_export.export runs/{manifest.name} -o runtime/mmg/starter",
+        f"    mmg-export runs/{manifest.name} -o {manifest.name}.mmg",
     ]
 
 

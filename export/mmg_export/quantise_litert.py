@@ -3,6 +3,9 @@
 Every convolution computes with floats, so that a quiet sound is not lost in the range of a loud one, and needs no
 calibration. It costs no time: LiteRT widens the weights once. (Static 8 bits by ai-edge-quantizer, which takes a moving
 average for the range, cost the starter 7 points.) Fixed filters become float16.
+
+A linear layer's weights have one step for all: tflite-runtime 2.14 takes the first channel's step for every channel, and
+says nothing. The starter's logits err by 0.08 at most so, and by 0.06 with a step for each channel.
 """
 
 from __future__ import annotations
@@ -43,7 +46,7 @@ def quantise_litert(data: bytes, fixed: Iterable[NDArray[Any]] = ()) -> bytes:
     )
     operations = {name: qtyping.TFLOperationName(name) for name in (LINEAR, *CONVOLUTIONS)}
     quantizer = Quantizer(data)
-    quantizer.add_dynamic_config(".*", operations[LINEAR], 8)
+    quantizer.add_dynamic_config(".*", operations[LINEAR], 8, granularity=qtyping.QuantGranularity.TENSORWISE)
     for name in CONVOLUTIONS:
         quantizer.add_weight_only_config(".*", operations[name], 8)
     try:

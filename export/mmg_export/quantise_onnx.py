@@ -219,7 +219,7 @@ class _Rewriter:
         ]
         self._add("QuantizeLinear", [source, *names], f"{tensor}/int")
         self._add("DequantizeLinear", [f"{tensor}/int", *names], result)
-        self._rounded[tensor] = result, np.float32(1)
+        self._rounded[tensor] = result, step
 
     def _widen(self, name: str, values: NDArray[Any], steps: NDArray[np.float32]) -> str:
         """The tensor ``name`` of a stored weight or bias, with a step for each channel of its first axis."""

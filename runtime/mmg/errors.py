@@ -27,7 +27,7 @@ class BundleError(MmgError):
     exit_code = 4
 
     def __init__(self, path: str, field: str, problem: str) -> None:
-        self.path, self.field = path, field
+        self.path, self.field, self.problem = path, field, problem
         super().__init__(f"bundle {path}: {field}: {problem}" if field else f"bundle {path}: {problem}")
 
 

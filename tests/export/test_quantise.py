@@ -135,9 +135,13 @@ def test_a_convolution_after_a_learned_layer_is_between_quantise_and_dequantise(
     assert [made[name] for name in second.input] == ["DequantizeLinear"] * 3
     (relu,) = (node for node in nodes(small, "Relu") if node.input[0] == second.output[0])
     assert any(node.input[0] == relu.output[0] for node in nodes(small, "QuantizeLinear"))
-    weights = [value for value in stored(small).values() if value.dtype == np.int8 and value.ndim == 3]
-    assert [value.shape for value in weights] == [(WIDTH, WIDTH, 3)]
-    assert np.abs(weights[0]).max() == 64
+    readers = {node.output[0]: node for node in nodes(small, "DequantizeLinear")}
+    (_, step, _), (weight, steps, _), (_, units, _) = ([*readers[name].input] for name in second.input)
+    values = stored(small)
+    assert values[weight].dtype == np.int8
+    assert np.abs(values[weight]).max() == 64
+    # Only then is it one integer operator for onnxruntime.
+    np.testing.assert_array_equal(values[units], values[steps] * values[step])
 
 
 def test_the_fixed_filters_and_the_first_convolution_keep_floats(whole: bytes, small: bytes) -> None:
@@ -254,8 +258,8 @@ def run_litert(data: bytes, feed: Feed) -> NDArray[np.float32]:
     return np.asarray(runner(**feed)["y"])
 
 
-def weights_litert(data: bytes, kind: str) -> list[str]:
-    """The type of what each node of a kind reads as its weight."""
+def weights_litert(data: bytes, kind: str) -> list[tuple[str, int]]:
+    """The type of what each node of a kind reads as its weight, and how many steps it has."""
     from ai_edge_litert import schema_py_generated as schema
     from ai_edge_litert.tools import flatbuffer_utils
 
@@ -269,13 +273,15 @@ def weights_litert(data: bytes, kind: str) -> list[str]:
             index = operator.inputs[1]
             if index in given and flatbuffer_utils.opcode_to_name(model, given[index].opcodeIndex) == "DEQUANTIZE":
                 index = given[index].inputs[0]
-            found.append(names[graph.tensors[index].type])
+            scale = getattr(graph.tensors[index].quantization, "scale", None)
+            found.append((names[graph.tensors[index].type], 0 if scale is None else len(scale)))
     return found
 
 
 @pytest.mark.slow
 def test_a_tflite_file_is_quantised_by_operator_type(whole_litert: bytes) -> None:
-    from mmg_export.quantise_litert import quantise_litert, strip_litert
+    from mmg_export.litert_file import strip_litert
+    from mmg_export.quantise_litert import quantise_litert
 
     data = quantise_litert(whole_litert, BUFFERS)
     assert quantise_litert(whole_litert, BUFFERS) == data
@@ -284,9 +290,9 @@ def test_a_tflite_file_is_quantised_by_operator_type(whole_litert: bytes) -> Non
         exact = run_litert(whole_litert, feed)
         np.testing.assert_array_equal(run_litert(strip_litert(whole_litert), feed), exact)
         np.testing.assert_allclose(run_litert(data, feed), exact, atol=0.03)
-    assert weights_litert(data, "CONV_2D") == ["INT8", "INT8"]
-    assert weights_litert(data, "DEPTHWISE_CONV_2D") == ["FLOAT16"]
-    assert weights_litert(quantise_litert(whole_litert), "DEPTHWISE_CONV_2D") == ["INT8"]
+    assert weights_litert(data, "CONV_2D") == [("INT8", WIDTH)] * 2
+    assert weights_litert(data, "DEPTHWISE_CONV_2D") == [("FLOAT16", 0)]
+    assert weights_litert(quantise_litert(whole_litert), "DEPTHWISE_CONV_2D") == [("INT8", 8)]
     # Attention's two products may be either kind of node.
     products = weights_litert(data, "FULLY_CONNECTED") + weights_litert(data, "BATCH_MATMUL")
-    assert sorted(products) == ["FLOAT32", "FLOAT32", "INT8", "INT8"]
+    assert sorted(products) == [("FLOAT32", 0)] * 2 + [("INT8", 1)] * 2

@@ -32,7 +32,7 @@ def test_every_board_that_is_shipped_loads(name: str) -> None:
     profile = load_profile(name)
     assert profile.name == name
     assert profile.description
-    assert profile.backend == "onnx"
+    assert profile.backend == "auto"
 
 
 def test_there_is_a_board_for_this_machine() -> None:
@@ -61,7 +61,7 @@ def test_a_profile_of_ones_own_is_read_by_its_path(tmp_path: Path, monkeypatch: 
 
 def test_what_a_profile_leaves_out_has_a_default(tmp_path: Path) -> None:
     profile = load_profile(written(tmp_path, HEAD))
-    assert (profile.backend, profile.threads, profile.grace_s, profile.sensors) == ("onnx", 1, 0.2, {})
+    assert (profile.backend, profile.threads, profile.grace_s, profile.sensors) == ("auto", 1, 0.2, {})
 
 
 @pytest.mark.parametrize(

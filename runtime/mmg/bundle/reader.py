@@ -12,13 +12,16 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Protocol
 
+from mmg.bundle.keys import PublicKey, read_public_key
 from mmg.bundle.manifest import Manifest, ManifestError, StoredFile, decode
-from mmg.errors import BundleError
+from mmg.bundle.signature import SIGNATURE_LIMIT_BYTES, Signature, check_signature, parse_signature
+from mmg.errors import BundleError, MmgError
 
 STARTER = Path(__file__).resolve().parent.parent / "starter"
 MANIFEST = "manifest.json"
 CARD = "MODEL_CARD.md"
-MANIFEST_LIMIT_BYTES = 1 << 20
+SIGNATURE = "manifest.sig"
+MANIFEST_LIMIT_BYTES = CARD_LIMIT_BYTES = 1 << 20
 ENTRY_LIMIT = 256
 # What zipfile raises for damage: RuntimeError for encryption, ValueError for names that are not UTF-8,
 # IndexError for extra fields that are cut.
@@ -42,29 +45,33 @@ class Bundle:
     size and SHA-256 were compared: those bytes, and not the file, go to the model library.
     """
 
-    def __init__(self, path: Path, manifest: Manifest, container: _Container) -> None:
-        self.path, self.manifest = path, manifest
+    def __init__(self, path: Path, manifest: Manifest, manifest_bytes: bytes, container: _Container) -> None:
+        self.path, self.manifest, self.manifest_bytes = path, manifest, manifest_bytes
         self._container = container
 
     @classmethod
-    def open(cls, path: str | Path) -> Bundle:
-        """Open a directory or a ``.mmg`` file; ``starter`` is the one that mmg carries. Raises BundleError."""
+    def open(cls, path: str | Path, trust: str | Path | None = None) -> Bundle:
+        """Open a directory or a ``.mmg`` file; ``starter`` is the one that mmg carries.
+
+        trust: a public key file. A bundle that its owner did not sign, or that was altered since, is refused before
+        its manifest is decoded. Raises BundleError; with ``trust`` also ConfigError and BackendUnavailable.
+        """
         where = STARTER if str(path) == "starter" else Path(path)
+        key = None if trust is None else read_public_key(trust)
         container = _open_container(where)
         try:
-            manifest = decode(container.read(MANIFEST, MANIFEST_LIMIT_BYTES))
+            data = container.read(MANIFEST, MANIFEST_LIMIT_BYTES)
+            if key is not None:
+                _check_trust(where, container, data, key)
+            manifest = decode(data)
+            _check_names(where, manifest, container.names())
         except ManifestError as problem:
             container.close()
             raise BundleError(str(where), problem.field, problem.problem) from problem
-        except BundleError:
+        except MmgError:
             container.close()
             raise
-        known = {file.path for file in manifest.stored()} | {MANIFEST, CARD}
-        for name in container.names():
-            if name not in known:
-                container.close()
-                raise BundleError(str(where), name, "is in the bundle, but the manifest does not name it")
-        return cls(where, manifest, container)
+        return cls(where, manifest, data, container)
 
     def read(self, file: StoredFile) -> bytes:
         """The bytes of one file that the manifest names, verified. Raises BundleError."""
@@ -75,6 +82,14 @@ class Bundle:
         if hashlib.sha256(data).hexdigest() != file.sha256:
             raise BundleError(str(self.path), file.path, "its SHA-256 is not the manifest's: the bundle is altered")
         return data
+
+    def read_card(self) -> bytes | None:
+        """The model card as it is, None where there is none. Raises BundleError."""
+        return _read_optional(self._container, CARD, CARD_LIMIT_BYTES)
+
+    def read_signature(self) -> Signature | None:
+        """The signature, not checked, None where there is none. Raises BundleError."""
+        return _read_signature(self.path, self._container)
 
     def close(self) -> None:
         """Let go of the file."""
@@ -93,6 +108,29 @@ class _Container(Protocol):
     def names(self) -> list[str]: ...
     def read(self, name: str, limit_bytes: int) -> bytes: ...
     def close(self) -> None: ...
+
+
+def _check_trust(path: Path, container: _Container, manifest: bytes, key: PublicKey) -> None:
+    card = _read_optional(container, CARD, CARD_LIMIT_BYTES)
+    check_signature(str(path), manifest, card, _read_signature(path, container), key)
+
+
+def _check_names(path: Path, manifest: Manifest, names: list[str]) -> None:
+    named, beside = {file.path for file in manifest.stored()}, {MANIFEST, CARD, SIGNATURE}
+    for name in sorted(named & beside):
+        raise BundleError(str(path), name, "is a name that every bundle gives to something else than a model file")
+    for name in names:
+        if name not in named | beside:
+            raise BundleError(str(path), name, "is in the bundle, but the manifest does not name it")
+
+
+def _read_signature(path: Path, container: _Container) -> Signature | None:
+    stored = _read_optional(container, SIGNATURE, SIGNATURE_LIMIT_BYTES)
+    return None if stored is None else parse_signature(stored, str(path), SIGNATURE)
+
+
+def _read_optional(container: _Container, name: str, limit_bytes: int) -> bytes | None:
+    return container.read(name, limit_bytes) if name in container.names() else None
 
 
 def _open_container(path: Path) -> _Container:

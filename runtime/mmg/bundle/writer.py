@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import shutil
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
+from mmg.bundle.keys import PrivateKey
 from mmg.bundle.manifest import (
     Backend,
     Manifest,
@@ -17,7 +22,8 @@ from mmg.bundle.manifest import (
     encode,
     safe_path,
 )
-from mmg.bundle.reader import CARD, MANIFEST
+from mmg.bundle.reader import CARD, MANIFEST, SIGNATURE, Bundle
+from mmg.bundle.signature import make_signature
 from mmg.errors import BundleError
 
 # The earliest date that a zip can hold: a bundle's bytes depend on what is in it, not on when it was written.
@@ -57,6 +63,7 @@ def write_bundle(path: Path, manifest: Manifest, files: Mapping[str, bytes]) -> 
         if not safe_path(name):
             raise BundleError(str(path), name, "must stay inside the bundle")
     if path.suffix == ".mmg":
+        path.parent.mkdir(parents=True, exist_ok=True)
         _write_zip(path, contents)
     else:
         for name, data in contents.items():
@@ -64,10 +71,47 @@ def write_bundle(path: Path, manifest: Manifest, files: Mapping[str, bytes]) -> 
             (path / name).write_bytes(data)
 
 
+def sign_bundle(path: str | Path, key: PrivateKey) -> None:
+    """Verify every file of a bundle and put ``manifest.sig`` into it, in place of one that is there.
+
+    The same bundle and key give the same bytes. What fails leaves the bundle as it was. Raises BundleError,
+    BackendUnavailable, and OSError where it cannot be written.
+    """
+    with Bundle.open(path) as bundle:
+        contents = {file.path: bundle.read(file) for file in bundle.manifest.stored()}
+        card = bundle.read_card()
+        signature = make_signature(bundle.manifest_bytes, card, key)
+        # Through a link to the bundle, and not in the link's place.
+        where = bundle.path.resolve()
+        contents |= {MANIFEST: bundle.manifest_bytes, SIGNATURE: signature}
+    if where.is_dir():
+        with _replacing(where / SIGNATURE) as stream:
+            stream.write(signature)
+    else:
+        _write_zip(where, contents if card is None else contents | {CARD: card})
+
+
 def _write_zip(path: Path, contents: Mapping[str, bytes]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with zipfile.ZipFile(path, "w") as archive:
+    with _replacing(path) as stream, zipfile.ZipFile(stream, "w") as archive:
         for name, data in sorted(contents.items()):
             entry = zipfile.ZipInfo(name, ZIP_DATE)
             entry.external_attr = 0o644 << 16
             archive.writestr(entry, data, zipfile.ZIP_DEFLATED)
+
+
+@contextmanager
+def _replacing(path: Path) -> Iterator[BinaryIO]:
+    """A file that takes ``path``'s place when the block ends well: whoever opens it finds the old or the new, whole."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    stream = temporary.open("xb")
+    try:
+        with stream:
+            yield stream
+            stream.flush()
+            os.fsync(stream.fileno())
+        if path.exists():
+            shutil.copymode(path, temporary)
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise

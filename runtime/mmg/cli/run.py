@@ -50,6 +50,9 @@ def build_parser() -> argparse.ArgumentParser:
     add("--allow-video", action="store_true", help="allow video to be opened; it must be named besides")
     add("--demo", action="store_true", help="take the URLs and the truth from the recording that mmg carries")
     add("--bundle", metavar="PATH", default="starter", help="a bundle: a directory or a .mmg file (default: starter)")
+    add("--trust", metavar="KEY.pub", help="refuse a bundle that this key did not sign; see mmg-bundle --help")
+    add("--backend", choices=("auto", "onnx", "litert"), help="what runs the models (default: the profile's, or auto)")
+    add("--precision", choices=("fp32", "int8"), default="fp32", help="which of the bundle's files (default: fp32)")
     add("--profile", metavar="BOARD|PATH", help="a device profile (default: the one for this board)")
     add("--format", choices=("text", "jsonl"), default="text", help="for a person or for a program (default: text)")
     add(
@@ -87,7 +90,7 @@ def _run(options: argparse.Namespace) -> int:
     truth = Truth(truth_path) if truth_path else None
     decided = right = judged = 0
     used: set[str] = set()
-    with Bundle.open(options.bundle) as bundle:
+    with Bundle.open(options.bundle, trust=options.trust) as bundle:
         settings, urls = _settle(options, urls, bundle.manifest)
         sink, half_hop_s = _open_sink(options.format, bundle.manifest), bundle.manifest.hop_s / 2
         pipeline = _open_pipeline(bundle, urls, settings)
@@ -156,6 +159,7 @@ def _settle(options: argparse.Namespace, urls: dict[str, str], manifest: Manifes
     from mmg_device_profiles.profile import ProfileProblem
 
     from mmg.backends import BACKENDS
+    from mmg.engine.variant import AUTO
     from mmg.pipeline import Settings
 
     try:
@@ -165,8 +169,8 @@ def _settle(options: argparse.Namespace, urls: dict[str, str], manifest: Manifes
     if not urls:
         urls = {name: url for name, url in profile.sensors.items() if name != "video"}
     urls = {name: url or profile.sensors.get(name, "") for name, url in urls.items()}
-    if profile.backend not in BACKENDS:
-        raise ProfileError(profile.name, "backend", f"{profile.backend!r} is not one of {', '.join(BACKENDS)}")
+    if profile.backend not in (AUTO, *BACKENDS):
+        raise ProfileError(profile.name, "backend", f"{profile.backend!r} is not one of {', '.join((AUTO, *BACKENDS))}")
     required, known = _names(options.require), [modality.name for modality in manifest.modalities]
     for name in (*urls, *required):
         if name not in known:
@@ -178,7 +182,8 @@ def _settle(options: argparse.Namespace, urls: dict[str, str], manifest: Manifes
         pace=options.pace,
         duration_s=options.duration,
         grace_s=profile.grace_s if options.grace is None else options.grace,
-        backend=profile.backend,
+        backend=options.backend or profile.backend,
+        precision=options.precision,
         threads=profile.threads,
     )
     return settings, urls

@@ -1,0 +1,110 @@
+"""Verifying a bundle where it runs: every file's hash, and what every model file gives for the golden inputs."""
+
+from __future__ import annotations
+
+import math
+import statistics
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Literal
+
+from numpy.typing import NDArray
+
+from mmg.backends import Session, open_session
+from mmg.bundle.golden import Golden, encoder_error, fusion_error, unpack
+from mmg.bundle.manifest import ModelFile
+from mmg.bundle.reader import Bundle
+from mmg.errors import BackendUnavailable, BundleError, ModelError
+
+# Kernels differ from processor to processor, and LiteRT's from those of the training library more than onnxruntime's.
+FP32_LIMITS = {"onnx": 1e-4, "litert": 1e-3}
+INT8_LIMIT = 1e-3
+
+Replay = Callable[[Session, Golden], float]
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """What verifying one file gave.
+
+    result: ``ok``, ``hashed`` where there is no golden output to compare with, ``skipped`` where its backend is not
+        installed, or ``failed``; reason says why.
+    backend, precision: empty for a file that is no model.
+    error: largest difference from the golden outputs; limit: what it may be; run_ms: median time of one run.
+    """
+
+    path: str
+    result: Literal["ok", "hashed", "skipped", "failed"]
+    reason: str = ""
+    backend: str = ""
+    precision: str = ""
+    error: float | None = None
+    limit: float | None = None
+    run_ms: float | None = None
+
+
+def check_files(bundle: Bundle, starting: Callable[[str], object]) -> Iterator[Checked]:
+    """Each file of the bundle, the golden ones first. starting: called with a file's path before it is worked on."""
+    manifest, golden = bundle.manifest, None
+    if manifest.golden:
+        starting(manifest.golden.path)
+        try:
+            golden = unpack(bundle.read(manifest.golden), manifest, str(bundle.path))
+            yield Checked(manifest.golden.path, "ok")
+        except BundleError as error:
+            yield Checked(manifest.golden.path, "failed", error.problem)
+    parts: list[tuple[tuple[ModelFile, ...], Replay]] = [
+        (modality.encoder.files, partial(encoder_error, modality, manifest)) for modality in manifest.modalities
+    ]
+    parts.append((manifest.fusion.files, partial(fusion_error, manifest)))
+    for files, replay in parts:
+        for file in files:
+            starting(file.path)
+            yield _check_file(bundle, file, replay, golden)
+
+
+def limit_of(file: ModelFile) -> float:
+    """How far this file's outputs may be from the golden ones."""
+    if file.precision == "int8":
+        return max(INT8_LIMIT, 2 * (file.error or 0.0))
+    return FP32_LIMITS[file.backend]
+
+
+def _check_file(bundle: Bundle, file: ModelFile, replay: Replay, golden: Golden | None) -> Checked:
+    made = partial(Checked, file.path, backend=file.backend, precision=file.precision)
+    try:
+        data = bundle.read(file)
+        if golden is None:
+            return made("hashed")
+        session = _Timed(open_session(file.backend, data, file.path))
+        error, limit = replay(session, golden), limit_of(file)
+    except BackendUnavailable as problem:
+        return made("skipped", str(problem))
+    except BundleError as problem:
+        return made("failed", problem.problem)
+    except ModelError as problem:
+        return made("failed", str(problem))
+    if error <= limit:
+        return made("ok", error=error, limit=limit, run_ms=session.median_ms)
+    reason = "too far from the golden outputs" if math.isfinite(error) else "an output is not finite"
+    return made("failed", reason, error=error, limit=limit, run_ms=session.median_ms)
+
+
+class _Timed:
+    """A session that remembers how long each run took."""
+
+    def __init__(self, session: Session) -> None:
+        self._session, self._spent_ns = session, list[int]()
+        self.inputs, self.outputs = session.inputs, session.outputs
+
+    def run(self, names: Sequence[str], feeds: Mapping[str, NDArray[Any]]) -> list[NDArray[Any]]:
+        began_ns = time.perf_counter_ns()
+        outputs = self._session.run(names, feeds)
+        self._spent_ns.append(time.perf_counter_ns() - began_ns)
+        return outputs
+
+    @property
+    def median_ms(self) -> float:
+        return statistics.median(self._spent_ns) / 1e6

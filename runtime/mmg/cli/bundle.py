@@ -1,0 +1,223 @@
+"""``mmg-bundle``: look into a bundle, verify it where it runs, sign it, compare two."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from typing import TYPE_CHECKING, Any
+
+from mmg.cli.ending import handle_stops, interrupt, run_command
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from mmg.bundle import Bundle
+    from mmg.bundle.compare import Change
+    from mmg.bundle.verify import Checked
+
+INTERRUPTED = 130
+DIFFERENT = 1
+PATIENCE_S = 2.0
+EXAMPLES = """\
+examples:
+  mmg-bundle inspect starter                 what is in it: sensors, cost, measured accuracy, where it comes from
+  mmg-bundle verify my.mmg                   hash every file, and run each as it was run where it was exported
+  mmg-bundle keygen acme                     acme.key, to keep secret, and acme.pub, for every device
+  mmg-bundle sign my.mmg --key acme.key
+  mmg-bundle verify my.mmg --trust acme.pub  refuse what acme.key did not sign, as mmg-run --trust does
+  mmg-bundle diff old.mmg new.mmg --json | jq -r '.changes[] | select(.what | startswith("subsets"))'
+
+PATH is a directory, a .mmg file, or starter, the bundle that mmg carries.
+
+exit codes: 0 done, 1 a file failed or the bundles differ, 2 usage, 4 bundle or model, 130 stopped by Ctrl-C
+"""
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The commands and flags of mmg-bundle, which other programs rely on."""
+    parser = argparse.ArgumentParser(
+        prog="mmg-bundle",
+        description="Look into a model's bundle, verify it on this machine, sign it, compare two.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+
+    def add(name: str, run: Callable[[argparse.Namespace], int], text: str, *paths: str) -> argparse.ArgumentParser:
+        command = commands.add_parser(name, help=text, description=f"{text}.", allow_abbrev=False)
+        command.set_defaults(run=run)
+        for path in paths:
+            command.add_argument(path, metavar=path.upper(), help="a directory, a .mmg file, or starter")
+        return command
+
+    inspect = add("inspect", _inspect, "Show what the manifest says; no model file is read", "path")
+    verify = add("verify", _verify, "Hash every file and compare its outputs with the golden ones", "path")
+    verify.add_argument("--trust", metavar="KEY.pub", help="refuse a bundle that this key did not sign")
+    sign = add("sign", _sign, "Verify every hash and put a signature into the bundle", "path")
+    sign.add_argument("--key", metavar="NAME.key", required=True, help="the private key that mmg-bundle keygen wrote")
+    keygen = add("keygen", _keygen, "Write a new pair of keys: NAME.key, to keep secret, and NAME.pub")
+    keygen.add_argument("name", metavar="NAME", help="where the two go, without the ending")
+    diff = add("diff", _diff, "Show what differs between two bundles, by their manifests", "a", "b")
+    for command in (inspect, verify, diff):
+        command.add_argument("--json", action="store_true", help="one JSON object instead of text")
+    return parser
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Do what is asked, and return the exit code."""
+    options = build_parser().parse_args(arguments)
+    if sys.stdout is None:
+        _tell("standard output is closed: there is nowhere to write")
+        return 2
+    handle_stops(interrupt)
+    return run_command(lambda: int(options.run(options)), _tell, stopped=INTERRUPTED)
+
+
+def _inspect(options: argparse.Namespace) -> int:
+    from mmg.bundle import Bundle
+    from mmg.bundle.summary import describe, summarize
+
+    with Bundle.open(options.path) as bundle:
+        if options.json:
+            _print_json(describe(bundle))
+        else:
+            _print_lines(summarize(bundle))
+    return 0
+
+
+def _verify(options: argparse.Namespace) -> int:
+    from mmg.bundle import Bundle
+    from mmg.bundle.verify import check_files
+
+    began_s = time.monotonic()
+
+    def starting(path: str) -> None:
+        if time.monotonic() - began_s > PATIENCE_S:
+            _tell(f"checking {path} ...")
+
+    checked: list[Checked] = []
+    with Bundle.open(options.path, trust=options.trust) as bundle:
+        manifest, signature = bundle.manifest, bundle.read_signature()
+        width = max(len(file.path) for file in manifest.stored())
+        if not options.json:
+            _print_lines([_row(width, "file", "backend", "", "error", "limit", "a run", "")])
+        for one in check_files(bundle, starting):
+            checked.append(one)
+            if not options.json:
+                _print_lines([_checked_row(width, one)])
+    signer = signature.signer.fingerprint if options.trust and signature else None
+    if options.json:
+        _print_json({**_head(bundle), "signed_by": signer, "golden": manifest.golden is not None, "files": checked})
+    _tell(_verdict(checked, has_golden=manifest.golden is not None, signer=signer))
+    return DIFFERENT if any(one.result == "failed" for one in checked) else 0
+
+
+def _verdict(checked: Sequence[Checked], *, has_golden: bool, signer: str | None) -> str:
+    counts = {result: sum(one.result == result for one in checked) for result in ("ok", "hashed", "skipped", "failed")}
+    verdict = ", ".join(f"{count} {result}" for result, count in counts.items() if count)
+    if not has_golden:
+        verdict += "; it has no golden outputs, so only hashes were compared"
+    if signer:
+        verdict += f"; signed by key {signer}"
+    return verdict
+
+
+def _checked_row(width: int, one: Checked) -> str:
+    error = "-" if one.error is None else f"{one.error:.1e}"
+    limit = "-" if one.limit is None else f"{one.limit:.1e}"
+    spent = "-" if one.run_ms is None else f"{one.run_ms:.3g} ms"
+    result = one.result.upper() if one.result == "failed" else one.result
+    reason = f": {one.reason}" if one.reason else ""
+    return _row(width, one.path, one.backend or "-", one.precision or "-", error, limit, spent, result + reason)
+
+
+def _row(width: int, *cells: str) -> str:
+    path, backend, precision, error, limit, spent, result = cells
+    return f"{path:<{width}}  {backend:<7} {precision:<4} {error:>8} {limit:>8} {spent:>10}  {result}".rstrip()
+
+
+def _sign(options: argparse.Namespace) -> int:
+    from mmg.bundle.keys import read_private_key
+    from mmg.bundle.writer import sign_bundle
+
+    key = read_private_key(options.key)
+    sign_bundle(options.path, key)
+    _tell(f"signed {options.path} with key {key.public.fingerprint}")
+    return 0
+
+
+def _keygen(options: argparse.Namespace) -> int:
+    from mmg.bundle.keys import make_keys
+
+    public = make_keys(options.name)
+    _tell(f"wrote {options.name}.key (keep it secret) and {options.name}.pub: key {public.fingerprint}")
+    return 0
+
+
+def _diff(options: argparse.Namespace) -> int:
+    from mmg.bundle import Bundle
+    from mmg.bundle.compare import compare
+
+    with Bundle.open(options.a) as a, Bundle.open(options.b) as b:
+        changes = compare(a, b)
+    if options.json:
+        _print_json({"a": _head(a), "b": _head(b), "changes": changes})
+    else:
+        width = max((len(change.what) for change in changes), default=0)
+        _print_lines([f"{change.what:<{width}}  {_change(change)}" for change in changes])
+    if not changes:
+        _tell("they promise the same, and the hashes of their files are the same")
+    return DIFFERENT if changes else 0
+
+
+def _head(bundle: Bundle) -> dict[str, Any]:
+    return {"path": str(bundle.path), "name": bundle.manifest.name, "version": bundle.manifest.version}
+
+
+def _change(change: Change) -> str:
+    if change.what == "labels" and set(change.a) != set(change.b):
+        gone = [f"-{label}" for label in change.a if label not in change.b]
+        return ", ".join([*gone, *(f"+{label}" for label in change.b if label not in change.a)])
+    difference = "" if change.difference is None else f" ({change.difference:+.4g})"
+    return f"{_value(change.a)} -> {_value(change.b)}{difference}"
+
+
+def _value(value: Any) -> str:
+    if value is None:
+        return "nothing"
+    if isinstance(value, dict):
+        return str(value.get("path", "there"))
+    if isinstance(value, list):
+        return ", ".join(map(str, value))
+    text = str(value)
+    return text[:12] if len(text) == 64 and set(text) <= set("0123456789abcdef") else text
+
+
+def _print_lines(lines: Sequence[str]) -> None:
+    encoding = sys.stdout.encoding or "ascii"
+    for line in lines:
+        # A bundle is a stranger's: what its texts would do to the terminal, or it cannot show, is not printed.
+        shown = "".join(character if character.isprintable() else "?" for character in line)
+        print(shown.encode(encoding, "backslashreplace").decode(encoding))
+    sys.stdout.flush()
+
+
+def _print_json(document: dict[str, Any]) -> None:
+    import json
+
+    import msgspec
+
+    # msgspec writes null for what is not finite, and json nothing but ASCII, which any stream can hold.
+    print(json.dumps(msgspec.json.decode(msgspec.json.encode(document)), indent=2), flush=True)
+
+
+def _tell(line: str) -> None:
+    # Without standard error print would write to standard output, into the JSON.
+    if sys.stderr is not None:
+        print(f"mmg-bundle: {line}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
