@@ -5,7 +5,7 @@ INSTALL_RUN := sh .ci/install.sh serial,audio "$(PYTHON)"
 INSTALL_TEST := sh .ci/install.sh dev "$(PYTHON)"
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check format live soak starter demo clean
+.PHONY: help run test check format live soak starter starter-bundle demo clean
 
 help:  ## Show what each command does
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## (.*)/  make \1\t\2/' | expand -t 18
@@ -39,7 +39,13 @@ soak:  ## Let a thousand faults happen to virtual ports (a quarter of an hour)
 starter:  ## Train the starter model anew and export its bundle (40 minutes on one core)
 	@$(INSTALL_TEST)
 	@$(BIN)/mmg-train training/configs/starter.toml --out runs/starter --overwrite
-	@$(BIN)/python -m mmg_export.export runs/starter -o runtime/mmg/starter
+	@cp runs/starter/model.safetensors runs/starter/config.json runs/starter/metrics.json training/starter/
+	@$(MAKE) --no-print-directory starter-bundle
+
+starter-bundle:  ## Export the starter's checkpoint, training/starter, to the bundle that mmg carries
+	@$(INSTALL_TEST)
+	@$(BIN)/mmg-export training/starter -o runtime/mmg/starter --backends onnx --precisions fp32,int8 --evaluate
+	@mv runtime/mmg/starter.report.* docs/export/
 
 demo:  ## Render the demo recording anew
 	@$(INSTALL_TEST)

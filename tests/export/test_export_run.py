@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 import json
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -174,7 +176,7 @@ def test_parity_fails_when_weights_differ(run: Path, bundle: Path, name: str) ->
     if name == FUSION:
         fusion = copy.deepcopy(fusion)
         with torch.no_grad():
-            fusion.age.mul_(1.05)  # type: ignore[operator, union-attr]
+            fusion.age.mul_(1.05)  # type: ignore[operator]
     else:
         with torch.no_grad():
             list(encoders[name].parameters())[-2].add_(0.01)
@@ -298,3 +300,16 @@ def test_a_folder_that_is_not_there_is_refused(run: Path, tmp_path: Path, capsys
 
 def _shape(value: onnx.ValueInfoProto) -> tuple[int, ...]:
     return tuple(axis.dim_value for axis in value.type.tensor_type.shape.dim)
+
+
+def test_without_torch_the_command_says_what_to_install(tmp_path: Path) -> None:
+    code = (
+        "import sys, importlib.util; find = importlib.util.find_spec\n"
+        "importlib.util.find_spec = lambda name, *rest: None if name == 'torch' else find(name, *rest)\n"
+        "from mmg_export.cli import main\n"
+        f"code = main(['run', '-o', {str(tmp_path / 'x.mmg')!r}])\n"
+        "assert 'torch' not in sys.modules and 'numpy' not in sys.modules; sys.exit(code)"
+    )
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert ended.stderr.splitlines()[-1].startswith("mmg-export: torch is not installed; in the project's folder: pip")

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from fakes import imu_chunk, tiny_files, tiny_manifest, write_tiny_bundle
+from fakes import imu_chunk, signal_modality, tiny_files, tiny_manifest, write_tiny_bundle
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from mmg.bundle import Bundle, Manifest, write_bundle
@@ -430,3 +430,21 @@ def test_a_bundle_without_the_files_of_other_modalities_works(bundle: Path) -> N
 def test_an_unknown_modality_is_named(bundle: Path) -> None:
     with Bundle.open(bundle) as opened, pytest.raises(ConfigError, match="radar"):
         Engine(opened, ["radar"])
+
+
+# --- writing over what is there ------------------------------------------------------------------------------------
+
+
+def test_a_bundle_takes_the_place_of_another(bundle: Path) -> None:
+    smaller = tiny_manifest(signal_modality())
+    write_bundle(bundle, smaller, tiny_files(smaller))
+    with Bundle.open(bundle) as opened:
+        assert opened.manifest == smaller
+        assert opened.names() == {"manifest.json", "imu.onnx", "fusion.onnx"}
+
+
+def test_a_folder_of_other_things_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "thesis.txt").write_text("years of work")
+    with pytest.raises(BundleError, match="is a folder with other things in it"):
+        write_bundle(tmp_path, tiny_manifest(), tiny_files(tiny_manifest()))
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]

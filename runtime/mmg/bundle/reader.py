@@ -73,6 +73,10 @@ class Bundle:
             raise
         return cls(where, manifest, data, container)
 
+    def names(self) -> set[str]:
+        """The paths of all its files."""
+        return set(self._container.names())
+
     def read(self, file: StoredFile) -> bytes:
         """The bytes of one file that the manifest names, verified. Raises BundleError."""
         data = self._container.read(file.path, file.bytes)

@@ -46,6 +46,7 @@ def describe_stored(path: str, data: bytes) -> StoredFile:
 def write_bundle(path: Path, manifest: Manifest, files: Mapping[str, bytes]) -> None:
     """Write ``manifest`` and ``files`` (path in the bundle -> bytes) to a directory, or a zip where path ends in .mmg.
 
+    It takes the place of a bundle that is there, signature included.
     ``files`` holds every file that the manifest names, and may hold ``MODEL_CARD.md``. Raises BundleError where the
     manifest is wrong or does not describe the files.
     """
@@ -66,9 +67,24 @@ def write_bundle(path: Path, manifest: Manifest, files: Mapping[str, bytes]) -> 
         path.parent.mkdir(parents=True, exist_ok=True)
         _write_zip(path, contents)
     else:
+        stale = _files_in(path) - set(contents)
         for name, data in contents.items():
             (path / name).parent.mkdir(parents=True, exist_ok=True)
             (path / name).write_bytes(data)
+        for name in stale:
+            (path / name).unlink()
+
+
+def _files_in(path: Path) -> set[str]:
+    """The files of the bundle that a folder holds already. Raises BundleError where it holds something else."""
+    if not path.is_dir() or not any(path.iterdir()):
+        return set()
+    try:
+        with Bundle.open(path) as bundle:
+            return bundle.names()
+    except BundleError as error:
+        problem = f"is a folder with other things in it, not a bundle: {error.problem}"
+        raise BundleError(str(path), "", problem) from error
 
 
 def sign_bundle(path: str | Path, key: PrivateKey) -> None:
