@@ -147,7 +147,8 @@ class _Unsupported(nn.Module):
 
 class _Odd(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
-        return x + torch.special.bessel_j0(x)
+        odd: Tensor = torch.special.bessel_j0(x)
+        return x + odd
 
 
 def test_an_unsupported_operator_is_named_with_its_place() -> None:

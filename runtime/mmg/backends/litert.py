@@ -18,8 +18,8 @@ class LitertSession:
     """A model loaded from verified bytes, called by its signatures.
 
     LiteRT has no free dimensions. A file with several signatures, which differ in the size of one dimension only,
-    stands for a model in which that one is free: a run takes the smallest that holds its arrays, and the rest of them is
-    zeros. Outputs do not have the free dimension.
+    stands for a model in which that one is free: a run takes the smallest that holds its arrays, the rest is zeros.
+    Outputs do not have the free dimension.
     """
 
     def __init__(self, data: bytes, name: str, *, threads: int) -> None:
