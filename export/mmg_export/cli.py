@@ -105,7 +105,7 @@ def _export(chosen: argparse.Namespace, backends: Sequence[str], precisions: Seq
     return export_bundle(
         chosen.out,
         encoders=run.encoders(names),
-        fusion=run.fusion,
+        fusion=run.fusion(names),
         spec=run.spec(names),
         backends=backends,  # type: ignore[arg-type]
         precisions=precisions,  # type: ignore[arg-type]

@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -57,7 +58,7 @@ def convert_all(backend: str, parts: Mapping[str, Mapping[str, Part]], say: Say)
 
     def explain(name: str, problem: str) -> str:
         where = find_operator(next(iter(programs[name].values())), problem)
-        told = f"cannot take the operator {where}" if where else f"cannot convert it: {first_of(problem)}"
+        told = f"cannot take the operator {where}" if where else f"cannot convert it: {first_line(ValueError(problem))}"
         return f"{name}: {backend} {told}"
 
     return _run_all(backend, list(parts), prepare, explain, say)
@@ -81,14 +82,9 @@ def quantise_all(
         return {}
 
     def explain(name: str, problem: str) -> str:
-        return f"{name}: cannot be quantised for {backend}: {first_of(problem)}"
+        return f"{name}: cannot be quantised for {backend}: {first_line(ValueError(problem))}"
 
     return _run_all(f"{backend} int8", list(files), prepare, explain, say)
-
-
-def first_of(problem: str) -> str:
-    """The first line of what a converter said, 300 characters at most."""
-    return problem.strip().partition("\n")[0][:300]
 
 
 def _run_all(
@@ -117,14 +113,17 @@ def _run_all(
         finally:
             for one in running:
                 one.process.kill()
-                one.process.wait()
+            for one in running:
+                one.process.communicate()
     return {name: made[name] for name in names}
 
 
 def _start(name: str, work: Path) -> _Running:
     with (work / LOG).open("wb") as log:
         command = [sys.executable, *COMMAND, str(work)]
-        process = subprocess.Popen(command, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
+        # What a converter leaves behind goes with the folder; the caller's own folder is no place to import from.
+        environment = {**os.environ, "TMPDIR": str(work), "PYTHONSAFEPATH": "1"}
+        process = subprocess.Popen(command, stdout=log, stderr=log, stdin=subprocess.PIPE, env=environment)
     return _Running(name, work, process, time.monotonic())
 
 
@@ -137,6 +136,7 @@ def _tell(running: Sequence[_Running], kind: str, say: Say) -> None:
 
 
 def _end(one: _Running, kind: str, explain: Callable[[str, str], str]) -> bytes:
+    one.process.communicate()
     code, problem = one.process.returncode, one.work / PROBLEM
     if code < 0:
         raise ModelError(f"{one.what} to {kind}: the converter crashed ({signal.Signals(-code).name})")
@@ -151,6 +151,7 @@ def _end(one: _Running, kind: str, explain: Callable[[str, str], str]) -> bytes:
 
 def _work(work: Path) -> None:
     """The process: what a converter raises is written down, for the process that asked to tell."""
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     torch.set_num_threads(1)
     try:
         data = _do(work, json.loads((work / JOB).read_text()))
@@ -158,6 +159,12 @@ def _work(work: Path) -> None:
         (work / PROBLEM).write_text("\n".join(_chain(error)))
         return
     (work / MODEL).write_bytes(data)
+
+
+def _end_with_parent() -> None:
+    """However the process that asked ends, its end of the pipe is closed then."""
+    os.read(0, 1)  # not through sys.stdin, whose lock a thread may not hold when Python ends
+    os._exit(1)
 
 
 def _do(work: Path, job: dict[str, Any]) -> bytes:

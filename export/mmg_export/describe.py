@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -47,8 +48,15 @@ class Cost:
 
 def cost_of(part: Part) -> Cost:
     """Counted while it runs once, by torch's own counter."""
-    with FlopCounterMode(display=False) as counter:
-        run_part(part, part.inputs)
+    fast = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)  # one operator that the counter does not know
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of flags that mkldnn.flags sets too, for GPUs
+            with torch.backends.mkldnn.flags(enabled=False), FlopCounterMode(display=False) as counter:
+                run_part(part, part.inputs)
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fast)
     return Cost(sum(weight.numel() for weight in part.module.parameters()), counter.get_total_flops() // 2)
 
 

@@ -10,7 +10,9 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from mmg.backends import Session
+from mmg.bundle.verify import FP32_LIMITS
 from mmg.errors import ModelError
+from mmg_training.evaluation.progress import Counter, Say
 
 from mmg_export.parts import (
     EMBEDDING,
@@ -25,52 +27,56 @@ from mmg_export.parts import (
     state_names,
 )
 from mmg_export.spec import Sensor, Spec
-from mmg_export.streams import Array, Stream, context_of, difference, plan_contexts
+from mmg_export.streams import Array, Stream, context_of, difference
 
-# The largest difference of a logit or a token that counts as the same, for each backend in fp32.
-TOLERANCES = {"onnx": 1e-4, "litert": 1e-3}
+# The largest difference of an output that counts as the same, for each backend in fp32: what the device is held to.
+TOLERANCES = dict(FP32_LIMITS)
 # Hops that are encoded in one go, to compare with the same one by one.
 WHOLE = 6
 
 
 @dataclass(frozen=True)
 class Errors:
-    """tokens: the largest difference of a token by encoder. logits: of a logit, from the files' own tokens on.
-    agreement: the share of decisions that are the same. run_us: the median time of a run by part."""
+    """tokens: the largest difference of a token by encoder. logits, embedding: of the fusion's outputs, from the files'
+    own tokens on. agreement: the share of decisions that are the same. run_us: the median time of a run by part."""
 
     tokens: Mapping[str, float]
     logits: float
+    embedding: float
     agreement: float
     hops: int
     run_us: Mapping[str, float]
 
 
-def measure(sessions: Mapping[str, Session], spec: Spec, stream: Stream) -> Errors:
+def measure(sessions: Mapping[str, Session], spec: Spec, stream: Stream, say: Say = lambda _: None) -> Errors:
     """Stream the same hops through the files. Raises ModelError."""
     tokens: dict[str, list[Array]] = {}
     times: dict[str, list[float]] = {}
     for name, runs in stream.runs.items():
-        tokens[name], times[name] = _encode(sessions[name], spec.sensors[name], runs)
-    planned = plan_contexts(spec, {name: len(runs) for name, runs in stream.runs.items()})
-    logits, same = 0.0, 0
-    times[FUSION] = []
-    for (hop, some), wanted in zip(planned, stream.decided, strict=True):
+        tokens[name], times[name] = _encode(sessions[name], spec.sensors[name], runs, Counter(say, name, len(runs)))
+    logits, embedding, same = 0.0, 0.0, 0
+    times[FUSION], counter = [], Counter(say, FUSION, len(stream.planned))
+    for (hop, some), wanted in zip(stream.planned, stream.decided, strict=True):
         feeds = context_of(spec, tokens, hop, some)
         if PRESENT in sessions[FUSION].inputs:
             feeds[PRESENT] = np.ones(feeds["age"].shape, np.float32)
         began_s = time.perf_counter()
-        got = sessions[FUSION].run([LOGITS, EMBEDDING], feeds)[0]
+        got, embedded = sessions[FUSION].run([LOGITS, EMBEDDING], feeds)
         times[FUSION].append(time.perf_counter() - began_s)
         logits = max(logits, difference(got, wanted[LOGITS]))
+        embedding = max(embedding, difference(embedded, wanted[EMBEDDING]))
         same += int(got.argmax() == wanted[LOGITS].argmax())
+        counter.step()
     errors = {
         name: max(difference(a, b) for a, b in zip(tokens[name], stream.tokens[name], strict=True)) for name in tokens
     }
     run_us = {name: statistics.median(spent) * 1e6 for name, spent in times.items()}
-    return Errors(errors, logits, same / len(planned), len(planned), run_us)
+    return Errors(errors, logits, embedding, same / len(stream.planned), len(stream.planned), run_us)
 
 
-def _encode(session: Session, sensor: Sensor, runs: Sequence[Array]) -> tuple[list[Array], list[float]]:
+def _encode(
+    session: Session, sensor: Sensor, runs: Sequence[Array], counter: Counter
+) -> tuple[list[Array], list[float]]:
     states = {before: state.numpy() for before, state in initial_states(sensor).items()}
     names = state_names(sensor)
     made, times = [], []
@@ -80,13 +86,16 @@ def _encode(session: Session, sensor: Sensor, runs: Sequence[Array]) -> tuple[li
         times.append(time.perf_counter() - began_s)
         states = {before: state for (before, _), state in zip(names, following, strict=True)}
         made.append(tokens)
+        counter.step()
     return made, times
 
 
 def whole_error(part: Part, spec: Spec, stream: Stream) -> float | None:
     """Hops encoded in one go against the same hops one by one, by the module: the largest difference of a token. None
-    where the module takes one hop at a time only."""
+    where the module carries nothing, or takes one hop at a time only."""
     sensor, runs = spec.sensors[part.name], stream.runs[part.name][:WHOLE]
+    if not sensor.states:
+        return None
     axis = 0 if sensor.frame else 1
     samples = torch.from_numpy(np.concatenate(runs, axis=axis))
     try:

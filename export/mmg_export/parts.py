@@ -96,7 +96,8 @@ def initial_states(sensor: Sensor) -> dict[str, Tensor]:
 
 def fusion_part(module: nn.Module, spec: Spec, *, count: int | None = None, masked: bool = True) -> Part:
     """The fusion of any number of tokens, or of ``count``, of which some may only fill up where it is masked."""
-    shape = (1, count or min(5, spec.most_tokens))
+    # Not one: torch takes a size of one as a constant.
+    shape = (1, count or max(2, min(5, spec.most_tokens)))
     inputs: dict[str, Tensor] = {
         TOKENS: torch.zeros(*shape, spec.token_dim),
         MODALITY: torch.zeros(shape, dtype=torch.int32),
@@ -125,6 +126,11 @@ def run_part(part: Part, feeds: Mapping[str, Tensor]) -> dict[str, Tensor]:
         made: dict[str, Tensor] = part.module(**feeds)
     except Exception as error:  # anyone's code
         raise ModelError(f"{part.name}: its module cannot run: {first_line(error)}") from error
+    for output, value in made.items():
+        if not isinstance(value, Tensor):
+            raise ModelError(f"{part.name}: gives {output} as a {type(value).__name__}, not a tensor: wrap the module")
+        if value.dtype != torch.float32:
+            raise ModelError(f"{part.name}: gives {output} of {value.dtype}, not torch.float32")
     return made
 
 

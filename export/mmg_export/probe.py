@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import torch
 from mmg.errors import ModelError
+from mmg_training.evaluation.progress import Say
 from torch import Tensor, nn
 
 from mmg_export.parts import (
@@ -14,6 +15,7 @@ from mmg_export.parts import (
     FUSION,
     LOGITS,
     MODALITY,
+    PRESENT,
     SAMPLES,
     TOKENS,
     Part,
@@ -36,9 +38,10 @@ def require_evaluation(name: str, module: nn.Module) -> None:
             raise ModelError(f"{name}: {where} is in training mode: call .eval() first")
 
 
-def probe_encoder(part: Part, spec: Spec) -> None:
+def probe_encoder(part: Part, spec: Spec, say: Say) -> None:
     """Run it on random samples. Raises ModelError where its tokens or its states are not what ``spec`` says, where they
-    are not finite, differ from one run to the next, or depend on what else is in the batch."""
+    are not finite, differ from one run to the next, or depend on what else is in the batch. A module that takes a batch
+    of one only is not tried with two, which is said."""
     name, sensor = part.name, spec.sensors[part.name]
     samples = torch.from_numpy(random_runs(name, spec, 1, seed=7)[0])
     feeds = {SAMPLES: samples, **initial_states(sensor)}
@@ -51,10 +54,14 @@ def probe_encoder(part: Part, spec: Spec) -> None:
                 f"{list(made[after].shape)}; its shape may not change"
             )
     _require_steady(part, feeds, made)
-    if sensor.kind != "video":
-        other = torch.from_numpy(random_runs(name, spec, 1, seed=8)[0])
-        doubled = {key: value.repeat(2, *[1] * (value.dim() - 1)) for key, value in feeds.items()}
-        _require_alone(part, {**doubled, SAMPLES: torch.cat((samples, other))}, made, TOKENS)
+    other = torch.from_numpy(random_runs(name, spec, 1, seed=8)[0])
+    alone = False
+    for axis in (0, 1) if sensor.kind != "video" else ():  # a recurrent layer's state has the batch second
+        states = {key: torch.cat((value, value), axis) for key, value in feeds.items() if key != SAMPLES}
+        if not alone:
+            alone = _require_alone(part, {**states, SAMPLES: torch.cat((samples, other))}, made, TOKENS)
+    if not alone:
+        say(f"{name}: takes a batch of one only, so it was not tried whether it depends on the rest of a batch")
 
 
 def probe_fusion(part: Part, spec: Spec) -> None:
@@ -73,6 +80,26 @@ def probe_fusion(part: Part, spec: Spec) -> None:
         _require_alone(part, doubled, made, LOGITS)
 
 
+def probe_filled(free: Part, filled: Mapping[int, Part], spec: Spec) -> None:
+    """The fusion with tokens that only fill up, as LiteRT runs it, against the same without. Raises ModelError."""
+    for count, part in filled.items():
+        feeds = _random_context(free, spec, max(1, count - 1))
+        padded = {
+            key: torch.cat((value, value.new_zeros(1, count - value.shape[1], *value.shape[2:])), dim=1)
+            for key, value in feeds.items()
+        }
+        padded[PRESENT] = (torch.arange(count) < feeds[AGE].shape[1]).float()[None]
+        try:
+            made = run_part(part, padded)
+        except ModelError as error:
+            raise ModelError(f"{error}; for litert it is called with a fourth, present (1, N) bool") from error
+        for output, wanted in run_part(free, feeds).items():
+            if not float((made[output] - wanted).abs().max()) <= SAME:
+                raise ModelError(
+                    f"{FUSION}: its {output} depend on tokens that are not present: litert fills up with them"
+                )
+
+
 def _require_tokens(part: Part, tokens: Tensor, sensor: Sensor, spec: Spec) -> None:
     shape = tuple(tokens.shape)
     if len(shape) == 3 and shape[:2] == (1, sensor.tokens_per_hop) and shape[2] != spec.token_dim:
@@ -80,8 +107,6 @@ def _require_tokens(part: Part, tokens: Tensor, sensor: Sensor, spec: Spec) -> N
     wanted = (1, sensor.tokens_per_hop, spec.token_dim)
     if shape != wanted:
         raise ModelError(f"{part.name}: gives {list(shape)}, not tokens {list(wanted)} (batch, tokens a hop, width)")
-    if tokens.dtype != torch.float32:
-        raise ModelError(f"{part.name}: gives tokens of {tokens.dtype}, not torch.float32")
 
 
 def _require_steady(part: Part, feeds: Mapping[str, Tensor], made: Mapping[str, Tensor]) -> None:
@@ -93,19 +118,20 @@ def _require_steady(part: Part, feeds: Mapping[str, Tensor], made: Mapping[str, 
             raise ModelError(f"{part.name}: gives another {output} for the same input: it draws random numbers")
 
 
-def _require_alone(part: Part, doubled: Mapping[str, Tensor], made: Mapping[str, Tensor], output: str) -> None:
-    """A module that is made for a batch of one only cannot depend on the rest of it."""
+def _require_alone(part: Part, doubled: Mapping[str, Tensor], made: Mapping[str, Tensor], output: str) -> bool:
+    """Whether the module takes a batch of two. Raises ModelError where its first output is another one then."""
     try:
         beside = run_part(part, doubled)[output]
     except ModelError:
-        return
+        return False
     if beside.shape[0] != 2:
-        return
+        return False
     scale = 1.0 + float(made[output].abs().max())
-    if float((beside[:1] - made[output]).abs().max()) > SAME * scale:
+    if not float((beside[:1] - made[output]).abs().max()) <= SAME * scale:
         raise ModelError(
             f"{part.name}: its {output} depend on what else is in the batch; the device has a batch of one"
         )
+    return True
 
 
 def _random_context(part: Part, spec: Spec, count: int, seed: int = 7) -> dict[str, Tensor]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import platform
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
@@ -14,6 +15,7 @@ from mmg.backends import open_session
 from mmg.bundle import Bundle, Manifest, write_bundle
 from mmg.bundle.golden import GOLDEN, Golden, encoder_error, fusion_error, pack
 from mmg.bundle.manifest import Subset
+from mmg.errors import ConfigError, ModelError
 
 from mmg_export import parity
 from mmg_export.convert import Say
@@ -25,6 +27,8 @@ from mmg_export.streams import Stream
 
 Evaluate = Callable[[Bundle, str, str], Mapping[tuple[str, ...], float]]
 Variant = tuple[str, str]
+# The share of decisions that int8 must share with fp32, where no accuracy is measured.
+AGREEMENT = 0.95
 TOOLS = {
     "onnx": ("onnx", "onnxscript", "onnxruntime"),
     "litert": ("litert-torch", "litert-converter", "ai-edge-litert", "ai-edge-quantizer"),
@@ -33,7 +37,8 @@ TOOLS = {
 
 @dataclass(frozen=True)
 class Made:
-    """Everything that was exported, and what the modules themselves gave: ``streams``, of random and recorded hops."""
+    """Everything that was exported, and what the modules gave. streams: of random hops, and of recorded ones.
+    streaming: by encoder, how far hops one by one differ from the same in one go; None where that is not compared."""
 
     spec: Spec
     parts: Mapping[str, Part]
@@ -41,6 +46,7 @@ class Made:
     files: tuple[MadeFile, ...]
     streams: tuple[Stream, ...]
     golden: Golden
+    streaming: Mapping[str, float | None]
 
     def of(self, variant: Variant) -> list[MadeFile]:
         """The files of one backend and precision."""
@@ -59,28 +65,34 @@ class Measured:
 def finish(made: Made, evaluate: Evaluate | None, limit: float, say: Say) -> tuple[Manifest, dict[str, bytes], Report]:
     """The manifest, the files that go into the bundle by path, and the report. Raises ModelError where an fp32 file
     differs from its module by more than the backend's tolerance."""
-    streaming = {name: _streaming_error(made, name, say) for name in made.parts}
     measured: dict[Variant, Measured] = {
         variant: _measure(made, variant, say) for variant in dict.fromkeys((f.backend, f.precision) for f in made.files)
     }
     made = _with_golden_errors(made)
+    measured = _refuse_odd(measured, evaluate is not None, say)
     if evaluate is not None:
         measured = _evaluate(made, measured, evaluate, limit, say)
     kept = replace(made, files=tuple(f for f in made.files if not measured[f.backend, f.precision].refused))
     manifest = _manifest(kept, measured)
     contents = {file.path: file.data for file in kept.files} | {GOLDEN: pack(made.golden)}
-    return manifest, contents, _report(made, measured, streaming)
+    return manifest, contents, _report(made, measured)
 
 
-def _streaming_error(made: Made, name: str, say: Say) -> float | None:
-    if made.spec.sensors[name].window_s:
-        return None
-    error = parity.whole_error(made.parts[name], made.spec, made.streams[-1])
+def streaming_error(part: Part, spec: Spec, stream: Stream, say: Say) -> float | None:
+    """How far the module's tokens of hops one by one are from those of the same hops in one go; None where that cannot
+    be compared. Raises ModelError where its states do not carry what the next hop needs."""
+    sensor = spec.sensors[part.name]
+    error = parity.whole_error(part, spec, stream)
+    if error is None and sensor.states:
+        say(f"{part.name}: takes one hop at a time, so streaming is not compared with offline")
     if error is None:
-        say(f"{name}: takes one hop at a time, so streaming is not compared with offline")
-    else:
-        say(f"{name}: {parity.WHOLE} hops one by one against the same in one go: {error:.1e}")
-        parity.require(f"{name}, streaming against offline", error, parity.TOLERANCES["onnx"])
+        return None
+    say(f"{part.name}: {parity.WHOLE} hops one by one against the same in one go: {error:.1e}")
+    if not error <= parity.TOLERANCES["onnx"]:
+        raise ModelError(
+            f"{part.name}: hops one by one give other tokens than the same hops in one go, by {error:.1e}: its states "
+            "do not carry what the next hop needs"
+        )
     return error
 
 
@@ -89,14 +101,14 @@ def _measure(made: Made, variant: Variant, say: Say) -> Measured:
     sessions = {file.part: open_session(backend, file.data, file.path) for file in made.of(variant)}
     found = []
     for what, stream in zip(("random", "recorded"), made.streams, strict=False):
-        errors = parity.measure(sessions, made.spec, stream)
+        errors = parity.measure(sessions, made.spec, stream, say)
         say(
             f"{backend} {precision}: {errors.hops} {what} hops, largest error of a logit {errors.logits:.1e}, "
             f"{errors.agreement:.1%} the same decision"
         )
         if precision == "fp32":
             tolerance = parity.TOLERANCES[backend]
-            for name, error in {**errors.tokens, FUSION: errors.logits}.items():
+            for name, error in {**errors.tokens, FUSION: max(errors.logits, errors.embedding)}.items():
                 parity.require(f"{name}, {backend}", error, tolerance)
         found.append(errors)
     return Measured(tuple(found), {})
@@ -112,6 +124,8 @@ def _with_golden_errors(made: Made) -> Made:
             error = fusion_error(manifest, session, made.golden)
         else:
             error = encoder_error(manifest.modality(file.part), manifest, session, made.golden)
+        if file.precision == "fp32":
+            parity.require(f"{file.part}, {file.backend}, golden runs", error, parity.TOLERANCES[file.backend])
         files.append(replace(file, error=float(f"{error:.2e}")))
     return replace(made, files=tuple(files))
 
@@ -126,17 +140,43 @@ def _evaluate(
         write_bundle(Path(folder) / "all", _manifest(made, {}), contents)
         with Bundle.open(Path(folder) / "all") as bundle:
             for variant, one in measured.items():
+                if one.refused:
+                    found[variant] = one
+                    continue
                 say(f"{' '.join(variant)}: accuracy of each subset by the engine")
                 found[variant] = replace(one, accuracy=dict(evaluate(bundle, *variant)))
     for variant, one in found.items():
         whole = found[variant[0], "fp32"].accuracy
-        losses = {names: whole[names] - accuracy for names, accuracy in one.accuracy.items()}
-        names = max(losses, key=losses.__getitem__, default=())
-        if variant[1] != "fp32" and losses and losses[names] > limit + 1e-9:
-            problem = f"loses {losses[names]:.3f} on {'+'.join(names)}, above {limit:g}"
-            say(f"{' '.join(variant)} is left out: {problem}")
-            found[variant] = replace(one, refused=problem)
+        if not one.refused and set(one.accuracy) != set(whole):
+            raise ConfigError(f"evaluate gave other subsets for {' '.join(variant)} than for fp32")
+        for names, accuracy in one.accuracy.items():
+            loss = whole[names] - accuracy
+            if not loss <= limit + 1e-9 and variant[1] != "fp32":  # a loss that is not a number is none that is allowed
+                found[variant] = _refuse(
+                    found[variant], variant, f"loses {loss:.3f} on {'+'.join(names)}, above {limit:g}", say
+                )
+                break
     return found
+
+
+def _refuse_odd(measured: Mapping[Variant, Measured], evaluated: bool, say: Say) -> dict[Variant, Measured]:
+    """int8 that is not finite is refused, and where no accuracy is measured one that decides otherwise too often."""
+    found = dict(measured)
+    for variant, one in measured.items():
+        agreement = one.errors[-1].agreement
+        if variant[1] == "fp32":
+            continue
+        if not all(math.isfinite(value) for e in one.errors for value in (*e.tokens.values(), e.logits, e.embedding)):
+            found[variant] = _refuse(one, variant, "gives values that are not finite", say)
+        elif not evaluated and agreement < AGREEMENT:
+            problem = f"decides as fp32 on {agreement:.1%} of the hops only, below {AGREEMENT:.0%}"
+            found[variant] = _refuse(one, variant, problem, say)
+    return found
+
+
+def _refuse(one: Measured, variant: Variant, problem: str, say: Say) -> Measured:
+    say(f"{' '.join(variant)} is left out: {problem}")
+    return replace(one, refused=problem)
 
 
 def _manifest(made: Made, measured: Mapping[Variant, Measured]) -> Manifest:
@@ -175,7 +215,7 @@ def _tools(files: Sequence[MadeFile]) -> dict[str, str]:
     return found
 
 
-def _report(made: Made, measured: Mapping[Variant, Measured], streaming: Mapping[str, float | None]) -> Report:
+def _report(made: Made, measured: Mapping[Variant, Measured]) -> Report:
     spec = made.spec
     return Report(
         bundle=spec.name,
@@ -184,7 +224,7 @@ def _report(made: Made, measured: Mapping[Variant, Measured], streaming: Mapping
         tools=_tools(made.files),
         parameters={name: cost.parameters for name, cost in made.costs.items()},
         macs={name: cost.macs for name, cost in made.costs.items()},
-        streaming=dict(streaming),
+        streaming=dict(made.streaming),
         files=tuple(
             FileFigures(
                 part=file.part,

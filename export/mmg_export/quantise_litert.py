@@ -4,8 +4,8 @@ Every convolution computes with floats, so that a quiet sound is not lost in the
 calibration. It costs no time: LiteRT widens the weights once. (Static 8 bits by ai-edge-quantizer, which takes a moving
 average for the range, cost the starter 7 points.) Fixed filters become float16.
 
-A linear layer's weights have one step for all: tflite-runtime 2.14 takes the first channel's step for every channel, and
-says nothing. The starter's logits err by 0.08 at most so, and by 0.06 with a step for each channel.
+The weights of a linear layer have one step for all of them: where each channel has its own, tflite-runtime 2.14 takes
+the first one's, and says nothing. The starter's logits err by 0.08 at most so, and by 0.06 with a step for each.
 """
 
 from __future__ import annotations

@@ -9,15 +9,15 @@ import msgspec
 
 
 class FileFigures(msgspec.Struct, frozen=True, kw_only=True):
-    """One model file. run_us: the median time of a run here, one thread, hop after hop. tokens_error: the largest
-    difference of a token, or of the fusion's logits, from the trained module's over all hops."""
+    """One model file. run_us: the median time of a run here, one thread, hop after hop. error: the largest difference
+    of a token, or of the fusion's logits, from the trained module's over all hops; null where one is not finite."""
 
     part: str
     backend: str
     precision: str
     bytes: int
     run_us: float
-    error: float
+    error: float | None
 
 
 class VariantFigures(msgspec.Struct, frozen=True, kw_only=True):
@@ -29,7 +29,7 @@ class VariantFigures(msgspec.Struct, frozen=True, kw_only=True):
     backend: str
     precision: str
     bytes: int
-    random_error: float
+    random_error: float | None
     random_hops: int
     recorded_error: float | None = None
     recorded_hops: int = 0
@@ -75,7 +75,7 @@ def summary(report: Report) -> str:
             *_table(
                 ("part", "backend", "precision", "KB", "us a run", "largest error"),
                 (
-                    (f.part, f.backend, f.precision, f"{f.bytes / 1e3:.0f}", f"{f.run_us:.0f}", f"{f.error:.1e}")
+                    (f.part, f.backend, f.precision, f"{f.bytes / 1e3:.0f}", f"{f.run_us:.0f}", _error(f.error))
                     for f in report.files
                 ),
             ),
@@ -99,11 +99,15 @@ def _variant_row(one: VariantFigures) -> tuple[str, ...]:
     return (
         f"{one.backend} {one.precision}",
         f"{one.bytes / 1e3:.0f}",
-        f"{one.random_error:.1e} ({one.random_hops} hops)",
+        f"{_error(one.random_error)} ({one.random_hops} hops)",
         recorded,
         "-" if one.agreement is None else f"{one.agreement:.1%}",
         f"no: {one.refused}" if one.refused else "yes",
     )
+
+
+def _error(value: float | None) -> str:
+    return "not finite" if value is None else f"{value:.1e}"
 
 
 def _accuracies(variants: Sequence[VariantFigures]) -> list[str]:

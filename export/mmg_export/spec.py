@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -79,10 +80,12 @@ class Spec:
                 raise ConfigError(f"{name}: frame=(height, width) is for video, and video only")
             if sensor.kind != "video" and not sensor.channels:
                 raise ConfigError(f"{name}: has no channels, such as Channel(name='ppg', unit='1')")
+            if not (math.isfinite(sensor.window_s) and sensor.window_s >= 0):
+                raise ConfigError(f"{name}: window_s must be seconds, 0 for an encoder that streams")
             if sensor.window_s and sensor.states:
                 raise ConfigError(f"{name}: a window encoder carries no states; leave out window_s or states")
             whole = sensor.rate_hz * self.hop_s
-            if whole < 1 or abs(whole - round(whole)) > 1e-6:
+            if not (math.isfinite(whole) and whole >= 1 and abs(whole - round(whole)) <= 1e-6):
                 raise ConfigError(f"{name}: a hop of {self.hop_s} s is not whole samples at {sensor.rate_hz} Hz")
 
     @property

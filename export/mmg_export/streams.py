@@ -9,12 +9,11 @@ from typing import Any
 import numpy as np
 import torch
 from mmg.errors import ConfigError
+from mmg_training.evaluation.progress import Counter, Say
 from numpy.typing import NDArray
 
 from mmg_export.parts import (
     AGE,
-    EMBEDDING,
-    LOGITS,
     MODALITY,
     SAMPLES,
     TOKENS,
@@ -26,20 +25,24 @@ from mmg_export.parts import (
 from mmg_export.spec import Sensor, Spec
 
 Array = NDArray[Any]
+# A hop, and the (sensor, run) that the fusion sees at its end, in order.
+Planned = tuple[int, list[tuple[str, int]]]
 # The size of plausible noise in a unit; 1 for any other.
 SCALES = {"m/s^2": 4.0, "fs": 0.1}
 GRAVITY_M_S2 = 9.80665
 # Recorded hops that are compared, and that int8 is calibrated with.
 RECORDED_HOPS = 200
+# The share of hops that a context with missing ones keeps.
+KEPT = 0.6
 
 
 @dataclass(frozen=True)
 class Stream:
     """What the trained modules gave over some hops.
 
-    runs: the samples of each run of each encoder. feeds: the same with the states that it began with. tokens: (1, n, D)
-    of each run. contexts: what the fusion was fed, one a hop, each subset of the sensors in its turn, with logits and
-    embedding in ``decided``. held: (sensor, run) of each token in a context, in order.
+    runs: the samples of each run of each encoder. feeds: the same with the states that it began with, where they were
+    kept. tokens: (1, n, D) of each run. planned: the contexts, see ``plan_contexts``. contexts: what the fusion was
+    fed, with logits and embedding in ``decided``.
     """
 
     runs: Mapping[str, Sequence[Array]]
@@ -47,7 +50,7 @@ class Stream:
     tokens: Mapping[str, Sequence[Array]]
     contexts: Sequence[dict[str, Array]]
     decided: Sequence[dict[str, Array]]
-    held: Sequence[Sequence[tuple[str, int]]]
+    planned: Sequence[Planned]
 
 
 def random_runs(name: str, spec: Spec, hops: int, seed: int) -> list[Array]:
@@ -80,37 +83,54 @@ def cut_runs(name: str, spec: Spec, samples: Array) -> list[Array]:
     return [np.ascontiguousarray(samples[at : at + length], dtype).reshape(sensor.shape(spec.hop_s)) for at in starts]
 
 
-def follow(parts: Mapping[str, Part], fusion: Part, spec: Spec, runs: Mapping[str, Sequence[Array]]) -> Stream:
+def follow(
+    parts: Mapping[str, Part],
+    fusion: Part,
+    spec: Spec,
+    runs: Mapping[str, Sequence[Array]],
+    say: Say,
+    *,
+    keep_feeds: bool = False,
+) -> Stream:
     """Run the modules over ``runs``, hop after hop, and the fusion at each hop. Raises ModelError."""
     feeds: dict[str, list[dict[str, Array]]] = {name: [] for name in runs}
     tokens: dict[str, list[Array]] = {name: [] for name in runs}
     for name, arrays in runs.items():
         states = {before: state.numpy() for before, state in initial_states(spec.sensors[name]).items()}
+        counter = Counter(say, name, len(arrays))
         for samples in arrays:
-            feeds[name].append({SAMPLES: samples, **states})
-            made = run_part(parts[name], {key: torch.from_numpy(value) for key, value in feeds[name][-1].items()})
+            feed = {SAMPLES: samples, **states}
+            if keep_feeds:
+                feeds[name].append(feed)
+            made = run_part(parts[name], _as_tensors(feed))
             tokens[name].append(made[TOKENS].numpy())
+            counter.step()
             states = {before: made[after].numpy() for before, after in state_names(spec.sensors[name])}
-    held = plan_contexts(spec, {name: len(arrays) for name, arrays in runs.items()})
-    contexts = [context_of(spec, tokens, hop, some) for hop, some in held]
-    decided = [
-        {key: value.numpy() for key, value in run_part(fusion, _as_tensors(context)).items()} for context in contexts
-    ]
-    return Stream(runs, feeds, tokens, contexts, decided, [some for _, some in held])
+    planned = plan_contexts(spec, {name: len(arrays) for name, arrays in runs.items()})
+    contexts = [context_of(spec, tokens, hop, some) for hop, some in planned]
+    decided, counter = [], Counter(say, "fusion", len(contexts))
+    for context in contexts:
+        decided.append({key: value.numpy() for key, value in run_part(fusion, _as_tensors(context)).items()})
+        counter.step()
+    return Stream(runs, feeds, tokens, contexts, decided, planned)
 
 
-def plan_contexts(spec: Spec, counts: Mapping[str, int]) -> list[tuple[int, list[tuple[str, int]]]]:
-    """At each hop, the hop's number and the (sensor, run) that the fusion sees: the subsets of the sensors in turn."""
-    names, planned = list(counts), []
+def plan_contexts(spec: Spec, counts: Mapping[str, int]) -> list[Planned]:
+    """At each hop what the fusion sees: the subsets of the sensors in turn; in every third round hops are missing, as
+    where a sensor was gone for a while."""
+    names, planned, noise = list(counts), list[Planned](), np.random.default_rng(0)
+    subsets = (1 << len(names)) - 1
     first = {name: _first_hop(spec.sensors[name], spec) for name in names}
     for hop in range(max(counts[name] + first[name] for name in names)):
-        chosen = [name for bit, name in enumerate(names) if (1 + hop % ((1 << len(names)) - 1)) >> bit & 1]
+        chosen = [name for bit, name in enumerate(names) if (1 + hop % subsets) >> bit & 1]
         some = [
             (name, hop - age - first[name])
             for name in chosen
             for age in reversed(range(spec.context_hops))
             if 0 <= hop - age - first[name] < counts[name]
         ]
+        if hop // subsets % 3 == 2:
+            some = [one for one, kept in zip(some, noise.random(len(some)) < KEPT, strict=True) if kept] or some[-1:]
         if some:
             planned.append((hop, some))
     return planned
@@ -129,11 +149,6 @@ def context_of(
         MODALITY: np.repeat(np.array(kinds, np.int32), counts)[None],
         AGE: np.repeat(np.array(ages, np.int32), counts)[None],
     }
-
-
-def worst(got: Mapping[str, Array], wanted: Mapping[str, Array]) -> float:
-    """The largest difference of a logit or of an embedding, infinite where one is not finite."""
-    return max(difference(got[key], wanted[key]) for key in (LOGITS, EMBEDDING))
 
 
 def difference(got: Array, wanted: Array) -> float:

@@ -64,10 +64,14 @@ class TrainedRun:
         """The modules of some modalities."""
         return {name: HopEncoder(self.model.encoder(name)) for name in names}
 
-    @property
-    def fusion(self) -> nn.Module:
-        """The fusion's module."""
-        return self.model.fusion
+    def fusion(self, names: Sequence[str]) -> nn.Module:
+        """The fusion's module for some modalities, which have other numbers then than in the whole model."""
+        fusion = copy.deepcopy(self.model.fusion)
+        assert isinstance(fusion, Fusion)
+        rows = [self.model.task.modalities.index(name) for name in names]
+        for table in ("modality", "reading", "reading_bias"):
+            setattr(fusion, table, nn.Parameter(getattr(fusion, table).detach()[rows].clone()))
+        return fusion.eval()
 
     def spec(self, names: Sequence[str]) -> Spec:
         """What these modules take and give, with the figures that the run measured."""

@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import msgspec
+import numpy as np
 import onnx
 import pytest
 import torch
@@ -124,9 +125,27 @@ def test_one_modality_again_gives_the_same_bytes(run: Path, bundle: Path, tmp_pa
     with Bundle.open(tmp_path / "imu.mmg") as opened:
         assert [modality.name for modality in opened.manifest.modalities] == ["imu"]
         assert {subset.modalities for subset in opened.manifest.subsets} == {("imu",)}
-        for file in opened.manifest.files():
-            assert opened.read(file) == (bundle / file.path).read_bytes(), file.path
+        (file,) = opened.manifest.modalities[0].encoder.files
+        assert opened.read(file) == (bundle / file.path).read_bytes()
     assert (tmp_path / "imu.report.json").exists()
+
+
+def test_a_modality_that_is_not_the_first_is_decided_as_the_whole_model_does(
+    run: Path, model: MultimodalModel, tmp_path: Path
+) -> None:
+    assert main([str(run), "-o", str(tmp_path / "audio"), "--modalities", "audio", *QUICK]) == 0
+    noise = torch.randn(1, 3, 8, generator=torch.Generator().manual_seed(5))
+    with torch.no_grad():
+        wanted, _ = model.fusion(noise, torch.full((1, 3), 1), torch.tensor([[0, 1, 2]]))
+    with Bundle.open(tmp_path / "audio") as opened:
+        session = open_session("onnx", opened.read(opened.manifest.fusion.files[0]), "fusion")
+        feeds = {
+            "tokens": noise.numpy(),
+            "modality": np.zeros((1, 3), np.int32),
+            "age": np.array([[0, 1, 2]], np.int32),
+        }
+        got, _ = session.run(["logits", "embedding"], feeds)
+    assert np.allclose(got, wanted, atol=1e-5)
 
 
 def test_the_manifest_names_the_tensors_of_the_files(bundle: Path) -> None:
@@ -172,7 +191,11 @@ def test_the_golden_runs_are_those_of_the_modules(bundle: Path, model: Multimoda
 @pytest.mark.parametrize("name", [*TASK.modalities, FUSION])
 def test_parity_fails_when_weights_differ(run: Path, bundle: Path, name: str) -> None:
     trained = TrainedRun(run)
-    encoders, fusion, spec = trained.encoders(TASK.modalities), trained.fusion, trained.spec(TASK.modalities)
+    encoders, fusion, spec = (
+        trained.encoders(TASK.modalities),
+        trained.fusion(TASK.modalities),
+        trained.spec(TASK.modalities),
+    )
     if name == FUSION:
         fusion = copy.deepcopy(fusion)
         with torch.no_grad():
@@ -182,7 +205,7 @@ def test_parity_fails_when_weights_differ(run: Path, bundle: Path, name: str) ->
             list(encoders[name].parameters())[-2].add_(0.01)
     parts = {key: encoder_part(key, module, spec) for key, module in encoders.items()}
     runs = {key: random_runs(key, spec, 12, 1) for key in parts}
-    stream = follow(parts, fusion_part(fusion, spec), spec, runs)
+    stream = follow(parts, fusion_part(fusion, spec), spec, runs, lambda _: None)
     with Bundle.open(bundle) as opened:
         files = {file.path.partition(".")[0]: file for file in opened.manifest.files()}
         sessions = {key: open_session("onnx", opened.read(file), key) for key, file in files.items()}

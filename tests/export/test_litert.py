@@ -52,11 +52,10 @@ def fusion_bytes(bundle: Bundle) -> bytes:
 
 
 def test_all_four_variants_are_there_and_near(exported: tuple[Path, Report], bundle: Bundle) -> None:
-    variants = {(one.backend, one.precision): one for one in exported[1].variants}
-    assert set(variants) == {(b, p) for b in ("onnx", "litert") for p in ("fp32", "int8")}
-    assert variants["onnx", "fp32"].random_error < 1e-5
-    assert variants["litert", "fp32"].random_error < 1e-5
-    assert all(0 < variants[backend, "int8"].random_error < 0.1 for backend in ("onnx", "litert"))
+    errors = {(one.backend, one.precision): one.random_error or 0.0 for one in exported[1].variants}
+    assert set(errors) == {(b, p) for b in ("onnx", "litert") for p in ("fp32", "int8")}
+    assert all(0 < errors[backend, "fp32"] < 1e-5 for backend in ("onnx", "litert"))
+    assert all(0 < errors[backend, "int8"] < 0.1 for backend in ("onnx", "litert"))
     manifest = bundle.manifest
     assert manifest.golden is not None
     golden = unpack(bundle.read(manifest.golden), manifest, "own")

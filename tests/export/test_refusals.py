@@ -11,8 +11,7 @@ import numpy as np
 import pytest
 import torch
 from mmg.errors import ConfigError, MmgError, ModelError
-from mmg_export import Sensor, export_bundle
-from mmg_export import bundle as bundle_module
+from mmg_export import Sensor, export_bundle, request
 from mmg_export.convert import convert_all
 from mmg_export.parts import Part, encoder_part
 from own_modules import PPG, Carrying, MeanFusion, Ppg, seeded, spec
@@ -105,6 +104,56 @@ def test_states_that_are_not_given_back(tmp_path: Path) -> None:
     assert "ppg: its module cannot run" in refuse(seeded(Ppg), tmp_path, sensor=replace(PPG, states=((1, 4),)))
 
 
+def test_outputs_that_are_no_tensors_or_of_another_type(tmp_path: Path) -> None:
+    said = refuse(seeded(_Around, lambda _, token: {"last": token}), tmp_path)
+    assert said == "ppg: gives tokens as a dict, not a tensor: wrap the module"
+    said = refuse(seeded(_Around, lambda _, token: token.double()), tmp_path)
+    assert said == "ppg: gives tokens of torch.float64, not torch.float32"
+
+
+def test_a_batch_dependent_encoder_whose_state_has_the_batch_second(tmp_path: Path) -> None:
+    class Recurrent(nn.Module):
+        def forward(self, samples: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+            mean = samples.mean(dim=(0, 1, 2)) + state
+            return (mean.transpose(0, 1) + samples[:, :1]), mean
+
+    said = refuse(Recurrent().eval(), tmp_path, sensor=replace(PPG, states=((1, 1, 6),)))
+    assert "ppg: its tokens depend on what else is in the batch" in said
+
+
+def test_states_that_do_not_carry_what_the_next_hop_needs(tmp_path: Path) -> None:
+    class Forgetting(nn.Module):
+        def forward(self, samples: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+            tokens = samples.cumsum(1)[:, 31::32].expand(-1, -1, 6)
+            return tokens, state * 0.5
+
+    said = refuse(Forgetting().eval(), tmp_path, sensor=replace(PPG, states=((1, 1),)))
+    assert "its states do not carry what the next hop needs" in said
+
+
+def test_a_fusion_that_litert_cannot_fill_up(tmp_path: Path) -> None:
+    class Three(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.fusion = MeanFusion()
+
+        def forward(self, tokens: Tensor, modality: Tensor, age: Tensor) -> tuple[Tensor, Tensor]:
+            made: tuple[Tensor, Tensor] = self.fusion(tokens, modality, age)
+            return made
+
+    class Blind(Three):
+        def forward(
+            self, tokens: Tensor, modality: Tensor, age: Tensor, present: Tensor | None = None
+        ) -> tuple[Tensor, Tensor]:
+            del present
+            return super().forward(tokens, modality, age)
+
+    said = refuse(seeded(Ppg), tmp_path, fusion=seeded(Three), backends=("onnx", "litert"))
+    assert "for litert it is called with a fourth, present (1, N) bool" in said
+    said = refuse(seeded(Ppg), tmp_path, fusion=seeded(Blind), backends=("onnx", "litert"))
+    assert said == "fusion: its logits depend on tokens that are not present: litert fills up with them"
+
+
 def test_a_fusion_of_other_labels(tmp_path: Path) -> None:
     said = refuse(seeded(Ppg), tmp_path, spec=spec(labels=("rest", "effort")))
     assert said == "fusion: gives logits of [1, 3] for 1 tokens, not [1, 2]"
@@ -118,13 +167,28 @@ def test_requests_that_cannot_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert "the encoders are imu" in refuse(ppg, tmp_path, encoders={"imu": ppg})
     assert "(T, 1)" in refuse(ppg, tmp_path, recorded={"ppg": np.zeros((640, 2), np.float32)})
     assert "not finite" in refuse(ppg, tmp_path, recorded={"ppg": np.full((640, 1), np.nan, np.float32)})
-    monkeypatch.setattr(bundle_module, "find_spec", lambda _: None)
+    assert "an array of float32" in refuse(ppg, tmp_path, recorded={"ppg": np.zeros((640, 1), np.int16)})
+    assert "an array of float32" in refuse(ppg, tmp_path, recorded={"ppg": [[0.0]] * 640})
+    short = {"ppg": np.zeros((20, 1), np.float32)}
+    assert "20 recorded samples are not one hop" in refuse(ppg, tmp_path, recorded=short, precisions=("fp32", "int8"))
+    assert "hops must be at least 1" in refuse(ppg, tmp_path, hops=0)
+    assert "limit from 0 to 1" in refuse(ppg, tmp_path, limit=float("nan"))
+    assert "labels: a label is there twice" in refuse(ppg, tmp_path, spec=spec(labels=("rest", "rest", "x")))
+    monkeypatch.setattr(request, "find_spec", lambda _: None)
     assert "pip install 'mmg[export-litert]'" in refuse(ppg, tmp_path, backends=("litert",))
+
+
+def test_a_folder_of_other_things_is_refused_first(tmp_path: Path) -> None:
+    (tmp_path / "thesis.txt").write_text("years of work")
+    with pytest.raises(MmgError, match="is a folder with other things in it"):
+        export_bundle(tmp_path, encoders={"ppg": Ppg()}, fusion=MeanFusion(), spec=spec())
 
 
 def test_sensors_that_cannot_be() -> None:
     for sensor, problem in (
         (replace(PPG, rate_hz=63.0), "a hop of 0.5 s is not whole samples"),
+        (replace(PPG, rate_hz=float("nan")), "a hop of 0.5 s is not whole samples"),
+        (replace(PPG, window_s=-1.0), "window_s must be seconds"),
         (replace(PPG, channels=()), "has no channels"),
         (replace(PPG, window_s=2.0, states=((1, 2),)), "carries no states"),
         (replace(PPG, kind="video"), "frame=(height, width) is for video"),

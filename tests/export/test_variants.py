@@ -17,11 +17,11 @@ from own_modules import MeanFusion, Ppg, seeded, spec
 PULSE = np.sin(np.arange(64 * 20) / 10)[:, None].astype(np.float32)
 
 
-def export(out: Path, int8_accuracy: float, said: list[str]) -> Report:
+def export(out: Path, int8_accuracy: float | None, said: list[str]) -> Report:
     def evaluate(bundle: Bundle, backend: str, precision: str) -> Mapping[tuple[str, ...], float]:
         # What is measured is the files themselves, and by the engine.
         Engine(bundle, ["ppg"], backend=backend, precision=precision)
-        return {("ppg",): 0.9 if precision == "fp32" else int8_accuracy}
+        return {("ppg",): 0.9 if precision == "fp32" or int8_accuracy is None else int8_accuracy}
 
     return export_bundle(
         out,
@@ -30,10 +30,22 @@ def export(out: Path, int8_accuracy: float, said: list[str]) -> Report:
         spec=spec(),
         precisions=("fp32", "int8"),
         recorded={"ppg": PULSE},
-        evaluate=evaluate,
+        evaluate=evaluate if int8_accuracy is not None else None,
         hops=20,
         say=said.append,
     )
+
+
+def test_the_starter_in_int8_is_small_and_as_good() -> None:
+    with Bundle.open("starter") as bundle:
+        sizes = {
+            precision: sum(file.bytes for file in bundle.manifest.files() if file.precision == precision)
+            for precision in ("fp32", "int8")
+        }
+        assert sizes["fp32"] >= 2.5 * sizes["int8"] > 0
+        assert len(bundle.manifest.subsets) == 7
+        for subset in bundle.manifest.subsets:
+            assert subset.variants["onnx-int8"] >= subset.variants["onnx-fp32"] - 0.01
 
 
 def test_int8_within_the_limit_is_in_the_bundle_with_its_accuracy(tmp_path: Path) -> None:
@@ -47,6 +59,20 @@ def test_int8_within_the_limit_is_in_the_bundle_with_its_accuracy(tmp_path: Path
         assert set(sizes) == {"fp32", "int8"}
         Engine(bundle, ["ppg"], precision="int8")
     assert "quantise for onnx, calibrated with 40 hops" in said
+
+
+def test_int8_that_is_not_measured_must_decide_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mmg_export.proof.AGREEMENT", 1.01)
+    said: list[str] = []
+    report = export(tmp_path / "own.mmg", None, said)
+    assert "of the hops only, below 101%" in report.variants[1].refused
+    with Bundle.open(tmp_path / "own.mmg") as bundle:
+        assert {file.precision for file in bundle.manifest.files()} == {"fp32"}
+
+
+def test_accuracy_that_is_not_a_number_is_no_accuracy(tmp_path: Path) -> None:
+    report = export(tmp_path / "own.mmg", float("nan"), [])
+    assert report.variants[1].refused.startswith("loses nan on ppg")
 
 
 def test_int8_that_loses_more_is_left_out_and_told(tmp_path: Path) -> None:

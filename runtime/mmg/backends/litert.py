@@ -34,8 +34,13 @@ class LitertSession:
         if not self._runners:
             raise ModelError(f"{name}: has no signature: convert it with mmg-export or litert-torch")
         ins = [_shapes(runner.get_input_details()) for runner in self._runners]
+        outs = [_shapes(runner.get_output_details()) for runner in self._runners]
+        if any(set(one) != set(ins[0]) for one in ins) or any(one != outs[0] for one in outs):
+            raise ModelError(f"{name}: its signatures differ in more than the size of one dimension")
         self.inputs: Mapping[str, Shape] = {tensor: _merge([one[tensor] for one in ins], name) for tensor in ins[0]}
-        self.outputs: Mapping[str, Shape] = _shapes(self._runners[0].get_output_details())
+        self.outputs: Mapping[str, Shape] = outs[0]
+        if any(shape.count("N") > 1 for shape in self.inputs.values()):
+            raise ModelError(f"{name}: its signatures differ in more than the size of one dimension")
         sizes = [_free_size(one, self.inputs) for one in ins]
         # Smallest first.
         order = sorted(range(len(sizes)), key=sizes.__getitem__)

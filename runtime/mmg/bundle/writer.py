@@ -46,7 +46,7 @@ def describe_stored(path: str, data: bytes) -> StoredFile:
 def write_bundle(path: Path, manifest: Manifest, files: Mapping[str, bytes]) -> None:
     """Write ``manifest`` and ``files`` (path in the bundle -> bytes) to a directory, or a zip where path ends in .mmg.
 
-    It takes the place of a bundle that is there, signature included.
+    It takes the place of a bundle that is there, signature included; a folder of other things is refused.
     ``files`` holds every file that the manifest names, and may hold ``MODEL_CARD.md``. Raises BundleError where the
     manifest is wrong or does not describe the files.
     """
@@ -67,24 +67,17 @@ def write_bundle(path: Path, manifest: Manifest, files: Mapping[str, bytes]) -> 
         path.parent.mkdir(parents=True, exist_ok=True)
         _write_zip(path, contents)
     else:
-        stale = _files_in(path) - set(contents)
-        for name, data in contents.items():
-            (path / name).parent.mkdir(parents=True, exist_ok=True)
-            (path / name).write_bytes(data)
-        for name in stale:
-            (path / name).unlink()
+        _write_folder(path.resolve(), contents)
 
 
-def _files_in(path: Path) -> set[str]:
-    """The files of the bundle that a folder holds already. Raises BundleError where it holds something else."""
-    if not path.is_dir() or not any(path.iterdir()):
-        return set()
-    try:
-        with Bundle.open(path) as bundle:
-            return bundle.names()
-    except BundleError as error:
-        problem = f"is a folder with other things in it, not a bundle: {error.problem}"
-        raise BundleError(str(path), "", problem) from error
+def require_place(path: Path) -> None:
+    """Raises BundleError where a folder holds other things than a bundle, which ``write_bundle`` leaves alone."""
+    if path.is_dir() and any(path.iterdir()):
+        try:
+            Bundle.open(path).close()
+        except BundleError as error:
+            problem = f"is a folder with other things in it, not a bundle: {error.problem}"
+            raise BundleError(str(path), "", problem) from error
 
 
 def sign_bundle(path: str | Path, key: PrivateKey) -> None:
@@ -105,6 +98,25 @@ def sign_bundle(path: str | Path, key: PrivateKey) -> None:
             stream.write(signature)
     else:
         _write_zip(where, contents if card is None else contents | {CARD: card})
+
+
+def _write_folder(path: Path, contents: Mapping[str, bytes]) -> None:
+    """Beside the old one, which it then takes the place of: whoever opens it finds the old or the new."""
+    require_place(path)
+    beside, old = (path.with_name(f".{path.name}.{end}.{os.getpid()}") for end in ("new", "old"))
+    try:
+        for name, data in contents.items():
+            (beside / name).parent.mkdir(parents=True, exist_ok=True)
+            (beside / name).write_bytes(data)
+        if path.exists():
+            path.rename(old)
+        beside.rename(path)
+    except BaseException:
+        if old.exists() and not path.exists():
+            old.rename(path)
+        shutil.rmtree(beside, ignore_errors=True)
+        raise
+    shutil.rmtree(old, ignore_errors=True)
 
 
 def _write_zip(path: Path, contents: Mapping[str, bytes]) -> None:

@@ -23,6 +23,7 @@ class AudioEncoder(StreamingEncoder):
     def __init__(self, width: int, token_dim: int, mels: int) -> None:
         super().__init__()
         self.register_buffer("dft", dft_kernels(WINDOW), persistent=False)
+        self.blocked = False
         self.register_buffer("mel", mel_bands(mels), persistent=False)
         layers = [
             CausalConv(mels, width, 5),  # 100 Hz
@@ -43,9 +44,21 @@ class AudioEncoder(StreamingEncoder):
         y, following = run_layers(self.layers, self.log_mel(joined), states[1:])
         return y.transpose(1, 2), [overlap, *following]  # (B, T / 4000, D)
 
+    def fold(self) -> None:
+        """Fold every batch norm below, and let the Fourier transform see blocks of ``STRIDE`` samples as channels: the
+        same sums, for which LiteRT has a kernel that is ten times faster than that for one channel."""
+        super().fold()
+        if not self.blocked:
+            self.dft = self.dft.reshape(-1, WINDOW // STRIDE, STRIDE).transpose(1, 2).contiguous()
+            self.blocked = True
+
     def log_mel(self, x: Tensor) -> Tensor:
         """Sound (B, 1, overlap + T) -> log band powers (B, mels, T / stride), -1.5 (silence) to 2 (full scale)."""
-        parts = nn.functional.conv1d(x, self.dft, stride=STRIDE)  # (B, 2 * bins, frames)
+        if self.blocked:
+            blocks = x.reshape(x.shape[0], -1, STRIDE).transpose(1, 2)  # (B, STRIDE, blocks)
+            parts = nn.functional.conv1d(blocks, self.dft)  # (B, 2 * bins, frames)
+        else:
+            parts = nn.functional.conv1d(x, self.dft, stride=STRIDE)  # (B, 2 * bins, frames)
         bins = WINDOW // 2 + 1
         power = parts[:, :bins] ** 2 + parts[:, bins:] ** 2
         return (torch.log(torch.matmul(self.mel, power) + 1e-6) + 8.0) / 4.0

@@ -1,0 +1,111 @@
+"""docs/bring-your-own-model.md does what it says: its blocks run in order, and print what it shows."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from mmg.errors import ModelError
+from mmg_export import Sensor, export_bundle, parity
+from own_model_page import PAGE, Page, without_numbers
+from own_modules import PPG, MeanFusion, Ppg, seeded, spec
+from torch import Tensor, nn
+
+
+@pytest.mark.slow
+def test_the_commands_print_what_the_page_shows(page: Page) -> None:
+    assert len(page.shown) >= 15
+    printed = {without_numbers(line) for text in page.printed.values() for line in text.splitlines()}
+    assert {without_numbers(line) for line in page.shown} - printed == {"..."}
+
+
+@pytest.mark.slow
+def test_mmg_run_decides_at_every_hop(page: Page) -> None:
+    runs = {command: text for command, text in page.printed.items() if command.startswith("mmg-run")}
+    # Of 30 s. A CSV's last hop is not whole, as nothing lies beyond it; a window of 2 s begins with the fourth hop.
+    for (command, text), (first_s, last_s) in zip(runs.items(), ((0.5, 29.5), (2.0, 30.0), (0.5, 30.0)), strict=True):
+        hops = re.findall(r"^ *(\S+) s  \w+ +[█░]{10} +\d+%", text, re.MULTILINE)
+        count = round(2 * (last_s - first_s)) + 1
+        assert [float(hop) for hop in hops] == [first_s + 0.5 * index for index in range(count)], command
+
+
+class Changed(nn.Module):
+    """The PPG encoder with something done to its token; ``change(token, samples, *states)``."""
+
+    def __init__(self, change: Callable[..., object]) -> None:
+        super().__init__()
+        self.ppg, self.change = Ppg(), change
+
+    def forward(self, samples: Tensor, *states: Tensor) -> object:
+        return self.change(self.ppg(samples), samples, *states)
+
+
+class Odd(nn.Module):
+    """An operator that ONNX lacks."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.special.bessel_j0(x)
+
+
+class Voiced(nn.Module):
+    """For a batch of one only, so that it is judged by what it does to that."""
+
+    def forward(self, samples: Tensor) -> Tensor:
+        return samples.new_zeros(1, 1, 6) + samples[samples > 0].sum() * 1e-3
+
+
+REFUSED: dict[str, tuple[Callable[[], nn.Module], Sensor]] = {
+    "training mode": (lambda: nn.Sequential(Ppg(), nn.Dropout()), PPG),
+    "the batch matters": (lambda: Changed(lambda token, _: token - token.mean(dim=0) / 2), PPG),
+    "random numbers": (lambda: Changed(lambda token, _: token + torch.rand(6)), PPG),
+    "not finite": (lambda: Changed(lambda token, _: token / 0), PPG),
+    "a branch on values": (lambda: Changed(lambda token, samples: token if samples.mean() > 0 else -token), PPG),
+    "a shape that depends on values": (Voiced, PPG),
+    "a state that changes shape": (
+        lambda: Changed(lambda token, _, past: (token, torch.cat((past, token), dim=1))),
+        replace(PPG, states=((1, 4, 6),)),
+    ),
+    "another width": (lambda: Ppg(8), PPG),
+    "another count of tokens": (Ppg, replace(PPG, tokens_per_hop=2)),
+    "another count of samples": (Ppg, replace(PPG, rate_hz=100.0)),
+    "an operator that the converter lacks": (lambda: nn.Sequential(Ppg(), Odd()), PPG),
+}
+
+
+def rows() -> dict[str, str]:
+    """The table of refusals on the page: what, and the line."""
+    return dict(re.findall(r"^\| ([^|`]+) \| `(ppg[^`]+)` \|", PAGE.read_text(encoding="utf-8"), re.MULTILINE))
+
+
+def masked(line: str) -> str:
+    """Without numbers and folders, which the page makes up."""
+    return without_numbers(re.sub(r"at \S+\.py:", "at mine.py:", line))
+
+
+def test_the_table_is_complete() -> None:
+    assert list(rows()) == [*REFUSED, "parity"]
+
+
+@pytest.mark.parametrize("what", REFUSED)
+def test_a_refusal_is_the_line_of_the_table(what: str, tmp_path: Path) -> None:
+    make, sensor = REFUSED[what]
+    module = make().train(what == "training mode")
+    with pytest.raises(ModelError) as caught:
+        export_bundle(
+            tmp_path / "out",
+            encoders={"ppg": module},
+            fusion=seeded(MeanFusion),
+            spec=spec(sensor),
+            hops=5,
+        )
+    assert masked(str(caught.value)) == masked(rows()[what])
+
+
+def test_parity_is_refused_with_the_line_of_the_table() -> None:
+    with pytest.raises(ModelError) as caught:
+        parity.require("ppg, onnx", 0.0213, parity.TOLERANCES["onnx"])
+    assert masked(str(caught.value)) == masked(rows()["parity"])
