@@ -48,7 +48,7 @@ class Odd(nn.Module):
     """An operator that ONNX lacks."""
 
     def forward(self, x: Tensor) -> Tensor:
-        return torch.special.bessel_j0(x)
+        return torch.special.bessel_j0(x)  # type: ignore[no-any-return]
 
 
 class Voiced(nn.Module):
@@ -56,6 +56,13 @@ class Voiced(nn.Module):
 
     def forward(self, samples: Tensor) -> Tensor:
         return samples.new_zeros(1, 1, 6) + samples[samples > 0].sum() * 1e-3
+
+
+class Forgetful(nn.Module):
+    """The sum of all samples so far, which begins anew at every hop."""
+
+    def forward(self, samples: Tensor, past: Tensor) -> tuple[Tensor, Tensor]:
+        return (past + samples.cumsum(dim=1))[:, 31::32].expand(-1, -1, 6), torch.zeros_like(past)
 
 
 REFUSED: dict[str, tuple[Callable[[], nn.Module], Sensor]] = {
@@ -69,6 +76,7 @@ REFUSED: dict[str, tuple[Callable[[], nn.Module], Sensor]] = {
         lambda: Changed(lambda token, _, past: (token, torch.cat((past, token), dim=1))),
         replace(PPG, states=((1, 4, 6),)),
     ),
+    "states that forget": (Forgetful, replace(PPG, states=((1, 1, 1),))),
     "another width": (lambda: Ppg(8), PPG),
     "another count of tokens": (Ppg, replace(PPG, tokens_per_hop=2)),
     "another count of samples": (Ppg, replace(PPG, rate_hz=100.0)),
@@ -78,7 +86,7 @@ REFUSED: dict[str, tuple[Callable[[], nn.Module], Sensor]] = {
 
 def rows() -> dict[str, str]:
     """The table of refusals on the page: what, and the line."""
-    return dict(re.findall(r"^\| ([^|`]+) \| `(ppg[^`]+)` \|", PAGE.read_text(encoding="utf-8"), re.MULTILINE))
+    return dict(re.findall(r"^\| (.+) \| `((?:ppg|fusion)\b[^`]+)` \|", PAGE.read_text(encoding="utf-8"), re.MULTILINE))
 
 
 def masked(line: str) -> str:
@@ -87,7 +95,7 @@ def masked(line: str) -> str:
 
 
 def test_the_table_is_complete() -> None:
-    assert list(rows()) == [*REFUSED, "parity"]
+    assert list(rows()) == [*REFUSED, "`present` ignored, for LiteRT", "parity"]
 
 
 @pytest.mark.parametrize("what", REFUSED)
@@ -103,6 +111,28 @@ def test_a_refusal_is_the_line_of_the_table(what: str, tmp_path: Path) -> None:
             hops=5,
         )
     assert masked(str(caught.value)) == masked(rows()[what])
+
+
+class Heedless(MeanFusion):
+    """Takes ``present`` and gives it no thought."""
+
+    def forward(
+        self, tokens: Tensor, modality: Tensor, age: Tensor, present: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        return super().forward(tokens, modality, age, None if present is None else torch.ones_like(present))
+
+
+def test_a_fusion_that_ignores_present_is_refused_with_the_line_of_the_table(tmp_path: Path) -> None:
+    with pytest.raises(ModelError) as caught:
+        export_bundle(
+            tmp_path / "out",
+            encoders={"ppg": seeded(Ppg)},
+            fusion=seeded(Heedless),
+            spec=spec(),
+            backends=("litert",),
+            hops=5,
+        )
+    assert masked(str(caught.value)) == masked(rows()["`present` ignored, for LiteRT"])
 
 
 def test_parity_is_refused_with_the_line_of_the_table() -> None:
