@@ -82,8 +82,8 @@ def test_inspect_shows_the_whole_of_a_bundle_on_one_narrow_screen(tmp_path: Path
         "window encoder over 2 s, 1 token a hop, 12,345 parameters, 1.2 M",
         "onnx   fp32 ",
         "fusion     tokens of 4, embedding of 4, 678 parameters, 0.1 M",
-        "measured  accuracy    ECE  temperature  decisions  onnx-int8",
-        "imu          0.875  0.031        1.250        480      0.850",
+        "measured  accuracy    ECE  temperature  decisions\nimu          0.875  0.031        1.250        480\n",
+        "accuracy of  onnx-int8\nimu              0.850\n",
         "golden     golden.npz, ",
         "exported   2026-01-01, fakes with onnx ",
     ):

@@ -93,13 +93,22 @@ def _measured(manifest: Manifest) -> Iterator[str]:
     if not manifest.subsets:
         yield from _field("measured", "nothing")
         return
-    variants = sorted({name for subset in manifest.subsets for name in subset.variants})
-    rows = [["measured", "accuracy", "ECE", "temperature", "decisions", *variants]]
+    rows = [["measured", "accuracy", "ECE", "temperature", "decisions"]]
     for subset in manifest.subsets:
         figures = (subset.accuracy, subset.ece, subset.temperature)
-        accuracies = (subset.variants.get(name) for name in variants)
         samples = "-" if subset.samples is None else f"{subset.samples}"
-        rows.append([" + ".join(subset.modalities), *map(_figure, figures), samples, *map(_figure, accuracies)])
+        rows.append([" + ".join(subset.modalities), *map(_figure, figures), samples])
+    yield from _aligned(rows)
+    variants = sorted({name for subset in manifest.subsets for name in subset.variants})
+    if variants:
+        yield ""
+        rows = [["accuracy of", *variants]]
+        for subset in manifest.subsets:
+            rows.append([" + ".join(subset.modalities), *(_figure(subset.variants.get(name)) for name in variants)])
+        yield from _aligned(rows)
+
+
+def _aligned(rows: list[list[str]]) -> Iterator[str]:
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for first, *cells in rows:
         padded = (f"{cell:>{width}}" for cell, width in zip(cells, widths[1:], strict=True))
