@@ -14,6 +14,7 @@ import sys
 import tempfile
 import threading
 import time
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,8 +52,10 @@ def convert_all(backend: str, parts: Mapping[str, Mapping[str, Part]], say: Say)
     programs = {name: {key: trace(part) for key, part in forms.items()} for name, forms in parts.items()}
 
     def prepare(name: str, work: Path) -> dict[str, Any]:
-        for key, program in programs[name].items():
-            torch.export.save(program, work / f"{key}.pt2")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of buffers that are views, which are saved all the same
+            for key, program in programs[name].items():
+                torch.export.save(program, work / f"{key}.pt2")
         first = next(iter(parts[name].values()))
         return {"programs": list(programs[name]), "inputs": list(first.inputs), "outputs": list(first.outputs)}
 

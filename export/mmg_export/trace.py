@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import warnings
 from collections.abc import Iterator
@@ -23,7 +24,11 @@ def trace(part: Part) -> ExportedProgram:
     follow it."""
     free = {name: {axis: Dim("N", min=1, max=4096)} for name, axis in part.free.items()}
     shapes = {name: free.get(name) for name in part.inputs} if free else None
+    logger = logging.getLogger("torch.fx.experimental.symbolic_shapes")
+    level = logger.level
     try:
+        # What it cannot follow it dumps as a graph of forty lines; ours is one.
+        logger.setLevel(logging.CRITICAL)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             traced = torch.export.export(part.module, (), dict(part.inputs), dynamic_shapes=shapes, strict=False)
@@ -34,6 +39,8 @@ def trace(part: Part) -> ExportedProgram:
         if any(word in text or word in type(error).__name__ for word in DEPENDS):
             raise ModelError(f"{part.name}: shapes or branches depend on the data{_user_line(error)}") from error
         raise ModelError(f"{part.name}: torch.export cannot follow it: {first_line(error)}") from error
+    finally:
+        logger.setLevel(level)
     for node in program.graph.nodes:
         if any(free_unbacked_symbols(value) for value in _tensors(node.meta.get("val"))):
             raise ModelError(
