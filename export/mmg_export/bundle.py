@@ -11,6 +11,7 @@ from mmg.bundle import Manifest, write_bundle
 from mmg.bundle.golden import Context, Golden
 from mmg.bundle.manifest import Backend, Precision
 from mmg.bundle.reader import CARD
+from mmg.errors import ConfigError
 from torch import nn
 
 from mmg_export import report
@@ -63,6 +64,8 @@ def export_bundle(
     """
     asked = Request(Path(out).resolve(), backends, precisions, recorded or {}, limit, hops, say)
     require(asked, tuple(encoders), spec)
+    if evaluate is not None and not callable(evaluate):
+        raise ConfigError("evaluate must be a function of (bundle, backend, precision)")
     parts, free, costs = _check(encoders, fusion, spec, asked)
     streams = _follow_streams(parts, free, spec, asked)
     streaming = {name: streaming_error(part, spec, streams[-1], say) for name, part in parts.items()}
@@ -83,6 +86,8 @@ def _check(
 ) -> tuple[dict[str, Part], Part, dict[str, Cost]]:
     """The encoders' parts, the fusion's, and what each costs. Raises ModelError."""
     for name, module in {**encoders, FUSION: fusion}.items():
+        if not isinstance(module, nn.Module):
+            raise ConfigError(f"{name}: must be a torch.nn.Module, made with its arguments; it is {module!r:.60}")
         require_evaluation(name, module)
     asked.say(f"check {', '.join(encoders)} and {FUSION}")
     parts = {name: encoder_part(name, encoders[name], spec) for name in spec.sensors}

@@ -144,7 +144,7 @@ def _evaluate(
                     found[variant] = one
                     continue
                 say(f"{' '.join(variant)}: accuracy of each subset by the engine")
-                found[variant] = replace(one, accuracy=dict(evaluate(bundle, *variant)))
+                found[variant] = replace(one, accuracy=_accuracy(evaluate(bundle, *variant), made.spec))
     for variant, one in found.items():
         whole = found[variant[0], "fp32"].accuracy
         if not one.refused and set(one.accuracy) != set(whole):
@@ -157,6 +157,19 @@ def _evaluate(
                 )
                 break
     return found
+
+
+def _accuracy(given: object, spec: Spec) -> dict[tuple[str, ...], float]:
+    """What ``evaluate`` gave, if it is what it should be. Raises ConfigError."""
+    known = set(spec.sensors)
+    if not isinstance(given, Mapping) or not all(
+        isinstance(names, tuple) and names and set(names) <= known and not (value < 0 or value > 1)
+        for names, value in given.items()
+    ):
+        raise ConfigError(
+            f"evaluate must give a mapping such as {{('{next(iter(spec.sensors))}',): 0.9}}, not {given!r:.80}"
+        )
+    return dict(given)
 
 
 def _refuse_odd(measured: Mapping[Variant, Measured], evaluated: bool, say: Say) -> dict[Variant, Measured]:

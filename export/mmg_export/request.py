@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -35,6 +36,8 @@ class Request:
 
 def require(asked: Request, encoders: Sequence[str], spec: Spec) -> None:
     """Raises ConfigError, or BundleError for a folder that holds other things."""
+    if isinstance(asked.backends, str) or isinstance(asked.precisions, str):
+        raise ConfigError("backends and precisions are tuples, as in backends=('onnx',)")
     for given, allowed in ((asked.backends, get_args(Backend)), (asked.precisions, get_args(Precision))):
         for one in given:
             if one not in allowed:
@@ -49,8 +52,9 @@ def require(asked: Request, encoders: Sequence[str], spec: Spec) -> None:
         raise ConfigError("litert needs litert-torch: pip install 'mmg[export-litert]', or export --backends onnx")
     if not asked.out.parent.is_dir():
         raise ConfigError(f"{asked.out}: there is no folder {asked.out.parent}")
-    if asked.out.suffix != ".mmg":
-        require_place(asked.out)
+    if not os.access(asked.out.parent, os.W_OK):
+        raise ConfigError(f"{asked.out}: the folder {asked.out.parent} cannot be written to")
+    require_place(asked.out)
     _require_manifest(spec)
     _require_recordings(asked, spec)
 

@@ -76,6 +76,8 @@ class Spec:
         for name, sensor in self.sensors.items():
             if not re.fullmatch(r"[a-z][a-z0-9_]{0,31}", name) or name == "fusion":
                 raise ConfigError(f"{name!r} cannot be a sensor's name: use a-z, 0-9 and _, and not fusion")
+            if sensor.kind not in ("signal", "audio", "video"):
+                raise ConfigError(f"{name}: its kind is signal, audio or video, not {sensor.kind!r}")
             if (sensor.kind == "video") != (sensor.frame is not None):
                 raise ConfigError(f"{name}: frame=(height, width) is for video, and video only")
             if sensor.kind != "video" and not sensor.channels:

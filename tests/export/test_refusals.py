@@ -184,6 +184,25 @@ def test_a_folder_of_other_things_is_refused_first(tmp_path: Path) -> None:
         export_bundle(tmp_path, encoders={"ppg": Ppg()}, fusion=MeanFusion(), spec=spec())
 
 
+def test_what_is_at_the_place_already_is_left_alone(tmp_path: Path) -> None:
+    data = tmp_path / "pulse.csv"
+    data.write_text("t_s,ppg")
+    (tmp_path / "folder.mmg").mkdir()
+    for out, problem in ((data, "is a file; a bundle is a folder"), (tmp_path / "folder.mmg", "is not a file")):
+        with pytest.raises(MmgError, match=problem):
+            export_bundle(out, encoders={"ppg": Ppg()}, fusion=MeanFusion(), spec=spec())
+    assert data.read_text() == "t_s,ppg"
+
+
+def test_arguments_of_the_wrong_kind(tmp_path: Path) -> None:
+    ppg = seeded(Ppg)
+    assert "must be a torch.nn.Module, made with its arguments" in refuse(ppg, tmp_path, encoders={"ppg": Ppg})
+    assert "tuples, as in backends=('onnx',)" in refuse(ppg, tmp_path, backends="onnx")
+    assert "evaluate must be a function" in refuse(ppg, tmp_path, evaluate=3)
+    with pytest.raises(ConfigError, match="its kind is signal, audio or video, not 'smell'"):
+        spec(replace(PPG, kind="smell"))  # type: ignore[arg-type]
+
+
 def test_sensors_that_cannot_be() -> None:
     for sensor, problem in (
         (replace(PPG, rate_hz=63.0), "a hop of 0.5 s is not whole samples"),

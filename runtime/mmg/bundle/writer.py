@@ -63,6 +63,7 @@ def write_bundle(path: Path, manifest: Manifest, files: Mapping[str, bytes]) -> 
     for name in contents:
         if not safe_path(name):
             raise BundleError(str(path), name, "must stay inside the bundle")
+    require_place(path)
     if path.suffix == ".mmg":
         path.parent.mkdir(parents=True, exist_ok=True)
         _write_zip(path, contents)
@@ -71,7 +72,13 @@ def write_bundle(path: Path, manifest: Manifest, files: Mapping[str, bytes]) -> 
 
 
 def require_place(path: Path) -> None:
-    """Raises BundleError where a folder holds other things than a bundle, which ``write_bundle`` leaves alone."""
+    """Raises BundleError where something else than a bundle is at the path, which ``write_bundle`` leaves alone."""
+    if path.suffix == ".mmg":
+        if path.exists() and not path.is_file():
+            raise BundleError(str(path), "", "is there already, and is not a file")
+        return
+    if path.exists() and not path.is_dir():
+        raise BundleError(str(path), "", "is a file; a bundle is a folder, or a file whose name ends in .mmg")
     if path.is_dir() and any(path.iterdir()):
         try:
             Bundle.open(path).close()
@@ -102,7 +109,6 @@ def sign_bundle(path: str | Path, key: PrivateKey) -> None:
 
 def _write_folder(path: Path, contents: Mapping[str, bytes]) -> None:
     """Beside the old one, which it then takes the place of: whoever opens it finds the old or the new."""
-    require_place(path)
     beside, old = (path.with_name(f".{path.name}.{end}.{os.getpid()}") for end in ("new", "old"))
     try:
         for name, data in contents.items():

@@ -175,6 +175,8 @@ def _settle(options: argparse.Namespace, urls: dict[str, str], manifest: Manifes
     for name in (*urls, *required):
         if name not in known:
             raise ConfigError(f"bundle {manifest.name} has no sensor {name!r}; it has {', '.join(known)}")
+    if not (urls or {"imu", "audio"} & set(known)):
+        raise ConfigError(f"bundle {manifest.name} has {', '.join(known)}: give --source {known[0]}=URL")
     urls = _find_missing(urls or dict.fromkeys((name for name in ("imu", "audio") if name in known), ""), required)
     settings = Settings(
         allow_video=options.allow_video,
