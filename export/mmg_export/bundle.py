@@ -12,10 +12,11 @@ from mmg.bundle.golden import Context, Golden
 from mmg.bundle.manifest import Backend, Precision
 from mmg.bundle.reader import CARD
 from mmg.errors import ConfigError
+from mmg_training.evaluation.progress import Say
 from torch import nn
 
 from mmg_export import report
-from mmg_export.convert import Say, convert_all, quantise_all
+from mmg_export.convert import convert_all, quantise_all
 from mmg_export.describe import Cost, MadeFile, costs_of
 from mmg_export.litert_file import strip_litert
 from mmg_export.parts import EMBEDDING, FUSION, LOGITS, Part, encoder_part, fusion_part, token_counts

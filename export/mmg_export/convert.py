@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 import torch
 from mmg.errors import ModelError
+from mmg_training.evaluation.progress import Say
 from torch.export import ExportedProgram
 
 from mmg_export.parts import Part, first_line
@@ -33,7 +34,6 @@ from mmg_export.trace import find_operator, trace
 LOOK_EVERY_S, TELL_EVERY_S = 0.05, 10.0
 COMMAND = ("-m", "mmg_export.convert")
 JOB, LOG, PROBLEM, MODEL, ARRAYS = "job.json", "log.txt", "problem.txt", "model", "arrays.npz"
-Say = Callable[[str], None]
 
 
 @dataclass
@@ -61,7 +61,7 @@ def convert_all(backend: str, parts: Mapping[str, Mapping[str, Part]], say: Say)
 
     def explain(name: str, problem: str) -> str:
         where = find_operator(next(iter(programs[name].values())), problem)
-        told = f"cannot take the operator {where}" if where else f"cannot convert it: {first_line(ValueError(problem))}"
+        told = f"cannot take the operator {where}" if where else f"cannot convert it: {first_line(problem)}"
         return f"{name}: {backend} {told}"
 
     return _run_all(backend, list(parts), prepare, explain, say)
@@ -85,7 +85,7 @@ def quantise_all(
         return {}
 
     def explain(name: str, problem: str) -> str:
-        return f"{name}: cannot be quantised for {backend}: {first_line(ValueError(problem))}"
+        return f"{name}: cannot be quantised for {backend}: {first_line(problem)}"
 
     return _run_all(f"{backend} int8", list(files), prepare, explain, say)
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from mmg.backends import Session
+from mmg.bundle.golden import difference
 from mmg.bundle.verify import FP32_LIMITS
 from mmg.errors import ModelError
 from mmg_training.evaluation.progress import Counter, Say
@@ -27,7 +28,7 @@ from mmg_export.parts import (
     state_names,
 )
 from mmg_export.spec import Sensor, Spec
-from mmg_export.streams import Array, Stream, context_of, difference
+from mmg_export.streams import Array, Stream, context_of
 
 # The largest difference of an output that counts as the same, for each backend in fp32: what the device is held to.
 TOLERANCES = dict(FP32_LIMITS)

@@ -134,7 +134,7 @@ def run_part(part: Part, feeds: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return made
 
 
-def first_line(error: BaseException) -> str:
-    """What an error says, in one line of at most 300 characters."""
-    text = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
+def first_line(said: BaseException | str) -> str:
+    """The first line of what an error says, at most 300 characters of it; its kind where it says nothing."""
+    text = next((line for line in str(said).splitlines() if line.strip()), type(said).__name__)
     return text.strip()[:300]

@@ -16,9 +16,9 @@ from mmg.bundle import Bundle, Manifest, write_bundle
 from mmg.bundle.golden import GOLDEN, Golden, encoder_error, fusion_error, pack
 from mmg.bundle.manifest import Subset
 from mmg.errors import ConfigError, ModelError
+from mmg_training.evaluation.progress import Say
 
 from mmg_export import parity
-from mmg_export.convert import Say
 from mmg_export.describe import Cost, MadeFile, describe
 from mmg_export.parts import FUSION, Part
 from mmg_export.report import FileFigures, Report, VariantFigures

@@ -13,8 +13,8 @@ import numpy as np
 from mmg.bundle.manifest import Backend, ManifestError, Precision, check
 from mmg.bundle.writer import require_place
 from mmg.errors import ConfigError
+from mmg_training.evaluation.progress import Say
 
-from mmg_export.convert import Say
 from mmg_export.describe import Cost, MadeFile, describe
 from mmg_export.parts import FUSION
 from mmg_export.spec import Spec

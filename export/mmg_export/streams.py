@@ -151,13 +151,6 @@ def context_of(
     }
 
 
-def difference(got: Array, wanted: Array) -> float:
-    """The largest difference, infinite where one is not finite or the shapes differ."""
-    if got.shape != wanted.shape or not np.isfinite(got).all():
-        return float("inf")
-    return float(np.abs(got.astype(np.float64) - wanted).max())
-
-
 def _first_hop(sensor: Sensor, spec: Spec) -> int:
     """The hop at whose end a window is full for the first time."""
     return max(round(sensor.window_s / spec.hop_s) - 1, 0)

@@ -103,7 +103,7 @@ def encoder_error(modality: Modality, manifest: Manifest, session: Session, gold
             encoder.reset()  # or it would run at every hop, on what is left of the window before too
         *_, got = [encoder.encode(hop) for hop in run]
         assert got is not None  # a window is full after its last hop
-        largest = max(largest, _difference(got, expected))
+        largest = max(largest, difference(got, expected))
     return largest
 
 
@@ -123,12 +123,13 @@ def fusion_error(manifest: Manifest, session: Session, golden: Golden) -> float:
         ):
             if got.shape != expected.shape:
                 raise ShapeMismatch(f"fusion, output {name}", list(expected.shape), list(got.shape))
-            largest = max(largest, _difference(got, expected))
+            largest = max(largest, difference(got, expected))
     return largest
 
 
-def _difference(got: NDArray[Any], expected: NDArray[Any]) -> float:
-    if not (np.isfinite(got).all() and np.isfinite(expected).all()):
+def difference(got: NDArray[Any], expected: NDArray[Any]) -> float:
+    """The largest difference, infinite where a value is not finite or the shapes differ."""
+    if got.shape != expected.shape or not (np.isfinite(got).all() and np.isfinite(expected).all()):
         return math.inf
     return float(np.abs(got.astype(np.float64) - expected).max())
 

@@ -7,7 +7,7 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any
 
-from mmg.cli.ending import handle_stops, interrupt, run_command
+from mmg.cli.ending import run_printing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from mmg.bundle.compare import Change
     from mmg.bundle.verify import Checked
 
-INTERRUPTED = 130
 DIFFERENT = 1
 PATIENCE_S = 2.0
 EXAMPLES = """\
@@ -68,11 +67,7 @@ def build_parser() -> argparse.ArgumentParser:
 def main(arguments: list[str] | None = None) -> int:
     """Do what is asked, and return the exit code."""
     options = build_parser().parse_args(arguments)
-    if sys.stdout is None:
-        _tell("standard output is closed: there is nowhere to write")
-        return 2
-    handle_stops(interrupt)
-    return run_command(lambda: int(options.run(options)), _tell, stopped=INTERRUPTED)
+    return run_printing(lambda: int(options.run(options)), _tell)
 
 
 def _inspect(options: argparse.Namespace) -> int:

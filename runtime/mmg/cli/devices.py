@@ -11,14 +11,13 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mmg.cli.ending import handle_stops, interrupt, run_command
+from mmg.cli.ending import run_printing
 
 if TYPE_CHECKING:
     from mmg.discovery import Found
 
 KINDS = ("imu", "audio", "video")
 WANTED = ("imu", "audio")
-INTERRUPTED = 130
 EXAMPLES = """\
 examples:
   mmg-devices                            what is plugged in, and the mmg-run command that uses it
@@ -55,11 +54,7 @@ def build_parser() -> argparse.ArgumentParser:
 def main(arguments: list[str] | None = None) -> int:
     """Look, tell, and return the exit code."""
     options = build_parser().parse_args(arguments)
-    if sys.stdout is None:
-        _tell("standard output is closed: there is nowhere to write")
-        return 2
-    handle_stops(interrupt)
-    return run_command(lambda: _run(options), _tell, stopped=INTERRUPTED)
+    return run_printing(lambda: _run(options), _tell)
 
 
 def _run(options: argparse.Namespace) -> int:

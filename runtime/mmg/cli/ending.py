@@ -34,6 +34,15 @@ def run_command(run: Callable[[], int], tell: Callable[[str], None], *, stopped:
         return stopped
 
 
+def run_printing(run: Callable[[], int], tell: Callable[[str], None]) -> int:
+    """``run_command`` for a command whose result is what it prints; Ctrl-C and the like end it with 130."""
+    if sys.stdout is None:
+        tell("standard output is closed: there is nowhere to write")
+        return 2
+    handle_stops(interrupt)
+    return run_command(run, tell, stopped=130)
+
+
 def handle_stops(handle: Callable[[int, object], object]) -> None:
     """Call ``handle`` for the signals that ask a process to end. What the caller ignores, as nohup does, stays so."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
