@@ -103,7 +103,7 @@ def test_an_encoder_that_declares_another_output_shape_is_refused(tmp_path: Path
     assert (caught.value.expected, caught.value.got) == ([1, 1, TOKEN_DIM], [1, 1, TOKEN_DIM + 1])
 
 
-def test_an_encoder_that_gives_another_shape_than_it_declared_is_refused_at_its_first_hop(tmp_path: Path) -> None:
+def test_an_encoder_that_gives_another_shape_than_it_declared_is_refused(tmp_path: Path) -> None:
     # The output's size depends on the data, so that no declaration can tell.
     nodes = [
         helper.make_node("Reshape", ["samples", "flat"], ["row"]),
@@ -113,9 +113,33 @@ def test_an_encoder_that_gives_another_shape_than_it_declared_is_refused_at_its_
     ]
     weights: dict[str, Any] = {"flat": np.array([-1], np.int64), "axis": np.array([0], np.int64)}
     data = onnx_model(nodes, {"samples": (1, COUNT, 6)}, {"tokens": (1, 1, "n")}, weights)
-    engine = imu_engine(tmp_path, data)
     with pytest.raises(ShapeMismatch, match="imu encoder, output tokens"):
-        engine.push(imu_chunk(0, 2))
+        imu_engine(tmp_path, data)
+
+
+def test_an_encoder_whose_shape_changes_with_the_data_is_an_error_when_it_does(tmp_path: Path) -> None:
+    # As many tokens as there are numbers other than -1 among the first four: four of zeros, and one of the chunk.
+    nodes = [
+        helper.make_node("Reshape", ["samples", "flat"], ["row"]),
+        helper.make_node("Slice", ["row", "begin", "end"], ["four"]),
+        helper.make_node("Add", ["four", "one"], ["more"]),
+        helper.make_node("NonZero", ["more"], ["places"]),
+        helper.make_node("Cast", ["places"], ["numbers"], to=TensorProto.FLOAT),
+        helper.make_node("Unsqueeze", ["numbers", "axis"], ["tokens"]),
+    ]
+    weights: dict[str, Any] = {
+        "flat": np.array([-1], np.int64),
+        "begin": np.array([0], np.int64),
+        "end": np.array([4], np.int64),
+        "one": np.array([1], np.float32),
+        "axis": np.array([0], np.int64),
+    }
+    engine = imu_engine(tmp_path, onnx_model(nodes, {"samples": (1, COUNT, 6)}, {"tokens": (1, 1, "n")}, weights))
+    chunk = imu_chunk(0, 2)
+    chunk.samples[:, 1:] = -1
+    chunk.samples[::2, 0] = 9.8
+    with pytest.raises(ModelError, match="imu encoder: onnxruntime cannot run it"):
+        engine.push(chunk)
 
 
 def test_an_encoder_whose_state_has_another_shape_is_refused(tmp_path: Path) -> None:
@@ -198,9 +222,8 @@ def test_a_fusion_that_gives_another_embedding_than_it_declared_is_refused(tmp_p
     weights: dict[str, Any] = {"to_logits": matrix(TOKEN_DIM, len(LABELS)), "flat": np.array([-1], np.int64)}
     integers = {"modality": int(TensorProto.INT32), "age": int(TensorProto.INT32)}
     outputs: dict[str, Shape] = {"logits": (1, len(LABELS)), "embedding": (1, "n")}
-    engine = fusion_engine(tmp_path, onnx_model(nodes, FUSION_IN, outputs, weights, integers))
     with pytest.raises(ShapeMismatch, match="fusion, output embedding"):
-        engine.push(imu_chunk(0, 4))
+        fusion_engine(tmp_path, onnx_model(nodes, FUSION_IN, outputs, weights, integers))
 
 
 # --- what encoders give --------------------------------------------------------------------------------------------

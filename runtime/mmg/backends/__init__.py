@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Protocol
 
@@ -30,6 +30,12 @@ class Session(Protocol):
 
     def run(self, names: Sequence[str], feeds: Mapping[str, NDArray]) -> list[NDArray]:  # type: ignore[type-arg]
         """Run once and return the named outputs. Raises ModelError."""
+
+    def bind(self, feeds: Mapping[str, NDArray], results: Mapping[str, NDArray]) -> Callable[[], None]:  # type: ignore[type-arg]
+        """A call that runs on what these arrays hold at that moment and writes into ``results``, allocating nothing.
+
+        The arrays are contiguous and of the model's shapes and types. Raises ModelError, the call too.
+        """
 
 
 def is_installed(backend: str) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -60,6 +60,39 @@ class LitertSession:
             return [outputs[name] for name in names]
         except (ValueError, RuntimeError, TypeError, KeyError) as error:
             raise ModelError(f"{self._name}: LiteRT cannot run it: {_first_line(error)}") from error
+
+    def bind(self, feeds: Mapping[str, NDArray[Any]], results: Mapping[str, NDArray[Any]]) -> Callable[[], None]:
+        """A call that runs from these arrays into those, in place. Raises ModelError, ShapeMismatch, the call too."""
+        if len(self._runners) > 1:
+            names = tuple(results)
+
+            def run_signature() -> None:
+                for name, value in zip(names, self.run(names, feeds), strict=True):
+                    np.copyto(results[name], value)
+
+            return run_signature
+        # A signature's own call sets the sizes anew and allocates every time.
+        interpreter, runner = self._interpreter, self._runners[0]
+        places = {name: int(detail["index"]) for name, detail in runner.get_input_details().items()}
+        ends = {name: int(detail["index"]) for name, detail in runner.get_output_details().items()}
+        try:
+            interpreter.allocate_tensors()
+            entries = [(places[name], self._fit(name, array, 0)) for name, array in feeds.items()]
+            exits = [(ends[name], array) for name, array in results.items()]
+        except (ValueError, RuntimeError, TypeError, KeyError) as error:
+            raise ModelError(f"{self._name}: LiteRT cannot run it: {_first_line(error)}") from error
+
+        def call() -> None:
+            try:
+                for place, array in entries:
+                    interpreter.set_tensor(place, array)
+                interpreter.invoke()
+                for place, array in exits:
+                    np.copyto(array, interpreter.get_tensor(place))
+            except (ValueError, RuntimeError, TypeError) as error:
+                raise ModelError(f"{self._name}: LiteRT cannot run it: {_first_line(error)}") from error
+
+        return call
 
     def _fit(self, tensor: str, array: NDArray[Any], size: int) -> NDArray[Any]:
         """The array at the size of a signature. LiteRT itself would resize the model to whatever it is given."""

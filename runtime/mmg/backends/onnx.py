@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from numpy.typing import NDArray
@@ -43,6 +43,33 @@ class OnnxSession:
         except Exception as error:  # as above: InvalidArgument, RuntimeException, ... share no other base
             raise ModelError(f"{self._name}: onnxruntime cannot run it: {_first_line(error)}") from error
         return outputs
+
+    def bind(self, feeds: Mapping[str, NDArray[Any]], results: Mapping[str, NDArray[Any]]) -> Callable[[], None]:
+        """A call that runs from these arrays into those, in place. Raises ModelError, the call too."""
+        return _BoundRun(self._session, self._name, feeds, results)
+
+
+class _BoundRun:
+    """A run whose inputs and outputs are bound to arrays, which it keeps: the binding knows but the addresses."""
+
+    def __init__(
+        self, session: Any, name: str, feeds: Mapping[str, NDArray[Any]], results: Mapping[str, NDArray[Any]]
+    ) -> None:
+        self._session, self._name, self._arrays = session, name, (*feeds.values(), *results.values())
+        self._binding = session.io_binding()
+        try:
+            for tensor, array in feeds.items():
+                self._binding.bind_cpu_input(tensor, array)
+            for tensor, array in results.items():
+                self._binding.bind_output(tensor, "cpu", 0, array.dtype.type, array.shape, array.ctypes.data)
+        except Exception as error:  # as above
+            raise ModelError(f"{name}: onnxruntime cannot run it: {_first_line(error)}") from error
+
+    def __call__(self) -> None:
+        try:
+            self._session.run_with_iobinding(self._binding)
+        except Exception as error:  # as above
+            raise ModelError(f"{self._name}: onnxruntime cannot run it: {_first_line(error)}") from error
 
 
 def _first_line(error: Exception) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections import deque
 from collections.abc import Mapping
 from typing import Any
 
@@ -19,46 +18,67 @@ class Encoder:
     """One modality's encoder with what it carries from hop to hop.
 
     A streaming encoder carries the state tensors that its model gave out; a window encoder the samples of its window.
+    Its model is bound to its arrays: from hop to hop nothing is allocated, and no state is copied.
     """
 
     def __init__(self, modality: Modality, manifest: Manifest, session: Session) -> None:
-        self._spec, self._session, self._name = modality.encoder, session, f"{modality.name} encoder"
-        self._shape = (modality.encoder.tokens_per_hop, manifest.fusion.token_dim)
-        hops = round(self._spec.window_s / manifest.hop_s) if self._spec.kind == "window" else 1
-        self._window: deque[NDArray[Any]] = deque(maxlen=hops)
-        self._outputs = [self._spec.output.name, *(state.output for state in self._spec.states)]
-        self._states: dict[str, NDArray[np.float32]] = {}
-        expected: dict[str, tuple[int | str, ...]] = {self._spec.input.name: self._spec.input.shape}
-        expected |= {state.input: state.shape for state in self._spec.states}
-        check_tensors(self._name, "input", expected, session.inputs, whole=True)
-        expected = {self._spec.output.name: self._spec.output.shape}
-        expected |= {state.output: state.shape for state in self._spec.states}
-        check_tensors(self._name, "output", expected, session.outputs)
-        self.reset()
+        spec, name = modality.encoder, f"{modality.name} encoder"
+        inputs = {spec.input.name: spec.input.shape} | {state.input: state.shape for state in spec.states}
+        outputs = {spec.output.name: spec.output.shape} | {state.output: state.shape for state in spec.states}
+        check_tensors(name, "input", inputs, session.inputs, whole=True)
+        check_tensors(name, "output", outputs, session.outputs)
+        self._hops = round(spec.window_s / manifest.hop_s) if spec.kind == "window" else 1
+        count = modality.samples_in(manifest.hop_s)
+        entry = np.zeros(spec.input.shape, spec.input.dtype)
+        window = entry.reshape(self._hops * count, *modality.sample_shape)
+        self._older, self._newer, self._newest = window[:-count], window[count:], window[-count:]
+        self._state = [np.zeros(state.shape, np.float32) for state in spec.states]
+        # The first run shows what the model really gives, which its own description may leave open.
+        feeds = {spec.input.name: entry} | dict(zip((s.input for s in spec.states), self._state, strict=True))
+        result, *next_state = _run_checked(session, name, feeds, outputs, spec.output.name)
+        self._tokens = result.reshape(spec.tokens_per_hop, manifest.fusion.token_dim)
+        # What one run writes the next one reads: two bindings take turns.
+        turns = [(self._state, next_state), (next_state, self._state)] if spec.states else [([], [])]
+        self._runs = [
+            session.bind(
+                {spec.input.name: entry} | dict(zip((s.input for s in spec.states), old, strict=True)),
+                {spec.output.name: result} | dict(zip((s.output for s in spec.states), new, strict=True)),
+            )
+            for old, new in turns
+        ]
+        self._turn = self._held = 0
 
     def reset(self) -> None:
         """Forget everything, as at the start of a stream."""
-        self._window.clear()
-        self._states = {state.input: np.zeros(state.shape, np.float32) for state in self._spec.states}
+        self._turn = self._held = 0
+        for array in self._state:
+            array.fill(0)
 
     def encode(self, samples: NDArray[Any]) -> NDArray[np.float32] | None:
         """Tokens ``(tokens_per_hop, token_dim)`` of one hop; None until a window encoder's window is full.
 
-        Raises ModelError, ShapeMismatch.
+        Raises ModelError.
         """
-        self._window.append(samples)
-        if len(self._window) < (self._window.maxlen or 1):
+        if self._hops > 1:
+            self._older[:] = self._newer
+        self._newest[:] = samples
+        self._held = min(self._held + 1, self._hops)
+        if self._held < self._hops:
             return None
-        whole = samples if self._window.maxlen == 1 else np.concatenate(tuple(self._window))
-        entry = np.asarray(whole, self._spec.input.dtype).reshape(self._spec.input.shape)
-        tokens, *states = self._session.run(self._outputs, {self._spec.input.name: entry, **self._states})
-        for state, value in zip(self._spec.states, states, strict=True):
-            if value.shape != state.shape:
-                raise ShapeMismatch(f"{self._name}, output {state.output}", list(state.shape), list(value.shape))
-            self._states[state.input] = value
-        if tokens.size != math.prod(self._shape):
-            raise ShapeMismatch(f"{self._name}, output {self._spec.output.name}", self._shape, list(tokens.shape))
-        return np.asarray(tokens, np.float32).reshape(self._shape)
+        self._runs[self._turn]()
+        self._turn = (self._turn + 1) % len(self._runs)
+        return self._tokens.astype(np.float32)
+
+
+def _run_checked(
+    session: Session, name: str, feeds: Mapping[str, NDArray[Any]], outputs: Mapping[str, tuple[int, ...]], tokens: str
+) -> list[NDArray[Any]]:
+    """The outputs of one run, of which ``tokens`` need only have the right size. Raises ModelError, ShapeMismatch."""
+    arrays = session.run(tuple(outputs), feeds)
+    for (tensor, shape), array in zip(outputs.items(), arrays, strict=True):
+        if array.shape != shape and (tensor != tokens or array.size != math.prod(shape)):
+            raise ShapeMismatch(f"{name}, output {tensor}", list(shape), list(array.shape))
+    return arrays
 
 
 def load_encoder(bundle: Bundle, modality: Modality, file: ModelFile, threads: int) -> Encoder:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
+from typing import TYPE_CHECKING
 
 from mmg.backends import open_session
 from mmg.bundle import Bundle
@@ -14,6 +15,9 @@ from mmg.engine.variant import AUTO, choose_file, choose_variant
 from mmg.errors import ConfigError
 from mmg.streams import HopGrid
 from mmg.types import Chunk, Decision, SensorState
+
+if TYPE_CHECKING:
+    from mmg.types import Samples
 
 DEFAULT_GRACE_S = 0.2
 
@@ -115,11 +119,19 @@ class Engine:
             raise ConfigError(f"a chunk of {chunk.modality!r} came; this engine has {', '.join(self._tracks)}")
         track.push(chunk)
         decisions: list[Decision] = []
-        while all(track.covers(self._hop) or not track.waited_for for track in self._tracks.values()):
-            if not any(track.covers(self._hop) for track in self._tracks.values()):
-                break
+        while self._is_ready():
             self._step(decisions, None)
         return decisions
+
+    def _is_ready(self) -> bool:
+        """Whether all that is waited for about the present hop is known."""
+        known = False
+        for track in self._tracks.values():
+            if track.covers(self._hop):
+                known = True
+            elif track.waited_for:
+                return False
+        return known
 
     def advance(self, now_ns: int) -> list[Decision]:
         """Say what time it is, on the chunks' clock, and return the decisions that wait for nobody any more."""
@@ -154,34 +166,44 @@ class Engine:
 
     def _decide(self, hop: int) -> Decision | None:
         """The decision for this hop; None where no modality is live in it."""
-        states = {name: track.state_at(hop) for name, track in self._tracks.items()}
         if not any(track.is_live(hop) for track in self._tracks.values()):
             return None
+        states = {name: track.state_at(hop) for name, track in self._tracks.items()}
         begin_ns = self._clock()
-        names, tokens, indices, ages = [], [], [], []
+        names: list[str] = []
+        tokens: list[Samples] = []
+        indices: list[int] = []
+        ages: list[int] = []
         for name, track in self._tracks.items():
-            held = track.tokens_at(hop, self._manifest.context_hops)
-            if held:
+            its_ages, its_tokens = track.tokens_at(hop, self._manifest.context_hops)
+            if its_tokens:
                 names.append(name)
-            for age, array in held:
-                tokens.append(array)
-                indices.append(track.index)
-                ages.append(age)
-        scores, embedding = self._fusion.fuse(tokens, indices, ages, tuple(names))
-        best = int(scores.argmax())
-        labels = self._manifest.labels
+                tokens += its_tokens
+                ages += its_ages
+                indices += [track.index] * len(its_ages)
+        logits, embedding = self._fusion.fuse(tokens, indices, ages)
+        fused_ns = self._clock()
+        modalities, labels = tuple(names), self._manifest.labels
+        scores = self._fusion.calibrate(logits, modalities)
+        confidence = max(scores)
         return Decision(
             hop=hop,
             t_s=(self._grid.end_ns(hop) - self._grid.origin_ns) / 1e9,
-            label=labels[best],
-            confidence=float(scores[best]),
-            scores=dict(zip(labels, scores.tolist(), strict=True)),
-            modalities=tuple(names),
+            label=labels[scores.index(confidence)],
+            confidence=confidence,
+            scores=dict(zip(labels, scores, strict=True)),
+            modalities=modalities,
             sensors=states,
-            embedding=tuple(embedding.tolist()),
-            latency_ms=self._latency(hop, begin_ns) if self._measured else {},
+            embedding=tuple(embedding),
+            latency_ms=self._latency(hop, begin_ns, fused_ns) if self._measured else {},
         )
 
-    def _latency(self, hop: int, begin_ns: int) -> dict[str, float]:
-        stages = {name: track.encode_ns(hop) / 1e6 for name, track in self._tracks.items()}
-        return stages | {"fusion": (self._clock() - begin_ns) / 1e6}
+    def _latency(self, hop: int, begin_ns: int, fused_ns: int) -> dict[str, float]:
+        """Of each stage, in the order in which they run."""
+        spent = {name: track.spent_ns(hop) for name, track in self._tracks.items()}
+        return {
+            "resample": sum(stream_ns for stream_ns, _ in spent.values()) / 1e6,
+            **{name: encode_ns / 1e6 for name, (_, encode_ns) in spent.items()},
+            "fusion": (fused_ns - begin_ns) / 1e6,
+            "post": (self._clock() - fused_ns) / 1e6,
+        }

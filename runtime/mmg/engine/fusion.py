@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -29,32 +30,81 @@ class Fusion:
         if self._masked:
             entries[spec.present] = (1, "N")
         check_tensors("fusion", "input", entries, session.inputs, whole=True)
-        self._sizes = {spec.logits: (1, len(manifest.labels)), spec.embedding: (1, spec.embedding_dim)}
-        check_tensors("fusion", "output", self._sizes, session.outputs)
-
-    def fuse(
-        self, tokens: Sequence[NDArray[np.float32]], modality: Sequence[int], age: Sequence[int], names: tuple[str, ...]
-    ) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
-        """Scores ``(labels,)`` that sum to 1 and the embedding ``(embedding_dim,)``.
-
-        tokens: arrays ``(n, token_dim)``, one a hop and modality; modality, age: their numbers, one an array.
-        The scores are ``softmax(logits / temperature)``: temperature scaling, Guo et al. 2017, arXiv 1706.04599.
-        Raises ModelError, ShapeMismatch.
-        """
-        counts = [len(array) for array in tokens]
-        feeds: dict[str, NDArray[Any]] = {
-            self._spec.tokens: np.concatenate(tokens)[None],
-            self._spec.modality: np.repeat(np.array(modality, np.int32), counts)[None],
-            self._spec.age: np.repeat(np.array(age, np.int32), counts)[None],
-        }
-        if self._masked:
-            feeds[self._spec.present] = np.ones((1, sum(counts)), np.float32)
-        logits, embedding = self._session.run([self._spec.logits, self._spec.embedding], feeds)
-        for (name, size), output in zip(self._sizes.items(), (logits, embedding), strict=True):
+        sizes = {spec.logits: (1, len(manifest.labels)), spec.embedding: (1, spec.embedding_dim)}
+        check_tensors("fusion", "output", sizes, session.outputs)
+        outputs = session.run(tuple(sizes), self._feeds(1))
+        for (name, size), output in zip(sizes.items(), outputs, strict=True):
             if output.shape != size:
                 raise ShapeMismatch(f"fusion, output {name}", list(size), list(output.shape))
-        if not np.isfinite(logits).all():
+        self._logits, self._embedding = outputs
+        self._bound: dict[int, _Context] = {}
+        self._temperatures: dict[tuple[str, ...], float] = {}
+
+    def fuse(
+        self, tokens: Sequence[NDArray[np.float32]], modality: Sequence[int], age: Sequence[int]
+    ) -> tuple[list[float], list[float]]:
+        """The logit of each label, and the embedding.
+
+        tokens: arrays ``(n, token_dim)``, one a hop and modality; modality, age: their numbers, one an array.
+        Raises ModelError, ShapeMismatch.
+        """
+        counts = tuple(map(len, tokens))
+        count = sum(counts)
+        context = self._bound.get(count)
+        if context is None:
+            context = self._bound[count] = self._bind(count)
+        context.fill(tokens, (counts, tuple(modality), tuple(age)))
+        context.run()
+        return self._logits[0].tolist(), self._embedding[0].tolist()
+
+    def calibrate(self, logits: Sequence[float], names: tuple[str, ...]) -> list[float]:
+        """Scores, one a label, that sum to 1, for the modalities of these names. Raises ModelError.
+
+        They are ``softmax(logits / temperature)``: temperature scaling, Guo et al. 2017, arXiv 1706.04599.
+        """
+        temperature = self._temperatures.get(names)
+        if temperature is None:
+            temperature = self._temperatures[names] = self._manifest.temperature(names)
+        highest = max(logits)
+        exponentials = [math.exp((logit - highest) / temperature) for logit in logits]
+        whole = sum(exponentials)
+        if not math.isfinite(whole):
             raise ModelError("fusion: the logits are not finite")
-        scaled = logits[0].astype(np.float64) / self._manifest.temperature(names)
-        exponentials = np.exp(scaled - scaled.max())
-        return exponentials / exponentials.sum(), embedding[0]
+        return [one / whole for one in exponentials]
+
+    def _feeds(self, count: int) -> dict[str, NDArray[Any]]:
+        spec = self._spec
+        feeds: dict[str, NDArray[Any]] = {
+            spec.tokens: np.zeros((1, count, spec.token_dim), np.float32),
+            spec.modality: np.zeros((1, count), np.int32),
+            spec.age: np.zeros((1, count), np.int32),
+        }
+        return feeds | ({spec.present: np.ones((1, count), np.float32)} if self._masked else {})
+
+    def _bind(self, count: int) -> _Context:
+        feeds = self._feeds(count)
+        results = {self._spec.logits: self._logits, self._spec.embedding: self._embedding}
+        arrays = (feeds[name][0] for name in (self._spec.tokens, self._spec.modality, self._spec.age))
+        return _Context(self._session.bind(feeds, results), *arrays)
+
+
+class _Context:
+    """The arrays of one number of tokens, and the model bound to them."""
+
+    def __init__(
+        self,
+        run: Callable[[], None],
+        tokens: NDArray[np.float32],
+        modality: NDArray[np.int32],
+        age: NDArray[np.int32],
+    ) -> None:
+        self.run, self._tokens, self._modality, self._age = run, tokens, modality, age
+        self._layout: object = None
+
+    def fill(self, tokens: Sequence[NDArray[np.float32]], layout: tuple[tuple[int, ...], ...]) -> None:
+        """layout: how many tokens each array has, its modality's number, its age. From hop to hop it rarely changes."""
+        np.concatenate(tokens, out=self._tokens)
+        if layout != self._layout:
+            counts, modality, age = layout
+            self._modality[:], self._age[:] = np.repeat(modality, counts), np.repeat(age, counts)
+            self._layout = layout

@@ -4,30 +4,28 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
-
-import numpy as np
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mmg.bundle import Modality
 from mmg.engine.encoder import Encoder
 from mmg.engine.health import Health
 from mmg.streams import Hop, HopGrid, open_stream
+from mmg.streams.grid import all_finite
 from mmg.types import Chunk, SensorState, State
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-@dataclass(frozen=True, slots=True)
-class HopRecord:
-    """What one modality gave for one hop. ``encode_ns`` is the time that its stages took."""
+class HopRecord(NamedTuple):
+    """What one modality gave for one hop, and the time that it took to make the hop, and to encode it."""
 
     tokens: NDArray[Any] | None
     state: State
     reason: str
     last_ns: int
     dropped: int
+    stream_ns: int
     encode_ns: int
 
 
@@ -48,7 +46,7 @@ class Track:
         self._grid, self._clock = grid, clock
         self._records: dict[int, HopRecord] = {}
         self._was_live = False
-        self._begin_ns, self._spent_ns = 0, 0
+        self._stream_ns = 0
         self.waited_for = True
         """False once a decision had to be made without this modality, until it delivers again."""
 
@@ -57,32 +55,28 @@ class Track:
         self.waited_for = True
         if self._encoder is None:
             self._encoder = self._load()
-        self._begin_ns = self._clock()
+        begin_ns = self._clock()
         hops = self._stream.push(chunk)
+        self._stream_ns += self._clock() - begin_ns
         for hop in hops:
             self._records[hop.index] = self._work(hop, self._encoder)
-        self._spend()
 
     @property
     def is_loaded(self) -> bool:
         """Whether the encoder is loaded."""
         return self._encoder is not None
 
-    def _spend(self) -> int:
-        """The time spent since the last hop was given out, up to now."""
-        now_ns = self._clock()
-        self._spent_ns += now_ns - self._begin_ns
-        self._begin_ns = now_ns
-        return self._spent_ns
-
     def covers(self, hop: int) -> bool:
         """Whether all is known about this hop: it was given out, or it will never be whole."""
         return self._stream.next_hop > hop
 
     def _work(self, hop: Hop, encoder: Encoder) -> HopRecord:
-        tokens, reason = None, ""
+        tokens = None
         state: State = "stale" if self._was_live else "warming"
-        if reason := self._health.judge(hop):
+        begin_ns = self._clock()
+        reason = self._health.judge(hop)
+        encode_ns = self._clock()
+        if reason:
             state = "faulty"
             encoder.reset()
         elif hop.samples is None:
@@ -91,13 +85,14 @@ class Track:
             tokens = encoder.encode(hop.samples)
             if tokens is None:
                 state = "warming"
-            elif not np.isfinite(tokens).all():
+            elif not all_finite(tokens):
                 state, reason, tokens = "faulty", "its encoder's tokens are not finite", None
                 encoder.reset()
             else:
                 state, self._was_live = "live", True
-        spent_ns, self._spent_ns = self._spend(), 0
-        return HopRecord(tokens, state, reason, hop.last_ns, hop.dropped, spent_ns)
+        # What it took to take the chunks that led to this hop, and to judge it.
+        stream_ns, self._stream_ns = self._stream_ns + encode_ns - begin_ns, 0
+        return HopRecord(tokens, state, reason, hop.last_ns, hop.dropped, stream_ns, self._clock() - encode_ns)
 
     def state_at(self, hop: int) -> SensorState:
         """The state at the end of this hop, from nothing that came after it."""
@@ -119,27 +114,31 @@ class Track:
         reason = newest.reason if state == newest.state else ""
         return SensorState(state, max(end_ns - seen_ns, 0) / 1e6, dropped, reason)
 
-    def tokens_at(self, hop: int, context_hops: int) -> list[tuple[int, NDArray[Any]]]:
-        """Age in hops and tokens of the hops in the context that ends here, oldest first; none from before a fault."""
-        found: list[tuple[int, NDArray[Any]]] = []
+    def tokens_at(self, hop: int, context_hops: int) -> tuple[list[int], list[NDArray[Any]]]:
+        """Ages in hops, and tokens, of the hops in this hop's context, oldest first; none from before a fault."""
+        ages, tokens = [], []
         for age in range(context_hops):
             record = self._records.get(hop - age)
-            if record is None or record.tokens is None:
-                if record is not None and record.state == "faulty":
-                    break
+            if record is None:
                 continue
-            found.append((age, record.tokens))
-        return found[::-1]
+            if record.tokens is not None:
+                ages.append(age)
+                tokens.append(record.tokens)
+            elif record.state == "faulty":
+                break
+        ages.reverse()
+        tokens.reverse()
+        return ages, tokens
 
     def is_live(self, hop: int) -> bool:
         """Whether this modality gave tokens for this very hop."""
         record = self._records.get(hop)
         return record is not None and record.state == "live"
 
-    def encode_ns(self, hop: int) -> int:
-        """The time that the stages of this hop took."""
+    def spent_ns(self, hop: int) -> tuple[int, int]:
+        """The time that it took to make this hop, and to encode it."""
         record = self._records.get(hop)
-        return record.encode_ns if record else 0
+        return (record.stream_ns, record.encode_ns) if record else (0, 0)
 
     @property
     def newest_ns(self) -> int | None:

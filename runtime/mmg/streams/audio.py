@@ -11,11 +11,13 @@ from numpy.typing import NDArray
 
 from mmg.bundle.manifest import Modality
 from mmg.errors import BackendUnavailable, ConfigError
-from mmg.streams.grid import Hop, HopGrid, check_chunk
+from mmg.streams.grid import Hop, HopGrid, all_finite, check_chunk, check_times
 from mmg.types import Chunk
 
 SLIP_S = 0.010
 """How far the sample count may be from the time stamps before samples are repeated or left out."""
+SURE_NS = SLIP_S * 1e9 - 1000
+"""Closer than that is not off, however the sums are rounded."""
 GAP_S = 0.050
 """A longer hole than this is not filled: the stream begins anew after it."""
 SLOWEST_HZ, FASTEST_HZ = 100.0, 1e6
@@ -32,6 +34,8 @@ class AudioStream:
         self._modality, self._grid = modality, grid
         self._count = round(modality.rate_hz * grid.hop_ns / 1e9)
         self._rate_hz = 0.0
+        # When each sample of a chunk is due, from its first one on.
+        self._ramp_ns: NDArray[np.int64] = np.empty(0, np.int64)
         self._resampler: _Resampler | None = None
         self._anchor_ns = 0
         self._taken = 0
@@ -67,13 +71,15 @@ class AudioStream:
             return []
         mono = np.ascontiguousarray(chunk.samples, np.float32)
         mono = mono[:, 0] if mono.shape[1] == 1 else mono.mean(axis=1, dtype=np.float32)
-        finite = np.isfinite(mono)
-        if not finite.all():
+        finite = None
+        if not all_finite(mono):
+            finite = np.isfinite(mono)
             mono = np.where(finite, mono, np.float32(0))
         hops: list[Hop] = []
         if chunk.rate_hz != self._rate_hz and self._resampler is not None:
             hops += self._end_segment()
-        self._rate_hz = chunk.rate_hz
+        if chunk.rate_hz != self._rate_hz:
+            self._rate_hz, self._ramp_ns = chunk.rate_hz, np.empty(0, np.int64)
         self._lose(chunk.dropped)
         begin = 0
         while begin < len(mono):
@@ -84,13 +90,18 @@ class AudioStream:
         self,
         times: NDArray[np.int64],
         mono: NDArray[np.float32],
-        finite: NDArray[np.bool_],
+        finite: NDArray[np.bool_] | None,
         begin: int,
         hops: list[Hop],
     ) -> int:
         """Take samples from ``begin`` up to the first whose time stamp is off; return where to go on."""
         if self._resampler is None:
+            check_times(times, self._modality)
             self._begin_segment(int(times[begin]))
+        if not begin and not self._catching_up and self._is_on_time(times):
+            self._feed(mono, finite, int(times[-1]), hops)
+            return len(mono)
+        check_times(times, self._modality)
         period_ns = 1e9 / self._rate_hz
         since_ns = times[begin:] - self._anchor_ns
         if self._catching_up and (early := self._early(since_ns >= (self._taken - 0.5) * period_ns)):
@@ -100,7 +111,8 @@ class AudioStream:
         off = np.abs(ahead_ns) > SLIP_S * 1e9
         run = int(off.argmax()) if off.any() else len(off)
         if run:
-            self._feed(mono[begin : begin + run], finite[begin : begin + run], int(times[begin + run - 1]), hops)
+            here = slice(begin, begin + run)
+            self._feed(mono[here], None if finite is None else finite[here], int(times[begin + run - 1]), hops)
             return begin + run
         if ahead_ns[0] > GAP_S * 1e9:
             hops += self._end_segment()
@@ -111,10 +123,19 @@ class AudioStream:
             told = sum(count for place, count in self._losses if place == self._taken)
             self._lose(max(missing - told, 0))
             filler = np.full(missing, mono[begin], np.float32)
-            self._feed(filler, np.ones(missing, np.bool_), int(times[begin]), hops)
+            self._feed(filler, None, int(times[begin]), hops)
             return begin
         self._catching_up = True
         return begin
+
+    def _is_on_time(self, times: NDArray[np.int64]) -> bool:
+        """Whether no time stamp is off: the quick way to know it of a whole chunk, and sure only of a yes."""
+        if len(times) > len(self._ramp_ns):
+            self._ramp_ns = np.round(np.arange(2 * len(times)) * (1e9 / self._rate_hz)).astype(np.int64)
+        ahead_ns = times - self._ramp_ns[: len(times)]
+        due_ns = self._anchor_ns + self._taken * 1e9 / self._rate_hz
+        least, most = int(np.minimum.reduce(ahead_ns)), int(np.maximum.reduce(ahead_ns))
+        return due_ns - SURE_NS <= least and most <= due_ns + SURE_NS
 
     def _early(self, due: NDArray[np.bool_]) -> int:
         """How many samples come before the first that is due."""
@@ -159,9 +180,11 @@ class AudioStream:
         self._resampler, self._taken, self._catching_up, self._flowing = None, 0, False, False
         return hops
 
-    def _feed(self, mono: NDArray[np.float32], finite: NDArray[np.bool_], last_ns: int, hops: list[Hop]) -> None:
+    def _feed(self, mono: NDArray[np.float32], finite: NDArray[np.bool_] | None, last_ns: int, hops: list[Hop]) -> None:
+        """finite: where a sample was; None where all were."""
         assert self._resampler is not None
-        self._losses += [(self._taken + int(place), 1) for place in np.flatnonzero(~finite)]
+        if finite is not None:
+            self._losses += [(self._taken + int(place), 1) for place in np.flatnonzero(~finite)]
         self._taken += len(mono)
         self.last_ns = last_ns
         self._append(self._resampler.resample(mono))
@@ -195,7 +218,7 @@ class AudioStream:
                 self._buffer.appendleft(head[missing:])
             missing -= len(parts[-1])
         self._buffered -= self._count
-        return np.concatenate(parts)
+        return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
 
 class _Resampler:

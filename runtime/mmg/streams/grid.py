@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -59,23 +60,42 @@ class Hop:
 
 
 def check_chunk(chunk: Chunk, modality: Modality, *, any_channels: bool = False) -> None:
-    """Raise ConfigError where a chunk's arrays are not what ``Chunk`` says."""
-    if not (isinstance(chunk.samples, np.ndarray) and isinstance(chunk.times_ns, np.ndarray)):
+    """Raise ConfigError where a chunk's arrays are not what ``Chunk`` says. Looks at no value: see ``check_times``."""
+    samples, times = chunk.samples, chunk.times_ns
+    if not (isinstance(samples, np.ndarray) and isinstance(times, np.ndarray)):
         raise ConfigError(f"{modality.name}: a chunk's samples and times must be numpy arrays")
-    shape, times = chunk.samples.shape, chunk.times_ns
-    kinds = "u" if modality.kind == "video" else "fiu"
-    if chunk.samples.dtype.kind not in kinds:
+    shape = samples.shape
+    if samples.dtype.kind not in ("u" if modality.kind == "video" else "fiu"):
         values = "uint8 pixels" if modality.kind == "video" else "numbers"
-        raise ConfigError(f"{modality.name}: a chunk has samples of {chunk.samples.dtype}, the model wants {values}")
+        raise ConfigError(f"{modality.name}: a chunk has samples of {samples.dtype}, the model wants {values}")
     if times.ndim != 1 or len(shape) < 1 or shape[0] != times.shape[0] or times.dtype.kind != "i":
         raise ConfigError(f"{modality.name}: a chunk has samples {shape} with times {times.shape} of {times.dtype}")
-    if times.size and max(abs(int(times.min())), abs(int(times.max()))) > LATEST_NS:
-        raise ConfigError(f"{modality.name}: a chunk has times beyond {LATEST_NS / 1e9:.0f} s, 73 years")
     wanted = modality.sample_shape
     if any_channels and len(shape) == 2 and shape[1] >= 1:
         return
-    if tuple(shape[1:]) != wanted:
+    if shape[1:] != wanted:
         raise ConfigError(f"{modality.name}: a chunk has samples {shape}, the model wants (T, {str(wanted)[1:-1]})")
+
+
+def check_times(times_ns: NDArray[np.int64], modality: Modality) -> None:
+    """Raise ConfigError where a time is so far off that differences would not fit."""
+    if len(times_ns) and max(abs(int(times_ns.min())), abs(int(times_ns.max()))) > LATEST_NS:
+        raise ConfigError(f"{modality.name}: a chunk has times beyond {LATEST_NS / 1e9:.0f} s, 73 years")
+
+
+def all_finite(values: NDArray[Any]) -> bool:
+    """Whether no value is infinite or NaN."""
+    flat = values.reshape(-1)
+    # The sum of squares shows it in one pass, but is itself infinite for values beyond the root of the largest number.
+    return math.isfinite(flat.dot(flat)) or bool(np.isfinite(flat).all())
+
+
+def is_in_order(times_ns: NDArray[np.int64], last_ns: int | None) -> bool:
+    """Whether each time is later than the one before it and than ``last_ns``, and none is too far off."""
+    first, newest = int(times_ns[0]), int(times_ns[-1])
+    if not -LATEST_NS <= first <= newest <= LATEST_NS or (last_ns is not None and first <= last_ns):
+        return False
+    return len(times_ns) == 1 or bool(np.minimum.reduce(times_ns[1:] - times_ns[:-1]) > 0)
 
 
 def in_order(times_ns: NDArray[np.int64], last_ns: int | None) -> NDArray[np.bool_]:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 
 from mmg.bundle.manifest import Modality
-from mmg.streams.grid import Hop, HopGrid, check_chunk, in_order
+from mmg.streams.grid import Hop, HopGrid, all_finite, check_chunk, check_times, in_order, is_in_order
 from mmg.types import Chunk
+
+FIRST_ROOM = 256
+"""Samples that the buffer holds at first; it grows to what a hop and the longest chunk need."""
 
 
 class SignalStream:
@@ -22,79 +23,130 @@ class SignalStream:
 
     def __init__(self, modality: Modality, grid: HopGrid) -> None:
         self._modality, self._grid = modality, grid
-        self._count = round(modality.rate_hz * grid.hop_ns / 1e9)
+        self._edges_ns = np.arange(round(modality.rate_hz * grid.hop_ns / 1e9) + 1) * (1e9 / modality.rate_hz)
+        self._scale = modality.rate_hz / 2e9
         self._gap_ns = grid.hop_ns // 2
         # A sensor that starts just after a hop did still has that hop: its first value is held backwards.
         self._hold_ns = grid.hop_ns // 10
-        self._times: NDArray[np.int64] = np.empty(0, np.int64)
-        self._values: NDArray[np.float32] = np.empty((0, len(modality.channels)), np.float32)
+        # The samples that are still needed are those from _begin to _end: the first is the last one at or before the
+        # start of the next hop, or the first of all.
+        self._times: NDArray[np.int64] = np.empty(FIRST_ROOM, np.int64)
+        self._values: NDArray[np.float64] = np.empty((FIRST_ROOM, len(modality.channels)))
+        self._begin = self._end = 0
         self.next_hop: int = np.iinfo(np.int64).min
         self.first_ns: int | None = None
         self.last_ns: int | None = None
         self.dropped = 0
-        self._new, self._dropped_before = 0, 0
-        self._lost: NDArray[np.int64] = np.empty(0, np.int64)
 
     def push(self, chunk: Chunk) -> list[Hop]:
         """Take ``(T, C)`` samples; rows that are late, repeated or not finite are counted as dropped."""
         check_chunk(chunk, self._modality)
         self.dropped += chunk.dropped
-        hops: list[Hop] = []
-        with np.errstate(over="ignore"):
-            samples = chunk.samples.astype(np.float32, copy=False)
-        finite = np.asarray(np.isfinite(samples).all(axis=1))
-        kept = np.zeros(len(finite), np.bool_)
-        kept[finite] = in_order(chunk.times_ns[finite], self.last_ns)
-        times, values = chunk.times_ns[kept], samples[kept]
-        lost_before: NDArray[np.int64] = np.cumsum(~kept, dtype=np.int64)
+        times, values, lost = chunk.times_ns, chunk.samples, None
         if not len(times):
-            self.dropped += int(lost_before[-1]) if len(lost_before) else 0
-            return hops
-        # Losses are counted up to the sample that ends a hop, so that they do not depend on the chunk's length.
-        self._lost = lost_before[kept]
-        self._dropped_before, self._new = self.dropped, len(times)
+            return []
+        if values.dtype != np.float32:
+            with np.errstate(over="ignore"):
+                values = values.astype(np.float32)
+        if not (is_in_order(times, self.last_ns) and all_finite(values)):
+            check_times(times, self._modality)
+            finite = np.asarray(np.isfinite(values).all(axis=1))
+            kept = np.zeros(len(finite), np.bool_)
+            kept[finite] = in_order(times[finite], self.last_ns)
+            # Losses are counted up to the sample that ends a hop, so that they do not depend on the chunk's length.
+            lost = np.cumsum(~kept, dtype=np.int64)
+            if not kept.any():
+                self.dropped += int(lost[-1])
+                return []
+            times, values, before = times[kept], values[kept], lost[kept]
+            lost, total = before, int(lost[-1])
+        self._append(times, values)
+        hops: list[Hop] = []
+        dropped_before = self.dropped
+        while self.last_ns is not None and self.last_ns >= self._grid.end_ns(self.next_hop):
+            hops.append(self._cut(dropped_before, lost))
+        if lost is not None:
+            self.dropped = dropped_before + total
+        return hops
+
+    def _append(self, times: NDArray[np.int64], values: NDArray[np.float32]) -> None:
+        count = len(times)
         if self.first_ns is None:
             self.first_ns = int(times[0])
             self.next_hop = self._grid.hop_at(self.first_ns)
-        self._times = np.concatenate((self._times, times))
-        self._values = np.concatenate((self._values, values))
         self.last_ns = int(times[-1])
-        while self.last_ns >= self._grid.end_ns(self.next_hop):
-            hops.append(self._cut())
-        self.dropped = self._dropped_before + int(lost_before[-1])
-        return hops
+        if self._end + count > len(self._times):
+            self._make_room(count)
+        end = self._end + count
+        self._times[self._end : end] = times
+        self._values[self._end : end] = values
+        self._end = end
 
-    def _cut(self) -> Hop:
+    def _make_room(self, count: int) -> None:
+        """Move what is needed to the front, into larger buffers where these are too small."""
+        held = slice(self._begin, self._end)
+        self._end -= self._begin
+        times, values = self._times[held], self._values[held]
+        if 2 * (self._end + count) > len(self._times):
+            room = 4 * (self._end + count)
+            self._times, self._values = np.empty(room, np.int64), np.empty((room, values.shape[1]))
+        self._times[: self._end], self._values[: self._end] = times, values
+        self._begin = 0
+
+    def _cut(self, dropped_before: int, lost: NDArray[np.int64] | None) -> Hop:
         """Take the next hop off the buffer, which reaches beyond the hop's end."""
-        start_ns, end_ns = self._grid.start_ns(self.next_hop), self._grid.end_ns(self.next_hop)
-        begin = max(int(np.searchsorted(self._times, start_ns, "right")) - 1, 0)
-        after = int(np.searchsorted(self._times, end_ns, "left"))
+        index = self.next_hop
+        start_ns, end_ns = self._grid.start_ns(index), self._grid.end_ns(index)
+        begin, after = self._begin, self._begin + int(self._times[self._begin : self._end].searchsorted(end_ns))
         times = self._times[begin : after + 1]
-        # The position in this chunk of the sample that ended the hop; before it where an earlier chunk did.
-        position = after - (len(self._times) - self._new)
-        dropped = self._dropped_before + (int(self._lost[position]) if position >= 0 else 0)
-        whole = times[0] - start_ns <= self._hold_ns and int(np.diff(times).max(initial=0)) <= self._gap_ns
-        samples = self._resample(times, self._values[begin : after + 1], start_ns) if whole else None
-        last_ns = int(self._times[max(after - 1, 0)])
-        inside = after - int(np.searchsorted(self._times, start_ns, "left"))
-        hop = Hop(self.next_hop, samples, last_ns, dropped, inside / (self._grid.hop_ns / 1e9))
+        dropped = dropped_before
+        if lost is not None:
+            # The position in this chunk of the sample that ended the hop; before it where an earlier chunk did.
+            position = after - (self._end - len(lost))
+            dropped += int(lost[position]) if position >= 0 else 0
+        first_ns, last_ns, final_ns = int(times[0]), int(times[max(after - begin - 1, 0)]), int(times[-1])
+        # Within a hop and its edges a float64 holds every nanosecond.
+        since_ns = (times - start_ns).astype(np.float64)
+        steps_ns = since_ns[1:] - since_ns[:-1]
+        whole = first_ns - start_ns <= self._hold_ns and (begin == after or np.maximum.reduce(steps_ns) <= self._gap_ns)
+        samples = None
+        if whole:
+            samples = self._resample(since_ns, steps_ns[:, None], self._values[begin : after + 1], first_ns >= start_ns)
+        inside = after - begin - (first_ns < start_ns)
         # After a long gap the next hop worth looking at is the one that the new samples begin in.
-        self.next_hop = self.next_hop + 1 if whole else max(self.next_hop + 1, self._grid.hop_at(int(times[-1])))
-        keep = max(int(np.searchsorted(self._times, self._grid.start_ns(self.next_hop), "right")) - 1, 0)
-        self._times, self._values = self._times[keep:], self._values[keep:]
-        return hop
+        self.next_hop = index + 1 if whole else max(index + 1, self._grid.hop_at(final_ns))
+        self._begin = after if final_ns <= self._grid.start_ns(self.next_hop) else max(after - 1, begin)
+        return Hop(index, samples, last_ns, dropped, inside / (self._grid.hop_ns / 1e9))
 
-    def _resample(self, times: NDArray[np.int64], values: NDArray[Any], start_ns: int) -> NDArray[np.float32]:
-        seconds = (times - start_ns) / 1e9
-        edges = np.arange(self._count + 1) / self._modality.rate_hz
-        rows = values.astype(np.float64)
-        areas = np.zeros_like(rows)
-        steps = np.diff(seconds)[:, None]
-        np.cumsum(steps * (rows[1:] + rows[:-1]) / 2, axis=0, out=areas[1:])
-        left = np.clip(np.searchsorted(seconds, edges, "right") - 1, 0, len(seconds) - 2)
-        into = (edges - seconds[left])[:, None]
-        slopes = (rows[1:] - rows[:-1]) / steps
-        # Before the first sample its value is held: a slope of zero to the left of it.
-        slope = np.where(into < 0, 0.0, slopes[left])
-        integral = areas[left] + into * rows[left] + into * into * slope / 2
-        return (np.diff(integral, axis=0) * self._modality.rate_hz).astype(np.float32)
+    def _resample(
+        self, since_ns: NDArray[np.float64], steps_ns: NDArray[np.float64], rows: NDArray[np.float64], late: bool
+    ) -> NDArray[np.float32]:
+        """The hop's samples, from the times since its start, the steps between them ``(n - 1, 1)``, and the values.
+
+        From row to row the integral of the line through them is ``(a + b) / 2 * step``, and on the way from a,
+        after the time u, ``(2 a + (b - a) / step * u) * u / 2``.
+        late: whether the first one is not before the hop's start; its value is held back to there.
+        """
+        sums, slopes = rows[1:] + rows[:-1], rows[1:] - rows[:-1]
+        sums *= steps_ns
+        slopes /= steps_ns
+        areas = np.empty_like(rows)
+        areas[0] = 0
+        np.add.accumulate(sums, out=areas[1:])
+        left = since_ns.searchsorted(self._edges_ns)
+        left -= 1
+        if late:
+            np.maximum(left, 0, out=left)
+        into_ns = (self._edges_ns - since_ns.take(left))[:, None]
+        integral = slopes.take(left, 0)
+        if late:
+            integral[into_ns[:, 0] < 0] = 0
+        integral *= into_ns
+        values = rows.take(left, 0)
+        integral += values
+        integral += values
+        integral *= into_ns
+        integral += areas.take(left, 0)
+        samples = np.empty((len(left) - 1, rows.shape[1]), np.float32)
+        means = integral[1:] - integral[:-1]
+        return np.multiply(means, self._scale, out=samples, casting="same_kind")

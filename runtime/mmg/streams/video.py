@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mmg.bundle.manifest import Modality
-from mmg.streams.grid import Hop, HopGrid, check_chunk, in_order
+from mmg.streams.grid import LATEST_NS, Hop, HopGrid, check_chunk, check_times
 from mmg.types import Chunk
 
 
@@ -22,10 +23,10 @@ class VideoStream:
 
     def __init__(self, modality: Modality, grid: HopGrid) -> None:
         self._modality, self._grid = modality, grid
-        count = round(modality.rate_hz * grid.hop_ns / 1e9)
-        self._offsets_ns = np.round((np.arange(count) + 0.5) * 1e9 / modality.rate_hz).astype(np.int64)
+        self._count = round(modality.rate_hz * grid.hop_ns / 1e9)
+        self._offsets_ns = [round((number + 0.5) * 1e9 / modality.rate_hz) for number in range(self._count)]
         self._hold_ns = round(2e9 / modality.rate_hz)
-        self._times: NDArray[np.int64] = np.empty(0, np.int64)
+        self._times: list[int] = []
         self._frames: list[NDArray[Any]] = []
         self.next_hop: int = np.iinfo(np.int64).min
         self.first_ns: int | None = None
@@ -35,40 +36,45 @@ class VideoStream:
     def push(self, chunk: Chunk) -> list[Hop]:
         """Take ``(T, H, W, 3)`` uint8 frames; one that is late or repeated is counted as dropped."""
         check_chunk(chunk, self._modality)
+        times = chunk.times_ns.tolist()
+        if times and max(max(times), -min(times)) > LATEST_NS:
+            check_times(chunk.times_ns, self._modality)
         self.dropped += chunk.dropped
         hops: list[Hop] = []
-        for kept, time_ns, frame in zip(
-            in_order(chunk.times_ns, self.last_ns), chunk.times_ns.tolist(), chunk.samples, strict=True
-        ):
-            if not kept:
+        for time_ns, frame in zip(times, chunk.samples, strict=True):
+            if self.last_ns is not None and time_ns <= self.last_ns:
                 self.dropped += 1
                 continue
             if self.first_ns is None:
                 self.first_ns = time_ns
                 self.next_hop = self._grid.hop_at(time_ns)
-            self._times = np.append(self._times, time_ns)
+            self._times.append(time_ns)
             self._frames.append(frame)
             self.last_ns = time_ns
-            while time_ns > self._grid.start_ns(self.next_hop) + int(self._offsets_ns[-1]):
+            while time_ns > self._grid.start_ns(self.next_hop) + self._offsets_ns[-1]:
                 hops.append(self._cut())
         return hops
 
     def _cut(self) -> Hop:
-        start_ns = self._grid.start_ns(self.next_hop)
-        wanted = start_ns + self._offsets_ns
-        # The first frame may be held backwards for one interval, so that a camera that starts with the hop has it.
-        newest = np.searchsorted(self._times, wanted, "right") - 1
-        chosen = np.maximum(newest, 0)
-        age_ns = wanted - self._times[chosen]
-        whole = bool((age_ns <= self._hold_ns).all() and (age_ns >= -self._hold_ns // 2).all())
-        samples = np.stack([self._frames[index] for index in chosen]) if whole else None
+        times, start_ns = self._times, self._grid.start_ns(self.next_hop)
+        chosen, whole = [], True
+        for offset_ns in self._offsets_ns:
+            wanted_ns = start_ns + offset_ns
+            newest = bisect_right(times, wanted_ns) - 1
+            # The first frame may be held backwards for one interval, so that a camera that starts with the hop has it.
+            chosen.append(max(newest, 0))
+            whole = whole and -self._hold_ns // 2 <= wanted_ns - times[chosen[-1]] <= self._hold_ns
+        samples = None
+        if whole:
+            samples = np.empty((self._count, *self._modality.sample_shape), np.uint8)
+            for number, index in enumerate(chosen):
+                samples[number] = self._frames[index]
         # The rate as of the newest frame: a hop holds too few frames to count them.
-        input_hz = 1e9 / int(self._times[-1] - self._times[-2]) if len(self._times) > 1 else self._modality.rate_hz
-        last_ns = int(self._times[max(newest[-1], 0)])
-        hop = Hop(self.next_hop, samples, last_ns, self.dropped, input_hz)
+        input_hz = 1e9 / (times[-1] - times[-2]) if len(times) > 1 else self._modality.rate_hz
+        hop = Hop(self.next_hop, samples, times[chosen[-1]], self.dropped, input_hz)
         self.next_hop += 1
         if not whole:
-            self.next_hop = max(self.next_hop, self._grid.hop_at(int(self._times[-1])))
-        keep = max(int(np.searchsorted(self._times, self._grid.start_ns(self.next_hop), "right")) - 1, 0)
-        self._times, self._frames = self._times[keep:], self._frames[keep:]
+            self.next_hop = max(self.next_hop, self._grid.hop_at(times[-1]))
+        keep = max(bisect_right(times, self._grid.start_ns(self.next_hop)) - 1, 0)
+        del self._times[:keep], self._frames[:keep]
         return hop
