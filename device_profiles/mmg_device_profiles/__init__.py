@@ -1,5 +1,8 @@
-"""Device profiles: one TOML file a board, with the settings that suit it."""
+"""Device profiles: one TOML file a board, with the settings that suit it, and which board this is."""
 
-from mmg_device_profiles.profile import Profile, detect_board, load_profile
+from mmg_device_profiles.board import Board, detect_board, read_board
+from mmg_device_profiles.checking import ProfileProblem
+from mmg_device_profiles.profile import load_profile
+from mmg_device_profiles.schema import Profile
 
-__all__ = ["Profile", "detect_board", "load_profile"]
+__all__ = ["Board", "Profile", "ProfileProblem", "detect_board", "load_profile", "read_board"]

@@ -1,65 +1,96 @@
-"""The schema of a device profile, and which profile suits this board."""
+"""Profiles from files: a board's by its name, one's own by its path, with single values changed."""
 
 from __future__ import annotations
 
-import platform
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
+from mmg_device_profiles.checking import ProfileProblem, check_profile
+from mmg_device_profiles.schema import Profile
+
+__all__ = ["BOARDS", "SET", "Profile", "ProfileProblem", "load_profile"]
+
 BOARDS = Path(__file__).resolve().parent
+SET = "--set"  # the flag of the commands, and the path of a problem with an override
+_LARGEST = 1 << 20  # bytes of a file; a profile has a few thousand
 
 
-class Profile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What a board runs best with. The command line's flags go before it.
+def load_profile(name_or_path: str, overrides: Sequence[str] = ()) -> Profile:
+    """A board's profile by its name, or one's own by its path.
 
-    grace_s: how long after a hop's end a late sensor is waited for.
-    sensors: modality -> URL of the port or file it is on.
+    Each override is ``key=value`` with a dotted key, ``budget.memory_mib=80``; the value is TOML, or a bare word that
+    is taken as a string. Raises ProfileProblem, whose path is the file, or "--set" for an override.
     """
-
-    name: str
-    description: str
-    backend: str = "auto"
-    threads: int = 1
-    grace_s: float = 0.2
-    sensors: dict[str, str] = {}
-
-
-class ProfileProblem(ValueError):
-    """A profile that cannot be used: ``path`` is the file, ``key`` the offending key, ``problem`` what is wrong."""
-
-    def __init__(self, path: str, key: str, problem: str) -> None:
-        self.path, self.key, self.problem = path, key, problem
-        super().__init__(f"{path}: {key}: {problem}" if key else f"{path}: {problem}")
+    path = _find(name_or_path)
+    raw = _read(path)
+    profile = check_profile(raw, str(path))
+    if not overrides:
+        return profile
+    for override in overrides:
+        _override(raw, override)
+    changed = check_profile(raw, SET)
+    if profile.privacy.video == "never" and changed.privacy.video != "never":
+        raise ProfileProblem(SET, "privacy.video", f"is never in {path}: it can be changed only there")
+    return changed
 
 
-def detect_board() -> str:
-    """The name of the profile for the machine that this runs on."""
-    return "generic-aarch64" if platform.machine() in ("aarch64", "arm64") else "generic-x86-64"
+def _find(name_or_path: str) -> Path:
+    if "/" in name_or_path or name_or_path.endswith(".toml"):
+        return Path(name_or_path)
+    boards = {path.stem: path for path in sorted(BOARDS.glob("*.toml"))}
+    if name_or_path not in boards:
+        names = ", ".join(boards)
+        raise ProfileProblem(name_or_path, "", f"there is no such board; there are {names}, or give a path")
+    return boards[name_or_path]
 
 
-def load_profile(name_or_path: str) -> Profile:
-    """A board's profile by its name, or one's own by its path. Raises ProfileProblem."""
-    own = "/" in name_or_path or name_or_path.endswith(".toml")
-    path = Path(name_or_path) if own else BOARDS / f"{name_or_path}.toml"
-    if not own and path not in BOARDS.glob("*.toml"):
-        boards = ", ".join(sorted(board.stem for board in BOARDS.glob("*.toml")))
-        raise ProfileProblem(name_or_path, "", f"there is no such board; there are {boards}, or give a path")
+def _read(path: Path) -> dict[str, Any]:
+    """The file's table, not checked yet."""
     try:
         if path.exists() and not path.is_file():
             raise ProfileProblem(str(path), "", "is not a regular file")
-        profile = msgspec.toml.decode(path.read_bytes(), type=Profile)
+        with path.open("rb") as file:
+            data = file.read(_LARGEST + 1)
     except OSError as error:
         raise ProfileProblem(str(path), "", error.strerror or "cannot be read") from error
-    except msgspec.ValidationError as error:
-        text, _, where = str(error).partition(" - at `")
-        # "Object contains unknown field `x`" has no place: the field is the key.
-        key = where.rstrip("`").removeprefix("$.") or text.partition("`")[2].rstrip("`")
-        raise ProfileProblem(str(path), key, text) from error
-    except (ValueError, RecursionError) as error:  # TOMLDecodeError, msgspec's DecodeError, bad UTF-8; deep nesting
+    except ValueError as error:  # a null character in the path
+        if isinstance(error, ProfileProblem):
+            raise
+        raise ProfileProblem(str(path), "", f"is no path: {error}") from error
+    if len(data) > _LARGEST:
+        raise ProfileProblem(str(path), "", f"is too large for a profile: more than {_LARGEST >> 10} KiB")
+    try:
+        raw: dict[str, Any] = msgspec.toml.decode(data)
+    except (ValueError, RecursionError) as error:  # msgspec's DecodeError, bad UTF-8, huge numbers; deep nesting
         raise ProfileProblem(str(path), "", f"not TOML: {error}") from error
-    if not 1 <= profile.threads <= 64:
-        raise ProfileProblem(str(path), "threads", "must be 1 to 64")
-    if not 0 <= profile.grace_s <= 10:
-        raise ProfileProblem(str(path), "grace_s", "must be 0 to 10 seconds")
-    return profile
+    return raw
+
+
+def _override(raw: dict[str, Any], override: str) -> None:
+    """Set one value. What [documents] says of it was of the value before: it goes."""
+    key, separator, text = override.partition("=")
+    *tables, name = (part.strip() for part in key.split("."))
+    if not separator or not all((*tables, name)):
+        raise ProfileProblem(SET, "", f'"{override[:60]}" must be KEY=VALUE, such as threads=2')
+    key, table = ".".join((*tables, name)), raw
+    for part in tables:
+        inner = table.setdefault(part, {})
+        if not isinstance(inner, dict):
+            raise ProfileProblem(SET, key, f"{part} holds one value: {part}={text}")
+        table = inner
+    table[name] = _parse_value(text.strip())
+    documents = raw.get("documents")
+    if tables[:1] != ["documents"] and isinstance(documents, dict):
+        raw["documents"] = {of: said for of, said in documents.items() if of != key and not of.startswith(f"{key}.")}
+
+
+def _parse_value(text: str) -> Any:
+    try:
+        parsed = msgspec.toml.decode(f"value = {text}")
+    except (ValueError, RecursionError):
+        return text
+    # A line break in the text could smuggle in a second key.
+    return parsed["value"] if list(parsed) == ["value"] else text
