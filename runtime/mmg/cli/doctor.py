@@ -1,0 +1,139 @@
+"""``mmg-doctor``: what may stand between this machine and a good run, and what mends it."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import textwrap
+import threading
+from dataclasses import asdict
+from itertools import groupby
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mmg.cli.ending import run_printing
+
+if TYPE_CHECKING:
+    from mmg.doctor import Examination, Finding
+
+WIDTH, QUIET_S = 80, 2.0
+COLOURS = {"warning": "33", "problem": "31", "unknown": "2"}
+EXAMPLES = """\
+examples:
+  mmg-doctor                       what is well, what is not, and the command that mends it
+  mmg-doctor --json > machine.json attach it to a report: board, condition, versions, findings
+  mmg-doctor --json | jq -r '.findings[] | select(.verdict == "problem") | .do'
+  mmg-doctor --root ./copy         judge the sys, proc and dev of another board that were copied here;
+                                   libraries, Python, clock and disk are still this machine's
+
+Looked at: whether each library can be imported, in a process of its own; PortAudio; whether this user may open the
+devices that are plugged in; governor, throttling, power supply, heat, serial latency, clocks; memory, swap, load,
+disk; the device profile and the energy meter. Nothing is written, and no port or camera is opened.
+
+A warning is what makes runs late or uneven, or may; a problem is what does not work.
+
+exit codes: 0 no problem (there may be warnings), 1 a problem, 2 usage, 130 stopped by Ctrl-C
+"""
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The flags of mmg-doctor, which other programs rely on."""
+    parser = argparse.ArgumentParser(
+        prog="mmg-doctor",
+        description="Say what may stand between this machine and a good run, and what mends it.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    add = parser.add_argument
+    add("--json", action="store_true", help="an object: board, condition, versions, findings")
+    add("--root", metavar="DIR", type=_folder, default=Path("/"), help="where sys, proc and dev lie (default: /)")
+    return parser
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Look, tell, and return the exit code."""
+    options = build_parser().parse_args(arguments)
+    return run_printing(lambda: _run(options), _tell)
+
+
+def _run(options: argparse.Namespace) -> int:
+    from mmg.doctor import examine
+
+    patience = threading.Timer(QUIET_S, _tell, ["importing each library on its own, which may take a minute"])
+    patience.daemon = True
+    patience.start()
+    try:
+        examination = examine(options.root)
+    finally:
+        patience.cancel()
+    if options.json:
+        import json
+
+        print(json.dumps(asdict(examination), indent=2), flush=True)
+    else:
+        _print_table(examination)
+    return 1 if any(one.verdict == "problem" for one in examination.findings) else 0
+
+
+def _print_table(examination: Examination) -> None:
+    colours = sys.stdout.isatty() and "NO_COLOR" not in os.environ
+    width = max(len(one.check) for one in examination.findings)
+    _print(_headline(examination))
+    for group, findings in groupby(examination.findings, key=lambda one: one.group):
+        _print(f"\n{group}")
+        for one in findings:
+            for line in _lines_of(one, width):
+                _print(line, COLOURS.get(one.verdict, "") if colours else "")
+    counts = {name: sum(one.verdict == name for one in examination.findings) for name in ("problem", "warning")}
+    told = [f"{count} {name}{'s' if count > 1 else ''}" for name, count in counts.items() if count]
+    _print(f"\n{', '.join(told) or 'nothing to mend'}")
+    sys.stdout.flush()
+
+
+def _headline(examination: Examination) -> str:
+    board = examination.board
+    if board is None:
+        return "board: unknown"
+    cores = f"{board.cores} core{'s' if board.cores > 1 else ''}"
+    memory = f"{board.memory_mib} MiB" if board.memory_mib else ""
+    facts = (board.model, board.cpu, cores, memory, board.machine)
+    return textwrap.fill(", ".join(filter(None, facts)), WIDTH)
+
+
+def _lines_of(finding: Finding, width: int) -> list[str]:
+    """What was found, wrapped; what to do below it, a line a step, so that a command can be copied."""
+    start = f"  {finding.verdict:<7}  {finding.check:<{width}}  "
+    indent = " " * len(start)
+    lines = textwrap.wrap(finding.found, WIDTH, initial_indent=start, subsequent_indent=indent, break_on_hyphens=False)
+    for step in finding.do.splitlines():
+        if len(step) + 6 > WIDTH:  # the shell reads on after a pipe
+            step = step.replace(" | ", " |\n      ")
+        lines += f"    > {step}".splitlines()
+    return lines or [start.rstrip()]
+
+
+def _print(text: str, colour: str = "") -> None:
+    """A device names itself: what its name would do to the terminal, or the terminal cannot show, is not printed."""
+    encoding = sys.stdout.encoding or "ascii"
+    text = "".join(character if character.isprintable() or character == "\n" else "?" for character in text)
+    text = text.encode(encoding, "backslashreplace").decode(encoding)
+    print(f"\x1b[{colour}m{text}\x1b[0m" if colour else text)
+
+
+def _folder(text: str) -> Path:
+    path = Path(text)
+    if not path.is_dir():
+        raise argparse.ArgumentTypeError(f"{text!r} is not a folder")
+    return path
+
+
+def _tell(line: str) -> None:
+    # Without standard error print would write to standard output, into the JSON.
+    if sys.stderr is not None:
+        print(f"mmg-doctor: {line}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,85 @@
+"""What may stand between this machine and a good run, and what mends it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mmg.doctor.finding import Finding, Verdict
+from mmg.doctor.libraries import Trial, judge_libraries, try_libraries
+from mmg.doctor.permissions import User, check_permissions, this_user
+from mmg.doctor.resources import check_python, check_resources
+from mmg.doctor.sound import judge_portaudio
+from mmg.doctor.timing import check_timing
+from mmg.machine import Condition, Tool, read_commit, read_condition, read_versions, tool_under
+
+if TYPE_CHECKING:
+    from mmg_device_profiles.board import Board
+
+__all__ = ["Examination", "Finding", "Verdict", "examine"]
+
+
+@dataclass(frozen=True, slots=True)
+class Examination:
+    """board: None where the library that reads device profiles cannot be used. versions: with ``commit``, if known."""
+
+    board: Board | None
+    condition: Condition
+    versions: dict[str, str]
+    findings: tuple[Finding, ...]
+
+
+def examine(
+    root: Path = Path("/"),
+    *,
+    timeout_s: float = 30.0,
+    folder: Path = Path(),
+    user: User | None = None,
+    tool: Tool | None = None,
+) -> Examination:
+    """Look at everything. Nothing is written, and no device is opened, but for what PortAudio does to list its own.
+
+    root: where ``sys``, ``proc`` and ``dev`` lie; libraries, Python and clock are always this process's. timeout_s: for
+    the import of one library. folder: where logs will be written. tool: runs vcgencmd.
+    """
+    tool, user = tool or tool_under(root), user or this_user()
+    condition = read_condition(root, tool=tool)
+    trials = try_libraries(timeout_s)
+    board, profile = _find_board(root, trials)
+    commit = read_commit()
+    groups = {
+        "libraries": [*check_python(), *judge_libraries(trials, timeout_s)],
+        "devices": [*judge_portaudio(root, trials), *check_permissions(root, user)],
+        "timing": check_timing(root, condition),
+        "resources": check_resources(root, condition, board.cores if board else 1, folder),
+        "board": [profile, _judge_meter(root, tool, user)],
+    }
+    findings = tuple(replace(one, group=group) for group, found in groups.items() for one in found)
+    return Examination(board, condition, read_versions() | ({"commit": commit} if commit else {}), findings)
+
+
+def _find_board(root: Path, trials: Sequence[Trial]) -> tuple[Board | None, Finding]:
+    """Profiles are read with msgspec, whose crash would be the doctor's own."""
+    if any(trial.library.module == "msgspec" and (trial.absent or trial.status != 0) for trial in trials):
+        return None, Finding("profile", "unknown", "profiles need msgspec")
+    from mmg_device_profiles import ProfileProblem
+    from mmg_device_profiles.board import detect_board, read_board
+
+    board = read_board(root)
+    try:
+        return board, Finding("profile", "ok", detect_board(root))
+    except ProfileProblem as error:
+        return board, Finding("profile", "problem", str(error), "pip install --force-reinstall mmg")
+
+
+def _judge_meter(root: Path, tool: Tool, user: User) -> Finding:
+    from mmg.profiling.energy import NoMeter, open_meter
+
+    meter = open_meter("auto", root, tool=tool, access=user.access)
+    if not isinstance(meter, NoMeter):
+        return Finding("energy meter", "ok", f"{meter.kind}: {meter.scope}")
+    if meter.do:
+        return Finding("energy meter", "warning", meter.reason, meter.do)
+    return Finding("energy meter", "ok", f"none: {meter.reason}")

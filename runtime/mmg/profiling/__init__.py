@@ -1,0 +1,1 @@
+"""What each subset of modalities costs on this board: latency, processor, memory, energy."""
