@@ -28,6 +28,7 @@ constant latency looks like an offset (Olson, A Passive Solution to the Sensor S
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
 
@@ -111,28 +112,47 @@ class ClockMap:
         half a second after its arrival, unless to stay after the one before. Raises ValueError where the shapes
         differ.
         """
-        ticks, elapsed = np.array(device, np.int64), np.empty(len(device), np.int64)
-        elapsed[:] = arrival_ns
+        ticks: NDArray[np.int64] = np.array(device, np.int64)
         if not ticks.size:
             return ticks
-        if self._first_ns is None:
-            self._first_ns = int(elapsed[0]) - self._latency_ns
-        elapsed -= self._first_ns + self._latency_ns
-        ends = [*np.flatnonzero(np.diff(elapsed)).tolist(), ticks.size - 1] if ticks.size > 1 else [0]
-        reads = [self._stamp_read(int(ticks[end]), float(elapsed[end])) for end in ends]
+        if isinstance(arrival_ns, int):
+            ends, reads = [ticks.size - 1], [self._stamp_read(int(ticks[-1]), self._since_first(arrival_ns))]
+        else:
+            elapsed = np.empty(ticks.size, np.int64)
+            elapsed[:] = arrival_ns
+            elapsed -= int(elapsed[0]) - round(self._since_first(int(elapsed[0])))
+            ends = [*np.flatnonzero(np.diff(elapsed)).tolist(), ticks.size - 1]
+            reads = [self._stamp_read(int(ticks[end]), float(elapsed[end])) for end in ends]
         at, (host, period) = ticks[-1], reads[0]
         if len(ends) > 1:
             samples = np.diff(ends, prepend=-1)
             at, (host, period) = np.repeat(ticks[ends], samples), np.repeat(reads, samples, axis=0).T
         # Nothing in a read is newer than its last: a tick garbled ahead must not hold up all that follow.
         since = np.maximum(host - np.maximum((at - ticks) * period, 0.0), -_FAR_NS)
-        captures: NDArray[np.int64] = np.rint(since).astype(np.int64) + self._first_ns
+        captures: NDArray[np.int64] = np.rint(since).astype(np.int64) + (self._first_ns or 0)
         captures[0] = max(int(captures[0]), self._last_ns + 1)
-        if captures.size > 1:  # each at least 1 ns after the one before
-            order = np.arange(captures.size)
-            captures = np.maximum.accumulate(captures - order) + order
+        order = np.arange(captures.size)  # each at least 1 ns after the one before
+        captures = np.maximum.accumulate(captures - order) + order
         self._last_ns = int(captures[-1])
         return captures
+
+    def stamp_read(self, ticks: Sequence[int], arrival_ns: int) -> list[int]:
+        """As ``stamp``, of the few samples of one read: an IMU brings them a hundred times a second."""
+        at = ticks[-1]
+        host, period = self._stamp_read(at, self._since_first(arrival_ns))
+        captures, origin_ns, last_ns = [], self._first_ns or 0, self._last_ns
+        for tick in ticks:
+            capture_ns = round(max(host - max((at - tick) * period, 0.0), -_FAR_NS)) + origin_ns
+            last_ns = max(capture_ns, last_ns + 1)
+            captures.append(last_ns)
+        self._last_ns = last_ns
+        return captures
+
+    def _since_first(self, arrival_ns: int) -> float:
+        """The time from the first read's capture to this one's, as far as the arrivals tell."""
+        if self._first_ns is None:
+            self._first_ns = arrival_ns - self._latency_ns
+        return float(arrival_ns - self._first_ns - self._latency_ns)
 
     @property
     def quality(self) -> ClockQuality:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import queue
+import select
 import socket
 import sys
 import termios
@@ -605,6 +606,38 @@ def test_a_port_that_is_neither_a_file_nor_a_socket_is_read_too() -> None:
         assert line.read() == b""
         port.write(b"all of it")
         assert line.read() == b"all of it"
+
+
+def test_bytes_are_gathered_and_the_last_ones_come_all_the_same() -> None:
+    controller, device = os.openpty()
+    try:
+        tty.setraw(device)
+        with open_serial(os.ttyname(device), 115200, "serial:///dev/pty") as port:
+            line = SerialLine(port, "serial:///dev/pty")
+            line.gather(40)
+            watch = select.poll()
+            watch.register(port.fileno(), select.POLLIN)
+            os.write(controller, b"x" * 25)
+            assert not watch.poll(0)
+            os.write(controller, b"x" * 25)
+            assert watch.poll(1000)
+            assert line.read() == b"x" * 50
+            os.write(controller, b"last words")
+            assert not watch.poll(0)
+            assert line.read() == b"last words"
+    finally:
+        os.close(controller)
+        os.close(device)
+
+
+def test_many_samples_a_second_are_gathered_and_stamped_as_well(terminal: Terminal, listener: Listener) -> None:
+    terminal.plug(speaking("witmotion"))
+    listener.open(f"{terminal.url}?baud=115200&protocol=witmotion")
+    chunks = listener.hear(120)
+    assert any(len(chunk.times_ns) > 1 for chunk in chunks[-20:])
+    times_ns = np.concatenate([chunk.times_ns for chunk in chunks])
+    said_ns = [terminal.said_ns[round(float(row[0]) * 100)] for chunk in chunks for row in chunk.samples]
+    assert np.abs(times_ns - said_ns)[60:].max() < 30e6
 
 
 def test_a_device_is_opened_for_one_alone(terminal: Terminal) -> None:

@@ -37,7 +37,7 @@ class Fusion:
             if output.shape != size:
                 raise ShapeMismatch(f"fusion, output {name}", list(size), list(output.shape))
         self._logits, self._embedding = outputs
-        self._bound: dict[int, _Context] = {}
+        self._context: _Context | None = None
         self._temperatures: dict[tuple[str, ...], float] = {}
 
     def fuse(
@@ -50,11 +50,10 @@ class Fusion:
         """
         counts = tuple(map(len, tokens))
         count = sum(counts)
-        context = self._bound.get(count)
-        if context is None:
-            context = self._bound[count] = self._bind(count)
-        context.fill(tokens, (counts, tuple(modality), tuple(age)))
-        context.run()
+        if self._context is None or self._context.count != count:
+            self._context = self._bind(count)
+        self._context.fill(tokens, (counts, tuple(modality), tuple(age)))
+        self._context.run()
         return self._logits[0].tolist(), self._embedding[0].tolist()
 
     def calibrate(self, logits: Sequence[float], names: tuple[str, ...]) -> list[float]:
@@ -89,7 +88,7 @@ class Fusion:
 
 
 class _Context:
-    """The arrays of one number of tokens, and the model bound to them."""
+    """The arrays of one number of tokens, which rarely changes, and the model bound to them."""
 
     def __init__(
         self,
@@ -98,7 +97,8 @@ class _Context:
         modality: NDArray[np.int32],
         age: NDArray[np.int32],
     ) -> None:
-        self.run, self._tokens, self._modality, self._age = run, tokens, modality, age
+        self.run, self.count = run, len(age)
+        self._tokens, self._modality, self._age = tokens, modality, age
         self._layout: object = None
 
     def fill(self, tokens: Sequence[NDArray[np.float32]], layout: tuple[tuple[int, ...], ...]) -> None:

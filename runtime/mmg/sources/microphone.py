@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from mmg.errors import ConfigError, SourceError, SourceLost, SourceNotFound
-from mmg.sources.port import PortStatus, PortThread
+from mmg.sources.port import TELL_NS, PortStatus, PortThread
 from mmg.sources.portaudio import IN_USE, PORTAUDIO, STALL_S, Block, Capture, require_sounddevice
 from mmg.sources.url import SourceUrl, parse_url
 from mmg.timing import ClockMap
@@ -78,7 +78,7 @@ class MicrophonePort(PortThread):
         self._latency_s = float(url.number("latency", 1, 2000) or 0) / 1e3 or BUFFERED_BLOCKS * self._block_s
         require_sounddevice()
         self._wake = threading.Event()
-        self._overruns = self._lost = 0
+        self._overruns = self._lost = self._told_ns = 0
 
     def close(self) -> None:
         """Stop; see Port. A PortAudio that does not answer is left behind."""
@@ -178,7 +178,11 @@ class MicrophonePort(PortThread):
             raise SourceLost(self.url, "runs faster than time: the feed of this virtual device has ended")
         self._overruns += block.overrun
         self._lost += lost
-        quality = count.clock.quality
+        self._deliver(Chunk(self.modality, block.sound, times_ns, capture.rate_hz, lost))
+        is_news = block.overrun or lost or self.status.reason or not self.status.connected
+        if not is_news and block.arrival_ns - self._told_ns < TELL_NS:
+            return
+        self._told_ns, quality = block.arrival_ns, count.clock.quality
         self.status = PortStatus(
             connected=True,
             reason="",
@@ -188,7 +192,6 @@ class MicrophonePort(PortThread):
             uncertainty_ms=quality.uncertainty_ms,
             losses=(("overruns", self._overruns), ("samples", self._lost)),
         )
-        self._deliver(Chunk(self.modality, block.sound, times_ns, capture.rate_hz, lost))
 
 
 class SampleCount:
@@ -198,6 +201,7 @@ class SampleCount:
         self._period_ns = 1e9 / rate_hz
         self.clock, self.ahead_s = ClockMap(self._period_ns, rate_error=CRYSTAL_ERROR), 0.0
         self._given = self._index = self._newest_ns = 0
+        self._before_ns = np.empty(0, np.int64)  # from each sample of a block to its newest
         self._since = 0, 0  # sample number and arrival from which ``ahead_s`` counts
 
     def place(self, block: Block) -> tuple[Times, int]:
@@ -213,9 +217,15 @@ class SampleCount:
         elif block.overrun:
             due_ns = self._newest_ns + (lost + samples) * self._period_ns
             lost += max(round((block.arrival_ns - due_ns) / self._period_ns), 0)
-        ticks = self._index + lost + np.arange(samples, dtype=np.int64)
-        times_ns = self.clock.stamp(ticks, block.arrival_ns)
-        self._given, self._index, self._newest_ns = block.end, int(ticks[-1]) + 1, int(times_ns[-1])
+        self._given, self._index = block.end, self._index + lost + samples
+        [newest_ns] = self.clock.stamp_read((self._index - 1,), block.arrival_ns)
+        if len(self._before_ns) != samples:
+            # Within a block the nominal rate will do: a crystal is off by microseconds in it.
+            self._before_ns = np.rint(np.arange(samples - 1, -1, -1) * self._period_ns).astype(np.int64)
+        times_ns = newest_ns - self._before_ns
+        if int(times_ns[0]) <= self._newest_ns:
+            times_ns = np.maximum(times_ns, self._newest_ns + 1 + np.arange(samples))
+        self._newest_ns = int(times_ns[-1])
         self._compare(block.arrival_ns)
         return times_ns, lost
 

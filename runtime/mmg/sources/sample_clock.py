@@ -16,6 +16,8 @@ KEPT_READS = 1024
 UNTIMED_SAMPLES = 50
 """So many samples in a row may lack the device's time before it is taken for switched off."""
 
+FEW = 16
+"""Up to so many samples are quicker one by one than as arrays."""
 KNOWN_AFTER = 10
 """Samples after which the rate is known well enough to count by it."""
 
@@ -68,11 +70,20 @@ class SampleClock:
         """Of the clock in use."""
         return (self._by_number if self._timed is None else self._by_device).quality
 
+    @property
+    def sample_ns(self) -> float:
+        """The time from sample to sample, 0 while it is not known."""
+        return self._by_number.quality.tick_ns if self._timed is None else self._timed[2]
+
     def stamp(self, samples: Samples, arrivals_ns: Times, gaps: int) -> Times:
         """Capture times ``(T,)`` in host ns, strictly increasing.
 
         arrivals_ns: ``(T,)`` host ns, one for each read. gaps: samples that are known to be missing before these.
         """
+        if len(samples) <= FEW and arrivals_ns[0] == arrivals_ns[-1]:
+            few = self._stamp_few(samples, int(arrivals_ns[0]), gaps)
+            if few is not None:
+                return np.array(few)
         numbers = self._count + gaps + np.arange(len(samples), dtype=np.int64)
         self._count = int(numbers[-1]) + 1
         ticks = self._ticks(samples, numbers)
@@ -85,6 +96,31 @@ class SampleClock:
         order = np.arange(len(times_ns), dtype=np.int64)
         times_ns = np.maximum(times_ns, self._last_ns + 1 + order)
         self._last_ns = int(times_ns[-1])
+        return times_ns
+
+    def _stamp_few(self, samples: Samples, arrival_ns: int, gaps: int) -> list[int] | None:
+        """The same for one read, where each sample has the device's time or none ever has; None for others."""
+        first, end = self._count + gaps, self._count + gaps + len(samples)
+        if samples.device_time_ns is None:
+            if self._timed is not None:
+                return None
+            times_ns = self._by_number.stamp_read(range(first, end), arrival_ns)
+        else:
+            ticks = samples.device_time_ns.tolist()
+            if UNTIMED in ticks:
+                return None
+            known = [(first - 1 + at, tick) for at, tick in enumerate(ticks, 1)]
+            if self._timed is not None:
+                known.insert(0, self._timed[:2])
+            step_ns = 0.0
+            if len(known) > 1:
+                (before, early), (number, late) = known[-2:]
+                step_ns = max((late - early) / (number - before), 0.0)
+            self._timed = *known[-1], step_ns
+            times_ns = self._by_device.stamp_read(ticks, arrival_ns)
+        self._count = end
+        for at, time_ns in enumerate(times_ns):
+            self._last_ns = times_ns[at] = max(time_ns, self._last_ns + 1)
         return times_ns
 
     def missing(self, samples: int, arrival_ns: int) -> int | None:

@@ -12,6 +12,7 @@ from mmg.errors import SourceLost
 POLL_S = 0.1
 READ_BYTES, MOST_BYTES = 4096, 16384
 """Of one read, and of one wake: so a device that floods does not keep the port from being closed."""
+MOST_GATHERED = 255
 GONE = (OSError, TypeError, termios.error)
 """What pyserial raises when a device is gone: its own errors are OSErrors, those of termios are not."""
 
@@ -21,7 +22,7 @@ class SerialLine:
 
     def __init__(self, port: Any, url: str) -> None:
         """Raises SourceLost."""
-        self._port, self._url = port, url
+        self._port, self._url, self._gathered = port, url, 0
         self._poll: select.poll | None = None
         try:
             descriptor = port.fileno()
@@ -41,19 +42,36 @@ class SerialLine:
             if self._poll is None:
                 data += self._port.read(1)
                 return bytes(data + self._port.read(self._port.in_waiting)) if data else b""
-            self._poll.poll(POLL_S * 1e3)
+            if not self._poll.poll(POLL_S * 1e3):
+                self.gather(0)  # what is there is less than was asked for, and may be the device's last words
             while len(data) < MOST_BYTES:  # in_waiting would not do: of a socket it is never more than 1
                 piece = self._port.read(READ_BYTES)
-                if not piece:
-                    break
                 data += piece
+                if len(piece) < READ_BYTES:
+                    break
         except GONE as error:
             if not data:  # else the last words of the device; the next read says that it is gone
                 raise SourceLost(self._url, "unplugged") from error
         return bytes(data)
 
+    def gather(self, least: int) -> None:
+        """Wait for so many bytes at a time from now on, 255 at most, or with 0 for any; of a terminal only.
+
+        Linux wakes who polls a terminal only then (VMIN of termios(3), in a line discipline without VTIME): each wake
+        still comes with its newest byte, so that its time is known as well as ever, but there are fewer of them.
+        """
+        least = min(least, MOST_GATHERED)
+        if least == self._gathered or self._poll is None:
+            return
+        self._gathered = least
+        with contextlib.suppress(termios.error, OSError, TypeError):  # a socket, or gone: the next read tells
+            settings = termios.tcgetattr(self._port.fileno())
+            settings[6][termios.VMIN] = least
+            termios.tcsetattr(self._port.fileno(), termios.TCSANOW, settings)
+
     def tune(self, baud: int) -> None:
         """Another baud rate, where the adapter has it. Raises SourceLost."""
+        self._gathered = 0  # pyserial sets all anew
         try:
             with contextlib.suppress(ValueError):
                 self._port.baudrate = baud

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mmg.errors import BackendUnavailable, ConfigError, SourceError, SourceNotFound
-from mmg.sources.port import PortStatus, PortThread
+from mmg.sources.port import TELL_NS, PortStatus, PortThread
 from mmg.sources.protocols import Counters, Parser, open_parser
 from mmg.sources.sample_clock import Arrivals, SampleClock
 from mmg.sources.serial_line import GONE, POLL_S, SerialLine
@@ -37,6 +37,10 @@ REOPEN_S, REOPEN_MOST_S = 5.0, 60.0
 OPTIONS = ("protocol", "baud", "columns", "acc_unit", "gyro_unit")
 TEXT_OPTIONS = ("columns", "acc_unit", "gyro_unit")
 LOSSES = ("checksum_errors", "malformed", "incomplete", "gaps", "duplicates")
+GATHER_S = 0.03
+"""Samples are taken together as far as that: a wake costs more than what is then to be done for one of them."""
+KNOWN_SAMPLES = 50
+"""Samples after which it is known how many bytes one takes, and how often one comes."""
 VALID_FRAMES = 4
 """So many good frames are no chance: the protocol and the baud rate are right."""
 FRAMES_A_SAMPLE = 1.5
@@ -63,14 +67,15 @@ class SerialPort(PortThread):
         unknown = [channel.name for channel in modality.channels if channel.name not in COLUMNS]
         if unknown:
             raise ConfigError(f"{url}: an IMU does not give {', '.join(unknown)}")
-        self._columns = [COLUMNS.index(channel.name) for channel in modality.channels]
+        columns = [COLUMNS.index(channel.name) for channel in modality.channels]
+        self._columns = None if columns == list(range(len(COLUMNS))) else columns
         self._needs_gyro = any(c.name in COLUMNS[3:] and not c.optional for c in modality.channels)
         self._device = url.path
         self._protocol = url.options.get("protocol", "auto")
         self._text_options = {name: url.options[name] for name in TEXT_OPTIONS if name in url.options}
         baud = url.number("baud", 1200, 12_000_000)
         self._bauds = (int(baud),) if baud is not None else BAUD_RATES
-        self._baud_at = 0
+        self._baud_at = self._told_ns = 0
         self._baud_works = False
         self._past_losses: Counter[str] = Counter()  # of the parsers before the present one
         self._new_parser()
@@ -92,6 +97,8 @@ class SerialPort(PortThread):
                         self._tell(talk, "waiting for valid frames")
                     self._listen(talk, SerialLine(port, self.url))
         finally:
+            losses = self._past_losses + _losses(talk.parser.counters)
+            self.status = replace(self.status, losses=tuple((kind, losses[kind]) for kind in LOSSES))
             self._retire(talk.parser)
 
     def _listen(self, talk: _Conversation, line: SerialLine) -> None:
@@ -103,7 +110,7 @@ class SerialPort(PortThread):
             if data:
                 if talk.hear(now_s):
                     self._tell(talk, "waiting for valid frames")
-                self._handle(talk, data, arrival_ns)
+                self._handle(talk, line, data, arrival_ns)
                 if talk.makes_no_sense(now_s):
                     self._begin_anew(talk, line, now_s)
                 continue
@@ -118,7 +125,7 @@ class SerialPort(PortThread):
                 talk.reopen_s = now_s + min(silent_s, REOPEN_MOST_S)
                 return
 
-    def _handle(self, talk: _Conversation, data: bytes, arrival_ns: int) -> None:
+    def _handle(self, talk: _Conversation, line: SerialLine, data: bytes, arrival_ns: int) -> None:
         parser = talk.parser
         samples = parser.feed(data)
         talk.arrivals.note(parser.counters.bytes_fed, arrival_ns, self._baud)
@@ -133,8 +140,13 @@ class SerialPort(PortThread):
         if damaged and not gaps and (missing := talk.clock.missing(len(samples), int(arrivals_ns[-1]))) is not None:
             lost = gaps = missing
         times_ns = talk.clock.stamp(samples, arrivals_ns, gaps)
-        self._deliver(Chunk(self.modality, samples.values[:, self._columns], times_ns, dropped=lost))
-        self._tell(talk, "")
+        values = samples.values if self._columns is None else samples.values[:, self._columns]
+        self._deliver(Chunk(self.modality, values, times_ns, dropped=lost))
+        is_news = lost or damaged or self.status.reason or not self.status.connected
+        if is_news or arrival_ns - self._told_ns > TELL_NS:
+            self._tell(talk, "")
+            self._told_ns = arrival_ns
+            line.gather(talk.bytes_in(GATHER_S))
 
     def _begin_anew(self, talk: _Conversation, line: SerialLine, now_s: float) -> None:
         """With a fresh parser, as this one may have settled for a wrong protocol, and perhaps at another baud rate."""
@@ -195,6 +207,12 @@ class _Conversation:
         understood = 0 if self._seen is None else self._seen.bytes_fed
         return self.parser.counters.bytes_fed - understood >= TRY_BYTES
 
+    def bytes_in(self, seconds: float) -> int:
+        """The bytes of the samples that come in about so long, 0 where that is one at most or not known yet."""
+        counters, tick_ns = self.parser.counters, self.clock.sample_ns
+        samples = round(seconds * 1e9 / tick_ns) if tick_ns > 0 and counters.samples >= KNOWN_SAMPLES else 0
+        return samples * counters.bytes_fed // counters.samples if samples > 1 else 0
+
     def hear(self, now_s: float) -> bool:
         """Notes that bytes came; returns whether they end a silence."""
         ends_silence = self.is_silent
@@ -213,7 +231,7 @@ class _Conversation:
         before its first sample is nothing lost.
         """
         now, seen = self.parser.counters, self._seen
-        self._seen, self._understood_s = replace(now), now_s
+        self._seen, self._understood_s = now.copy(), now_s
         if seen is None:
             return 0, 0, False
         gaps = now.gaps - seen.gaps

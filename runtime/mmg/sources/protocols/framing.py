@@ -91,10 +91,10 @@ class SampleCollector:
     def _take(self) -> Samples:
         rows, self._rows = self._rows, []
         self._counters.samples += len(rows)
-        times = np.array([row[1] for row in rows], np.int64)
+        times = [row[1] for row in rows]
         return Samples(
             np.array([row[0] for row in rows], np.float32).reshape(-1, 6),
-            times if bool((times != UNTIMED).any()) else None,
+            np.array(times, np.int64) if times.count(UNTIMED) < len(times) else None,
             np.array([row[2] for row in rows], np.int64),
             self._has_gyro,
         )

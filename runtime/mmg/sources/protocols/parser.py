@@ -80,6 +80,20 @@ class Counters:
     duplicates: int = 0
     skipped_bytes: int = 0
 
+    def copy(self) -> Counters:
+        """As they are now. (``dataclasses.replace`` takes ten times as long, and this is done at every sample.)"""
+        return Counters(
+            self.bytes_fed,
+            self.frames,
+            self.samples,
+            self.checksum_errors,
+            self.malformed,
+            self.incomplete,
+            self.gaps,
+            self.duplicates,
+            self.skipped_bytes,
+        )
+
 
 class Parser(Protocol):
     """Turns the bytes of one device into samples. However the bytes are split, the samples are the same."""
