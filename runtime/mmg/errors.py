@@ -18,7 +18,8 @@ class ProfileError(ConfigError):
 
     def __init__(self, path: str, key: str, problem: str) -> None:
         self.path, self.key = path, key
-        super().__init__(f"profile {path}: {key}: {problem}" if key else f"profile {path}: {problem}")
+        place = path if path.startswith("--") else f"profile {path}"  # a flag that changes one value, or a file
+        super().__init__(f"{place}: {key}: {problem}" if key else f"{place}: {problem}")
 
 
 class BundleError(MmgError):

@@ -67,6 +67,7 @@ class LivePipeline:
             backend=settings.backend,
             precision=settings.precision,
             threads=settings.threads,
+            providers=settings.providers,
             clock=time.perf_counter_ns,
         )
         self._states = self.engine.states()

@@ -10,6 +10,7 @@ from functools import partial
 from itertools import combinations
 from typing import Literal, Protocol, TypeVar
 
+from mmg.backends import CPU_ONLY
 from mmg.bundle import Bundle, Manifest, Modality
 from mmg.engine import DEFAULT_GRACE_S, Engine
 from mmg.errors import BackendUnavailable, ConfigError, NoSensorError, RequiredSensorLost, SourceError
@@ -32,6 +33,7 @@ class Settings:
 
     required: modalities whose loss ends the run.
     pace: of recordings: ``fast`` is as fast as the machine can, ``realtime`` keeps their own pace.
+    providers: onnxruntime's execution providers, the preferred one first.
     duration_s: stop after so much of the sensors' time; None goes on to the recordings' end, or for ever.
     """
 
@@ -43,6 +45,7 @@ class Settings:
     backend: str = "auto"
     precision: str = "fp32"
     threads: int = 1
+    providers: tuple[str, ...] = CPU_ONLY
 
 
 class Pipeline:
@@ -92,6 +95,7 @@ class Pipeline:
                 backend=settings.backend,
                 precision=settings.precision,
                 threads=settings.threads,
+                providers=settings.providers,
                 clock=time.perf_counter_ns,
             )
         except BaseException:

@@ -16,6 +16,8 @@ PACKAGES = {"onnx": ("onnxruntime",), "litert": ("ai_edge_litert", "tflite_runti
 BACKENDS = tuple(PACKAGES)
 INSTALL = {"onnx": "onnxruntime", "litert": "mmg[litert]"}
 
+CPU_ONLY = ("CPUExecutionProvider",)
+
 
 class Session(Protocol):
     """One loaded model."""
@@ -43,12 +45,17 @@ def is_installed(backend: str) -> bool:
     return any(find_spec(package) is not None for package in PACKAGES[backend])
 
 
-def open_session(backend: str, data: bytes, name: str, *, threads: int = 1) -> Session:
-    """Load verified model bytes; ``name`` is used in errors. Raises ModelError, BackendUnavailable."""
+def open_session(
+    backend: str, data: bytes, name: str, *, threads: int = 1, providers: tuple[str, ...] = CPU_ONLY
+) -> Session:
+    """Load verified model bytes; ``name`` is used in errors. Raises ModelError, BackendUnavailable.
+
+    providers: onnxruntime's execution providers, the preferred one first; those that it does not have are left out.
+    """
     if backend == "onnx":
         from mmg.backends.onnx import OnnxSession
 
-        return OnnxSession(data, name, threads=threads)
+        return OnnxSession(data, name, threads=threads, providers=providers)
     if backend == "litert":
         from mmg.backends.litert import LitertSession
 

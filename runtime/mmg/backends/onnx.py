@@ -1,4 +1,4 @@
-"""onnxruntime on the CPU: one thread a session by default, and no spinning, so that a waiting engine costs nothing."""
+"""onnxruntime: on the CPU unless a profile says otherwise, one thread a session by default, and no spinning threads."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from mmg.backends import CPU_ONLY
 from mmg.errors import BackendUnavailable, ModelError
 
 
 class OnnxSession:
     """A model loaded from verified bytes."""
 
-    def __init__(self, data: bytes, name: str, *, threads: int) -> None:
+    def __init__(self, data: bytes, name: str, *, threads: int, providers: tuple[str, ...]) -> None:
         # onnxruntime 1.32 asks for a host of its maker's and keeps a device number, unless told not to before it loads.
         os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
         try:
@@ -28,7 +29,9 @@ class OnnxSession:
         options.log_severity_level = 4
         self._name = name
         try:
-            self._session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+            there = onnxruntime.get_available_providers()
+            chosen = [one for one in (*providers, *CPU_ONLY) if one in there]
+            self._session = onnxruntime.InferenceSession(data, options, providers=list(dict.fromkeys(chosen)))
         except Exception as error:  # onnxruntime raises plain subclasses of Exception, a new one for each status
             raise ModelError(f"{name}: onnxruntime cannot load it: {_first_line(error)}") from error
         self.inputs: Mapping[str, tuple[int | str, ...]] = {t.name: tuple(t.shape) for t in self._session.get_inputs()}

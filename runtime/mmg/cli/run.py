@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mmg.cli.board import add_profile_flags, load_board
 from mmg.cli.ending import handle_stops, interrupt, run_command
 from mmg.errors import ConfigError, NoSensorError, ProfileError, RequiredSensorLost
 
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
 
 DEMO = Path(__file__).resolve().parent.parent / "demo"
 DEMO_FILES = {"imu": "imu.csv", "audio": "audio.ogg", "video": "video.mp4"}
+SWITCH_S = 1e-4
 EXAMPLES = """\
 examples:
   mmg-run                                                whatever IMU and microphone are plugged in, and says which
@@ -52,8 +55,8 @@ def build_parser() -> argparse.ArgumentParser:
     add("--bundle", metavar="PATH", default="starter", help="a bundle: a directory or a .mmg file (default: starter)")
     add("--trust", metavar="KEY.pub", help="refuse a bundle that this key did not sign; see mmg-bundle --help")
     add("--backend", choices=("auto", "onnx", "litert"), help="what runs the models (default: the profile's, or auto)")
-    add("--precision", choices=("fp32", "int8"), default="fp32", help="which of the bundle's files (default: fp32)")
-    add("--profile", metavar="BOARD|PATH", help="a device profile (default: the one for this board)")
+    add("--precision", choices=("fp32", "int8"), help="which of the bundle's files (default: the profile's, or fp32)")
+    add_profile_flags(parser)
     add("--format", choices=("text", "jsonl"), default="text", help="for a person or for a program (default: text)")
     add(
         "--pace",
@@ -83,6 +86,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _run(options: argparse.Namespace) -> int:
+    _settle_in()
     urls, truth_path = _choose_sources(options)
     from mmg.bundle import Bundle
     from mmg.truth import Truth
@@ -94,6 +98,7 @@ def _run(options: argparse.Namespace) -> int:
         settings, urls = _settle(options, urls, bundle.manifest)
         sink, half_hop_s = _open_sink(options.format, bundle.manifest), bundle.manifest.hop_s / 2
         pipeline = _open_pipeline(bundle, urls, settings)
+        gc.freeze()  # what there is now stays: it need not be looked through again and again
         try:
             for decision in pipeline:
                 label = truth.label_at(decision.t_s - half_hop_s) if truth else None
@@ -110,6 +115,14 @@ def _run(options: argparse.Namespace) -> int:
         summary += f", {right} of {judged} equal to the truth ({right / judged:.0%})"
     _tell(summary)
     return 0
+
+
+def _settle_in() -> None:
+    """Make this process a light one, before numpy is loaded."""
+    # It would keep a thread a core for products of large matrices, of which there are none.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    # A port's thread that is busy holds the engine up for so long: by default 5 ms.
+    sys.setswitchinterval(SWITCH_S)
 
 
 def _open_pipeline(bundle: Bundle, urls: dict[str, str], settings: Settings) -> Pipeline | LivePipeline:
@@ -155,22 +168,15 @@ def _choose_sources(options: argparse.Namespace) -> tuple[dict[str, str], str | 
 
 def _settle(options: argparse.Namespace, urls: dict[str, str], manifest: Manifest) -> tuple[Settings, dict[str, str]]:
     """Flags first, then the device profile."""
-    from mmg_device_profiles import detect_board, load_profile
-    from mmg_device_profiles.profile import ProfileProblem
-
-    from mmg.backends import BACKENDS
-    from mmg.engine.variant import AUTO
     from mmg.pipeline import Settings
+    from mmg.sources.url import with_rate
 
-    try:
-        profile = load_profile(options.profile or detect_board())
-    except ProfileProblem as problem:
-        raise ProfileError(problem.path, problem.key, problem.problem) from problem
+    profile = load_board(options)
     if not urls:
         urls = {name: url for name, url in profile.sensors.items() if name != "video"}
     urls = {name: url or profile.sensors.get(name, "") for name, url in urls.items()}
-    if profile.backend not in (AUTO, *BACKENDS):
-        raise ProfileError(profile.name, "backend", f"{profile.backend!r} is not one of {', '.join((AUTO, *BACKENDS))}")
+    if "video" in urls and profile.privacy.video == "never":
+        raise ProfileError(profile.name, "privacy.video", "is never: video stays off on this device, with any flag")
     required, known = _names(options.require), [modality.name for modality in manifest.modalities]
     for name in (*urls, *required):
         if name not in known:
@@ -185,10 +191,11 @@ def _settle(options: argparse.Namespace, urls: dict[str, str], manifest: Manifes
         duration_s=options.duration,
         grace_s=profile.grace_s if options.grace is None else options.grace,
         backend=options.backend or profile.backend,
-        precision=options.precision,
+        precision=options.precision or profile.precision,
         threads=profile.threads,
+        providers=profile.providers,
     )
-    return settings, urls
+    return settings, {name: with_rate(url, profile.rates.get(name)) for name, url in urls.items()}
 
 
 def _find_missing(urls: dict[str, str], required: tuple[str, ...]) -> dict[str, str]:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mmg.backends import Session, open_session
+from mmg.backends import CPU_ONLY, Session, open_session
 from mmg.bundle import Bundle, Manifest, Modality, ModelFile
 from mmg.errors import ShapeMismatch
 
@@ -81,9 +81,12 @@ def _run_checked(
     return arrays
 
 
-def load_encoder(bundle: Bundle, modality: Modality, file: ModelFile, threads: int) -> Encoder:
+def load_encoder(
+    bundle: Bundle, modality: Modality, file: ModelFile, threads: int, providers: tuple[str, ...] = CPU_ONLY
+) -> Encoder:
     """The modality's encoder, from verified bytes. Raises BundleError, ModelError, ShapeMismatch."""
-    session = open_session(file.backend, bundle.read(file), f"{modality.name} encoder", threads=threads)
+    name = f"{modality.name} encoder"
+    session = open_session(file.backend, bundle.read(file), name, threads=threads, providers=providers)
     return Encoder(modality, bundle.manifest, session)
 
 

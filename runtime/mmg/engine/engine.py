@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
-from mmg.backends import open_session
+from mmg.backends import CPU_ONLY, open_session
 from mmg.bundle import Bundle
 from mmg.engine.encoder import load_encoder
 from mmg.engine.fusion import Fusion
@@ -35,6 +35,7 @@ class Engine:
     origin_ns: where hop 0 begins, on the clock of the chunks.
     grace_s: how long after a hop's end a late modality is waited for.
     backend: ``onnx``, ``litert``, or ``auto``, the first that is installed and that the bundle has files for.
+    providers: onnxruntime's execution providers, the preferred one first; those that it does not have are left out.
     clock: nanoseconds of any clock, to measure the stages with; without it ``Decision.latency_ms`` is empty.
 
     Raises ConfigError, BundleError, ModelError.
@@ -50,6 +51,7 @@ class Engine:
         backend: str = AUTO,
         precision: str = "fp32",
         threads: int = 1,
+        providers: tuple[str, ...] = CPU_ONLY,
         clock: Callable[[], int] | None = None,
     ) -> None:
         manifest = bundle.manifest
@@ -70,11 +72,14 @@ class Engine:
             if modality.name in modalities:
                 file = choose_file(bundle, modality.encoder.files, f"{modality.name} encoder", self.variant)
                 bundle.read(file)  # a damaged one ends the run now, and not when its sensor appears
-                load = partial(load_encoder, bundle, modality, file, threads)
+                load = partial(load_encoder, bundle, modality, file, threads, providers)
                 index = manifest.index(modality.name)
                 self._tracks[modality.name] = Track(modality, index, load, self._grid, self._clock)
         file = choose_file(bundle, manifest.fusion.files, "fusion", self.variant)
-        self._fusion = Fusion(manifest, open_session(file.backend, bundle.read(file), "fusion", threads=threads))
+        data = bundle.read(file)
+        self._fusion = Fusion(
+            manifest, open_session(file.backend, data, "fusion", threads=threads, providers=providers)
+        )
         self._hop = 0
         self.decided = 0
         """How many decisions were made."""

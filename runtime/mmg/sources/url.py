@@ -12,6 +12,8 @@ from urllib.parse import unquote, unquote_to_bytes
 from mmg.errors import ConfigError
 
 PLACING = ("start", "offset")
+RATED = ("mic", "iio", "camera")
+"""Schemes of ports that can be asked for a rate."""
 LONGEST_SHIFT_S = 4_000_000_000
 
 
@@ -93,6 +95,14 @@ def parse_url(text: str) -> SourceUrl:
             f"{text!r}: names nothing: write file:///absolute/path, file://relative/path or mic://default"
         )
     return SourceUrl(text, match[1].lower() if match else "file", path, _options(text, query))
+
+
+def with_rate(url: str, rate_hz: float | None) -> str:
+    """The URL with this rate, where it is one of a port that can be asked for a rate, and names none itself."""
+    parsed = parse_url(url)
+    if rate_hz is None or parsed.scheme not in RATED or "rate" in parsed.options:
+        return url
+    return f"{url}{'&' if '?' in url else '?'}rate={rate_hz:g}"
 
 
 def _options(url: str, query: str) -> dict[str, str]:

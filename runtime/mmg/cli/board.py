@@ -1,0 +1,33 @@
+"""The device profile that a command runs with: its flags, and what is wrong with it in one line."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING
+
+from mmg.errors import ProfileError
+
+if TYPE_CHECKING:
+    from mmg_device_profiles import Profile
+
+
+def add_profile_flags(parser: argparse.ArgumentParser) -> None:
+    """``--profile`` and ``--set``."""
+    parser.add_argument("--profile", metavar="BOARD|PATH", help="a device profile (default: the one for this board)")
+    parser.add_argument(
+        "--set",
+        metavar="KEY=VALUE",
+        action="append",
+        default=[],
+        help="one value in place of the profile's, such as threads=2 or budget.memory_mib=80; may be repeated",
+    )
+
+
+def load_board(options: argparse.Namespace) -> Profile:
+    """The profile that was asked for, or the one that suits this board. Raises ProfileError."""
+    from mmg_device_profiles import ProfileProblem, detect_board, load_profile
+
+    try:
+        return load_profile(options.profile or detect_board(), options.set)
+    except ProfileProblem as problem:
+        raise ProfileError(problem.path, problem.key, problem.problem) from problem
