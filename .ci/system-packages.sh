@@ -1,9 +1,11 @@
 #!/bin/sh
-# What the tests need besides Python packages: strace, which shows what a run opens, and PortAudio for the microphone.
+# What the tests need besides Python packages: strace, which shows what a run opens, PortAudio for the microphone, and
+# a browser, in which the page of mmg-profile is looked at.
 set -eu
 missing=
 command -v strace >/dev/null 2>&1 || missing="$missing strace"
 ldconfig -p 2>/dev/null | grep -q libportaudio.so.2 || missing="$missing libportaudio2"
+command -v chromium >/dev/null 2>&1 || missing="$missing chromium"
 [ -n "$missing" ] || exit 0
 if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then
     echo "installing system packages:$missing ..." >&2

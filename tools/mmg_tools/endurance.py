@@ -20,6 +20,7 @@ from pathlib import Path
 import numpy as np
 from mmg.cli.ending import handle_stops, interrupt, run_command
 from mmg.errors import MmgError
+from mmg.profiling.stalls import LATE_S, StallWatch
 
 from mmg_tools.attached import AttachedRun
 from mmg_tools.live_check import HOP_S
@@ -30,8 +31,6 @@ SCENARIO_S, SAMPLE_S, SETTLE_S = 120.0, 5.0, 60.0
 DEADLINE_MS = 50.0
 """What the profile generic-x86-64 gives a decision from its hop's end."""
 MOST_CPU_PERCENT, MOST_MIB_PER_HOUR = 5.0, 1.0
-TICK_S, STALL_S = 0.005, 0.005
-"""How often the watch asks to be woken, and how late it must be to count as a stall of the machine."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,33 +58,6 @@ class Report:
         """Whether what the project promises holds."""
         light = self.cpu_percent < MOST_CPU_PERCENT and self.mib_per_hour < MOST_MIB_PER_HOUR
         return light and self.misses == self.explained and not self.undecided
-
-
-class StallWatch:
-    """Notes when this machine did not run a thread that was due, as ``(from, to)`` in host monotonic seconds."""
-
-    def __init__(self) -> None:
-        self.stalls: list[tuple[float, float]] = []
-        self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._watch, name="stall watch", daemon=True)
-        self._thread.start()
-
-    def close(self) -> None:
-        """Stop watching."""
-        self._ended.set()
-        self._thread.join()
-
-    def _watch(self) -> None:
-        while not self._ended.is_set():
-            due_s = time.monotonic() + TICK_S
-            self._ended.wait(TICK_S)
-            now_s = time.monotonic()
-            if now_s - due_s > STALL_S:
-                self.stalls.append((due_s, now_s))
-
-    def stalled_s(self, begin_s: float, end_s: float) -> float:
-        """How long the machine stalled between these two."""
-        return sum(max(min(to_s, end_s) - max(from_s, begin_s), 0.0) for from_s, to_s in self.stalls)
 
 
 def endure(minutes: float, folder: Path) -> Report:
@@ -149,7 +121,7 @@ def describe(report: Report) -> list[str]:
         f"hop's end to decision: p50 {report.latency_p50_ms} ms, p95 {report.latency_p95_ms} ms, "
         f"max {report.latency_max_ms} ms",
         f"later than {DEADLINE_MS:g} ms: {report.misses}, of which {report.explained} while the machine stalled "
-        f"({report.stalls} stalls over {STALL_S * 1e3:g} ms, the longest {report.longest_stall_ms} ms)",
+        f"({report.stalls} stalls over {LATE_S * 1e3:g} ms, the longest {report.longest_stall_ms} ms)",
     ]
 
 

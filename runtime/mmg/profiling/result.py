@@ -9,7 +9,7 @@ import msgspec
 
 from mmg.errors import ConfigError
 
-SCHEMA = "mmg-profile/1"
+SCHEMA: Literal["mmg-profile/1"] = "mmg-profile/1"
 
 Mode = Literal["paced", "backtoback"]
 
@@ -44,7 +44,7 @@ class Cold(_Part, frozen=True):
 
     start_s: from the start of the process to mmg's first line; import_s: what a run imports; verify_s: opening and
     hashing the bundle; sessions_s: loading the models; first_inference_s: the first hop's runs; first_decision_s: from
-    the start of the process to the first decision, without waiting for the sensors' first hop.
+    the start of the process to the end of the first inference: a decision but for the wait for the sensors' first hop.
     """
 
     start_s: float
@@ -108,8 +108,8 @@ class Case(_Part, frozen=True):
     outcome: ``measured``; ``unavailable`` where the bundle has no such files or their library is not installed;
     ``failed``. The reason says why, and what was not measured is None or empty.
     stages: ``resample``, each modality's encoder by its name, ``fusion``, ``post``, ``sink``; ``capture_age``, the age
-    of the newest sample when the engine took it, and ``event_to_decision``, from the hop's end to the sink, in paced
-    mode only; ``hop``, the engine's processor time of a whole hop.
+    of a hop's newest sample at the decision, and ``event_to_decision``, from the hop's end to it, in paced mode only;
+    ``hop``, processor time of the engine's thread for the whole hop.
     deadline_ms: what event to decision is held to (in mode backtoback: the hop's time); misses: hops that took longer,
     missed_by_stalls: those of them in which the machine itself did not run a waiting thread for most of the excess.
     real_time_factor: time that a hop takes over the time that it lasts.

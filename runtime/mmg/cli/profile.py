@@ -1,0 +1,219 @@
+"""``mmg-profile``: what every subset of modalities costs on this board."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mmg.cli.board import add_profile_flags, load_board
+from mmg.cli.ending import run_printing
+from mmg.errors import ConfigError
+
+if TYPE_CHECKING:
+    from mmg.profiling.advise import Advice
+    from mmg.profiling.compare import Comparison
+    from mmg.profiling.result import Report
+
+EXAMPLES = """\
+examples:
+  mmg-profile                                      the starter: every subset, backend and precision, at the real pace
+  mmg-profile --bundle mine.mmg --json > profile.json
+  mmg-profile --html profile.html                  one page with plots, for a browser
+  mmg-profile --subsets imu,imu+audio --backends onnx --threads 1,2 --mode backtoback
+  mmg-profile --budget                             hold each case against the device profile's budget
+  mmg-profile --advise --set budget.memory_mib=80  the best subset, precision and threads under a budget
+  mmg-profile --compare old.json                   measure, and say what changed beyond noise
+  mmg-profile --show profile.json --html p.html    an earlier report again, without measuring
+
+Each case runs in a process of its own. Samples are made and no sensor is opened, no camera either.
+
+exit codes: 0 done, 1 over budget, slower than --compare, or a case failed, 2 usage or configuration, 4 bundle or model
+"""
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The flags of mmg-profile."""
+    parser = argparse.ArgumentParser(
+        prog="mmg-profile",
+        description="Measure what every subset of modalities costs on this board: latency, processor, memory, energy.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    add = parser.add_argument
+    add("--bundle", metavar="PATH", default="starter", help="a bundle: a directory or a .mmg file (default: starter)")
+    add("--subsets", metavar="LIST", type=_subsets, help="such as imu,imu+audio (default: every one)")
+    add("--backends", metavar="LIST", type=_words("onnx", "litert"), help="onnx, litert (default: both)")
+    add("--precisions", metavar="LIST", type=_words("fp32", "int8"), help="fp32, int8 (default: both)")
+    add("--threads", metavar="LIST", type=_threads, help="threads a model, such as 1,2 (default: the profile's)")
+    add(
+        "--mode",
+        choices=("paced", "backtoback"),
+        default="paced",
+        help="at the sensors' real pace (default), or one hop after another",
+    )
+    add("--hops", metavar="N", type=_count, help="counted hops of each case (default: 14 paced, 200 backtoback)")
+    add("--deadline", metavar="MS", type=_positive, help="of a decision (default: the profile's budget, or the hop)")
+    add_profile_flags(parser)
+    add("--budget", action="store_true", help="hold each case against the profile's budget; exit code 1 if one fails")
+    add("--advise", action="store_true", help="name the best case under the profile's budget")
+    add("--compare", metavar="OLD.json", help="say what changed beyond noise since this report; exit code 1 if slower")
+    add("--show", metavar="REPORT.json", help="take this report in place of measuring")
+    add("--json", action="store_true", help="print the report as JSON")
+    add("--markdown", metavar="PATH", help="write the report as Markdown too")
+    add("--html", metavar="PATH", help="write the report as one HTML page too")
+    add("--root", metavar="DIR", default="/", help="where /proc and /sys are read (default: /)")
+    return parser
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Measure, print, and return the exit code."""
+    words = sys.argv[1:] if arguments is None else arguments
+    options = build_parser().parse_args(arguments)
+    return run_printing(lambda: _run(options, words), _tell)
+
+
+def _run(options: argparse.Namespace, words: list[str]) -> int:
+    from mmg.profiling.advise import advise
+    from mmg.profiling.compare import compare
+    from mmg.profiling.result import encode, read_report
+
+    old = read_report(options.compare) if options.compare else None
+    for path in (options.markdown, options.html):
+        if path and not Path(path).absolute().parent.is_dir():
+            raise ConfigError(f"{path}: there is no folder {Path(path).absolute().parent}")
+    report = read_report(options.show) if options.show else _measure(options, words)
+    comparison = compare(old, report) if old else None
+    _write(options, report, old)
+    advice = advise(report, report.budget) if options.advise else None
+    if options.json:
+        sys.stdout.write(encode(report).decode())
+    else:
+        _print(report, comparison, advice)
+    # Who asks for advice expects that some cases do not fit.
+    unfit = advice.choice is None if advice else any(case.over_budget for case in report.cases)
+    failed = any(case.outcome == "failed" for case in report.cases)
+    return 1 if failed or unfit or (comparison and comparison.slower) else 0
+
+
+def _measure(options: argparse.Namespace, words: list[str]) -> Report:
+    from mmg_device_profiles import read_board
+
+    from mmg.profiling.campaign import PRECISIONS, Plan, run_campaign
+
+    profile = load_board(options)
+    backends = ("onnx", "litert") if profile.backend == "auto" else (profile.backend,)
+    plan = Plan(
+        bundle=options.bundle,
+        profile=profile,
+        subsets=options.subsets,
+        backends=options.backends or backends,
+        precisions=options.precisions or PRECISIONS,
+        threads=options.threads or (profile.threads,),
+        mode=options.mode,
+        hops=options.hops,
+        deadline_ms=options.deadline,
+        keep_budget=options.budget or options.advise,
+        root=options.root,
+    )
+    report = run_campaign(plan, read_board(Path(options.root)), words, _progress)
+    _end_progress()
+    return report
+
+
+def _write(options: argparse.Namespace, report: Report, old: Report | None) -> None:
+    if options.markdown:
+        from mmg.profiling.markdown import format_markdown
+
+        Path(options.markdown).write_text(format_markdown(report), encoding="utf-8")
+        _tell(f"wrote {options.markdown}")
+    if options.html:
+        from mmg.profiling.page import format_page
+
+        Path(options.html).write_text(format_page(report, old), encoding="utf-8")
+        _tell(f"wrote {options.html}")
+
+
+def _print(report: Report, comparison: Comparison | None, advice: Advice | None) -> None:
+    from shutil import get_terminal_size
+
+    from mmg.profiling.advise import format_advice
+    from mmg.profiling.changes import format_comparison
+    from mmg.profiling.table import format_table
+    from mmg.profiling.text import ASCII
+
+    colours = sys.stdout.isatty()
+    width = max(get_terminal_size((100, 24)).columns, 80)
+    try:
+        "".join(map(chr, ASCII)).encode(sys.stdout.encoding or "ascii")
+        plain = False
+    except UnicodeEncodeError:
+        plain = True
+    parts = [format_table(report, width=width, colours=colours, ascii=plain)]
+    if comparison:
+        parts.append(format_comparison(comparison, width=width, colours=colours, ascii=plain))
+    if advice:
+        parts.append(format_advice(advice, width=width, colours=colours, ascii=plain))
+    sys.stdout.write("\n".join(part.rstrip("\n") + "\n" for part in parts))
+
+
+def _subsets(text: str) -> tuple[tuple[str, ...], ...]:
+    subsets = tuple(tuple(name.strip() for name in part.split("+")) for part in text.split(","))
+    if any(not name for subset in subsets for name in subset) or len({frozenset(s) for s in subsets}) < len(subsets):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a list such as imu,imu+audio, each once")
+    return subsets
+
+
+def _words(*known: str):  # type: ignore[no-untyped-def]
+    def split(text: str) -> tuple[str, ...]:
+        words = tuple(word.strip() for word in text.split(","))
+        if not set(words) <= set(known) or len(set(words)) < len(words):
+            raise argparse.ArgumentTypeError(f"{text!r} is not a list of {', '.join(known)}, each once")
+        return words
+
+    return split
+
+
+def _threads(text: str) -> tuple[int, ...]:
+    numbers = tuple(_count(part) for part in text.split(","))
+    if max(numbers) > 64 or len(set(numbers)) < len(numbers):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a list of numbers from 1 to 64, each once")
+    return numbers
+
+
+def _count(text: str) -> int:
+    if not (text.strip().isdecimal() and 1 <= int(text) <= 1_000_000):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1 to 1000000")
+    return int(text)
+
+
+def _positive(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < 1e9:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of milliseconds")
+    return value
+
+
+def _progress(line: str) -> None:
+    if sys.stderr is not None:
+        sys.stderr.write(f"\rmmg-profile: {line}\x1b[K" if sys.stderr.isatty() else f"mmg-profile: {line}\n")
+        sys.stderr.flush()
+
+
+def _end_progress() -> None:
+    if sys.stderr is not None and sys.stderr.isatty():
+        sys.stderr.write("\r\x1b[K")
+
+
+def _tell(line: str) -> None:
+    if sys.stderr is not None:
+        print(f"mmg-profile: {line}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,181 @@
+"""Every case, one after another, each in a process of its own, and the report of all."""
+
+from __future__ import annotations
+
+import hashlib
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from itertools import combinations, product
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from mmg.backends import BACKENDS, INSTALL, is_installed
+from mmg.bundle import Bundle
+from mmg.errors import ConfigError
+from mmg.machine import read_commit, read_versions
+from mmg.profiling import result
+from mmg.profiling.budget import check_budget
+from mmg.profiling.measure import Task
+from mmg.profiling.result import Case, Mode, Report
+
+if TYPE_CHECKING:
+    from mmg_device_profiles import Board, Profile
+
+SIGNAL = "made samples: noise, gravity on one axis; no sensor was opened"
+PRECISIONS = ("fp32", "int8")
+HOPS = {"paced": 14, "backtoback": 200}
+"""Counted ones of each case: with these the starter's 28 cases take under five minutes."""
+PACED_ONLY = ("cpu_percent", "power_mw")
+START_S, SLOWEST = 60.0, 20.0
+"""A case may take so long to start, and be so many times slower than its pace, before it is given up."""
+COMMAND = (sys.executable, "-m", "mmg.profiling.measure")
+
+Subset = tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What to measure: every combination of these, as far as the bundle has it.
+
+    subsets: None for every non-empty one. deadline_ms: None for the profile's ``budget.decision_ms``, or the hop.
+    keep_budget: whether each case is held against the profile's budget. root: of /proc and /sys.
+    """
+
+    bundle: str
+    profile: Profile
+    subsets: tuple[Subset, ...] | None = None
+    backends: tuple[str, ...] = BACKENDS
+    precisions: tuple[str, ...] = PRECISIONS
+    threads: tuple[int, ...] = (1,)
+    mode: Mode = "paced"
+    hops: int | None = None
+    deadline_ms: float | None = None
+    keep_budget: bool = False
+    root: str = "/"
+
+
+def run_campaign(plan: Plan, board: Board, command: Sequence[str], tell: Callable[[str], None]) -> Report:
+    """Measure it all; ``tell`` is called with a line as each case begins. Raises ConfigError, BundleError."""
+    begun, begin_s = datetime.now(timezone.utc), time.monotonic()
+    with Bundle.open(plan.bundle) as bundle:
+        manifest, budget = bundle.manifest, _budget(plan)
+        wanted = list(_cases(plan, bundle))
+        cases = []
+        for number, case in enumerate(wanted, 1):
+            if case.outcome == "measured":
+                tell(f"{number} of {len(wanted)}: {case.name}")
+                case = _measure(plan, case, manifest.hop_s)
+            if case.outcome == "measured":
+                case = msgspec.structs.replace(case, budget=check_budget(case, budget))
+            cases.append(case)
+        return Report(
+            schema=result.SCHEMA,
+            made=begun.isoformat(timespec="seconds"),
+            command=tuple(command),
+            took_s=round(time.monotonic() - begin_s, 1),
+            mode=plan.mode,
+            signal=SIGNAL,
+            profile=plan.profile.name,
+            budget=dict(budget),
+            bundle=result.Bundle(
+                path=plan.bundle,
+                name=manifest.name,
+                version=manifest.version,
+                manifest_sha256=hashlib.sha256(msgspec.json.encode(manifest)).hexdigest(),
+                hop_s=manifest.hop_s,
+            ),
+            machine=_machine(board),
+            cases=tuple(cases),
+        )
+
+
+def all_subsets(names: Sequence[str]) -> tuple[Subset, ...]:
+    """Every non-empty one, the small ones first."""
+    return tuple(subset for size in range(1, len(names) + 1) for subset in combinations(names, size))
+
+
+def _cases(plan: Plan, bundle: Bundle) -> Iterator[Case]:
+    """Each wanted one: ``measured`` if it can be, else ``unavailable`` with the reason."""
+    manifest = bundle.manifest
+    known = [modality.name for modality in manifest.modalities]
+    for name in {name for subset in plan.subsets or () for name in subset}:
+        if name not in known:
+            raise ConfigError(f"bundle {manifest.name} has no sensor {name!r}; it has {', '.join(known)}")
+    for backend, precision, threads in product(plan.backends, plan.precisions, plan.threads):
+        for subset in plan.subsets or all_subsets(known):
+            ordered = tuple(name for name in known if name in subset)
+            parts = [manifest.modality(name).encoder.files for name in ordered] + [manifest.fusion.files]
+            reason = ""
+            if not all(any((f.backend, f.precision) == (backend, precision) for f in part) for part in parts):
+                reason = f"the bundle has no {backend} files in {precision}"
+            elif not is_installed(backend):
+                reason = f"{backend} is not installed: pip install '{INSTALL[backend]}'"
+            yield Case(
+                modalities=ordered,
+                backend=backend,
+                precision=precision,
+                threads=threads,
+                outcome="unavailable" if reason else "measured",
+                reason=reason,
+            )
+
+
+def _measure(plan: Plan, case: Case, hop_s: float) -> Case:
+    profile, hops = plan.profile, plan.hops or HOPS[plan.mode]
+    task = Task(
+        bundle=plan.bundle,
+        modalities=case.modalities,
+        backend=case.backend,
+        precision=case.precision,
+        threads=case.threads,
+        providers=profile.providers,
+        mode=plan.mode,
+        hops=hops,
+        grace_s=profile.grace_s,
+        deadline_ms=plan.deadline_ms or profile.budget.decision_ms or hop_s * 1e3,
+        spawned_ns=time.monotonic_ns(),
+        meter=profile.energy.meter,
+        core_w=profile.energy.core_w,
+        root=plan.root,
+    )
+    limit_s = START_S + (hops + 20) * hop_s * SLOWEST
+    try:
+        done = subprocess.run(
+            COMMAND, input=msgspec.json.encode(task), capture_output=True, timeout=limit_s, check=False
+        )
+    except subprocess.TimeoutExpired:
+        return msgspec.structs.replace(case, outcome="failed", reason=f"gave nothing within {limit_s:.0f} s")
+    if done.returncode == 0:
+        return msgspec.json.decode(done.stdout, type=Case)
+    words = done.stderr.decode(errors="replace").strip().splitlines() or ["it said nothing"]
+    how = f"signal {-done.returncode}" if done.returncode < 0 else f"exit code {done.returncode}"
+    return msgspec.structs.replace(case, outcome="failed", reason=f"its process ended with {how}: {words[-1]}")
+
+
+def _budget(plan: Plan) -> Mapping[str, float]:
+    if not plan.keep_budget:
+        return {}
+    limits = {key: limit for key, limit in msgspec.structs.asdict(plan.profile.budget).items() if limit is not None}
+    if plan.mode == "backtoback":  # what a second costs is a matter of the pace
+        limits = {key: limit for key, limit in limits.items() if key not in PACED_ONLY}
+    if not limits:
+        raise ConfigError(f"profile {plan.profile.name} has no budget: give one, as in --set budget.memory_mib=80")
+    return limits
+
+
+def _machine(board: Board) -> result.Machine:
+    return result.Machine(
+        model=board.model,
+        cpu=board.cpu,
+        cores=board.cores,
+        memory_mib=board.memory_mib,
+        architecture=board.machine,
+        features=board.features,
+        versions=read_versions(),
+        commit=read_commit(),
+    )

@@ -1,0 +1,180 @@
+"""What a case's samples say, and whether they can be relied on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from mmg.machine import Condition, throttled_between
+from mmg.profiling import energy as energies
+from mmg.profiling.result import Case, Cold, Conditions, Energy, Memory
+from mmg.profiling.stats import distribution, halves_differ
+
+if TYPE_CHECKING:
+    from mmg.bundle import Manifest
+    from mmg.profiling.measure import Task
+    from mmg.profiling.stalls import StallWatch
+
+LEAST_SAMPLES = {"paced": 10, "backtoback": 50}
+MOST_DIFFERENT = 0.05
+"""What repeating a measurement may change in the median."""
+LEAST_SLOPE_S = 60.0
+"""A line through the memory of a shorter run says nothing."""
+
+
+@dataclass(slots=True)
+class Seen:
+    """What was seen while a case ran.
+
+    stages_ms: of each counted hop. spans_s: from the hop's end to its decision, in host monotonic seconds; paced only.
+    resident: host monotonic seconds and MiB. cpu_s: processor time without what feeds and watches.
+    """
+
+    stages_ms: dict[str, list[float]] = field(default_factory=dict)
+    spans_s: list[tuple[float, float]] = field(default_factory=list)
+    resident: list[tuple[float, float]] = field(default_factory=list)
+    cold: Cold | None = None
+    base_mib: float = 0.0
+    peak_mib: float = 0.0
+    cpu_s: float = 0.0
+    took_s: float = 0.0
+    energy: energies.Energy | None = None
+    stalls: StallWatch | None = None
+
+    def add(self, stages_ms: Mapping[str, float], now_s: float, resident_mib: float) -> None:
+        """One hop's."""
+        for stage, spent in stages_ms.items():
+            self.stages_ms.setdefault(stage, []).append(spent)
+        self.resident.append((now_s, resident_mib))
+
+
+def judge(task: Task, manifest: Manifest, seen: Seen, before: Condition, after: Condition) -> Case:
+    """The case of what was seen. Of no sample at all it is a failed one."""
+    made = {"backend": task.backend, "precision": task.precision, "threads": task.threads}
+    hops = len(seen.resident)
+    if not hops:
+        return Case(modalities=task.modalities, outcome="failed", reason="no hop was decided", **made)  # type: ignore[arg-type]
+    deadline_ms = task.deadline_ms if task.mode == "paced" else manifest.hop_s * 1e3
+    held = seen.stages_ms["event_to_decision" if task.mode == "paced" else "hop"]
+    late = [index for index, spent_ms in enumerate(held) if spent_ms > deadline_ms]
+    excused = sum(_is_by_stall(seen, index, held[index] - deadline_ms) for index in late)
+    steps = [stage for stage in seen.stages_ms if stage not in ("capture_age", "event_to_decision", "hop")]
+    busy_ms = sum(float(np.mean(seen.stages_ms[stage])) for stage in steps)
+    differ = halves_differ(seen.stages_ms["hop"])
+    reasons = _reasons(task, hops, differ, throttled_between(before, after))
+    return Case(
+        modalities=task.modalities,
+        outcome="measured",
+        cold=seen.cold,
+        stages={stage: distribution(spent) for stage, spent in seen.stages_ms.items()},
+        hops=hops,
+        deadline_ms=deadline_ms,
+        misses=len(late),
+        missed_by_stalls=excused,
+        real_time_factor=busy_ms / (manifest.hop_s * 1e3),
+        cpu_percent=seen.cpu_s / seen.took_s * 100 if task.mode == "paced" else None,
+        memory=_memory(seen),
+        macs_per_s=_macs_per_s(task, manifest),
+        model_bytes=_model_bytes(task, manifest),
+        energy=_energy(task, seen),
+        accuracy=_accuracy(task, manifest),
+        halves_differ=differ,
+        before=_conditions(before),
+        after=_conditions(after),
+        valid=not reasons,
+        reasons=tuple(reasons),
+        warnings=_warnings(hops, late, excused, deadline_ms, max(held)),
+        **made,  # type: ignore[arg-type]
+    )
+
+
+def _is_by_stall(seen: Seen, index: int, excess_ms: float) -> bool:
+    return seen.stalls is not None and seen.stalls.stalled_s(*seen.spans_s[index]) * 1e3 >= excess_ms
+
+
+def _reasons(task: Task, hops: int, differ: float | None, throttled: tuple[str, ...]) -> list[str]:
+    """Why the figures cannot be relied on; none where they can."""
+    reasons = [f"throttled: {', '.join(throttled)}"] if throttled else []
+    if hops < (least := LEAST_SAMPLES[task.mode]):
+        reasons.append(f"{hops} samples are fewer than {least}: give more --hops")
+    if differ is not None and differ > MOST_DIFFERENT:
+        reasons.append(f"does not repeat: the medians of its halves differ by {differ:.0%}, over {MOST_DIFFERENT:.0%}")
+    return reasons
+
+
+def _warnings(hops: int, late: list[int], excused: int, deadline_ms: float, worst_ms: float) -> tuple[str, ...]:
+    if not late:
+        return ()
+    line = f"{len(late)} of {hops} decisions came later than {deadline_ms:g} ms, the last after {worst_ms:.1f} ms"
+    return (line + (f"; the machine stalled in {excused} of them" if excused else ""),)
+
+
+def _memory(seen: Seen) -> Memory:
+    times, resident = np.array(seen.resident).T
+    long = times[-1] - times[0] >= LEAST_SLOPE_S
+    return Memory(
+        base_mib=seen.base_mib,
+        steady_mib=float(np.median(resident)),
+        peak_mib=max(seen.peak_mib, float(resident.max())),  # the kernel's own figure may lag a little
+        slope_mib_per_hour=float(np.polyfit((times - times[0]) / 3600, resident, 1)[0]) if long else None,
+    )
+
+
+def _macs_per_s(task: Task, manifest: Manifest) -> float | None:
+    """Of the encoders, and of the fusion by its part of the tokens: what it does grows with them, nearly in line."""
+    encoders = [manifest.modality(name).encoder for name in task.modalities]
+    whole = sum(modality.encoder.tokens_per_hop for modality in manifest.modalities)
+    macs = [encoder.macs for encoder in encoders]
+    if manifest.fusion.macs is None or None in macs:
+        return None
+    part = sum(encoder.tokens_per_hop for encoder in encoders) / whole
+    return (sum(one or 0 for one in macs) + manifest.fusion.macs * part) / manifest.hop_s
+
+
+def _model_bytes(task: Task, manifest: Manifest) -> int:
+    files = manifest.files(task.modalities)
+    return sum(file.bytes for file in files if (file.backend, file.precision) == (task.backend, task.precision))
+
+
+def _accuracy(task: Task, manifest: Manifest) -> float | None:
+    for subset in manifest.subsets:
+        if set(subset.modalities) == set(task.modalities):
+            measured = subset.variants.get(f"{task.backend}-{task.precision}") if subset.variants else None
+            return subset.accuracy if measured is None and task.precision == "fp32" else measured
+    return None
+
+
+def _energy(task: Task, seen: Seen) -> Energy | None:
+    decisions, metered = len(seen.resident), seen.energy
+    if metered is not None:
+        return Energy(
+            measured=True,
+            meter=metered.meter,
+            joules=metered.joules,
+            mean_w=metered.watts,
+            mj_per_decision=metered.watts * seen.took_s / decisions * 1e3,
+        )
+    if task.core_w is None:
+        return None
+    joules = seen.cpu_s * task.core_w
+    return Energy(
+        measured=False,
+        meter=f"estimate: processor time at {task.core_w:g} W a core",
+        joules=joules,
+        mean_w=joules / seen.took_s,
+        mj_per_decision=joules / decisions * 1e3,
+    )
+
+
+def _conditions(condition: Condition) -> Conditions:
+    return Conditions(
+        governor=condition.governor,
+        frequency_mhz=condition.frequency_mhz,
+        temperature_c=condition.temperature_c,
+        throttled=condition.throttled,
+        free_mib=condition.free_mib,
+        load=condition.load,
+    )

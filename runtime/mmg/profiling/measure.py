@@ -1,0 +1,225 @@
+"""One case, measured in a process of its own: ``python -m mmg.profiling.measure``, a task on standard input."""
+
+from __future__ import annotations
+
+import time
+
+BEGUN_NS = time.monotonic_ns()
+"""When this process came to mmg's first line: what is imported below counts as the import."""
+
+import sys  # noqa: E402
+from typing import TYPE_CHECKING  # noqa: E402
+
+import msgspec  # noqa: E402
+
+from mmg.profiling.result import Case, Cold, Mode  # noqa: E402
+
+if TYPE_CHECKING:
+    from mmg.bundle import Bundle
+    from mmg.profiling.judge import Seen
+    from mmg.sinks import Sink
+    from mmg.types import Decision
+
+WARM_HOPS = 2
+"""Decisions that are not counted: the first ones still fill the caches."""
+
+
+class Task(msgspec.Struct, frozen=True, kw_only=True):
+    """What to measure. spawned_ns: host monotonic time at which the process was asked for. root: of /proc and /sys."""
+
+    bundle: str
+    modalities: tuple[str, ...]
+    backend: str
+    precision: str
+    threads: int
+    providers: tuple[str, ...]
+    mode: Mode
+    hops: int
+    grace_s: float
+    deadline_ms: float
+    spawned_ns: int
+    meter: str
+    core_w: float | None
+    root: str
+
+
+def main() -> int:
+    """Measure the task and print the case as JSON."""
+    import os
+
+    task = msgspec.json.decode(sys.stdin.buffer.read(), type=Task)
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    sys.setswitchinterval(1e-4)
+    sys.stdout.buffer.write(msgspec.json.encode(measure(task)) + b"\n")
+    return 0
+
+
+def measure(task: Task) -> Case:
+    """The case of this task. Raises MmgError."""
+    import importlib
+    from pathlib import Path
+
+    # What a run imports, and its library, which sessions would import only now.
+    libraries = {"onnx": ["onnxruntime"], "litert": ["mmg.backends.litert"]}[task.backend]
+    for module in ("mmg.engine", "mmg.live", "mmg.sinks.jsonl", *libraries):
+        importlib.import_module(module)
+    imported_ns, base_mib = time.monotonic_ns(), resident_mib("VmRSS")
+    from mmg.bundle import Bundle
+    from mmg.machine import read_condition
+    from mmg.profiling.judge import Seen, judge
+
+    root, seen = Path(task.root), Seen(base_mib=base_mib)
+    with Bundle.open(task.bundle) as bundle:
+        seen.cold = _measure_cold(task, bundle, imported_ns)
+        before = read_condition(root)
+        _measure_warm(task, bundle, seen)
+        return judge(task, bundle.manifest, seen, before, read_condition(root))
+
+
+def _measure_warm(task: Task, bundle: Bundle, seen: Seen) -> None:
+    from pathlib import Path
+
+    from mmg.profiling.energy import Meter, open_meter
+    from mmg.profiling.stalls import StallWatch
+
+    meter = open_meter(task.meter, Path(task.root))
+    if task.mode == "paced":
+        seen.stalls = StallWatch()
+    if isinstance(meter, Meter):
+        meter.start()
+    cpu_s, begin_s = time.process_time(), time.monotonic()
+    fed_s = _run_paced(task, bundle, seen) if task.mode == "paced" else _run_backtoback(task, bundle, seen)
+    seen.cpu_s, seen.took_s = time.process_time() - cpu_s - fed_s, time.monotonic() - begin_s
+    if isinstance(meter, Meter):
+        seen.energy = meter.stop()
+    if seen.stalls is not None:
+        seen.stalls.close()
+        seen.cpu_s -= seen.stalls.cpu_s
+    seen.peak_mib = resident_mib("VmHWM")
+
+
+def _measure_cold(task: Task, bundle: Bundle, imported_ns: int) -> Cold:
+    """From the start of the process on to what a first decision needs, each model loaded and run once."""
+    from mmg.backends import open_session
+    from mmg.engine.encoder import Encoder
+    from mmg.engine.fusion import Fusion
+    from mmg.engine.variant import Variant, choose_file
+
+    manifest, variant = bundle.manifest, Variant(task.backend, task.precision)
+    modalities = [manifest.modality(name) for name in task.modalities]
+    files = [choose_file(bundle, one.encoder.files, f"{one.name} encoder", variant) for one in modalities]
+    files.append(choose_file(bundle, manifest.fusion.files, "fusion", variant))
+    data = [bundle.read(file) for file in files]
+    verified_ns = time.monotonic_ns()
+    sessions = [
+        open_session(task.backend, content, file.path, threads=task.threads, providers=task.providers)
+        for file, content in zip(files, data, strict=True)
+    ]
+    loaded_ns = time.monotonic_ns()
+    encoders = [Encoder(one, manifest, session) for one, session in zip(modalities, sessions, strict=False)]
+    fusion = Fusion(manifest, sessions[-1])
+    ran_ns = time.monotonic_ns()
+    del encoders, fusion, sessions
+    return Cold(
+        start_s=(BEGUN_NS - task.spawned_ns) / 1e9,
+        import_s=(imported_ns - BEGUN_NS) / 1e9,
+        verify_s=(verified_ns - imported_ns) / 1e9,
+        sessions_s=(loaded_ns - verified_ns) / 1e9,
+        first_inference_s=(ran_ns - loaded_ns) / 1e9,
+        first_decision_s=(ran_ns - task.spawned_ns) / 1e9,
+    )
+
+
+def _run_paced(task: Task, bundle: Bundle, seen: Seen) -> float:
+    """Live, from ports that bring made samples at their own pace. Returns the processor time of what feeds them."""
+    from pathlib import Path
+
+    from mmg.live import LivePipeline
+    from mmg.pipeline import Settings
+    from mmg.profiling.made import MadePort
+    from mmg.sinks.jsonl import JsonLines
+
+    manifest = bundle.manifest
+    settings = Settings(
+        grace_s=task.grace_s,
+        backend=task.backend,
+        precision=task.precision,
+        threads=task.threads,
+        providers=task.providers,
+    )
+    ports = [MadePort(manifest.modality(name), manifest.hop_s) for name in task.modalities]
+    with Path("/dev/null").open("w", encoding="utf-8") as nowhere:
+        sink, pipeline = JsonLines(nowhere), LivePipeline(bundle, ports, settings)
+        whole, cpu_s = 0, time.thread_time()
+        try:
+            for decision in pipeline:
+                written_ms = _write(sink, decision)
+                spent_s, cpu_s = time.thread_time() - cpu_s, time.thread_time()
+                # Hops in which a sensor is not live yet cost less.
+                if len(decision.modalities) < len(task.modalities) or (whole := whole + 1) <= WARM_HOPS:
+                    continue
+                late_ms = decision.latency_ms["event_to_decision"]
+                age_ms = max(state.age_ms for state in decision.sensors.values()) + late_ms
+                stages = {**decision.latency_ms, "sink": written_ms, "capture_age": age_ms, "hop": spent_s * 1e3}
+                seen.add(stages, time.monotonic(), resident_mib("VmRSS"))
+                end_s = pipeline.origin_ns / 1e9 + decision.t_s
+                seen.spans_s.append((end_s, end_s + late_ms / 1e3))
+                if whole >= task.hops + WARM_HOPS:
+                    break
+        finally:
+            pipeline.close()
+    return sum(port.cpu_s for port in ports)
+
+
+def _run_backtoback(task: Task, bundle: Bundle, seen: Seen) -> float:
+    """As fast as it goes, one hop after another, with a whole context from the first counted hop on."""
+    from pathlib import Path
+
+    from mmg.engine import Engine
+    from mmg.profiling.made import make_chunks
+    from mmg.sinks.jsonl import JsonLines
+
+    manifest = bundle.manifest
+    engine = Engine(
+        bundle,
+        task.modalities,
+        backend=task.backend,
+        precision=task.precision,
+        threads=task.threads,
+        providers=task.providers,
+        clock=time.perf_counter_ns,
+    )
+    streams = [make_chunks(manifest.modality(name), manifest.hop_s) for name in engine.modalities]
+    with Path("/dev/null").open("w", encoding="utf-8") as nowhere:
+        sink = JsonLines(nowhere)
+        for hop in range(task.hops + manifest.context_hops + WARM_HOPS):
+            chunks, cpu_s = [next(stream) for stream in streams], time.thread_time()
+            decisions = [decision for chunk in chunks for decision in engine.push(chunk)]
+            spent_ms = (time.thread_time() - cpu_s) * 1e3
+            for decision in decisions:
+                written_ms = _write(sink, decision)
+                if hop >= manifest.context_hops + WARM_HOPS:
+                    stages = {**decision.latency_ms, "sink": written_ms, "hop": spent_ms + written_ms}
+                    seen.add(stages, time.monotonic(), resident_mib("VmRSS"))
+    return 0.0
+
+
+def _write(sink: Sink, decision: Decision) -> float:
+    """Write a decision as mmg-run does; the milliseconds that it took."""
+    begin_ns = time.perf_counter_ns()
+    sink.write(decision, None)
+    return (time.perf_counter_ns() - begin_ns) / 1e6
+
+
+def resident_mib(which: str) -> float:
+    """Of this process: ``VmRSS`` now, ``VmHWM`` the most ever."""
+    from pathlib import Path
+
+    for line in Path("/proc/self/status").read_text(encoding="ascii", errors="replace").splitlines():
+        if line.startswith(which):
+            return int(line.split()[1]) / 1024
+    return 0.0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
