@@ -5,7 +5,7 @@ INSTALL_RUN := sh .ci/install.sh serial,audio "$(PYTHON)"
 INSTALL_TEST := sh .ci/install.sh dev "$(PYTHON)"
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check format live soak starter starter-bundle demo clean
+.PHONY: help run test check format bench live soak endurance starter starter-bundle demo clean
 
 help:  ## Show what each command does
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## (.*)/  make \1\t\2/' | expand -t 18
@@ -28,6 +28,10 @@ format:  ## Rewrite the code in the project's format
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
 
+bench:  ## What mmg adds to its models, and more ratios that docs/performance.md quotes (some minutes)
+	@$(INSTALL_TEST)
+	@$(BIN)/python -m mmg_tools.bench
+
 live:  ## Play five minutes on virtual ports and compare with the same from files
 	@$(INSTALL_TEST)
 	@$(BIN)/python -m mmg_tools.live_check
@@ -35,6 +39,10 @@ live:  ## Play five minutes on virtual ports and compare with the same from file
 soak:  ## Let a thousand faults happen to virtual ports (a quarter of an hour)
 	@$(INSTALL_TEST)
 	@$(BIN)/python -m mmg_tools.soak
+
+endurance:  ## An hour on virtual ports: processor time, memory, lateness
+	@$(INSTALL_TEST)
+	@$(BIN)/python -m mmg_tools.endurance
 
 starter:  ## Train the starter model anew and export its bundle (40 minutes on one core)
 	@$(INSTALL_TEST)
@@ -44,7 +52,7 @@ starter:  ## Train the starter model anew and export its bundle (40 minutes on o
 
 starter-bundle:  ## Export the starter's checkpoint, training/starter, to the bundle that mmg carries
 	@$(INSTALL_TEST)
-	@$(BIN)/mmg-export training/starter -o runtime/mmg/starter --backends onnx --precisions fp32,int8 --evaluate
+	@$(BIN)/mmg-export training/starter -o runtime/mmg/starter --precisions fp32,int8 --evaluate
 	@mv runtime/mmg/starter.report.* docs/export/
 
 demo:  ## Render the demo recording anew
