@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from mmg.errors import ConfigError
 from mmg.streams import Hop, HopGrid, Stream, open_stream
 from mmg.types import Chunk
+from msgspec.structs import replace
 from numpy.typing import NDArray
 
 HOP_NS = round(HOP_S * 1e9)
@@ -75,6 +76,16 @@ def test_a_fast_input_is_averaged_and_not_picked_from() -> None:
     samples = np.concatenate([hop.samples for hop in hops if hop.samples is not None])
     assert len(samples) == 100
     assert float(np.abs(samples[:, 0]).max()) < 1e-6
+
+
+@pytest.mark.parametrize(
+    ("rate_hz", "hop_s"), [(110, 0.5), (220, 0.25), (220, 0.5), (220, 1.0), (55, 1.0), (52, 0.25), (104, 0.5)]
+)
+def test_samples_on_the_very_ends_of_hops_are_no_matter_at_any_rate_of_the_model(rate_hz: float, hop_s: float) -> None:
+    modality = replace(signal_modality(), rate_hz=rate_hz)
+    hops = open_stream(modality, HopGrid(0, round(hop_s * 1e9))).push(chunk_of(times_ns(0, 401, 100), 9.81))
+    assert [hop.index for hop in hops] == list(range(round(4 / hop_s)))
+    assert all(hop.samples is not None and np.allclose(hop.samples[:, 0], 9.81) for hop in hops)
 
 
 @pytest.mark.parametrize("origin_ns", [0, 123_456_789, 1_700_000_000 * 10**9, -5 * 10**9])
@@ -142,6 +153,17 @@ def test_a_longer_gap_takes_the_hops_that_it_touches_and_no_other(
     hops = stream().push(chunk_of(times, times / 1e9))
     line_is_right(hops)
     assert {index for index, whole in wholes(hops).items() if whole} == set(range(10)) - touched
+
+
+def test_large_values_are_values() -> None:
+    hops = stream().push(chunk_of(times_ns(0, 101, 100), np.float64(1e30)))
+    assert [hop.samples is not None for hop in hops] == [True, True]
+
+
+def test_times_whose_differences_do_not_fit_are_refused_wherever_they_are() -> None:
+    times = np.array([0, 2**63 - 1, -2, 1], np.int64)
+    with pytest.raises(ConfigError, match="73 years"):
+        stream().push(chunk_of(times, 9.81))
 
 
 def test_a_clock_that_jumps_ten_years_costs_a_few_hops() -> None:

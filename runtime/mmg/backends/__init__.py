@@ -34,7 +34,7 @@ class Session(Protocol):
         """Run once and return the named outputs. Raises ModelError."""
 
     def bind(self, feeds: Mapping[str, NDArray], results: Mapping[str, NDArray]) -> Callable[[], None]:  # type: ignore[type-arg]
-        """A call that runs on what these arrays hold at that moment and writes into ``results``, allocating nothing.
+        """A call that runs on what these arrays hold at that moment and writes into ``results``.
 
         The arrays are contiguous and of the model's shapes and types. Raises ModelError, the call too.
         """

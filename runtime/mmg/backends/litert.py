@@ -45,6 +45,14 @@ class LitertSession:
         # Smallest first.
         order = sorted(range(len(sizes)), key=sizes.__getitem__)
         self._sizes, self._runners = [sizes[at] for at in order], [self._runners[at] for at in order]
+        self._places: dict[str, int] = {}
+        if len(self._runners) == 1:
+            # A signature's own call sets the sizes anew and allocates every time. The interpreter's does not, but may
+            # be used only once there is no signature's any more.
+            self._places = {name: int(one["index"]) for name, one in self._runners[0].get_input_details().items()}
+            self._ends = {name: int(one["index"]) for name, one in self._runners[0].get_output_details().items()}
+            self._runners.clear()
+            self._allocate()
 
     def run(self, names: Sequence[str], feeds: Mapping[str, NDArray[Any]]) -> list[NDArray[Any]]:
         """Run once and return the named outputs. Raises ModelError, ShapeMismatch."""
@@ -56,43 +64,33 @@ class LitertSession:
             raise ShapeMismatch(f"{self._name}, inputs", f"{wanted} tokens", f"{self._sizes[-1]} at most")
         entries = {tensor: self._fit(tensor, array, self._sizes[at]) for tensor, array in feeds.items()}
         try:
-            outputs = self._runners[at](**entries)
+            outputs = self._runners[at](**entries) if self._runners else self._run_alone(entries)
             return [outputs[name] for name in names]
         except (ValueError, RuntimeError, TypeError, KeyError) as error:
             raise ModelError(f"{self._name}: LiteRT cannot run it: {_first_line(error)}") from error
 
     def bind(self, feeds: Mapping[str, NDArray[Any]], results: Mapping[str, NDArray[Any]]) -> Callable[[], None]:
         """A call that runs from these arrays into those, in place. Raises ModelError, ShapeMismatch, the call too."""
-        if len(self._runners) > 1:
-            names = tuple(results)
-
-            def run_signature() -> None:
-                for name, value in zip(names, self.run(names, feeds), strict=True):
-                    np.copyto(results[name], value)
-
-            return run_signature
-        # A signature's own call sets the sizes anew and allocates every time.
-        interpreter, runner = self._interpreter, self._runners[0]
-        places = {name: int(detail["index"]) for name, detail in runner.get_input_details().items()}
-        ends = {name: int(detail["index"]) for name, detail in runner.get_output_details().items()}
-        try:
-            interpreter.allocate_tensors()
-            entries = [(places[name], self._fit(name, array, 0)) for name, array in feeds.items()]
-            exits = [(ends[name], array) for name, array in results.items()]
-        except (ValueError, RuntimeError, TypeError, KeyError) as error:
-            raise ModelError(f"{self._name}: LiteRT cannot run it: {_first_line(error)}") from error
+        names = tuple(results)
 
         def call() -> None:
-            try:
-                for place, array in entries:
-                    interpreter.set_tensor(place, array)
-                interpreter.invoke()
-                for place, array in exits:
-                    np.copyto(array, interpreter.get_tensor(place))
-            except (ValueError, RuntimeError, TypeError) as error:
-                raise ModelError(f"{self._name}: LiteRT cannot run it: {_first_line(error)}") from error
+            for name, value in zip(names, self.run(names, feeds), strict=True):
+                np.copyto(results[name], value)
 
         return call
+
+    def _allocate(self) -> None:
+        try:
+            self._interpreter.allocate_tensors()
+        except (ValueError, RuntimeError) as error:
+            raise ModelError(f"{self._name}: LiteRT cannot load it: {_first_line(error)}") from error
+
+    def _run_alone(self, entries: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+        """The outputs of the one signature that there is."""
+        for name, array in entries.items():
+            self._interpreter.set_tensor(self._places[name], array)
+        self._interpreter.invoke()
+        return {name: self._interpreter.get_tensor(end) for name, end in self._ends.items()}
 
     def _fit(self, tensor: str, array: NDArray[Any], size: int) -> NDArray[Any]:
         """The array at the size of a signature. LiteRT itself would resize the model to whatever it is given."""

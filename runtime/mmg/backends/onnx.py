@@ -6,10 +6,14 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from mmg.backends import CPU_ONLY
 from mmg.errors import BackendUnavailable, ModelError
+
+ON_HOST = {"CPUExecutionProvider", "XnnpackExecutionProvider"}
+"""Providers that read the host's memory."""
 
 
 class OnnxSession:
@@ -49,6 +53,13 @@ class OnnxSession:
 
     def bind(self, feeds: Mapping[str, NDArray[Any]], results: Mapping[str, NDArray[Any]]) -> Callable[[], None]:
         """A call that runs from these arrays into those, in place. Raises ModelError, the call too."""
+        if set(self._session.get_providers()) - ON_HOST:
+            # A binding copies the inputs to such a device once, when it is made.
+            def call() -> None:
+                for name, value in zip(results, self.run(tuple(results), feeds), strict=True):
+                    np.copyto(results[name], value)
+
+            return call
         return _BoundRun(self._session, self._name, feeds, results)
 
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from mmg.profiling.compare import Comparison
     from mmg.profiling.result import Report
 
+MEASURING = ("bundle", "subsets", "backends", "precisions", "threads", "mode", "hops", "deadline")
 EXAMPLES = """\
 examples:
   mmg-profile                                      the starter: every subset, backend and precision, at the real pace
@@ -54,7 +55,7 @@ def build_parser() -> argparse.ArgumentParser:
         default="paced",
         help="at the sensors' real pace (default), or one hop after another",
     )
-    add("--hops", metavar="N", type=_count, help="counted hops of each case (default: 14 paced, 200 backtoback)")
+    add("--hops", metavar="N", type=_count, help="counted hops of each case (default: 12 paced, 200 backtoback)")
     add("--deadline", metavar="MS", type=_positive, help="of a decision (default: the profile's budget, or the hop)")
     add_profile_flags(parser)
     add("--budget", action="store_true", help="hold each case against the profile's budget; exit code 1 if one fails")
@@ -84,18 +85,48 @@ def _run(options: argparse.Namespace, words: list[str]) -> int:
     for path in (options.markdown, options.html):
         if path and not Path(path).absolute().parent.is_dir():
             raise ConfigError(f"{path}: there is no folder {Path(path).absolute().parent}")
-    report = read_report(options.show) if options.show else _measure(options, words)
+    report = _show(options, read_report(options.show)) if options.show else _measure(options, words)
     comparison = compare(old, report) if old else None
     _write(options, report, old)
     advice = advise(report, report.budget) if options.advise else None
+    problems = _problems(report, comparison, advice)
     if options.json:
         sys.stdout.write(encode(report).decode())
     else:
         _print(report, comparison, advice)
-    # Who asks for advice expects that some cases do not fit.
-    unfit = advice.choice is None if advice else any(case.over_budget for case in report.cases)
-    failed = any(case.outcome == "failed" for case in report.cases)
-    return 1 if failed or unfit or (comparison and comparison.slower) else 0
+    for problem in problems:
+        _tell(problem)
+    return 1 if problems else 0
+
+
+def _problems(report: Report, comparison: Comparison | None, advice: Advice | None) -> list[str]:
+    """What ends the command with 1, a line each."""
+    from mmg.profiling.budget import explain
+
+    problems = [f"{case.name} failed: {case.reason}" for case in report.cases if case.outcome == "failed"]
+    if not any(case.outcome == "measured" for case in report.cases):
+        problems.append("no case was measured: see what is unavailable above, or in the report's reasons")
+    if advice is not None:
+        # Who asks for advice expects that some cases do not fit.
+        problems += ["no case fits the budget"] if advice.choice is None else []
+    else:
+        problems += [f"{case.name}: {explain(check)}" for case in report.cases for check in case.over_budget]
+    if comparison is not None:
+        problems += [f"slower: {change.case}, {change.figure}" for change in comparison.slower]
+        if not comparison.changes:
+            problems.append("nothing could be compared: no case is in both reports")
+    return problems
+
+
+def _show(options: argparse.Namespace, report: Report) -> Report:
+    """An earlier report, held against the budget where that is asked for."""
+    from mmg.profiling.campaign import hold
+
+    defaults = build_parser().parse_args([])
+    for flag in MEASURING:
+        if getattr(options, flag) != getattr(defaults, flag):
+            raise ConfigError(f"--show takes a report in place of measuring: leave out --{flag}")
+    return hold(report, load_board(options)) if options.budget or options.advise else report
 
 
 def _measure(options: argparse.Namespace, words: list[str]) -> Report:

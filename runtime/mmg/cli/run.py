@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from mmg.cli.board import add_profile_flags, load_board
 from mmg.cli.ending import handle_stops, interrupt, run_command
 from mmg.errors import ConfigError, NoSensorError, ProfileError, RequiredSensorLost
+from mmg.process import settle_in
 
 if TYPE_CHECKING:
     from mmg.bundle import Bundle, Manifest
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
 
 DEMO = Path(__file__).resolve().parent.parent / "demo"
 DEMO_FILES = {"imu": "imu.csv", "audio": "audio.ogg", "video": "video.mp4"}
-SWITCH_S = 1e-4
 EXAMPLES = """\
 examples:
   mmg-run                                                whatever IMU and microphone are plugged in, and says which
@@ -86,7 +86,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _run(options: argparse.Namespace) -> int:
-    _settle_in()
+    settle_in()
     urls, truth_path = _choose_sources(options)
     from mmg.bundle import Bundle
     from mmg.truth import Truth
@@ -115,14 +115,6 @@ def _run(options: argparse.Namespace) -> int:
         summary += f", {right} of {judged} equal to the truth ({right / judged:.0%})"
     _tell(summary)
     return 0
-
-
-def _settle_in() -> None:
-    """Make this process a light one, before numpy is loaded."""
-    # It would keep a thread a core for products of large matrices, of which there are none.
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    # A port's thread that is busy holds the engine up for so long: by default 5 ms.
-    sys.setswitchinterval(SWITCH_S)
 
 
 def _open_pipeline(bundle: Bundle, urls: dict[str, str], settings: Settings) -> Pipeline | LivePipeline:

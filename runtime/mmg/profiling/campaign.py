@@ -6,7 +6,7 @@ import hashlib
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from itertools import combinations, product
@@ -28,12 +28,17 @@ if TYPE_CHECKING:
 
 SIGNAL = "made samples: noise, gravity on one axis; no sensor was opened"
 PRECISIONS = ("fp32", "int8")
-HOPS = {"paced": 14, "backtoback": 200}
+HOPS = {"paced": 12, "backtoback": 200}
 """Counted ones of each case: with these the starter's 28 cases take under five minutes."""
 PACED_ONLY = ("cpu_percent", "power_mw")
 START_S, SLOWEST = 60.0, 20.0
 """A case may take so long to start, and be so many times slower than its pace, before it is given up."""
-COMMAND = (sys.executable, "-m", "mmg.profiling.measure")
+COMMAND = (
+    sys.executable,
+    "-c",
+    # Without the working directory, a file of which might have the name of a library.
+    "import sys; del sys.path[0]; from mmg.profiling.measure import main; sys.exit(main())",
+)
 
 Subset = tuple[str, ...]
 
@@ -63,17 +68,17 @@ def run_campaign(plan: Plan, board: Board, command: Sequence[str], tell: Callabl
     """Measure it all; ``tell`` is called with a line as each case begins. Raises ConfigError, BundleError."""
     begun, begin_s = datetime.now(timezone.utc), time.monotonic()
     with Bundle.open(plan.bundle) as bundle:
-        manifest, budget = bundle.manifest, _budget(plan)
+        manifest = bundle.manifest
+        if plan.keep_budget:
+            budget_of(plan.profile, plan.mode)  # told before minutes have passed
         wanted = list(_cases(plan, bundle))
         cases = []
         for number, case in enumerate(wanted, 1):
             if case.outcome == "measured":
                 tell(f"{number} of {len(wanted)}: {case.name}")
                 case = _measure(plan, case, manifest.hop_s)
-            if case.outcome == "measured":
-                case = msgspec.structs.replace(case, budget=check_budget(case, budget))
             cases.append(case)
-        return Report(
+        report = Report(
             schema=result.SCHEMA,
             made=begun.isoformat(timespec="seconds"),
             command=tuple(command),
@@ -81,7 +86,7 @@ def run_campaign(plan: Plan, board: Board, command: Sequence[str], tell: Callabl
             mode=plan.mode,
             signal=SIGNAL,
             profile=plan.profile.name,
-            budget=dict(budget),
+            budget={},
             bundle=result.Bundle(
                 path=plan.bundle,
                 name=manifest.name,
@@ -92,6 +97,7 @@ def run_campaign(plan: Plan, board: Board, command: Sequence[str], tell: Callabl
             machine=_machine(board),
             cases=tuple(cases),
         )
+    return hold(report, plan.profile) if plan.keep_budget else report
 
 
 def all_subsets(names: Sequence[str]) -> tuple[Subset, ...]:
@@ -151,20 +157,32 @@ def _measure(plan: Plan, case: Case, hop_s: float) -> Case:
     except subprocess.TimeoutExpired:
         return msgspec.structs.replace(case, outcome="failed", reason=f"gave nothing within {limit_s:.0f} s")
     if done.returncode == 0:
-        return msgspec.json.decode(done.stdout, type=Case)
+        try:
+            return msgspec.json.decode(done.stdout, type=Case)
+        except msgspec.DecodeError as error:
+            return msgspec.structs.replace(case, outcome="failed", reason=f"its process gave no result: {error}")
     words = done.stderr.decode(errors="replace").strip().splitlines() or ["it said nothing"]
     how = f"signal {-done.returncode}" if done.returncode < 0 else f"exit code {done.returncode}"
     return msgspec.structs.replace(case, outcome="failed", reason=f"its process ended with {how}: {words[-1]}")
 
 
-def _budget(plan: Plan) -> Mapping[str, float]:
-    if not plan.keep_budget:
-        return {}
-    limits = {key: limit for key, limit in msgspec.structs.asdict(plan.profile.budget).items() if limit is not None}
-    if plan.mode == "backtoback":  # what a second costs is a matter of the pace
+def hold(report: Report, profile: Profile) -> Report:
+    """The same report, held against this profile's budget. Raises ConfigError where it has none."""
+    budget = budget_of(profile, report.mode)
+    cases = tuple(
+        msgspec.structs.replace(case, budget=check_budget(case, budget)) if case.outcome == "measured" else case
+        for case in report.cases
+    )
+    return msgspec.structs.replace(report, cases=cases, budget=budget, profile=profile.name)
+
+
+def budget_of(profile: Profile, mode: Mode) -> dict[str, float]:
+    """The profile's limits, as far as they hold in this mode. Raises ConfigError where there is none."""
+    limits = {key: limit for key, limit in msgspec.structs.asdict(profile.budget).items() if limit is not None}
+    if mode == "backtoback":  # what a second costs is a matter of the pace
         limits = {key: limit for key, limit in limits.items() if key not in PACED_ONLY}
     if not limits:
-        raise ConfigError(f"profile {plan.profile.name} has no budget: give one, as in --set budget.memory_mib=80")
+        raise ConfigError(f"profile {profile.name} has no budget: give one, as in --set budget.memory_mib=80")
     return limits
 
 

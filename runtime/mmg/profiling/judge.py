@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mmg.machine import Condition, throttled_between
+from mmg.machine.throttling import CLOCK_LIMIT
 from mmg.profiling import energy as energies
 from mmg.profiling.result import Case, Cold, Conditions, Energy, Memory
-from mmg.profiling.stats import distribution, halves_differ
+from mmg.profiling.stats import Repeat, distribution, halves_differ
 
 if TYPE_CHECKING:
     from mmg.bundle import Manifest
@@ -30,7 +31,9 @@ class Seen:
     """What was seen while a case ran.
 
     stages_ms: of each counted hop. spans_s: from the hop's end to its decision, in host monotonic seconds; paced only.
-    resident: host monotonic seconds and MiB. cpu_s: processor time without what feeds and watches.
+    resident: host monotonic seconds and MiB. cpu_s: processor time without what feeds and watches, and took_s the time
+    that passed, both from the last hop that is not counted to the last one. lacking: hops since then that were decided
+    without one of the modalities.
     """
 
     stages_ms: dict[str, list[float]] = field(default_factory=dict)
@@ -39,6 +42,7 @@ class Seen:
     cold: Cold | None = None
     base_mib: float = 0.0
     peak_mib: float = 0.0
+    lacking: int = 0
     cpu_s: float = 0.0
     took_s: float = 0.0
     energy: energies.Energy | None = None
@@ -63,8 +67,13 @@ def judge(task: Task, manifest: Manifest, seen: Seen, before: Condition, after: 
     excused = sum(_is_by_stall(seen, index, held[index] - deadline_ms) for index in late)
     steps = [stage for stage in seen.stages_ms if stage not in ("capture_age", "event_to_decision", "hop")]
     busy_ms = sum(float(np.mean(seen.stages_ms[stage])) for stage in steps)
-    differ = halves_differ(seen.stages_ms["hop"])
-    reasons = _reasons(task, hops, differ, throttled_between(before, after))
+    throttled = throttled_between(before, after)
+    # A limit that was there before and is after is how the board is set, as a Jetson's power mode is.
+    limits = [
+        why for why in throttled if why.startswith(CLOCK_LIMIT) and why in before.throttled and why in after.throttled
+    ]
+    repeat = halves_differ(seen.stages_ms["hop"])
+    reasons = _reasons(task, hops, repeat, [why for why in throttled if why not in limits])
     return Case(
         modalities=task.modalities,
         outcome="measured",
@@ -72,21 +81,21 @@ def judge(task: Task, manifest: Manifest, seen: Seen, before: Condition, after: 
         stages={stage: distribution(spent) for stage, spent in seen.stages_ms.items()},
         hops=hops,
         deadline_ms=deadline_ms,
-        misses=len(late),
+        misses=len(late) + seen.lacking,
         missed_by_stalls=excused,
         real_time_factor=busy_ms / (manifest.hop_s * 1e3),
         cpu_percent=seen.cpu_s / seen.took_s * 100 if task.mode == "paced" else None,
         memory=_memory(seen),
         macs_per_s=_macs_per_s(task, manifest),
         model_bytes=_model_bytes(task, manifest),
-        energy=_energy(task, seen),
+        energy=_energy(task, manifest, seen),
         accuracy=_accuracy(task, manifest),
-        halves_differ=differ,
+        halves_differ=repeat.differ if repeat else None,
         before=_conditions(before),
         after=_conditions(after),
         valid=not reasons,
         reasons=tuple(reasons),
-        warnings=_warnings(hops, late, excused, deadline_ms, max(held)),
+        warnings=(*_warnings(hops, late, excused, deadline_ms, max(held), seen.lacking), *limits),
         **made,  # type: ignore[arg-type]
     )
 
@@ -95,21 +104,29 @@ def _is_by_stall(seen: Seen, index: int, excess_ms: float) -> bool:
     return seen.stalls is not None and seen.stalls.stalled_s(*seen.spans_s[index]) * 1e3 >= excess_ms
 
 
-def _reasons(task: Task, hops: int, differ: float | None, throttled: tuple[str, ...]) -> list[str]:
+def _reasons(task: Task, hops: int, repeat: Repeat | None, throttled: list[str]) -> list[str]:
     """Why the figures cannot be relied on; none where they can."""
     reasons = [f"throttled: {', '.join(throttled)}"] if throttled else []
     if hops < (least := LEAST_SAMPLES[task.mode]):
         reasons.append(f"{hops} samples are fewer than {least}: give more --hops")
-    if differ is not None and differ > MOST_DIFFERENT:
-        reasons.append(f"does not repeat: the medians of its halves differ by {differ:.0%}, over {MOST_DIFFERENT:.0%}")
+    if repeat and repeat.beyond_noise > MOST_DIFFERENT:
+        reasons.append(
+            f"does not repeat: the medians of its first and second half differ by {repeat.differ:.0%}, by noise alone "
+            f"not within {MOST_DIFFERENT:.0%}"
+        )
     return reasons
 
 
-def _warnings(hops: int, late: list[int], excused: int, deadline_ms: float, worst_ms: float) -> tuple[str, ...]:
-    if not late:
-        return ()
-    line = f"{len(late)} of {hops} decisions came later than {deadline_ms:g} ms, the last after {worst_ms:.1f} ms"
-    return (line + (f"; the machine stalled in {excused} of them" if excused else ""),)
+def _warnings(
+    hops: int, late: list[int], excused: int, deadline_ms: float, worst_ms: float, lacking: int
+) -> tuple[str, ...]:
+    lines = []
+    if late:
+        line = f"{len(late)} of {hops} decisions came later than {deadline_ms:g} ms, the latest after {worst_ms:.1f} ms"
+        lines.append(line + (f"; stalls of the machine explain {excused} of them" if excused else ""))
+    if lacking:
+        lines.append(f"{lacking} decisions were made without one of the modalities, which came too late: not counted")
+    return tuple(lines)
 
 
 def _memory(seen: Seen) -> Memory:
@@ -142,12 +159,13 @@ def _model_bytes(task: Task, manifest: Manifest) -> int:
 def _accuracy(task: Task, manifest: Manifest) -> float | None:
     for subset in manifest.subsets:
         if set(subset.modalities) == set(task.modalities):
-            measured = subset.variants.get(f"{task.backend}-{task.precision}") if subset.variants else None
-            return subset.accuracy if measured is None and task.precision == "fp32" else measured
+            if subset.variants:
+                return subset.variants.get(f"{task.backend}-{task.precision}")
+            return subset.accuracy if task.precision == "fp32" else None
     return None
 
 
-def _energy(task: Task, seen: Seen) -> Energy | None:
+def _energy(task: Task, manifest: Manifest, seen: Seen) -> Energy | None:
     decisions, metered = len(seen.resident), seen.energy
     if metered is not None:
         return Energy(
@@ -155,7 +173,9 @@ def _energy(task: Task, seen: Seen) -> Energy | None:
             meter=metered.meter,
             joules=metered.joules,
             mean_w=metered.watts,
-            mj_per_decision=metered.watts * seen.took_s / decisions * 1e3,
+            mj_per_decision=metered.watts * manifest.hop_s * 1e3
+            if task.mode == "paced"
+            else metered.joules / decisions * 1e3,
         )
     if task.core_w is None:
         return None

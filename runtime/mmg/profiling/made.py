@@ -17,7 +17,6 @@ from mmg.types import Chunk
 if TYPE_CHECKING:
     from mmg.types import Samples
 
-SIGNAL = "made: noise, gravity on one axis; no sensor was opened"
 BLOCK_S = 0.02
 HOPS_MADE = 4
 """So many different hops, one after another: what they hold does not change what they cost."""

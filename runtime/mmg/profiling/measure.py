@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING  # noqa: E402
 
 import msgspec  # noqa: E402
 
+from mmg.process import settle_in  # noqa: E402
 from mmg.profiling.result import Case, Cold, Mode  # noqa: E402
 
 if TYPE_CHECKING:
     from mmg.bundle import Bundle
+    from mmg.profiling.energy import Meter
     from mmg.profiling.judge import Seen
     from mmg.sinks import Sink
     from mmg.types import Decision
@@ -47,30 +49,35 @@ def main() -> int:
     """Measure the task and print the case as JSON."""
     import os
 
+    settle_in()
     task = msgspec.json.decode(sys.stdin.buffer.read(), type=Task)
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    sys.setswitchinterval(1e-4)
-    sys.stdout.buffer.write(msgspec.json.encode(measure(task)) + b"\n")
+    # What a library may print is no result.
+    with os.fdopen(os.dup(1), "wb") as result:
+        os.dup2(2, 1)
+        result.write(msgspec.json.encode(measure(task)))
     return 0
 
 
 def measure(task: Task) -> Case:
     """The case of this task. Raises MmgError."""
+    import gc
     import importlib
     from pathlib import Path
 
     # What a run imports, and its library, which sessions would import only now.
     libraries = {"onnx": ["onnxruntime"], "litert": ["mmg.backends.litert"]}[task.backend]
-    for module in ("mmg.engine", "mmg.live", "mmg.sinks.jsonl", *libraries):
+    for module in ("mmg.bundle", "mmg.engine", "mmg.live", "mmg.sinks.jsonl", *libraries):
         importlib.import_module(module)
     imported_ns, base_mib = time.monotonic_ns(), resident_mib("VmRSS")
     from mmg.bundle import Bundle
-    from mmg.machine import read_condition
-    from mmg.profiling.judge import Seen, judge
 
-    root, seen = Path(task.root), Seen(base_mib=base_mib)
     with Bundle.open(task.bundle) as bundle:
-        seen.cold = _measure_cold(task, bundle, imported_ns)
+        cold = _measure_cold(task, bundle, imported_ns)
+        gc.freeze()
+        from mmg.machine import read_condition
+        from mmg.profiling.judge import Seen, judge
+
+        root, seen = Path(task.root), Seen(cold=cold, base_mib=base_mib)
         before = read_condition(root)
         _measure_warm(task, bundle, seen)
         return judge(task, bundle.manifest, seen, before, read_condition(root))
@@ -80,22 +87,35 @@ def _measure_warm(task: Task, bundle: Bundle, seen: Seen) -> None:
     from pathlib import Path
 
     from mmg.profiling.energy import Meter, open_meter
-    from mmg.profiling.stalls import StallWatch
 
     meter = open_meter(task.meter, Path(task.root))
+    window = _Window(seen, meter if isinstance(meter, Meter) else None)
     if task.mode == "paced":
-        seen.stalls = StallWatch()
-    if isinstance(meter, Meter):
-        meter.start()
-    cpu_s, begin_s = time.process_time(), time.monotonic()
-    fed_s = _run_paced(task, bundle, seen) if task.mode == "paced" else _run_backtoback(task, bundle, seen)
-    seen.cpu_s, seen.took_s = time.process_time() - cpu_s - fed_s, time.monotonic() - begin_s
-    if isinstance(meter, Meter):
-        seen.energy = meter.stop()
-    if seen.stalls is not None:
-        seen.stalls.close()
-        seen.cpu_s -= seen.stalls.cpu_s
+        _run_paced(task, bundle, seen, window)
+    else:
+        _run_backtoback(task, bundle, seen, window)
     seen.peak_mib = resident_mib("VmHWM")
+
+
+class _Window:
+    """The time of the counted hops: processor time of this process without some threads, time, and energy."""
+
+    def __init__(self, seen: Seen, meter: Meter | None) -> None:
+        self._seen, self._meter = seen, meter
+        self._cpu_s = self._begin_s = 0.0
+
+    def begin(self, others_cpu_s: float) -> None:
+        """others_cpu_s: processor time of threads that do not count, up to now."""
+        if self._meter is not None:
+            self._meter.start()
+        self._cpu_s, self._begin_s = time.process_time() - others_cpu_s, time.monotonic()
+
+    def end(self, others_cpu_s: float) -> None:
+        """To be called once all is counted."""
+        self._seen.cpu_s = time.process_time() - others_cpu_s - self._cpu_s
+        self._seen.took_s = time.monotonic() - self._begin_s
+        if self._meter is not None:
+            self._seen.energy = self._meter.stop()
 
 
 def _measure_cold(task: Task, bundle: Bundle, imported_ns: int) -> Cold:
@@ -130,13 +150,14 @@ def _measure_cold(task: Task, bundle: Bundle, imported_ns: int) -> Cold:
     )
 
 
-def _run_paced(task: Task, bundle: Bundle, seen: Seen) -> float:
-    """Live, from ports that bring made samples at their own pace. Returns the processor time of what feeds them."""
+def _run_paced(task: Task, bundle: Bundle, seen: Seen, window: _Window) -> None:
+    """Live, from ports that bring made samples at their own pace."""
     from pathlib import Path
 
     from mmg.live import LivePipeline
     from mmg.pipeline import Settings
     from mmg.profiling.made import MadePort
+    from mmg.profiling.stalls import StallWatch
     from mmg.sinks.jsonl import JsonLines
 
     manifest = bundle.manifest
@@ -148,6 +169,7 @@ def _run_paced(task: Task, bundle: Bundle, seen: Seen) -> float:
         providers=task.providers,
     )
     ports = [MadePort(manifest.modality(name), manifest.hop_s) for name in task.modalities]
+    watch = seen.stalls = StallWatch()
     with Path("/dev/null").open("w", encoding="utf-8") as nowhere:
         sink, pipeline = JsonLines(nowhere), LivePipeline(bundle, ports, settings)
         whole, cpu_s = 0, time.thread_time()
@@ -155,23 +177,32 @@ def _run_paced(task: Task, bundle: Bundle, seen: Seen) -> float:
             for decision in pipeline:
                 written_ms = _write(sink, decision)
                 spent_s, cpu_s = time.thread_time() - cpu_s, time.thread_time()
-                # Hops in which a sensor is not live yet cost less.
-                if len(decision.modalities) < len(task.modalities) or (whole := whole + 1) <= WARM_HOPS:
+                if len(decision.modalities) < len(task.modalities):
+                    seen.lacking += whole > WARM_HOPS
                     continue
-                late_ms = decision.latency_ms["event_to_decision"]
-                age_ms = max(state.age_ms for state in decision.sensors.values()) + late_ms
-                stages = {**decision.latency_ms, "sink": written_ms, "capture_age": age_ms, "hop": spent_s * 1e3}
-                seen.add(stages, time.monotonic(), resident_mib("VmRSS"))
-                end_s = pipeline.origin_ns / 1e9 + decision.t_s
-                seen.spans_s.append((end_s, end_s + late_ms / 1e3))
-                if whole >= task.hops + WARM_HOPS:
+                whole += 1
+                if whole > WARM_HOPS:
+                    _add_paced(seen, decision, pipeline.origin_ns, written_ms, spent_s * 1e3)
+                elif whole == WARM_HOPS:
+                    window.begin(watch.cpu_s + sum(port.cpu_s for port in ports))
+                if whole == task.hops + WARM_HOPS:
+                    window.end(watch.cpu_s + sum(port.cpu_s for port in ports))
                     break
         finally:
             pipeline.close()
-    return sum(port.cpu_s for port in ports)
+            watch.close()
 
 
-def _run_backtoback(task: Task, bundle: Bundle, seen: Seen) -> float:
+def _add_paced(seen: Seen, decision: Decision, origin_ns: int, written_ms: float, spent_ms: float) -> None:
+    late_ms = decision.latency_ms["event_to_decision"]
+    age_ms = max(state.age_ms for state in decision.sensors.values()) + late_ms
+    stages = {**decision.latency_ms, "sink": written_ms, "capture_age": age_ms, "hop": spent_ms}
+    seen.add(stages, time.monotonic(), resident_mib("VmRSS"))
+    end_s = origin_ns / 1e9 + decision.t_s
+    seen.spans_s.append((end_s, end_s + late_ms / 1e3))
+
+
+def _run_backtoback(task: Task, bundle: Bundle, seen: Seen, window: _Window) -> None:
     """As fast as it goes, one hop after another, with a whole context from the first counted hop on."""
     from pathlib import Path
 
@@ -190,18 +221,21 @@ def _run_backtoback(task: Task, bundle: Bundle, seen: Seen) -> float:
         clock=time.perf_counter_ns,
     )
     streams = [make_chunks(manifest.modality(name), manifest.hop_s) for name in engine.modalities]
+    uncounted = manifest.context_hops + WARM_HOPS
     with Path("/dev/null").open("w", encoding="utf-8") as nowhere:
         sink = JsonLines(nowhere)
-        for hop in range(task.hops + manifest.context_hops + WARM_HOPS):
+        for hop in range(task.hops + uncounted):
+            if hop == uncounted:
+                window.begin(0.0)
             chunks, cpu_s = [next(stream) for stream in streams], time.thread_time()
             decisions = [decision for chunk in chunks for decision in engine.push(chunk)]
             spent_ms = (time.thread_time() - cpu_s) * 1e3
             for decision in decisions:
                 written_ms = _write(sink, decision)
-                if hop >= manifest.context_hops + WARM_HOPS:
+                if hop >= uncounted:
                     stages = {**decision.latency_ms, "sink": written_ms, "hop": spent_ms + written_ms}
                     seen.add(stages, time.monotonic(), resident_mib("VmRSS"))
-    return 0.0
+        window.end(0.0)
 
 
 def _write(sink: Sink, decision: Decision) -> float:

@@ -111,7 +111,8 @@ class Case(_Part, frozen=True):
     of a hop's newest sample at the decision, and ``event_to_decision``, from the hop's end to it, in paced mode only;
     ``hop``, processor time of the engine's thread for the whole hop.
     deadline_ms: what event to decision is held to (in mode backtoback: the hop's time); misses: hops that took longer,
-    missed_by_stalls: those of them in which the machine itself did not run a waiting thread for most of the excess.
+    missed_by_stalls: those of them that stalls of the machine itself explain: a thread that was due did not run for as
+    long as the decision was late.
     real_time_factor: time that a hop takes over the time that it lasts.
     cpu_percent: processor time of the process over the time that passed in mode paced, in percent of one core.
     macs_per_s: multiply-accumulates a second of signal, None where the bundle does not say; model_bytes: its files.

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 
@@ -38,13 +40,33 @@ def _histogram(values: np.ndarray[tuple[int, ...], np.dtype[np.float64]]) -> His
     return Histogram(edges_ms=tuple(edges.tolist()), counts=tuple(counts.tolist()))
 
 
-def halves_differ(samples: Sequence[float]) -> float | None:
-    """How far the medians of the samples' two halves are apart, relative to that of all; None for fewer than four.
+class Repeat(NamedTuple):
+    """How far the medians of two halves are apart, relative to that of all: as they are, and beyond their noise."""
 
-    The halves are every second sample and the others: what a machine that slows down meanwhile does to both alike is
-    told by the conditions before and after.
+    differ: float
+    beyond_noise: float
+
+
+def halves_differ(samples: Sequence[float]) -> Repeat | None:
+    """Of the first half of the samples and the second; None for fewer than four.
+
+    Beyond noise is the gap between the halves' 95 % intervals of the median, 0 where these meet: order statistics of
+    a binomial count (Le Boudec, Performance Evaluation, section 2.2.2).
     """
     if len(samples) < 4:
         return None
-    one, two, whole = (float(np.median(part)) for part in (samples[::2], samples[1::2], samples))
-    return abs(one - two) / whole if whole > 0 else None
+    middle, whole = len(samples) // 2, float(np.median(samples))
+    one, two = sorted(samples[:middle]), sorted(samples[middle:])
+    if whole <= 0:
+        return None
+    (low_one, high_one), (low_two, high_two) = _median_interval(one), _median_interval(two)
+    gap = max(low_one - high_two, low_two - high_one, 0.0)
+    return Repeat(abs(float(np.median(one)) - float(np.median(two))) / whole, gap / whole)
+
+
+def _median_interval(ordered: Sequence[float]) -> tuple[float, float]:
+    """Where the median of what these were drawn from lies, with about 95 % confidence."""
+    count = len(ordered)
+    reach = 1.96 * math.sqrt(count) / 2
+    low, high = max(math.floor(count / 2 - reach), 0), min(math.ceil(count / 2 + reach), count - 1)
+    return ordered[low], ordered[high]

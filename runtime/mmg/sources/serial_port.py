@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from mmg.errors import BackendUnavailable, ConfigError, SourceError, SourceNotFound
 from mmg.sources.port import TELL_NS, PortStatus, PortThread
-from mmg.sources.protocols import Counters, Parser, open_parser
+from mmg.sources.protocols import Counters, Parser, Samples, open_parser
 from mmg.sources.sample_clock import Arrivals, SampleClock
 from mmg.sources.serial_line import GONE, POLL_S, SerialLine
 from mmg.types import Chunk
@@ -146,7 +146,10 @@ class SerialPort(PortThread):
         if is_news or arrival_ns - self._told_ns > TELL_NS:
             self._tell(talk, "")
             self._told_ns = arrival_ns
-            line.gather(talk.bytes_in(GATHER_S))
+            talk.measure(samples)
+        # Only whole samples are waited for: of one whose rest is still to come, the wake would not tell the time.
+        ends_whole = int(samples.last_byte[-1]) + 1 == parser.counters.bytes_fed
+        line.gather(talk.bytes_in(GATHER_S) if ends_whole else 0)
 
     def _begin_anew(self, talk: _Conversation, line: SerialLine, now_s: float) -> None:
         """With a fresh parser, as this one may have settled for a wrong protocol, and perhaps at another baud rate."""
@@ -200,6 +203,7 @@ class _Conversation:
         self.parser, self.clock, self.arrivals = parser, SampleClock(), Arrivals()
         self._understood_s = now_s
         self._seen: Counters | None = None  # as of the newest sample
+        self._measured, self._sample_bytes = (-1, 0), 0
 
     @property
     def has_tried_enough(self) -> bool:
@@ -207,11 +211,19 @@ class _Conversation:
         understood = 0 if self._seen is None else self._seen.bytes_fed
         return self.parser.counters.bytes_fed - understood >= TRY_BYTES
 
+    def measure(self, samples: Samples) -> None:
+        """Find out, from the newest sample and the one when this was last asked, how many bytes one takes."""
+        end, count = int(samples.last_byte[-1]), self.parser.counters.samples
+        size, rest = divmod(end - self._measured[0], max(count - self._measured[1], 1))
+        self._sample_bytes = 0 if rest else size  # such as lines of text have no fixed length
+        self._measured = end, count
+
     def bytes_in(self, seconds: float) -> int:
-        """The bytes of the samples that come in about so long, 0 where that is one at most or not known yet."""
-        counters, tick_ns = self.parser.counters, self.clock.sample_ns
-        samples = round(seconds * 1e9 / tick_ns) if tick_ns > 0 and counters.samples >= KNOWN_SAMPLES else 0
-        return samples * counters.bytes_fed // counters.samples if samples > 1 else 0
+        """The bytes of the samples that come in about so long, 0 where that is one at most or not known."""
+        tick_ns = self.clock.sample_ns
+        known = tick_ns > 0 and self.parser.counters.samples >= KNOWN_SAMPLES
+        samples = round(seconds * 1e9 / tick_ns) if known else 0
+        return samples * self._sample_bytes if samples > 1 else 0
 
     def hear(self, now_s: float) -> bool:
         """Notes that bytes came; returns whether they end a silence."""

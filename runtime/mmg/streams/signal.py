@@ -24,6 +24,7 @@ class SignalStream:
     def __init__(self, modality: Modality, grid: HopGrid) -> None:
         self._modality, self._grid = modality, grid
         self._edges_ns = np.arange(round(modality.rate_hz * grid.hop_ns / 1e9) + 1) * (1e9 / modality.rate_hz)
+        self._edges_ns[-1] = grid.hop_ns  # a sum of periods may end a little beyond it
         self._scale = modality.rate_hz / 2e9
         self._gap_ns = grid.hop_ns // 2
         # A sensor that starts just after a hop did still has that hop: its first value is held backwards.
@@ -41,15 +42,16 @@ class SignalStream:
     def push(self, chunk: Chunk) -> list[Hop]:
         """Take ``(T, C)`` samples; rows that are late, repeated or not finite are counted as dropped."""
         check_chunk(chunk, self._modality)
-        self.dropped += chunk.dropped
         times, values, lost = chunk.times_ns, chunk.samples, None
         if not len(times):
+            self.dropped += chunk.dropped
             return []
         if values.dtype != np.float32:
             with np.errstate(over="ignore"):
                 values = values.astype(np.float32)
         if not (is_in_order(times, self.last_ns) and all_finite(values)):
             check_times(times, self._modality)
+            self.dropped += chunk.dropped
             finite = np.asarray(np.isfinite(values).all(axis=1))
             kept = np.zeros(len(finite), np.bool_)
             kept[finite] = in_order(times[finite], self.last_ns)
@@ -60,6 +62,8 @@ class SignalStream:
                 return []
             times, values, before = times[kept], values[kept], lost[kept]
             lost, total = before, int(lost[-1])
+        else:
+            self.dropped += chunk.dropped
         self._append(times, values)
         hops: list[Hop] = []
         dropped_before = self.dropped
