@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mmg.errors import ProfileError
@@ -28,6 +29,7 @@ def load_board(options: argparse.Namespace) -> Profile:
     from mmg_device_profiles import ProfileProblem, detect_board, load_profile
 
     try:
-        return load_profile(options.profile or detect_board(), options.set)
+        # mmg-profile can look at another board's files.
+        return load_profile(options.profile or detect_board(Path(getattr(options, "root", "/"))), options.set)
     except ProfileProblem as problem:
         raise ProfileError(problem.path, problem.key, problem.problem) from problem

@@ -85,15 +85,17 @@ def _run(options: argparse.Namespace, words: list[str]) -> int:
     for path in (options.markdown, options.html):
         if path and not Path(path).absolute().parent.is_dir():
             raise ConfigError(f"{path}: there is no folder {Path(path).absolute().parent}")
+        if path and Path(path).is_dir():
+            raise ConfigError(f"{path}: is a folder: name a file in it")
     report = _show(options, read_report(options.show)) if options.show else _measure(options, words)
     comparison = compare(old, report) if old else None
-    _write(options, report, old)
     advice = advise(report, report.budget) if options.advise else None
     problems = _problems(report, comparison, advice)
     if options.json:
         sys.stdout.write(encode(report).decode())
     else:
         _print(report, comparison, advice)
+    _write(options, report, old)  # after the report, which is not lost where a file cannot be written
     for problem in problems:
         _tell(problem)
     return 1 if problems else 0

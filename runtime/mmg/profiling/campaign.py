@@ -109,7 +109,7 @@ def _cases(plan: Plan, bundle: Bundle) -> Iterator[Case]:
     """Each wanted one: ``measured`` if it can be, else ``unavailable`` with the reason."""
     manifest = bundle.manifest
     known = [modality.name for modality in manifest.modalities]
-    for name in {name for subset in plan.subsets or () for name in subset}:
+    for name in (name for subset in plan.subsets or () for name in subset):
         if name not in known:
             raise ConfigError(f"bundle {manifest.name} has no sensor {name!r}; it has {', '.join(known)}")
     for backend, precision, threads in product(plan.backends, plan.precisions, plan.threads):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
 
@@ -24,11 +24,15 @@ class Histogram(_Part, frozen=True):
     edges_ms: tuple[float, ...]
     counts: tuple[int, ...]
 
+    def __post_init__(self) -> None:
+        if not self.counts or len(self.edges_ms) != len(self.counts) + 1:
+            raise ValueError("a histogram has one edge more than counts")
+
 
 class Distribution(_Part, frozen=True):
     """Of one stage, in milliseconds. Percentiles are interpolated between samples; none is left out."""
 
-    n: int
+    n: Annotated[int, msgspec.Meta(ge=1)]
     mean_ms: float
     min_ms: float
     p50_ms: float

@@ -1,0 +1,179 @@
+"""The benchmark: its pieces work, and what it prints is whole and plausible. Speed itself is not tested."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from mmg import Bundle, Engine
+from mmg.errors import ConfigError
+from mmg_tools.bench import eager, memory, needs, push, start, throughput, window
+from mmg_tools.bench.__main__ import describe_machine, main
+from mmg_tools.bench.bare import Bare, whole_context
+from mmg_tools.bench.hops import SUBSETS, Pushed, Recording, noise, take_turns
+from mmg_tools.bench.table import Figure, Row, as_json, describe
+
+FIGURE = Figure(
+    "cost", "CPU time over CPU time", 1.25, True, (Row("imu", 1.2, {"push_us": 12}), Row("audio", 1.2504, {"it_us": 1}))
+)
+
+
+def silent(_: str) -> None:
+    pass
+
+
+@pytest.mark.parametrize("names", SUBSETS)
+def test_each_push_of_a_hop_completes_it_with_every_sensor_live(names: tuple[str, ...]) -> None:
+    with Bundle.open("starter") as bundle:
+        recording, engine = Recording(bundle.manifest, names, 30), Engine(bundle, names)
+        for hop in range(30):
+            made = [decision for chunk in recording.chunks(hop) for decision in engine.push(chunk)]
+            assert [decision.hop for decision in made] == [hop]
+            assert made[0].modalities == names
+            assert {state.state for state in made[0].sensors.values()} == {"live"}
+
+
+def test_the_bare_runs_are_those_of_the_engine() -> None:
+    names = ("imu", "audio", "video")
+    with Bundle.open("starter") as bundle:
+        recording = Recording(bundle.manifest, names, 3)
+        bare, seen = Bare(bundle, recording), []
+        for hop in range(3):
+            bare(hop)
+            seen.append(bare.encoders["audio"](hop))
+        assert {encoder.session.get_providers()[0] for encoder in bare.encoders.values()} == {"CPUExecutionProvider"}
+        assert np.isfinite(seen).all()
+        context = whole_context(bundle.manifest, names)
+    assert context["tokens"].shape == (1, 32, 64)
+    assert context["age"][0, :8].tolist() == [7, 6, 5, 4, 3, 2, 1, 0]
+    assert context["modality"][0].tolist() == [0] * 8 + [1] * 16 + [2] * 8
+
+
+def test_two_ways_take_turns_on_the_same_hops() -> None:
+    order: list[tuple[str, int]] = []
+    took = take_turns(lambda hop: order.append(("a", hop)), lambda hop: order.append(("b", hop)), 45, block=20)
+    assert order[:21] == [("a", hop) for hop in range(20)] + [("b", 0)]
+    assert {hop for way, hop in order if way == "b"} == set(range(45))
+    assert min(took) >= 0
+
+
+def test_noise_is_even_and_without_a_pattern() -> None:
+    values = noise(8000)
+    assert abs(values.mean()) < 0.02
+    assert np.ptp(values) > 0.99
+    assert abs(np.corrcoef(values[1:], values[:-1])[0, 1]) < 0.05
+
+
+def test_a_goal_is_compared_as_measured_and_not_as_printed() -> None:
+    assert FIGURE.missed == ("audio",)
+    text = describe([FIGURE], {"machine": "a board"})
+    assert text[0] == "machine: a board"
+    assert text[2] == "cost: CPU time over CPU time; goal at most 1.25"
+    assert text[3].split() == ["imu", "1.20", "reached", "push", "12", "us"]
+    assert text[4].split()[:3] == ["audio", "1.25", "MISSED"]
+    assert text[-1] == "missed: cost (audio)"
+    told = json.loads(json.dumps(as_json([FIGURE], {})))
+    assert told["reached"] is False
+    assert [row["reached"] for row in told["figures"]["cost"]["rows"]] == [True, False]
+
+
+def test_a_row_that_is_held_to_no_goal_misses_none() -> None:
+    figure = Figure("x", "y", 3.0, False, (Row("whole", 1.0, {}, held=False), Row("part", 3.0, {})))
+    assert not figure.missed
+    assert describe([figure], {})[-1] == "every goal is reached"
+
+
+def test_the_machine_is_told() -> None:
+    machine = describe_machine()
+    assert "cores" in machine["machine"]
+    assert "onnxruntime" in machine["versions"]
+
+
+def test_what_is_unknown_or_missing_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    assert main(["--only", "speed"]) == 2
+    assert "--only speed: the figures are push, memory" in capsys.readouterr().err
+    monkeypatch.setattr(needs, "find_spec", lambda name: None if name == "onnx" else name)
+    assert main(["--only", "eager"]) == 2
+    assert "onnx is not installed" in capsys.readouterr().err
+    monkeypatch.undo()
+    monkeypatch.setattr(needs, "STARTER_RUN", tmp_path / "none")
+    with pytest.raises(ConfigError, match="need a checkout"):
+        needs.require_training()
+
+
+def test_start_waits_for_a_line() -> None:
+    [figure] = start.measure(silent, quick=True)
+    assert [row.what for row in figure.rows] == ["first decision", "--help"]
+    assert all(0 < row.value < 60 for row in figure.rows)
+
+
+def test_resident_memory_grows_with_what_is_loaded() -> None:
+    bare_mib = memory.resident_mib(1, "bare")
+    assert 10 < bare_mib < memory.resident_mib(1, "sessions", "imu") < 500
+    assert memory.resident_mib(1, "engine", "imu,audio") > bare_mib
+
+
+@pytest.mark.slow
+def test_the_command_prints_one_object(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--only", "push,throughput", "--quick", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert list(told["figures"]) == ["push", "throughput"]
+    rows = told["figures"]["push"]["rows"]
+    assert len(rows) == 2 * len(SUBSETS)
+    assert all(0.5 < row["value"] < 20 for row in rows)
+    assert [row["reached"] is None for row in told["figures"]["throughput"]["rows"]] == [False, True]
+
+
+@pytest.mark.slow
+def test_memory_tells_every_subset_and_every_modality() -> None:
+    [figure] = memory.measure(silent, quick=True)
+    assert sum(not row.held for row in figure.rows) == 7 + 3
+    assert [row.what for row in figure.rows if row.held] == [f"{name} left out, %" for name in memory.ALL]
+
+
+def test_eager_decides_what_the_engine_decides() -> None:
+    pytest.importorskip("torch")
+    from mmg_export.trained import TrainedRun
+
+    # Sound reaches the encoder as it is; the others are resampled on the engine's grid first.
+    names = ("audio",)
+    with Bundle.open("starter") as bundle:
+        recording, engine = Recording(bundle.manifest, names, 12), Engine(bundle, names)
+        one = eager.eager_hop(TrainedRun(needs.STARTER_RUN), bundle, recording)
+        temperature = bundle.manifest.temperature(names)
+        for hop in range(12):
+            [decision] = [made for chunk in recording.chunks(hop) for made in engine.push(chunk)]
+            logits = one(hop)
+            assert (logits is None) == (hop < bundle.manifest.context_hops - 1)
+            if logits is not None:
+                scores = (logits[0] / temperature).softmax(0).tolist()
+                np.testing.assert_allclose(list(decision.scores.values()), scores, atol=1e-4)
+
+
+@pytest.mark.slow
+def test_window_encoders_are_compared_on_the_same_hops() -> None:
+    pytest.importorskip("torch")
+    cost, accuracy = window.measure(silent, quick=True, accuracy=True)
+    assert len(cost.rows) == 2 * len(window.SUBSETS)
+    # A window computes eight hops where streaming computes one; a run's fixed cost is the same.
+    assert all(row.value > 1 for row in cost.rows if "encoders" in row.what)
+    assert len(accuracy.rows) == 7
+    assert all(row.measured["of_hops"] > 100 and row.value < 10 for row in accuracy.rows)
+
+
+def test_pushed_notices_hops_that_were_not_decided() -> None:
+    with Bundle.open("starter") as bundle:
+        pushed = Pushed(bundle, Recording(bundle.manifest, ("imu",), 3))
+        pushed(0)
+        pushed.require(1)
+        with pytest.raises(Exception, match="decided 1 of 2 hops"):
+            pushed.require(2)
+
+
+def test_goals_are_those_that_were_set() -> None:
+    assert (push.GOAL, window.GOAL, eager.GOAL) == (1.25, 6.0, 3.0)
+    assert (memory.GOAL_PERCENT, throughput.GOAL, start.GOAL_S) == (80.0, 300.0, 1.0)

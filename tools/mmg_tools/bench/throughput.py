@@ -1,0 +1,81 @@
+"""How many seconds of a recording one core decides in a second: ``mmg-run`` on the demo, IMU and sound.
+
+Held to the goal is the demo with its sound as a WAV at the model's rate, as a device records it. The demo's own OGG at
+44.1 kHz takes as much again to decode and to resample.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+import subprocess
+import tempfile
+from pathlib import Path
+from statistics import median
+
+from mmg.cli.run import DEMO
+from mmg.errors import MmgError
+
+from mmg_tools.attached import COMMAND
+from mmg_tools.bench.table import Figure, Row, Say
+
+RUN = (*COMMAND, "--sensors", "imu,audio", "--format", "jsonl", "--pace", "fast")
+GOAL = 300.0
+SHORT_S = 1.0
+"""A run that has opened everything and decided once."""
+HOP_S, MODEL_HZ = 0.5, 16_000
+TICK_S = 1e-3
+"""A difference of CPU times that is smaller is none."""
+
+
+def measure(say: Say, *, quick: bool = False) -> list[Figure]:
+    """Seconds of recording a second of CPU: of the whole process, and of what it does after its start."""
+    with tempfile.TemporaryDirectory(prefix="mmg-bench-") as folder:
+        say("throughput: the demo with sound as the model wants it")
+        rows = _rows(
+            "WAV at 16 kHz", ["--imu", str(DEMO / "imu.csv"), "--audio", _as_wav(Path(folder))], quick, held=True
+        )
+    say("throughput: the demo as it is")
+    rows += _rows("OGG at 44.1 kHz", ["--demo"], quick, held=False)
+    return [Figure("throughput", "seconds of recording a second of one core", GOAL, False, rows, digits=0)]
+
+
+def _as_wav(folder: Path) -> str:
+    """The demo's sound at the model's rate, and where it is."""
+    import soundfile
+    import soxr
+
+    sound, rate_hz = soundfile.read(DEMO / "audio.ogg", dtype="float32")
+    soundfile.write(folder / "audio.wav", soxr.resample(sound, rate_hz, MODEL_HZ), MODEL_HZ, subtype="PCM_16")
+    return str(folder / "audio.wav")
+
+
+def _rows(name: str, source: list[str], quick: bool, *, held: bool) -> tuple[Row, ...]:
+    # The short run follows the whole one at once: both see the same machine, and their difference is a median too.
+    pairs = [(_run(*source), _run(*source, "--duration", f"{SHORT_S:g}")) for _ in range(1 if quick else 9)]
+    (_, decided), (_, first) = pairs[0]
+    whole_s = median(whole for (whole, _), _ in pairs)
+    pipeline_s = median(whole - short for (whole, _), (short, _) in pairs)
+    recorded_s, further_s = decided * HOP_S, (decided - first) * HOP_S
+    spent = {"recording_s": further_s, "CPU_s": pipeline_s}
+    return (
+        Row(f"{name}, without the start", further_s / max(pipeline_s, TICK_S), spent, held=held),
+        Row(f"{name}, whole process", recorded_s / whole_s, {"recording_s": recorded_s, "CPU_s": whole_s}, held=False),
+    )
+
+
+def _run(*arguments: str) -> tuple[float, int]:
+    """CPU seconds of the process, on one core, and how many decisions it made. Raises MmgError."""
+    core = min(os.sched_getaffinity(0))
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    done = subprocess.run(
+        [*RUN, *arguments],
+        preexec_fn=lambda: os.sched_setaffinity(0, {core}),
+        capture_output=True,
+        check=False,
+    )
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    if done.returncode:
+        raise MmgError(f"mmg-run: {done.stderr.decode(errors='replace').strip()[-300:]}")
+    cpu_s = after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime
+    return cpu_s, len(done.stdout.splitlines())

@@ -1,0 +1,83 @@
+"""Streaming encoders against the same encoders re-run at every hop over the last 4 s."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from mmg import Bundle
+
+from mmg_tools.bench.bare import Bare
+from mmg_tools.bench.hops import Pushed, Recording, take_turns
+from mmg_tools.bench.needs import STARTER_RUN, require_training
+from mmg_tools.bench.table import Figure, Row, Say
+
+GOAL = 6.0
+WINDOW_S = 4.0
+SUBSETS = (("imu",), ("audio",), ("video",), ("imu", "audio", "video"))
+
+
+def measure(say: Say, *, quick: bool = False, accuracy: bool = False) -> list[Figure]:
+    """How many times less the streaming form costs, and with ``accuracy`` what it decides. Raises ConfigError where the
+    training packages are not installed."""
+    require_training()
+    with tempfile.TemporaryDirectory(prefix="mmg-bench-") as folder:
+        path = Path(folder) / "window.mmg"
+        export_window(path, say)
+        with Bundle.open("starter") as streaming, Bundle.open(path) as window:
+            figures = [_cost(streaming, window, say, quick=quick)]
+            if accuracy:
+                from mmg_tools.bench.accuracy import compare
+
+                figures.append(compare(streaming, window, say, quick=quick))
+    return figures
+
+
+def export_window(path: Path, say: Say) -> None:
+    """The starter's checkpoint as a bundle of window encoders, with the streaming form's weights and fusion."""
+    import torch
+    from mmg_export import export_bundle
+    from mmg_export.trained import TrainedRun
+    from mmg_training.models.window import WindowEncoder
+
+    say("window: export the window encoders (half a minute)")
+    torch.set_num_threads(1)
+    run = TrainedRun(STARTER_RUN)
+    names = run.model.task.modalities
+    spec = run.spec(names)
+    sensors = {name: replace(sensor, states=(), window_s=WINDOW_S) for name, sensor in spec.sensors.items()}
+    hops = round(WINDOW_S / spec.hop_s)
+    # The hop's form has its batch norms folded already, as the starter's files do.
+    encoders = {name: WindowEncoder(one.encoder, hops).eval() for name, one in run.encoders(names).items()}  # type: ignore[arg-type]
+    export_bundle(path, encoders=encoders, fusion=run.fusion(names), spec=replace(spec, sensors=sensors), hops=2 * hops)
+
+
+def _cost(streaming: Bundle, window: Bundle, say: Say, *, quick: bool) -> Figure:
+    hops, rows = 60 if quick else 220, []
+    for names in SUBSETS:
+        say(f"window: {'+'.join(names)}")
+        recording = Recording(streaming.manifest, names, hops)
+        once, again = Bare(streaming, recording), Bare(window, recording)
+        times = take_turns(again.encode, once.encode, hops)
+        arithmetic = {"arithmetic_x": _macs(window, names) / _macs(streaming, names)}
+        rows.append(_row(f"{'+'.join(names)}: encoders", times, arithmetic))
+        pushed, anew = Pushed(streaming, recording), Pushed(window, recording)
+        times = take_turns(anew, pushed, hops)
+        pushed.require(hops)
+        # Its window is not full before.
+        anew.require(hops - round(WINDOW_S / window.manifest.hop_s) + 1)
+        rows.append(_row(f"{'+'.join(names)}: whole hop", times, {}))
+    title = f"CPU time of window encoders over {WINDOW_S:g} s over that of streaming ones"
+    return Figure("window", title, GOAL, False, tuple(rows))
+
+
+def _macs(bundle: Bundle, names: Sequence[str]) -> int:
+    """Multiply-accumulates a hop of these encoders, which the exporter counted."""
+    return sum(bundle.manifest.modality(name).encoder.macs or 0 for name in names)
+
+
+def _row(what: str, times_us: tuple[float, float], further: Mapping[str, float]) -> Row:
+    window_us, streaming_us = times_us
+    return Row(what, window_us / streaming_us, {"window_us": window_us, "streaming_us": streaming_us, **further})
