@@ -53,6 +53,8 @@ class MadePort:
     def __init__(self, modality: Modality, hop_s: float) -> None:
         self.modality, self.url = modality.name, f"made://{modality.name}"
         self.status = PortStatus(connected=True, reason="", device="made samples")
+        self.begin_ns: int | None = None
+        """When the first sample's interval begins, in host monotonic time; None for when it is started."""
         self.cpu_s = 0.0
         """Processor time of the thread that delivers, which no real port would take."""
         self._rate_hz = modality.rate_hz
@@ -73,7 +75,8 @@ class MadePort:
 
     def _play(self, deliver: Callable[[Chunk], None]) -> None:
         block = max(round(self._rate_hz * BLOCK_S), 1)
-        begin_ns, period_ns, given = time.monotonic_ns(), 1e9 / self._rate_hz, 0
+        begin_ns = time.monotonic_ns() if self.begin_ns is None else self.begin_ns
+        period_ns, given = 1e9 / self._rate_hz, 0
         while True:
             ticks = np.arange(given + 1, given + block + 1)
             times_ns = begin_ns + np.round(ticks * period_ns).astype(np.int64)

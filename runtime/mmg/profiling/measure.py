@@ -172,6 +172,9 @@ def _run_paced(task: Task, bundle: Bundle, seen: Seen, window: _Window) -> None:
     watch = seen.stalls = StallWatch()
     with Path("/dev/null").open("w", encoding="utf-8") as nowhere:
         sink, pipeline = JsonLines(nowhere), LivePipeline(bundle, ports, settings)
+        for port in ports:
+            # Blocks that end with the hops: by chance they would end up to a block later, another time in each case.
+            port.begin_ns = pipeline.origin_ns
         whole, cpu_s = 0, time.thread_time()
         try:
             for decision in pipeline:
