@@ -640,6 +640,17 @@ def test_many_samples_a_second_are_gathered_and_stamped_as_well(terminal: Termin
     assert np.abs(times_ns - said_ns)[60:].max() < 30e6
 
 
+def test_a_lost_byte_does_not_shift_the_times_of_what_is_gathered(terminal: Terminal, listener: Listener) -> None:
+    whole = speaking("witmotion")
+    terminal.plug(lambda index: whole(index)[1 if index == 70 else 0 :])
+    listener.open(f"{terminal.url}?baud=115200&protocol=witmotion")
+    chunks = listener.hear(180)
+    times_ns = np.concatenate([chunk.times_ns for chunk in chunks])
+    said_ns = [terminal.said_ns[round(float(row[0]) * 100)] for chunk in chunks for row in chunk.samples]
+    # Waiting for a number of bytes that ends within a frame would date all samples by most of a period late.
+    assert abs(float(np.median((times_ns - said_ns)[90:]))) < 4e6
+
+
 def test_a_device_is_opened_for_one_alone(terminal: Terminal) -> None:
     terminal.plug()
     with open_serial(str(terminal.path), 115200, terminal.url) as port:

@@ -281,3 +281,17 @@ def test_a_window_warms_up_again_after_a_gap(tmp_path: Path) -> None:
     assert states[:WINDOW_HOPS] == ["warming", "warming", "live"]
     assert states[gap : gap + WINDOW_HOPS] == ["warming", "warming", "live"]
     assert "stale" in states[round(5 / HOP_S) : gap]
+
+
+def test_a_provider_with_memory_of_its_own_is_given_each_hop_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data, chunks = mean_encoder(COUNT, 6), [imu_chunk(begin_s, 2) for begin_s in (0, 2, 4)]
+    for folder in ("bound", "copied"):
+        (tmp_path / folder).mkdir()
+    bound = imu_engine(tmp_path / "bound", data)
+    monkeypatch.setattr("mmg.backends.onnx.ON_HOST", set())
+    copied = imu_engine(tmp_path / "copied", data)
+    decisions = [bound.push(chunk) for chunk in chunks]
+    assert sum(map(len, decisions)) > 8
+    assert [copied.push(chunk) for chunk in chunks] == decisions

@@ -96,8 +96,9 @@ def _run(options: argparse.Namespace, words: list[str]) -> int:
     else:
         _print(report, comparison, advice)
     _write(options, report, old)  # after the report, which is not lost where a file cannot be written
-    for problem in problems:
-        _tell(problem)
+    if options.json:  # the table says them itself
+        for problem in problems:
+            _tell(problem)
     return 1 if problems else 0
 
 

@@ -12,7 +12,8 @@ from mmg.errors import SourceLost
 POLL_S = 0.1
 READ_BYTES, MOST_BYTES = 4096, 16384
 """Of one read, and of one wake: so a device that floods does not keep the port from being closed."""
-MOST_GATHERED = 255
+MOST_GATHERED = 64
+"""Linux hands over so many at once (tty_read), and hides a shorter rest until as many have come again."""
 GONE = (OSError, TypeError, termios.error)
 """What pyserial raises when a device is gone: its own errors are OSErrors, those of termios are not."""
 
@@ -55,12 +56,11 @@ class SerialLine:
         return bytes(data)
 
     def gather(self, least: int) -> None:
-        """Wait for so many bytes at a time from now on, 255 at most, or with 0 for any; of a terminal only.
+        """Wait for so many bytes at a time from now on, at most ``MOST_GATHERED``; with 0 for any. Of a terminal only.
 
         Linux wakes who polls a terminal only then (VMIN of termios(3), in a line discipline without VTIME): each wake
         still comes with its newest byte, so that its time is known as well as ever, but there are fewer of them.
         """
-        least = min(least, MOST_GATHERED)
         if least == self._gathered or self._poll is None:
             return
         self._gathered = least

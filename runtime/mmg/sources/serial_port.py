@@ -18,7 +18,7 @@ from mmg.errors import BackendUnavailable, ConfigError, SourceError, SourceNotFo
 from mmg.sources.port import TELL_NS, PortStatus, PortThread
 from mmg.sources.protocols import Counters, Parser, Samples, open_parser
 from mmg.sources.sample_clock import Arrivals, SampleClock
-from mmg.sources.serial_line import GONE, POLL_S, SerialLine
+from mmg.sources.serial_line import GONE, MOST_GATHERED, POLL_S, SerialLine
 from mmg.types import Chunk
 
 if TYPE_CHECKING:
@@ -222,7 +222,9 @@ class _Conversation:
         """The bytes of the samples that come in about so long, 0 where that is one at most or not known."""
         tick_ns = self.clock.sample_ns
         known = tick_ns > 0 and self.parser.counters.samples >= KNOWN_SAMPLES
-        samples = round(seconds * 1e9 / tick_ns) if known else 0
+        if not known or not self._sample_bytes:
+            return 0
+        samples = min(round(seconds * 1e9 / tick_ns), MOST_GATHERED // self._sample_bytes)
         return samples * self._sample_bytes if samples > 1 else 0
 
     def hear(self, now_s: float) -> bool:
