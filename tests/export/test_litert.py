@@ -12,7 +12,7 @@ from mmg import Bundle, Chunk, Engine
 from mmg.backends import open_session
 from mmg.backends.litert import LitertSession
 from mmg.bundle.golden import encoder_error, fusion_error, unpack
-from mmg.errors import BackendUnavailable, BundleError, ModelError, ShapeMismatch
+from mmg.errors import BackendUnavailable, ModelError, ShapeMismatch
 from mmg.types import Decision
 from mmg_export import export_bundle
 from mmg_export.parts import fusion_part, run_part, token_counts
@@ -144,8 +144,3 @@ def test_auto_takes_what_is_installed(bundle: Bundle, monkeypatch: pytest.Monkey
     monkeypatch.setattr("mmg.engine.variant.is_installed", lambda _: False)
     with pytest.raises(BackendUnavailable, match="onnxruntime or ai_edge_litert is not installed"):
         Engine(bundle, ["ppg"])
-
-
-def test_a_precision_that_the_bundle_lacks_is_refused() -> None:
-    with Bundle.open("starter") as starter, pytest.raises(BundleError, match="has no fp32 file for backend litert"):
-        Engine(starter, ["imu"], backend="litert")
