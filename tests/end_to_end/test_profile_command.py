@@ -252,7 +252,9 @@ def test_an_earlier_report_is_held_against_todays_budget(tmp_path: Path) -> None
     done = mmg_profile("--show", path, "--budget", "--set", "budget.memory_mib=1")
     assert done.returncode == 1
     assert "over the budget of 1 (" in one_line(done.stdout)
-    assert "mmg-profile: imu onnx fp32 1t: memory_mib " in done.stderr
+    as_json = mmg_profile("--show", path, "--budget", "--set", "budget.memory_mib=1", "--json")
+    assert as_json.returncode == 1
+    assert "mmg-profile: imu onnx fp32 1t: memory_mib " in as_json.stderr
 
 
 # --- bad input -----------------------------------------------------------------------------------------------------
