@@ -295,3 +295,21 @@ def test_a_provider_with_memory_of_its_own_is_given_each_hop_anew(
     decisions = [bound.push(chunk) for chunk in chunks]
     assert sum(map(len, decisions)) > 8
     assert [copied.push(chunk) for chunk in chunks] == decisions
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_a_logit_that_is_not_finite_is_an_error_whichever_it_is(tmp_path: Path, value: float) -> None:
+    nodes = [
+        helper.make_node("ReduceMean", ["tokens"], ["embedding"], axes=[1], keepdims=0),
+        helper.make_node("MatMul", ["embedding", "to_logits"], ["finite"]),
+        helper.make_node("Add", ["finite", "bias"], ["logits"]),
+    ]
+    weights: dict[str, Any] = {
+        "to_logits": matrix(TOKEN_DIM, len(LABELS)),
+        "bias": np.array([[0, value, 0]], np.float32),
+    }
+    integers = {"modality": int(TensorProto.INT32), "age": int(TensorProto.INT32)}
+    outputs: dict[str, Shape] = {"logits": (1, len(LABELS)), "embedding": (1, TOKEN_DIM)}
+    engine = fusion_engine(tmp_path, onnx_model(nodes, FUSION_IN, outputs, weights, integers))
+    with pytest.raises(ModelError, match="the logits are not finite"):
+        engine.push(imu_chunk(0, 4))

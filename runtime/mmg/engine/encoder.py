@@ -18,7 +18,7 @@ class Encoder:
     """One modality's encoder with what it carries from hop to hop.
 
     A streaming encoder carries the state tensors that its model gave out; a window encoder the samples of its window.
-    Its model is bound to its arrays: from hop to hop nothing is allocated, and no state is copied.
+    Its model is bound to its arrays: from hop to hop only the tokens are copied, and no state.
     """
 
     def __init__(self, modality: Modality, manifest: Manifest, session: Session) -> None:

@@ -61,14 +61,14 @@ class Fusion:
 
         They are ``softmax(logits / temperature)``: temperature scaling, Guo et al. 2017, arXiv 1706.04599.
         """
+        if not math.isfinite(sum(logits)):
+            raise ModelError("fusion: the logits are not finite")
         temperature = self._temperatures.get(names)
         if temperature is None:
             temperature = self._temperatures[names] = self._manifest.temperature(names)
         highest = max(logits)
         exponentials = [math.exp((logit - highest) / temperature) for logit in logits]
         whole = sum(exponentials)
-        if not math.isfinite(whole):
-            raise ModelError("fusion: the logits are not finite")
         return [one / whole for one in exponentials]
 
     def _feeds(self, count: int) -> dict[str, NDArray[Any]]:
