@@ -451,3 +451,16 @@ def test_a_period_that_cannot_be_is_refused(tick_ns: float) -> None:
 def test_a_rate_error_or_latency_that_cannot_be_is_refused(rate_error: float, latency_ms: float) -> None:
     with pytest.raises(ConfigError, match="rate_error"):
         ClockMap(rate_error=rate_error, latency_ms=latency_ms)
+
+
+def test_few_samples_one_by_one_are_stamped_as_arrays_are() -> None:
+    random = np.random.default_rng(5)
+    few, arrays, tick, now_ns = ClockMap(None), ClockMap(None), 0, 10**12
+    for _ in range(2000):
+        count = int(random.integers(1, 6))
+        ticks = list(range(tick, tick + count))
+        tick += count + (random.random() < 0.01) * 7
+        now_ns += count * 10_000_000 + int(random.normal(0, 2e6)) + (random.random() < 0.005) * 3 * 10**9
+        stamped = arrays.stamp(np.array(ticks), np.full(count, now_ns))
+        assert few.stamp_read(ticks, now_ns) == stamped.tolist()
+    assert few.quality == arrays.quality
