@@ -262,7 +262,7 @@ def test_samples_are_stamped_when_they_left_the_device(terminal: Terminal, liste
     numbers = np.rint(values_of(chunks)[:, 0] * 100).astype(int)
     errors_ms = (times_of(chunks) - np.array(terminal.said_ns)[numbers]) / 1e6
     assert np.median(np.abs(errors_ms)) < 5
-    assert np.abs(errors_ms).max() < 60  # this machine may be busy
+    assert np.abs(errors_ms).max() < 250  # this machine may be busy
     assert port.status.jitter_ms > 0
 
 

@@ -150,7 +150,8 @@ def test_what_cannot_be_played_is_refused(scenario: Scenario, tmp_path: Path) ->
         VirtualWearable(scenario, tmp_path / 'a"b')
 
 
-def test_its_command_survives_a_shell(scenario: Scenario, tmp_path: Path) -> None:
+def test_its_command_survives_a_shell(scenario: Scenario, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["somewhere/without/mmg-run"])
     folder = tmp_path / "a day's ?"
     folder.mkdir()
     wearable = VirtualWearable(scenario, folder, imu="xsens")

@@ -108,10 +108,10 @@ class CameraPort(PortThread):
 
         height, width = self._frame
         small = frame.reformat(width=width, height=height, format="rgb24", interpolation=Interpolation.AREA)
-        self._deliver(Chunk(self.modality, small.to_ndarray()[None], np.array([time_ns], np.int64)))
         losses = (("unreadable", unreadable),)
         if self.status.reason or self.status.losses != losses:
             self.status = PortStatus(connected=True, reason="", device=name, losses=losses)
+        self._deliver(Chunk(self.modality, small.to_ndarray()[None], np.array([time_ns], np.int64)))
 
     def _opened(self) -> Any:
         import av

@@ -119,7 +119,6 @@ class IioPort(PortThread):
         columns = [column for half in halves for column in half.columns]
         samples[:, columns] = rows * self._per_si[columns]
         first = halves[0]
-        self._deliver(Chunk(self.modality, samples, times_ns, rate_hz=first.device.rate_hz))
         quality, exact = first.clock.quality, first.is_exact
         self.status = PortStatus(
             connected=True,
@@ -129,6 +128,7 @@ class IioPort(PortThread):
             jitter_ms=0.0 if exact else quality.jitter_ms,
             uncertainty_ms=0.0 if exact else quality.uncertainty_ms,
         )
+        self._deliver(Chunk(self.modality, samples, times_ns, rate_hz=first.device.rate_hz))
 
     def _shares(self, folders: Sequence[Path]) -> Mapping[Path, list[int]]:
         """Which of the model's columns each device gives; those that none gives and that are optional are left out."""

@@ -178,11 +178,13 @@ class MicrophonePort(PortThread):
             raise SourceLost(self.url, "runs faster than time: the feed of this virtual device has ended")
         self._overruns += block.overrun
         self._lost += lost
-        self._deliver(Chunk(self.modality, block.sound, times_ns, capture.rate_hz, lost))
         is_news = block.overrun or lost or self.status.reason or not self.status.connected
-        if not is_news and block.arrival_ns - self._told_ns < TELL_NS:
-            return
-        self._told_ns, quality = block.arrival_ns, count.clock.quality
+        if is_news or block.arrival_ns - self._told_ns >= TELL_NS:
+            self._tell(capture, count, block.arrival_ns)
+        self._deliver(Chunk(self.modality, block.sound, times_ns, capture.rate_hz, lost))
+
+    def _tell(self, capture: Capture, count: SampleCount, arrival_ns: int) -> None:
+        self._told_ns, quality = arrival_ns, count.clock.quality
         self.status = PortStatus(
             connected=True,
             reason="",

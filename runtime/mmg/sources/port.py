@@ -61,7 +61,8 @@ class PortThread(ABC):
     """The life of a port that has a thread: a session with the device, and again after each loss of it.
 
     A subclass gives ``_session``, which opens the device, delivers chunks until ``_stopping`` is set, and raises
-    SourceError where the device is not there or goes away. ``CLOSE_S`` is how long ``close`` waits for its end.
+    SourceError where the device is not there or goes away. It sets ``status`` before it delivers: who has samples of a
+    device can read that it is there. ``CLOSE_S`` is how long ``close`` waits for its end.
     """
 
     CLOSE_S = 2.0

@@ -141,12 +141,12 @@ class SerialPort(PortThread):
             lost = gaps = missing
         times_ns = talk.clock.stamp(samples, arrivals_ns, gaps)
         values = samples.values if self._columns is None else samples.values[:, self._columns]
-        self._deliver(Chunk(self.modality, values, times_ns, dropped=lost))
         is_news = lost or damaged or self.status.reason or not self.status.connected
         if is_news or arrival_ns - self._told_ns > TELL_NS:
             self._tell(talk, "")
             self._told_ns = arrival_ns
             talk.measure(samples)
+        self._deliver(Chunk(self.modality, values, times_ns, dropped=lost))
         # Only whole samples are waited for: of one whose rest is still to come, the wake would not tell the time.
         ends_whole = int(samples.last_byte[-1]) + 1 == parser.counters.bytes_fed
         line.gather(talk.bytes_in(GATHER_S) if ends_whole else 0)
