@@ -11,7 +11,7 @@ from mmg import Bundle, Engine
 from mmg.errors import ConfigError
 from mmg_tools.bench import eager, memory, needs, push, start, throughput, window
 from mmg_tools.bench.__main__ import describe_machine, main
-from mmg_tools.bench.bare import Bare, whole_context
+from mmg_tools.bench.bare import Bare, BareEncoders, whole_context
 from mmg_tools.bench.hops import SUBSETS, Pushed, Recording, noise, take_turns
 from mmg_tools.bench.table import Figure, Row, as_json, describe
 
@@ -43,12 +43,22 @@ def test_the_bare_runs_are_those_of_the_engine() -> None:
         for hop in range(3):
             bare(hop)
             seen.append(bare.encoders["audio"](hop))
-        assert {encoder.session.get_providers()[0] for encoder in bare.encoders.values()} == {"CPUExecutionProvider"}
         assert np.isfinite(seen).all()
         context = whole_context(bundle.manifest, names)
     assert context["tokens"].shape == (1, 32, 64)
     assert context["age"][0, :8].tolist() == [7, 6, 5, 4, 3, 2, 1, 0]
     assert context["modality"][0].tolist() == [0] * 8 + [1] * 16 + [2] * 8
+
+
+def test_both_libraries_run_the_same_encoders() -> None:
+    pytest.importorskip("ai_edge_litert")
+    with Bundle.open("starter") as bundle:
+        recording = Recording(bundle.manifest, ("imu", "audio", "video"), 10)
+        ways = [BareEncoders(bundle, recording, backend) for backend in ("onnx", "litert")]
+        for hop in range(10):
+            for name in recording.samples:
+                onnx, litert = (way.encoders[name](hop) for way in ways)
+                np.testing.assert_allclose(litert, onnx, atol=1e-3)
 
 
 def test_two_ways_take_turns_on_the_same_hops() -> None:
@@ -125,7 +135,8 @@ def test_the_command_prints_one_object(capsys: pytest.CaptureFixture[str]) -> No
     rows = told["figures"]["push"]["rows"]
     assert len(rows) == 2 * len(SUBSETS)
     assert all(0.5 < row["value"] < 20 for row in rows)
-    assert [row["reached"] is None for row in told["figures"]["throughput"]["rows"]] == [False, True, True, True]
+    ways = len(needs.run_backends())
+    assert [row["reached"] is None for row in told["figures"]["throughput"]["rows"]] == [False, True, True, True] * ways
 
 
 @pytest.mark.slow
@@ -158,7 +169,7 @@ def test_eager_decides_what_the_engine_decides() -> None:
 def test_window_encoders_are_compared_on_the_same_hops() -> None:
     pytest.importorskip("torch")
     cost, accuracy = window.measure(silent, quick=True, accuracy=True)
-    assert len(cost.rows) == 2 * len(window.SUBSETS)
+    assert len(cost.rows) == 2 * len(window.SUBSETS) * len(needs.export_backends())
     # A window computes eight hops where streaming computes one; a run's fixed cost is the same.
     assert all(row.value > 1 for row in cost.rows if "encoders" in row.what)
     assert len(accuracy.rows) == 7

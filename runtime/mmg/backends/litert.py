@@ -56,28 +56,42 @@ class LitertSession:
 
     def run(self, names: Sequence[str], feeds: Mapping[str, NDArray[Any]]) -> list[NDArray[Any]]:
         """Run once and return the named outputs. Raises ModelError, ShapeMismatch."""
+        return self._run(self._smallest(feeds), names, feeds)
+
+    def bind(self, feeds: Mapping[str, NDArray[Any]], results: Mapping[str, NDArray[Any]]) -> Callable[[], None]:
+        """A call that runs from these arrays into those, in place. Raises ModelError, ShapeMismatch, the call too."""
+        if self._runners:
+            names, arrays, at = tuple(results), tuple(results.values()), self._smallest(feeds)
+
+            def call() -> None:
+                for array, value in zip(arrays, self._run(at, names, feeds), strict=True):
+                    np.copyto(array, value)
+
+            return call
+        return _BoundRun(
+            self._interpreter,
+            self._name,
+            [(self._places[name], array) for name, array in feeds.items()],
+            [(self._ends[name], array) for name, array in results.items()],
+        )
+
+    def _smallest(self, feeds: Mapping[str, NDArray[Any]]) -> int:
+        """Which signature is the smallest that holds these arrays."""
         if set(feeds) != set(self.inputs):
             raise ShapeMismatch(f"{self._name}, inputs", ", ".join(feeds), ", ".join(self.inputs))
         wanted = _free_size({tensor: array.shape for tensor, array in feeds.items()}, self.inputs)
-        at = next((at for at, size in enumerate(self._sizes) if size >= wanted), None)
-        if at is None:
-            raise ShapeMismatch(f"{self._name}, inputs", f"{wanted} tokens", f"{self._sizes[-1]} at most")
+        for at, size in enumerate(self._sizes):
+            if size >= wanted:
+                return at
+        raise ShapeMismatch(f"{self._name}, inputs", f"{wanted} tokens", f"{self._sizes[-1]} at most")
+
+    def _run(self, at: int, names: Sequence[str], feeds: Mapping[str, NDArray[Any]]) -> list[NDArray[Any]]:
         entries = {tensor: self._fit(tensor, array, self._sizes[at]) for tensor, array in feeds.items()}
         try:
             outputs = self._runners[at](**entries) if self._runners else self._run_alone(entries)
             return [outputs[name] for name in names]
         except (ValueError, RuntimeError, TypeError, KeyError) as error:
             raise ModelError(f"{self._name}: LiteRT cannot run it: {_first_line(error)}") from error
-
-    def bind(self, feeds: Mapping[str, NDArray[Any]], results: Mapping[str, NDArray[Any]]) -> Callable[[], None]:
-        """A call that runs from these arrays into those, in place. Raises ModelError, ShapeMismatch, the call too."""
-        names = tuple(results)
-
-        def call() -> None:
-            for name, value in zip(names, self.run(names, feeds), strict=True):
-                np.copyto(results[name], value)
-
-        return call
 
     def _allocate(self) -> None:
         try:
@@ -106,6 +120,30 @@ class LitertSession:
         padded = np.zeros(whole, array.dtype)
         padded[tuple(slice(have) for have in array.shape)] = array
         return padded
+
+
+class _BoundRun:
+    """A run whose arrays are known to fit: each goes into its tensor, or comes out of it, and nothing else is done."""
+
+    def __init__(
+        self,
+        interpreter: Any,
+        name: str,
+        entries: Sequence[tuple[int, NDArray[Any]]],
+        ends: Sequence[tuple[int, NDArray[Any]]],
+    ) -> None:
+        self._interpreter, self._name, self._entries, self._ends = interpreter, name, entries, ends
+
+    def __call__(self) -> None:
+        interpreter = self._interpreter
+        try:
+            for place, array in self._entries:
+                interpreter.set_tensor(place, array)
+            interpreter.invoke()
+            for place, array in self._ends:
+                array[...] = interpreter.get_tensor(place)
+        except (ValueError, RuntimeError, TypeError) as error:
+            raise ModelError(f"{self._name}: LiteRT cannot run it: {_first_line(error)}") from error
 
 
 def _find_interpreter() -> Any:

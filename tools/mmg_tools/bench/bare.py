@@ -1,9 +1,9 @@
-"""The same models run by onnxruntime alone, as a script of a few lines would: ``session.run`` on ready tensors."""
+"""The same models run by their library alone, as a script of a few lines would: ready tensors in, tensors out."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeAlias
 
 import numpy as np
 from mmg import Bundle
@@ -13,13 +13,15 @@ from numpy.typing import NDArray
 
 from mmg_tools.bench.hops import Recording, noise
 
+Run: TypeAlias = Callable[[Sequence[str], Mapping[str, NDArray[Any]]], list[NDArray[Any]]]
+
 
 class BareEncoder:
     """One encoder. Its samples lie ready in the shape that it takes, a window's too; states go out and in again."""
 
-    def __init__(self, bundle: Bundle, modality: Modality, samples: NDArray[Any]) -> None:
+    def __init__(self, bundle: Bundle, modality: Modality, samples: NDArray[Any], backend: str) -> None:
         spec, hop_s = modality.encoder, bundle.manifest.hop_s
-        self.session = open_bare(bundle, spec.files)
+        self._run = open_bare(bundle, spec.files, backend)
         self._input, self._shape = spec.input.name, spec.input.shape
         self._names = [spec.output.name, *(state.output for state in spec.states)]
         self._states = {state.input: np.zeros(state.shape, np.float32) for state in spec.states}
@@ -32,31 +34,38 @@ class BareEncoder:
     def __call__(self, hop: int) -> NDArray[np.float32]:
         begin = hop * self._count
         feeds = {self._input: self._samples[begin : begin + self._window].reshape(self._shape), **self._states}
-        tokens, *following = self.session.run(self._names, feeds)
+        tokens, *following = self._run(self._names, feeds)
         self._states = dict(zip(self._states, following, strict=True))
-        return tokens  # type: ignore[no-any-return]
+        return tokens
 
 
-class Bare:
-    """All encoders of a recording's modalities, and the fusion on a whole context that is always the same."""
+class BareEncoders:
+    """All encoders of a recording's modalities."""
 
-    def __init__(self, bundle: Bundle, recording: Recording) -> None:
-        manifest = bundle.manifest
+    def __init__(self, bundle: Bundle, recording: Recording, backend: str = "onnx") -> None:
         self.encoders = {
-            name: BareEncoder(bundle, manifest.modality(name), samples) for name, samples in recording.samples.items()
+            name: BareEncoder(bundle, bundle.manifest.modality(name), samples, backend)
+            for name, samples in recording.samples.items()
         }
-        self._fusion = open_bare(bundle, manifest.fusion.files)
-        self._context = whole_context(manifest, list(recording.samples))
-        self._outputs = [manifest.fusion.logits, manifest.fusion.embedding]
 
-    def encode(self, hop: int) -> None:
-        """The encoders only."""
+    def __call__(self, hop: int) -> None:
         for encoder in self.encoders.values():
             encoder(hop)
 
+
+class Bare(BareEncoders):
+    """The encoders by onnxruntime, and the fusion on a whole context that is always the same."""
+
+    def __init__(self, bundle: Bundle, recording: Recording) -> None:
+        super().__init__(bundle, recording)
+        fusion = bundle.manifest.fusion
+        self._fuse = open_bare(bundle, fusion.files, "onnx")
+        self._context = whole_context(bundle.manifest, list(recording.samples))
+        self._outputs = [fusion.logits, fusion.embedding]
+
     def __call__(self, hop: int) -> None:
-        self.encode(hop)
-        self._fusion.run(self._outputs, self._context)
+        super().__call__(hop)
+        self._fuse(self._outputs, self._context)
 
 
 def whole_context(manifest: Manifest, names: Sequence[str]) -> dict[str, NDArray[Any]]:
@@ -73,15 +82,40 @@ def whole_context(manifest: Manifest, names: Sequence[str]) -> dict[str, NDArray
     }
 
 
-def open_bare(bundle: Bundle, files: Sequence[ModelFile]) -> Any:
-    """An onnxruntime session with the options that mmg's has: one thread that does not spin. Raises BundleError."""
+def open_bare(bundle: Bundle, files: Sequence[ModelFile], backend: str) -> Run:
+    """A call that runs the fp32 file with mmg's own options: one thread that does not spin. Raises BundleError."""
+    for file in files:
+        if (file.backend, file.precision) == (backend, "fp32"):
+            return (_by_onnxruntime if backend == "onnx" else _by_litert)(bundle.read(file))
+    raise BundleError(str(bundle.path), "benchmark", f"has no fp32 file for {backend}")
+
+
+def _by_onnxruntime(data: bytes) -> Run:
     import onnxruntime
 
-    for file in files:
-        if (file.backend, file.precision) == ("onnx", "fp32"):
-            options = onnxruntime.SessionOptions()
-            options.intra_op_num_threads = options.inter_op_num_threads = 1
-            options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-            options.log_severity_level = 4
-            return onnxruntime.InferenceSession(bundle.read(file), options, providers=["CPUExecutionProvider"])
-    raise BundleError(str(bundle.path), "benchmark", "has no fp32 file for onnxruntime")
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.log_severity_level = 4
+    session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+    return session.run  # type: ignore[no-any-return]
+
+
+def _by_litert(data: bytes) -> Run:
+    """By the interpreter's own calls: those of a signature, which a model of one signature has as well, are slower."""
+    from ai_edge_litert.interpreter import Interpreter
+
+    interpreter = Interpreter(model_content=data, num_threads=1)
+    signature = interpreter.get_signature_runner()
+    ins = {name: one["index"] for name, one in signature.get_input_details().items()}
+    outs = {name: one["index"] for name, one in signature.get_output_details().items()}
+    del signature
+    interpreter.allocate_tensors()
+
+    def run(names: Sequence[str], feeds: Mapping[str, NDArray[Any]]) -> list[NDArray[Any]]:
+        for name, value in feeds.items():
+            interpreter.set_tensor(ins[name], value)
+        interpreter.invoke()
+        return [interpreter.get_tensor(outs[name]) for name in names]
+
+    return run

@@ -11,7 +11,7 @@ from mmg import Bundle
 
 from mmg_tools.bench.bare import whole_context
 from mmg_tools.bench.hops import SUBSETS, Pushed, Recording, take_turns
-from mmg_tools.bench.needs import STARTER_RUN, require_training
+from mmg_tools.bench.needs import STARTER_RUN, require_training, run_backends
 from mmg_tools.bench.table import Figure, Row, Say
 
 if TYPE_CHECKING:
@@ -30,14 +30,16 @@ def measure(say: Say, *, quick: bool = False) -> list[Figure]:
     torch.set_num_threads(1)
     run, rows = TrainedRun(STARTER_RUN), []
     with Bundle.open("starter") as bundle:
-        for names in SUBSETS:
-            say(f"eager: {'+'.join(names)}")
-            hops = 60 if quick else 420
-            recording = Recording(bundle.manifest, names, hops)
-            pushed, eager = Pushed(bundle, recording), eager_hop(run, bundle, recording)
-            push_us, eager_us = take_turns(pushed, eager, hops)
-            pushed.require(hops)
-            rows.append(Row("+".join(names), eager_us / push_us, {"eager_us": eager_us, "push_us": push_us}))
+        for backend in run_backends():
+            for names in SUBSETS:
+                what = f"{'+'.join(names)}, {backend}"
+                say(f"eager: {what}")
+                hops = 60 if quick else 420
+                recording = Recording(bundle.manifest, names, hops)
+                pushed, eager = Pushed(bundle, recording, backend), eager_hop(run, bundle, recording)
+                push_us, eager_us = take_turns(pushed, eager, hops)
+                pushed.require(hops)
+                rows.append(Row(what, eager_us / push_us, {"eager_us": eager_us, "push_us": push_us}))
     return [Figure("eager", "CPU time of PyTorch eager over that of Engine.push", GOAL, False, tuple(rows))]
 
 

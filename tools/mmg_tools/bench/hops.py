@@ -37,9 +37,9 @@ class Recording:
 class Pushed:
     """mmg's engine over a recording, hop by hop from its start."""
 
-    def __init__(self, bundle: Bundle, recording: Recording) -> None:
+    def __init__(self, bundle: Bundle, recording: Recording, backend: str = "onnx") -> None:
         self._recording = recording
-        self.engine = Engine(bundle, list(recording.samples), backend="onnx")
+        self.engine = Engine(bundle, list(recording.samples), backend=backend)
 
     def __call__(self, hop: int) -> None:
         for chunk in self._recording.chunks(hop):

@@ -1,7 +1,7 @@
 """How many seconds of a recording one core decides in a second: ``mmg-run`` on the demo, IMU and sound.
 
-Held to the goal is the demo with its sound as a WAV at the model's rate, as a device records it. The demo's own OGG at
-44.1 kHz takes as much again to decode and to resample.
+Held to the goal is the demo with its sound as a WAV at the model's rate, as a device records it, on each backend. The
+demo's own OGG at 44.1 kHz takes as much again to decode and to resample.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from mmg.cli.run import DEMO
 from mmg.errors import MmgError
 
 from mmg_tools.attached import COMMAND
+from mmg_tools.bench.needs import run_backends
 from mmg_tools.bench.table import Figure, Row, Say
 
 RUN = (*COMMAND, "--sensors", "imu,audio", "--format", "jsonl", "--pace", "fast")
@@ -30,13 +31,14 @@ TICK_S = 1e-3
 
 def measure(say: Say, *, quick: bool = False) -> list[Figure]:
     """Seconds of recording a second of CPU: of the whole process, and of what it does after its start."""
+    rows: tuple[Row, ...] = ()
     with tempfile.TemporaryDirectory(prefix="mmg-bench-") as folder:
-        say("throughput: the demo with sound as the model wants it")
-        rows = _rows(
-            "WAV at 16 kHz", ["--imu", str(DEMO / "imu.csv"), "--audio", _as_wav(Path(folder))], quick, held=True
-        )
-    say("throughput: the demo as it is")
-    rows += _rows("OGG at 44.1 kHz", ["--demo"], quick, held=False)
+        wav = ["--imu", str(DEMO / "imu.csv"), "--audio", _as_wav(Path(folder))]
+        for backend in run_backends():
+            say(f"throughput: the demo with sound as the model wants it, {backend}")
+            rows += _rows(f"WAV at 16 kHz, {backend}", [*wav, "--backend", backend], quick, held=True)
+            say(f"throughput: the demo as it is, {backend}")
+            rows += _rows(f"OGG at 44.1 kHz, {backend}", ["--demo", "--backend", backend], quick, held=False)
     return [Figure("throughput", "seconds of recording a second of one core", GOAL, False, rows, digits=0)]
 
 

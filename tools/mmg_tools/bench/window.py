@@ -9,9 +9,9 @@ from pathlib import Path
 
 from mmg import Bundle
 
-from mmg_tools.bench.bare import Bare
+from mmg_tools.bench.bare import BareEncoders
 from mmg_tools.bench.hops import Pushed, Recording, take_turns
-from mmg_tools.bench.needs import STARTER_RUN, require_training
+from mmg_tools.bench.needs import STARTER_RUN, export_backends, require_training
 from mmg_tools.bench.table import Figure, Row, Say
 
 GOAL = 6.0
@@ -42,7 +42,8 @@ def export_window(path: Path, say: Say) -> None:
     from mmg_export.trained import TrainedRun
     from mmg_training.models.window import WindowEncoder
 
-    say("window: export the window encoders (half a minute)")
+    backends = export_backends()
+    say(f"window: export the window encoders for {' and '.join(backends)} (a minute each)")
     torch.set_num_threads(1)
     run = TrainedRun(STARTER_RUN)
     names = run.model.task.modalities
@@ -51,24 +52,33 @@ def export_window(path: Path, say: Say) -> None:
     hops = round(WINDOW_S / spec.hop_s)
     # The hop's form has its batch norms folded already, as the starter's files do.
     encoders = {name: WindowEncoder(one.encoder, hops).eval() for name, one in run.encoders(names).items()}  # type: ignore[arg-type]
-    export_bundle(path, encoders=encoders, fusion=run.fusion(names), spec=replace(spec, sensors=sensors), hops=2 * hops)
+    export_bundle(
+        path,
+        encoders=encoders,
+        fusion=run.fusion(names),
+        spec=replace(spec, sensors=sensors),
+        backends=backends,
+        hops=2 * hops,
+    )
 
 
 def _cost(streaming: Bundle, window: Bundle, say: Say, *, quick: bool) -> Figure:
     hops, rows = 60 if quick else 220, []
-    for names in SUBSETS:
-        say(f"window: {'+'.join(names)}")
-        recording = Recording(streaming.manifest, names, hops)
-        once, again = Bare(streaming, recording), Bare(window, recording)
-        times = take_turns(again.encode, once.encode, hops)
-        arithmetic = {"arithmetic_x": _macs(window, names) / _macs(streaming, names)}
-        rows.append(_row(f"{'+'.join(names)}: encoders", times, arithmetic))
-        pushed, anew = Pushed(streaming, recording), Pushed(window, recording)
-        times = take_turns(anew, pushed, hops)
-        pushed.require(hops)
-        # Its window is not full before.
-        anew.require(hops - round(WINDOW_S / window.manifest.hop_s) + 1)
-        rows.append(_row(f"{'+'.join(names)}: whole hop", times, {}))
+    for backend in export_backends():
+        for names in SUBSETS:
+            what = f"{'+'.join(names)}, {backend}"
+            say(f"window: {what}")
+            recording = Recording(streaming.manifest, names, hops)
+            once, again = (BareEncoders(bundle, recording, backend) for bundle in (streaming, window))
+            times = take_turns(again, once, hops)
+            arithmetic = {"arithmetic_x": _macs(window, names) / _macs(streaming, names)}
+            rows.append(_row(f"{what}: encoders", times, arithmetic))
+            pushed, anew = (Pushed(bundle, recording, backend) for bundle in (streaming, window))
+            times = take_turns(anew, pushed, hops)
+            pushed.require(hops)
+            # Its window is not full before.
+            anew.require(hops - round(WINDOW_S / window.manifest.hop_s) + 1)
+            rows.append(_row(f"{what}: whole hop", times, {}))
     title = f"CPU time of window encoders over {WINDOW_S:g} s over that of streaming ones"
     return Figure("window", title, GOAL, False, tuple(rows))
 
