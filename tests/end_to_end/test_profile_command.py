@@ -414,6 +414,34 @@ def test_a_run_that_is_stopped_ends_with_130_and_leaves_no_child(
     assert select.select([child], [], [], PATIENCE_S)[0], "its child lives on"
 
 
+def test_a_run_that_is_stopped_reports_the_cases_that_are_done(tiny: Path) -> None:
+    flags = ["--mode", "backtoback", "--hops", "60", "--backends", "onnx", "--json"]
+    plain = ["env", "--default-signal=INT,TERM,HUP"]
+    process = subprocess.Popen(
+        [*plain, sys.executable, "-m", "mmg.cli.profile", "--bundle", str(tiny), "--threads", "1,2,3", *flags],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stderr is not None
+    try:
+        for line in process.stderr:
+            if line.startswith("mmg-profile: 2 of "):
+                break
+        process.send_signal(signal.SIGINT)
+        out, told = process.communicate(timeout=PATIENCE_S)
+    finally:
+        process.kill()
+    assert process.returncode == 130, told
+    assert told.splitlines()[-1] == "mmg-profile: stopped: the report has only the cases that were done by then"
+    report = msgspec.json.decode(out, type=Report)
+    assert report.stopped
+    first, *others = report.cases
+    assert first.outcome == "measured"
+    assert {case.outcome for case in others} == {"unavailable"}
+    assert sum(case.reason == "not measured: stopped before" for case in others) > 1
+
+
 # --- a slower encoder ----------------------------------------------------------------------------------------------
 
 WIDTH = 384

@@ -30,7 +30,10 @@ examples:
 
 Each case runs in a process of its own. Samples are made and no sensor is opened, no camera either.
 
-exit codes: 0 done, 1 over budget, slower than --compare, or a case failed, 2 usage or configuration, 4 bundle or model
+Ctrl-C ends it with the report of the cases that are done.
+
+exit codes: 0 done, 1 over budget, slower than --compare, or a case failed, 2 usage or configuration, 4 bundle or model,
+130 stopped
 """
 
 
@@ -99,6 +102,9 @@ def _run(options: argparse.Namespace, words: list[str]) -> int:
     if options.json:  # the table says them itself
         for problem in problems:
             _tell(problem)
+    if report.stopped and not options.show:
+        _tell("stopped: the report has only the cases that were done by then")
+        return 130
     return 1 if problems else 0
 
 

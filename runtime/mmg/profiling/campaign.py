@@ -65,19 +65,32 @@ class Plan:
 
 
 def run_campaign(plan: Plan, board: Board, command: Sequence[str], tell: Callable[[str], None]) -> Report:
-    """Measure it all; ``tell`` is called with a line as each case begins. Raises ConfigError, BundleError."""
+    """Measure it all; ``tell`` is called with a line as each case begins. Ctrl-C ends it with the cases that are done.
+
+    Raises ConfigError, BundleError, and KeyboardInterrupt where none is done yet.
+    """
     begun, begin_s = datetime.now(timezone.utc), time.monotonic()
     with Bundle.open(plan.bundle) as bundle:
         manifest = bundle.manifest
         if plan.keep_budget:
             budget_of(plan.profile, plan.mode)  # told before minutes have passed
         wanted = list(_cases(plan, bundle))
-        cases = []
-        for number, case in enumerate(wanted, 1):
-            if case.outcome == "measured":
-                tell(f"{number} of {len(wanted)}: {case.name}")
-                case = _measure(plan, case, manifest.hop_s)
-            cases.append(case)
+        cases: list[Case] = []
+        try:
+            for number, case in enumerate(wanted, 1):
+                if case.outcome == "measured":
+                    tell(f"{number} of {len(wanted)}: {case.name}")
+                    case = _measure(plan, case, manifest.hop_s)
+                cases.append(case)
+        except KeyboardInterrupt:
+            if not any(case.outcome == "measured" for case in cases):
+                raise
+        left = [
+            msgspec.structs.replace(case, outcome="unavailable", reason="not measured: stopped before")
+            if case.outcome == "measured"
+            else case
+            for case in wanted[len(cases) :]
+        ]
         report = Report(
             schema=result.SCHEMA,
             made=begun.isoformat(timespec="seconds"),
@@ -95,7 +108,8 @@ def run_campaign(plan: Plan, board: Board, command: Sequence[str], tell: Callabl
                 hop_s=manifest.hop_s,
             ),
             machine=_machine(board),
-            cases=tuple(cases),
+            cases=(*cases, *left),
+            stopped=bool(left),
         )
     return hold(report, plan.profile) if plan.keep_budget else report
 

@@ -189,7 +189,8 @@ class Report(_Part, frozen=True):
     """One run of ``mmg-profile``.
 
     made: when it began, UTC, ISO 8601. command: its arguments. signal: where the samples came from.
-    budget: key -> limit, as the device profile has them; empty without ``--budget``.
+    budget: key -> limit, as the device profile has them; empty without ``--budget``. stopped: whether Ctrl-C ended it
+    before every case was measured.
     """
 
     schema: Literal["mmg-profile/1"]
@@ -203,6 +204,7 @@ class Report(_Part, frozen=True):
     bundle: Bundle
     machine: Machine
     cases: tuple[Case, ...]
+    stopped: bool = False
 
 
 def encode(report: Report) -> bytes:
