@@ -145,6 +145,9 @@ def test_only_the_chosen_parts_of_the_loss_are_computed() -> None:
     full = Objective(model, TINY.loss, TASK.modalities)(batch, 1.0)
     assert set(full) == {"labels", "alone", "clip", "sequence", "hops", "prototypes", "distil"}
     assert all(torch.isfinite(part) and part > 0 for part in full.values())
+    told = Objective(model, LossConfig(motion=0.5), TASK.modalities)
+    assert set(told(batch, 1.0)) == {"labels", "motion"}
+    assert set(told.motion) == {"audio", "video"}
     twice = Objective(model.eval(), replace(TINY.loss, sequence=0.2), TASK.modalities)(batch, 1.0)
     once = Objective(model.eval(), TINY.loss, TASK.modalities)(batch, 1.0)
     torch.testing.assert_close(twice["sequence"], 2 * once["sequence"])

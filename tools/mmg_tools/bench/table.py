@@ -47,10 +47,11 @@ class Figure:
 def describe(figures: Sequence[Figure], machine: Mapping[str, str]) -> list[str]:
     """The lines that the docs quote."""
     lines = [f"{name}: {text}" for name, text in machine.items()]
+    width = max((len(row.what) for figure in figures for row in figure.rows), default=0)
     for figure in figures:
         bound = "at most" if figure.most else "at least"
         lines += ["", f"{figure.name}: {figure.title}; goal {bound} {figure.goal:g}"]
-        lines += [_line(figure, row) for row in figure.rows]
+        lines += [_line(figure, row, width) for row in figure.rows]
     missed = [f"{figure.name} ({', '.join(figure.missed)})" for figure in figures if figure.missed]
     return [*lines, "", f"missed: {'; '.join(missed)}" if missed else "every goal is reached"]
 
@@ -75,8 +76,8 @@ def as_json(figures: Sequence[Figure], machine: Mapping[str, str]) -> dict[str, 
     }
 
 
-def _line(figure: Figure, row: Row) -> str:
+def _line(figure: Figure, row: Row, width: int) -> str:
     verdict = {True: "reached", False: "MISSED", None: ""}[figure.reaches(row)]
     parts = [(*name.rpartition("_"), value) for name, value in row.measured.items()]
     details = ", ".join(f"{name.replace('_', ' ')} {value:.4g} {unit}" for name, _, unit, value in parts)
-    return f"  {row.what:<34} {row.value:8.{figure.digits}f}  {verdict:<8} {details}".rstrip()
+    return f"  {row.what:<{width}} {row.value:8.{figure.digits}f}  {verdict:<8} {details}".rstrip()
