@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from mmg import Bundle, Engine
 from mmg.errors import ConfigError
-from mmg_tools.bench import eager, memory, needs, push, start, throughput, window
+from mmg_tools.bench import eager, memory, needs, push, sizes, start, throughput, window
 from mmg_tools.bench.__main__ import describe_machine, main
 from mmg_tools.bench.bare import Bare, BareEncoders, whole_context
 from mmg_tools.bench.hops import SUBSETS, Pushed, Recording, noise, take_turns
@@ -174,6 +174,22 @@ def test_window_encoders_are_compared_on_the_same_hops() -> None:
     assert all(row.value > 1 for row in cost.rows if "encoders" in row.what)
     assert len(accuracy.rows) == 7
     assert all(row.measured["of_hops"] > 100 and row.value < 10 for row in accuracy.rows)
+
+
+@pytest.mark.slow
+def test_each_ratio_is_told_for_each_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("torch")
+    monkeypatch.setattr(sizes, "SIZES", ("small", "large"))
+    figures = sizes.measure(silent, quick=True)
+    assert [figure.name for figure in figures] == ["push by size", "window by size", "eager by size"]
+    pushes, windows, _ = figures
+    assert [row.what for row in pushes.rows] == [
+        f"{size}: {names}" for size in ("small", "large") for names in ("imu", "imu+audio+video")
+    ]
+    assert not any(row.held for figure in figures for row in figure.rows)
+    # The larger the models, the less is everything else.
+    assert pushes.rows[-1].value < pushes.rows[0].value
+    assert windows.rows[-1].value > windows.rows[0].value
 
 
 def test_pushed_notices_hops_that_were_not_decided() -> None:

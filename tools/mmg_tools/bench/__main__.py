@@ -14,7 +14,7 @@ from mmg.errors import ConfigError
 from mmg.machine import read_commit, read_versions
 from mmg_device_profiles import read_board
 
-from mmg_tools.bench import eager, memory, push, start, throughput, window
+from mmg_tools.bench import eager, memory, push, sizes, start, throughput, window
 from mmg_tools.bench.needs import require_training
 from mmg_tools.bench.table import Figure, as_json, describe
 
@@ -26,6 +26,7 @@ MEASURES: dict[str, Callable[..., list[Figure]]] = {
     "start": start.measure,
     "window": window.measure,
     "eager": eager.measure,
+    "sizes": sizes.measure,
 }
 
 
@@ -51,7 +52,7 @@ def _run(chosen: argparse.Namespace) -> int:
         "window": partial(window.measure, accuracy=chosen.accuracy),
     }
     # Said before the minutes that the others take.
-    if {"window", "eager"} & set(names):
+    if {"window", "eager", "sizes"} & set(names):
         require_training()
     # Before the measuring, which is a load itself.
     machine = describe_machine()

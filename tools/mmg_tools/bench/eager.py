@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 GOAL = 3.0
+TITLE = "CPU time of PyTorch eager over that of Engine.push"
 
 
 def measure(say: Say, *, quick: bool = False) -> list[Figure]:
@@ -40,7 +41,7 @@ def measure(say: Say, *, quick: bool = False) -> list[Figure]:
                 push_us, eager_us = take_turns(pushed, eager, hops)
                 pushed.require(hops)
                 rows.append(Row(what, eager_us / push_us, {"eager_us": eager_us, "push_us": push_us}))
-    return [Figure("eager", "CPU time of PyTorch eager over that of Engine.push", GOAL, False, tuple(rows))]
+    return [Figure("eager", TITLE, GOAL, False, tuple(rows))]
 
 
 def eager_hop(run: TrainedRun, bundle: Bundle, recording: Recording) -> Callable[[int], Tensor | None]:

@@ -27,10 +27,10 @@ def require_training() -> None:
     for package in ("torch", "onnx", "onnxscript", "safetensors"):
         if find_spec(package) is None:
             raise ConfigError(
-                f"{package} is not installed, which the figures window and eager need; in the project's folder: "
+                f"{package} is not installed, which the figures window, eager and sizes need; in the project's folder: "
                 "pip install -e '.[train,export]', or leave them out with --only"
             )
     if not STARTER_RUN.is_dir():
         raise ConfigError(
-            f"no checkpoint in {STARTER_RUN}: the figures window and eager need a checkout of the sources"
+            f"no checkpoint in {STARTER_RUN}: the figures window, eager and sizes need a checkout of the sources"
         )

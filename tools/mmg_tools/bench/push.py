@@ -9,6 +9,7 @@ from mmg_tools.bench.hops import SUBSETS, Pushed, Recording, take_turns
 from mmg_tools.bench.table import Figure, Row, Say
 
 GOAL = 1.25
+TITLE = "CPU time of Engine.push over that of the bare onnxruntime runs"
 PAUSE_S = 0.02
 """Long enough for other work to take the caches, as it does in the half second between two hops."""
 
@@ -21,8 +22,7 @@ def measure(say: Say, *, quick: bool = False) -> list[Figure]:
             for names in SUBSETS:
                 say(f"push: {'+'.join(names)}{', paced' if paced else ''}")
                 rows.append(_measure(bundle, names, paced=paced, quick=quick))
-    title = "CPU time of Engine.push over that of the bare onnxruntime runs"
-    return [Figure("push", title, GOAL, True, tuple(rows))]
+    return [Figure("push", TITLE, GOAL, True, tuple(rows))]
 
 
 def _measure(bundle: Bundle, names: tuple[str, ...], *, paced: bool, quick: bool) -> Row:

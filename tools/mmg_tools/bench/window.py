@@ -6,6 +6,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from mmg import Bundle
 
@@ -14,8 +15,13 @@ from mmg_tools.bench.hops import Pushed, Recording, take_turns
 from mmg_tools.bench.needs import STARTER_RUN, export_backends, require_training
 from mmg_tools.bench.table import Figure, Row, Say
 
+if TYPE_CHECKING:
+    from mmg.bundle.manifest import Backend
+    from mmg_export.trained import TrainedRun
+
 GOAL = 6.0
 WINDOW_S = 4.0
+TITLE = f"CPU time of window encoders over {WINDOW_S:g} s over that of streaming ones"
 SUBSETS = (("imu",), ("audio",), ("video",), ("imu", "audio", "video"))
 
 
@@ -23,9 +29,15 @@ def measure(say: Say, *, quick: bool = False, accuracy: bool = False) -> list[Fi
     """How many times less the streaming form costs, and with ``accuracy`` what it decides. Raises ConfigError where the
     training packages are not installed."""
     require_training()
+    import torch
+    from mmg_export.trained import TrainedRun
+
+    torch.set_num_threads(1)
+    backends = export_backends()
     with tempfile.TemporaryDirectory(prefix="mmg-bench-") as folder:
         path = Path(folder) / "window.mmg"
-        export_window(path, say)
+        say(f"window: export the window encoders for {' and '.join(backends)} (a minute each)")
+        export_window(TrainedRun(STARTER_RUN), path, backends)
         with Bundle.open("starter") as streaming, Bundle.open(path) as window:
             figures = [_cost(streaming, window, say, quick=quick)]
             if accuracy:
@@ -35,31 +47,19 @@ def measure(say: Say, *, quick: bool = False, accuracy: bool = False) -> list[Fi
     return figures
 
 
-def export_window(path: Path, say: Say) -> None:
-    """The starter's checkpoint as a bundle of window encoders, with the streaming form's weights and fusion."""
-    import torch
+def export_window(run: TrainedRun, path: Path, backends: Sequence[Backend]) -> None:
+    """A run's models as a bundle of window encoders, with the streaming form's weights and fusion."""
     from mmg_export import export_bundle
-    from mmg_export.trained import TrainedRun
     from mmg_training.models.window import WindowEncoder
 
-    backends = export_backends()
-    say(f"window: export the window encoders for {' and '.join(backends)} (a minute each)")
-    torch.set_num_threads(1)
-    run = TrainedRun(STARTER_RUN)
     names = run.model.task.modalities
     spec = run.spec(names)
     sensors = {name: replace(sensor, states=(), window_s=WINDOW_S) for name, sensor in spec.sensors.items()}
     hops = round(WINDOW_S / spec.hop_s)
     # The hop's form has its batch norms folded already, as the starter's files do.
     encoders = {name: WindowEncoder(one.encoder, hops).eval() for name, one in run.encoders(names).items()}  # type: ignore[arg-type]
-    export_bundle(
-        path,
-        encoders=encoders,
-        fusion=run.fusion(names),
-        spec=replace(spec, sensors=sensors),
-        backends=backends,
-        hops=2 * hops,
-    )
+    spec, fusion = replace(spec, sensors=sensors), run.fusion(names)
+    export_bundle(path, encoders=encoders, fusion=fusion, spec=spec, backends=backends, hops=2 * hops)
 
 
 def _cost(streaming: Bundle, window: Bundle, say: Say, *, quick: bool) -> Figure:
@@ -79,8 +79,7 @@ def _cost(streaming: Bundle, window: Bundle, say: Say, *, quick: bool) -> Figure
             # Its window is not full before.
             anew.require(hops - round(WINDOW_S / window.manifest.hop_s) + 1)
             rows.append(_row(f"{what}: whole hop", times, {}))
-    title = f"CPU time of window encoders over {WINDOW_S:g} s over that of streaming ones"
-    return Figure("window", title, GOAL, False, tuple(rows))
+    return Figure("window", TITLE, GOAL, False, tuple(rows))
 
 
 def _macs(bundle: Bundle, names: Sequence[str]) -> int:
