@@ -18,7 +18,7 @@ def to_litert(programs: Mapping[str, ExportedProgram]) -> bytes:
     try:
         import litert_torch
     except ImportError as error:
-        raise ModelError("litert-torch is not installed: pip install 'mmg[export-litert]'") from error
+        raise ModelError("litert-torch is not installed: in mmg's folder, pip install -e '.[export-litert]'") from error
     converter = None
     for name, program in programs.items():
         _, feeds = program.example_inputs or ((), {})

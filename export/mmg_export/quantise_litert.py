@@ -38,7 +38,9 @@ def quantise_litert(data: bytes, fixed: Iterable[NDArray[Any]] = ()) -> bytes:
         from ai_edge_quantizer import Quantizer, qtyping
         from ai_edge_quantizer.algorithm_manager import AlgorithmName
     except ImportError as error:
-        raise ModelError("ai-edge-quantizer is not installed: pip install 'mmg[export-litert]'") from error
+        raise ModelError(
+            "ai-edge-quantizer is not installed: in mmg's folder, pip install -e '.[export-litert]'"
+        ) from error
     half = qtyping.OpQuantizationConfig(
         weight_tensor_config=qtyping.TensorQuantizationConfig(num_bits=16, dtype=qtyping.TensorDataType.FLOAT),
         compute_precision=qtyping.ComputePrecision.FLOAT,

@@ -49,7 +49,9 @@ def require(asked: Request, encoders: Sequence[str], spec: Spec) -> None:
     if set(encoders) != set(spec.sensors):
         raise ConfigError(f"the spec has the sensors {', '.join(spec.sensors)}, the encoders are {', '.join(encoders)}")
     if "litert" in asked.backends and find_spec("litert_torch") is None:
-        raise ConfigError("litert needs litert-torch: pip install 'mmg[export-litert]', or export --backends onnx")
+        raise ConfigError(
+            "litert needs litert-torch: in mmg's folder, pip install -e '.[export-litert]', or export --backends onnx"
+        )
     if not asked.out.parent.is_dir():
         raise ConfigError(f"{asked.out}: there is no folder {asked.out.parent}")
     if not os.access(asked.out.parent, os.W_OK):

@@ -100,7 +100,7 @@ def _find_serial(paths: Sequence[str], seconds: float, root: Path, note: Callabl
     try:
         ports = _serial_ports(paths, root)
     except ImportError:
-        return [Found("imu", "", "serial ports", problem=str(BackendUnavailable("pyserial", "mmg[serial]")))]
+        return [Found("imu", "", "serial ports", problem=str(BackendUnavailable("pyserial", "pyserial")))]
     if not ports:
         return []
     from mmg.sources.serial_probe import MEASURE_S, Heard, listen

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shlex
+import sys
+
 
 class MmgError(Exception):
     """The root: catch this to catch everything that mmg raises on purpose."""
@@ -56,12 +59,20 @@ class ModelError(MmgError):
     exit_code = 4
 
 
+def pip_install(*words: str) -> str:
+    """The command that installs packages where this Python finds them.
+
+    They go by their own names: on PyPI ``mmg`` is somebody else's, so that mmg's extras are for its own folder only.
+    """
+    return shlex.join([sys.executable or "python3", "-m", "pip", "install", *words])
+
+
 class BackendUnavailable(ModelError):
-    """A library that this run needs is not installed. ``install`` is what pip is to install."""
+    """A library that this run needs is not installed. ``install`` is the package that brings it."""
 
     def __init__(self, backend: str, install: str) -> None:
         self.backend, self.install = backend, install
-        super().__init__(f"{backend} is not installed: pip install '{install}'")
+        super().__init__(f"{backend} is not installed: {pip_install(install)}")
 
 
 class ShapeMismatch(ModelError):

@@ -175,7 +175,7 @@ def test_requests_that_cannot_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert "limit from 0 to 1" in refuse(ppg, tmp_path, limit=float("nan"))
     assert "labels: a label is there twice" in refuse(ppg, tmp_path, spec=spec(labels=("rest", "rest", "x")))
     monkeypatch.setattr(request, "find_spec", lambda _: None)
-    assert "pip install 'mmg[export-litert]'" in refuse(ppg, tmp_path, backends=("litert",))
+    assert "pip install -e '.[export-litert]'" in refuse(ppg, tmp_path, backends=("litert",))
 
 
 def test_a_folder_of_other_things_is_refused_first(tmp_path: Path) -> None:

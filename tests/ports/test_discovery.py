@@ -18,6 +18,7 @@ from typing import TypeAlias
 import numpy as np
 import pytest
 from mmg.discovery import Found, choose, find_devices
+from mmg.errors import pip_install
 from mmg.sources.protocols import PROTOCOLS, encode_sample
 from mmg.sources.url import parse_url
 from mmg_tools.virtual.microphone import AlsaMicrophone
@@ -267,7 +268,7 @@ def test_a_path_of_the_environment_that_is_not_there_is_told(monkeypatch: pytest
 
 def test_without_pyserial_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "serial.tools.list_ports", None)
-    problem = "pyserial is not installed: pip install 'mmg[serial]'"
+    problem = f"pyserial is not installed: {pip_install('pyserial')}"
     assert imus() == [Found("imu", "", "serial ports", problem=problem)]
 
 
@@ -384,7 +385,7 @@ def listed(monkeypatch: pytest.MonkeyPatch, *devices: tuple[int, str]) -> list[F
 
 def test_without_sounddevice_the_extra_is_named_for_microphones(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "sounddevice", None)
-    problem = "sounddevice is not installed: pip install 'mmg[audio]'"
+    problem = f"sounddevice is not installed: {pip_install('sounddevice')}"
     assert find_devices(kinds=("audio",)) == [Found("audio", "", "microphones", problem=problem)]
 
 

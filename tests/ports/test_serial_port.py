@@ -754,5 +754,5 @@ def test_a_bundle_that_wants_more_than_an_imu_is_refused() -> None:
 
 def test_without_pyserial_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "serial", None)
-    with pytest.raises(BackendUnavailable, match=r"pip install 'mmg\[serial\]'"):
+    with pytest.raises(BackendUnavailable, match="pip install pyserial"):
         SerialPort(parse_url("serial:///dev/ttyIMU"), imu())

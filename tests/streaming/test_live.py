@@ -311,7 +311,7 @@ def test_a_port_with_a_missing_library_is_left_out_and_the_rest_goes_on(
     [port] = open_ports(bundle.manifest, urls, Settings(), notes.append)
     assert port.modality == "imu"
     assert len(notes) == 1
-    assert "mmg[audio]" in notes[0]
+    assert "pip install soundfile" in notes[0]
 
 
 def test_an_option_that_cannot_be_is_refused_before_anything_starts(bundle: Bundle) -> None:

@@ -280,7 +280,7 @@ def test_a_folder_without_annotations_is_named(tmp_path: Path) -> None:
 
 def test_without_pyav_the_extra_to_install_is_named(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "av", None)
-    with pytest.raises(ConfigError, match=r"pip install 'mmg\[video\]'"):
+    with pytest.raises(ConfigError, match=r"pip install -e '\.\[video\]'"):
         ego4d.load(settings(root), lambda _: None, LEAST)
 
 

@@ -21,6 +21,7 @@ from mmg.doctor.permissions import User, check_permissions, this_user
 from mmg.doctor.resources import check_python, check_resources
 from mmg.doctor.sound import judge_portaudio
 from mmg.doctor.timing import check_timing
+from mmg.errors import pip_install
 from mmg.machine import Condition, read_condition
 
 CPU = "sys/devices/system/cpu"
@@ -73,14 +74,14 @@ def test_a_wheel_for_a_newer_processor_is_a_problem_that_names_the_signal(made: 
     ).stdout.strip()
     assert finding.verdict == "problem"
     assert finding.found == f"{version} crashes: SIGILL (illegal instruction)"
-    assert finding.do == f"pip install 'numpy<{version}'"
+    assert finding.do == pip_install(f"numpy<{version}")
 
 
 def test_a_wheel_that_does_not_import_is_a_problem_with_its_last_line(made: Callable[..., Trial]) -> None:
     finding = judged(made("raise ImportError('libmade.so.3: cannot open shared object file')"))
     assert finding.verdict == "problem"
     assert finding.found == "fails: ImportError: libmade.so.3: cannot open shared object file"
-    assert finding.do == "pip install --force-reinstall --no-cache-dir made"
+    assert finding.do == pip_install("--force-reinstall", "--no-cache-dir", "made")
 
 
 def test_a_wheel_that_hangs_is_ended_and_told(made: Callable[..., Trial]) -> None:
@@ -122,13 +123,13 @@ def absent(*modules: str) -> list[Trial]:
 
 def test_an_extra_that_is_not_installed_is_no_problem_and_names_the_extra() -> None:
     findings = named(judge_libraries(absent("soxr", "av", "tflite_runtime")))
-    assert findings["soxr"] == Finding("soxr", "ok", "not installed; for sound: pip install 'mmg[audio]'")
+    assert findings["soxr"] == Finding("soxr", "ok", f"not installed; for sound: {pip_install('soxr')}")
     assert "tflite_runtime" not in findings
 
 
 def test_what_mmg_cannot_do_without_is_a_problem() -> None:
     finding = named(judge_libraries(absent("msgspec")))["msgspec"]
-    assert finding == Finding("msgspec", "problem", "not installed", "pip install msgspec")
+    assert finding == Finding("msgspec", "problem", "not installed", pip_install("msgspec"))
 
 
 def test_one_library_that_runs_models_is_enough_and_none_is_a_problem() -> None:

@@ -487,7 +487,7 @@ def test_a_library_that_is_missing_is_told_with_the_way_to_get_it(plan: Plan, mo
     monkeypatch.setattr(campaign, "is_installed", lambda _backend: False)
     (case,) = run(plan).cases
     assert case.outcome == "unavailable"
-    assert case.reason.startswith("onnx is not installed: pip install '")
+    assert case.reason.startswith("onnx is not installed: ")
     assert case.budget == ()
 
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 # The packages that can run each, the preferred one first; the backends in the order in which one is chosen.
 PACKAGES = {"onnx": ("onnxruntime",), "litert": ("ai_edge_litert", "tflite_runtime")}
 BACKENDS = tuple(PACKAGES)
-INSTALL = {"onnx": "onnxruntime", "litert": "mmg[litert]"}
+INSTALL = {"onnx": "onnxruntime", "litert": "ai-edge-litert"}
 
 CPU_ONLY = ("CPUExecutionProvider",)
 

@@ -111,5 +111,5 @@ def _load_signing() -> ModuleType:
     try:
         from nacl import signing
     except ImportError as error:
-        raise BackendUnavailable("PyNaCl", "mmg[sign]") from error
+        raise BackendUnavailable("PyNaCl", "pynacl") from error
     return signing

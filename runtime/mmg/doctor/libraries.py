@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from itertools import islice
 
 from mmg.doctor.finding import Finding
+from mmg.errors import pip_install
 
 PREPARE = """\
 import importlib.util, resource, sys
@@ -57,12 +58,12 @@ else:
 
 @dataclass(frozen=True, slots=True)
 class Library:
-    """A module, the package that brings it, what it is for, and what pip installs it with where it is an extra."""
+    """A module, the package that brings it, what it is for, whether mmg runs without it, and how it is tried."""
 
     module: str
     package: str
     purpose: str
-    extra: str = ""
+    optional: bool = False
     code: str = ""
 
 
@@ -70,13 +71,13 @@ LIBRARIES = (
     Library("numpy", "numpy", "everything", code=NUMPY_CODE),
     Library("msgspec", "msgspec", "manifests and device profiles"),
     Library("onnxruntime", "onnxruntime", "ONNX models", code=ONNX_CODE),
-    Library("ai_edge_litert", "ai-edge-litert", "TFLite models", "mmg[litert]", "import ai_edge_litert.interpreter"),
-    Library("tflite_runtime", "tflite-runtime", "TFLite models", "mmg[litert]", "import tflite_runtime.interpreter"),
-    Library("serial", "pyserial", "IMUs on a serial port", "mmg[serial]"),
-    Library("sounddevice", "sounddevice", "microphones", "mmg[audio]", SOUND_CODE),
-    Library("soundfile", "soundfile", "sound files", "mmg[audio]"),
-    Library("soxr", "soxr", "sound", "mmg[audio]"),
-    Library("av", "av", "cameras and video files", "mmg[video]"),
+    Library("ai_edge_litert", "ai-edge-litert", "TFLite models", True, "import ai_edge_litert.interpreter"),
+    Library("tflite_runtime", "tflite-runtime", "TFLite models", True, "import tflite_runtime.interpreter"),
+    Library("serial", "pyserial", "IMUs on a serial port", True),
+    Library("sounddevice", "sounddevice", "microphones", True, SOUND_CODE),
+    Library("soundfile", "soundfile", "sound files", True),
+    Library("soxr", "soxr", "sound", True),
+    Library("av", "av", "cameras and video files", True),
 )
 SOUND = "sounddevice"
 LAST_READ_S = 0.2
@@ -143,7 +144,7 @@ def judge_libraries(trials: Sequence[Trial], timeout_s: float = 30.0) -> list[Fi
         _judge(trial, timeout_s) for trial in trials if not (trial.absent and trial.library.module == "tflite_runtime")
     ]
     if all(trial.absent for trial in trials if trial.library.module in RUNNERS):
-        findings.append(Finding("models", "problem", "no library that runs models", "pip install onnxruntime"))
+        findings.append(Finding("models", "problem", "no library that runs models", pip_install("onnxruntime")))
     return findings
 
 
@@ -154,7 +155,7 @@ def _judge(trial: Trial, timeout_s: float) -> Finding:
     version = _version_of(package)
     if trial.status == 0:
         return Finding(name, "ok", version or "can be imported")
-    again = f"pip install --force-reinstall --no-cache-dir {package}"
+    again = pip_install("--force-reinstall", "--no-cache-dir", package)
     if trial.status is None:
         return Finding(name, "problem", f"{version} was not imported within {timeout_s:g} s".strip(), again)
     if trial.status > 0:
@@ -163,20 +164,20 @@ def _judge(trial: Trial, timeout_s: float) -> Finding:
     if number == signal.SIGKILL:
         advice = "stop other programs: the kernel ended it, as it does when memory runs out"
     else:
-        advice = f"pip install '{package}<{version}'" if version else again
+        advice = pip_install(f"{package}<{version}") if version else again
         if name == "onnxruntime":
-            advice += "\nor use LiteRT: pip install 'mmg[litert]', then mmg-run --backend litert"
+            advice += f"\nor use LiteRT: {pip_install('ai-edge-litert')}, then mmg-run --backend litert"
     return Finding(name, "problem", f"{version} crashes: {_name_signal(number)}".strip(), advice)
 
 
 def _judge_absent(library: Library) -> Finding:
     if library.module in RUNNERS:  # one of them is enough
         return Finding(
-            library.module, "ok", f"not installed; {library.purpose} need {library.extra or library.package}"
+            library.module, "ok", f"not installed; {library.purpose} need it: {pip_install(library.package)}"
         )
-    if library.extra:
-        return Finding(library.module, "ok", f"not installed; for {library.purpose}: pip install '{library.extra}'")
-    return Finding(library.module, "problem", "not installed", f"pip install {library.package}")
+    if library.optional:
+        return Finding(library.module, "ok", f"not installed; for {library.purpose}: {pip_install(library.package)}")
+    return Finding(library.module, "problem", "not installed", pip_install(library.package))
 
 
 def _version_of(package: str) -> str:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from mmg.errors import ConfigError, SourceError, SourceLost, SourceNotFound
+from mmg.errors import ConfigError, SourceError, SourceLost, SourceNotFound, pip_install
 from mmg.sources.frames import FRAMES_A_MODEL_FRAME, FrameChooser
 from mmg.sources.port import PortStatus, PortThread
 from mmg.types import Chunk
@@ -63,7 +63,7 @@ class CameraPort(PortThread):
         if modality.frame is None:
             raise ConfigError(f"{url}: {modality.name} has no frame size: it is no video modality")
         if importlib.util.find_spec("av") is None:
-            raise SourceError(str(url), "needs PyAV: pip install 'mmg[video]'")
+            raise SourceError(str(url), f"needs PyAV: {pip_install('av')}")
         self._frame, self._model_hz = modality.frame, modality.rate_hz
         is_device = url.path.startswith("/dev/")
         kind = "lavfi" if url.path.startswith(LAVFI) else "v4l2" if is_device else ""

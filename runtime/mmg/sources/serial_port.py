@@ -329,4 +329,4 @@ def _roughly(seconds: float) -> int:
 
 def _require_pyserial() -> None:
     if importlib.util.find_spec("serial") is None:
-        raise BackendUnavailable("pyserial", "mmg[serial]")
+        raise BackendUnavailable("pyserial", "pyserial")

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from mmg.bundle.manifest import Modality
-from mmg.errors import SourceError
+from mmg.errors import SourceError, pip_install
 from mmg.sources.frames import FrameChooser
 from mmg.sources.url import Placing, SourceUrl
 from mmg.types import Chunk
@@ -109,7 +109,7 @@ class VideoFile:
         try:
             import av
         except ImportError as error:
-            raise SourceError(self.url, "needs PyAV: pip install 'mmg[video]'") from error
+            raise SourceError(self.url, f"needs PyAV: {pip_install('av')}") from error
         # A title that is not UTF-8 must not cost the video; PyAV 19 sees to that by itself, and dropped the option.
         lenient: dict[str, Any] = {"metadata_errors": "replace"} if int(av.__version__.partition(".")[0]) < 19 else {}
         try:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mmg.bundle.manifest import Modality
-from mmg.errors import SourceError
+from mmg.errors import SourceError, pip_install
 from mmg.sources.columns import Column
 from mmg.sources.frames import FrameChooser, shrink
 from mmg.sources.slicing import spans
@@ -228,7 +228,7 @@ def _opened(url: str, path: Path) -> Any:
     try:
         from projectaria_tools.core import data_provider
     except ImportError as error:
-        raise SourceError(url, "needs projectaria_tools: pip install 'mmg[vrs]'") from error
+        raise SourceError(url, f"needs projectaria_tools: {pip_install('projectaria-tools')}") from error
     with tempfile.TemporaryFile() as log:
         try:
             provider = _logging_to(log.fileno(), lambda: data_provider.create_vrs_data_provider(str(path)))

@@ -37,7 +37,7 @@ class VirtualCamera(VirtualDevice):
         try:
             import av
         except ImportError as error:
-            raise ConfigError("a camera needs PyAV: pip install 'mmg[video]'") from error
+            raise ConfigError("a camera needs PyAV: in mmg's folder, pip install -e '.[video]'") from error
         super().__init__("camera")
         self.path, self._rate_hz, self._loop = path.resolve(), rate_hz, loop
         self._size = frames.shape[1:3]

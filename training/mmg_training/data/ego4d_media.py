@@ -72,7 +72,7 @@ def read_media(path: Path, start_s: float, task: Task) -> tuple[NDArray[np.uint8
     try:
         import av
     except ImportError as error:
-        raise ConfigError("reading Ego4D's videos needs PyAV: pip install 'mmg[video]'") from error
+        raise ConfigError("reading Ego4D's videos needs PyAV: in mmg's folder, pip install -e '.[video]'") from error
     try:
         with av.open(str(path)) as container:
             if not container.streams.video:

@@ -50,7 +50,7 @@ def write_sound(sound: NDArray[np.float32] | NDArray[np.int16], path: Path, rate
     try:
         import soundfile
     except ImportError as error:
-        raise ConfigError("writing sound needs soundfile: pip install 'mmg[audio]'") from error
+        raise ConfigError("writing sound needs soundfile: in mmg's folder, pip install -e '.[audio]'") from error
 
     with soundfile.SoundFile(path, "w", rate_hz, 1, **SOUND_FORMATS[path.suffix]) as stream:
         for block in np.array_split(sound, max(1, len(sound) // rate_hz)):
@@ -62,7 +62,7 @@ def write_video(frames: NDArray[np.uint8], path: Path) -> None:
     try:
         import av
     except ImportError as error:
-        raise ConfigError("writing video needs PyAV: pip install 'mmg[video]'") from error
+        raise ConfigError("writing video needs PyAV: in mmg's folder, pip install -e '.[video]'") from error
 
     with av.open(str(path), "w", options={"fflags": "+bitexact"}) as container:
         stream = container.add_stream("mpeg4", rate=VIDEO_FPS)
