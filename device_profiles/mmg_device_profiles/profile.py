@@ -11,7 +11,7 @@ import msgspec
 from mmg_device_profiles.checking import ProfileProblem, check_profile
 from mmg_device_profiles.schema import Profile
 
-__all__ = ["BOARDS", "SET", "Profile", "ProfileProblem", "load_profile"]
+__all__ = ["BOARDS", "SET", "Profile", "ProfileProblem", "list_boards", "load_profile"]
 
 BOARDS = Path(__file__).resolve().parent
 SET = "--set"  # the flag of the commands, and the path of a problem with an override
@@ -37,14 +37,19 @@ def load_profile(name_or_path: str, overrides: Sequence[str] = ()) -> Profile:
     return changed
 
 
+def list_boards() -> tuple[str, ...]:
+    """The names of the boards that there are profiles for."""
+    return tuple(sorted(path.stem for path in BOARDS.glob("*.toml")))
+
+
 def _find(name_or_path: str) -> Path:
     if "/" in name_or_path or name_or_path.endswith(".toml"):
         return Path(name_or_path)
-    boards = {path.stem: path for path in sorted(BOARDS.glob("*.toml"))}
+    boards = list_boards()
     if name_or_path not in boards:
         names = ", ".join(boards)
         raise ProfileProblem(name_or_path, "", f"there is no such board; there are {names}, or give a path")
-    return boards[name_or_path]
+    return BOARDS / f"{name_or_path}.toml"
 
 
 def _read(path: Path) -> dict[str, Any]:

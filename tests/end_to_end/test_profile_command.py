@@ -154,7 +154,7 @@ def test_every_subset_is_measured_and_the_json_is_a_report(measured: tuple[Done,
 
 def test_a_board_that_is_well_gives_no_reason_to_doubt(measured: tuple[Done, Path]) -> None:
     report = report_of(measured[0])
-    assert report.machine.model == "Raspberry Pi 4 Model B Rev 1.4"
+    assert report.machine.model.startswith("Raspberry Pi 4 Model B Rev 1.4, as told by /")
     for case in report.cases:
         if case.outcome == "measured":
             assert case.before is not None
@@ -257,6 +257,25 @@ def test_an_earlier_report_is_held_against_todays_budget(tmp_path: Path) -> None
     assert "mmg-profile: imu onnx fp32 1t: memory_mib " in as_json.stderr
 
 
+def test_what_goes_beside_the_json_goes_to_standard_error(tmp_path: Path) -> None:
+    path = write_report(tmp_path / "report.json", made_report())
+    done = mmg_profile("--show", path, "--compare", path, "--advise", "--set", "budget.memory_mib=100", "--json")
+    assert done.returncode == 0, done.stderr
+    assert report_of(done).budget
+    assert "mmg-run --bundle" in done.stderr
+    assert "0 became worse" in done.stderr
+
+
+def test_a_full_disk_for_one_output_does_not_lose_the_other(tmp_path: Path) -> None:
+    path, page = write_report(tmp_path / "report.json", made_report()), tmp_path / "page.html"
+    with Path("/dev/full").open("w") as full:
+        command = [sys.executable, "-m", "mmg.cli.profile", "--show", str(path), "--html", str(page), "--json"]
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, timeout=PATIENCE_S, check=False)
+    assert done.returncode == 2
+    assert "cannot write: No space left on device" in done.stderr
+    assert page.read_text().startswith("<!doctype html>")
+
+
 # --- bad input -----------------------------------------------------------------------------------------------------
 
 
@@ -328,6 +347,7 @@ WRONG = [
     "--deadline nan",
     "--deadline inf",
     "--deadline soon",
+    "--root /nowhere/at/all",
     "--budge",
     "imu",
 ]
@@ -342,6 +362,29 @@ def test_a_wrong_flag_is_exit_code_2_and_names_it(words: str, capsys: pytest.Cap
     assert told.out == ""
     assert "mmg-profile: error: " in told.err
     assert words.split()[0] in told.err
+
+
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [
+        ("--mode backtoback --deadline 5", "--deadline is of a decision at the real pace"),
+        ("--html one.html --markdown one.html", "one.html: is given for --markdown and for --html"),
+        ("--profile=", "there is no such board"),
+    ],
+)
+def test_what_contradicts_itself_is_refused_before_measuring(tiny: Path, words: str, text: str) -> None:
+    assert_refused(mmg_profile("--bundle", tiny, *words.split()), 2, text)
+
+
+def test_a_boards_profile_on_another_board_is_told(one_case: list[object]) -> None:
+    done = mmg_profile(*one_case, "--profile", "raspberry-pi-4")
+    assert "profile raspberry-pi-4 is of another board than this one, which is generic-" in done.stderr
+
+
+def test_a_provider_that_is_not_there_is_a_warning(one_case: list[object]) -> None:
+    done = mmg_profile(*one_case, "--set", 'providers=["CUDAExecutionProvider"]', "--json")
+    (case,) = report_of(done).cases
+    assert "CUDAExecutionProvider is not in this onnxruntime" in case.warnings
 
 
 def test_help_teaches_and_is_exit_code_0() -> None:

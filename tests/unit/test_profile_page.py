@@ -135,7 +135,7 @@ def full_report() -> Report:
 
 @pytest.fixture(scope="module")
 def page() -> str:
-    return format_page(full_report(), made_report(made_cases(VARIANTS, slower=0.8, seed=1)))
+    return format_page(full_report(), [made_report(made_cases(VARIANTS, slower=0.8, seed=1))])
 
 
 # What is in it
@@ -156,7 +156,7 @@ def test_no_text_of_a_report_becomes_markup() -> None:
     bad = replace(made_case((EVIL, "audio")), reasons=(EVIL,), warnings=(EVIL,), valid=False)
     report = made_report([bad, unavailable(made_case(), EVIL)], machine=made_machine(EVIL, numpy=EVIL, commit=EVIL))
     report = replace(report, profile=EVIL, signal=EVIL, command=(EVIL,), bundle=replace(report.bundle, name=EVIL))
-    text = format_page(report, made_report())
+    text = format_page(report, [made_report()])
     assert text.count("<script") == 1
     assert "<img" not in text
     assert "&lt;script&gt;" in text

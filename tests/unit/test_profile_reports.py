@@ -265,6 +265,20 @@ def test_less_time_is_faster() -> None:
     assert not comparison.slower
 
 
+def test_a_change_counts_only_from_each_of_several_old_runs() -> None:
+    olds = [made_report(made_cases(slower=slower, seed=seed)) for seed, slower in enumerate((1.0, 1.2), 1)]
+    between = made_report(made_cases(slower=1.2, seed=7))
+    assert compare(olds[0], between).slower
+    comparison = compare(olds[0], between, olds[1])
+    assert not [*comparison.slower, *comparison.faster]
+    assert "give more old runs" not in format_comparison(comparison)
+    assert format_comparison(comparison).count("old: ") == 2
+    slower = compare(olds[0], made_report(made_cases(slower=1.5, seed=8)), olds[1]).slower
+    [hop] = [change for change in slower if (change.case, change.figure) == ("imu onnx fp32 1t", "hop p50")]
+    assert 1.15 < hop.ratio < 1.35  # from the nearest of both
+    assert "give more old runs" in " ".join(format_comparison(compare(olds[0], between)).split())
+
+
 def test_more_memory_is_worse() -> None:
     case = made_case()
     assert case.memory is not None
@@ -471,6 +485,16 @@ def test_video_is_allowed_in_words_and_its_owner_is_asked() -> None:
     assert advice.command.endswith("--allow-video")
     assert "--allow-video is for" in format_advice(advice)
     assert "--allow-video" not in format_advice(advise(made_report([made_case()]), {}))
+
+
+def test_a_camera_that_the_profile_forbids_is_never_advised() -> None:
+    report = made_report([made_case(("imu", "video")), made_case(("imu",))])
+    advice = advise(report, {}, may_film=False, flags=["--profile", "my watch.toml"])
+    assert [case.modalities for case in advice.ranked] == [("imu",)]
+    assert advice.command is not None
+    assert "--bundle starter --profile 'my watch.toml' --sensors imu " in advice.command
+    assert "imu+video" in format_advice(advice)
+    assert "privacy.video is never" in format_advice(advice)
 
 
 def test_advice_from_a_run_back_to_back_says_what_was_held_against_the_budget() -> None:

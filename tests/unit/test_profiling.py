@@ -352,6 +352,7 @@ def test_a_late_decision_is_excused_where_the_machine_stalled_for_what_it_was_la
     case = judged(made)
     assert (case.misses, case.missed_by_stalls) == (2, 1)
     assert case.warnings[0].endswith("; stalls of the machine explain 1 of them")
+    assert case.reasons == ("the machine stalled, and 1 of 12 decisions were late by that: run it again",)
     stalls.stalls = [(5.0, 5.5), (6.3, 9.0)]
     assert judged(made).missed_by_stalls == 0
 
@@ -557,7 +558,7 @@ def test_the_budget_needs_limits_that_the_mode_can_measure(plan: Plan, tmp_path:
     plan = replace(plan, precisions=("int8",))
     with pytest.raises(ConfigError, match=r"profile bare has no budget: give one, as in --set budget\.memory_mib=80"):
         run(replace(plan, profile=bare, keep_budget=True))
-    with pytest.raises(ConfigError, match="has no budget"):
+    with pytest.raises(ConfigError, match="budget of profile bare is of the real pace: leave out --mode backtoback"):
         run(replace(plan, profile=paced, keep_budget=True, mode="backtoback"))
     assert run(replace(plan, profile=paced, keep_budget=True)).budget == {"cpu_percent": 10.0, "power_mw": 900.0}
     assert run(replace(plan, profile=paced)).budget == {}

@@ -45,6 +45,16 @@ def is_installed(backend: str) -> bool:
     return any(find_spec(package) is not None for package in PACKAGES[backend])
 
 
+def absent_providers(backend: str, providers: Sequence[str]) -> tuple[str, ...]:
+    """Those of onnxruntime's execution providers that were asked for and that the installed one does not have."""
+    if backend != "onnx" or not set(providers) - set(CPU_ONLY):
+        return ()
+    import onnxruntime
+
+    there = onnxruntime.get_available_providers()
+    return tuple(name for name in providers if name not in there)
+
+
 def open_session(
     backend: str, data: bytes, name: str, *, threads: int = 1, providers: tuple[str, ...] = CPU_ONLY
 ) -> Session:

@@ -24,12 +24,21 @@ def add_profile_flags(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def folder(text: str) -> Path:
+    """A flag's folder, such as ``--root``'s. Raises ArgumentTypeError where there is none."""
+    path = Path(text)
+    if not path.is_dir():
+        raise argparse.ArgumentTypeError(f"{text!r} is not a folder")
+    return path
+
+
 def load_board(options: argparse.Namespace) -> Profile:
     """The profile that was asked for, or the one that suits this board. Raises ProfileError."""
     from mmg_device_profiles import ProfileProblem, detect_board, load_profile
 
     try:
         # mmg-profile can look at another board's files.
-        return load_profile(options.profile or detect_board(Path(getattr(options, "root", "/"))), options.set)
+        name = detect_board(getattr(options, "root", Path("/"))) if options.profile is None else options.profile
+        return load_profile(name, options.set)
     except ProfileProblem as problem:
         raise ProfileError(problem.path, problem.key, problem.problem) from problem

@@ -12,6 +12,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mmg.cli.board import folder
 from mmg.cli.ending import run_printing
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     add = parser.add_argument
     add("--json", action="store_true", help="an object: board, condition, versions, findings")
-    add("--root", metavar="DIR", type=_folder, default=Path("/"), help="where sys, proc and dev lie (default: /)")
+    add("--root", metavar="DIR", type=folder, default=Path("/"), help="where sys, proc and dev lie (default: /)")
     return parser
 
 
@@ -120,13 +121,6 @@ def _print(text: str, colour: str = "") -> None:
     text = "".join(character if character.isprintable() or character == "\n" else "?" for character in text)
     text = text.encode(encoding, "backslashreplace").decode(encoding)
     print(f"\x1b[{colour}m{text}\x1b[0m" if colour else text)
-
-
-def _folder(text: str) -> Path:
-    path = Path(text)
-    if not path.is_dir():
-        raise argparse.ArgumentTypeError(f"{text!r} is not a folder")
-    return path
 
 
 def _tell(line: str) -> None:

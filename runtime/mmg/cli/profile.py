@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
-from mmg.cli.board import add_profile_flags, load_board
+from mmg.cli.board import add_profile_flags, folder, load_board
 from mmg.cli.ending import run_printing
 from mmg.errors import ConfigError
 
@@ -59,16 +59,28 @@ def build_parser() -> argparse.ArgumentParser:
         help="at the sensors' real pace (default), or one hop after another",
     )
     add("--hops", metavar="N", type=_count, help="counted hops of each case (default: 12 paced, 200 backtoback)")
-    add("--deadline", metavar="MS", type=_positive, help="of a decision (default: the profile's budget, or the hop)")
+    add(
+        "--deadline",
+        metavar="MS",
+        type=_positive,
+        help="of a decision, paced (default: the profile's budget, or the hop)",
+    )
     add_profile_flags(parser)
     add("--budget", action="store_true", help="hold each case against the profile's budget; exit code 1 if one fails")
     add("--advise", action="store_true", help="name the best case under the profile's budget")
-    add("--compare", metavar="OLD.json", help="say what changed beyond noise since this report; exit code 1 if slower")
+    add(
+        "--compare",
+        metavar="OLD.json",
+        action="append",
+        default=[],
+        help="say what changed beyond noise since this report; exit code 1 if slower. Repeated, for several runs of "
+        "one program: what they differ by is noise too",
+    )
     add("--show", metavar="REPORT.json", help="take this report in place of measuring")
     add("--json", action="store_true", help="print the report as JSON")
     add("--markdown", metavar="PATH", help="write the report as Markdown too")
     add("--html", metavar="PATH", help="write the report as one HTML page too")
-    add("--root", metavar="DIR", default="/", help="where /proc and /sys are read (default: /)")
+    add("--root", metavar="DIR", type=folder, default=Path("/"), help="where /proc and /sys are read (default: /)")
     return parser
 
 
@@ -80,26 +92,32 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _run(options: argparse.Namespace, words: list[str]) -> int:
-    from mmg.profiling.advise import advise
     from mmg.profiling.compare import compare
     from mmg.profiling.result import encode, read_report
 
-    old = read_report(options.compare) if options.compare else None
+    olds = [read_report(path) for path in options.compare]
+    if options.markdown and options.html and Path(options.markdown).absolute() == Path(options.html).absolute():
+        raise ConfigError(f"{options.html}: is given for --markdown and for --html")
     for path in (options.markdown, options.html):
         if path and not Path(path).absolute().parent.is_dir():
             raise ConfigError(f"{path}: there is no folder {Path(path).absolute().parent}")
         if path and Path(path).is_dir():
             raise ConfigError(f"{path}: is a folder: name a file in it")
     report = _show(options, read_report(options.show)) if options.show else _measure(options, words)
-    comparison = compare(old, report) if old else None
-    advice = advise(report, report.budget) if options.advise else None
+    comparison = compare(olds[0], report, *olds[1:]) if olds else None
+    advice = _advise(options, report) if options.advise else None
     problems = _problems(report, comparison, advice)
-    if options.json:
-        sys.stdout.write(encode(report).decode())
-    else:
-        _print(report, comparison, advice)
-    _write(options, report, old)  # after the report, which is not lost where a file cannot be written
-    if options.json:  # the table says them itself
+    try:
+        if options.json:
+            sys.stdout.write(encode(report).decode())
+        else:
+            _print(sys.stdout, report, comparison, advice)
+        sys.stdout.flush()
+    finally:  # one place that cannot be written to does not lose the others
+        _write(options, report, olds)
+    if options.json:  # the object is the report alone
+        if sys.stderr is not None:
+            _print(sys.stderr, None, comparison, advice)
         for problem in problems:
             _tell(problem)
     if report.stopped and not options.show:
@@ -120,11 +138,27 @@ def _problems(report: Report, comparison: Comparison | None, advice: Advice | No
         problems += ["no case fits the budget"] if advice.choice is None else []
     else:
         problems += [f"{case.name}: {explain(check)}" for case in report.cases for check in case.over_budget]
+        problems += [
+            f"{case.name} keeps the budget, but is not to be relied on: {'; '.join(case.reasons)}"
+            for case in report.cases
+            if report.budget and case.outcome == "measured" and not case.valid and not case.over_budget
+        ]
     if comparison is not None:
         problems += [f"slower: {change.case}, {change.figure}" for change in comparison.slower]
         if not comparison.changes:
             problems.append("nothing could be compared: no case is in both reports")
     return problems
+
+
+def _advise(options: argparse.Namespace, report: Report) -> Advice:
+    """With the flags of the profile that the budget is from, but for what the advice itself says."""
+    from mmg.profiling.advise import advise
+
+    flags = ["--profile", options.profile] if options.profile else []
+    for setting in options.set:
+        if not setting.startswith(("budget.", "threads=", "backend=", "precision=")):
+            flags += ["--set", setting]
+    return advise(report, report.budget, may_film=load_board(options).privacy.video != "never", flags=flags)
 
 
 def _show(options: argparse.Namespace, report: Report) -> Report:
@@ -139,11 +173,13 @@ def _show(options: argparse.Namespace, report: Report) -> Report:
 
 
 def _measure(options: argparse.Namespace, words: list[str]) -> Report:
-    from mmg_device_profiles import read_board
+    from mmg_device_profiles import detect_board, list_boards, read_board
 
     from mmg.profiling.campaign import PRECISIONS, Plan, run_campaign
 
     profile = load_board(options)
+    if options.deadline and options.mode != "paced":
+        raise ConfigError("--deadline is of a decision at the real pace: leave it out, or --mode backtoback")
     backends = ("onnx", "litert") if profile.backend == "auto" else (profile.backend,)
     plan = Plan(
         bundle=options.bundle,
@@ -156,14 +192,17 @@ def _measure(options: argparse.Namespace, words: list[str]) -> Report:
         hops=options.hops,
         deadline_ms=options.deadline,
         keep_budget=options.budget or options.advise,
-        root=options.root,
+        root=str(options.root),
     )
-    report = run_campaign(plan, read_board(Path(options.root)), words, _progress)
+    board = read_board(options.root)
+    if options.profile in list_boards() and options.profile != (here := detect_board(options.root)):
+        _tell(f"profile {options.profile} is of another board than this one, which is {here}")
+    report = run_campaign(plan, board, words, _progress)
     _end_progress()
     return report
 
 
-def _write(options: argparse.Namespace, report: Report, old: Report | None) -> None:
+def _write(options: argparse.Namespace, report: Report, olds: list[Report]) -> None:
     if options.markdown:
         from mmg.profiling.markdown import format_markdown
 
@@ -172,11 +211,11 @@ def _write(options: argparse.Namespace, report: Report, old: Report | None) -> N
     if options.html:
         from mmg.profiling.page import format_page
 
-        Path(options.html).write_text(format_page(report, old), encoding="utf-8")
+        Path(options.html).write_text(format_page(report, olds), encoding="utf-8")
         _tell(f"wrote {options.html}")
 
 
-def _print(report: Report, comparison: Comparison | None, advice: Advice | None) -> None:
+def _print(stream: TextIO, report: Report | None, comparison: Comparison | None, advice: Advice | None) -> None:
     from shutil import get_terminal_size
 
     from mmg.profiling.advise import format_advice
@@ -184,19 +223,19 @@ def _print(report: Report, comparison: Comparison | None, advice: Advice | None)
     from mmg.profiling.table import format_table
     from mmg.profiling.text import ASCII
 
-    colours = sys.stdout.isatty()
+    colours = stream.isatty()
     width = max(get_terminal_size((100, 24)).columns, 80)
     try:
-        "".join(map(chr, ASCII)).encode(sys.stdout.encoding or "ascii")
+        "".join(map(chr, ASCII)).encode(stream.encoding or "ascii")
         plain = False
     except UnicodeEncodeError:
         plain = True
-    parts = [format_table(report, width=width, colours=colours, ascii=plain)]
+    parts = [format_table(report, width=width, colours=colours, ascii=plain)] if report else []
     if comparison:
         parts.append(format_comparison(comparison, width=width, colours=colours, ascii=plain))
     if advice:
         parts.append(format_advice(advice, width=width, colours=colours, ascii=plain))
-    sys.stdout.write("\n".join(part.rstrip("\n") + "\n" for part in parts))
+    stream.write("\n".join(part.rstrip("\n") + "\n" for part in parts))
 
 
 def _subsets(text: str) -> tuple[tuple[str, ...], ...]:
@@ -217,10 +256,10 @@ def _words(*known: str):  # type: ignore[no-untyped-def]
 
 
 def _threads(text: str) -> tuple[int, ...]:
-    numbers = tuple(_count(part) for part in text.split(","))
-    if max(numbers) > 64 or len(set(numbers)) < len(numbers):
+    words = [part.strip() for part in text.split(",")]
+    if not all(word.isdecimal() and 1 <= int(word) <= 64 for word in words) or len(set(words)) < len(words):
         raise argparse.ArgumentTypeError(f"{text!r} is not a list of numbers from 1 to 64, each once")
-    return numbers
+    return tuple(map(int, words))
 
 
 def _count(text: str) -> int:

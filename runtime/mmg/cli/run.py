@@ -88,6 +88,7 @@ def main(arguments: list[str] | None = None) -> int:
 def _run(options: argparse.Namespace) -> int:
     settle_in()
     urls, truth_path = _choose_sources(options)
+    from mmg.backends import absent_providers
     from mmg.bundle import Bundle
     from mmg.truth import Truth
 
@@ -98,6 +99,8 @@ def _run(options: argparse.Namespace) -> int:
         settings, urls = _settle(options, urls, bundle.manifest)
         sink, half_hop_s = _open_sink(options.format, bundle.manifest), bundle.manifest.hop_s / 2
         pipeline = _open_pipeline(bundle, urls, settings)
+        for name in absent_providers(pipeline.engine.variant.backend, settings.providers):
+            _tell(f"{name} is not in this onnxruntime: it runs without")
         gc.freeze()  # what there is now stays: it need not be looked through again and again
         try:
             for decision in pipeline:

@@ -15,6 +15,8 @@ from mmg.profiling.text import BOLD, DIM, YELLOW, Lines
 TIE = 0.005
 """Accuracies that are no more than this apart are taken as equal: half a point."""
 RUNNERS_UP = 3
+VIDEO = "video"
+NEVER = "the device profile's privacy.video is never"
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,7 @@ class Advice:
     """
 
     bundle: str
+    flags: tuple[str, ...]
     budget: Mapping[str, float]
     ranked: tuple[Case, ...]
     rejected: tuple[Rejected, ...]
@@ -61,27 +64,31 @@ class Advice:
     @property
     def command(self) -> str | None:
         """The mmg-run command that runs the choice."""
-        return command(self.choice, self.bundle) if self.choice else None
+        return command(self.choice, self.bundle, self.flags) if self.choice else None
 
 
-def advise(report: Report, budget: Mapping[str, float]) -> Advice:
+def advise(report: Report, budget: Mapping[str, float], *, may_film: bool = True, flags: Sequence[str] = ()) -> Advice:
     """Of the measured and valid cases that keep every limit and keep up with the sensors: the most accurate.
 
     Accuracies within ``TIE`` of the best of those that are left are a tie: less processor time of a hop is better, then
     less memory. Where no accuracy is known, the most modalities, then the same. A case whose accuracy is not known goes
     behind those that are.
+
+    may_film: whether the device's owner leaves it open that its camera is used. flags: of mmg-run, for the profile.
     """
     fitting: list[Case] = []
     rejected: list[Rejected] = []
     for case in measured(report):
         failed = tuple(check for check in check_budget(case, budget) if not check.passed)
-        why = _why(case, failed)
-        if why:
+        if VIDEO in case.modalities and not may_film:
+            rejected.append(Rejected(case, (NEVER,), math.inf))
+        elif why := _why(case, failed):
             rejected.append(Rejected(case, why, _overshoot(case, failed)))
         else:
             fitting.append(case)
     return Advice(
         bundle=report.bundle.path,
+        flags=tuple(flags),
         budget=dict(budget),
         ranked=tuple(_rank(fitting)),
         rejected=tuple(sorted(rejected, key=lambda one: (not one.case.valid, one.over))),
@@ -90,11 +97,11 @@ def advise(report: Report, budget: Mapping[str, float]) -> Advice:
     )
 
 
-def command(case: Case, bundle: str) -> str:
+def command(case: Case, bundle: str, flags: Sequence[str] = ()) -> str:
     """Such as ``mmg-run --bundle starter --sensors imu,audio --backend onnx --precision int8 --set threads=1``."""
-    words = ["mmg-run", "--bundle", bundle, "--sensors", ",".join(case.modalities)]
+    words = ["mmg-run", "--bundle", bundle, *flags, "--sensors", ",".join(case.modalities)]
     words += ["--backend", case.backend, "--precision", case.precision, "--set", f"threads={case.threads}"]
-    return shlex.join(words + (["--allow-video"] if "video" in case.modalities else []))
+    return shlex.join(words + (["--allow-video"] if VIDEO in case.modalities else []))
 
 
 def format_advice(advice: Advice, *, width: int = 100, colours: bool = False, ascii: bool = False) -> str:
@@ -172,7 +179,7 @@ def _notes(
         notes.append("The bundle states no accuracy: the most modalities were taken, then the least processor time.")
     elif unknown:
         notes.append(f"The accuracy of {unknown} cases is not known: they go behind the others.")
-    if fitting and "video" in _rank(fitting)[0].modalities:
+    if fitting and VIDEO in _rank(fitting)[0].modalities:
         notes.append("This opens the camera: --allow-video is for the wearer, or whom it films, to decide.")
     if report.mode == "backtoback" and "decision_ms" in budget:
         notes.append("Run back to back: decision_ms was held against the processor time of a hop, without the waiting.")

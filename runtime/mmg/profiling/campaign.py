@@ -107,7 +107,7 @@ def run_campaign(plan: Plan, board: Board, command: Sequence[str], tell: Callabl
                 manifest_sha256=hashlib.sha256(msgspec.json.encode(manifest)).hexdigest(),
                 hop_s=manifest.hop_s,
             ),
-            machine=_machine(board),
+            machine=_machine(board, plan.root),
             cases=(*cases, *left),
             stopped=bool(left),
         )
@@ -195,14 +195,16 @@ def budget_of(profile: Profile, mode: Mode) -> dict[str, float]:
     limits = {key: limit for key, limit in msgspec.structs.asdict(profile.budget).items() if limit is not None}
     if mode == "backtoback":  # what a second costs is a matter of the pace
         limits = {key: limit for key, limit in limits.items() if key not in PACED_ONLY}
+    if not limits and mode == "backtoback" and any(getattr(profile.budget, key) is not None for key in PACED_ONLY):
+        raise ConfigError(f"the budget of profile {profile.name} is of the real pace: leave out --mode backtoback")
     if not limits:
         raise ConfigError(f"profile {profile.name} has no budget: give one, as in --set budget.memory_mib=80")
     return limits
 
 
-def _machine(board: Board) -> result.Machine:
+def _machine(board: Board, root: str) -> result.Machine:
     return result.Machine(
-        model=board.model,
+        model=board.model if root == "/" else f"{board.model or 'unknown'}, as told by {root}",
         cpu=board.cpu,
         cores=board.cores,
         memory_mib=board.memory_mib,

@@ -44,15 +44,21 @@ def summary(comparison: Comparison) -> str:
     judged = sum(change.verdict != "unreliable" for change in comparison.changes)
     if not judged:
         return "no case is valid in both reports: nothing can be compared"
-    return (
+    text = (
         f"of {judged} figures {len(comparison.slower)} became worse and {len(comparison.faster)} better, beyond noise"
     )
+    if len(comparison.olds) == 1 and (comparison.slower or comparison.faster):
+        text += (
+            "; that is the noise within a run: give more old runs (--compare A --compare B) to know that between runs"
+        )
+    return text
 
 
 def format_comparison(comparison: Comparison, *, width: int = 100, colours: bool = False, ascii: bool = False) -> str:
     """What differs besides the code; the main figures of every case; each figure that changed beyond noise."""
     lines = Lines(width, colours=colours, ascii=ascii)
-    lines.wrap(f"old: {whose(comparison.old)}", start="", then="  ")
+    for old in comparison.olds:
+        lines.wrap(f"old: {whose(old)}", start="", then="  ")
     lines.wrap(f"new: {whose(comparison.new)}", start="", then="  ")
     if comparison.differences:
         lines.section("this does not compare the code alone", comparison.differences, YELLOW)

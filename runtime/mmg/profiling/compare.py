@@ -13,15 +13,16 @@ A change of a stage's percentile counts when it is larger than each of these:
 
 Processor share, memory and first decision are one number a run, from which no noise can be told: they are held to
 ``LEAST``, and the first decision, which the page cache moves, to ``LEAST_FIRST``. All of these limits are chosen, not
-measured: what a board's noise is, two runs of the same program on it tell.
+measured: what a machine does between two runs, as one does that others share, only several runs of the same program
+tell. With several old reports a change counts only if it is one, in the same direction, from each of them.
 """
 
 from __future__ import annotations
 
 import math
 from bisect import bisect_left
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from mmg.profiling.figures import measured
@@ -63,12 +64,13 @@ class Change:
 
 @dataclass(frozen=True)
 class Comparison:
-    """differences: of what is not the code, such as the machine; where there are any, the figures tell of that too.
+    """olds: the older reports, of which each change is told from the nearest.
 
+    differences: of what is not the code, such as the machine; where there are any, the figures tell of that too.
     only_old, only_new: names of the cases that were measured in one report alone. invalid: that are not valid in both.
     """
 
-    old: Report
+    olds: tuple[Report, ...]
     new: Report
     differences: tuple[str, ...]
     changes: tuple[Change, ...]
@@ -87,19 +89,37 @@ class Comparison:
         return tuple(change for change in self.changes if change.verdict == "better")
 
 
-def compare(old: Report, new: Report) -> Comparison:
-    """The cases that both reports measured, by ``Case.name``."""
-    before, after = ({case.name: case for case in measured(report)} for report in (old, new))
-    both = [name for name in before if name in after]
+def compare(old: Report, new: Report, *further: Report) -> Comparison:
+    """The cases that every report measured, by ``Case.name``. further: other runs of what ``old`` is a run of."""
+    olds = (old, *further)
+    after = {case.name: case for case in measured(new)}
+    befores = [{case.name: case for case in measured(report)} for report in olds]
+    first = befores[0]
+    both = [name for name in first if name in after and all(name in before for before in befores)]
     return Comparison(
-        old=old,
+        olds=olds,
         new=new,
-        differences=tuple(_differences(old, new)),
-        changes=tuple(change for name in both for change in _changes(before[name], after[name])),
-        only_old=tuple(name for name in before if name not in after),
-        only_new=tuple(name for name in after if name not in before),
-        invalid=tuple(name for name in both if not (before[name].valid and after[name].valid)),
+        differences=tuple(dict.fromkeys(line for report in olds for line in _differences(report, new))),
+        changes=tuple(
+            change for name in both for change in _from_all([list(_changes(one[name], after[name])) for one in befores])
+        ),
+        only_old=tuple(name for name in first if name not in after),
+        only_new=tuple(name for name in after if name not in first),
+        invalid=tuple(name for name in both if not all(one[name].valid for one in (*befores, after))),
     )
+
+
+def _from_all(of_each: Sequence[Sequence[Change]]) -> Iterator[Change]:
+    """Each figure that all have: its change from the nearest report, and a verdict on which all agree."""
+    known = [{change.figure: change for change in changes} for changes in of_each]
+    for figure in known[0]:
+        found = [changes[figure] for changes in known if figure in changes]
+        nearest = min(found, key=lambda change: abs(change.new - change.old))
+        verdicts = {change.verdict for change in found}
+        if "unreliable" in verdicts:
+            yield replace(nearest, verdict="unreliable")
+        elif len(found) == len(known):
+            yield nearest if len(verdicts) == 1 else replace(nearest, verdict="same")
 
 
 def percentile_interval(times: Distribution, level: float) -> tuple[float, float]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from mmg.backends import absent_providers
 from mmg.machine import Condition, throttled_between
 from mmg.machine.throttling import CLOCK_LIMIT
 from mmg.profiling import energy as energies
@@ -73,7 +74,7 @@ def judge(task: Task, manifest: Manifest, seen: Seen, before: Condition, after: 
         why for why in throttled if why.startswith(CLOCK_LIMIT) and why in before.throttled and why in after.throttled
     ]
     repeat = halves_differ(seen.stages_ms["hop"])
-    reasons = _reasons(task, hops, repeat, [why for why in throttled if why not in limits])
+    reasons = _reasons(task, hops, repeat, excused, [why for why in throttled if why not in limits])
     return Case(
         modalities=task.modalities,
         outcome="measured",
@@ -95,7 +96,11 @@ def judge(task: Task, manifest: Manifest, seen: Seen, before: Condition, after: 
         after=_conditions(after),
         valid=not reasons,
         reasons=tuple(reasons),
-        warnings=(*_warnings(hops, late, excused, deadline_ms, max(held), seen.lacking), *limits),
+        warnings=(
+            *_warnings(hops, late, excused, deadline_ms, max(held), seen.lacking),
+            *(f"{name} is not in this onnxruntime" for name in absent_providers(task.backend, task.providers)),
+            *limits,
+        ),
         **made,  # type: ignore[arg-type]
     )
 
@@ -104,9 +109,11 @@ def _is_by_stall(seen: Seen, index: int, excess_ms: float) -> bool:
     return seen.stalls is not None and seen.stalls.stalled_s(*seen.spans_s[index]) * 1e3 >= excess_ms
 
 
-def _reasons(task: Task, hops: int, repeat: Repeat | None, throttled: list[str]) -> list[str]:
-    """Why the figures cannot be relied on; none where they can."""
+def _reasons(task: Task, hops: int, repeat: Repeat | None, excused: int, throttled: list[str]) -> list[str]:
+    """Why the figures cannot be relied on; none where they can. excused: decisions that were late by the machine."""
     reasons = [f"throttled: {', '.join(throttled)}"] if throttled else []
+    if excused:
+        reasons.append(f"the machine stalled, and {excused} of {hops} decisions were late by that: run it again")
     if hops < (least := LEAST_SAMPLES[task.mode]):
         reasons.append(f"{hops} samples are fewer than {least}: give more --hops")
     if repeat and repeat.beyond_noise > MOST_DIFFERENT:

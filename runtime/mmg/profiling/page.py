@@ -17,8 +17,8 @@ from mmg.profiling.table import headlines
 from mmg.profiling.tradeoff import LATENCY_COST, MEMORY_COST, Cost, pareto_front, shape, tradeoff_plot
 
 
-def format_page(report: Report, other: Report | None = None) -> str:
-    """The page. other: an older report that this one is compared with.
+def format_page(report: Report, olds: Sequence[Report] = ()) -> str:
+    """The page. olds: older reports that this one is compared with.
 
     A content security policy forbids the browser to load anything, and to run or apply what is not the page's own.
     """
@@ -42,7 +42,7 @@ def format_page(report: Report, other: Report | None = None) -> str:
         tag("p", headlines(report)[1], class_="lead"),
     )
     sections = _sections(report) if measured(report) else [tag("section", tag("p", "No case was measured."))]
-    comparison = [changes_section(compare(other, report))] if other is not None else []
+    comparison = [changes_section(compare(olds[0], report, *olds[1:]))] if olds else []
     main = tag("main", tiles(report), *sections, *comparison, doubts(report), machine(report))
     version = report.machine.versions.get("mmg", "")
     foot = tag("footer", f"Made by mmg-profile {version}. The page loads nothing and sends nothing.")

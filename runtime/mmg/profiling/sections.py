@@ -42,7 +42,7 @@ def tiles(report: Report) -> Markup:
             value, case = min(known, key=lambda one: one[0])
             parts.append(_tile(show(value), unit, what, case.name))
     if report.budget and cases:
-        keeping = sum(not case.over_budget for case in cases)
+        keeping = sum(case.valid and not case.over_budget for case in cases)
         parts.append(_tile(f"{keeping}", f"of {len(cases)}", "cases keep the budget", limits(report), bad=not keeping))
     return tag("div", *parts, class_="tiles")
 
@@ -159,7 +159,9 @@ def changes_section(comparison: Comparison) -> Markup:
     """How this report differs from an older one."""
     cases = compared(comparison)
     between = tag(
-        "p", f"From {whose(comparison.old)} to {whose(comparison.new)}: {summary(comparison)}.", class_="note"
+        "p",
+        f"From {'; '.join(map(whose, comparison.olds))} to {whose(comparison.new)}: {summary(comparison)}.",
+        class_="note",
     )
     parts = [tag("h2", "Compared with the report before"), between]
     if comparison.differences:

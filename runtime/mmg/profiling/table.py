@@ -36,9 +36,11 @@ def format_table(report: Report, *, width: int = 100, colours: bool = False, asc
     lines.section("warnings", warnings(cases), YELLOW)
     lines.section("over the budget", over_budget(cases), RED)
     lines.section("not measured", not_measured(report), DIM)
-    if report.budget and cases and not over_budget(cases):
+    if report.budget and cases:
+        keeping = sum(case.valid and not case.over_budget for case in cases)
+        share = "every case keeps" if keeping == len(report.cases) else f"{keeping} of {len(report.cases)} cases keep"
         lines.add()
-        lines.add("every case keeps the budget: " + limits(report))
+        lines.wrap(f"{share} the budget: {limits(report)}", start="", then="  ")
     return lines.text()
 
 
