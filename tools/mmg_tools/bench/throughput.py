@@ -10,6 +10,7 @@ import os
 import resource
 import subprocess
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
@@ -22,6 +23,7 @@ from mmg_tools.bench.table import Figure, Row, Say
 
 RUN = (*COMMAND, "--sensors", "imu,audio", "--format", "jsonl", "--pace", "fast")
 GOAL = 300.0
+HELD = "WAV at 16 kHz"
 SHORT_S = 1.0
 """A run that has opened everything and decided once."""
 HOP_S, MODEL_HZ = 0.5, 16_000
@@ -31,14 +33,17 @@ TICK_S = 1e-3
 
 def measure(say: Say, *, quick: bool = False) -> list[Figure]:
     """Seconds of recording a second of CPU: of the whole process, and of what it does after its start."""
-    rows: tuple[Row, ...] = ()
     with tempfile.TemporaryDirectory(prefix="mmg-bench-") as folder:
-        wav = ["--imu", str(DEMO / "imu.csv"), "--audio", _as_wav(Path(folder))]
-        for backend in run_backends():
-            say(f"throughput: the demo with sound as the model wants it, {backend}")
-            rows += _rows(f"WAV at 16 kHz, {backend}", [*wav, "--backend", backend], quick, held=True)
-            say(f"throughput: the demo as it is, {backend}")
-            rows += _rows(f"OGG at 44.1 kHz, {backend}", ["--demo", "--backend", backend], quick, held=False)
+        wav = ("--imu", str(DEMO / "imu.csv"), "--audio", _as_wav(Path(folder)))
+        runs = [_Runs(name, source, []) for name, source in ((HELD, wav), ("OGG at 44.1 kHz", ("--demo",)))]
+        runs = [run.on(backend) for backend in run_backends() for run in runs]
+        repeats = 1 if quick else 9
+        for number in range(1, repeats + 1):
+            say(f"throughput: {number} of {repeats}")
+            # In turns: each sees the same machine.
+            for run in runs:
+                run.add()
+    rows = tuple(row for run in runs for row in run.rows())
     return [Figure("throughput", "seconds of recording a second of one core", GOAL, False, rows, digits=0)]
 
 
@@ -52,18 +57,31 @@ def _as_wav(folder: Path) -> str:
     return str(folder / "audio.wav")
 
 
-def _rows(name: str, source: list[str], quick: bool, *, held: bool) -> tuple[Row, ...]:
-    # The short run follows the whole one at once: both see the same machine, and their difference is a median too.
-    pairs = [(_run(*source), _run(*source, "--duration", f"{SHORT_S:g}")) for _ in range(1 if quick else 9)]
-    (_, decided), (_, first) = pairs[0]
-    whole_s = median(whole for (whole, _), _ in pairs)
-    pipeline_s = median(whole - short for (whole, _), (short, _) in pairs)
-    recorded_s, further_s = decided * HOP_S, (decided - first) * HOP_S
-    spent = {"recording_s": further_s, "CPU_s": pipeline_s}
-    return (
-        Row(f"{name}, without the start", further_s / max(pipeline_s, TICK_S), spent, held=held),
-        Row(f"{name}, whole process", recorded_s / whole_s, {"recording_s": recorded_s, "CPU_s": whole_s}, held=False),
-    )
+@dataclass(frozen=True)
+class _Runs:
+    """Of one source: pairs of a whole run and of one that ends after its first second; their difference is a median too."""
+
+    name: str
+    source: tuple[str, ...]
+    pairs: list[tuple[tuple[float, int], tuple[float, int]]]
+
+    def on(self, backend: str) -> _Runs:
+        return _Runs(f"{self.name}, {backend}", (*self.source, "--backend", backend), [])
+
+    def add(self) -> None:
+        self.pairs.append((_run(*self.source), _run(*self.source, "--duration", f"{SHORT_S:g}")))
+
+    def rows(self) -> tuple[Row, Row]:
+        (_, decided), (_, first) = self.pairs[0]
+        whole_s = median(whole for (whole, _), _ in self.pairs)
+        pipeline_s = median(whole - short for (whole, _), (short, _) in self.pairs)
+        recorded_s, further_s = decided * HOP_S, (decided - first) * HOP_S
+        held, spent = self.name.startswith(HELD), {"recording_s": further_s, "CPU_s": pipeline_s}
+        whole = {"recording_s": recorded_s, "CPU_s": whole_s}
+        return (
+            Row(f"{self.name}, without the start", further_s / max(pipeline_s, TICK_S), spent, held=held),
+            Row(f"{self.name}, whole process", recorded_s / whole_s, whole, held=False),
+        )
 
 
 def _run(*arguments: str) -> tuple[float, int]:
