@@ -59,7 +59,7 @@ def _as_wav(folder: Path) -> str:
 
 @dataclass(frozen=True)
 class _Runs:
-    """Of one source: pairs of a whole run and of one that ends after its first second; their difference is a median too."""
+    """Of one source: pairs of a whole run and of one that ends after its first second. Their difference is a median."""
 
     name: str
     source: tuple[str, ...]
