@@ -62,7 +62,7 @@ class LossConfig:
     labels: cross-entropy with the labels. alone: the same of the linear reading of each modality's own tokens, which
     keeps a strong modality from silencing a weak one. clip, sequence and hops: contrastive alignment of two
     modalities' embeddings, of their sequences, and of single hops among all of the batch, at ``temperature``. motion:
-    what the IMU felt, told from each other modality's tokens, where both were recorded together.
+    what the IMU felt, told from each other modality's tokens, in the sequences that have both.
     prototypes: the prototypical loss across modalities, cosines times ``scale``. distil: towards all labelled
     modalities together, or towards the run ``teacher`` where one is given, at ``soften``.
     """

@@ -131,7 +131,7 @@ class Objective(nn.Module):
     def _tell_motion(self, batch: Batch, encoded: dict[str, Tensor]) -> Iterator[Tensor]:
         for name, head in self.motion.items():
             if name in encoded and "imu" in encoded and self._shared(batch, (name, "imu")):
-                values = {name: head(encoded[name].mean(dim=2)), "imu": batch.samples["imu"]}
+                values = {name: head(encoded[name].mean(dim=2)), "imu": batch.felt}
                 yield losses.motion_error(*self._both(batch, values, (name, "imu")))
 
     def _aligned(self) -> bool:
