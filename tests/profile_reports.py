@@ -28,7 +28,7 @@ ENCODER_MIB = {"imu": 3.0, "audio": 9.0, "video": 21.0}
 ACCURACY = {"imu": 0.825, "audio": 0.638, "video": 0.606}
 HOP_S = 0.5
 HOPS = 240
-NO_LITERT = "ai-edge-litert is not installed: pip install 'mmg[litert]'"
+NO_LITERT = "ai-edge-litert is not installed: pip install ai-edge-litert"
 
 
 def distribution(samples: Sequence[float], bins: int = 24) -> Distribution:

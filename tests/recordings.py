@@ -28,7 +28,7 @@ def need_ports() -> None:
     """For the top of a test module: it skips as a whole where serial ports or microphones cannot be opened."""
     for package in ("serial", "sounddevice"):
         if importlib.util.find_spec(package) is None:
-            pytest.skip(f"{package} is not installed: pip install 'mmg[serial,audio]'", allow_module_level=True)
+            pytest.skip(f"{package} is not installed: pip install -e '.[serial,audio]'", allow_module_level=True)
     if ctypes.util.find_library("portaudio") is None:
         pytest.skip("PortAudio is missing: sudo apt-get install libportaudio2", allow_module_level=True)
 

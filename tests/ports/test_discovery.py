@@ -25,7 +25,7 @@ from mmg_tools.virtual.microphone import AlsaMicrophone
 from mmg_tools.virtual.serial_device import VirtualSerial
 from ports.iio_tree import IioTree, stamped, triple
 
-serial = pytest.importorskip("serial", reason="pip install 'mmg[serial]'")
+serial = pytest.importorskip("serial", reason="pip install -e '.[serial]'")
 list_ports = importlib.import_module("serial.tools.list_ports")
 
 STILL = np.array([[0.1, 0.2, 9.8, 0.01, 0.02, 0.03]], np.float32)
@@ -336,7 +336,7 @@ def test_a_machine_without_cameras_chips_and_ports_has_none(tmp_path: Path) -> N
 
 needs_portaudio = pytest.mark.skipif(
     importlib.util.find_spec("sounddevice") is None or ctypes.util.find_library("portaudio") is None,
-    reason="pip install 'mmg[audio]', sudo apt-get install libportaudio2",
+    reason="pip install -e '.[audio]', sudo apt-get install libportaudio2",
 )
 
 
@@ -385,7 +385,7 @@ def listed(monkeypatch: pytest.MonkeyPatch, *devices: tuple[int, str]) -> list[F
 
 def test_without_sounddevice_the_extra_is_named_for_microphones(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "sounddevice", None)
-    problem = f"sounddevice is not installed: {pip_install('sounddevice')}"
+    problem = f"sounddevice is not installed: {pip_install('soundfile', 'soxr', 'sounddevice')}"
     assert find_devices(kinds=("audio",)) == [Found("audio", "", "microphones", problem=problem)]
 
 

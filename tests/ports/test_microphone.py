@@ -454,7 +454,7 @@ def test_a_microphone_is_no_imu() -> None:
 def test_without_sounddevice_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "sounddevice", None)
     for use in (list_microphones, lambda: MicrophonePort("mic://default", SOUND)):
-        with pytest.raises(BackendUnavailable, match="pip install sounddevice"):
+        with pytest.raises(BackendUnavailable, match="pip install soundfile soxr sounddevice"):
             use()
 
 

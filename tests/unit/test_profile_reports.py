@@ -155,7 +155,7 @@ def test_the_table_says_why_a_case_is_invalid_missing_warned_of_or_over_the_budg
 def test_the_table_says_that_every_case_keeps_the_budget() -> None:
     cases = [judged(case, {"memory_mib": 500.0}) for case in made_cases()]
     text = format_table(made_report(cases, budget={"memory_mib": 500.0}))
-    assert "every case keeps the budget: memory_mib 500" in text
+    assert "every measured case keeps the budget: memory_mib 500" in text
 
 
 def test_colours_are_only_where_they_are_asked_for() -> None:
@@ -173,7 +173,7 @@ def test_plain_ascii_is_all_that_is_needed() -> None:
 
 def test_a_name_does_nothing_to_the_terminal() -> None:
     report = made_report([invalid(made_case(), "bad\x1b[2J")], machine=made_machine("board\x1b]0;x\x07"))
-    for text in (format_table(report), format_advice(advise(report, {})), format_comparison(compare(report, report))):
+    for text in (format_table(report), format_advice(advise(report, {})), format_comparison(compare([report], report))):
         assert "\x1b" not in text
         assert "\x07" not in text
 
@@ -236,7 +236,7 @@ def test_code_may_hold_backticks() -> None:
 
 def test_a_report_is_the_same_as_itself() -> None:
     report = full_report()
-    comparison = compare(report, report)
+    comparison = compare([report], report)
     assert not comparison.slower
     assert not comparison.faster
     assert not comparison.differences
@@ -245,13 +245,13 @@ def test_a_report_is_the_same_as_itself() -> None:
 
 def test_two_runs_of_the_same_board_are_the_same_within_noise() -> None:
     for seed in range(1, 5):
-        comparison = compare(made_report(), made_report(made_cases(seed=seed)))
+        comparison = compare([made_report()], made_report(made_cases(seed=seed)))
         assert len(comparison.changes) == 14 * (4 + 2 * 7) + 2 * 24
         assert not [*comparison.slower, *comparison.faster]
 
 
 def test_a_fifth_more_time_is_slower() -> None:
-    comparison = compare(made_report(), made_report(made_cases(slower=1.2, seed=1)))
+    comparison = compare([made_report()], made_report(made_cases(slower=1.2, seed=1)))
     hops = [change for change in comparison.changes if change.figure == "hop p50"]
     assert len(hops) == 14
     assert all(change in comparison.slower for change in hops)
@@ -260,7 +260,7 @@ def test_a_fifth_more_time_is_slower() -> None:
 
 
 def test_less_time_is_faster() -> None:
-    comparison = compare(made_report(), made_report(made_cases(slower=0.8, seed=1)))
+    comparison = compare([made_report()], made_report(made_cases(slower=0.8, seed=1)))
     assert "hop p50" in {change.figure for change in comparison.faster}
     assert not comparison.slower
 
@@ -268,28 +268,47 @@ def test_less_time_is_faster() -> None:
 def test_a_change_counts_only_from_each_of_several_old_runs() -> None:
     olds = [made_report(made_cases(slower=slower, seed=seed)) for seed, slower in enumerate((1.0, 1.2), 1)]
     between = made_report(made_cases(slower=1.2, seed=7))
-    assert compare(olds[0], between).slower
-    comparison = compare(olds[0], between, olds[1])
+    assert compare(olds[:1], between).slower
+    comparison = compare(olds, between)
     assert not [*comparison.slower, *comparison.faster]
     assert "give more old runs" not in format_comparison(comparison)
     assert format_comparison(comparison).count("old: ") == 2
-    slower = compare(olds[0], made_report(made_cases(slower=1.5, seed=8)), olds[1]).slower
+    slower = compare(olds, made_report(made_cases(slower=1.5, seed=8))).slower
     [hop] = [change for change in slower if (change.case, change.figure) == ("imu onnx fp32 1t", "hop p50")]
     assert 1.15 < hop.ratio < 1.35  # from the nearest of both
-    assert "give more old runs" in " ".join(format_comparison(compare(olds[0], between)).split())
+    assert "give more old runs" in " ".join(format_comparison(compare(olds[:1], between)).split())
+
+
+def test_a_case_that_one_old_run_lacks_or_spoilt_is_held_against_the_others() -> None:
+    whole, slower = made_report(), made_report(made_cases(slower=3.0, seed=3))
+    short = replace(whole, cases=tuple(map(unavailable, whole.cases[:-1])) + whole.cases[-1:])
+    spoilt = replace(whole, cases=tuple(map(invalid, whole.cases)))
+    for olds in ([whole, short], [short, whole], [whole, spoilt], [spoilt, whole]):
+        comparison = compare(olds, slower)
+        assert (comparison.only_old, comparison.only_new, comparison.invalid) == ((), (), ())
+        hops = {change.case for change in comparison.slower if change.figure == "hop p50"}
+        assert hops == {case.name for case in whole.cases}
+    assert compare([short], slower).only_new == tuple(case.name for case in whole.cases[:-1])
+    assert len(compare([spoilt], slower).invalid) == len(whole.cases)
+
+
+def test_old_runs_of_two_programs_are_told() -> None:
+    one, other = made_report(), made_report(machine=made_machine(commit="ba9876543210"))
+    assert any("not of one program" in line for line in compare([one, other], one).differences)
+    assert not compare([one, one], one).differences
 
 
 def test_more_memory_is_worse() -> None:
     case = made_case()
     assert case.memory is not None
     grown = replace(case, memory=replace(case.memory, peak_mib=case.memory.peak_mib * 1.2))
-    [change] = compare(made_report([case]), made_report([grown])).slower
+    [change] = compare([made_report([case])], made_report([grown])).slower
     assert change.figure == "peak memory"
     assert math.isclose(change.ratio, 1.2)
 
 
 def test_an_invalid_case_is_shown_and_never_called_a_change() -> None:
-    comparison = compare(made_report([made_case()]), made_report([invalid(made_case(slower=3))]))
+    comparison = compare([made_report([made_case()])], made_report([invalid(made_case(slower=3))]))
     assert {change.verdict for change in comparison.changes} == {"unreliable"}
     assert comparison.invalid == ("imu+audio onnx fp32 1t",)
     text = format_comparison(comparison)
@@ -299,15 +318,15 @@ def test_an_invalid_case_is_shown_and_never_called_a_change() -> None:
 
 def test_a_change_within_what_drifted_in_a_run_is_noise() -> None:
     old, new = made_case(), made_case(slower=1.2)
-    assert compare(made_report([old]), made_report([new])).slower
+    assert compare([made_report([old])], made_report([new])).slower
     drifting = replace(new, halves_differ=0.25)
-    assert not compare(made_report([old]), made_report([drifting])).slower
+    assert not compare([made_report([old])], made_report([drifting])).slower
 
 
 def test_a_change_that_matters_to_nobody_is_noise() -> None:
     old, new = ({"sink": times(middle, n=5000)} for middle in (0.010, 0.030))
     comparison = compare(
-        made_report([replace(made_case(), stages=old)]), made_report([replace(made_case(), stages=new)])
+        [made_report([replace(made_case(), stages=old)])], made_report([replace(made_case(), stages=new)])
     )
     assert not comparison.slower
 
@@ -315,7 +334,7 @@ def test_a_change_that_matters_to_nobody_is_noise() -> None:
 def test_few_samples_prove_nothing() -> None:
     stages = [{"hop": times(middle, spread=0.3, n=5)} for middle in (5.0, 6.5)]
     old, new = (made_report([replace(made_case(), stages=stage)]) for stage in stages)
-    assert not compare(old, new).slower
+    assert not compare([old], new).slower
 
 
 @pytest.mark.parametrize("level", [0.5, 0.95])
@@ -343,7 +362,7 @@ def test_what_differs_besides_the_code_is_told_first() -> None:
         machine=made_machine("Another Board", numpy="2.2.0", commit="fedcba"),
     )
     new = replace(new, profile="mine.toml", bundle=replace(new.bundle, manifest_sha256="cd" * 32))
-    comparison = compare(old, new)
+    comparison = compare([old], new)
     assert comparison.differences == (
         "not the same machine: Made Board 5, now Another Board",
         "not the same governor: performance, now powersave",
@@ -356,14 +375,14 @@ def test_what_differs_besides_the_code_is_told_first() -> None:
 
 
 def test_another_mode_is_told() -> None:
-    comparison = compare(made_report([made_case()]), made_report([made_case(mode="backtoback")], mode="backtoback"))
+    comparison = compare([made_report([made_case()])], made_report([made_case(mode="backtoback")], mode="backtoback"))
     assert "not the same mode: paced, now backtoback" in comparison.differences
     assert {change.figure for change in comparison.changes if "event" in change.figure} == set()
 
 
 def test_cases_of_one_report_alone_are_named() -> None:
     comparison = compare(
-        made_report([made_case(), made_case(("imu",))]),
+        [made_report([made_case(), made_case(("imu",))])],
         made_report([made_case(), unavailable(made_case(("imu",))), made_case(threads=2)]),
     )
     assert comparison.only_old == ("imu onnx fp32 1t",)
@@ -372,13 +391,13 @@ def test_cases_of_one_report_alone_are_named() -> None:
 
 
 def test_reports_that_share_no_case_are_compared_without_a_table() -> None:
-    comparison = compare(made_report([made_case()]), made_report([made_case(threads=2)]))
+    comparison = compare([made_report([made_case()])], made_report([made_case(threads=2)]))
     assert "nothing can be compared" in format_comparison(comparison)
 
 
 @pytest.mark.parametrize("width", [80, 100])
 def test_a_comparison_fits_the_terminal(width: int) -> None:
-    text = format_comparison(compare(made_report(), made_report(made_cases(slower=1.3))), width=width, ascii=True)
+    text = format_comparison(compare([made_report()], made_report(made_cases(slower=1.3))), width=width, ascii=True)
     assert text.isascii()
     assert all(len(line) <= width for line in text.splitlines())
     assert "worse beyond noise" in text
@@ -495,6 +514,12 @@ def test_a_camera_that_the_profile_forbids_is_never_advised() -> None:
     assert "--bundle starter --profile 'my watch.toml' --sensors imu " in advice.command
     assert "imu+video" in format_advice(advice)
     assert "privacy.video is never" in format_advice(advice)
+
+
+def test_where_all_that_fits_would_film_the_advice_says_so() -> None:
+    advice = advise(made_report([made_case(("imu", "video"))]), {}, may_film=False)
+    assert advice.choice is None
+    assert "No case without video was measured and valid" in format_advice(advice)
 
 
 def test_advice_from_a_run_back_to_back_says_what_was_held_against_the_budget() -> None:

@@ -68,6 +68,11 @@ class LitertSession:
                     np.copyto(array, value)
 
             return call
+        self._smallest(feeds)
+        for tensor, array in feeds.items():
+            self._fit(tensor, array, 0)
+        if unknown := set(results) - set(self._ends):
+            raise ModelError(f"{self._name}: has no output {', '.join(sorted(unknown))}")
         return _BoundRun(
             self._interpreter,
             self._name,

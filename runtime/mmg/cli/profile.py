@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import sys
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
@@ -12,6 +14,8 @@ from mmg.cli.ending import run_printing
 from mmg.errors import ConfigError
 
 if TYPE_CHECKING:
+    from mmg_device_profiles import Profile
+
     from mmg.profiling.advise import Advice
     from mmg.profiling.compare import Comparison
     from mmg.profiling.result import Report
@@ -32,8 +36,8 @@ Each case runs in a process of its own. Samples are made and no sensor is opened
 
 Ctrl-C ends it with the report of the cases that are done.
 
-exit codes: 0 done, 1 over budget, slower than --compare, or a case failed, 2 usage or configuration, 4 bundle or model,
-130 stopped
+exit codes: 0 done, 1 over budget or not sure to keep it, slower than --compare, or a case failed, 2 usage or
+configuration, 4 bundle or model, 130 stopped
 """
 
 
@@ -93,7 +97,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _run(options: argparse.Namespace, words: list[str]) -> int:
     from mmg.profiling.compare import compare
-    from mmg.profiling.result import encode, read_report
+    from mmg.profiling.result import read_report
 
     olds = [read_report(path) for path in options.compare]
     if options.markdown and options.html and Path(options.markdown).absolute() == Path(options.html).absolute():
@@ -103,23 +107,25 @@ def _run(options: argparse.Namespace, words: list[str]) -> int:
             raise ConfigError(f"{path}: there is no folder {Path(path).absolute().parent}")
         if path and Path(path).is_dir():
             raise ConfigError(f"{path}: is a folder: name a file in it")
-    report = _show(options, read_report(options.show)) if options.show else _measure(options, words)
-    comparison = compare(olds[0], report, *olds[1:]) if olds else None
-    advice = _advise(options, report) if options.advise else None
+    # Once, and before the minutes that measuring takes.
+    profile = load_board(options) if not options.show or options.budget or options.advise else None
+    if options.show:
+        report = _show(options, read_report(options.show), profile)
+    else:
+        assert profile is not None
+        report = _measure(options, words, profile)
+    comparison = compare(olds, report) if olds else None
+    advice = _advise(options, report, profile) if options.advise and profile else None
     problems = _problems(report, comparison, advice)
-    try:
-        if options.json:
-            sys.stdout.write(encode(report).decode())
-        else:
-            _print(sys.stdout, report, comparison, advice)
-        sys.stdout.flush()
-    finally:  # one place that cannot be written to does not lose the others
-        _write(options, report, olds)
-    if options.json:  # the object is the report alone
-        if sys.stderr is not None:
-            _print(sys.stderr, None, comparison, advice)
-        for problem in problems:
-            _tell(problem)
+    if options.json:
+        writers = [partial(_print_json, report), partial(_tell_beside, comparison, advice, problems)]
+    else:
+        writers = [partial(_print, sys.stdout, report, comparison, advice)]
+    if options.markdown:
+        writers.append(partial(_write_markdown, options.markdown, report))
+    if options.html:
+        writers.append(partial(_write_page, options.html, report, olds))
+    _write_all(writers)
     if report.stopped and not options.show:
         _tell("stopped: the report has only the cases that were done by then")
         return 130
@@ -150,7 +156,7 @@ def _problems(report: Report, comparison: Comparison | None, advice: Advice | No
     return problems
 
 
-def _advise(options: argparse.Namespace, report: Report) -> Advice:
+def _advise(options: argparse.Namespace, report: Report, profile: Profile) -> Advice:
     """With the flags of the profile that the budget is from, but for what the advice itself says."""
     from mmg.profiling.advise import advise
 
@@ -158,10 +164,10 @@ def _advise(options: argparse.Namespace, report: Report) -> Advice:
     for setting in options.set:
         if not setting.startswith(("budget.", "threads=", "backend=", "precision=")):
             flags += ["--set", setting]
-    return advise(report, report.budget, may_film=load_board(options).privacy.video != "never", flags=flags)
+    return advise(report, report.budget, may_film=profile.privacy.video != "never", flags=flags)
 
 
-def _show(options: argparse.Namespace, report: Report) -> Report:
+def _show(options: argparse.Namespace, report: Report, profile: Profile | None) -> Report:
     """An earlier report, held against the budget where that is asked for."""
     from mmg.profiling.campaign import hold
 
@@ -169,15 +175,14 @@ def _show(options: argparse.Namespace, report: Report) -> Report:
     for flag in MEASURING:
         if getattr(options, flag) != getattr(defaults, flag):
             raise ConfigError(f"--show takes a report in place of measuring: leave out --{flag}")
-    return hold(report, load_board(options)) if options.budget or options.advise else report
+    return hold(report, profile) if profile else report
 
 
-def _measure(options: argparse.Namespace, words: list[str]) -> Report:
-    from mmg_device_profiles import detect_board, list_boards, read_board
+def _measure(options: argparse.Namespace, words: list[str], profile: Profile) -> Report:
+    from mmg_device_profiles import ProfileProblem, detect_board, list_boards, read_board
 
     from mmg.profiling.campaign import PRECISIONS, Plan, run_campaign
 
-    profile = load_board(options)
     if options.deadline and options.mode != "paced":
         raise ConfigError("--deadline is of a decision at the real pace: leave it out, or --mode backtoback")
     backends = ("onnx", "litert") if profile.backend == "auto" else (profile.backend,)
@@ -195,24 +200,60 @@ def _measure(options: argparse.Namespace, words: list[str]) -> Report:
         root=str(options.root),
     )
     board = read_board(options.root)
-    if options.profile in list_boards() and options.profile != (here := detect_board(options.root)):
-        _tell(f"profile {options.profile} is of another board than this one, which is {here}")
+    with suppress(ProfileProblem):  # of another board's file, and this is but a remark
+        if options.profile in list_boards() and options.profile != (here := detect_board(options.root)):
+            _tell(f"profile {options.profile} is of another board than this one, which is {here}")
     report = run_campaign(plan, board, words, _progress)
     _end_progress()
     return report
 
 
-def _write(options: argparse.Namespace, report: Report, olds: list[Report]) -> None:
-    if options.markdown:
-        from mmg.profiling.markdown import format_markdown
+def _write_all(writers: list[partial[None]]) -> None:
+    """Each, also where another finds no room; then raise what the first that failed met."""
+    failed = None
+    for write in writers:
+        try:
+            write()
+        except OSError as error:
+            failed = failed or error
+    if failed is not None:
+        raise failed
 
-        Path(options.markdown).write_text(format_markdown(report), encoding="utf-8")
-        _tell(f"wrote {options.markdown}")
-    if options.html:
-        from mmg.profiling.page import format_page
 
-        Path(options.html).write_text(format_page(report, olds), encoding="utf-8")
-        _tell(f"wrote {options.html}")
+def _write_markdown(path: str, report: Report) -> None:
+    from mmg.profiling.markdown import format_markdown
+
+    _write_file(path, format_markdown(report))
+
+
+def _write_page(path: str, report: Report, olds: list[Report]) -> None:
+    from mmg.profiling.page import format_page
+
+    _write_file(path, format_page(report, olds))
+
+
+def _write_file(path: str, text: str) -> None:
+    try:
+        Path(path).write_text(text, encoding="utf-8")
+    except OSError as error:
+        error.filename = path  # a full disk's error does not know it
+        raise
+    _tell(f"wrote {path}")
+
+
+def _print_json(report: Report) -> None:
+    from mmg.profiling.result import encode
+
+    sys.stdout.write(encode(report).decode())
+    sys.stdout.flush()
+
+
+def _tell_beside(comparison: Comparison | None, advice: Advice | None, problems: list[str]) -> None:
+    """What the object, which is the report alone, does not say."""
+    if sys.stderr is not None and (comparison or advice):
+        _print(sys.stderr, None, comparison, advice)
+    for problem in problems:
+        _tell(problem)
 
 
 def _print(stream: TextIO, report: Report | None, comparison: Comparison | None, advice: Advice | None) -> None:
@@ -236,6 +277,7 @@ def _print(stream: TextIO, report: Report | None, comparison: Comparison | None,
     if advice:
         parts.append(format_advice(advice, width=width, colours=colours, ascii=plain))
     stream.write("\n".join(part.rstrip("\n") + "\n" for part in parts))
+    stream.flush()
 
 
 def _subsets(text: str) -> tuple[tuple[str, ...], ...]:
@@ -256,10 +298,10 @@ def _words(*known: str):  # type: ignore[no-untyped-def]
 
 
 def _threads(text: str) -> tuple[int, ...]:
-    words = [part.strip() for part in text.split(",")]
-    if not all(word.isdecimal() and 1 <= int(word) <= 64 for word in words) or len(set(words)) < len(words):
+    numbers = [int(part) if part.strip().isdecimal() else 0 for part in text.split(",")]
+    if not all(1 <= number <= 64 for number in numbers) or len(set(numbers)) < len(numbers):
         raise argparse.ArgumentTypeError(f"{text!r} is not a list of numbers from 1 to 64, each once")
-    return tuple(map(int, words))
+    return tuple(numbers)
 
 
 def _count(text: str) -> int:

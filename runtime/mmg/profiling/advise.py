@@ -194,7 +194,10 @@ def _notes(
 def _nothing_fits(advice: Advice) -> str:
     nearest = advice.nearest
     if nearest is None:
-        if any(one.case.valid for one in advice.rejected):
+        valid = [one for one in advice.rejected if one.case.valid]
+        if valid and all(NEVER in one.why for one in valid):
+            return f"No case without video was measured and valid, and {NEVER}."
+        if valid:
             return "No case can be shown to keep the budget, as not every limit was measured."
         return "Nothing to choose from: no case is measured and valid."
     return f"No case keeps the budget. The nearest is {nearest.case.name}: {'; '.join(nearest.why)}."

@@ -16,7 +16,7 @@ import msgspec
 
 from mmg.backends import BACKENDS, INSTALL, is_installed
 from mmg.bundle import Bundle
-from mmg.errors import BackendUnavailable, ConfigError
+from mmg.errors import ConfigError
 from mmg.machine import read_commit, read_versions
 from mmg.profiling import result
 from mmg.profiling.budget import check_budget
@@ -134,7 +134,7 @@ def _cases(plan: Plan, bundle: Bundle) -> Iterator[Case]:
             if not all(any((f.backend, f.precision) == (backend, precision) for f in part) for part in parts):
                 reason = f"the bundle has no {backend} files in {precision}"
             elif not is_installed(backend):
-                reason = str(BackendUnavailable(backend, INSTALL[backend]))
+                reason = f"{backend} is not installed: pip install {INSTALL[backend]}"
             yield Case(
                 modalities=ordered,
                 backend=backend,

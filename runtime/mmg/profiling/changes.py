@@ -67,7 +67,9 @@ def format_comparison(comparison: Comparison, *, width: int = 100, colours: bool
     lines.section("worse beyond noise", told(comparison.slower, len(cases)), RED)
     lines.section("better beyond noise", told(comparison.faster, len(cases)), GREEN)
     lines.section("invalid in one or both, so never called a change", _names(comparison.invalid), DIM)
-    lines.section("measured in the old report alone", _names(comparison.only_old), DIM)
+    lines.section(
+        f"measured in the old report{'s' * (len(comparison.olds) > 1)} alone", _names(comparison.only_old), DIM
+    )
     lines.section("measured in the new report alone", _names(comparison.only_new), DIM)
     lines.add()
     lines.wrap(summary(comparison), BOLD, start="", then="")

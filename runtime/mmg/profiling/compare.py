@@ -67,7 +67,8 @@ class Comparison:
     """olds: the older reports, of which each change is told from the nearest.
 
     differences: of what is not the code, such as the machine; where there are any, the figures tell of that too.
-    only_old, only_new: names of the cases that were measured in one report alone. invalid: that are not valid in both.
+    only_old, only_new: names of the cases that were measured in the old reports or in the new one alone. invalid: that
+    are not valid in the new one, or in none of the old ones.
     """
 
     olds: tuple[Report, ...]
@@ -89,37 +90,53 @@ class Comparison:
         return tuple(change for change in self.changes if change.verdict == "better")
 
 
-def compare(old: Report, new: Report, *further: Report) -> Comparison:
-    """The cases that every report measured, by ``Case.name``. further: other runs of what ``old`` is a run of."""
-    olds = (old, *further)
+def compare(olds: Sequence[Report], new: Report) -> Comparison:
+    """The cases that the new report and at least one of the old ones measured, by ``Case.name``, each held against
+    every old report that has it valid. Raises ValueError without an old one."""
+    if not olds:
+        raise ValueError("there is nothing to compare with")
     after = {case.name: case for case in measured(new)}
-    befores = [{case.name: case for case in measured(report)} for report in olds]
-    first = befores[0]
-    both = [name for name in first if name in after and all(name in before for before in befores)]
+    before: dict[str, list[Case]] = {}
+    for report in olds:
+        for case in measured(report):
+            before.setdefault(case.name, []).append(case)
+    changes: list[Change] = []
+    invalid = []
+    for name in (name for name in before if name in after):
+        valid = [case for case in before[name] if case.valid]
+        if not (valid and after[name].valid):
+            invalid.append(name)
+        changes += _from_all([list(_changes(case, after[name])) for case in valid or before[name][:1]])
     return Comparison(
-        olds=olds,
+        olds=tuple(olds),
         new=new,
-        differences=tuple(dict.fromkeys(line for report in olds for line in _differences(report, new))),
-        changes=tuple(
-            change for name in both for change in _from_all([list(_changes(one[name], after[name])) for one in befores])
-        ),
-        only_old=tuple(name for name in first if name not in after),
-        only_new=tuple(name for name in after if name not in first),
-        invalid=tuple(name for name in both if not all(one[name].valid for one in (*befores, after))),
+        differences=tuple(dict.fromkeys([*_among(olds), *(line for old in olds for line in _differences(old, new))])),
+        changes=tuple(changes),
+        only_old=tuple(name for name in before if name not in after),
+        only_new=tuple(name for name in after if name not in before),
+        invalid=tuple(invalid),
     )
 
 
 def _from_all(of_each: Sequence[Sequence[Change]]) -> Iterator[Change]:
-    """Each figure that all have: its change from the nearest report, and a verdict on which all agree."""
-    known = [{change.figure: change for change in changes} for changes in of_each]
-    for figure in known[0]:
-        found = [changes[figure] for changes in known if figure in changes]
-        nearest = min(found, key=lambda change: abs(change.new - change.old))
-        verdicts = {change.verdict for change in found}
-        if "unreliable" in verdicts:
-            yield replace(nearest, verdict="unreliable")
-        elif len(found) == len(known):
-            yield nearest if len(verdicts) == 1 else replace(nearest, verdict="same")
+    """Each figure's change from the nearest of the old cases that have it, and the verdict that all of these share."""
+    found: dict[str, list[Change]] = {}
+    for changes in of_each:
+        for change in changes:
+            found.setdefault(change.figure, []).append(change)
+    for same in found.values():
+        nearest = min(same, key=lambda change: abs(change.new - change.old))
+        agreed = len({change.verdict for change in same}) == 1
+        yield nearest if agreed else replace(nearest, verdict="same")
+
+
+def _among(olds: Sequence[Report]) -> Iterator[str]:
+    """Several old reports are to be runs of one program."""
+    codes = dict.fromkeys(
+        report.machine.commit or report.machine.versions.get(OWN, "an unknown version") for report in olds
+    )
+    if len(codes) > 1:
+        yield f"the old reports are not of one program: {', '.join(codes)}"
 
 
 def percentile_interval(times: Distribution, level: float) -> tuple[float, float]:

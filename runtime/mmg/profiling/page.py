@@ -42,7 +42,7 @@ def format_page(report: Report, olds: Sequence[Report] = ()) -> str:
         tag("p", headlines(report)[1], class_="lead"),
     )
     sections = _sections(report) if measured(report) else [tag("section", tag("p", "No case was measured."))]
-    comparison = [changes_section(compare(olds[0], report, *olds[1:]))] if olds else []
+    comparison = [changes_section(compare(olds, report))] if olds else []
     main = tag("main", tiles(report), *sections, *comparison, doubts(report), machine(report))
     version = report.machine.versions.get("mmg", "")
     foot = tag("footer", f"Made by mmg-profile {version}. The page loads nothing and sends nothing.")

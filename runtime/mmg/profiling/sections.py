@@ -11,7 +11,7 @@ from mmg.profiling.figures import Figure, figures, latency, measured, not_measur
 from mmg.profiling.markdown import conditions
 from mmg.profiling.markup import Markup, join, tag
 from mmg.profiling.result import Case, Report
-from mmg.profiling.table import limits, over_budget, reasons, shown_figures, took, warnings
+from mmg.profiling.table import keeps_budget, limits, over_budget, reasons, shown_figures, took, warnings
 from mmg.profiling.text import INVALID, OVER, VALID, WARNED
 
 VERDICTS = {"worse": "▲ worse", "better": "▼ better", "same": "", "unreliable": INVALID}
@@ -42,7 +42,7 @@ def tiles(report: Report) -> Markup:
             value, case = min(known, key=lambda one: one[0])
             parts.append(_tile(show(value), unit, what, case.name))
     if report.budget and cases:
-        keeping = sum(case.valid and not case.over_budget for case in cases)
+        keeping = keeps_budget(cases)
         parts.append(_tile(f"{keeping}", f"of {len(cases)}", "cases keep the budget", limits(report), bad=not keeping))
     return tag("div", *parts, class_="tiles")
 

@@ -37,8 +37,10 @@ def format_table(report: Report, *, width: int = 100, colours: bool = False, asc
     lines.section("over the budget", over_budget(cases), RED)
     lines.section("not measured", not_measured(report), DIM)
     if report.budget and cases:
-        keeping = sum(case.valid and not case.over_budget for case in cases)
-        share = "every case keeps" if keeping == len(report.cases) else f"{keeping} of {len(report.cases)} cases keep"
+        keeping = keeps_budget(cases)
+        share = (
+            "every measured case keeps" if keeping == len(cases) else f"{keeping} of {len(cases)} measured cases keep"
+        )
         lines.add()
         lines.wrap(f"{share} the budget: {limits(report)}", start="", then="  ")
     return lines.text()
@@ -85,6 +87,11 @@ def reasons(cases: Sequence[Case]) -> list[str]:
 def warnings(cases: Sequence[Case]) -> list[str]:
     """The warnings; one line for all cases that have the same."""
     return _grouped([(case, warning) for case in cases for warning in case.warnings], cases)
+
+
+def keeps_budget(cases: Sequence[Case]) -> int:
+    """How many are sure to keep it: those that can be relied on."""
+    return sum(case.valid and not case.over_budget for case in cases)
 
 
 def over_budget(cases: Sequence[Case]) -> list[str]:

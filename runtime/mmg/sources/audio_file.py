@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mmg.bundle.manifest import Modality
-from mmg.errors import SourceError, pip_install
+from mmg.errors import SOUND, SourceError, pip_install
 from mmg.sources.sound_container import promised_wav_frames, walk_ogg
 from mmg.sources.url import Placing, SourceUrl
 from mmg.types import Chunk
@@ -96,7 +96,7 @@ class AudioFile:
         try:
             import soundfile
         except (ImportError, OSError) as error:
-            raise SourceError(self.url, f"needs soundfile: {pip_install('soundfile')}") from error
+            raise SourceError(self.url, f"needs soundfile: {pip_install(*SOUND.split())}") from error
         mended = self._ogg.mended(self._path) if self._ogg and not self._ogg.whole else None
         try:
             return soundfile.SoundFile(self._path if mended is None else io.BytesIO(mended))

@@ -19,7 +19,7 @@ from concurrent.futures import Future, wait
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
-from mmg.errors import BackendUnavailable, SourceError
+from mmg.errors import SOUND, BackendUnavailable, SourceError
 
 if TYPE_CHECKING:
     from mmg.types import Samples
@@ -138,7 +138,7 @@ PORTAUDIO = PortAudio()
 def require_sounddevice() -> None:
     """Raises BackendUnavailable where the library is not installed; loads nothing."""
     if importlib.util.find_spec("sounddevice") is None:
-        raise BackendUnavailable("sounddevice", "sounddevice")
+        raise BackendUnavailable("sounddevice", SOUND)
 
 
 def _check_alsa(url: str) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mmg.bundle.manifest import Modality
-from mmg.errors import BackendUnavailable, ConfigError
+from mmg.errors import SOUND, BackendUnavailable, ConfigError
 from mmg.streams.grid import Hop, HopGrid, all_finite, check_chunk, check_times
 from mmg.types import Chunk
 
@@ -230,7 +230,7 @@ class _Resampler:
             try:
                 import soxr
             except ImportError as error:
-                raise BackendUnavailable("soxr", "soxr") from error
+                raise BackendUnavailable("soxr", SOUND) from error
             self._stream = soxr.ResampleStream(from_hz, to_hz, 1, dtype="float32", quality="LQ")
 
     def resample(self, sound: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -69,13 +69,16 @@ def _measure(
     hops = 60 if quick else 220
     for names in (("imu",), ALL):
         recording = Recording(streaming.manifest, names, hops)
-        push_us, bare_us = take_turns(Pushed(streaming, recording), Bare(streaming, recording), hops)
+        pushed = Pushed(streaming, recording)
+        push_us, bare_us = take_turns(pushed, Bare(streaming, recording), hops)
+        pushed.require(hops)
         _add(rows["push"], f"{size}: {'+'.join(names)}", push_us, bare_us, ("push_us", "bare_us"))
     again, once = (BareEncoders(bundle, recording) for bundle in (windowed, streaming))
     window_us, streaming_us = take_turns(again, once, hops)
     _add(rows["window"], f"{size}: encoders", window_us, streaming_us, ("window_us", "streaming_us"))
-    hop = eager.eager_hop(run, streaming, recording)
-    eager_us, push_us = take_turns(hop, Pushed(streaming, recording), hops)
+    pushed = Pushed(streaming, recording)
+    eager_us, push_us = take_turns(eager.eager_hop(run, streaming, recording), pushed, hops)
+    pushed.require(hops)
     _add(rows["eager"], f"{size}: {'+'.join(ALL)}", eager_us, push_us, ("eager_us", "push_us"))
 
 
