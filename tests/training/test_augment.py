@@ -44,8 +44,7 @@ def test_both_modalities_of_a_sequence_keep_one_pace() -> None:
         "video": torch.from_numpy(ramp)[None, :, None, None, None].expand(3, 32, 16, 16, 3).clone(),
     }
     rows = {"imu": torch.arange(3), "video": torch.arange(3)}
-    augment, rng = Augment(config, ()), torch.Generator().manual_seed(1)
-    made = augment.vary(rng, augment.bend(rng, cuts, rows, 3))
+    made = Augment(config, ())(torch.Generator().manual_seed(1), cuts, rows, 3)
     along = made["imu"][:, torch.linspace(0, 199, 32).round().long(), 0]
     assert (along - made["video"][..., 0, 0, 0].float()).abs().max() < 8
     assert (along - cuts["video"][..., 0, 0, 0].float()).abs().max() > 8
@@ -59,7 +58,7 @@ def test_a_moved_and_marked_picture_keeps_what_is_no_return() -> None:
 
     def made(**settings: float) -> Tensor:
         augment = Augment(AugmentConfig(mirror=False, **{**still, **settings}), ())
-        return augment.vary(rng, augment.bend(rng, {"video": frames}, rows, 40))["video"]
+        return augment(rng, {"video": frames}, rows, 40)["video"]
 
     assert torch.equal(made(), frames)
     sloped, grainy = made(slope=20.0), made(grain=20.0)

@@ -6,15 +6,7 @@ import math
 
 import pytest
 import torch
-from mmg_training.losses import (
-    MOTION,
-    clip_contrastive,
-    distil,
-    motion_error,
-    prototypical,
-    sequence_contrastive,
-    sequence_similarity,
-)
+from mmg_training.losses import clip_contrastive, distil, prototypical, sequence_contrastive, sequence_similarity
 from torch import Tensor
 
 RIGHT, UP = [1.0, 0.0], [0.0, 1.0]
@@ -47,18 +39,6 @@ def test_two_sequences_in_opposite_order() -> None:
     a = torch.tensor([[RIGHT, UP], [UP, RIGHT]])
     assert value(sequence_contrastive(a, a, 1.0)) == pytest.approx(math.log(1 + math.exp(-1)), abs=1e-6)
     assert value(sequence_contrastive(a, a.flip(0), 1.0)) == pytest.approx(math.log(1 + math.exp(1)), abs=1e-6)
-
-
-def test_what_the_imu_felt_is_told_a_tenth_of_a_second_at_a_time() -> None:
-    # Two hops of ten samples, so five means of two; the second hop is all at rest.
-    imu = torch.zeros(1, 20, 6)
-    imu[0, 2:4, 2] = torch.tensor([9.80665, 3 * 9.80665])  # 2 g in the second fifth
-    imu[0, 8:10, 3] = 6.0  # twice the unit of turning in the last
-    right = torch.zeros(1, 2, MOTION)
-    right[0, 0, 6 + 2], right[0, 0, 24 + 3] = 2.0, 2.0
-    assert value(motion_error(right, imu)) == pytest.approx(0.0, abs=1e-6)
-    # Huber: off by 2 costs 1.5, twice among 60 figures.
-    assert value(motion_error(torch.zeros_like(right), imu)) == pytest.approx(2 * 1.5 / 60, abs=1e-6)
 
 
 def test_a_query_is_scored_against_the_mean_of_its_support() -> None:

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 from mmg.errors import ConfigError
-from mmg_training import checkpoint, losses
+from mmg_training import checkpoint
 from mmg_training.batches import Batch, Batches
 from mmg_training.config import (
     AugmentConfig,
@@ -148,40 +148,6 @@ def test_only_the_chosen_parts_of_the_loss_are_computed() -> None:
     twice = Objective(model.eval(), replace(TINY.loss, sequence=0.2), TASK.modalities)(batch, 1.0)
     once = Objective(model.eval(), TINY.loss, TASK.modalities)(batch, 1.0)
     torch.testing.assert_close(twice["sequence"], 2 * once["sequence"])
-
-
-def test_what_the_imu_felt_is_told_from_the_sequences_that_have_both() -> None:
-    torch.manual_seed(0)
-    seen = [session(number % 3, number) for number in range(6)]
-    seen = [one.without(["imu"]) if number % 3 == 1 else one for number, one in enumerate(seen)]
-    data = replace(dataset(), training=(Pool("all", 1.0, tuple(seen)),))
-    augment = AugmentConfig(any_turn=1.0, no_gyro=1.0)
-    batch = Batches(data, replace(TINY, batch=12, augment=augment)).draw(1)
-    have_imu = batch.rows["imu"]
-    assert 0 < len(have_imu) < 12
-    assert batch.felt[..., 3:].abs().sum() > 0  # and not what another device would have lost
-    objective = Objective(MultimodalModel(TASK, TINY.model), LossConfig(motion=0.5), TASK.modalities)
-    assert set(objective.motion) == {"audio", "video"}
-    parts = objective(batch, 1.0)
-    assert set(parts) == {"labels", "motion"}
-    with torch.no_grad():
-        encoded = objective.model.encode(batch.samples)
-        each = [
-            losses.motion_error(head(encoded[name].mean(dim=2))[have_imu], batch.felt)
-            for name, head in objective.motion.items()
-        ]
-    torch.testing.assert_close(parts["motion"].detach(), 0.5 * torch.stack(each).mean())
-    parts["motion"].backward()
-    assert all(weight.grad is not None and weight.grad.abs().sum() > 0 for weight in objective.motion.parameters())
-
-
-def test_motion_is_told_only_where_it_can_be() -> None:
-    config = replace(TINY, loss=LossConfig(motion=1.0))
-    for names in (("imu",), ("audio", "video")):
-        with pytest.raises(ConfigError, match=r"loss\.motion: needs the imu and another modality"):
-            train(config, dataset(replace(TASK, modalities=names)))
-    with pytest.raises(ConfigError, match="class-paired data were not recorded together"):
-        train(config, replace(dataset(), kind="class-paired"))
 
 
 def test_the_teacher_is_frozen() -> None:

@@ -24,20 +24,16 @@ class Augment:
     def __init__(self, config: AugmentConfig, backgrounds: Sequence[NDArray[np.int16]]) -> None:
         self.config, self.backgrounds = config, backgrounds
 
-    def bend(
+    def __call__(
         self, rng: torch.Generator, samples: Mapping[str, Tensor], rows: Mapping[str, Tensor], batch: int
     ) -> dict[str, Tensor]:
-        """The cuts at another pace. rows: the sequence of each, of ``batch``, whose modalities keep one pace."""
+        """rows: the sequence of each cut, of ``batch``; the modalities of a sequence keep one pace."""
         paces = torch.randn(batch, 3, generator=rng) * self.config.pace
         ends = _uniform(rng, -self.config.crop, self.config.crop, batch, 2)
-        if not (self.config.pace or self.config.crop):
-            return dict(samples)
-        return {name: at_pace(values, paces[rows[name]], ends[rows[name]]) for name, values in samples.items()}
-
-    def vary(self, rng: torch.Generator, samples: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Cuts as other devices would have recorded them."""
         made = {}
         for name, values in samples.items():
+            if self.config.pace or self.config.crop:
+                values = at_pace(values, paces[rows[name]], ends[rows[name]])
             if name == "imu":
                 made[name] = augment_imu(rng, values, self.config)
             elif name == "audio":

@@ -20,13 +20,12 @@ from mmg_training.dropout import context_mask, drop_modalities
 @dataclass(frozen=True)
 class Batch:
     """``hops`` hops of B sequences. samples: each modality's, of the sequences that have it; rows: which ones those
-    are. felt: the IMU's samples (N, T, 6) before they were made another device's. every: (B,) all their numbers;
-    available: (B, M) which modalities they have; labels: (B, hops), negative where there is none. Then one entry a
-    context to decide: its sequence, the hop that it ends with, which tokens it has (Q, M, K), and its label."""
+    are. every: (B,) all their numbers; available: (B, M) which modalities they have; labels: (B, hops), negative where
+    there is none. Then one entry a context to decide: its sequence, the hop that it ends with, which tokens it has
+    (Q, M, K), and its label."""
 
     hops: int
     samples: dict[str, Tensor]
-    felt: Tensor
     rows: dict[str, Tensor]
     every: Tensor
     available: Tensor
@@ -88,11 +87,9 @@ class Batches:
         cuts = {name: torch.from_numpy(np.stack(parts)) for name, parts in gathered.items() if parts}
         owners = {name: torch.tensor(numbers) for name, numbers in rows.items() if numbers}
         torch_rng = torch.Generator().manual_seed(int(rng.integers(1 << 62)))
-        bent = self.augment.bend(torch_rng, cuts, owners, config.batch)
         return Batch(
             hops=config.sequence_hops,
-            samples=self.augment.vary(torch_rng, bent),
-            felt=bent.get("imu", torch.zeros(0, config.sequence_hops * task.samples_per_hop("imu"), 6)),
+            samples=self.augment(torch_rng, cuts, owners, config.batch),
             rows=owners,
             every=torch.arange(config.batch),
             available=torch.from_numpy(available),

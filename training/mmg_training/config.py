@@ -61,8 +61,7 @@ class LossConfig:
 
     labels: cross-entropy with the labels. alone: the same of the linear reading of each modality's own tokens, which
     keeps a strong modality from silencing a weak one. clip, sequence and hops: contrastive alignment of two
-    modalities' embeddings, of their sequences, and of single hops among all of the batch, at ``temperature``. motion:
-    what the IMU felt, told from each other modality's tokens, in the sequences that have both.
+    modalities' embeddings, of their sequences, and of single hops among all of the batch, at ``temperature``.
     prototypes: the prototypical loss across modalities, cosines times ``scale``. distil: towards all labelled
     modalities together, or towards the run ``teacher`` where one is given, at ``soften``.
     """
@@ -72,7 +71,6 @@ class LossConfig:
     clip: float = 0.0
     sequence: float = 0.0
     hops: float = 0.0
-    motion: float = 0.0
     prototypes: float = 0.0
     distil: float = 0.0
     temperature: Positive = 0.1

@@ -6,11 +6,6 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from mmg_training.models.imu import GRAVITY, TURNING
-
-PARTS = 5
-MOTION = PARTS * 6
-
 
 def clip_contrastive(a: Tensor, b: Tensor, temperature: float) -> Tensor:
     """Row i of ``a`` (B, D) belongs to row i of ``b`` (B, D) and to no other: symmetric InfoNCE over cosines (CLIP,
@@ -28,15 +23,6 @@ def sequence_similarity(a: Tensor, b: Tensor) -> Tensor:
 def sequence_contrastive(a: Tensor, b: Tensor, temperature: float) -> Tensor:
     """``clip_contrastive`` for sequences (B, T, D), by ``sequence_similarity``."""
     return _matched(sequence_similarity(a, b) / temperature)
-
-
-def motion_error(told: Tensor, imu: Tensor) -> Tensor:
-    """How far ``told`` (N, hops, ``MOTION``) is from what the IMU felt, (N, T, 6) in m/s^2 and rad/s: from each hop's
-    means over ``PARTS`` equal parts of it, in units of gravity and of ``TURNING``; the Huber loss. A sensor that only
-    training has, as something to be told from another (learning using privileged information, Vapnik and Vashist 2009;
-    as a target it is ours)."""
-    parts = imu.reshape(*told.shape[:2], PARTS, -1, 6).mean(dim=3) / imu.new_tensor([GRAVITY] * 3 + [TURNING] * 3)
-    return functional.smooth_l1_loss(told, parts.flatten(2))
 
 
 def prototypical(support: Tensor, support_label: Tensor, query: Tensor, query_label: Tensor, scale: float) -> Tensor:

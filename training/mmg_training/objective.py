@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from itertools import combinations
 
 import torch
@@ -34,11 +34,6 @@ class Objective(nn.Module):
     ) -> None:
         super().__init__()
         self.model, self.config, self.labelled = model, config, labelled
-        # Into what the IMU felt; no model has need of it once it is trained.
-        others = [name for name in model.task.modalities if name != "imu"]
-        self.motion = nn.ModuleDict(
-            {name: nn.Linear(model.config.token_dim, losses.MOTION) for name in others} if config.motion else {}
-        )
         self.frozen = (teacher,)  # in a tuple: no parameter of this module, never in training mode
         if teacher is not None:
             teacher.eval().requires_grad_(False)
@@ -84,8 +79,6 @@ class Objective(nn.Module):
                 losses.clip_contrastive(a.flatten(0, 1), b.flatten(0, 1), config.temperature)
                 for a, b in (self._both(batch, hops, pair) for pair in pairs)
             )
-        if config.motion:
-            parts["motion"] = config.motion * self._mean(self._tell_motion(batch, encoded))
         if config.prototypes:
             clips = {name: y[:, None] for name, y in alone.items()}
             # Where labels change, only the last hop has the label of the whole context.
@@ -127,12 +120,6 @@ class Objective(nn.Module):
             return tokens.sum() * 0.0
         logits = tokens[known] @ fusion.reading[index] + fusion.reading_bias[index]
         return nn.functional.cross_entropy(logits, labels[known], label_smoothing=self.config.label_smoothing)
-
-    def _tell_motion(self, batch: Batch, encoded: dict[str, Tensor]) -> Iterator[Tensor]:
-        for name, head in self.motion.items():
-            if name in encoded and "imu" in encoded and self._shared(batch, (name, "imu")):
-                values = {name: head(encoded[name].mean(dim=2)), "imu": batch.felt}
-                yield losses.motion_error(*self._both(batch, values, (name, "imu")))
 
     def _aligned(self) -> bool:
         config = self.config

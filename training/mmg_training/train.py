@@ -49,8 +49,6 @@ def train(
     torch.manual_seed(config.seed)
     model = MultimodalModel(data.task, config.model)
     teacher = load_teacher(config, data.task) if config.loss.teacher else None
-    if config.loss.motion:
-        _check_motion(data)
     objective = Objective(model, config.loss, config.data.labelled or data.task.modalities, teacher)
     # Faster convolutions of pictures.
     objective.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -104,15 +102,6 @@ def load_teacher(config: TrainConfig, task: Task) -> MultimodalModel:
                 "seen what this run must not see"
             )
     return teacher
-
-
-def _check_motion(data: Dataset) -> None:
-    """Raises ConfigError where there is nothing to tell motion from, or where it was somebody else's."""
-    names = data.task.modalities
-    if "imu" not in names or len(names) == 1:
-        raise ConfigError(f"loss.motion: needs the imu and another modality, not {', '.join(names)} alone")
-    if data.kind == "class-paired":
-        raise ConfigError("loss.motion: class-paired data were not recorded together: nobody else's motion can be told")
 
 
 def _groups(module: torch.nn.Module, weight_decay: float) -> list[dict[str, Any]]:
