@@ -136,6 +136,14 @@ def test_a_wrong_request_says_what_is_wrong(arguments: list[object], code: int, 
     assert done.stdout == ""
 
 
+def test_a_url_of_a_profile_that_cannot_be_is_told_with_file_and_key(tmp_path: Path) -> None:
+    path = tmp_path / "watch.toml"
+    path.write_text('name = "watch"\ndescription = "mine"\n[sensors]\nimu = "foo://bar"\n')
+    done = mmg_run("--demo", "--profile", path)
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"mmg-run: profile {path}: sensors.imu: foo://bar: unknown scheme foo://: known are ")
+
+
 def test_one_missing_recording_leaves_the_other_deciding() -> None:
     done = mmg_run("--imu", DEMO / "imu.csv", "--audio", "absent.wav", "--format", "jsonl")
     assert done.returncode == 0

@@ -164,9 +164,15 @@ def _choose_sources(options: argparse.Namespace) -> tuple[dict[str, str], str | 
 def _settle(options: argparse.Namespace, urls: dict[str, str], manifest: Manifest) -> tuple[Settings, dict[str, str]]:
     """Flags first, then the device profile."""
     from mmg.pipeline import Settings
+    from mmg.sources import check_scheme
     from mmg.sources.url import with_rate
 
     profile = load_board(options)
+    for name, url in profile.sensors.items():
+        try:
+            check_scheme(url)
+        except ConfigError as error:
+            raise ProfileError(options.profile or profile.name, f"sensors.{name}", str(error)) from error
     if not urls:
         urls = {name: url for name, url in profile.sensors.items() if name != "video"}
     urls = {name: url or profile.sensors.get(name, "") for name, url in urls.items()}

@@ -66,6 +66,13 @@ def is_live(url: str) -> bool:
     return parse_url(url).scheme in PORTS
 
 
+def check_scheme(url: str) -> None:
+    """Raises ConfigError for a URL that neither a recording nor a port can be at."""
+    scheme, known = parse_url(url).scheme, ("file", *PORTS)
+    if scheme not in known:
+        raise ConfigError(f"{url}: unknown scheme {scheme}://: known are {', '.join(f'{one}://' for one in known)}")
+
+
 def open_source(url: str, modality: Modality, *, allow_video: bool = False) -> Recording:
     """Open the recording that ``url`` names as this modality's sensor.
 
@@ -73,10 +80,10 @@ def open_source(url: str, modality: Modality, *, allow_video: bool = False) -> R
     opened; SourceNotFound where there is no file; SourceError where it cannot be used.
     """
     _refuse_video(url, modality, allow_video)
+    check_scheme(url)
     parsed = parse_url(url)
     if parsed.scheme != "file":
-        known = ", ".join(f"{scheme}://" for scheme in ("file", *PORTS))
-        raise ConfigError(f"{url}: unknown scheme {parsed.scheme}://: known are {known}")
+        raise ConfigError(f"{url}: is a live port, and here a recording is wanted")
     return _open_file(parsed, modality)
 
 
