@@ -60,17 +60,17 @@ class LitertSession:
 
     def bind(self, feeds: Mapping[str, NDArray[Any]], results: Mapping[str, NDArray[Any]]) -> Callable[[], None]:
         """A call that runs from these arrays into those, in place. Raises ModelError, ShapeMismatch, the call too."""
+        at = self._smallest(feeds)
         if self._runners:
-            names, arrays, at = tuple(results), tuple(results.values()), self._smallest(feeds)
+            names, arrays = tuple(results), tuple(results.values())
 
             def call() -> None:
                 for array, value in zip(arrays, self._run(at, names, feeds), strict=True):
                     np.copyto(array, value)
 
             return call
-        self._smallest(feeds)
         for tensor, array in feeds.items():
-            self._fit(tensor, array, 0)
+            self._fit(tensor, array, self._sizes[at])
         if unknown := set(results) - set(self._ends):
             raise ModelError(f"{self._name}: has no output {', '.join(sorted(unknown))}")
         return _BoundRun(
