@@ -67,16 +67,16 @@ def pip_install(*words: str) -> str:
     return shlex.join([sys.executable or "python3", "-m", "pip", "install", *words])
 
 
-SOUND = "soundfile soxr sounddevice"
+SOUND = ("soundfile", "soxr", "sounddevice")
 """What sound needs, from files or microphones: one without the others does not help."""
 
 
 class BackendUnavailable(ModelError):
-    """A library that this run needs is not installed. ``install`` names the packages that bring it."""
+    """A library that this run needs is not installed. ``packages`` bring it."""
 
-    def __init__(self, backend: str, install: str) -> None:
-        self.backend, self.install = backend, install
-        super().__init__(f"{backend} is not installed: {pip_install(*install.split())}")
+    def __init__(self, backend: str, *packages: str) -> None:
+        self.backend, self.packages = backend, packages
+        super().__init__(f"{backend} is not installed: {pip_install(*packages)}")
 
 
 class ShapeMismatch(ModelError):

@@ -576,13 +576,17 @@ def test_an_encoder_that_takes_three_times_as_long_misses_the_deadline_that_the_
 @pytest.mark.slow
 def test_an_encoder_that_takes_three_times_as_long_is_called_slower(tmp_path: Path) -> None:
     flags = ("--mode", "backtoback", "--hops", 110)
-    reports = []
-    for name, products in (("old", 4), ("new", 12)):
-        report = measure(write_products_bundle(tmp_path / f"{name}.mmg", products, 300), *flags)
-        # However busy this machine is: three times is far beyond what its medians differ by.
-        reports.append(replace(report, cases=(replace(only_case(report), valid=True, reasons=()),)))
-    old, new = reports
-    slower = {change.figure: change.ratio for change in compare([old], new).slower}
+    bundles = [write_products_bundle(tmp_path / f"{products}.mmg", products, 300) for products in (4, 12)]
+    # A machine that becomes busy between the two makes any encoder slow: a few tries find it steady.
+    for _ in range(3):
+        # However busy it is: three times is far beyond what its medians differ by.
+        old, new = (
+            replace(report, cases=(replace(only_case(report), valid=True, reasons=()),))
+            for report in (measure(path, *flags) for path in bundles)
+        )
+        slower = {change.figure: change.ratio for change in compare([old], new).slower}
+        if min(slower.get("imu p50", 0.0), slower.get("hop p50", 0.0)) > 1.5:
+            break
     assert {"imu p50", "hop p50"} <= set(slower)
     assert min(slower["imu p50"], slower["hop p50"]) > 1.5
     assert not compare([old], old).slower

@@ -403,6 +403,8 @@ def test_a_healthy_pi_5_has_nothing_to_mend(healthy_pi5: Path) -> None:
     assert examination.board is not None
     assert (examination.board.cpu, examination.board.cores) == ("Cortex-A76", 4)
     assert examination.condition == read_condition(healthy_pi5)
+    # Not the cores that this process may use: the load is the whole machine's.
+    assert f" on {os.cpu_count()} core" in named(examination.findings)["load"].found
     assert named(examination.findings)["energy meter"].found.startswith("pmic: the rails behind the power chip")
 
 

@@ -30,7 +30,7 @@ def check_python(version: tuple[int, int] | None = None, largest: int = sys.maxs
 
 
 def check_resources(root: Path, condition: Condition, cores: int, folder: Path) -> list[Finding]:
-    """cores: those that this process may use. folder: where logs will be written."""
+    """cores: all of the machine, as its load is of all of them. folder: where logs will be written."""
     return [
         _judge_memory(condition.free_mib),
         *_judge_swap(root),

@@ -96,7 +96,7 @@ class AudioFile:
         try:
             import soundfile
         except (ImportError, OSError) as error:
-            raise SourceError(self.url, f"needs soundfile: {pip_install(*SOUND.split())}") from error
+            raise SourceError(self.url, f"needs soundfile: {pip_install(*SOUND)}") from error
         mended = self._ogg.mended(self._path) if self._ogg and not self._ogg.whole else None
         try:
             return soundfile.SoundFile(self._path if mended is None else io.BytesIO(mended))

@@ -138,7 +138,7 @@ PORTAUDIO = PortAudio()
 def require_sounddevice() -> None:
     """Raises BackendUnavailable where the library is not installed; loads nothing."""
     if importlib.util.find_spec("sounddevice") is None:
-        raise BackendUnavailable("sounddevice", SOUND)
+        raise BackendUnavailable("sounddevice", *SOUND)
 
 
 def _check_alsa(url: str) -> None:

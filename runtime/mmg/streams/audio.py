@@ -230,7 +230,7 @@ class _Resampler:
             try:
                 import soxr
             except ImportError as error:
-                raise BackendUnavailable("soxr", SOUND) from error
+                raise BackendUnavailable("soxr", *SOUND) from error
             self._stream = soxr.ResampleStream(from_hz, to_hz, 1, dtype="float32", quality="LQ")
 
     def resample(self, sound: NDArray[np.float32]) -> NDArray[np.float32]:
