@@ -14,7 +14,7 @@ from mmg.backends import CPU_ONLY
 from mmg.bundle import Bundle, Manifest, Modality
 from mmg.engine import DEFAULT_GRACE_S, Engine
 from mmg.errors import BackendUnavailable, ConfigError, NoSensorError, RequiredSensorLost, SourceError
-from mmg.sources import Recording, open_source
+from mmg.sources import CHUNK_NS, Recording, open_source
 from mmg.types import Chunk, Decision
 
 
@@ -84,8 +84,11 @@ class Pipeline:
                 for start_ns, recording in zip(starts_ns, self.recordings, strict=True)
             ]
             self._check_length(bundle.manifest)
+            # A hop at a time is the least work; at their own pace recordings come as sensors do.
+            every_ns = bundle.manifest.hop_ns if settings.pace == "fast" else CHUNK_NS
             self._streams = [
-                recording.chunks(start_ns) for start_ns, recording in zip(starts_ns, self.recordings, strict=True)
+                recording.chunks(start_ns, every_ns)
+                for start_ns, recording in zip(starts_ns, self.recordings, strict=True)
             ]
             self.engine = Engine(
                 bundle,
@@ -108,17 +111,17 @@ class Pipeline:
         if self._settings.duration_s is not None:
             end_ns = min(end_ns, self.origin_ns + round(self._settings.duration_s * 1e9))
         until_s = (end_ns - self.origin_ns) / 1e9
-        for chunk in heapq.merge(*self._streams, key=_last_ns):
+        for chunk, now_ns in _with_times(heapq.merge(*self._streams, key=_first_ns)):
             if self._settings.pace == "realtime":
                 ahead_ns = (_last_ns(chunk) - self.origin_ns) - (self._monotonic_ns() - begin_ns)
                 if ahead_ns > 0:
                     self._sleep(ahead_ns / 1e9)
-            for decision in [*self.engine.push(chunk), *self.engine.advance(_last_ns(chunk))]:
+            for decision in [*self.engine.push(chunk), *self.engine.advance(now_ns)]:
                 if decision.t_s <= until_s:
                     yield decision
-            self._check_required(_last_ns(chunk))
+            self._check_required(now_ns)
             # A little more than what is asked for, so that the last hop has all its sensors.
-            if _last_ns(chunk) > end_ns + round(self._settings.grace_s * 1e9):
+            if now_ns > end_ns + round(self._settings.grace_s * 1e9):
                 break
         for decision in self.engine.advance(end_ns + round(self._settings.grace_s * 1e9)):
             if decision.t_s <= until_s:
@@ -163,6 +166,18 @@ class Pipeline:
             losses = ", ".join(f"{count} {kind.replace('_', ' ')}" for kind, count in recording.losses.items() if count)
             if losses:
                 self._note(f"{recording.modality}: {losses}")
+
+
+def _with_times(chunks: Iterator[Chunk]) -> Iterator[tuple[Chunk, int]]:
+    """Chunks in the order of their first samples, each with the time before which nothing more comes after it."""
+    following = next(chunks, None)
+    while (chunk := following) is not None:
+        following = next(chunks, None)
+        yield chunk, _last_ns(chunk) if following is None else _first_ns(following)
+
+
+def _first_ns(chunk: Chunk) -> int:
+    return int(chunk.times_ns[0])
 
 
 def _last_ns(chunk: Chunk) -> int:

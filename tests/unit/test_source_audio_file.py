@@ -49,6 +49,7 @@ def test_every_rate_and_channel_count_streams_in_blocks_of_100_ms(
     assert samples.dtype == np.float32
     assert {len(chunk.samples) for chunk in chunks[:-1]} == {rate_hz // 10}
     assert {chunk.rate_hz for chunk in chunks} == {rate_hz}
+    assert [len(chunk.samples) for chunk in recording.chunks(0, 500_000_000)][:-1] == [rate_hz // 2]
     largest_error = {"FLOAT": 0, "PCM_16": 1e-4, "PCM_24": 1e-6, "VORBIS": 0.5}[subtype]
     assert np.abs(samples - written).max() <= largest_error
     assert (recording.losses, recording.notes) == ({}, [])
@@ -161,6 +162,8 @@ def test_garbage_inside_a_flac_is_passed_over_and_the_rest_keeps_its_time(tmp_pa
     last = chunks[-1]
     assert last.times_ns[-1] == round(159_999 * 1e9 / 16000)
     assert last.samples == pytest.approx(written[-len(last.samples) :], abs=1e-4)
+    # Nor is more lost with longer chunks.
+    assert sum(len(chunk.samples) for chunk in recording.chunks(0, 2_000_000_000)) == len(samples)
     recording.close()
 
 

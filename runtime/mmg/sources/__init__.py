@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 PORTS = ("serial", "iio", "mic", "camera")
 """The schemes of live ports."""
+CHUNK_NS = 100_000_000
+"""How much of a recording a chunk holds, if nothing else is asked for: about what ports deliver."""
 
 
 class Recording(Protocol):
@@ -50,10 +52,10 @@ class Recording(Protocol):
     @property
     def notes(self) -> list[str]: ...
 
-    def chunks(self, start_ns: int) -> Iterator[Chunk]:
-        """All samples in order, about 100 ms a chunk (video: one frame). The first is stamped ``start_ns``,
-        save that of a video stream that starts later than its container. Every call begins anew; one at a time.
-        """
+    def chunks(self, start_ns: int, every_ns: int = CHUNK_NS, /) -> Iterator[Chunk]:
+        """All samples in order, about ``every_ns`` a chunk (video: one frame; Aria's sound: one of its blocks). The
+        first is stamped ``start_ns``, save that of a video stream that starts later than its container. Every call
+        begins anew; one at a time."""
         ...
 
     def close(self) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 
 from mmg.bundle.manifest import Modality
 from mmg.errors import SOUND, SourceError, pip_install
+from mmg.sources import CHUNK_NS
 from mmg.sources.sound_container import promised_wav_frames, walk_ogg
 from mmg.sources.url import Placing, SourceUrl
 from mmg.types import Chunk
@@ -20,14 +21,13 @@ if TYPE_CHECKING:
 
     from mmg.types import Times
 
-BLOCKS_A_SECOND = 10
 LOWEST_RATE_HZ, HIGHEST_RATE_HZ = 100, 1_000_000
 # libsndfile says 2^63 - 1 where it cannot tell the length.
 UNKNOWN_FRAMES = 1 << 62
 
 
 class AudioFile:
-    """Samples ``(T, C)`` float32, full scale 1, in blocks of 100 ms with ``rate_hz`` set to the file's rate.
+    """Samples ``(T, C)`` float32, full scale 1, with ``rate_hz`` set to the file's rate.
 
     What is damaged is passed over: ``losses["missing"]`` counts the samples that the header promises and the file
     does not give, and what follows keeps its place in time. Raises SourceError and ConfigError.
@@ -56,11 +56,11 @@ class AudioFile:
         self.start_ns, self.offset_ns = placing.start_ns, placing.offset_ns
         self.duration_s = there / self._rate_hz
 
-    def chunks(self, start_ns: int) -> Iterator[Chunk]:
+    def chunks(self, start_ns: int, every_ns: int = CHUNK_NS) -> Iterator[Chunk]:
         """See Recording."""
         self.losses.clear()
         given, expected = 0, 0
-        for position, samples in self._blocks():
+        for position, samples in self._blocks(every_ns):
             dropped, expected = position - expected, position + len(samples)
             given += len(samples)
             times_ns = start_ns + _sample_times_ns(position, len(samples), self._rate_hz)
@@ -74,23 +74,28 @@ class AudioFile:
         """Let go of the file: iterators end."""
         self._closed = True
 
-    def _blocks(self) -> Iterator[tuple[int, NDArray[np.float32]]]:
-        """Blocks with the position of their first sample. A block that fails is passed over, in growing steps, and
-        the file opened afresh behind it: a decoder that lost its way does not find it again by itself."""
+    def _blocks(self, every_ns: int) -> Iterator[tuple[int, NDArray[np.float32]]]:
+        """Blocks with the position of their first sample. Where one fails they become short, so that little is lost
+        with it; a short one that fails is passed over, in growing steps, and the file opened afresh behind it: a
+        decoder that lost its way does not find it again by itself."""
         import soundfile
 
-        size = max(1, self._rate_hz // BLOCKS_A_SECOND)
-        position, step = 0, size
+        short = max(1, self._rate_hz * CHUNK_NS // 1_000_000_000)
+        size = max(1, self._rate_hz * every_ns // 1_000_000_000)
+        position, step = 0, short
         while position < self._promised and not self._closed:
             with self._opened() as file:
                 try:
                     file.seek(position)
                     while len(samples := file.read(size, dtype="float32", always_2d=True)) and not self._closed:
                         yield position, samples
-                        position, step = position + len(samples), size
+                        position, step = position + len(samples), short
                     return
                 except soundfile.SoundFileError:
-                    position, step = position + step, step * 2
+                    if size > short:
+                        size = short
+                    else:
+                        position, step = position + step, step * 2
 
     def _opened(self) -> Any:
         try:

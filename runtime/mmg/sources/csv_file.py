@@ -14,6 +14,7 @@ import numpy as np
 
 from mmg.bundle.manifest import Modality
 from mmg.errors import SourceError
+from mmg.sources import CHUNK_NS
 from mmg.sources.csv_layout import Layout, lay_out, options_of
 from mmg.sources.csv_text import CsvText, open_text
 from mmg.sources.slicing import spans
@@ -67,10 +68,10 @@ class CsvFile:
         self.start_ns, self.offset_ns = placing.start_ns, placing.offset_ns
         self.duration_s = int(self._times_ns[-1] - self._times_ns[0]) / 1e9
 
-    def chunks(self, start_ns: int) -> Iterator[Chunk]:
+    def chunks(self, start_ns: int, every_ns: int = CHUNK_NS) -> Iterator[Chunk]:
         """See Recording."""
         shift_ns = start_ns - int(self._times_ns[0])
-        for part in spans(self._times_ns):
+        for part in spans(self._times_ns, every_ns):
             yield Chunk(self.modality, self._samples[part], self._times_ns[part] + shift_ns, self.rate_hz)
 
     def close(self) -> None:

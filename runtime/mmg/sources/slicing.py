@@ -11,12 +11,10 @@ import numpy as np
 if TYPE_CHECKING:
     from mmg.types import Times
 
-CHUNK_NS = 100_000_000
 
-
-def spans(times_ns: Times) -> Iterator[slice]:
-    """Slices of sorted times ``(T,)``, none empty, that start at multiples of 100 ms after the first."""
-    cells = (times_ns - times_ns[0]) // CHUNK_NS
+def spans(times_ns: Times, every_ns: int) -> Iterator[slice]:
+    """Slices of sorted times ``(T,)``, none empty, that start at multiples of ``every_ns`` after the first."""
+    cells = (times_ns - times_ns[0]) // every_ns
     edges = [0, *(np.flatnonzero(np.diff(cells)) + 1).tolist(), len(times_ns)]
     for begin, end in pairwise(edges):
         yield slice(begin, end)

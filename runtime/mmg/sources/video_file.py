@@ -12,6 +12,7 @@ import numpy as np
 
 from mmg.bundle.manifest import Modality
 from mmg.errors import SourceError, pip_install
+from mmg.sources import CHUNK_NS
 from mmg.sources.frames import FrameChooser
 from mmg.sources.url import Placing, SourceUrl
 from mmg.types import Chunk
@@ -45,7 +46,7 @@ class VideoFile:
         self.start_ns, self.offset_ns = placing.start_ns, placing.offset_ns
         self.duration_s = self._promised_s
 
-    def chunks(self, start_ns: int) -> Iterator[Chunk]:
+    def chunks(self, start_ns: int, _every_ns: int = CHUNK_NS) -> Iterator[Chunk]:
         """See Recording."""
         from av.video.reformatter import Interpolation
 

@@ -16,6 +16,7 @@ import numpy as np
 
 from mmg.bundle.manifest import Modality
 from mmg.errors import SourceError, pip_install
+from mmg.sources import CHUNK_NS
 from mmg.sources.columns import Column
 from mmg.sources.frames import FrameChooser, shrink
 from mmg.sources.slicing import spans
@@ -76,7 +77,7 @@ class VrsStream(ABC):
         self._closed = True
 
     @abstractmethod
-    def chunks(self, start_ns: int) -> Iterator[Chunk]:
+    def chunks(self, start_ns: int, every_ns: int = CHUNK_NS) -> Iterator[Chunk]:
         """See Recording."""
 
     def _record_times(self) -> Times:
@@ -128,12 +129,12 @@ class VrsImu(VrsStream):
         tables = [(quantity(channel.unit), canonical(channel.unit)) for channel in modality.channels]
         self._scale = np.array([1.0 / table[unit] if table and unit else 1.0 for table, unit in tables])
 
-    def chunks(self, start_ns: int) -> Iterator[Chunk]:
+    def chunks(self, start_ns: int, every_ns: int = CHUNK_NS) -> Iterator[Chunk]:
         """See Recording."""
         self.losses.clear()
         indices = self._in_order()
         shift_ns = start_ns - self._first_ns
-        for part in spans(self._records_ns[indices]):
+        for part in spans(self._records_ns[indices], every_ns):
             good, rows = [], []
             for index in indices[part].tolist():
                 row = self._row(index)
@@ -162,7 +163,7 @@ class VrsAudio(VrsStream):
     """Samples ``(T, 7)`` float32, full scale 1, a chunk a block of the recording (85 ms), each sample with its own
     device time. ``losses``: blocks ``unreadable``, samples ``backward``; a gap between blocks is in ``dropped``."""
 
-    def chunks(self, start_ns: int) -> Iterator[Chunk]:
+    def chunks(self, start_ns: int, _every_ns: int = CHUNK_NS) -> Iterator[Chunk]:
         """See Recording."""
         self.losses.clear()
         config = self._provider.get_audio_configuration(self._stream)
@@ -205,7 +206,7 @@ class VrsVideo(VrsStream):
         self._frame, self._rate_hz = modality.frame, modality.rate_hz
         self.notes.append(f"{path.name}: frames are as the glasses store them, a quarter turn from upright")
 
-    def chunks(self, start_ns: int) -> Iterator[Chunk]:
+    def chunks(self, start_ns: int, _every_ns: int = CHUNK_NS) -> Iterator[Chunk]:
         """See Recording."""
         self.losses.clear()
         chooser = FrameChooser(self._rate_hz)
