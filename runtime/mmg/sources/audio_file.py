@@ -120,6 +120,7 @@ class AudioFile:
 
 def _sample_times_ns(position: int, count: int, rate_hz: int) -> Times:
     """When each sample was taken, from the first sample of the file on, without a rounding that adds up."""
-    seconds, rest = np.divmod(np.arange(position, position + count, dtype=np.int64), rate_hz)
-    times_ns: Times = seconds * 1_000_000_000 + rest * 1_000_000_000 // rate_hz
+    seconds, rest = divmod(position, rate_hz)
+    times_ns: Times = np.arange(rest, rest + count, dtype=np.int64) * 1_000_000_000 // rate_hz
+    times_ns += seconds * 1_000_000_000
     return times_ns
