@@ -6,13 +6,14 @@ import copy
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+import mmg_training
 import numpy as np
 from mmg.bundle import Bundle, Manifest
 from mmg.bundle.manifest import Channel, Provenance, Subset
 from mmg.errors import ModelError
 from mmg_training import checkpoint, data
 from mmg_training import metrics as metrics_file
-from mmg_training.config import TrainConfig
+from mmg_training.config import TrainConfig, load
 from mmg_training.data.sessions import Dataset
 from mmg_training.evaluation.engine import by_engine
 from mmg_training.evaluation.scores import accuracy
@@ -32,6 +33,7 @@ from mmg_export.streams import RECORDED_HOPS, Array
 ACCELERATION = tuple(Channel(name=name, unit="m/s^2") for name in ("ax", "ay", "az"))
 TURN_RATE = tuple(Channel(name=name, unit="rad/s", optional=True) for name in ("gx", "gy", "gz"))
 LICENCE = "Apache-2.0"
+CONFIGS = Path(mmg_training.__file__).parents[1] / "configs"
 
 
 class HopEncoder(nn.Module):
@@ -157,6 +159,14 @@ def _subsets(metrics: Metrics, names: Sequence[str]) -> tuple[Subset, ...]:
     )
 
 
+def _command(config: TrainConfig) -> str:
+    """What trains it anew: from the settings file that comes with mmg, where one holds these very settings."""
+    for path in sorted(CONFIGS.glob("*.toml")):
+        if load(path) == config:
+            return f"mmg-train training/configs/{path.name} --out runs/{config.name}"
+    return f"mmg-train CONFIG.toml --out runs/{config.name}  # CONFIG: what the run's config.json says"
+
+
 def _provenance(config: TrainConfig, metrics: Metrics) -> Provenance:
     """Who made it, with what and from what; nothing in it depends on when it was exported."""
     return Provenance(
@@ -167,7 +177,7 @@ def _provenance(config: TrainConfig, metrics: Metrics) -> Provenance:
             "config": config.name,
             "config_sha256": metrics.config_sha256,
             "seed": str(metrics.seed),
-            "command": f"mmg-train training/configs/{config.name}.toml --out runs/{config.name}",
+            "command": _command(config),
         },
         data="; ".join(f"{source.name} ({source.licence})" for source in metrics.data),
         licence=LICENCE,

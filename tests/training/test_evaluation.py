@@ -102,7 +102,7 @@ def test_an_interval_resamples_people_where_there_are_enough_of_them() -> None:
     right, people = np.repeat([1, 1, 1, 1, 0, 0, 0, 0], 50), np.repeat(np.arange(8), 50)
     few, many = interval(right, people % 4), interval(right, people)
     assert "Wilson" in few.method
-    assert many.method == "bootstrap over 8 people"
+    assert many.method == "bootstrap over 8 clusters"
     # Each person is all right or all wrong: 400 decisions tell no more than 8.
     assert many.high - many.low > 3 * (few.high - few.low)
 

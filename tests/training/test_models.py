@@ -33,7 +33,7 @@ def encoder_of(name: str) -> StreamingEncoder:
 
 def samples_of(name: str, hops: int = HOPS, batch: int = 1, seed: int = 1) -> Tensor:
     noise = torch.Generator().manual_seed(seed)
-    count, *rest = TASK.hop_shape(name)
+    count, rest = TASK.samples_per_hop(name), {"imu": (6,), "audio": (1,), "video": (*TASK.frame, 3)}[name]
     if name == "video":
         return torch.randint(0, 256, (batch * hops * count, *rest), generator=noise, dtype=torch.uint8)
     return (0.2 if name == "audio" else 5) * torch.randn(batch, hops * count, *rest, generator=noise)

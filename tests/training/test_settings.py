@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -42,7 +43,10 @@ def test_a_size_is_a_start_for_single_settings(tmp_path: Path) -> None:
     path.write_text('[model]\nsize = "small"\nlayers = 3\n')
     assert load(path).model.token_dim == 32
     assert load(path).model.layers == 3
-    assert override(TINY, {"model.size": "small"}, "here").model.token_dim == 32
+    own = replace(TINY, model=replace(TINY.model, imu_axes=False))
+    for settings in ({"model.size": "small", "model.layers": 3}, {"model.layers": 3, "model.size": "small"}):
+        model = override(own, settings, "here").model
+        assert (model.token_dim, model.layers, model.imu_axes) == (32, 3, False)
     path.write_text('[model]\nsize = "huge"\n')
     with pytest.raises(ConfigError, match="'huge' is none of small, base, large"):
         load(path)

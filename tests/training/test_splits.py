@@ -236,6 +236,19 @@ def test_tests_without_the_modality_are_left_out(starter: Dataset) -> None:
     assert len(made.training) == 1
     assert len(made.calibration) == len(starter.calibration)
     assert made.extra == ()
+    assert [source.name for source in made.sources] == ["virtual wearer"]
+
+
+def test_grounds_keys_and_surroundings_are_never_the_same_cluster(starter: Dataset) -> None:
+    for name in ("footsteps", "keystrokes", "esc10"):
+        real(name)
+    owners: dict[str, set[int]] = {}
+    for one in starter.extra:
+        for session in one.sessions:
+            if set(session.samples) == {"audio"}:
+                owners.setdefault(session.source, set()).add(session.subject)
+    assert sorted(owners) == ["esc10", "footsteps", "keystrokes"]
+    assert len(set.union(*owners.values())) == sum(map(len, owners.values()))
 
 
 @pytest.mark.usefixtures("_read_once")

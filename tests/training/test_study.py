@@ -164,6 +164,11 @@ def test_the_studies_that_come_with_mmg_can_be_planned(path: Path) -> None:
         (("[variants.labels-imu]", "[variants.'a/b']"), "letters, digits"),
         (("[folds]", "[folds"), "not TOML"),
         (("ways = 2", 'score = "sum"'), "score: is none of embedding"),
+        (("shots = [1]", "shots = [0]"), "at least 2 ways, 1 shot and 1 episode"),
+        (("shots = [1]", "shots = []"), "at least 2 ways, 1 shot and 1 episode"),
+        (("ways = 2", "seed = -1"), "seed: -1 must be a number, 0 or more"),
+        (("dropout.modality = 0.0", "seed = 9"), "variants.no-dropout: seed: the study's own seeds says it"),
+        (("dropout.modality = 0.0", "data.leave_out = 3"), "data.leave_out: the study's own folds says it"),
     ],
 )
 def test_a_wrong_study_is_told_in_one_line(
@@ -174,6 +179,16 @@ def test_a_wrong_study_is_told_in_one_line(
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("mmg-study: ")
     assert told in line
+
+
+@pytest.mark.parametrize(
+    ("key", "place"), [("seed", "seeds"), ("data.leave_out", "folds"), ("dropout.modality", "variants.no-dropout")]
+)
+def test_what_a_study_varies_is_not_set_beside_it(
+    file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], key: str, place: str
+) -> None:
+    assert main([str(file), "--out", str(tmp_path / "out"), "--set", f"{key}=1"]) == 2
+    assert f"--set {key}: the study's own {place} says it; change it there" in capsys.readouterr().err
 
 
 # --- runs ----------------------------------------------------------------------------------------------------------
@@ -390,8 +405,9 @@ def test_an_ablation_is_the_difference_seed_by_seed(outcome: Outcome) -> None:
 
 
 def test_an_ablation_that_changes_nothing_is_refused(file: Path, tmp_path: Path) -> None:
+    file.write_text(STUDY.replace("dropout.modality = 0.0", "dropout.modality = 0.4"))
     with pytest.raises(ConfigError, match=r"variants\.no-dropout: changes nothing"):
-        study.plan(study.read(file), tmp_path, {"dropout.modality": 0.0})
+        study.plan(study.read(file), tmp_path, {})
 
 
 def test_zero_shot_says_whose_labels_were_used(outcome: Outcome) -> None:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 from mmg.errors import ConfigError
 from mmg_training import checkpoint
@@ -15,6 +18,7 @@ from mmg_training.config import (
     DataConfig,
 )
 from mmg_training.data import load as load_data
+from mmg_training.data.sounds import read_sound
 
 
 def test_the_command_trains_measures_and_writes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -72,13 +76,56 @@ def test_a_finished_run_has_nothing_to_resume(
     assert checkpoint.load(tmp_path / "run")[1].steps == 3
 
 
-@pytest.mark.parametrize("content", [None, b"PK damaged", b"text"])
-def test_damaged_recordings_end_in_one_line(tmp_path: Path, content: bytes | None) -> None:
-    (tmp_path / "utd-mhad").mkdir()
+def arrays(kind: str) -> bytes:
+    """A file of numbers: one array, or named ones that lost some bytes of what they hold."""
+    file = io.BytesIO()
+    if kind == "one":
+        np.save(file, np.zeros(3))
+        return file.getvalue()
+    numbers = np.random.default_rng(0).integers(0, 9, 4000)
+    named: dict[str, Any] = dict.fromkeys(("a1_s1_t1", "s01_sw/time_ms", "s01_sw/imu", "s01_sw/label"), numbers)
+    np.savez_compressed(file, **named)
+    made = bytearray(file.getvalue())
+    for begin in range(200, len(made) - 1000, 1000):
+        made[begin : begin + 60] = bytes(60)
+    return bytes(made)
+
+
+@pytest.mark.parametrize("content", [None, b"PK damaged", b"text", arrays("one"), arrays("flipped")])
+@pytest.mark.parametrize(
+    ("name", "place"),
+    [("utd-mhad", "utd-mhad/inertial_odd_subjects.npz"), ("paired", "sp-sw-har/recordings.npz")],
+)
+def test_damaged_recordings_end_in_one_line(tmp_path: Path, content: bytes | None, name: str, place: str) -> None:
+    (tmp_path / place).parent.mkdir()
+    for beside in ("footsteps", "esc10"):
+        (tmp_path / beside).mkdir()
     if content is not None:
-        (tmp_path / "utd-mhad" / "inertial_odd_subjects.npz").write_bytes(content)
-    with pytest.raises(ConfigError, match=r"cannot be read|damaged"):
-        load_data(DataConfig(set="utd-mhad", root=str(tmp_path)), print)
+        (tmp_path / place).write_bytes(content)
+        (tmp_path / "utd-mhad").mkdir(exist_ok=True)
+        (tmp_path / "utd-mhad" / "depth_odd_subjects.npz").write_bytes((tmp_path / place).read_bytes())
+    with pytest.raises(ConfigError, match=r"cannot be read|damaged|one array"):
+        load_data(DataConfig(set=name, root=str(tmp_path)), print)
+
+
+def test_damaged_sound_ends_in_one_line(tmp_path: Path) -> None:
+    (tmp_path / "key.flac").write_bytes(b"fLaC" + bytes(400))
+    with pytest.raises(ConfigError, match=r"key.flac is damaged or no sound"):
+        read_sound(tmp_path / "key.flac")
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"set": "starter", "split": 0}, "data.split: is for utd-mhad and benchmark and ego4d"),
+        ({"set": "starter", "reverse": True}, "data.reverse: is for utd-mhad"),
+        ({"set": "paired", "leave_out": 3}, "data.leave_out: is for utd-mhad"),
+        ({"set": "benchmark", "split": 1}, "data.split: 1 is neither 0"),
+    ],
+)
+def test_a_setting_that_a_set_has_no_use_for_is_refused(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        load_data(DataConfig(**settings), print)
 
 
 @pytest.mark.parametrize("module", ["train", "evaluate", "study"])

@@ -309,7 +309,8 @@ def test_the_clock_is_measured(tmp_path: Path) -> None:
 
 
 def resources(root: Path, condition: Condition = FINE, cores: int = 4) -> dict[str, Finding]:
-    return named(check_resources(root, condition, cores, root))
+    lay(root, {"proc/cpuinfo": "".join(f"processor\t: {number}\n\n" for number in range(cores))})
+    return named(check_resources(root, condition, root))
 
 
 def test_little_memory_and_others_work_are_warned_of(tmp_path: Path) -> None:
@@ -328,7 +329,7 @@ def test_swap_is_warned_of_when_it_is_more_than_leftovers(tmp_path: Path) -> Non
 
 
 def test_a_folder_that_is_not_there_has_no_known_space(tmp_path: Path) -> None:
-    [disk] = [one for one in check_resources(tmp_path, FINE, 1, tmp_path / "no") if one.check == "disk"]
+    [disk] = [one for one in check_resources(tmp_path, FINE, tmp_path / "no") if one.check == "disk"]
     assert disk.verdict == "unknown"
 
 
@@ -358,7 +359,7 @@ def healthy_pi5(tmp_path: Path) -> Path:
             "cpuinfo_max_freq": 2_400_000,
         }.items()
     }
-    parts = "processor\t: 0\nCPU implementer\t: 0x41\nCPU part\t: 0xd0b"
+    parts = "\n\n".join(f"processor\t: {core}\nCPU implementer\t: 0x41\nCPU part\t: 0xd0b" for core in range(4))
     return lay(
         tmp_path,
         cores
@@ -403,8 +404,7 @@ def test_a_healthy_pi_5_has_nothing_to_mend(healthy_pi5: Path) -> None:
     assert examination.board is not None
     assert (examination.board.cpu, examination.board.cores) == ("Cortex-A76", 4)
     assert examination.condition == read_condition(healthy_pi5)
-    # Not the cores that this process may use: the load is the whole machine's.
-    assert f" on {os.cpu_count()} core" in named(examination.findings)["load"].found
+    assert named(examination.findings)["load"].found.endswith(" on 4 cores")
     assert named(examination.findings)["energy meter"].found.startswith("pmic: the rails behind the power chip")
 
 

@@ -127,10 +127,11 @@ class AugmentConfig:
 class TrainConfig:
     """steps of ``batch`` sequences of ``sequence_hops`` hops, and ``contexts`` decisions a sequence.
 
-    learning_rate_end: the part of the learning rate that is left at the end. An average of weights that still move
-    lies in a flatter place than where they come to rest, which new people profit from (SWAD, Cha et al. 2021). ema: how
-    much of the averaged weights stays at each step; the average is what is kept. save_every: steps between two
-    checkpoints to resume from.
+    name and version: of the bundle that is made of it. seed: of everything random. learning_rate: AdamW's, after
+    ``warmup_steps`` of a straight rise; weight_decay: AdamW's, of weights only. learning_rate_end: the part of the
+    learning rate that is left at the end. An average of weights that still move lies in a flatter place than where they
+    come to rest, which new people profit from (SWAD, Cha et al. 2021). ema: how much of the averaged weights stays at
+    each step; the average is what is kept. save_every: steps between two checkpoints to resume from.
     """
 
     name: str = "model"
@@ -181,11 +182,11 @@ def parse_setting(text: str, flag: str) -> tuple[str, Any]:
 
 def override(config: T, settings: Mapping[str, Any], where: str) -> T:
     """``config`` with dotted settings changed, as in ``{"data.leave_out": 3}``. Raises ConfigError."""
-    table = dataclasses.asdict(config)  # type: ignore[call-overload]
+    table, settings = dataclasses.asdict(config), dict(settings)  # type: ignore[call-overload]
+    if "model" in table and "model.size" in settings:  # before all the others, wherever it stands
+        table["model"] |= _widths(settings.pop("model.size"), where)
     for dotted, value in settings.items():
         *path, last = dotted.split(".")
-        if dotted == "model.size":  # a start for all the others
-            table["model"] = {}
         inner = table
         for key in path:
             if not isinstance(inner.get(key), dict):
@@ -202,9 +203,7 @@ def build(kind: type[T], table: Mapping[str, Any], where: str) -> T:
     values: dict[str, Any] = {}
     if kind is ModelConfig and "size" in table:
         table = dict(table)
-        if (size := table.pop("size")) not in SIZES:
-            raise ConfigError(f"{where}: size: {size!r} is none of {', '.join(SIZES)}")
-        values = dataclasses.asdict(SIZES[size])
+        values = _widths(table.pop("size"), where)
     for key, value in table.items():
         place = f"{where}: {key}"
         if key not in types:
@@ -231,6 +230,18 @@ def build(kind: type[T], table: Mapping[str, Any], where: str) -> T:
         if limits is not None and isinstance(values[key], (int, float)):
             limits.check(values[key], place)
     return kind(**values)
+
+
+def _widths(size: object, where: str) -> dict[str, Any]:
+    """The model's settings in which the sizes differ, as this one has them."""
+    if not isinstance(size, str) or size not in SIZES:
+        raise ConfigError(f"{where}: size: {size!r} is none of {', '.join(SIZES)}")
+    sizes = [dataclasses.asdict(one) for one in SIZES.values()]
+    return {
+        key: value
+        for key, value in dataclasses.asdict(SIZES[size]).items()
+        if any(other[key] != value for other in sizes)
+    }
 
 
 def _limits(annotated: Any) -> tuple[Any, Range | None]:

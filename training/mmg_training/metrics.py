@@ -33,11 +33,13 @@ class ExtraScore(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class DataSource(msgspec.Struct, frozen=True, kw_only=True):
-    """Something trained on: what it is, how much of it and under which licence."""
+    """Something trained on: what it is, how much of it and under which licence. modalities: what it has; empty for all
+    of the set's."""
 
     name: str
     what: str
     licence: str
+    modalities: tuple[str, ...] = ()
 
 
 class Metrics(msgspec.Struct, frozen=True, kw_only=True):

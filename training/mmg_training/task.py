@@ -37,11 +37,6 @@ class Task:
         """Samples or pictures a hop of a modality."""
         return round(self.rate_hz(name) * HOP_S)
 
-    def hop_shape(self, name: str) -> tuple[int, ...]:
-        """The shape of one hop as an encoder takes it, without the batch: (T, C), or pictures (T, H, W, 3)."""
-        count = self.samples_per_hop(name)
-        return {"imu": (count, 6), "audio": (count, 1), "video": (count, *self.frame, 3)}[name]
-
     def subsets(self) -> tuple[tuple[str, ...], ...]:
         """The non-empty subsets of the modalities."""
         return subsets_of(self.modalities)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -42,8 +41,8 @@ def examine(
 ) -> Examination:
     """Look at everything. Nothing is written, and no device is opened, but for what PortAudio does to list its own.
 
-    root: where ``sys``, ``proc`` and ``dev`` lie; libraries, Python, the clock and the count of processors are always
-    this machine's. timeout_s: for the import of one library. folder: where logs will be written. tool: runs vcgencmd.
+    root: where ``sys``, ``proc`` and ``dev`` lie; libraries, Python and clock are always this process's. timeout_s: for
+    the import of one library. folder: where logs will be written. tool: runs vcgencmd.
     """
     tool, user = tool or tool_under(root), user or this_user()
     condition = read_condition(root, tool=tool)
@@ -54,7 +53,7 @@ def examine(
         "libraries": [*check_python(), *judge_libraries(trials, timeout_s)],
         "devices": [*judge_portaudio(root, trials), *check_permissions(root, user)],
         "timing": check_timing(root, condition),
-        "resources": check_resources(root, condition, os.cpu_count() or 1, folder),
+        "resources": check_resources(root, condition, folder),
         "board": [profile, _judge_meter(root, tool, user)],
     }
     findings = tuple(replace(one, group=group) for group, found in groups.items() for one in found)

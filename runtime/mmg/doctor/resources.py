@@ -8,7 +8,7 @@ from pathlib import Path
 
 from mmg.doctor.finding import Finding
 from mmg.machine.condition import Condition
-from mmg.machine.kernel_files import read_table
+from mmg.machine.kernel_files import read_table, read_text
 
 PYTHONS = ((3, 10), (3, 13))
 LOW_MEMORY_MIB, SWAPPED_MIB, LOW_SPACE_MB = 100, 16, 50
@@ -29,12 +29,12 @@ def check_python(version: tuple[int, int] | None = None, largest: int = sys.maxs
     return [python, Finding("userland", "problem", found, "install the 64-bit image of the system")]
 
 
-def check_resources(root: Path, condition: Condition, cores: int, folder: Path) -> list[Finding]:
-    """cores: all of the machine, as its load is of all of them. folder: where logs will be written."""
+def check_resources(root: Path, condition: Condition, folder: Path) -> list[Finding]:
+    """folder: where logs will be written."""
     return [
         _judge_memory(condition.free_mib),
         *_judge_swap(root),
-        _judge_load(condition.load, cores),
+        _judge_load(root, condition.load),
         _judge_space(folder),
     ]
 
@@ -56,7 +56,9 @@ def _judge_swap(root: Path) -> list[Finding]:
     return [Finding("swap", "warning", f"{used_mib} MiB in use: a hop may wait for the disk", do)]
 
 
-def _judge_load(load: float, cores: int) -> Finding:
+def _judge_load(root: Path, load: float) -> Finding:
+    # All cores, not only those that this process may use: the load is of all of them.
+    cores = sum(line.startswith("processor") for line in read_text(root / "proc/cpuinfo").splitlines()) or 1
     found = f"{load:g} on {cores} core{'s' if cores > 1 else ''}"
     if load <= cores:
         return Finding("load", "ok", found)

@@ -22,6 +22,7 @@ from mmg_training.evaluation.progress import say_as
 from mmg_training.evaluation.report import TABLES, Candidate, report
 from mmg_training.evaluation.subsets import by_model
 from mmg_training.evaluation.tables import as_json, markdown, plus
+from mmg_training.task import Task
 
 EXAMPLES = """\
 examples:
@@ -107,19 +108,24 @@ def open_candidate(what: str, config_path: Path | None, changes: Sequence[str]) 
         config = override(load(config_path) if config_path else TrainConfig(), settings, "--data")
         with Bundle.open(what) as bundle:
             dataset = data.load(config.data, say)
+            _check_modalities(what, tuple(modality.name for modality in bundle.manifest.modalities), dataset.task)
             decider = by_engine(bundle, dataset.task, say)
             yield Candidate(decider, None, dataset, config.data, ("Decided by the engine from the bundle's files.",))
         return
     model, own = checkpoint.load(Path(what))
     config = override(load(config_path) if config_path else own, settings, "--data")
     dataset = data.load(config.data, say)
-    if dataset.task.modalities != model.task.modalities:
-        own_names = ", ".join(f'"{name}"' for name in model.task.modalities)
-        raise ConfigError(f"{what}: has {plus(model.task.modalities)}; give --data 'modalities=[{own_names}]'")
+    _check_modalities(what, model.task.modalities, dataset.task)
     if dataset.task.labels != model.task.labels:
         raise ConfigError(f"{what}: was trained for {model.task.name}, not for the labels of {dataset.task.name}")
     changed = ("Not the data settings that the run was trained with: it may have seen these sessions.",)
     yield Candidate(by_model(model), model, dataset, config.data, changed if config.data != own.data else ())
+
+
+def _check_modalities(what: str, own: tuple[str, ...], task: Task) -> None:
+    if set(own) != set(task.modalities):
+        names = ", ".join(f'"{name}"' for name in own)
+        raise ConfigError(f"{what}: has {plus(own)}; give --data 'modalities=[{names}]'")
 
 
 def is_bundle(what: str) -> bool:
@@ -128,13 +134,11 @@ def is_bundle(what: str) -> bool:
 
 
 def fewshot_config(ways: int, shots: str, episodes: int, score: str) -> FewshotConfig:
-    """Raises ConfigError where a number is none or too small."""
+    """Raises ConfigError where one of ``shots`` is no number, or a number is too small."""
     try:
         numbers = tuple(int(number) for number in shots.split(","))
     except ValueError as error:
         raise ConfigError(f"--shots {shots}: is not a list of numbers, as in 1,5") from error
-    if min(numbers) < 1 or ways < 2 or episodes < 1:
-        raise ConfigError("few-shot needs at least 2 ways, 1 shot and 1 episode")
     return FewshotConfig(ways=ways, shots=numbers, episodes=episodes, score=score)
 
 

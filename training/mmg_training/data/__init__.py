@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import zlib
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -24,16 +25,22 @@ SETS = {
     "ego4d": "Ego4D or MMG-Ego4D, for those who hold its licence (real)",
 }
 
+ONLY = {"leave_out": ("utd-mhad",), "split": ("utd-mhad", "benchmark", "ego4d"), "reverse": ("utd-mhad",)}
+"""Settings that some sets alone have a use for."""
+
 
 def load(config: DataConfig, say: Callable[[str], None]) -> Dataset:
     """The data set ``config.set``; ``say`` gets lines about what is slow or left out. Raises ConfigError where its name
     is unknown or it is not there."""
     if config.set not in SETS:
         raise ConfigError(f"data.set: {config.set!r} is none of {', '.join(SETS)}")
+    for key, sets in ONLY.items():
+        if config.set not in sets and getattr(config, key) != getattr(DataConfig(), key):
+            raise ConfigError(f"data.{key}: is for {' and '.join(sets)}, and {config.set} has no use for it")
     module = import_module(f"mmg_training.data.{config.set.replace('-', '_')}")
     try:
         data: Dataset = module.load(config, say)
-    except (OSError, BadZipFile) as error:
+    except (OSError, BadZipFile, zlib.error) as error:
         raise ConfigError(f"data: {config.set} in {recordings(config)} cannot be read: {error}") from error
     known = config.modalities or data.task.modalities
     for name in config.labelled:
@@ -88,6 +95,7 @@ def _only(data: Dataset, names: tuple[str, ...]) -> Dataset:
         test=narrowed(data.test),
         novel=narrowed(data.novel),
         extra=tuple(test for test in tests if test.sessions),
+        sources=tuple(one for one in data.sources if not one.modalities or set(one.modalities) & set(names)),
     )
 
 

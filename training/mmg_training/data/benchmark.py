@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from mmg.errors import ConfigError
+
 from mmg_training.config import DataConfig
 from mmg_training.data.sessions import Dataset, Pool
 from mmg_training.data.virtual import simulate_clips
@@ -16,7 +18,10 @@ TASK = Task("benchmark", BENCHMARK, clips=True)
 
 
 def load(config: DataConfig, say: Callable[[str], None]) -> Dataset:
-    """``config.sessions`` clips of every label by every person; with a split, training has base labels only."""
+    """``config.sessions`` clips of every label by every person; with its split, 0, training has base labels only.
+    Raises ConfigError."""
+    if config.split > 0:
+        raise ConfigError(f"data.split: {config.split} is neither 0, the benchmark's only split, nor -1 for all labels")
     labels = BASE if config.split >= 0 else BENCHMARK
     people, others = training_subjects(config.subjects), held_out_subjects(config.held_out)
     say(f"rendering {config.sessions} clips of {len(labels)} activities by {len(people)} and {len(others)} people")

@@ -45,7 +45,6 @@ from mmg_training.task import CONTEXT_HOPS, MODALITIES, Task
 
 LEAST_CLIPS = 10
 CALIBRATION_SHARE = 0.1
-NOBODY = -1
 PROGRESS_EVERY = 200
 
 
@@ -58,7 +57,8 @@ def load(config: DataConfig, say: Callable[[str], None], least: int = LEAST_CLIP
     measured on the same ones; the other clips of validation are in ``extra``. Labels with fewer than ``least`` clips in
     the training annotations are left out. With a split, a third of the labels is novel, or those of
     ``mmg_ego4d_novel.txt``: their clips are those of validation, and those of training are not used. A session's source
-    names its video, its subject is the participant or ``NOBODY``. Raises ConfigError.
+    names its video, its subject is the participant, or negative, another
+    number in each video, where nobody knows who it is. Raises ConfigError.
     """
     root, losses = data.require(data.recordings(config), "ego4d"), Losses()
     videos = read_videos(root)
@@ -102,7 +102,7 @@ def _calibration(sessions: Sequence[Session], losses: Losses) -> tuple[list[Sess
     """What is left to train on, and the whole clips of a tenth, by people (videos, where the person is not known)."""
     groups: dict[object, list[Session]] = {}
     for one in sessions:
-        groups.setdefault(one.source if one.subject == NOBODY else one.subject, []).append(one)
+        groups.setdefault(one.source if one.subject < 0 else one.subject, []).append(one)
     order = sorted(groups, key=str)
     apart: list[Session] = []
     chosen = set()
@@ -118,8 +118,8 @@ def _calibration(sessions: Sequence[Session], losses: Losses) -> tuple[list[Sess
 
 def _extra(learnt: Sequence[Session], held: Sequence[Session]) -> tuple[NamedTest, ...]:
     """Validation clips of people who are in no training video, and those that lack modalities, by what they have."""
-    people = {one.subject for one in learnt} | {NOBODY}
-    unseen = tuple(one for one in held if _whole(one) and one.subject not in people)
+    people = {one.subject for one in learnt}
+    unseen = tuple(one for one in held if _whole(one) and one.subject >= 0 and one.subject not in people)
     tests = [NamedTest("Ego4D validation, people of no training video", "real", unseen)] if unseen else []
     by_what: dict[tuple[str, ...], list[Session]] = {}
     for one in held:
@@ -156,7 +156,7 @@ def _read_all(
                 continue
             labels = np.full(CONTEXT_HOPS * TICKS_PER_HOP + 1, task.labels.index(one.label), np.int16)
             person = videos[uid].fb_participant_id
-            sessions.append(Session(f"ego4d {uid}", NOBODY if person is None else person, labels, made))
+            sessions.append(Session(f"ego4d {uid}", -1 - number if person is None else person, labels, made))
     return sessions
 
 

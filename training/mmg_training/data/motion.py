@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from mmg.errors import ConfigError
 
 from mmg_training.data.sessions import TICK_S, Session
-from mmg_training.data.signals import resample
+from mmg_training.data.signals import open_arrays, resample
 from mmg_training.metrics import DataSource
 from mmg_training.task import IMU_HZ, Task
 
@@ -19,6 +20,7 @@ NAMES = {
     b"SITTING_DOWN": "sitting_down",
     b"STANDING_UP": "standing_up",
 }
+PARTS = ("time_ms", "imu", "label")
 TEST_SUBJECTS = (12, 13, 14, 15)
 RUN_S = 12.0
 SOURCE = DataSource(
@@ -26,14 +28,18 @@ SOURCE = DataSource(
     what="phone and watch IMU of subjects 1 to 11, alone: still, walking, sitting down, standing up, "
     "and runs made from the walks",
     licence="CC BY 4.0, GeoTecINIT",
+    modalities=("imu",),
 )
 
 
 def load(root: Path, task: Task) -> tuple[Session, ...]:
-    """All recordings, ``source`` says whether of the phone or of the watch."""
+    """All recordings, ``source`` says whether of the phone or of the watch. Raises ConfigError."""
     sessions = []
-    with np.load(root / "recordings.npz") as arrays:
-        for key in sorted({name.rsplit("/", 1)[0] for name in arrays.files}):
+    with open_arrays(root / "recordings.npz") as arrays:
+        keys = sorted({name.rsplit("/", 1)[0] for name in arrays.files})
+        if missing := [f"{key}/{part}" for key in keys for part in PARTS if f"{key}/{part}" not in arrays.files]:
+            raise ConfigError(f"data: {root / 'recordings.npz'} misses {missing[0]}")
+        for key in keys:
             times_s = (arrays[f"{key}/time_ms"] - arrays[f"{key}/time_ms"][0]) / 1000.0
             imu = resample(times_s, arrays[f"{key}/imu"], IMU_HZ)
             ticks = np.arange(int(len(imu) / IMU_HZ / TICK_S) + 1) * TICK_S

@@ -22,7 +22,8 @@ UNLABELLED = -1
 class Session:
     """samples: imu (T, 6) float32 at 50 Hz in m/s^2 and rad/s, audio (T,) int16 at 16 kHz, video (T, H, W, 3) uint8 at
     the task's rate, those that there are. labels: (ticks + 1,) int16, the label's index at each tick, ``UNLABELLED``
-    where it is not known. source and subject say whose it is."""
+    where it is not known. source and subject say whose it is; what has one subject is alike:
+    a person, or for sounds a ground, a key, a kind of surroundings."""
 
     source: str
     subject: int

@@ -1,9 +1,25 @@
-"""Irregular samples to the hop grid's rate, by the rule of the runtime's streams."""
+"""Recorded arrays as they are stored, and irregular samples to the hop grid's rate, by the rule of the runtime's
+streams."""
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
+from mmg.errors import ConfigError
+from numpy.lib.npyio import NpzFile
 from numpy.typing import NDArray
+
+
+def open_arrays(path: Path) -> NpzFile:
+    """A file of named arrays, to be closed by the caller. Raises ConfigError, and OSError where it is not there."""
+    try:
+        opened = np.load(path)
+    except ValueError as error:
+        raise ConfigError(f"data: {path} is damaged or no .npz file") from error
+    if not isinstance(opened, NpzFile):
+        raise ConfigError(f"data: {path} is one array, not an .npz file")
+    return opened
 
 
 def resample(times_s: NDArray[np.float64], samples: NDArray[np.float32], rate_hz: int) -> NDArray[np.float32]:

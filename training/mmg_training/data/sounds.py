@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from mmg.errors import ConfigError
 from numpy.typing import NDArray
 
 from mmg_training.data.sessions import TICK_S, Session
@@ -22,18 +23,29 @@ SAMPLING_PLUS = ("1-40730-A", "2-96460-A")
 # Those under CC BY 3.0; the others are CC BY-SA 3.0, which says that what is built on them is shared alike.
 TRAINING_SURFACES = ("hard", "water")
 
+OWNERS = {"footsteps": 0, "keystrokes": 100, "esc10": 200}
+"""From where on the subjects of a source are counted, as a ground is nobody's, nor a key, nor a kind of surroundings:
+those of different sources are never the same."""
+
 Parts = tuple[tuple[Session, ...], tuple[Session, ...]]
 
 FOOTSTEPS = DataSource(
     name="footsteps",
     what="single steps on hard floor (Erdie) and in water (AGFX), put together to walks and runs; sound alone",
     licence="CC BY 3.0",
+    modalities=("audio",),
 )
 KEYSTROKES = DataSource(
-    name="keystrokes", what="one person typing the keys a to i; sound alone", licence="MIT, Josh 2023"
+    name="keystrokes",
+    what="one person typing the keys a to i; sound alone",
+    licence="MIT, Josh 2023",
+    modalities=("audio",),
 )
 SURROUNDINGS = DataSource(
-    name="ESC-10", what="surroundings, folds 1 and 2, as still; sound alone", licence="CC BY 3.0, Piczak"
+    name="ESC-10",
+    what="surroundings, folds 1 and 2, as still; sound alone",
+    licence="CC BY 3.0, Piczak",
+    modalities=("audio",),
 )
 
 
@@ -83,11 +95,14 @@ def surroundings(root: Path, task: Task) -> Parts:
 
 
 def read_sound(path: Path) -> NDArray[np.float32]:
-    """A sound file as one channel (T,) at 16 kHz."""
+    """A sound file as one channel (T,) at 16 kHz. Raises ConfigError."""
     import soundfile
     import soxr
 
-    wave, rate_hz = soundfile.read(path, dtype="float32", always_2d=True)
+    try:
+        wave, rate_hz = soundfile.read(path, dtype="float32", always_2d=True)
+    except soundfile.SoundFileError as error:
+        raise ConfigError(f"data: {path} is damaged or no sound: {str(error).rpartition(': ')[2]}") from error
     mono: NDArray[np.float32] = soxr.resample(wave.mean(axis=1), rate_hz, AUDIO_HZ)
     return mono
 
@@ -122,4 +137,6 @@ def _walk(rng: np.random.Generator, steps: Sequence[NDArray[np.float32]], pace_h
 def _sound(task: Task, source: str, number: int, wave: NDArray[np.float32], label: str) -> Session:
     ticks = int(len(wave) / AUDIO_HZ / TICK_S)
     labels = np.full(ticks + 1, task.labels.index(label), np.int16)
-    return Session(source, number, labels, {"audio": (np.clip(wave, -1, 1) * 32767).round().astype(np.int16)})
+    return Session(
+        source, OWNERS[source] + number, labels, {"audio": (np.clip(wave, -1, 1) * 32767).round().astype(np.int16)}
+    )

@@ -13,12 +13,12 @@ from pathlib import Path
 
 import numpy as np
 from mmg.errors import ConfigError
-from numpy.lib.npyio import NpzFile
 from numpy.typing import NDArray
 
 from mmg_training import data
 from mmg_training.config import DataConfig
 from mmg_training.data.sessions import TICKS_PER_HOP, Dataset, Pool, Session
+from mmg_training.data.signals import open_arrays
 from mmg_training.metrics import DataSource
 from mmg_training.models.imu import GRAVITY
 from mmg_training.task import CONTEXT_HOPS, Task
@@ -115,8 +115,8 @@ def read(root: Path, task: Task) -> tuple[Session, ...]:
     """Every trial with both modalities, as a clip."""
     sessions = []
     with (
-        _open(root / "inertial_odd_subjects.npz") as inertial,
-        _open(root / "depth_odd_subjects.npz") as depth,
+        open_arrays(root / "inertial_odd_subjects.npz") as inertial,
+        open_arrays(root / "depth_odd_subjects.npz") as depth,
     ):
         for key in sorted(set(inertial.files) & set(depth.files)):
             action, subject, _ = (int(number) for number in re.findall(r"\d+", key))
@@ -136,18 +136,9 @@ def read(root: Path, task: Task) -> tuple[Session, ...]:
 
 def inertial(root: Path, action: str) -> dict[str, NDArray[np.float32]]:
     """The IMU of every trial of one action, as recorded: (T, 6) in g and deg/s at nominal 50 Hz."""
-    with _open(root / "inertial_odd_subjects.npz") as arrays:
+    with open_arrays(root / "inertial_odd_subjects.npz") as arrays:
         number = ACTIONS.index(action) + 1
         return {key: arrays[key] for key in sorted(arrays.files) if key.startswith(f"a{number}_")}
-
-
-def _open(path: Path) -> NpzFile:
-    try:
-        opened = np.load(path)
-    except ValueError as error:
-        raise ConfigError(f"data: {path} is damaged or no .npz file") from error
-    assert isinstance(opened, NpzFile)
-    return opened
 
 
 def motion(trial: NDArray[np.float32], count: int) -> NDArray[np.float32]:

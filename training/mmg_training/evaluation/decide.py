@@ -33,14 +33,9 @@ class Decisions:
     tokens: dict[str, Tensor]
 
 
-def decide(
-    model: MultimodalModel, sessions: Sequence[Session], names: Sequence[str], present: NDArray[np.bool_] | None = None
-) -> Decisions:
-    """Decide all hops of the sessions, or each clip at its end, from the named modalities only.
-
-    present: (N, M, CONTEXT_HOPS), further tokens to leave out, index 0 the newest hop.
-    """
-    return decide_each(model, sessions, [(names, present)])[0]
+def decide(model: MultimodalModel, sessions: Sequence[Session], names: Sequence[str]) -> Decisions:
+    """Decide all hops of the sessions, or each clip at its end, from the named modalities only."""
+    return decide_each(model, sessions, [(names, None)])[0]
 
 
 @torch.no_grad()

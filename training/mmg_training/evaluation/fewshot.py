@@ -36,7 +36,11 @@ class FewshotConfig:
     queries: Count = 5
     episodes: Count = 600
     score: str = "both"
-    seed: int = 0
+    seed: Annotated[int, Range(0)] = 0
+
+    def __post_init__(self) -> None:
+        if not self.shots or min(self.shots) < 1 or self.ways < 2 or self.episodes < 1:
+            raise ConfigError("few-shot needs at least 2 ways, 1 shot and 1 episode")
 
 
 @dataclass(frozen=True)

@@ -41,16 +41,18 @@ class Candidate:
     def missing_for(self, table: str) -> str:
         """Why there can be no such table, or an empty string."""
         labelled = self.data.labelled
+        nothing = "" if self.dataset.test else "the data set holds nothing out"
         reasons = {
-            "subsets": "" if self.dataset.test else "the data set holds nothing out",
+            "subsets": nothing,
             "extra": "" if self.dataset.extra else "the data set has no further tests",
-            "missing": ""
-            if self.model and self.dataset.test
-            else "needs a checkpoint: a bundle's engine takes no mask",
+            "missing": nothing or ("" if self.model else "needs a checkpoint: a bundle's engine takes no mask"),
             "fewshot": "" if self.dataset.novel else "the data set has no new labels; set data.split",
-            "zeroshot": ""
-            if labelled and set(labelled) < set(self.dataset.task.modalities)
-            else "all labels were used; set data.labelled when training",
+            "zeroshot": nothing
+            or (
+                ""
+                if labelled and set(labelled) < set(self.dataset.task.modalities)
+                else "all labels were used; set data.labelled when training"
+            ),
         }
         return reasons[table]
 

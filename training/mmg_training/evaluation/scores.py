@@ -72,16 +72,17 @@ class Interval:
 
 
 def interval(right: NDArray[Any], subjects: NDArray[np.int64]) -> Interval:
-    """Of the mean of ``right`` (N,): by resampling whole people where there are at least five, because decisions about
-    one person are alike (cluster bootstrap, percentiles), else Wilson's, as if all decisions were independent."""
-    people, index = np.unique(subjects, return_inverse=True)
-    if len(people) < LEAST_SUBJECTS:
+    """Of the mean of ``right`` (N,): by resampling whole clusters, the decisions about one of ``subjects`` (N,), where
+    there are at least five, because these are alike (cluster bootstrap, percentiles), else Wilson's, as if all
+    decisions were independent."""
+    clusters, index = np.unique(subjects, return_inverse=True)
+    if len(clusters) < LEAST_SUBJECTS:
         low, high = wilson(float(right.sum()), len(right))
         return Interval(low, high, "Wilson, over decisions as if independent")
     sums, counts = np.bincount(index, weights=right), np.bincount(index)
-    drawn = np.random.default_rng(0).integers(len(people), size=(RESAMPLINGS, len(people)))
+    drawn = np.random.default_rng(0).integers(len(clusters), size=(RESAMPLINGS, len(clusters)))
     low, high = np.quantile(sums[drawn].sum(axis=1) / counts[drawn].sum(axis=1), (0.025, 0.975))
-    return Interval(float(low), float(high), f"bootstrap over {len(people)} people")
+    return Interval(float(low), float(high), f"bootstrap over {len(clusters)} clusters")
 
 
 def wilson(right: float, count: int) -> tuple[float, float]:

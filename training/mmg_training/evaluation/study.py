@@ -150,7 +150,15 @@ def read(path: Path) -> Study:
 
 def plan(study: Study, out: Path, settings: Mapping[str, Any]) -> list[Run]:
     """Every run of the study, variants one after another; ``settings`` change the base. Raises ConfigError, also where
-    an ablation takes away what the full variant does not have."""
+    two places say a setting, and where an ablation takes away what the full variant does not have."""
+    own = {"seed": "seeds", study.fold_key: "folds"}
+    varied = {key: f"variants.{variant}" for variant, changes in study.variants.items() for key in changes}
+    for key in settings:
+        if place := (varied | own).get(key):
+            raise ConfigError(f"--set {key}: the study's own {place} says it; change it there")
+    for key, variant in varied.items():
+        if key in own:
+            raise ConfigError(f"{variant}: {key}: the study's own {own[key]} says it")
     runs = []
     for variant, changes in study.variants.items():
         for value in study.folds or (None,):
