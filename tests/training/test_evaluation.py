@@ -16,7 +16,8 @@ from mmg.streams import HopGrid, open_stream
 from mmg_training import checkpoint
 from mmg_training.cli.evaluate import main
 from mmg_training.config import DataConfig, TrainConfig
-from mmg_training.data.sessions import TICKS_PER_HOP, NamedTest, Session
+from mmg_training.data.sessions import TICKS_PER_HOP, Dataset, NamedTest, Session
+from mmg_training.data.starter import TASK as STARTER
 from mmg_training.data.utd_mhad import TASK as UTD
 from mmg_training.data.utd_mhad import novel_labels
 from mmg_training.evaluation.decide import Decisions, decide, decide_each
@@ -352,6 +353,8 @@ def test_json_to_standard_output_replaces_the_tables(run: Path, capsys: pytest.C
         (["starter"], "give --config or --data set=NAME"),
         (["RUN", "--tables", "subset"], "--tables subset: is none of subsets, extra"),
         (["RUN", "--tables", "extra"], "--tables extra: the data set has no further tests"),
+        (["RUN", "--tables", "missing", "--data", "leave_out=0"], "--tables missing: the data set holds nothing out"),
+        (["RUN", "--tables", "zeroshot", "--data", "leave_out=0"], "--tables zeroshot: the data set holds nothing out"),
         (["RUN", "--data", "leave_out"], "--data leave_out: is not KEY=VALUE"),
         (["RUN", "--data", "leave=3"], "leave: is not a setting"),
         (["RUN", "--shots", "some"], "--shots some: is not a list of numbers"),
@@ -367,6 +370,16 @@ def test_errors_are_one_line(run: Path, capsys: pytest.CaptureFixture[str], argu
     last = capsys.readouterr().err.splitlines()[-1]
     assert last.startswith("mmg-eval: ")
     assert told in last
+
+
+def test_a_bundle_of_fewer_sensors_than_the_data_says_how_to_measure_it(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    more = replace(STARTER, modalities=(*STARTER.modalities, "touch"))
+    monkeypatch.setattr("mmg_training.data.load", lambda *_: Dataset(more, "simulated", ()))
+    assert main(["starter", "--data", "set=starter"]) == 2
+    told = 'starter: has imu + audio + video; give --data \'modalities=["imu", "audio", "video"]\''
+    assert told in capsys.readouterr().err
 
 
 def test_groups_of_labels_are_decided_by_their_summed_probability() -> None:

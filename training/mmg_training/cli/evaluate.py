@@ -108,8 +108,8 @@ def open_candidate(what: str, config_path: Path | None, changes: Sequence[str]) 
         config = override(load(config_path) if config_path else TrainConfig(), settings, "--data")
         with Bundle.open(what) as bundle:
             dataset = data.load(config.data, say)
-            _check_modalities(what, tuple(modality.name for modality in bundle.manifest.modalities), dataset.task)
             decider = by_engine(bundle, dataset.task, say)
+            _check_modalities(what, tuple(modality.name for modality in bundle.manifest.modalities), dataset.task)
             yield Candidate(decider, None, dataset, config.data, ("Decided by the engine from the bundle's files.",))
         return
     model, own = checkpoint.load(Path(what))
