@@ -9,6 +9,8 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+from mmg.errors import ConfigError
+from mmg_training.config import DataConfig, override, parse_setting
 from mmg_training.wearer import (
     BASE,
     BENCHMARK,
@@ -277,7 +279,10 @@ def test_each_modality_tells_activities_apart_and_none_tells_all() -> None:
 
 
 def test_no_person_is_on_both_sides_of_the_split() -> None:
-    training, held_out = set(training_subjects(5000)), set(held_out_subjects(500))
+    for count in ("subjects=1001", "held_out=8003"):
+        with pytest.raises(ConfigError, match="is more than"):
+            override(DataConfig(), dict((parse_setting(count, "--set"),)), "here")
+    training, held_out = set(training_subjects(1000)), set(held_out_subjects(8002))
     assert not training & held_out
     assert DEMO_SUBJECT not in training | held_out
 

@@ -110,7 +110,7 @@ class Batches:
             session = pool.sessions[which]
             first = int(tick) - int(rng.integers(length))
             return session, min(max(first, 0), session.hops * TICKS_PER_HOP - length)
-        # Each session once, in another order each time round.
+        # Each session once, in another order each time round, where there is one pool.
         count = len(pool.sessions)
         order = np.random.default_rng((self.config.seed, place // count)).permutation(count)
         session = pool.sessions[order[place % count]]

@@ -17,6 +17,7 @@ from mmg.errors import ConfigError
 from mmg_training.models.multimodal import SIZES, ModelConfig
 from mmg_training.ranges import AMOUNT, Count, Positive, Range, Share
 from mmg_training.task import CONTEXT_HOPS, HOP_S
+from mmg_training.wearer.people import DEMO_SUBJECT, HELD_OUT_FROM
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -47,8 +48,8 @@ class DataConfig:
     apart: bool = False
     leave_out: int = 7
     split: Annotated[int, Range(-1)] = -1
-    subjects: Count = 60
-    held_out: Annotated[int, Range(2)] = 16
+    subjects: Annotated[int, Range(1, HELD_OUT_FROM)] = 60
+    held_out: Annotated[int, Range(2, DEMO_SUBJECT - HELD_OUT_FROM)] = 16
     sessions: Count = 2
     session_s: Annotated[float, Range(CONTEXT_HOPS * HOP_S)] = 60.0
     real_share: Share = 0.3
