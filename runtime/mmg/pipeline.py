@@ -15,7 +15,7 @@ from mmg.bundle import Bundle, Manifest, Modality
 from mmg.engine import DEFAULT_GRACE_S, Engine
 from mmg.errors import BackendUnavailable, ConfigError, NoSensorError, RequiredSensorLost, SourceError
 from mmg.sources import CHUNK_NS, Recording, open_source
-from mmg.types import Chunk, Decision
+from mmg.types import Chunk, Decision, SensorState
 
 
 class Closable(Protocol):
@@ -119,7 +119,9 @@ class Pipeline:
             for decision in [*self.engine.push(chunk), *self.engine.advance(now_ns)]:
                 if decision.t_s <= until_s:
                     yield decision
-            self._check_required(now_ns)
+                self._check_required(decision.sensors, self.origin_ns + round(decision.t_s * 1e9))
+            if self._settings.required:
+                self._check_required(self.engine.states(), now_ns)
             # A little more than what is asked for, so that the last hop has all its sensors.
             if now_ns > end_ns + round(self._settings.grace_s * 1e9):
                 break
@@ -140,8 +142,9 @@ class Pipeline:
             if state.state != "live":
                 self._note(f"{name} ended {reasons[name]}")
 
-    def _check_required(self, now_ns: int) -> None:
-        for name, state in self.engine.states(self._settings.required).items():
+    def _check_required(self, states: Mapping[str, SensorState], now_ns: int) -> None:
+        for name in self._settings.required:
+            state = states[name]
             # A recording that begins later than the others is not lost, only not there yet.
             due_ns = self._starts_ns[name] + round((2 * self.engine.hop_s + self._settings.grace_s) * 1e9)
             if state.state in ("stale", "faulty") or (state.state != "live" and now_ns > due_ns):

@@ -148,10 +148,9 @@ class Engine:
             self._step(decisions, self._grid.hop_at(now_ns - self._grace_ns))
         return decisions
 
-    def states(self, names: Sequence[str] | None = None) -> dict[str, SensorState]:
-        """The state of each modality (or of those named) at the end of the newest hop that is past, decided or not."""
-        chosen = self._tracks if names is None else names
-        return {name: self._tracks[name].state_at(self._hop - 1) for name in chosen}
+    def states(self) -> dict[str, SensorState]:
+        """The state of each modality at the end of the newest hop that is past, decided or not."""
+        return {name: track.state_at(self._hop - 1) for name, track in self._tracks.items()}
 
     def _step(self, decisions: list[Decision], limit: int | None) -> None:
         """Decide the present hop and go on to the next one that anything is known of."""
