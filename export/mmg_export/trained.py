@@ -159,7 +159,7 @@ def _subsets(metrics: Metrics, names: Sequence[str]) -> tuple[Subset, ...]:
     )
 
 
-def _command(config: TrainConfig) -> str:
+def training_command(config: TrainConfig) -> str:
     """What trains it anew: from the settings file that comes with mmg, where one holds these very settings."""
     for path in sorted(CONFIGS.glob("*.toml")):
         if load(path) == config:
@@ -177,7 +177,7 @@ def _provenance(config: TrainConfig, metrics: Metrics) -> Provenance:
             "config": config.name,
             "config_sha256": metrics.config_sha256,
             "seed": str(metrics.seed),
-            "command": _command(config),
+            "command": training_command(config),
         },
         data="; ".join(f"{source.name} ({source.licence})" for source in metrics.data),
         licence=LICENCE,

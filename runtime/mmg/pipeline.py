@@ -119,7 +119,7 @@ class Pipeline:
             for decision in [*self.engine.push(chunk), *self.engine.advance(now_ns)]:
                 if decision.t_s <= until_s:
                     yield decision
-                self._check_required(decision.sensors, self.origin_ns + round(decision.t_s * 1e9))
+                    self._check_required(decision.sensors, self.origin_ns + round(decision.t_s * 1e9))
             if self._settings.required:
                 self._check_required(self.engine.states(), now_ns)
             # A little more than what is asked for, so that the last hop has all its sensors.

@@ -23,10 +23,10 @@ from mmg_export.cli import main
 from mmg_export.onnx_file import IR_VERSION
 from mmg_export.parts import FUSION, encoder_part, fusion_part
 from mmg_export.streams import follow, random_runs
-from mmg_export.trained import TrainedRun
+from mmg_export.trained import CONFIGS, TrainedRun, training_command
 from mmg_training import checkpoint
 from mmg_training import metrics as metrics_file
-from mmg_training.config import TrainConfig
+from mmg_training.config import TrainConfig, load
 from mmg_training.metrics import DataSource, ExtraScore, Metrics, SubsetScore
 from mmg_training.models.multimodal import ModelConfig, MultimodalModel
 from mmg_training.task import Task
@@ -323,6 +323,12 @@ def test_a_folder_that_is_not_there_is_refused(run: Path, tmp_path: Path, capsys
 
 def _shape(value: onnx.ValueInfoProto) -> tuple[int, ...]:
     return tuple(axis.dim_value for axis in value.type.tensor_type.shape.dim)
+
+
+def test_the_training_command_names_a_file_that_holds_the_settings_or_none() -> None:
+    config = load(CONFIGS / "utd_mhad.toml")
+    assert training_command(config) == "mmg-train training/configs/utd_mhad.toml --out runs/utd-mhad"
+    assert training_command(replace(config, steps=3)).startswith("mmg-train CONFIG.toml --out runs/utd-mhad")
 
 
 def test_without_torch_the_command_says_what_to_install(tmp_path: Path) -> None:

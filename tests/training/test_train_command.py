@@ -91,7 +91,7 @@ def arrays(kind: str) -> bytes:
     return bytes(made)
 
 
-@pytest.mark.parametrize("content", [None, b"PK damaged", b"text", arrays("one"), arrays("flipped")])
+@pytest.mark.parametrize("content", [None, b"", b"PK damaged", b"text", arrays("one"), arrays("flipped")])
 @pytest.mark.parametrize(
     ("name", "place"),
     [("utd-mhad", "utd-mhad/inertial_odd_subjects.npz"), ("paired", "sp-sw-har/recordings.npz")],

@@ -15,7 +15,7 @@ def open_arrays(path: Path) -> NpzFile:
     """A file of named arrays, to be closed by the caller. Raises ConfigError, and OSError where it is not there."""
     try:
         opened = np.load(path)
-    except ValueError as error:
+    except (ValueError, EOFError) as error:
         raise ConfigError(f"data: {path} is damaged or no .npz file") from error
     if not isinstance(opened, NpzFile):
         raise ConfigError(f"data: {path} is one array, not an .npz file")

@@ -41,18 +41,14 @@ class Candidate:
     def missing_for(self, table: str) -> str:
         """Why there can be no such table, or an empty string."""
         labelled = self.data.labelled
+        partly = bool(labelled) and set(labelled) < set(self.dataset.task.modalities)
         nothing = "" if self.dataset.test else "the data set holds nothing out"
         reasons = {
             "subsets": nothing,
             "extra": "" if self.dataset.extra else "the data set has no further tests",
             "missing": nothing or ("" if self.model else "needs a checkpoint: a bundle's engine takes no mask"),
             "fewshot": "" if self.dataset.novel else "the data set has no new labels; set data.split",
-            "zeroshot": nothing
-            or (
-                ""
-                if labelled and set(labelled) < set(self.dataset.task.modalities)
-                else "all labels were used; set data.labelled when training"
-            ),
+            "zeroshot": nothing or ("" if partly else "all labels were used; set data.labelled when training"),
         }
         return reasons[table]
 
