@@ -52,7 +52,7 @@ starter:  ## Train the starter model anew and export its bundle (40 minutes on o
 
 starter-bundle:  ## Export the starter's checkpoint, training/starter, to the bundle that mmg carries
 	@$(INSTALL_TEST)
-	@$(BIN)/mmg-export training/starter -o runtime/mmg/starter --precisions fp32,int8 --evaluate
+	@$(BIN)/mmg-export training/starter -o runtime/mmg/starter --precisions fp32,int8 --half --evaluate
 	@mv runtime/mmg/starter.report.* docs/export/
 
 demo:  ## Render the demo recording anew

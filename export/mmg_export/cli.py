@@ -21,6 +21,7 @@ examples:
   mmg-export runs/mine -o mine.mmg                            every converter that is installed, fp32
   mmg-export runs/mine -o mine.mmg --backends onnx            onnxruntime only
   mmg-export runs/mine -o mine.mmg --precisions fp32,int8 --evaluate
+  mmg-export runs/mine -o mine.mmg --half                     half the size, the same speed
   mmg-export runs/mine -o imu.mmg --modalities imu            one encoder and the fusion
 
 mine.report.json and mine.report.md beside the bundle hold what was measured. Your own PyTorch modules go through
@@ -48,6 +49,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--backends", metavar="LIST", help="of onnx,litert (default: those whose converter is installed)"
     )
     parser.add_argument("--precisions", metavar="LIST", default="fp32", help="of fp32,int8 (default: fp32)")
+    parser.add_argument(
+        "--half",
+        action="store_true",
+        help="store weights as float16, which halves the fp32 files; they are rounded, and computed with as float32",
+    )
     parser.add_argument("--modalities", metavar="LIST", help="which encoders (default: all that were trained)")
     parser.add_argument(
         "--evaluate",
@@ -110,6 +116,7 @@ def _export(chosen: argparse.Namespace, backends: Sequence[str], precisions: Seq
         spec=run.spec(names),
         backends=backends,  # type: ignore[arg-type]
         precisions=precisions,  # type: ignore[arg-type]
+        half=chosen.half,
         recorded=run.recordings(dataset, names) if dataset else None,
         evaluate=run.evaluator(dataset, say) if dataset and chosen.evaluate else None,
         limit=chosen.limit,

@@ -1,7 +1,7 @@
 """Each conversion in a process of its own: a converter that crashes, or fills memory, takes nothing else with it.
 
-``python -m mmg_export.convert FOLDER`` is the process; ``convert_all`` and ``quantise_all`` start as many at a time as
-there are cores.
+``python -m mmg_export.convert FOLDER`` is the process; ``convert_all``, ``quantise_all`` and ``halve_all`` start as
+many at a time as there are cores.
 """
 
 from __future__ import annotations
@@ -88,6 +88,19 @@ def quantise_all(
         return f"{name}: cannot be quantised for {backend}: {first_line(problem)}"
 
     return _run_all(f"{backend} int8", list(files), prepare, explain, say)
+
+
+def halve_all(backend: str, files: Mapping[str, bytes], say: Say) -> dict[str, bytes]:
+    """Each model file with its weights as float16, where they lose nothing by it. Raises ModelError."""
+
+    def prepare(name: str, work: Path) -> dict[str, Any]:
+        (work / "float").write_bytes(files[name])
+        return {}
+
+    def explain(name: str, problem: str) -> str:
+        return f"{name}: its weights cannot be stored as float16 for {backend}: {first_line(problem)}"
+
+    return _run_all(f"{backend} float16", list(files), prepare, explain, say)
 
 
 def _run_all(
@@ -180,7 +193,16 @@ def _do(work: Path, job: dict[str, Any]) -> bytes:
         from mmg_export.litert_file import to_litert
 
         return to_litert(_read_programs(work, job))
-    data, (feeds, fixed) = (work / "float").read_bytes(), _read_arrays(work / ARRAYS)
+    data = (work / "float").read_bytes()
+    if job["kind"] == "onnx float16":
+        from mmg_export.half import halve_onnx
+
+        return halve_onnx(data)
+    if job["kind"] == "litert float16":
+        from mmg_export.quantise_litert import halve_litert
+
+        return halve_litert(data)
+    feeds, fixed = _read_arrays(work / ARRAYS)
     if job["kind"] == "onnx int8":
         from mmg_export.quantise_onnx import quantise_onnx
 

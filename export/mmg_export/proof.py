@@ -38,7 +38,8 @@ TOOLS = {
 @dataclass(frozen=True)
 class Made:
     """Everything that was exported, and what the modules gave. streams: of random hops, and of recorded ones.
-    streaming: by encoder, how far hops one by one differ from the same in one go; None where that is not compared."""
+    streaming: by encoder, how far hops one by one differ from the same in one go; None where that is not compared.
+    rounding: what float16 changed in the logits; None where weights were not rounded to it."""
 
     spec: Spec
     parts: Mapping[str, Part]
@@ -47,6 +48,7 @@ class Made:
     streams: tuple[Stream, ...]
     golden: Golden
     streaming: Mapping[str, float | None]
+    rounding: float | None
 
     def of(self, variant: Variant) -> list[MadeFile]:
         """The files of one backend and precision."""
@@ -238,6 +240,7 @@ def _report(made: Made, measured: Mapping[Variant, Measured]) -> Report:
         parameters={name: cost.parameters for name, cost in made.costs.items()},
         macs={name: cost.macs for name, cost in made.costs.items()},
         streaming=dict(made.streaming),
+        rounding=made.rounding,
         files=tuple(
             FileFigures(
                 part=file.part,

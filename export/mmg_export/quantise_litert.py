@@ -13,13 +13,14 @@ from __future__ import annotations
 import contextlib
 import io
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import numpy as np
 from mmg.errors import ModelError
 from numpy.typing import NDArray
 
+from mmg_export.half import exact
 from mmg_export.parts import first_line
 from mmg_export.quantise_onnx import fingerprint
 
@@ -34,45 +35,73 @@ def quantise_litert(data: bytes, fixed: Iterable[NDArray[Any]] = ()) -> bytes:
 
     Raises ModelError where ai-edge-quantizer is not installed, or cannot do it.
     """
+    known = {fingerprint(array) for array in fixed}
+    with _quantizer(data, "int8") as quantizer:
+        from ai_edge_quantizer.qtyping import QuantGranularity, TFLOperationName
+
+        quantizer.add_dynamic_config(".*", TFLOperationName(LINEAR), 8, granularity=QuantGranularity.TENSORWISE)
+        for name in CONVOLUTIONS:
+            quantizer.add_weight_only_config(".*", TFLOperationName(name), 8)
+        _add_halves(quantizer, _layers(data, lambda weight: fingerprint(weight) in known))  # the later setting holds
+        return _run(quantizer)
+
+
+def halve_litert(data: bytes) -> bytes:
+    """As ``halve_onnx`` for such a file, of linear layers and convolutions; LiteRT widens them when it loads them.
+    Raises ModelError where ai-edge-quantizer is not installed, or cannot do it."""
+    layers = _layers(data, lambda weight: exact(weight) is not None)
+    if not layers:
+        return data
+    with _quantizer(data, "float16") as quantizer:
+        _add_halves(quantizer, layers)
+        return _run(quantizer)
+
+
+@contextlib.contextmanager
+def _quantizer(data: bytes, what: str) -> Iterator[Any]:
     try:
-        from ai_edge_quantizer import Quantizer, qtyping
-        from ai_edge_quantizer.algorithm_manager import AlgorithmName
+        from ai_edge_quantizer import Quantizer
     except ImportError as error:
         raise ModelError(
             "ai-edge-quantizer is not installed: in mmg's folder, pip install -e '.[export-litert]'"
         ) from error
+    try:
+        yield Quantizer(data)
+    except (ValueError, RuntimeError, KeyError, IndexError, TypeError) as error:
+        raise ModelError(f"{what}: ai-edge-quantizer cannot quantise it: {first_line(error)}") from error
+
+
+def _add_halves(quantizer: Any, layers: Iterable[tuple[str, str]]) -> None:
+    """Have the weights of these layers stored as float16."""
+    from ai_edge_quantizer import qtyping
+    from ai_edge_quantizer.algorithm_manager import AlgorithmName
+
     half = qtyping.OpQuantizationConfig(
         weight_tensor_config=qtyping.TensorQuantizationConfig(num_bits=16, dtype=qtyping.TensorDataType.FLOAT),
         compute_precision=qtyping.ComputePrecision.FLOAT,
         explicit_dequantize=True,
     )
-    operations = {name: qtyping.TFLOperationName(name) for name in (LINEAR, *CONVOLUTIONS)}
-    quantizer = Quantizer(data)
-    quantizer.add_dynamic_config(".*", operations[LINEAR], 8, granularity=qtyping.QuantGranularity.TENSORWISE)
-    for name in CONVOLUTIONS:
-        quantizer.add_weight_only_config(".*", operations[name], 8)
-    try:
-        # The later setting holds.
-        for name, output in _fixed_layers(data, {fingerprint(array) for array in fixed}):
-            scope = f"^{re.escape(output)};$"
-            quantizer.update_quantization_recipe(scope, operations[name], half, AlgorithmName.FLOAT_CASTING)
-        with contextlib.redirect_stderr(io.StringIO()):  # one of its two progress bars cannot be turned off
-            made = quantizer.quantize(enable_progress_bar=False, enable_progress_report=False).quantized_model
-    except (ValueError, RuntimeError, KeyError, IndexError, TypeError) as error:
-        raise ModelError(f"int8: ai-edge-quantizer cannot quantise it: {first_line(error)}") from error
-    return bytes(made)
+    for name, output in layers:
+        scope = f"^{re.escape(output)};$"
+        quantizer.update_quantization_recipe(scope, qtyping.TFLOperationName(name), half, AlgorithmName.FLOAT_CASTING)
 
 
-def _fixed_layers(data: bytes, fixed: set[bytes]) -> Iterator[tuple[str, str]]:
-    """The operation, and the name of the output, of each layer with a fixed weight."""
+def _run(quantizer: Any) -> bytes:
+    with contextlib.redirect_stderr(io.StringIO()):  # one of its two progress bars cannot be turned off
+        return bytes(quantizer.quantize(enable_progress_bar=False, enable_progress_report=False).quantized_model)
+
+
+def _layers(data: bytes, wanted: Callable[[NDArray[np.float32]], bool]) -> list[tuple[str, str]]:
+    """The operation, and the name of the output, of each linear layer and convolution with such a weight."""
     from ai_edge_litert.tools import flatbuffer_utils
 
-    model = flatbuffer_utils.read_model_from_bytearray(data)
+    found, model = [], flatbuffer_utils.read_model_from_bytearray(data)
     for graph in model.subgraphs:
         for operator in graph.operators:
             name = flatbuffer_utils.opcode_to_name(model, operator.opcodeIndex)
             if name not in (LINEAR, *CONVOLUTIONS):
                 continue
             weight = model.buffers[graph.tensors[operator.inputs[1]].buffer].data
-            if weight is not None and fingerprint(np.frombuffer(weight, np.float32)) in fixed:
-                yield name, graph.tensors[operator.outputs[0]].name.decode()
+            if weight is not None and wanted(np.frombuffer(weight, np.float32)):
+                found.append((name, graph.tensors[operator.outputs[0]].name.decode()))
+    return found

@@ -18,6 +18,7 @@ from mmg.errors import ModelError
 from numpy.typing import NDArray
 from onnx import GraphProto, NodeProto, TensorProto, helper, numpy_helper
 
+from mmg_export.half import near
 from mmg_export.onnx_file import strip
 from mmg_export.parts import first_line
 
@@ -25,8 +26,6 @@ from mmg_export.parts import first_line
 # With 8 it cuts large ones off: the logits of the starter's fusion err by 0.9 then, and by 0.16 with 7.
 TOP = 64
 LAYERS = ("Conv", "MatMul", "Gemm")
-# Of the largest weight. A filter that loses more in float16, too large or too small for it, stays as it is.
-HALF_TOLERANCE = 1e-3
 
 Feeds = Sequence[Mapping[str, NDArray[Any]]]
 Weights = Mapping[str, NDArray[np.float32]]
@@ -201,10 +200,8 @@ class _Rewriter:
 
     def _half(self, name: str, out: str) -> str:
         """The tensor of this weight of the node that gives ``out``, stored as float16 where that is near enough."""
-        value = self._weights[name]
-        with np.errstate(over="ignore"):
-            half = value.astype(np.float16)
-        if not np.abs(half.astype(np.float32) - value).max() <= HALF_TOLERANCE * np.abs(value).max():
+        half = near(self._weights[name])
+        if half is None:
             return name
         self._add("Cast", [self._constant(f"{name}/half", half)], f"{out}/{name}", to=TensorProto.FLOAT)
         return f"{out}/{name}"

@@ -28,6 +28,7 @@ class Request:
     out: Path
     backends: Sequence[Backend]
     precisions: Sequence[Precision]
+    half: bool
     recorded: Mapping[str, Array]
     limit: float
     hops: int

@@ -245,8 +245,27 @@ def test_the_report_says_what_was_measured(bundle: Path) -> None:
     assert variant["random_hops"] == 20
     assert 0 < variant["random_error"] < 1e-4
     assert set(report["streaming"]) == set(TASK.modalities)
-    assert all(0 < error < 1e-4 for error in report["streaming"].values())
-    assert "| onnx fp32 | " in (bundle.parent / "small.report.md").read_text()
+    assert all(0 <= error < 1e-4 for error in report["streaming"].values())
+    assert any(report["streaming"].values())
+    assert report["rounding"] is None
+    told = (bundle.parent / "small.report.md").read_text()
+    assert "| onnx fp32 | " in told
+    assert "float16" not in told
+
+
+def test_weights_stored_as_float16_are_half_and_told(run: Path, bundle: Path, tmp_path: Path) -> None:
+    assert main([str(run), "-o", str(tmp_path / "half"), "--half", *QUICK]) == 0
+    report = json.loads((tmp_path / "half.report.json").read_text())
+    assert 0 < report["rounding"] < 1e-2
+    assert 0 < report["variants"][0]["random_error"] < 1e-4
+    assert "rounding moved a logit by " in (tmp_path / "half.report.md").read_text()
+    for part in (*TASK.modalities, FUSION):
+        data, whole = ((folder / f"{part}.onnx").read_bytes() for folder in (tmp_path / "half", bundle))
+        assert len(data) < len(whole)
+        kinds = {one.data_type for one in onnx.load_from_string(data).graph.initializer if len(one.dims) >= 2}
+        assert kinds == {onnx.TensorProto.FLOAT16}
+    with Bundle.open(tmp_path / "half") as opened, Bundle.open(bundle) as other:
+        assert opened.manifest.fusion.macs == other.manifest.fusion.macs
 
 
 def test_a_part_costs_what_it_multiplies(bundle: Path, model: MultimodalModel) -> None:

@@ -1,4 +1,5 @@
-"""The int8 variants: which layers become integers, which do not, and that they still say nearly the same."""
+"""The int8 variants: which layers become integers, which do not, and that they still say nearly the same; and weights
+that are stored as float16, which say just the same."""
 
 from __future__ import annotations
 
@@ -15,6 +16,7 @@ import onnxruntime as ort
 import pytest
 import torch
 from mmg.errors import ModelError
+from mmg_export.half import halve_onnx, near, rounded
 from mmg_export.onnx_file import IR_VERSION, to_onnx
 from mmg_export.parts import Part
 from mmg_export.quantise_onnx import quantise_onnx
@@ -92,6 +94,7 @@ def sound(seed: int, loudness: float = 1.0) -> Feed:
 
 FEEDS = [sound(seed, loudness) for seed in range(10) for loudness in (1e-3, 1.0)]
 BUFFERS = [buffer.numpy() for buffer in Tiny().buffers()]
+ROUNDED = [buffer.numpy() for buffer in rounded(Tiny()).buffers()]
 
 
 @pytest.fixture(scope="module")
@@ -229,6 +232,34 @@ def test_a_file_without_convolutions_needs_no_feeds() -> None:
     np.testing.assert_allclose(run(quantise_onnx(whole, []), feed), run(whole, feed), atol=0.03)
 
 
+def test_weights_rounded_to_float16_are_near_and_stored_so_without_another_loss() -> None:
+    torch.manual_seed(0)
+    trained = Tiny()
+    module = rounded(trained)
+    inputs = {"samples": torch.zeros(1, 1, 256), "mask": torch.zeros(1, 15)}
+    whole = convert(module, **inputs)
+    data = halve_onnx(whole)
+    assert halve_onnx(whole) == data
+    assert len(data) < 0.7 * len(whole)
+    feed = sound(100)
+    np.testing.assert_array_equal(run(data, feed), run(whole, feed))
+    exact = run(convert(trained, **inputs), feed)
+    assert 0 < np.abs(run(data, feed) - exact).max() < 1e-3
+    kinds = {name: value.dtype for name, value in stored(data).items() if value.ndim >= 2}
+    assert len(kinds) == 5
+    assert set(kinds.values()) == {np.dtype(np.float16)}
+    assert all(value.dtype != np.float16 for value in stored(data).values() if value.ndim == 1)
+
+
+def test_a_weight_that_float16_cannot_hold_is_neither_rounded_nor_stored_so(whole: bytes) -> None:
+    assert len(nodes(halve_onnx(whole), "Cast")) == 0
+    layer = Layer()
+    with torch.no_grad():
+        layer.linear.weight.fill_(1e5)  # float16 ends at 65504
+    assert torch.equal(rounded(layer).linear.weight, layer.linear.weight)
+    assert near(np.full((2, 2), 1e-8, np.float32)) is None
+
+
 CONVERSION = """
 import sys, torch
 from pathlib import Path
@@ -245,7 +276,7 @@ def whole_litert(tmp_path_factory: pytest.TempPathFactory) -> bytes:
         tmp_path_factory.mktemp("litert"),
         {key: torch.from_numpy(value) for key, value in FEEDS[0].items()},
     )
-    torch.export.save(trace(Part("tiny", Tiny().eval(), inputs, ("y",), {})), folder / "tiny.pt2")
+    torch.export.save(trace(Part("tiny", rounded(Tiny().eval()), inputs, ("y",), {})), folder / "tiny.pt2")
     command = [sys.executable, "-c", CONVERSION, str(folder / "tiny.pt2"), str(folder / "tiny.tflite")]
     subprocess.run(command, check=True, capture_output=True)
     return (folder / "tiny.tflite").read_bytes()
@@ -283,8 +314,8 @@ def test_a_tflite_file_is_quantised_by_operator_type(whole_litert: bytes) -> Non
     from mmg_export.litert_file import strip_litert
     from mmg_export.quantise_litert import quantise_litert
 
-    data = quantise_litert(whole_litert, BUFFERS)
-    assert quantise_litert(whole_litert, BUFFERS) == data
+    data = quantise_litert(whole_litert, ROUNDED)
+    assert quantise_litert(whole_litert, ROUNDED) == data
     assert len(data) < len(strip_litert(whole_litert)) < len(whole_litert)
     for feed in (sound(100), sound(101), sound(102, 1e-3)):
         exact = run_litert(whole_litert, feed)
@@ -296,3 +327,17 @@ def test_a_tflite_file_is_quantised_by_operator_type(whole_litert: bytes) -> Non
     # Attention's two products may be either kind of node.
     products = weights_litert(data, "FULLY_CONNECTED") + weights_litert(data, "BATCH_MATMUL")
     assert sorted(products) == [("FLOAT32", 0)] * 2 + [("INT8", 1)] * 2
+
+
+@pytest.mark.slow
+def test_weights_of_a_tflite_file_are_stored_as_float16_without_a_loss(whole_litert: bytes) -> None:
+    from mmg_export.litert_file import strip_litert
+    from mmg_export.quantise_litert import halve_litert
+
+    data = halve_litert(whole_litert)
+    assert halve_litert(whole_litert) == data
+    assert len(data) < 0.75 * len(strip_litert(whole_litert))
+    for feed in (sound(100), sound(101)):
+        np.testing.assert_array_equal(run_litert(data, feed), run_litert(whole_litert, feed))
+    for kind in ("CONV_2D", "DEPTHWISE_CONV_2D"):
+        assert {made for made, _ in weights_litert(data, kind)} == {"FLOAT16"}

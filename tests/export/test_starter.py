@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import mmg
 import pytest
 from mmg.bundle import Bundle
 from mmg.cli.run import main as run
@@ -19,7 +20,10 @@ SUBSETS = ("imu", "audio", "video", "imu,audio", "imu,video", "audio,video", "im
 @pytest.fixture(scope="module")
 def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("starter") / "starter.mmg"
-    assert export([str(CHECKPOINT), "-o", str(out), "--backends", "onnx,litert", "--no-data", "--hops", "100"]) == 0
+    assert (
+        export([str(CHECKPOINT), "-o", str(out), "--backends", "onnx,litert", "--half", "--no-data", "--hops", "100"])
+        == 0
+    )
     return out
 
 
@@ -38,6 +42,13 @@ def test_both_backends_give_the_demo_the_same_labels(
     assert len(whole) == 149
     assert decide(str(bundle), sensors, "litert", capsys) == whole
     assert decide("starter", sensors, "auto", capsys) == whole
+
+
+def test_the_starter_is_smaller_than_four_megabytes() -> None:
+    folder = Path(mmg.__file__).parent / "starter"
+    files = [path.stat().st_size for path in folder.iterdir()]
+    assert len(files) == 19  # four parts in four variants, the golden runs, the manifest and the card
+    assert sum(files) < 4_000_000
 
 
 def test_the_errors_are_within_what_is_promised(bundle: Path) -> None:

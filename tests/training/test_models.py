@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from mmg_training.augment import random_rotations
+from mmg_training.models.audio import folded_dft, folded_frames
 from mmg_training.models.causal import StreamingEncoder
 from mmg_training.models.fusion import Fusion
 from mmg_training.models.multimodal import SIZES, ModelConfig, MultimodalModel, make_encoder, make_fusion
@@ -91,6 +93,17 @@ def test_folding_the_norms_changes_nothing(name: str) -> None:
     assert not any(isinstance(module, (nn.BatchNorm1d, nn.BatchNorm2d)) for module in folded.modules())
     expected = encoder(samples, encoder.initial())[0]
     torch.testing.assert_close(folded(samples, folded.initial())[0], expected, atol=1e-5, rtol=0)
+
+
+def test_the_folded_transform_is_that_of_a_windowed_frame() -> None:
+    sound = torch.randn(1, 480, generator=torch.Generator().manual_seed(3))
+    even, odd = folded_frames(sound.reshape(1, 3, 160))
+    cosines, sines = folded_dft(320)
+    power = ((even @ cosines.T) ** 2 + (odd @ sines.T) ** 2)[0].numpy()
+    window = np.hanning(321)[:320]  # periodic
+    frames = np.stack([sound[0, :320].numpy(), sound[0, 160:].numpy()])
+    expected = np.abs(np.fft.rfft(frames * window, axis=1) * (2 / window.sum())) ** 2
+    np.testing.assert_allclose(power, expected, rtol=1e-4, atol=1e-7)
 
 
 @pytest.mark.parametrize("name", NAMES)

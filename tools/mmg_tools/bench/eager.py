@@ -1,4 +1,4 @@
-"""mmg's engine against PyTorch eager, one thread each, on the same hops with the same weights."""
+"""mmg's engine against PyTorch eager, one thread each, on the same hops with the weights as they were trained."""
 
 from __future__ import annotations
 
