@@ -18,14 +18,13 @@ from torch import nn
 from mmg_export import report
 from mmg_export.convert import convert_all, halve_all, quantise_all
 from mmg_export.describe import Cost, MadeFile, costs_of
-from mmg_export.half import rounded
 from mmg_export.litert_file import strip_litert
 from mmg_export.parts import EMBEDDING, FUSION, LOGITS, Part, encoder_part, fusion_part, token_counts
 from mmg_export.probe import probe_encoder, probe_filled, probe_fusion, require_evaluation
-from mmg_export.proof import Evaluate, Made, finish, streaming_error
+from mmg_export.proof import Evaluate, Made, finish, prove, streaming_error
 from mmg_export.request import Request, require
 from mmg_export.spec import Spec
-from mmg_export.streams import RECORDED_HOPS, Array, Stream, cut_runs, follow, logits_apart, random_runs
+from mmg_export.streams import RECORDED_HOPS, Array, Stream, cut_runs, follow, random_runs
 
 RANDOM_HOPS = 1000
 # Of samples in the bundle, for each sensor: golden hops are few, so that a bundle stays small.
@@ -57,8 +56,8 @@ def export_bundle(
         (1, labels) and embedding (1, E); for LiteRT also with a fourth, ``present`` (1, N) bool, False for tokens that
         only fill up.
     precisions: ``int8`` besides fp32 needs ``recorded`` for ONNX, to calibrate with.
-    half: store weights as float16, which halves the fp32 files. They are rounded first, and the rounded modules are
-        what everything is compared with; the report says what the rounding changed.
+    half: store the weights of fp32 as float16, half the size, once the fp32 files were proven as they are. What that
+        changed is measured as it is of int8; weights with which a twentieth of the decisions are others are refused.
     recorded: a recording of each sensor, (T, C) float32 or frames (T, height, width, 3) uint8, all of the same time.
     evaluate: called with the bundle, a backend and a precision, gives the accuracy of each subset of the sensors. An
         int8 variant that loses more than ``limit`` of it is refused, and the report says so; without ``evaluate`` one
@@ -72,18 +71,14 @@ def export_bundle(
     if evaluate is not None and not callable(evaluate):
         raise ConfigError("evaluate must be a function of (bundle, backend, precision)")
     parts, free, costs = _check(encoders, fusion, spec, asked)
-    streams, rounding = _follow_streams(parts, free, spec, asked), None
-    if half:
-        say("the same with weights rounded to float16")
-        trained, fusion = streams, rounded(fusion)
-        parts = {name: replace(part, module=rounded(part.module)) for name, part in parts.items()}
-        free = fusion_part(fusion, spec)
-        streams = _follow_streams(parts, free, spec, asked)
-        rounding = logits_apart(trained[-1], streams[-1])
-        say(f"rounding moves a logit by {rounding:.1e} at most")
+    streams = _follow_streams(parts, free, spec, asked)
     streaming = {name: streaming_error(part, spec, streams[-1], say) for name, part in parts.items()}
     files = _make_files(parts, fusion, free, spec, asked, streams[-1])
-    made = Made(spec, parts, costs, tuple(files), tuple(streams), _golden(streams[0], spec), streaming, rounding)
+    made = Made(spec, parts, costs, files, tuple(streams), _golden(streams[0], spec), streaming)
+    if half:
+        prove(made, say)
+        made = replace(made, files=_halve(files, asked), half=True)
+    made = replace(made, files=tuple(_strip(file) for file in made.files))
     manifest, contents, told = finish(made, evaluate, limit, say)
     say(f"write {asked.out}")
     if card is not None:
@@ -128,17 +123,14 @@ def _follow_streams(parts: Mapping[str, Part], fusion: Part, spec: Spec, asked: 
 
 def _make_files(
     parts: Mapping[str, Part], fusion: nn.Module, free: Part, spec: Spec, asked: Request, stream: Stream
-) -> list[MadeFile]:
+) -> tuple[MadeFile, ...]:
     """Every file of every backend and precision. stream: what int8 is calibrated with."""
     files = [file for backend in asked.backends for file in _convert(backend, parts, fusion, free, spec, asked.say)]
     if "int8" in asked.precisions:
         everything = {**parts, FUSION: free}
         for backend in asked.backends:
             files += _quantise(backend, files, everything, stream, asked.say)
-    if asked.half:
-        for backend in asked.backends:
-            files = _halve(backend, files, asked.say)
-    return [replace(file, data=strip_litert(file.data)) if file.backend == "litert" else file for file in files]
+    return tuple(files)
 
 
 def _convert(
@@ -168,15 +160,19 @@ def _quantise(
     return [MadeFile(name, backend, "int8", file) for name, file in made.items()]
 
 
-def _halve(backend: Backend, files: Sequence[MadeFile], say: Say) -> list[MadeFile]:
-    """All files, those of this backend's fp32 with their weights as float16."""
-    say(f"store weights as float16 for {backend}")
-    data = {file.part: file.data for file in files if (file.backend, file.precision) == (backend, "fp32")}
-    made = halve_all(backend, data, say)
-    return [
-        replace(file, data=made[file.part]) if (file.backend, file.precision) == (backend, "fp32") else file
-        for file in files
-    ]
+def _halve(files: Sequence[MadeFile], asked: Request) -> tuple[MadeFile, ...]:
+    """All files, those of fp32 with their weights as float16."""
+    made = [file for file in files if file.precision != "fp32"]
+    for backend in asked.backends:
+        asked.say(f"store weights as float16 for {backend}")
+        whole = {file.part: file for file in files if (file.backend, file.precision) == (backend, "fp32")}
+        halved = halve_all(backend, {name: file.data for name, file in whole.items()}, asked.say)
+        made += [replace(file, data=halved[name]) for name, file in whole.items()]
+    return tuple(made)
+
+
+def _strip(file: MadeFile) -> MadeFile:
+    return replace(file, data=strip_litert(file.data)) if file.backend == "litert" else file
 
 
 def _golden(stream: Stream, spec: Spec) -> Golden:

@@ -21,7 +21,7 @@ examples:
   mmg-export runs/mine -o mine.mmg                            every converter that is installed, fp32
   mmg-export runs/mine -o mine.mmg --backends onnx            onnxruntime only
   mmg-export runs/mine -o mine.mmg --precisions fp32,int8 --evaluate
-  mmg-export runs/mine -o mine.mmg --half                     half the size, the same speed
+  mmg-export runs/mine -o mine.mmg --half                     weights as float16: half the size
   mmg-export runs/mine -o imu.mmg --modalities imu            one encoder and the fusion
 
 mine.report.json and mine.report.md beside the bundle hold what was measured. Your own PyTorch modules go through
@@ -52,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--half",
         action="store_true",
-        help="store weights as float16, which halves the fp32 files; they are rounded, and computed with as float32",
+        help="store the weights of fp32 as float16, half the size; they are computed with as float32",
     )
     parser.add_argument("--modalities", metavar="LIST", help="which encoders (default: all that were trained)")
     parser.add_argument(

@@ -91,7 +91,7 @@ def quantise_all(
 
 
 def halve_all(backend: str, files: Mapping[str, bytes], say: Say) -> dict[str, bytes]:
-    """Each model file with its weights as float16, where they lose nothing by it. Raises ModelError."""
+    """Each model file with its weights as float16. Raises ModelError."""
 
     def prepare(name: str, work: Path) -> dict[str, Any]:
         (work / "float").write_bytes(files[name])

@@ -39,7 +39,7 @@ TOOLS = {
 class Made:
     """Everything that was exported, and what the modules gave. streams: of random hops, and of recorded ones.
     streaming: by encoder, how far hops one by one differ from the same in one go; None where that is not compared.
-    rounding: what float16 changed in the logits; None where weights were not rounded to it."""
+    half: whether the weights of the fp32 files are stored as float16."""
 
     spec: Spec
     parts: Mapping[str, Part]
@@ -48,7 +48,12 @@ class Made:
     streams: tuple[Stream, ...]
     golden: Golden
     streaming: Mapping[str, float | None]
-    rounding: float | None
+    half: bool = False
+
+    @property
+    def variants(self) -> tuple[Variant, ...]:
+        """Each backend and precision."""
+        return tuple(dict.fromkeys((file.backend, file.precision) for file in self.files))
 
     def of(self, variant: Variant) -> list[MadeFile]:
         """The files of one backend and precision."""
@@ -66,10 +71,13 @@ class Measured:
 
 def finish(made: Made, evaluate: Evaluate | None, limit: float, say: Say) -> tuple[Manifest, dict[str, bytes], Report]:
     """The manifest, the files that go into the bundle by path, and the report. Raises ModelError where an fp32 file
-    differs from its module by more than the backend's tolerance."""
-    measured: dict[Variant, Measured] = {
-        variant: _measure(made, variant, say) for variant in dict.fromkeys((f.backend, f.precision) for f in made.files)
-    }
+    differs from its module by more than the backend's tolerance, or decides otherwise where its weights are float16."""
+    measured = {variant: _measure(made, variant, say) for variant in made.variants}
+    for variant, one in measured.items():
+        if made.half:
+            _require_decisions(variant, one)
+        else:
+            _require_same(variant, one)
     made = _with_golden_errors(made)
     measured = _refuse_odd(measured, evaluate is not None, say)
     if evaluate is not None:
@@ -78,6 +86,13 @@ def finish(made: Made, evaluate: Evaluate | None, limit: float, say: Say) -> tup
     manifest = _manifest(kept, measured)
     contents = {file.path: file.data for file in kept.files} | {GOLDEN: pack(made.golden)}
     return manifest, contents, _report(made, measured)
+
+
+def prove(made: Made, say: Say) -> None:
+    """Raises ModelError where an fp32 file differs from its module by more than the backend's tolerance."""
+    for variant in made.variants:
+        if variant[1] == "fp32":
+            _require_same(variant, _measure(made, variant, say))
 
 
 def streaming_error(part: Part, spec: Spec, stream: Stream, say: Say) -> float | None:
@@ -108,12 +123,25 @@ def _measure(made: Made, variant: Variant, say: Say) -> Measured:
             f"{backend} {precision}: {errors.hops} {what} hops, largest error of a logit {errors.logits:.1e}, "
             f"{errors.agreement:.1%} the same decision"
         )
-        if precision == "fp32":
-            tolerance = parity.TOLERANCES[backend]
-            for name, error in {**errors.tokens, FUSION: max(errors.logits, errors.embedding)}.items():
-                parity.require(f"{name}, {backend}", error, tolerance)
         found.append(errors)
     return Measured(tuple(found), {})
+
+
+def _require_same(variant: Variant, measured: Measured) -> None:
+    """Raises ModelError where fp32 is further from the modules than the backend's tolerance."""
+    for errors in measured.errors if variant[1] == "fp32" else ():
+        for name, error in {**errors.tokens, FUSION: max(errors.logits, errors.embedding)}.items():
+            parity.require(f"{name}, {variant[0]}", error, parity.TOLERANCES[variant[0]])
+
+
+def _require_decisions(variant: Variant, measured: Measured) -> None:
+    """Raises ModelError where fp32 with its weights as float16 decides otherwise too often."""
+    agreement = measured.errors[-1].agreement
+    if variant[1] == "fp32" and not agreement >= AGREEMENT:
+        raise ModelError(
+            f"{variant[0]}: with weights as float16 only {agreement:.1%} of the decisions are the same, below "
+            f"{AGREEMENT:.0%}: leave out --half"
+        )
 
 
 def _with_golden_errors(made: Made) -> Made:
@@ -126,7 +154,7 @@ def _with_golden_errors(made: Made) -> Made:
             error = fusion_error(manifest, session, made.golden)
         else:
             error = encoder_error(manifest.modality(file.part), manifest, session, made.golden)
-        if file.precision == "fp32":
+        if file.precision == "fp32" and not made.half:
             parity.require(f"{file.part}, {file.backend}, golden runs", error, parity.TOLERANCES[file.backend])
         files.append(replace(file, error=float(f"{error:.2e}")))
     return replace(made, files=tuple(files))
@@ -240,7 +268,7 @@ def _report(made: Made, measured: Mapping[Variant, Measured]) -> Report:
         parameters={name: cost.parameters for name, cost in made.costs.items()},
         macs={name: cost.macs for name, cost in made.costs.items()},
         streaming=dict(made.streaming),
-        rounding=made.rounding,
+        half=made.half,
         files=tuple(
             FileFigures(
                 part=file.part,

@@ -20,7 +20,7 @@ import numpy as np
 from mmg.errors import ModelError
 from numpy.typing import NDArray
 
-from mmg_export.half import exact
+from mmg_export.half import near
 from mmg_export.parts import first_line
 from mmg_export.quantise_onnx import fingerprint
 
@@ -47,14 +47,15 @@ def quantise_litert(data: bytes, fixed: Iterable[NDArray[Any]] = ()) -> bytes:
 
 
 def halve_litert(data: bytes) -> bytes:
-    """As ``halve_onnx`` for such a file, of linear layers and convolutions; LiteRT widens them when it loads them.
-    Raises ModelError where ai-edge-quantizer is not installed, or cannot do it."""
-    layers = _layers(data, lambda weight: exact(weight) is not None)
+    """As ``halve_onnx``, of linear layers and convolutions in a file that still has its tensors' names; the file itself
+    where that is not smaller, as other operators read the same weights. Raises ModelError where ai-edge-quantizer is
+    not installed, or cannot do it."""
+    layers = _layers(data, lambda weight: near(weight) is not None)
     if not layers:
         return data
     with _quantizer(data, "float16") as quantizer:
         _add_halves(quantizer, layers)
-        return _run(quantizer)
+        return min(_run(quantizer), data, key=len)
 
 
 @contextlib.contextmanager

@@ -40,9 +40,8 @@ class VariantFigures(msgspec.Struct, frozen=True, kw_only=True):
 
 class Report(msgspec.Struct, frozen=True, kw_only=True):
     """The whole of ``NAME.report.json``. streaming: by encoder, the largest difference of a token between hops encoded
-    one by one and in one go; null for a window encoder, or one that takes one hop at a time only. rounding: the largest
-    difference of a logit, over the recorded hops or else the random ones, between the modules as they were trained and
-    with weights rounded to float16; null where they were not."""
+    one by one and in one go; null for a window encoder, or one that takes one hop at a time only. half: whether
+    fp32 is stored as float16; its errors are then what that changed."""
 
     bundle: str
     version: str
@@ -51,7 +50,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     parameters: dict[str, int]
     macs: dict[str, int]
     streaming: dict[str, float | None]
-    rounding: float | None
+    half: bool
     files: tuple[FileFigures, ...]
     variants: tuple[VariantFigures, ...]
 
@@ -73,7 +72,7 @@ def summary(report: Report) -> str:
             "",
             f"Measured on {report.machine}, one thread, one run after another.",
             "",
-            *_rounding(report.rounding),
+            *(("fp32 has its weights stored as float16: its errors are what that changed.", "") if report.half else ()),
             "## Files",
             "",
             *_table(
@@ -96,15 +95,6 @@ def summary(report: Report) -> str:
             "",
         ]
     )
-
-
-def _rounding(error: float | None) -> list[str]:
-    if error is None:
-        return []
-    told = (
-        "Weights are stored as float16 and computed with as float32. What follows is held against the rounded modules;"
-    )
-    return [told, f"rounding moved a logit by {error:.1e} at most.", ""]
 
 
 def _variant_row(one: VariantFigures) -> tuple[str, ...]:

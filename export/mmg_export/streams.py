@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 
 from mmg_export.parts import (
     AGE,
-    LOGITS,
     MODALITY,
     SAMPLES,
     TOKENS,
@@ -114,12 +113,6 @@ def follow(
         decided.append({key: value.numpy() for key, value in run_part(fusion, _as_tensors(context)).items()})
         counter.step()
     return Stream(runs, feeds, tokens, contexts, decided, planned)
-
-
-def logits_apart(first: Stream, second: Stream) -> float:
-    """The largest difference of a logit between two streams over the same runs."""
-    pairs = zip(first.decided, second.decided, strict=True)
-    return max(float(np.abs(one[LOGITS] - other[LOGITS]).max()) for one, other in pairs)
 
 
 def plan_contexts(spec: Spec, counts: Mapping[str, int]) -> list[Planned]:

@@ -17,8 +17,9 @@ import torch
 from mmg.backends import open_session
 from mmg.bundle import Bundle
 from mmg.bundle.golden import encoder_error, fusion_error, unpack
+from mmg.bundle.verify import check_files
 from mmg.errors import ModelError
-from mmg_export import parity
+from mmg_export import parity, proof
 from mmg_export.cli import main
 from mmg_export.onnx_file import IR_VERSION
 from mmg_export.parts import FUSION, encoder_part, fusion_part
@@ -247,7 +248,7 @@ def test_the_report_says_what_was_measured(bundle: Path) -> None:
     assert set(report["streaming"]) == set(TASK.modalities)
     assert all(0 <= error < 1e-4 for error in report["streaming"].values())
     assert any(report["streaming"].values())
-    assert report["rounding"] is None
+    assert report["half"] is False
     told = (bundle.parent / "small.report.md").read_text()
     assert "| onnx fp32 | " in told
     assert "float16" not in told
@@ -256,16 +257,35 @@ def test_the_report_says_what_was_measured(bundle: Path) -> None:
 def test_weights_stored_as_float16_are_half_and_told(run: Path, bundle: Path, tmp_path: Path) -> None:
     assert main([str(run), "-o", str(tmp_path / "half"), "--half", *QUICK]) == 0
     report = json.loads((tmp_path / "half.report.json").read_text())
-    assert 0 < report["rounding"] < 1e-2
-    assert 0 < report["variants"][0]["random_error"] < 1e-4
-    assert "rounding moved a logit by " in (tmp_path / "half.report.md").read_text()
+    assert report["half"] is True
+    assert 1e-4 < report["variants"][0]["random_error"] < 1e-2
+    assert "weights stored as float16" in (tmp_path / "half.report.md").read_text()
     for part in (*TASK.modalities, FUSION):
         data, whole = ((folder / f"{part}.onnx").read_bytes() for folder in (tmp_path / "half", bundle))
         assert len(data) < len(whole)
         kinds = {one.data_type for one in onnx.load_from_string(data).graph.initializer if len(one.dims) >= 2}
         assert kinds == {onnx.TensorProto.FLOAT16}
-    with Bundle.open(tmp_path / "half") as opened, Bundle.open(bundle) as other:
-        assert opened.manifest.fusion.macs == other.manifest.fusion.macs
+    with Bundle.open(tmp_path / "half") as opened:
+        assert {one.result for one in check_files(opened, lambda _: None)} == {"ok"}
+
+
+def test_float16_that_decides_otherwise_ends_the_export(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(proof, "AGREEMENT", 1.1)
+    said = refuse([str(run), "-o", str(tmp_path / "out"), "--half", *QUICK], capsys, code=4)
+    assert "onnx: with weights as float16 only 100.0% of the decisions are the same" in said
+    assert "leave out --half" in said
+    assert not (tmp_path / "out").exists()
+
+
+def test_with_float16_the_files_are_proven_as_they_were_converted(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(parity.TOLERANCES, "onnx", 1e-9)
+    monkeypatch.setattr(parity, "whole_error", lambda *_: None)
+    said = refuse([str(run), "-o", str(tmp_path / "out"), "--half", *QUICK], capsys, code=4)
+    assert "the exported file differs from the trained module by" in said
 
 
 def test_a_part_costs_what_it_multiplies(bundle: Path, model: MultimodalModel) -> None:
