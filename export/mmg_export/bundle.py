@@ -161,14 +161,15 @@ def _quantise(
 
 
 def _halve(files: Sequence[MadeFile], asked: Request) -> tuple[MadeFile, ...]:
-    """All files, those of fp32 with their weights as float16."""
-    made = [file for file in files if file.precision != "fp32"]
+    """The same files in the same order, those of fp32 with their weights as float16."""
+    halved: dict[tuple[str, str], bytes] = {}
     for backend in asked.backends:
         asked.say(f"store weights as float16 for {backend}")
-        whole = {file.part: file for file in files if (file.backend, file.precision) == (backend, "fp32")}
-        halved = halve_all(backend, {name: file.data for name, file in whole.items()}, asked.say)
-        made += [replace(file, data=halved[name]) for name, file in whole.items()]
-    return tuple(made)
+        whole = {file.part: file.data for file in files if (file.backend, file.precision) == (backend, "fp32")}
+        halved |= {(backend, name): data for name, data in halve_all(backend, whole, asked.say).items()}
+    return tuple(
+        replace(file, data=halved[file.backend, file.part]) if file.precision == "fp32" else file for file in files
+    )
 
 
 def _strip(file: MadeFile) -> MadeFile:
