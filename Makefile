@@ -8,7 +8,7 @@ INSTALL_TEST := sh .ci/install.sh dev "$(PYTHON)"
 .PHONY: help run test check format bench live soak endurance starter starter-bundle demo clean
 
 help:  ## Show what each command does
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## (.*)/  make \1\t\2/' | expand -t 18
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## (.*)/  make \1\t\2/' | expand -t 26
 
 run:  ## Install the device part and decide on the recording that mmg carries
 	@$(INSTALL_RUN)

@@ -83,7 +83,10 @@ def export_bundle(
     say(f"write {asked.out}")
     if card is not None:
         contents[CARD] = card(manifest).encode()
-    write_bundle(asked.out, manifest, contents)
+    try:
+        write_bundle(asked.out, manifest, contents)
+    except OSError as error:
+        raise ConfigError(f"{asked.out}: cannot be written: {error.strerror}") from error
     for path in report.write(told, asked.out):
         say(f"write {path}")
     return told

@@ -7,6 +7,8 @@ from collections.abc import Iterable, Sequence
 from mmg.bundle.manifest import Manifest
 from mmg_training.metrics import Metrics
 
+from mmg_export.describe import HALF
+
 ALWAYS = "It always answers with one of its labels, also for an activity that is none of them."
 
 
@@ -51,13 +53,18 @@ def card(manifest: Manifest, metrics: Metrics) -> str:
 
 
 def _rebuild(manifest: Manifest, metrics: Metrics) -> list[str]:
-    training = manifest.provenance.training
+    training, files = manifest.provenance.training, manifest.fusion.files
+    half = manifest.provenance.exporter.endswith(HALF)
+    flags = [f"--precisions {','.join(dict.fromkeys(file.precision for file in files))}"]
+    flags += ["--half"] if half else []
+    told = "Weights of fp32 are stored as float16; the figures above are of the trained weights, before that."
     return [
+        *((told, "") if half else ()),
         f"Seed {training['seed']}, settings SHA-256 `{training['config_sha256'][:16]}`,",
         f"{metrics.wall_s / 60:.0f} minutes on {metrics.device}.",
         "",
         f"    {training['command']}",
-        f"    mmg-export runs/{manifest.name} -o {manifest.name}.mmg",
+        f"    mmg-export runs/{manifest.name} -o {manifest.name}.mmg {' '.join(flags)}",
     ]
 
 

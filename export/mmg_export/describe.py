@@ -19,6 +19,8 @@ from mmg_export.parts import FUSION, SAMPLES, TOKENS, Part, fusion_part, run_par
 from mmg_export.spec import Sensor, Spec
 
 SUFFIXES = {"onnx": "onnx", "litert": "tflite"}
+HALF = ", weights of fp32 as float16"
+"""What the exporter's name in the manifest ends with, where they are stored so."""
 
 
 @dataclass(frozen=True)
@@ -67,9 +69,15 @@ def costs_of(parts: Mapping[str, Part], fusion: torch.nn.Module, spec: Spec) -> 
 
 
 def describe(
-    spec: Spec, files: Sequence[MadeFile], costs: Mapping[str, Cost], golden: bytes, extra_tools: Mapping[str, str]
+    spec: Spec,
+    files: Sequence[MadeFile],
+    costs: Mapping[str, Cost],
+    golden: bytes,
+    extra_tools: Mapping[str, str],
+    *,
+    half: bool = False,
 ) -> Manifest:
-    """The manifest of these files."""
+    """The manifest of these files. half: whether those of fp32 have their weights as float16."""
     tools = {**spec.provenance.tools, "torch": version("torch"), **extra_tools}
     return Manifest(
         schema="mmg-bundle/1",
@@ -88,7 +96,9 @@ def describe(
         ),
         subsets=spec.subsets,
         provenance=msgspec.structs.replace(
-            spec.provenance, exporter=f"mmg_export {version('mmg')}", tools=dict(sorted(tools.items()))
+            spec.provenance,
+            exporter=f"mmg_export {version('mmg')}{HALF if half else ''}",
+            tools=dict(sorted(tools.items())),
         ),
         golden=describe_stored(GOLDEN, golden),
     )

@@ -238,7 +238,7 @@ def _manifest(made: Made, measured: Mapping[Variant, Measured]) -> Manifest:
             for subset in _subsets(made.spec, measured)
         ),
     )
-    return describe(spec, made.files, made.costs, pack(made.golden), _tools(made.files))
+    return describe(spec, made.files, made.costs, pack(made.golden), _tools(made.files), half=made.half)
 
 
 def _subsets(spec: Spec, measured: Mapping[Variant, Measured]) -> Sequence[Subset]:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import msgspec
+from mmg.errors import ConfigError
 
 
 class FileFigures(msgspec.Struct, frozen=True, kw_only=True):
@@ -55,13 +56,23 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     variants: tuple[VariantFigures, ...]
 
 
-def write(report: Report, out: Path) -> tuple[Path, Path]:
-    """Beside the bundle ``out``; returns the paths of both files."""
+def paths_of(out: Path) -> tuple[Path, Path]:
+    """Where the two files of the bundle ``out`` are: beside it."""
     stem = out.with_suffix("") if out.suffix == ".mmg" else out
-    paths = stem.with_name(f"{stem.name}.report.json"), stem.with_name(f"{stem.name}.report.md")
-    paths[0].write_bytes(msgspec.json.format(msgspec.json.encode(report), indent=2) + b"\n")
-    paths[1].write_text(summary(report), encoding="utf-8")
-    return paths
+    return stem.with_name(f"{stem.name}.report.json"), stem.with_name(f"{stem.name}.report.md")
+
+
+def write(report: Report, out: Path) -> tuple[Path, Path]:
+    """Beside the bundle ``out``; returns the paths of both files. Raises ConfigError where one cannot be written, which
+    is then not there."""
+    texts = msgspec.json.format(msgspec.json.encode(report), indent=2) + b"\n", summary(report).encode()
+    for path, text in zip(paths_of(out), texts, strict=True):
+        try:
+            path.write_bytes(text)
+        except OSError as error:
+            path.unlink(missing_ok=True)
+            raise ConfigError(f"{path}: cannot be written: {error.strerror}; the bundle is there, and whole") from error
+    return paths_of(out)
 
 
 def summary(report: Report) -> str:

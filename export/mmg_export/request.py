@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shutil
+import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -17,8 +19,11 @@ from mmg_training.evaluation.progress import Say
 
 from mmg_export.describe import Cost, MadeFile, describe
 from mmg_export.parts import FUSION
+from mmg_export.report import paths_of
 from mmg_export.spec import Spec
 from mmg_export.streams import Array, cut_runs
+
+TEMPORARY_BYTES = 100_000_000
 
 
 @dataclass(frozen=True)
@@ -42,7 +47,10 @@ def require(asked: Request, encoders: Sequence[str], spec: Spec) -> None:
     for given, allowed in ((asked.backends, get_args(Backend)), (asked.precisions, get_args(Precision))):
         for one in given:
             if one not in allowed:
-                raise ConfigError(f"{one!r} is not one of {', '.join(allowed)}")
+                hint = "; --half stores fp32 as float16" if one in ("fp16", "float16") else ""
+                raise ConfigError(f"{one!r} is not one of {', '.join(allowed)}{hint}")
+    if not isinstance(asked.half, bool):
+        raise ConfigError(f"half is True or False, not {asked.half!r}")
     if not asked.backends or "fp32" not in asked.precisions:
         raise ConfigError("fp32 of one backend at least is exported: int8 is measured against it")
     if asked.hops < 1 or not 0 <= asked.limit <= 1:
@@ -58,8 +66,23 @@ def require(asked: Request, encoders: Sequence[str], spec: Spec) -> None:
     if not os.access(asked.out.parent, os.W_OK):
         raise ConfigError(f"{asked.out}: the folder {asked.out.parent} cannot be written to")
     require_place(asked.out)
+    for path in paths_of(asked.out):
+        if path.is_dir():
+            raise ConfigError(f"{path}: is a folder, where the report is to be written")
+    _require_space()
     _require_manifest(spec)
     _require_recordings(asked, spec)
+
+
+def _require_space() -> None:
+    """Converters end in a crash, and not in an error, where the folder for temporary files is full."""
+    folder = tempfile.gettempdir()
+    free = shutil.disk_usage(folder).free
+    if free < TEMPORARY_BYTES:
+        raise ConfigError(
+            f"{folder}: {free / 1e6:.0f} MB are free, a conversion needs {TEMPORARY_BYTES / 1e6:.0f} MB for temporary "
+            "files; set TMPDIR to another folder"
+        )
 
 
 def _require_manifest(spec: Spec) -> None:

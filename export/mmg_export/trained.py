@@ -57,7 +57,10 @@ class TrainedRun:
         self.model, self.config = checkpoint.load(run)
         self.metrics = metrics_file.load(run / checkpoint.METRICS)
         if self.metrics.weights_sha256 != checkpoint.sha256(run):
-            raise ModelError(f"{run / checkpoint.METRICS}: was measured with other weights; train again: mmg-train")
+            raise ModelError(
+                f"{run / checkpoint.METRICS}: was measured with other weights than {checkpoint.WEIGHTS} has: one of "
+                "them is damaged or of another run; train again: mmg-train"
+            )
         if not isinstance(self.model.fusion, Fusion):
             kind = type(self.model.fusion).__name__.lower()
             raise ModelError(f"the fusion is a {kind}, a baseline: only a transformer is exported")

@@ -85,7 +85,7 @@ def test_inspect_shows_the_whole_of_a_bundle_on_one_narrow_screen(tmp_path: Path
         "measured  accuracy    ECE  temperature  decisions\nimu          0.875  0.031        1.250        480\n",
         "accuracy of  onnx-int8\nimu              0.850\n",
         "golden     golden.npz, ",
-        "exported   2026-01-01, fakes with onnx ",
+        "made       2026-01-01, fakes with onnx ",
     ):
         assert text in done.stdout
     assert "\x1b" not in done.stdout

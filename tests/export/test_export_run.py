@@ -265,7 +265,10 @@ def test_weights_stored_as_float16_are_half_and_told(run: Path, bundle: Path, tm
         assert len(data) < len(whole)
         kinds = {one.data_type for one in onnx.load_from_string(data).graph.initializer if len(one.dims) >= 2}
         assert kinds == {onnx.TensorProto.FLOAT16}
+    assert "--precisions fp32 --half\n" in (tmp_path / "half" / "MODEL_CARD.md").read_text()
+    assert "float16" not in (bundle / "MODEL_CARD.md").read_text()
     with Bundle.open(tmp_path / "half") as opened:
+        assert opened.manifest.provenance.exporter.endswith(", weights of fp32 as float16")
         assert {one.result for one in check_files(opened, lambda _: None)} == {"ok"}
 
 

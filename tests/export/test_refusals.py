@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import tempfile
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -11,9 +13,10 @@ import numpy as np
 import pytest
 import torch
 from mmg.errors import ConfigError, MmgError, ModelError
-from mmg_export import Sensor, export_bundle, request
+from mmg_export import Sensor, export_bundle, report, request
 from mmg_export.convert import convert_all
 from mmg_export.parts import Part, encoder_part
+from mmg_export.report import Report
 from own_modules import PPG, Carrying, MeanFusion, Ppg, seeded, spec
 from torch import Tensor, nn
 
@@ -164,6 +167,9 @@ def test_requests_that_cannot_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert "there is none of ppg" in refuse(ppg, tmp_path, precisions=("fp32", "int8"))
     assert "fp32 of one backend" in refuse(ppg, tmp_path, precisions=("int8",))
     assert "'tensorrt' is not one of onnx, litert" in refuse(ppg, tmp_path, backends=("tensorrt",))
+    said = refuse(ppg, tmp_path, precisions=("fp32", "fp16"))
+    assert said == "'fp16' is not one of fp32, int8; --half stores fp32 as float16"
+    assert refuse(ppg, tmp_path, half="yes") == "half is True or False, not 'yes'"
     assert "the encoders are imu" in refuse(ppg, tmp_path, encoders={"imu": ppg})
     assert "(T, 1)" in refuse(ppg, tmp_path, recorded={"ppg": np.zeros((640, 2), np.float32)})
     assert "not finite" in refuse(ppg, tmp_path, recorded={"ppg": np.full((640, 1), np.nan, np.float32)})
@@ -178,9 +184,30 @@ def test_requests_that_cannot_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert "pip install -e '.[export-litert]'" in refuse(ppg, tmp_path, backends=("litert",))
 
 
+def test_a_full_folder_for_temporary_files_is_refused_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    full = type(shutil.disk_usage(tmp_path))(10**9, 10**9 - 5_000_000, 5_000_000)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: full)
+    said = refuse(seeded(Ppg), tmp_path)
+    assert said.startswith(f"{tempfile.gettempdir()}: 5 MB are free, a conversion needs 100 MB")
+    assert said.endswith("set TMPDIR to another folder")
+
+
+def test_a_report_that_cannot_be_written_is_told_by_its_path(tmp_path: Path) -> None:
+    (tmp_path / "out.report.md").mkdir()
+    assert refuse(seeded(Ppg), tmp_path).endswith("out.report.md: is a folder, where the report is to be written")
+    empty: dict[str, Any] = {"tools": {}, "parameters": {}, "macs": {}, "streaming": {}, "files": (), "variants": ()}
+    made = Report(bundle="b", version="1", machine="m", half=False, **empty)
+    with pytest.raises(
+        MmgError, match=r"other\.report\.json: cannot be written: No such file or directory; the bundle"
+    ):
+        report.write(made, tmp_path / "nowhere" / "other.mmg")
+
+
 def test_a_folder_of_other_things_is_refused_first(tmp_path: Path) -> None:
     (tmp_path / "thesis.txt").write_text("years of work")
-    with pytest.raises(MmgError, match="is a folder with other things in it"):
+    with pytest.raises(
+        MmgError, match=r"is a folder with other things in it, not a bundle: there is no manifest\.json"
+    ):
         export_bundle(tmp_path, encoders={"ppg": Ppg()}, fusion=MeanFusion(), spec=spec())
 
 

@@ -42,9 +42,11 @@ def load(run: Path) -> tuple[MultimodalModel, TrainConfig]:
         config = build(TrainConfig, described["config"], str(run / CONFIG))
         model = MultimodalModel(build(Task, described["task"], str(run / CONFIG)), config.model)
         model.load_state_dict(load_file(run / WEIGHTS))
+    except SafetensorError as error:
+        raise ConfigError(f"run {run}: is not a whole checkpoint: {WEIGHTS} is cut or damaged: {error}") from error
     except OSError as error:
         raise ConfigError(f"run {run}: {error}; mmg-train writes one") from error
-    except (SafetensorError, ValueError, RuntimeError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, RuntimeError, KeyError, TypeError, AttributeError) as error:
         raise ConfigError(f"run {run}: is not a whole checkpoint: {error}") from error
     return model.eval(), config
 

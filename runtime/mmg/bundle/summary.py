@@ -120,7 +120,7 @@ def _origin(manifest: Manifest) -> Iterator[str]:
     yield from _field("golden", f"{golden.path}, {_size(golden.bytes)}" if golden else "none")
     tools = _pairs(made.tools.items())
     by = ", ".join(filter(None, (made.created, made.exporter)))
-    yield from _field("exported", by + (f" with {tools}" if tools else ""))
+    yield from _field("made", by + (f" with {tools}" if tools else ""))
     yield from _field("trained", _pairs(made.training.items()) or "-")
     yield from _field("data", made.data or "-")
     yield from _field("licence", made.licence or "-")

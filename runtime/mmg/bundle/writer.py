@@ -83,7 +83,8 @@ def require_place(path: Path) -> None:
         try:
             Bundle.open(path).close()
         except BundleError as error:
-            problem = f"is a folder with other things in it, not a bundle: {error.problem}"
+            why = error.problem if (path / MANIFEST).exists() else f"there is no {MANIFEST}"
+            problem = f"is a folder with other things in it, not a bundle: {why}"
             raise BundleError(str(path), "", problem) from error
 
 
