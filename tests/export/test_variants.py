@@ -42,7 +42,7 @@ def test_the_starter_in_int8_is_small_and_as_good() -> None:
             precision: sum(file.bytes for file in bundle.manifest.files() if file.precision == precision)
             for precision in ("fp32", "int8")
         }
-        assert sizes["fp32"] >= 2.5 * sizes["int8"] > 0
+        assert sizes["fp32"] >= 1.5 * sizes["int8"] > 0  # fp32 has its weights as float16
         assert len(bundle.manifest.subsets) == 7
         for subset in bundle.manifest.subsets:
             assert subset.variants["onnx-int8"] >= subset.variants["onnx-fp32"] - 0.01
