@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -63,14 +65,17 @@ def paths_of(out: Path) -> tuple[Path, Path]:
 
 
 def write(report: Report, out: Path) -> tuple[Path, Path]:
-    """Beside the bundle ``out``; returns the paths of both files. Raises ConfigError where one cannot be written, which
-    is then not there."""
+    """Beside the bundle ``out``; returns the paths of both files. Raises ConfigError where one cannot be written; what
+    was there before is then left."""
     texts = msgspec.json.format(msgspec.json.encode(report), indent=2) + b"\n", summary(report).encode()
     for path, text in zip(paths_of(out), texts, strict=True):
+        beside = path.with_name(f".{path.name}.{os.getpid()}")
         try:
-            path.write_bytes(text)
+            beside.write_bytes(text)
+            beside.replace(path)
         except OSError as error:
-            path.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                beside.unlink()
             raise ConfigError(f"{path}: cannot be written: {error.strerror}; the bundle is there, and whole") from error
     return paths_of(out)
 
