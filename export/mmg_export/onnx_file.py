@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import onnx
+import onnx_ir
 import torch
 from mmg.errors import ModelError
 from torch.export import ExportedProgram
 
-# 18 is the exporter's own; from 23 on there is an Attention operator on which onnxruntime fails for a broadcast mask.
-OPSET = 18
+# The first with a GELU of its own, which was five operators before; from 23 on there is an Attention operator on which
+# onnxruntime fails for a broadcast mask.
+OPSET = 20
 # The newest that onnxruntime 1.20 reads.
 IR_VERSION = 10
 
@@ -22,15 +24,26 @@ def to_onnx(program: ExportedProgram, inputs: Sequence[str], outputs: Sequence[s
         dynamo=True,
         opset_version=OPSET,
         input_names=list(inputs),
-        output_names=list(outputs),
         verbose=False,
     )
     if converted is None:
         raise ModelError("torch.onnx.export gave nothing")
+    _name_outputs(converted.model.graph, outputs)
     model = converted.model_proto
     strip(model)
     onnx.checker.check_model(model, full_check=True)
     return model.SerializeToString(deterministic=True)  # type: ignore[no-any-return]
+
+
+def _name_outputs(graph: onnx_ir.Graph, names: Sequence[str]) -> None:
+    """Name the outputs in order. torch's own way does not look whether a value inside has the name already, as that of
+    an ``nn.Embedding`` is ``embedding``."""
+    for node in onnx_ir.traversal.RecursiveGraphIterator(graph):
+        for value in node.outputs:
+            if value.name in names:
+                value.name = f"{value.name}/inner"
+    for value, name in zip(graph.outputs, names, strict=True):
+        value.name = name
 
 
 def strip(model: onnx.ModelProto) -> None:

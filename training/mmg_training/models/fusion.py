@@ -11,13 +11,8 @@ from torch import Tensor, nn
 MASKED = -1e4
 
 
-def look_up(table: Tensor, index: Tensor) -> Tensor:
-    """Rows of ``table`` (R, D) at ``index`` (B, N) int32 or int64 -> (B, N, D)."""
-    return table.index_select(0, index.flatten()).reshape(*index.shape, table.shape[1])
-
-
 class Attention(nn.Module):
-    """Softmax attention of every token to every token, (B, N, D) -> (B, N, D)."""
+    """Softmax attention of every token to every token of its sequence, (B * N, D) -> (B * N, D)."""
 
     def __init__(self, dim: int, heads: int) -> None:
         super().__init__()
@@ -25,21 +20,25 @@ class Attention(nn.Module):
         self.qkv = nn.Linear(dim, 3 * dim)
         self.out = nn.Linear(dim, dim)
 
-    def forward(self, x: Tensor, bias: Tensor | None) -> Tensor:
-        batch, _, dim = x.shape
-        q, k, v = (
-            part.reshape(batch, -1, self.heads, dim // self.heads).transpose(1, 2)  # (B, heads, N, D / heads)
-            for part in self.qkv(x).split(dim, dim=2)
-        )
-        scores = torch.matmul(q, k.transpose(2, 3)) / math.sqrt(dim // self.heads)  # (B, heads, N, N)
+    def forward(self, x: Tensor, batch: int, bias: Tensor | None, only_first: bool) -> Tensor:
+        """only_first: of each sequence's first token, (B * N, D) -> (B, D)."""
+        dim = x.shape[1]
+        parts = self.qkv(x).reshape(batch, -1, 3 * self.heads, dim // self.heads).transpose(1, 2)
+        q, k, v = parts.split(self.heads, dim=1)  # (B, heads, N, D / heads)
+        if only_first:
+            q = q[:, :, :1]
+        scores = torch.matmul(q, k.transpose(2, 3)) / math.sqrt(dim // self.heads)  # (B, heads, N or 1, N)
         if bias is not None:
             scores = scores + bias
         y = torch.matmul(torch.softmax(scores, dim=3), v)
-        return self.out(y.transpose(1, 2).reshape(batch, -1, dim))  # type: ignore[no-any-return]
+        return self.out(y.transpose(1, 2).reshape(-1, dim))  # type: ignore[no-any-return]
 
 
 class Block(nn.Module):
-    """Attention, then a two-layer perceptron, each after a layer norm and added to its input."""
+    """Attention, then a two-layer perceptron, each after a layer norm and added to its input.
+
+    Tokens are rows, (B * N, D): of a linear layer over rows every converter makes one operator, bias included.
+    """
 
     def __init__(self, dim: int, heads: int, dropout: float) -> None:
         super().__init__()
@@ -47,8 +46,12 @@ class Block(nn.Module):
         self.mlp = nn.Sequential(nn.LayerNorm(dim), nn.Linear(dim, 2 * dim), nn.GELU(), nn.Linear(2 * dim, dim))
         self.dropout = nn.Dropout(dropout)
 
-    def forward(self, x: Tensor, bias: Tensor | None) -> Tensor:
-        x = x + self.dropout(self.attention(self.attention_norm(x), bias))
+    def forward(self, x: Tensor, batch: int, bias: Tensor | None, *, only_first: bool) -> Tensor:
+        """only_first: of each sequence's first token, (B * N, D) -> (B, D)."""
+        y = self.attention(self.attention_norm(x), batch, bias, only_first)
+        if only_first:
+            x = x.reshape(batch, -1, x.shape[1])[:, 0]
+        x = x + self.dropout(y)
         return x + self.dropout(self.mlp(x))  # type: ignore[no-any-return]
 
 
@@ -73,7 +76,6 @@ class Fusion(nn.Module):
         dropout: float,
     ) -> None:
         super().__init__()
-        # Plain tables: a node that nn.Embedding exports takes the name of the output ``embedding``.
         self.modality = nn.Parameter(torch.zeros(modalities, token_dim))
         self.age = nn.Parameter(torch.zeros(ages, token_dim))
         self.class_token = nn.Parameter(torch.zeros(1, 1, token_dim))
@@ -92,15 +94,21 @@ class Fusion(nn.Module):
     ) -> tuple[Tensor, Tensor]:
         """``present`` (B, N) bool is for training, where one batch holds contexts of many shapes; the device feeds
         only what is present."""
-        x = tokens + look_up(self.modality, modality) + look_up(self.age, age)
+        x = tokens + nn.functional.embedding(modality, self.modality) + nn.functional.embedding(age, self.age)
         x = torch.cat((self.class_token.expand(x.shape[0], -1, -1), x), dim=1)  # (B, 1 + N, D)
         bias = None
         if present is not None:
             absent = torch.nn.functional.pad(~present, (1, 0), value=False)  # the class token is always there
             bias = absent[:, None, None, :] * MASKED  # (B, 1, 1, 1 + N)
-        for block in self.blocks:
-            x = block(x, bias)
-        read = self.norm(x[:, 0])
+        batch, _, dim = x.shape
+        x = x.reshape(-1, dim)
+        *blocks, last = self.blocks
+        for block in blocks:
+            x = block(x, batch, bias, only_first=False)
+        # Nobody reads the last block's other tokens. Training makes them all the same: its dropout draws for each, and
+        # the shipped weights come out to the bit.
+        x = last(x, batch, bias, only_first=not self.training)
+        read = self.norm(x.reshape(batch, -1, dim)[:, 0])
         return self.classify(read) + self._read_alone(tokens, modality, present), self.embed(read)
 
     def _read_alone(self, tokens: Tensor, modality: Tensor, present: Tensor | None) -> Tensor:
