@@ -56,16 +56,17 @@ def test_every_rate_and_channel_count_streams_in_blocks_of_100_ms(
     recording.close()
 
 
-def test_times_follow_the_sample_count_without_adding_up_errors(tmp_path: Path) -> None:
-    soundfile.write(tmp_path / "a.wav", np.zeros(44100 * 3, np.float32), 44100)
+@pytest.mark.parametrize("every_ns", [100_000_000, 500_000_000, 77_000_000])
+@pytest.mark.parametrize("rate_hz", [11025, 16000, 44100])
+def test_times_follow_the_sample_count_without_adding_up_errors(tmp_path: Path, rate_hz: int, every_ns: int) -> None:
+    # Longer than what is read at once.
+    soundfile.write(tmp_path / "a.wav", np.zeros(rate_hz * 7 + 5, np.float32), rate_hz)
     recording = open_source(f"{tmp_path}/a.wav?offset=1.5", AUDIO)
     assert recording.offset_ns == 1_500_000_000
-    assert recording.duration_s == pytest.approx(3.0)
-    times = np.concatenate([chunk.times_ns for chunk in recording.chunks(500)]) - 500
+    assert recording.duration_s == pytest.approx(7 + 5 / rate_hz)
+    times = np.concatenate([chunk.times_ns for chunk in recording.chunks(500, every_ns)]) - 500
     assert times.dtype == np.int64
-    assert times[0] == 0
-    assert times[44100] == 10**9
-    assert times[44101] == 10**9 + 22675
+    assert times.tolist() == [number * 10**9 // rate_hz for number in range(rate_hz * 7 + 5)]
     recording.close()
 
 

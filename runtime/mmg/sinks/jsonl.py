@@ -8,6 +8,8 @@ from typing import Any, TextIO
 
 from mmg.types import Decision, SensorState
 
+ENCODER = json.JSONEncoder(separators=(",", ":"))
+
 
 class JsonLines:
     """Writes each decision as one line and flushes it."""
@@ -30,7 +32,7 @@ class JsonLines:
         if truth is not None:
             line["truth"] = truth
         # json and not msgspec: it escapes what is not ASCII, so that any stream can hold any label.
-        self._stream.write(json.dumps(line, separators=(",", ":")) + "\n")
+        self._stream.write(ENCODER.encode(line) + "\n")
         self._stream.flush()
 
 

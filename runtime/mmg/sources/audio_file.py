@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 LOWEST_RATE_HZ, HIGHEST_RATE_HZ = 100, 1_000_000
 # libsndfile says 2^63 - 1 where it cannot tell the length.
 UNKNOWN_FRAMES = 1 << 62
+# Frames to read at once where chunks are shorter: a call costs as much as reading a few thousand.
+READ_FRAMES = 1 << 15
 
 
 class AudioFile:
@@ -60,11 +62,20 @@ class AudioFile:
         """See Recording."""
         self.losses.clear()
         given, expected = 0, 0
-        for position, samples in self._blocks(every_ns):
-            dropped, expected = position - expected, position + len(samples)
-            given += len(samples)
-            times_ns = start_ns + _sample_times_ns(position, len(samples), self._rate_hz)
-            yield Chunk(self.modality, samples, times_ns, float(self._rate_hz), dropped)
+        size = max(1, self._rate_hz * every_ns // 1_000_000_000)
+        step_ns, is_uneven = divmod(size * 1_000_000_000, self._rate_hz)
+        for position, block in self._blocks(size):
+            dropped, expected = position - expected, position + len(block)
+            given += len(block)
+            for begin in range(0, len(block), size):
+                if self._closed:
+                    return
+                samples = block[begin : begin + size]
+                if not begin or is_uneven:
+                    times_ns = start_ns + _sample_times_ns(position + begin, len(samples), self._rate_hz)
+                else:
+                    times_ns = times_ns[: len(samples)] + step_ns
+                yield Chunk(self.modality, samples, times_ns, float(self._rate_hz), 0 if begin else dropped)
         if given < self._promised and not self._closed:
             self.losses["missing"] = self._promised - given
             if not self.notes:
@@ -74,14 +85,14 @@ class AudioFile:
         """Let go of the file: iterators end."""
         self._closed = True
 
-    def _blocks(self, every_ns: int) -> Iterator[tuple[int, NDArray[np.float32]]]:
-        """Blocks with the position of their first sample. Where one fails they become short, so that little is lost
-        with it; a short one that fails is passed over, in growing steps, and the file opened afresh behind it: a
-        decoder that lost its way does not find it again by itself."""
+    def _blocks(self, chunk: int) -> Iterator[tuple[int, NDArray[np.float32]]]:
+        """Blocks of some chunks, with the position of their first sample. Where one fails they become short, so that
+        little is lost with it; a short one that fails is passed over, in growing steps, and the file opened afresh
+        behind it: a decoder that lost its way does not find it again by itself."""
         import soundfile
 
         short = max(1, self._rate_hz * CHUNK_NS // 1_000_000_000)
-        size = max(1, self._rate_hz * every_ns // 1_000_000_000)
+        size = chunk * max(1, READ_FRAMES // chunk)
         position, step = 0, short
         while position < self._promised and not self._closed:
             with self._opened() as file:
