@@ -169,6 +169,26 @@ def _read_once(monkeypatch: pytest.MonkeyPatch) -> None:
 _read_utd = cache(utd_mhad.read)
 
 
+@pytest.mark.parametrize(
+    ("names", "problem"),
+    [
+        (("walk_1", "walk_1"), "'walk_1', of (9, 6) and (9, 60, 80), is no trial"),
+        (("a1_s1_t1", "a1_s1_t2"), "in common"),
+    ],
+)
+def test_the_files_of_another_set_in_utd_mhads_place_are_told(
+    names: tuple[str, str], problem: str, tmp_path: Path
+) -> None:
+    root = tmp_path / "utd-mhad"
+    root.mkdir()
+    np.savez(root / "inertial_odd_subjects.npz", **{names[0]: np.zeros((9, 6), np.float32)})
+    np.savez(root / "depth_odd_subjects.npz", **{names[1]: np.zeros((9, 60, 80), np.uint8)})
+    with pytest.raises(ConfigError) as raised:
+        load(set="utd-mhad", root=str(tmp_path))
+    assert problem in str(raised.value)
+    assert str(root) in str(raised.value)
+
+
 @pytest.mark.usefixtures("_read_once")
 @pytest.mark.parametrize("leave_out", utd_mhad.SUBJECTS)
 def test_utd_mhad_leaves_one_person_out(leave_out: int) -> None:

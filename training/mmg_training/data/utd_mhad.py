@@ -64,6 +64,8 @@ TWINS = (
 SUBJECTS = (1, 3, 5, 7)
 NOVEL_LABELS, SPLITS = 10, 5
 TASK = Task("utd-mhad", ACTIONS, ("imu", "video"), video_fps=6, frame=(48, 32), clips=True)
+CLIP = re.compile(r"a(\d+)_s(\d+)_t\d+")
+"""How a trial is named: action and subject, from 1, and which of its repeats."""
 TOP = 10
 """The first row of the pictures; the feet are at about 57."""
 
@@ -112,25 +114,30 @@ def novel_labels(split: int) -> tuple[int, ...]:
 
 
 def read(root: Path, task: Task) -> tuple[Session, ...]:
-    """Every trial with both modalities, as a clip."""
+    """Every trial with both modalities, as a clip. Raises ConfigError where the files hold something else."""
     sessions = []
     with (
         open_arrays(root / "inertial_odd_subjects.npz") as inertial,
         open_arrays(root / "depth_odd_subjects.npz") as depth,
     ):
         for key in sorted(set(inertial.files) & set(depth.files)):
-            action, subject, _ = (int(number) for number in re.findall(r"\d+", key))
+            name, turns, frames = CLIP.fullmatch(key), inertial[key], depth[key]
+            if name is None or not 1 <= int(name[1]) <= len(ACTIONS) or turns.shape[1:] != (6,) or frames.ndim != 3:
+                shapes = f"{turns.shape} and {frames.shape}"
+                raise ConfigError(f"data: {root}: {key!r}, of {shapes}, is no trial of UTD-MHAD, such as a1_s1_t1")
             sessions.append(
                 Session(
                     "utd-mhad",
-                    subject,
-                    np.full(CONTEXT_HOPS * TICKS_PER_HOP + 1, action - 1, np.int16),
+                    int(name[2]),
+                    np.full(CONTEXT_HOPS * TICKS_PER_HOP + 1, int(name[1]) - 1, np.int16),
                     {
-                        "imu": motion(inertial[key], CONTEXT_HOPS * task.samples_per_hop("imu")),
-                        "video": pictures(depth[key], CONTEXT_HOPS * task.samples_per_hop("video"), task.frame),
+                        "imu": motion(turns, CONTEXT_HOPS * task.samples_per_hop("imu")),
+                        "video": pictures(frames, CONTEXT_HOPS * task.samples_per_hop("video"), task.frame),
                     },
                 )
             )
+    if not sessions:
+        raise ConfigError(f"data: {root}: its two files have no trial in common")
     return tuple(sessions)
 
 
