@@ -13,9 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from mmg.backends import is_installed
 from recordings import DEMO, ROOT, mmg_run, real
 
 SUBSETS = list(chain.from_iterable(combinations(("imu", "audio", "video"), size) for size in (1, 2, 3)))
+RUN = (sys.executable, "-m", "mmg.cli.run")
 KEYS = {"t", "label", "confidence", "scores", "modalities", "sensors", "latency_ms"}
 
 
@@ -120,7 +122,7 @@ def test_help_is_quick_and_loads_neither_numpy_nor_onnxruntime() -> None:
 
 def test_the_first_decision_of_the_demo_comes_within_three_seconds() -> None:
     begin_s = time.perf_counter()
-    command = [sys.executable, "-m", "mmg.cli.run", "--sensors", "imu,audio", "--demo", "--pace", "fast"]
+    command = [*RUN, "--sensors", "imu,audio", "--demo", "--pace", "fast"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as running:
         assert running.stdout is not None
         assert running.stdout.readline()
@@ -132,7 +134,7 @@ def test_the_first_decision_of_the_demo_comes_within_three_seconds() -> None:
 def test_an_interrupt_ends_a_run_cleanly(number: signal.Signals) -> None:
     # A job in the background ignores SIGINT, and so do its children: as on a terminal, this one does not.
     plain = ["env", "--default-signal=INT,TERM,HUP"]
-    command = [*plain, sys.executable, "-m", "mmg.cli.run", "--sensors", "imu", "--demo", "--pace", "realtime"]
+    command = [*plain, *RUN, "--sensors", "imu", "--demo", "--pace", "realtime"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as running:
         assert running.stdout is not None
         assert running.stderr is not None
@@ -145,7 +147,7 @@ def test_an_interrupt_ends_a_run_cleanly(number: signal.Signals) -> None:
 
 
 def test_nohup_keeps_a_run_going_when_the_terminal_closes() -> None:
-    command = ["env", "--ignore-signal=HUP", sys.executable, "-m", "mmg.cli.run", "--sensors", "imu", "--demo"]
+    command = ["env", "--ignore-signal=HUP", *RUN, "--sensors", "imu", "--demo"]
     with subprocess.Popen(
         [*command, "--pace", "realtime"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
     ) as running:
@@ -229,26 +231,42 @@ def test_with_the_imu_alone_nothing_of_the_other_sensors_is_opened_or_imported()
     assert not loaded & {"soundfile", "soxr", "sounddevice", "av", "cv2", "projectaria_tools", "torch", "serial"}
 
 
-def test_the_kernel_sees_no_other_model_or_library_opened_either() -> None:
+def traced(calls: str, *command: str) -> list[str]:
+    """What strace tells of these system calls of a command and its threads."""
     strace = next((folder for folder in os.get_exec_path() if (Path(folder) / "strace").exists()), None)
     if strace is None:
         pytest.skip("strace is not installed")
-    command = ["strace", "-f", "-e", "trace=open,openat", sys.executable, "-m", "mmg.cli.run"]
-    arguments = ["--sensors", "imu", "--demo", "--duration", "5"]
-    done = subprocess.run([*command, *arguments], capture_output=True, text=True, check=False, cwd=ROOT)
+    done = subprocess.run(
+        ["strace", "-f", "-e", f"trace={calls}", *command], capture_output=True, text=True, check=False, cwd=ROOT
+    )
     if "ptrace" in done.stderr and "Operation not permitted" in done.stderr:
         pytest.skip("this machine does not let a process be traced")
     assert done.returncode == 0, done.stderr[-2000:]
-    calls = [line for line in done.stderr.splitlines() if '"' in line and "ENOENT" not in line]
+    return done.stderr.splitlines()
+
+
+def test_the_kernel_sees_no_other_model_or_library_opened_either() -> None:
+    lines = traced("open,openat", *RUN, "--sensors", "imu", "--demo", "--duration", "5")
+    calls = [line for line in lines if '"' in line and "ENOENT" not in line]
     paths = [line.split('"')[1] for line in calls]
     assert {Path(path).name for path in paths if path.endswith(".onnx")} == {"imu.onnx", "fusion.onnx"}
     forbidden = ("libsndfile", "libsoxr", "libportaudio", "libavcodec", "/dev/video", "/dev/snd", ".mp4", ".ogg")
     assert not [path for path in paths if any(word in path for word in forbidden)]
 
 
+@pytest.mark.parametrize("backend", ["onnx", "litert"])
+def test_the_kernel_sees_no_network(backend: str) -> None:
+    if not is_installed(backend):
+        pytest.skip(f"{backend} is not installed")
+    asking = "import socket; socket.socket(type=socket.SOCK_DGRAM).connect_ex(('192.0.2.1', 9))"
+    assert any("192.0.2.1" in line for line in traced("%network", sys.executable, "-c", asking))
+    lines = traced("%network", *RUN, "--sensors", "imu,audio", "--demo", "--duration", "20", "--backend", backend)
+    assert not [line for line in lines if any(call in line for call in ("socket(", "connect(", "send"))]
+
+
 def test_a_run_leaves_nothing_in_the_home_directory(tmp_path: Path) -> None:
     """onnxruntime 1.32 would keep a device number at home and ask for a host of its maker's."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("ORT_", "XDG_"))}
-    command = [sys.executable, "-m", "mmg.cli.run", "--sensors", "imu", "--demo", "--duration", "5"]
+    command = [*RUN, "--sensors", "imu", "--demo", "--duration", "5"]
     subprocess.run(command, env=environment | {"HOME": str(tmp_path)}, capture_output=True, check=True, cwd=ROOT)
     assert list(tmp_path.rglob("*")) == []
