@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import onnx
-import onnx_ir
 import torch
 from mmg.errors import ModelError
 from torch.export import ExportedProgram
@@ -35,10 +35,10 @@ def to_onnx(program: ExportedProgram, inputs: Sequence[str], outputs: Sequence[s
     return model.SerializeToString(deterministic=True)  # type: ignore[no-any-return]
 
 
-def _name_outputs(graph: onnx_ir.Graph, names: Sequence[str]) -> None:
-    """Name the outputs in order. torch's own way does not look whether a value inside has the name already, as that of
-    an ``nn.Embedding`` is ``embedding``."""
-    for node in onnx_ir.traversal.RecursiveGraphIterator(graph):
+def _name_outputs(graph: Any, names: Sequence[str]) -> None:
+    """Name the outputs of an ``onnx_ir.Graph`` in order. torch's own way does not look whether a value inside has the
+    name already, as that of an ``nn.Embedding`` is ``embedding``."""
+    for node in graph:
         for value in node.outputs:
             if value.name in names:
                 value.name = f"{value.name}/inner"

@@ -21,7 +21,7 @@ from mmg.bundle.verify import check_files
 from mmg.errors import ModelError
 from mmg_export import parity, proof
 from mmg_export.cli import main
-from mmg_export.onnx_file import IR_VERSION
+from mmg_export.onnx_file import IR_VERSION, OPSET
 from mmg_export.parts import FUSION, encoder_part, fusion_part
 from mmg_export.streams import follow, random_runs
 from mmg_export.trained import CONFIGS, TrainedRun, training_command
@@ -165,7 +165,7 @@ def test_files_carry_no_metadata_and_load_in_older_runtimes(bundle: Path) -> Non
     for path in bundle.glob("*.onnx"):
         file = onnx.load(path)
         assert file.ir_version <= IR_VERSION
-        assert 18 <= file.opset_import[0].version <= 20
+        assert file.opset_import[0].version == OPSET
         assert not file.graph.value_info
         assert not file.metadata_props
         assert not any(node.metadata_props or node.doc_string for node in file.graph.node)

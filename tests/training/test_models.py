@@ -159,6 +159,16 @@ def test_absent_tokens_are_the_same_as_masked_ones() -> None:
         torch.testing.assert_close(a, b, atol=1e-5, rtol=0)
 
 
+@pytest.mark.parametrize("layers", [1, 2])
+@torch.no_grad()
+def test_what_only_training_works_out_changes_nothing(layers: int) -> None:
+    torch.manual_seed(0)
+    fusion = make_fusion(TASK, replace(SMALL, layers=layers, dropout=0.0))
+    fed = torch.randn(3, 12, 6), torch.randint(0, 3, (3, 12)), torch.randint(0, 8, (3, 12)), torch.rand(3, 12) > 0.3
+    for trained, used in zip(fusion.train()(*fed), fusion.eval()(*fed), strict=True):
+        torch.testing.assert_close(trained, used, atol=1e-5, rtol=0)
+
+
 @torch.no_grad()
 def test_a_context_with_nothing_present_is_finite() -> None:
     fusion = small_fusion()

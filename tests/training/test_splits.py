@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -169,20 +170,30 @@ def _read_once(monkeypatch: pytest.MonkeyPatch) -> None:
 _read_utd = cache(utd_mhad.read)
 
 
+TURNS, FRAMES = np.zeros((9, 6), np.float32), np.full((9, 60, 80), 90, np.uint8)
+
+
 @pytest.mark.parametrize(
-    ("names", "problem"),
+    ("inertial", "depth", "problem"),
     [
-        (("walk_1", "walk_1"), "'walk_1', of (9, 6) and (9, 60, 80), is no trial"),
-        (("a1_s1_t1", "a1_s1_t2"), "in common"),
+        ({"walk_1": TURNS}, {"walk_1": FRAMES}, "'walk_1', of (9, 6) and (9, 60, 80), is no trial"),
+        ({"a1_s1_t1": TURNS}, {"a1_s1_t2": FRAMES}, "in common"),
+        ({"a28_s1_t1": TURNS}, {"a28_s1_t1": FRAMES}, "is no trial"),
+        ({"a1_s2_t1": TURNS}, {"a1_s2_t1": FRAMES}, "is no trial"),
+        ({"a1_s1_t1": TURNS[:0]}, {"a1_s1_t1": FRAMES}, "is no trial"),
+        ({"a1_s1_t1": TURNS[:, :3]}, {"a1_s1_t1": FRAMES}, "is no trial"),
+        ({"a1_s1_t1": TURNS}, {"a1_s1_t1": FRAMES[:0]}, "is no trial"),
+        ({"a1_s1_t1": TURNS}, {"a1_s1_t1": FRAMES[:, :8]}, "is no trial"),
+        ({"a1_s1_t1": TURNS}, {"a1_s1_t1": np.zeros_like(FRAMES)}, "is no trial"),
     ],
 )
 def test_the_files_of_another_set_in_utd_mhads_place_are_told(
-    names: tuple[str, str], problem: str, tmp_path: Path
+    inertial: dict[str, Any], depth: dict[str, Any], problem: str, tmp_path: Path
 ) -> None:
     root = tmp_path / "utd-mhad"
     root.mkdir()
-    np.savez(root / "inertial_odd_subjects.npz", **{names[0]: np.zeros((9, 6), np.float32)})
-    np.savez(root / "depth_odd_subjects.npz", **{names[1]: np.zeros((9, 60, 80), np.uint8)})
+    np.savez(root / "inertial_odd_subjects.npz", **inertial)
+    np.savez(root / "depth_odd_subjects.npz", **depth)
     with pytest.raises(ConfigError) as raised:
         load(set="utd-mhad", root=str(tmp_path))
     assert problem in str(raised.value)

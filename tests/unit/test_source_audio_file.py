@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import struct
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -163,8 +164,10 @@ def test_garbage_inside_a_flac_is_passed_over_and_the_rest_keeps_its_time(tmp_pa
     last = chunks[-1]
     assert last.times_ns[-1] == round(159_999 * 1e9 / 16000)
     assert last.samples == pytest.approx(written[-len(last.samples) :], abs=1e-4)
-    # Nor is more lost with longer chunks.
+    # Nor is more lost with longer chunks, and short ones stay as long as was asked for.
     assert sum(len(chunk.samples) for chunk in recording.chunks(0, 2_000_000_000)) == len(samples)
+    short = list(recording.chunks(0, 77_000_000))
+    assert {len(chunk.samples) for chunk, after in pairwise(short) if not after.dropped} == {16_000 * 77 // 1000}
     recording.close()
 
 

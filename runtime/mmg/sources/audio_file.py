@@ -24,15 +24,16 @@ if TYPE_CHECKING:
 LOWEST_RATE_HZ, HIGHEST_RATE_HZ = 100, 1_000_000
 # libsndfile says 2^63 - 1 where it cannot tell the length.
 UNKNOWN_FRAMES = 1 << 62
-# Frames to read at once where chunks are shorter: a call costs as much as reading a few thousand.
-READ_FRAMES = 1 << 15
+# Samples of all channels to read at once where chunks are shorter: a call costs as much as reading a few thousand.
+READ_SAMPLES = 1 << 15
 
 
 class AudioFile:
     """Samples ``(T, C)`` float32, full scale 1, with ``rate_hz`` set to the file's rate.
 
     What is damaged is passed over: ``losses["missing"]`` counts the samples that the header promises and the file
-    does not give, and what follows keeps its place in time. Raises SourceError and ConfigError.
+    does not give. What follows keeps its place in time, but for an OGG damaged inside: libsndfile does not tell where.
+    Raises SourceError and ConfigError.
     """
 
     def __init__(self, url: SourceUrl, path: Path, modality: Modality) -> None:
@@ -45,7 +46,7 @@ class AudioFile:
             self._ogg = walk_ogg(path)
             wav_frames = promised_wav_frames(path)
             with self._opened() as file:
-                self._rate_hz, there = int(file.samplerate), int(file.frames)
+                self._rate_hz, there, self._channels = int(file.samplerate), int(file.frames), int(file.channels)
         except OSError as error:
             raise SourceError(self.url, f"cannot be read: {error.strerror}") from error
         if there >= UNKNOWN_FRAMES:
@@ -63,19 +64,15 @@ class AudioFile:
         self.losses.clear()
         given, expected = 0, 0
         size = max(1, self._rate_hz * every_ns // 1_000_000_000)
-        step_ns, is_uneven = divmod(size * 1_000_000_000, self._rate_hz)
         for position, block in self._blocks(size):
             dropped, expected = position - expected, position + len(block)
             given += len(block)
+            times_ns = start_ns + _sample_times_ns(position, len(block), self._rate_hz)
             for begin in range(0, len(block), size):
                 if self._closed:
                     return
-                samples = block[begin : begin + size]
-                if not begin or is_uneven:
-                    times_ns = start_ns + _sample_times_ns(position + begin, len(samples), self._rate_hz)
-                else:
-                    times_ns = times_ns[: len(samples)] + step_ns
-                yield Chunk(self.modality, samples, times_ns, float(self._rate_hz), 0 if begin else dropped)
+                part = slice(begin, begin + size)
+                yield Chunk(self.modality, block[part], times_ns[part], float(self._rate_hz), 0 if begin else dropped)
         if given < self._promised and not self._closed:
             self.losses["missing"] = self._promised - given
             if not self.notes:
@@ -92,7 +89,8 @@ class AudioFile:
         import soundfile
 
         short = max(1, self._rate_hz * CHUNK_NS // 1_000_000_000)
-        size = chunk * max(1, READ_FRAMES // chunk)
+        short -= short % min(short, chunk)
+        size = chunk * max(1, READ_SAMPLES // self._channels // chunk)
         position, step = 0, short
         while position < self._promised and not self._closed:
             with self._opened() as file:

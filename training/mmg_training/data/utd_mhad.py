@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from mmg.errors import ConfigError
@@ -66,6 +67,8 @@ NOVEL_LABELS, SPLITS = 10, 5
 TASK = Task("utd-mhad", ACTIONS, ("imu", "video"), video_fps=6, frame=(48, 32), clips=True)
 CLIP = re.compile(r"a(\d+)_s(\d+)_t\d+")
 """How a trial is named: action and subject, from 1, and which of its repeats."""
+SEEN = (60, 80)
+"""Rows and columns of a picture."""
 TOP = 10
 """The first row of the pictures; the feet are at about 57."""
 
@@ -122,7 +125,7 @@ def read(root: Path, task: Task) -> tuple[Session, ...]:
     ):
         for key in sorted(set(inertial.files) & set(depth.files)):
             name, turns, frames = CLIP.fullmatch(key), inertial[key], depth[key]
-            if name is None or not 1 <= int(name[1]) <= len(ACTIONS) or turns.shape[1:] != (6,) or frames.ndim != 3:
+            if name is None or not _is_trial(int(name[1]), int(name[2]), turns, frames):
                 shapes = f"{turns.shape} and {frames.shape}"
                 raise ConfigError(f"data: {root}: {key!r}, of {shapes}, is no trial of UTD-MHAD, such as a1_s1_t1")
             sessions.append(
@@ -139,6 +142,18 @@ def read(root: Path, task: Task) -> tuple[Session, ...]:
     if not sessions:
         raise ConfigError(f"data: {root}: its two files have no trial in common")
     return tuple(sessions)
+
+
+def _is_trial(action: int, subject: int, turns: NDArray[Any], frames: NDArray[Any]) -> bool:
+    """Whether this is what ``motion`` and ``pictures`` take: numbers, and a person to be seen at first."""
+    return (
+        1 <= action <= len(ACTIONS)
+        and subject in SUBJECTS
+        and (turns.ndim, frames.ndim, turns.dtype.kind, frames.dtype.kind) == (2, 3, "f", "u")
+        and (turns.shape[1], *frames.shape[1:]) == (6, *SEEN)
+        and len(turns) > 0
+        and bool(frames[:2].any())
+    )
 
 
 def inertial(root: Path, action: str) -> dict[str, NDArray[np.float32]]:

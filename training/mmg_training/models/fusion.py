@@ -12,7 +12,8 @@ MASKED = -1e4
 
 
 class Attention(nn.Module):
-    """Softmax attention of every token to every token of its sequence, (B * N, D) -> (B * N, D)."""
+    """Softmax attention of every token to every token of its sequence, (B * N, D) -> (B * N, D), or, with
+    ``only_first``, of the first token of each, -> (B, D)."""
 
     def __init__(self, dim: int, heads: int) -> None:
         super().__init__()
@@ -20,8 +21,7 @@ class Attention(nn.Module):
         self.qkv = nn.Linear(dim, 3 * dim)
         self.out = nn.Linear(dim, dim)
 
-    def forward(self, x: Tensor, batch: int, bias: Tensor | None, only_first: bool) -> Tensor:
-        """only_first: of each sequence's first token, (B * N, D) -> (B, D)."""
+    def forward(self, x: Tensor, batch: int, bias: Tensor | None, *, only_first: bool) -> Tensor:
         dim = x.shape[1]
         parts = self.qkv(x).reshape(batch, -1, 3 * self.heads, dim // self.heads).transpose(1, 2)
         q, k, v = parts.split(self.heads, dim=1)  # (B, heads, N, D / heads)
@@ -47,8 +47,7 @@ class Block(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, x: Tensor, batch: int, bias: Tensor | None, *, only_first: bool) -> Tensor:
-        """only_first: of each sequence's first token, (B * N, D) -> (B, D)."""
-        y = self.attention(self.attention_norm(x), batch, bias, only_first)
+        y = self.attention(self.attention_norm(x), batch, bias, only_first=only_first)
         if only_first:
             x = x.reshape(batch, -1, x.shape[1])[:, 0]
         x = x + self.dropout(y)
@@ -108,7 +107,9 @@ class Fusion(nn.Module):
         # Nobody reads the last block's other tokens. Training makes them all the same: its dropout draws for each, and
         # the shipped weights come out to the bit.
         x = last(x, batch, bias, only_first=not self.training)
-        read = self.norm(x.reshape(batch, -1, dim)[:, 0])
+        if self.training:
+            x = x.reshape(batch, -1, dim)[:, 0]
+        read = self.norm(x)
         return self.classify(read) + self._read_alone(tokens, modality, present), self.embed(read)
 
     def _read_alone(self, tokens: Tensor, modality: Tensor, present: Tensor | None) -> Tensor:
