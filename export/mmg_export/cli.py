@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import argparse
-import sys
 import time
 from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mmg.cli.beside import teller
 from mmg.cli.ending import handle_stops, interrupt, run_command
 from mmg.errors import ConfigError
 
 if TYPE_CHECKING:
     from mmg_export.report import Report
 
+_tell = teller("mmg-export")
 EXAMPLES = """\
 examples:
   mmg-export runs/mine -o mine.mmg                            every converter that is installed, fp32
@@ -145,10 +146,6 @@ class _Steps:
 
     def __call__(self, line: str) -> None:
         _tell(f"{time.monotonic() - self._began_s:5.1f} s  {line}")
-
-
-def _tell(line: str) -> None:
-    sys.stderr.write(f"mmg-export: {line}\n")
 
 
 if __name__ == "__main__":

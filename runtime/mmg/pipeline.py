@@ -168,7 +168,7 @@ class Pipeline:
                 self._note(f"{recording.modality}: {line}")
             losses = ", ".join(f"{count} {kind.replace('_', ' ')}" for kind, count in recording.losses.items() if count)
             if losses:
-                self._note(f"{recording.modality}: {losses}")
+                self._note(f"{recording.modality}: {losses} samples")
 
 
 def _with_times(chunks: Iterator[Chunk]) -> Iterator[tuple[Chunk, int]]:

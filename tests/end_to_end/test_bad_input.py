@@ -125,6 +125,8 @@ def test_a_zip_bomb_is_refused_before_it_unpacks(tmp_path: Path) -> None:
         (["--imu", "absent.csv", "--audio", DEMO / "audio.ogg", "--require", "imu"], 3, "there is no file"),
         (["--demo", "--truth", "absent.csv"], 2, "absent.csv"),
         (["--demo", "--duration", "-3"], 2, "number of seconds"),
+        (["--demo", "--duration", "0.2"], 2, "--duration 0.2: is shorter than a hop of 0.5 s"),
+        (["--set", "sensors.imuu=serial:///dev/x"], 2, "sensors.imuu: bundle starter has no such sensor; it has imu,"),
         (["--source", "imu"], 2, "NAME=URL"),
     ],
 )
@@ -142,6 +144,13 @@ def test_a_url_of_a_profile_that_cannot_be_is_told_with_file_and_key(tmp_path: P
     done = mmg_run("--demo", "--profile", path)
     assert done.returncode == 2
     assert done.stderr.startswith(f"mmg-run: profile {path}: sensors.imu: foo://bar: unknown scheme foo://: known are ")
+
+
+def test_what_is_given_for_a_sensor_that_takes_no_part_is_told() -> None:
+    done = mmg_run("--sensors", "imu", "--imu", DEMO / "imu.csv", "--audio", "a.wav", "--set", "rates.audo=16000")
+    assert done.returncode == 0
+    assert "audio: a.wav is not used, as --sensors does not name it" in done.stderr
+    assert "rates.audo: bundle starter has no such sensor; it has imu, audio, video" in done.stderr
 
 
 def test_one_missing_recording_leaves_the_other_deciding() -> None:

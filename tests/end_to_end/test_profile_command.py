@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import select
@@ -208,8 +209,7 @@ def test_a_model_that_is_damaged_fails_its_cases_alone(tmp_path: Path) -> None:
     assert done.returncode == 1
     broken, whole = report_of(done).cases
     assert (broken.outcome, whole.outcome) == ("failed", "measured")
-    assert broken.reason.startswith("its process ended with exit code ")
-    assert "imu.onnx: its SHA-256 is not the manifest's" in broken.reason
+    assert broken.reason == f"bundle {path}: imu.onnx: its SHA-256 is not the manifest's: the bundle is altered"
     assert "Traceback" not in done.stderr
 
 
@@ -280,6 +280,30 @@ def test_a_full_disk_for_one_output_does_not_lose_the_other(tmp_path: Path) -> N
     assert page.read_text().startswith("<!doctype html>")
 
 
+def test_a_page_for_which_there_is_no_room_leaves_the_old_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, page = write_report(tmp_path / "report.json", made_report()), tmp_path / "page.html"
+    assert main(["--show", str(path), "--html", str(page)]) == 0
+    old, write_text = page.read_text(), Path.write_text
+
+    def write_half(self: Path, text: str, encoding: str) -> None:
+        write_text(self, text[: len(text) // 2], encoding)
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_text", write_half)
+    assert main(["--show", str(path), "--html", str(page)]) == 2
+    assert page.read_text() == old
+    assert sorted(tmp_path.iterdir()) == [page, path]
+
+
+def test_a_report_is_made_though_nothing_can_be_told_beside_it(tmp_path: Path) -> None:
+    path, page = write_report(tmp_path / "report.json", made_report()), tmp_path / "page.html"
+    with Path("/dev/full").open("w") as full:
+        command = [sys.executable, "-m", "mmg.cli.profile", "--show", str(path), "--html", str(page), "--json"]
+        done = subprocess.run(command, stdout=subprocess.PIPE, stderr=full, text=True, timeout=PATIENCE_S, check=False)
+    assert (done.returncode, page.is_file()) == (0, True)
+    assert report_of(done) == made_report()
+
+
 # --- bad input -----------------------------------------------------------------------------------------------------
 
 
@@ -319,6 +343,27 @@ def test_a_report_that_is_missing_is_told_in_one_line(tmp_path: Path, tiny: Path
 def test_a_folder_that_does_not_exist_is_told_before_measuring(tmp_path: Path, tiny: Path, flag: str) -> None:
     path = tmp_path / "nowhere" / "report"
     assert_refused(mmg_profile("--bundle", tiny, flag, path), 2, f"there is no folder {tmp_path}/nowhere")
+
+
+def test_a_place_that_cannot_be_written_is_told_before_measuring(
+    tmp_path: Path, tiny: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # Whoever runs the tests may write everywhere, as root does.
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    assert main(["--bundle", str(tiny), "--html", str(tmp_path / "page.html")]) == 2
+    assert capsys.readouterr().err == f"mmg-profile: {tmp_path}/page.html: nothing can be written in {tmp_path}\n"
+
+
+def test_a_report_is_no_second_one_of_its_own_program(tmp_path: Path) -> None:
+    path = write_report(tmp_path / "report.json", made_report())
+    again = write_report(tmp_path / "again.json", made_report())
+    done = mmg_profile("--show", path, "--compare", path, "--compare", again)
+    assert_refused(done, 2, f"--compare {again}: is a report that was given before")
+
+
+def test_limits_of_the_real_pace_are_told_where_they_are_not_held(one_case: list[object]) -> None:
+    done = mmg_profile(*one_case, "--budget", "--set", "budget.power_mw=73", "--set", "budget.cpu_percent=10")
+    assert "not held back to back, being of the real pace: cpu_percent 10, power_mw 73" in done.stderr
 
 
 def test_a_profile_without_this_key_is_refused(tiny: Path) -> None:

@@ -12,7 +12,9 @@ from itertools import chain, combinations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import soundfile
 from mmg.backends import is_installed
 from recordings import DEMO, ROOT, mmg_run, real
 
@@ -172,6 +174,17 @@ def test_a_full_disk_is_one_line_and_an_exit_code() -> None:
     assert done.returncode == 2
     assert done.stderr.splitlines()[-1] == "mmg-run: cannot write: No space left on device"
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("beside", ["2>/dev/full", "2>&1 >{out} | true", "2>&-"], ids=["full", "left", "closed"])
+def test_what_cannot_be_told_beside_the_decisions_costs_none(beside: str, tmp_path: Path) -> None:
+    out = tmp_path / "decisions.jsonl"
+    # It has something to say at the start, of a file of half the model's rate, and at the end.
+    soundfile.write(tmp_path / "slow.wav", np.random.default_rng(0).normal(0, 0.1, 8 * 8000), 8000)
+    command = f"{' '.join(RUN)} --audio {tmp_path}/slow.wav --imu {DEMO}/imu.csv --duration 5 --format jsonl"
+    command += f" {beside.format(out=out)}" + (f" >{out}" if "{out}" not in beside else "") + "; exit ${PIPESTATUS[0]}"
+    subprocess.run(["bash", "-c", command], check=True, cwd=ROOT)
+    assert len(decisions(out.read_text())) == 10
 
 
 def test_closed_streams_neither_crash_nor_mix_messages_into_the_decisions() -> None:

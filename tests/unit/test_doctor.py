@@ -327,6 +327,11 @@ def test_swap_is_warned_of_when_it_is_more_than_leftovers(tmp_path: Path) -> Non
     assert resources(tmp_path)["swap"].found == "100 MiB in use: a hop may wait for the disk"
 
 
+def test_a_folder_that_cannot_be_written_is_warned_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "access", lambda *_: False)  # root may write everywhere
+    assert resources(tmp_path)["disk"].found == f"{tmp_path} cannot be written: logs need another folder"
+
+
 def test_a_folder_that_is_not_there_has_no_known_space(tmp_path: Path) -> None:
     [disk] = [one for one in check_resources(tmp_path, FINE, tmp_path / "no") if one.check == "disk"]
     assert disk.verdict == "unknown"

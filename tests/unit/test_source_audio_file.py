@@ -53,7 +53,8 @@ def test_every_rate_and_channel_count_streams_in_blocks_of_100_ms(
     assert [len(chunk.samples) for chunk in recording.chunks(0, 500_000_000)][:-1] == [rate_hz // 2]
     largest_error = {"FLOAT": 0, "PCM_16": 1e-4, "PCM_24": 1e-6, "VORBIS": 0.5}[subtype]
     assert np.abs(samples - written).max() <= largest_error
-    assert (recording.losses, recording.notes) == ({}, [])
+    slow = [f"{name} has 8000 samples a second, the model 16000: nothing above 4000 Hz is in it"]
+    assert (recording.losses, recording.notes) == ({}, slow if rate_hz == 8000 else [])
     recording.close()
 
 

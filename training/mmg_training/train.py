@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from lightning_fabric import Fabric
+from mmg.cli.beside import teller
 from mmg.errors import ConfigError
 from torch import Tensor
 from torch.optim.swa_utils import AveragedModel
@@ -18,7 +19,6 @@ from mmg_training import checkpoint
 from mmg_training.batches import Batches
 from mmg_training.config import TrainConfig
 from mmg_training.data.sessions import Dataset
-from mmg_training.evaluation.progress import say_as
 from mmg_training.models.multimodal import MultimodalModel
 from mmg_training.objective import Objective
 from mmg_training.task import Task
@@ -26,7 +26,7 @@ from mmg_training.task import Task
 REPORT_EVERY = 25
 CLIP_NORM = 5.0
 
-say = say_as("mmg-train")
+say = teller("mmg-train")
 Watch = Callable[[int, dict[str, float]], None]
 
 

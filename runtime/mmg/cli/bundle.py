@@ -7,6 +7,7 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any
 
+from mmg.cli.beside import teller
 from mmg.cli.ending import run_printing
 
 if TYPE_CHECKING:
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from mmg.bundle.compare import Change
     from mmg.bundle.verify import Checked
 
+_tell = teller("mmg-bundle")
 DIFFERENT = 1
 PATIENCE_S = 2.0
 EXAMPLES = """\
@@ -206,12 +208,6 @@ def _print_json(document: dict[str, Any]) -> None:
 
     # msgspec writes null for what is not finite, and json nothing but ASCII, which any stream can hold.
     print(json.dumps(msgspec.json.decode(msgspec.json.encode(document)), indent=2), flush=True)
-
-
-def _tell(line: str) -> None:
-    # Without standard error print would write to standard output, into the JSON.
-    if sys.stderr is not None:
-        print(f"mmg-bundle: {line}", file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -11,11 +11,13 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mmg.cli.beside import teller
 from mmg.cli.ending import run_printing
 
 if TYPE_CHECKING:
     from mmg.discovery import Found
 
+_tell = teller("mmg-devices")
 KINDS = ("imu", "audio", "video")
 WANTED = ("imu", "audio")
 EXAMPLES = """\
@@ -127,12 +129,6 @@ def _seconds(text: str) -> float:
     if not 0 < value <= 600:
         raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds, 600 at most")
     return value
-
-
-def _tell(line: str) -> None:
-    # Without standard error print would write to standard output, into the JSON.
-    if sys.stderr is not None:
-        print(f"mmg-devices: {line}", file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mmg.cli.beside import teller
 from mmg.cli.board import folder
 from mmg.cli.ending import run_printing
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from mmg.doctor import Examination, Finding
 
 WIDTH, QUIET_S = 80, 2.0
+_tell = teller("mmg-doctor")
 COLOURS = {"warning": "33", "problem": "31", "unknown": "2"}
 EXAMPLES = """\
 examples:
@@ -121,12 +123,6 @@ def _print(text: str, colour: str = "") -> None:
     text = "".join(character if character.isprintable() or character == "\n" else "?" for character in text)
     text = text.encode(encoding, "backslashreplace").decode(encoding)
     print(f"\x1b[{colour}m{text}\x1b[0m" if colour else text)
-
-
-def _tell(line: str) -> None:
-    # Without standard error print would write to standard output, into the JSON.
-    if sys.stderr is not None:
-        print(f"mmg-doctor: {line}", file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable
 from typing import NoReturn
 
+from mmg.cli.beside import let_go_of_stderr
 from mmg.errors import MmgError
 
 
@@ -32,6 +33,8 @@ def run_command(run: Callable[[], int], tell: Callable[[str], None], *, stopped:
     except KeyboardInterrupt:
         tell("stopped")
         return stopped
+    finally:
+        let_go_of_stderr()
 
 
 def run_printing(run: Callable[[], int], tell: Callable[[str], None]) -> int:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
+from mmg.cli.beside import teller, write_beside
 from mmg.cli.board import add_profile_flags, folder, load_board
 from mmg.cli.ending import run_printing
 from mmg.errors import ConfigError
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from mmg.profiling.compare import Comparison
     from mmg.profiling.result import Report
 
+_tell = teller("mmg-profile")
 MEASURING = ("bundle", "subsets", "backends", "precisions", "threads", "mode", "hops", "deadline")
 EXAMPLES = """\
 examples:
@@ -100,13 +103,16 @@ def _run(options: argparse.Namespace, words: list[str]) -> int:
     from mmg.profiling.result import read_report
 
     olds = [read_report(path) for path in options.compare]
+    for number, old in enumerate(olds):
+        if old in olds[:number]:
+            raise ConfigError(
+                f"--compare {options.compare[number]}: is a report that was given before: its noise is known"
+            )
     if options.markdown and options.html and Path(options.markdown).absolute() == Path(options.html).absolute():
         raise ConfigError(f"{options.html}: is given for --markdown and for --html")
     for path in (options.markdown, options.html):
-        if path and not Path(path).absolute().parent.is_dir():
-            raise ConfigError(f"{path}: there is no folder {Path(path).absolute().parent}")
-        if path and Path(path).is_dir():
-            raise ConfigError(f"{path}: is a folder: name a file in it")
+        if path:
+            _check_writable(Path(path))
     # Once, and before the minutes that measuring takes.
     profile = load_board(options) if not options.show or options.budget or options.advise else None
     if options.show:
@@ -114,13 +120,15 @@ def _run(options: argparse.Namespace, words: list[str]) -> int:
     else:
         assert profile is not None
         report = _measure(options, words, profile)
+    if profile is not None and report.budget and report.mode == "backtoback":
+        _tell_what_is_not_held(profile)
     comparison = compare(olds, report) if olds else None
     advice = _advise(options, report, profile) if options.advise and profile else None
     problems = _problems(report, comparison, advice)
     if options.json:
         writers = [partial(_print_json, report), partial(_tell_beside, comparison, advice, problems)]
     else:
-        writers = [partial(_print, sys.stdout, report, comparison, advice)]
+        writers = [partial(_print, report, comparison, advice)]
     if options.markdown:
         writers.append(partial(_write_markdown, options.markdown, report))
     if options.html:
@@ -130,6 +138,14 @@ def _run(options: argparse.Namespace, words: list[str]) -> int:
         _tell("stopped: the report has only the cases that were done by then")
         return 130
     return 1 if problems else 0
+
+
+def _tell_what_is_not_held(profile: Profile) -> None:
+    from mmg.profiling.campaign import PACED_ONLY
+
+    limits = [f"{key} {limit:g}" for key in PACED_ONLY if (limit := getattr(profile.budget, key)) is not None]
+    if limits:
+        _tell(f"not held back to back, being of the real pace: {', '.join(limits)}")
 
 
 def _problems(report: Report, comparison: Comparison | None, advice: Advice | None) -> list[str]:
@@ -232,10 +248,30 @@ def _write_page(path: str, report: Report, olds: list[Report]) -> None:
     _write_file(path, format_page(report, olds))
 
 
+def _check_writable(path: Path) -> None:
+    """Raises ConfigError: it is told before the minutes that measuring takes."""
+    folder = path.absolute().parent
+    if not folder.is_dir():
+        raise ConfigError(f"{path}: there is no folder {folder}")
+    if path.is_dir():
+        raise ConfigError(f"{path}: is a folder: name a file in it")
+    if path.exists() and not os.access(path, os.W_OK):
+        raise ConfigError(f"{path}: cannot be written")
+    if not path.exists() and not os.access(folder, os.W_OK):
+        raise ConfigError(f"{path}: nothing can be written in {folder}")
+
+
 def _write_file(path: str, text: str) -> None:
+    """Beside it first, where it is a file: what finds no room leaves the old one as it was."""
+    place = Path(path)
+    part = place if place.exists() and not place.is_file() else place.with_name(f"{place.name}.part")
     try:
-        Path(path).write_text(text, encoding="utf-8")
+        part.write_text(text, encoding="utf-8")
+        if part != place:
+            part.replace(place)
     except OSError as error:
+        if part != place:
+            part.unlink(missing_ok=True)
         error.filename = path  # a full disk's error does not know it
         raise
     _tell(f"wrote {path}")
@@ -250,13 +286,19 @@ def _print_json(report: Report) -> None:
 
 def _tell_beside(comparison: Comparison | None, advice: Advice | None, problems: list[str]) -> None:
     """What the object, which is the report alone, does not say."""
-    if sys.stderr is not None and (comparison or advice):
-        _print(sys.stderr, None, comparison, advice)
+    if sys.stderr is not None:
+        write_beside(_format(sys.stderr, None, comparison, advice))
     for problem in problems:
         _tell(problem)
 
 
-def _print(stream: TextIO, report: Report | None, comparison: Comparison | None, advice: Advice | None) -> None:
+def _print(report: Report, comparison: Comparison | None, advice: Advice | None) -> None:
+    sys.stdout.write(_format(sys.stdout, report, comparison, advice))
+    sys.stdout.flush()
+
+
+def _format(stream: TextIO, report: Report | None, comparison: Comparison | None, advice: Advice | None) -> str:
+    """What is told to a person, as far as this stream can show it."""
     from shutil import get_terminal_size
 
     from mmg.profiling.advise import format_advice
@@ -276,8 +318,7 @@ def _print(stream: TextIO, report: Report | None, comparison: Comparison | None,
         parts.append(format_comparison(comparison, width=width, colours=colours, ascii=plain))
     if advice:
         parts.append(format_advice(advice, width=width, colours=colours, ascii=plain))
-    stream.write("\n".join(part.rstrip("\n") + "\n" for part in parts))
-    stream.flush()
+    return "\n".join(part.rstrip("\n") + "\n" for part in parts)
 
 
 def _subsets(text: str) -> tuple[tuple[str, ...], ...]:
@@ -321,19 +362,16 @@ def _positive(text: str) -> float:
 
 
 def _progress(line: str) -> None:
-    if sys.stderr is not None:
-        sys.stderr.write(f"\rmmg-profile: {line}\x1b[K" if sys.stderr.isatty() else f"mmg-profile: {line}\n")
-        sys.stderr.flush()
+    write_beside(f"\rmmg-profile: {line}\x1b[K" if _beside_is_terminal() else f"mmg-profile: {line}\n")
 
 
 def _end_progress() -> None:
-    if sys.stderr is not None and sys.stderr.isatty():
-        sys.stderr.write("\r\x1b[K")
+    if _beside_is_terminal():
+        write_beside("\r\x1b[K")
 
 
-def _tell(line: str) -> None:
-    if sys.stderr is not None:
-        print(f"mmg-profile: {line}", file=sys.stderr)
+def _beside_is_terminal() -> bool:
+    return sys.stderr is not None and sys.stderr.isatty()
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mmg.cli.beside import teller
 from mmg.cli.board import add_profile_flags, load_board
 from mmg.cli.ending import handle_stops, interrupt, run_command
 from mmg.errors import ConfigError, NoSensorError, ProfileError, RequiredSensorLost
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from mmg.pipeline import Pipeline, Settings
     from mmg.sinks import Sink
 
+_tell = teller("mmg-run")
 DEMO = Path(__file__).resolve().parent.parent / "demo"
 DEMO_FILES = {"imu": "imu.csv", "audio": "audio.ogg", "video": "video.mp4"}
 EXAMPLES = """\
@@ -157,6 +159,9 @@ def _choose_sources(options: argparse.Namespace) -> tuple[dict[str, str], str | 
         raise ConfigError(f"--sensors {options.sensors}: a sensor is named twice")
     if "video" in sensors and not options.allow_video:
         raise ConfigError("video is off: add --allow-video to open it, or leave it out of --sensors")
+    for name in given:
+        if name not in sensors:
+            _tell(f"{name}: {given[name]} is not used, as --sensors does not name it")
     truth: str | None = options.truth or (str(DEMO / "truth.csv") if options.demo else None)
     return {name: given.get(name, "") for name in sensors}, truth
 
@@ -167,7 +172,16 @@ def _settle(options: argparse.Namespace, urls: dict[str, str], manifest: Manifes
     from mmg.sources import check_scheme
     from mmg.sources.url import with_rate
 
-    profile = load_board(options)
+    if options.duration is not None and options.duration < manifest.hop_s:
+        raise ConfigError(f"--duration {options.duration:g}: is shorter than a hop of {manifest.hop_s:g} s")
+    profile, known = load_board(options), [modality.name for modality in manifest.modalities]
+    for key in (f"{table}.{name}" for table in ("sensors", "rates") for name in getattr(profile, table)):
+        if key.partition(".")[2] not in known:
+            problem = f"bundle {manifest.name} has no such sensor; it has {', '.join(known)}"
+            unknown = ProfileError(options.profile or profile.name, key, problem)
+            if not urls:
+                raise unknown
+            _tell(str(unknown))
     for name, url in profile.sensors.items():
         try:
             check_scheme(url)
@@ -178,7 +192,7 @@ def _settle(options: argparse.Namespace, urls: dict[str, str], manifest: Manifes
     urls = {name: url or profile.sensors.get(name, "") for name, url in urls.items()}
     if "video" in urls and profile.privacy.video == "never":
         raise ProfileError(profile.name, "privacy.video", "is never: video stays off on this device, with any flag")
-    required, known = _names(options.require), [modality.name for modality in manifest.modalities]
+    required = _names(options.require)
     for name in (*urls, *required):
         if name not in known:
             raise ConfigError(f"bundle {manifest.name} has no sensor {name!r}; it has {', '.join(known)}")
@@ -265,12 +279,6 @@ def _keep_stderr() -> None:
     except (AttributeError, OSError, ValueError):
         return  # closed, or no file
     sys.stderr = open(descriptor, "w", buffering=1, encoding=sys.stderr.encoding, errors="backslashreplace")  # noqa: SIM115, PTH123
-
-
-def _tell(line: str) -> None:
-    # Without standard error print would write to standard output, among the decisions.
-    if sys.stderr is not None:
-        print(f"mmg-run: {line}", file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
 from pathlib import Path
@@ -70,6 +71,8 @@ def _judge_space(folder: Path) -> Finding:
         free_mb = shutil.disk_usage(folder).free // 1_000_000
     except OSError as error:
         return Finding("disk", "unknown", f"{folder}: {error.strerror}")
+    if not os.access(folder, os.W_OK):
+        return Finding("disk", "warning", f"{folder} cannot be written: logs need another folder", "cd ~")
     if free_mb >= LOW_SPACE_MB:
         return Finding("disk", "ok", f"{free_mb} MB free here")
     return Finding("disk", "warning", f"{free_mb} MB free here: logs will fill it", f"df -h {folder}")

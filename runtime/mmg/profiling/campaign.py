@@ -16,7 +16,7 @@ import msgspec
 
 from mmg.backends import BACKENDS, INSTALL, is_installed
 from mmg.bundle import Bundle
-from mmg.errors import ConfigError
+from mmg.errors import BackendUnavailable, ConfigError
 from mmg.machine import read_commit, read_versions
 from mmg.profiling import result
 from mmg.profiling.budget import check_budget
@@ -31,6 +31,8 @@ PRECISIONS = ("fp32", "int8")
 HOPS = {"paced": 12, "backtoback": 200}
 """Counted ones of each case: with these the starter's 28 cases take under five minutes."""
 PACED_ONLY = ("cpu_percent", "power_mw")
+TOLD = (2, 3, 4)
+"""Exit codes of a case's process whose last line says all."""
 START_S, SLOWEST = 60.0, 20.0
 """A case may take so long to start, and be so many times slower than its pace, before it is given up."""
 COMMAND = (
@@ -134,7 +136,7 @@ def _cases(plan: Plan, bundle: Bundle) -> Iterator[Case]:
             if not all(any((f.backend, f.precision) == (backend, precision) for f in part) for part in parts):
                 reason = f"the bundle has no {backend} files in {precision}"
             elif not is_installed(backend):
-                reason = f"{backend} is not installed: pip install {INSTALL[backend]}"
+                reason = str(BackendUnavailable(backend, INSTALL[backend]))
             yield Case(
                 modalities=ordered,
                 backend=backend,
@@ -176,6 +178,8 @@ def _measure(plan: Plan, case: Case, hop_s: float) -> Case:
         except msgspec.DecodeError as error:
             return msgspec.structs.replace(case, outcome="failed", reason=f"its process gave no result: {error}")
     words = done.stderr.decode(errors="replace").strip().splitlines() or ["it said nothing"]
+    if done.returncode in TOLD:
+        return msgspec.structs.replace(case, outcome="failed", reason=words[-1])
     how = f"signal {-done.returncode}" if done.returncode < 0 else f"exit code {done.returncode}"
     return msgspec.structs.replace(case, outcome="failed", reason=f"its process ended with {how}: {words[-1]}")
 

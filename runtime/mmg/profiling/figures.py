@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from mmg.profiling.result import Case, Distribution, Mode, Report
 
 # How each mode's latency is called: what ``latency`` gives.
-LATENCY = {"paced": "event to decision", "backtoback": "hop"}
+LATENCY = {"paced": "event to decision", "backtoback": "hop, in processor time"}
 # Those that overlap with the stages proper; the others add up to the work of a hop.
 SPANS = ("capture_age", "event_to_decision", "hop")
 NAMED_ONE_BY_ONE = 2

@@ -54,7 +54,13 @@ class AudioFile:
         if not LOWEST_RATE_HZ <= self._rate_hz <= HIGHEST_RATE_HZ or there < 1:
             raise SourceError(self.url, f"holds {there} samples at {self._rate_hz} Hz: nothing to replay")
         self._promised = max(there, wav_frames or 0, self._ogg.frames if self._ogg else 0)
-        self.notes = [self._cut(there)] if self._promised > there or (self._ogg and not self._ogg.whole) else []
+        self._told_cut = self._promised > there or (self._ogg is not None and not self._ogg.whole)
+        self.notes = [self._cut(there)] if self._told_cut else []
+        if self._rate_hz < modality.rate_hz:
+            missing = f"nothing above {self._rate_hz / 2:g} Hz is in it"
+            self.notes.append(
+                f"{path.name} has {self._rate_hz} samples a second, the model {modality.rate_hz:g}: {missing}"
+            )
         placing = Placing.of(url, None)
         self.start_ns, self.offset_ns = placing.start_ns, placing.offset_ns
         self.duration_s = there / self._rate_hz
@@ -75,8 +81,9 @@ class AudioFile:
                 yield Chunk(self.modality, block[part], times_ns[part], float(self._rate_hz), 0 if begin else dropped)
         if given < self._promised and not self._closed:
             self.losses["missing"] = self._promised - given
-            if not self.notes:
+            if not self._told_cut:
                 self.notes.append(self._cut(given))
+                self._told_cut = True
 
     def close(self) -> None:
         """Let go of the file: iterators end."""

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable, Sequence
 from functools import partial
 
+from mmg.cli.beside import teller
 from mmg.cli.ending import handle_stops, interrupt, run_command
 from mmg.errors import ConfigError
 from mmg.machine import read_commit, read_versions
@@ -18,6 +19,7 @@ from mmg_tools.bench import eager, memory, push, sizes, start, throughput, windo
 from mmg_tools.bench.needs import require_training
 from mmg_tools.bench.table import Figure, as_json, describe
 
+_tell = teller("bench")
 # PyTorch comes last: it leaves threads and memory behind.
 MEASURES: dict[str, Callable[..., list[Figure]]] = {
     "push": push.measure,
@@ -74,10 +76,6 @@ def describe_machine() -> dict[str, str]:
     }
     commit = read_commit()
     return {**machine, "commit": commit} if commit else machine
-
-
-def _tell(line: str) -> None:
-    sys.stderr.write(f"bench: {line}\n")
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from mmg.cli.beside import teller
 from mmg.cli.ending import handle_stops, interrupt, run_command
 from mmg.errors import ConfigError
 from mmg.sources.protocols import PROTOCOLS
@@ -22,6 +23,7 @@ from mmg_tools.virtual.microphone import CONFIG, processes_with
 from mmg_tools.virtual.scenario import SEED, SUBJECT, render
 from mmg_tools.virtual.wearable import VirtualWearable
 
+_tell = teller("mmg-virtual")
 LOOK_S = 0.05
 EXAMPLES = """\
 examples:
@@ -200,12 +202,6 @@ def _natural(text: str) -> int:
     if not text.isdecimal() or len(text) > 9:
         raise argparse.ArgumentTypeError(f"{text!r} is not a number from 0 on")
     return int(text)
-
-
-def _tell(line: str) -> None:
-    # Without standard error print would write to standard output, beside the command.
-    if sys.stderr is not None:
-        print(f"mmg-virtual: {line}", file=sys.stderr, flush=True)
 
 
 def _note_stops() -> list[int]:

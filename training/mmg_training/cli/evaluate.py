@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from mmg import Bundle
+from mmg.cli.beside import teller
 from mmg.cli.ending import run_command
 from mmg.errors import ConfigError
 
@@ -18,7 +19,6 @@ from mmg_training.config import TrainConfig, load, override, parse_setting
 from mmg_training.evaluation import plots
 from mmg_training.evaluation.engine import by_engine
 from mmg_training.evaluation.fewshot import SCORES, FewshotConfig
-from mmg_training.evaluation.progress import say_as
 from mmg_training.evaluation.report import TABLES, Candidate, report
 from mmg_training.evaluation.subsets import by_model
 from mmg_training.evaluation.tables import as_json, markdown, plus
@@ -33,7 +33,7 @@ examples:
   mmg-eval starter --config training/configs/starter.toml --json scores.json
 """
 
-say = say_as("mmg-eval")
+say = teller("mmg-eval")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

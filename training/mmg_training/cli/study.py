@@ -9,12 +9,12 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from mmg.cli.beside import teller
 from mmg.cli.ending import handle_stops, interrupt, run_command
 from mmg.errors import ConfigError
 
 from mmg_training.config import parse_setting
 from mmg_training.evaluation import plots, study
-from mmg_training.evaluation.progress import say_as
 from mmg_training.evaluation.study_pool import run_all
 from mmg_training.evaluation.study_tables import (
     Outcome,
@@ -43,7 +43,7 @@ A study names its base settings, its seeds, its folds and its variants, each a t
   variants.no-dropout."dropout.modality" = 0.0
 """
 
-say = say_as("mmg-study")
+say = teller("mmg-study")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -2,23 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Callable
 
 EVERY_S = 2.0
 
 Say = Callable[[str], None]
-
-
-def say_as(command: str) -> Say:
-    """Lines on standard error that begin with the command's name."""
-
-    def say(text: str) -> None:
-        sys.stderr.write(f"{command}: {text}\n")
-        sys.stderr.flush()
-
-    return say
 
 
 class Counter:

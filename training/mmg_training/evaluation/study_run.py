@@ -14,6 +14,7 @@ from pathlib import Path
 
 import msgspec
 import torch
+from mmg.cli.beside import teller
 from mmg.cli.ending import run_command
 from mmg.errors import ConfigError
 
@@ -24,14 +25,13 @@ from mmg_training.evaluation import study
 from mmg_training.evaluation.fewshot import measure_fewshot
 from mmg_training.evaluation.late_fusion import save_predictions
 from mmg_training.evaluation.missing import measure_missing
-from mmg_training.evaluation.progress import say_as
 from mmg_training.evaluation.scores import accuracy, calibration_error, macro_f1
 from mmg_training.evaluation.study import EvaluateConfig, FewshotFigures, Results, SubsetFigures
 from mmg_training.evaluation.subsets import by_model, fit_temperatures, measurable
 from mmg_training.models.multimodal import MultimodalModel
 from mmg_training.train import Progress, train
 
-say = say_as("mmg-study")
+say = teller("mmg-study")
 
 
 def is_other(folder: Path, config: TrainConfig) -> bool:

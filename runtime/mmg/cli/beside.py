@@ -1,0 +1,29 @@
+"""What a command tells beside its output: lines on standard error, on which nothing depends."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+
+
+def teller(command: str) -> Callable[[str], None]:
+    """A call that tells a line, with the command's name before it."""
+    return lambda line: write_beside(f"{command}: {line}\n")
+
+
+def write_beside(text: str) -> None:
+    """To standard error. Where it is closed or takes nothing, as on a full disk, the text is lost, and nothing else."""
+    if sys.stderr is not None:
+        with suppress(OSError, ValueError):
+            sys.stderr.write(text)
+            sys.stderr.flush()
+
+
+def let_go_of_stderr() -> None:
+    """At a command's end. What it still holds and cannot write Python would try once more, and end with 120."""
+    if sys.stderr is not None:
+        try:
+            sys.stderr.flush()
+        except (OSError, ValueError):
+            sys.stderr = None
