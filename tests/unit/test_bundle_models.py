@@ -138,7 +138,7 @@ def test_an_encoder_whose_shape_changes_with_the_data_is_an_error_when_it_does(t
     chunk = imu_chunk(0, 2)
     chunk.samples[:, 1:] = -1
     chunk.samples[::2, 0] = 9.8
-    with pytest.raises(ModelError, match="imu encoder: onnxruntime cannot run it"):
+    with pytest.raises(ModelError, match=r"bundle .*: imu.onnx: onnxruntime cannot run it"):
         engine.push(chunk)
 
 
@@ -159,7 +159,7 @@ def test_a_state_that_the_model_lacks_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("data", [b"not a model", b"\x08\x08" * 50, mean_encoder(COUNT, 6)[:-10]])
 def test_a_file_that_is_no_model_is_refused_though_its_hash_is_right(tmp_path: Path, data: bytes) -> None:
-    with pytest.raises(ModelError, match="imu encoder: onnxruntime cannot load it"):
+    with pytest.raises(ModelError, match=r"bundle .*: imu.onnx: onnxruntime cannot load it"):
         imu_engine(tmp_path, data)
 
 

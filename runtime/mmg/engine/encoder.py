@@ -85,8 +85,8 @@ def load_encoder(
     bundle: Bundle, modality: Modality, file: ModelFile, threads: int, providers: tuple[str, ...] = CPU_ONLY
 ) -> Encoder:
     """The modality's encoder, from verified bytes. Raises BundleError, ModelError, ShapeMismatch."""
-    name = f"{modality.name} encoder"
-    session = open_session(file.backend, bundle.read(file), name, threads=threads, providers=providers)
+    name, data = f"bundle {bundle.path}: {file.path}", bundle.read(file)
+    session = open_session(file.backend, data, name, threads=threads, providers=providers)
     return Encoder(modality, bundle.manifest, session)
 
 

@@ -76,10 +76,9 @@ class Engine:
                 index = manifest.index(modality.name)
                 self._tracks[modality.name] = Track(modality, index, load, self._grid, self._clock)
         file = choose_file(bundle, manifest.fusion.files, "fusion", self.variant)
-        data = bundle.read(file)
-        self._fusion = Fusion(
-            manifest, open_session(file.backend, data, "fusion", threads=threads, providers=providers)
-        )
+        name, data = f"bundle {bundle.path}: {file.path}", bundle.read(file)
+        session = open_session(file.backend, data, name, threads=threads, providers=providers)
+        self._fusion = Fusion(manifest, session)
         self._hop = 0
         self.decided = 0
         """How many decisions were made."""
