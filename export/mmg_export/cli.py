@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from mmg.cli.beside import teller
 from mmg.cli.ending import handle_stops, interrupt, run_command
+from mmg.cli.version import PrintVersion
 from mmg.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    parser.add_argument("--version", action=PrintVersion)
     parser.add_argument("run", type=Path, help="a folder that mmg-train wrote")
     parser.add_argument("-o", "--out", type=Path, required=True, help="the bundle: a folder, or a file ending in .mmg")
     parser.add_argument(

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from importlib.metadata import version
 from itertools import chain, combinations
 from pathlib import Path
 from typing import Any
@@ -174,6 +175,13 @@ def test_a_full_disk_is_one_line_and_an_exit_code() -> None:
     assert done.returncode == 2
     assert done.stderr.splitlines()[-1] == "mmg-run: cannot write: No space left on device"
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("command", ["run", "devices", "doctor", "profile", "bundle"])
+def test_each_command_tells_its_version(command: str) -> None:
+    words = [sys.executable, "-m", f"mmg.cli.{command}", "--version"]
+    done = subprocess.run(words, capture_output=True, text=True, check=True, cwd=ROOT)
+    assert (done.stdout, done.stderr) == (f"mmg {version('mmg')}\n", "")
 
 
 @pytest.mark.parametrize("beside", ["2>/dev/full", "2>&1 >{out} | true", "2>&-"], ids=["full", "left", "closed"])

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from mmg.cli.beside import teller
 from mmg.cli.ending import run_printing
+from mmg.cli.version import PrintVersion
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -44,6 +45,7 @@ def build_parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
+    parser.add_argument("--version", action=PrintVersion)
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
 
     def add(name: str, run: Callable[[argparse.Namespace], int], text: str, *paths: str) -> argparse.ArgumentParser:

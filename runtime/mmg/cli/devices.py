@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from mmg.cli.beside import teller
 from mmg.cli.ending import run_printing
+from mmg.cli.version import PrintVersion
 
 if TYPE_CHECKING:
     from mmg.discovery import Found
@@ -46,6 +47,7 @@ def build_parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     add = parser.add_argument
+    add("--version", action=PrintVersion)
     add("--sensors", metavar="LIST", type=_kinds, help="what to look for (default: imu,audio,video)")
     add("--serial", metavar="PATH", action="append", default=[], help="listen to this port too; may be repeated")
     add("--seconds", metavar="S", type=_seconds, default=3.0, help="how long to listen to a serial port (default: 3)")

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from mmg.cli.beside import teller
 from mmg.cli.board import folder
 from mmg.cli.ending import run_printing
+from mmg.cli.version import PrintVersion
 
 if TYPE_CHECKING:
     from mmg.doctor import Examination, Finding
@@ -50,6 +51,7 @@ def build_parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     add = parser.add_argument
+    add("--version", action=PrintVersion)
     add("--json", action="store_true", help="an object: board, condition, versions, findings")
     add("--root", metavar="DIR", type=folder, default=Path("/"), help="where sys, proc and dev lie (default: /)")
     return parser

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, TextIO
 from mmg.cli.beside import teller, write_beside
 from mmg.cli.board import add_profile_flags, folder, load_board
 from mmg.cli.ending import run_printing
+from mmg.cli.version import PrintVersion
 from mmg.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -88,6 +89,7 @@ def build_parser() -> argparse.ArgumentParser:
     add("--markdown", metavar="PATH", help="write the report as Markdown too")
     add("--html", metavar="PATH", help="write the report as one HTML page too")
     add("--root", metavar="DIR", type=folder, default=Path("/"), help="where /proc and /sys are read (default: /)")
+    add("--version", action=PrintVersion)
     return parser
 
 

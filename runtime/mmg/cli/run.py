@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from mmg.cli.beside import teller
 from mmg.cli.board import add_profile_flags, load_board
 from mmg.cli.ending import handle_stops, interrupt, run_command
+from mmg.cli.version import PrintVersion
 from mmg.errors import ConfigError, NoSensorError, ProfileError, RequiredSensorLost
 from mmg.process import settle_in
 
@@ -70,18 +71,13 @@ def build_parser() -> argparse.ArgumentParser:
     add("--require", metavar="LIST", default="", help="sensors whose loss ends the run with exit code 3")
     add("--grace", metavar="S", type=_seconds, help="how long a late sensor is waited for after a hop's end")
     add("--truth", metavar="PATH", help="a CSV of start_s,end_s,label to print beside the decisions")
-    add("--version", action="store_true", help="print the version and exit")
+    add("--version", action=PrintVersion)
     return parser
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run, and return the exit code."""
     options = build_parser().parse_args(arguments)
-    if options.version:
-        from importlib.metadata import version
-
-        print(f"mmg {version('mmg')}")
-        return 0
     _keep_stderr()
     handle_stops(interrupt)
     return run_command(lambda: _run(options), _tell)

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from mmg.cli.beside import teller
 from mmg.cli.ending import handle_stops, interrupt, run_command
+from mmg.cli.version import PrintVersion
 from mmg.errors import ConfigError
 from mmg.sources.protocols import PROTOCOLS
 
@@ -54,6 +55,7 @@ def build_parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     add = parser.add_argument
+    add("--version", action=PrintVersion)
     add("--seconds", metavar="S", type=float, default=300.0, help="how long the scenario is (default: 300)")
     add("--seed", metavar="N", type=_natural, default=SEED, help=f"which day (default: {SEED})")
     add("--subject", metavar="N", type=_natural, default=SUBJECT, help=f"which wearer, 1000 or more ({SUBJECT})")

@@ -12,6 +12,7 @@ from pathlib import Path
 from mmg import Bundle
 from mmg.cli.beside import teller
 from mmg.cli.ending import run_command
+from mmg.cli.version import PrintVersion
 from mmg.errors import ConfigError
 
 from mmg_training import checkpoint, data
@@ -46,6 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    parser.add_argument("--version", action=PrintVersion)
     parser.add_argument("what", help="a folder of mmg-train, a bundle (folder or .mmg), or starter")
     parser.add_argument("--config", type=Path, help="settings with the data set, TOML; a run knows its own")
     parser.add_argument(

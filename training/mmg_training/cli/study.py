@@ -11,6 +11,7 @@ from pathlib import Path
 
 from mmg.cli.beside import teller
 from mmg.cli.ending import handle_stops, interrupt, run_command
+from mmg.cli.version import PrintVersion
 from mmg.errors import ConfigError
 
 from mmg_training.config import parse_setting
@@ -56,6 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    parser.add_argument("--version", action=PrintVersion)
     parser.add_argument("study", type=Path, help="the study, TOML; training/configs/studies has some")
     parser.add_argument("--out", type=Path, required=True, help="the folder for its runs, tables and plots")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="runs at a time (default: the cores)")

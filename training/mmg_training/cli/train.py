@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from lightning_fabric import Fabric
 from mmg.cli.ending import run_command
+from mmg.cli.version import PrintVersion
 from mmg.errors import ConfigError
 
 from mmg_training import checkpoint, data
@@ -43,6 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    parser.add_argument("--version", action=PrintVersion)
     parser.add_argument("config", type=Path, help="settings, TOML; training/configs has some")
     parser.add_argument("--out", type=Path, required=True, help="the folder for the run")
     parser.add_argument("--resume", action="store_true", help="go on from where a stopped run in --out saved last")

@@ -1,0 +1,19 @@
+"""``--version``, which every command has."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+
+
+class PrintVersion(argparse.Action):
+    """Looks the version up only when it is asked for: that takes longer than all the rest of a ``--help``."""
+
+    def __init__(self, option_strings: Sequence[str], dest: str) -> None:
+        super().__init__(option_strings, dest, nargs=0, default=argparse.SUPPRESS, help="print the version and exit")
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        from importlib.metadata import version
+
+        print(f"mmg {version('mmg')}")
+        parser.exit()
