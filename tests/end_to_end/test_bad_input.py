@@ -150,7 +150,10 @@ def test_what_is_given_for_a_sensor_that_takes_no_part_is_told() -> None:
     done = mmg_run("--sensors", "imu", "--imu", DEMO / "imu.csv", "--audio", "a.wav", "--set", "rates.audo=16000")
     assert done.returncode == 0
     assert "audio: a.wav is not used, as --sensors does not name it" in done.stderr
-    assert "rates.audo: bundle starter has no such sensor; it has imu, audio, video" in done.stderr
+    assert "--set rates.audo=16000: bundle starter has no such sensor; it has imu, audio, video" in done.stderr
+    done = mmg_run("--sensors", "imu", "--demo", "--set", "rates.audio=8000", "--set", "rates.imu=50", "--duration", 1)
+    assert "--set rates.audio=8000: audio takes no part in this run" in done.stderr
+    assert "rates.imu" not in done.stderr
 
 
 def test_one_missing_recording_leaves_the_other_deciding() -> None:

@@ -295,6 +295,24 @@ def test_a_page_for_which_there_is_no_room_leaves_the_old_one(tmp_path: Path, mo
     assert sorted(tmp_path.iterdir()) == [page, path]
 
 
+def test_a_page_that_is_written_anew_stays_who_may_read_it_and_where_links_lead(tmp_path: Path) -> None:
+    path, page, link = write_report(tmp_path / "report.json", made_report()), tmp_path / "p.html", tmp_path / "l.html"
+    page.write_text("old")
+    page.chmod(0o600)
+    link.symlink_to(page)
+    assert main(["--show", str(path), "--html", str(link)]) == 0
+    assert link.is_symlink()
+    assert page.read_text().startswith("<!doctype html>")
+    assert page.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_page_may_go_to_standard_output(tmp_path: Path) -> None:
+    path = write_report(tmp_path / "report.json", made_report())
+    done = mmg_profile("--show", path, "--html", "/dev/stdout")
+    assert done.returncode == 0, done.stderr
+    assert "<!doctype html>" in done.stdout
+
+
 def test_a_report_is_made_though_nothing_can_be_told_beside_it(tmp_path: Path) -> None:
     path, page = write_report(tmp_path / "report.json", made_report()), tmp_path / "page.html"
     with Path("/dev/full").open("w") as full:

@@ -77,6 +77,10 @@ class Bundle:
         """The paths of all its files."""
         return set(self._container.names())
 
+    def place_of(self, file: StoredFile) -> str:
+        """How messages name a file of this bundle."""
+        return f"bundle {self.path}: {file.path}"
+
     def read(self, file: StoredFile) -> bytes:
         """The bytes of one file that the manifest names, verified. Raises BundleError."""
         data = self._container.read(file.path, file.bytes)

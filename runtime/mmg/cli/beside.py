@@ -14,10 +14,11 @@ def teller(command: str) -> Callable[[str], None]:
 
 def write_beside(text: str) -> None:
     """To standard error. Where it is closed or takes nothing, as on a full disk, the text is lost, and nothing else."""
-    if sys.stderr is not None:
+    stream = sys.stderr
+    if stream is not None:
         with suppress(OSError, ValueError):
-            sys.stderr.write(text)
-            sys.stderr.flush()
+            stream.write(text)
+            stream.flush()
 
 
 def let_go_of_stderr() -> None:

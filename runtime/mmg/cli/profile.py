@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import shutil
 import sys
 from contextlib import suppress
 from functools import partial
@@ -108,7 +109,7 @@ def _run(options: argparse.Namespace, words: list[str]) -> int:
     for number, old in enumerate(olds):
         if old in olds[:number]:
             raise ConfigError(
-                f"--compare {options.compare[number]}: is a report that was given before: its noise is known"
+                f"--compare {options.compare[number]}: is a report that was given before: give that of another run"
             )
     if options.markdown and options.html and Path(options.markdown).absolute() == Path(options.html).absolute():
         raise ConfigError(f"{options.html}: is given for --markdown and for --html")
@@ -264,18 +265,24 @@ def _check_writable(path: Path) -> None:
 
 
 def _write_file(path: str, text: str) -> None:
-    """Beside it first, where it is a file: what finds no room leaves the old one as it was."""
+    """A page is replaced by a whole one only: one for which there is no room leaves the old one as it was."""
     place = Path(path)
-    part = place if place.exists() and not place.is_file() else place.with_name(f"{place.name}.part")
+    is_page = (place.is_file() or not place.exists()) and not place.absolute().is_relative_to("/dev")
+    whole = place.resolve()  # a link goes on to lead to the page
+    part = whole.with_name(f".{whole.name}.{os.getpid()}")
     try:
-        part.write_text(text, encoding="utf-8")
-        if part != place:
-            part.replace(place)
+        if is_page and os.access(whole.parent, os.W_OK):
+            part.write_text(text, encoding="utf-8")
+            if whole.exists():
+                shutil.copymode(whole, part)
+            part.replace(whole)
+        else:
+            place.write_text(text, encoding="utf-8")
     except OSError as error:
-        if part != place:
-            part.unlink(missing_ok=True)
         error.filename = path  # a full disk's error does not know it
         raise
+    finally:
+        part.unlink(missing_ok=True)
     _tell(f"wrote {path}")
 
 
@@ -373,7 +380,7 @@ def _end_progress() -> None:
 
 
 def _beside_is_terminal() -> bool:
-    return sys.stderr is not None and sys.stderr.isatty()
+    return sys.stderr is not None and not sys.stderr.closed and sys.stderr.isatty()
 
 
 if __name__ == "__main__":

@@ -17,6 +17,8 @@ from mmg.errors import ConfigError, NoSensorError, ProfileError, RequiredSensorL
 from mmg.process import settle_in
 
 if TYPE_CHECKING:
+    from mmg_device_profiles import Profile
+
     from mmg.bundle import Bundle, Manifest
     from mmg.live import LivePipeline
     from mmg.pipeline import Pipeline, Settings
@@ -171,18 +173,13 @@ def _settle(options: argparse.Namespace, urls: dict[str, str], manifest: Manifes
     if options.duration is not None and options.duration < manifest.hop_s:
         raise ConfigError(f"--duration {options.duration:g}: is shorter than a hop of {manifest.hop_s:g} s")
     profile, known = load_board(options), [modality.name for modality in manifest.modalities]
-    for key in (f"{table}.{name}" for table in ("sensors", "rates") for name in getattr(profile, table)):
-        if key.partition(".")[2] not in known:
-            problem = f"bundle {manifest.name} has no such sensor; it has {', '.join(known)}"
-            unknown = ProfileError(options.profile or profile.name, key, problem)
-            if not urls:
-                raise unknown
-            _tell(str(unknown))
     for name, url in profile.sensors.items():
         try:
             check_scheme(url)
         except ConfigError as error:
             raise ProfileError(options.profile or profile.name, f"sensors.{name}", str(error)) from error
+        if not urls and name not in known:
+            raise ProfileError(options.profile or profile.name, f"sensors.{name}", _lacks(manifest))
     if not urls:
         urls = {name: url for name, url in profile.sensors.items() if name != "video"}
     urls = {name: url or profile.sensors.get(name, "") for name, url in urls.items()}
@@ -192,6 +189,7 @@ def _settle(options: argparse.Namespace, urls: dict[str, str], manifest: Manifes
     for name in (*urls, *required):
         if name not in known:
             raise ConfigError(f"bundle {manifest.name} has no sensor {name!r}; it has {', '.join(known)}")
+    _tell_unused(options, profile, urls, manifest)
     if not (urls or {"imu", "audio"} & set(known)):
         raise ConfigError(f"bundle {manifest.name} has {', '.join(known)}: give --source {known[0]}=URL")
     urls = _find_missing(urls or dict.fromkeys((name for name in ("imu", "audio") if name in known), ""), required)
@@ -207,6 +205,24 @@ def _settle(options: argparse.Namespace, urls: dict[str, str], manifest: Manifes
         providers=profile.providers,
     )
     return settings, {name: with_rate(url, profile.rates.get(name)) for name, url in urls.items()}
+
+
+def _tell_unused(options: argparse.Namespace, profile: Profile, urls: dict[str, str], manifest: Manifest) -> None:
+    """Of settings for sensors, those that nothing comes of: a wrong name, or one that takes no part in this run."""
+    known = [modality.name for modality in manifest.modalities]
+    given = {setting.partition("=")[0].strip(): setting for setting in options.set}
+    for table, names in (("sensors", profile.sensors), ("rates", profile.rates)):
+        for name in names:
+            key = f"{table}.{name}"
+            place = f"--set {given[key]}" if key in given else f"profile {options.profile or profile.name}: {key}"
+            if name not in known:
+                _tell(f"{place}: {_lacks(manifest)}")
+            elif key in given and urls and name not in urls:
+                _tell(f"{place}: {name} takes no part in this run")
+
+
+def _lacks(manifest: Manifest) -> str:
+    return f"bundle {manifest.name} has no such sensor; it has {', '.join(one.name for one in manifest.modalities)}"
 
 
 def _find_missing(urls: dict[str, str], required: tuple[str, ...]) -> dict[str, str]:

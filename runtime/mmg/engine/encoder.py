@@ -85,7 +85,7 @@ def load_encoder(
     bundle: Bundle, modality: Modality, file: ModelFile, threads: int, providers: tuple[str, ...] = CPU_ONLY
 ) -> Encoder:
     """The modality's encoder, from verified bytes. Raises BundleError, ModelError, ShapeMismatch."""
-    name, data = f"bundle {bundle.path}: {file.path}", bundle.read(file)
+    data, name = bundle.read(file), bundle.place_of(file)
     session = open_session(file.backend, data, name, threads=threads, providers=providers)
     return Encoder(modality, bundle.manifest, session)
 

@@ -76,7 +76,7 @@ class Engine:
                 index = manifest.index(modality.name)
                 self._tracks[modality.name] = Track(modality, index, load, self._grid, self._clock)
         file = choose_file(bundle, manifest.fusion.files, "fusion", self.variant)
-        name, data = f"bundle {bundle.path}: {file.path}", bundle.read(file)
+        data, name = bundle.read(file), bundle.place_of(file)
         session = open_session(file.backend, data, name, threads=threads, providers=providers)
         self._fusion = Fusion(manifest, session)
         self._hop = 0

@@ -140,7 +140,7 @@ def _measure_cold(task: Task, bundle: Bundle, imported_ns: int) -> Cold:
     data = [bundle.read(file) for file in files]
     verified_ns = time.monotonic_ns()
     sessions = [
-        open_session(task.backend, content, file.path, threads=task.threads, providers=task.providers)
+        open_session(task.backend, content, bundle.place_of(file), threads=task.threads, providers=task.providers)
         for file, content in zip(files, data, strict=True)
     ]
     loaded_ns = time.monotonic_ns()

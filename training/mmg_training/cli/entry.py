@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import sys
 from importlib import import_module
+
+from mmg.cli.beside import teller
 
 
 def train() -> int:
@@ -27,8 +28,6 @@ def _main(command: str, module: str) -> int:
     except ModuleNotFoundError as error:
         if (error.name or "").startswith("mmg"):
             raise
-        sys.stderr.write(
-            f"{command}: {error.name} is not installed; in the project's folder: pip install -e '.[train,export]'\n"
-        )
+        teller(command)(f"{error.name} is not installed; in the project's folder: pip install -e '.[train,export]'")
         return 2
     return code
