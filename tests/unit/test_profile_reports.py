@@ -138,7 +138,7 @@ def test_the_table_gives_the_figures_of_the_mode() -> None:
     assert f" {paced.stages['event_to_decision'].p50_ms:.1f} " in format_table(made_report([paced]))
     text = format_table(made_report([backtoback], mode="backtoback"))
     assert f" {backtoback.stages['hop'].p95_ms:.2f} " in text
-    assert "p50, p95, max: hop." in text
+    assert "p50, p95, max: hop, in processor time." in text
 
 
 def test_the_table_says_why_a_case_is_invalid_missing_warned_of_or_over_the_budget() -> None:
