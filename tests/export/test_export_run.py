@@ -295,8 +295,8 @@ def test_a_part_costs_what_it_multiplies(bundle: Path, model: MultimodalModel) -
     with Bundle.open(bundle) as opened:
         fusion = opened.manifest.fusion
     assert fusion.parameters == sum(weight.numel() for weight in model.fusion.parameters())
-    # 33 tokens of width 8: four projections, attention and the perceptron in a block; in the last one, of which only the
-    # class token is read, three projections of all tokens and the rest of one; two heads, and the readings.
+    # 33 tokens of width 8: four projections, attention and the perceptron in a block; in the last one, of which only
+    # the class token is read, three projections of all tokens and the rest of one; two heads, and the readings.
     first, last = 33 * 8 * 8 * 8 + 2 * 33 * 33 * 8, 33 * 3 * 8 * 8 + 5 * 8 * 8 + 2 * 33 * 8
     assert fusion.macs == first + last + 8 * 3 + 8 * 6 + 3 * 32 * 8 + 3 * 8 * 3
 
