@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import msgspec
 from mmg.errors import ConfigError
+from mmg.whole_file import replacing
 
 
 class FileFigures(msgspec.Struct, frozen=True, kw_only=True):
@@ -69,13 +68,10 @@ def write(report: Report, out: Path) -> tuple[Path, Path]:
     was there before is then left."""
     texts = msgspec.json.format(msgspec.json.encode(report), indent=2) + b"\n", summary(report).encode()
     for path, text in zip(paths_of(out), texts, strict=True):
-        beside = path.with_name(f".{path.name}.{os.getpid()}")
         try:
-            beside.write_bytes(text)
-            beside.replace(path)
+            with replacing(path) as stream:
+                stream.write(text)
         except OSError as error:
-            with contextlib.suppress(OSError):
-                beside.unlink()
             raise ConfigError(f"{path}: cannot be written: {error.strerror}; the bundle is there, and whole") from error
     return paths_of(out)
 

@@ -6,10 +6,8 @@ import hashlib
 import os
 import shutil
 import zipfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
-from typing import BinaryIO
 
 from mmg.bundle.keys import PrivateKey
 from mmg.bundle.manifest import (
@@ -25,6 +23,7 @@ from mmg.bundle.manifest import (
 from mmg.bundle.reader import CARD, MANIFEST, SIGNATURE, Bundle
 from mmg.bundle.signature import make_signature
 from mmg.errors import BundleError
+from mmg.whole_file import replacing
 
 # The earliest date that a zip can hold: a bundle's bytes depend on what is in it, not on when it was written.
 ZIP_DATE = (1980, 1, 1, 0, 0, 0)
@@ -102,7 +101,7 @@ def sign_bundle(path: str | Path, key: PrivateKey) -> None:
         where = bundle.path.resolve()
         contents |= {MANIFEST: bundle.manifest_bytes, SIGNATURE: signature}
     if where.is_dir():
-        with _replacing(where / SIGNATURE) as stream:
+        with replacing(where / SIGNATURE) as stream:
             stream.write(signature)
     else:
         _write_zip(where, contents if card is None else contents | {CARD: card})
@@ -127,26 +126,8 @@ def _write_folder(path: Path, contents: Mapping[str, bytes]) -> None:
 
 
 def _write_zip(path: Path, contents: Mapping[str, bytes]) -> None:
-    with _replacing(path) as stream, zipfile.ZipFile(stream, "w") as archive:
+    with replacing(path) as stream, zipfile.ZipFile(stream, "w") as archive:
         for name, data in sorted(contents.items()):
             entry = zipfile.ZipInfo(name, ZIP_DATE)
             entry.external_attr = 0o644 << 16
             archive.writestr(entry, data, zipfile.ZIP_DEFLATED)
-
-
-@contextmanager
-def _replacing(path: Path) -> Iterator[BinaryIO]:
-    """A file that takes ``path``'s place when the block ends well: whoever opens it finds the old or the new, whole."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    stream = temporary.open("xb")
-    try:
-        with stream:
-            yield stream
-            stream.flush()
-            os.fsync(stream.fileno())
-        if path.exists():
-            shutil.copymode(path, temporary)
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise

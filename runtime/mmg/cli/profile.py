@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import shutil
 import sys
 from contextlib import suppress
 from functools import partial
@@ -266,23 +265,20 @@ def _check_writable(path: Path) -> None:
 
 def _write_file(path: str, text: str) -> None:
     """A page is replaced by a whole one only: one for which there is no room leaves the old one as it was."""
+    from mmg.whole_file import replacing
+
     place = Path(path)
     is_page = (place.is_file() or not place.exists()) and not place.absolute().is_relative_to("/dev")
     whole = place.resolve()  # a link goes on to lead to the page
-    part = whole.with_name(f".{whole.name}.{os.getpid()}")
     try:
         if is_page and os.access(whole.parent, os.W_OK):
-            part.write_text(text, encoding="utf-8")
-            if whole.exists():
-                shutil.copymode(whole, part)
-            part.replace(whole)
+            with replacing(whole) as stream:
+                stream.write(text.encode())
         else:
             place.write_text(text, encoding="utf-8")
     except OSError as error:
         error.filename = path  # a full disk's error does not know it
         raise
-    finally:
-        part.unlink(missing_ok=True)
     _tell(f"wrote {path}")
 
 

@@ -116,7 +116,7 @@ def _latency(report: Report, cases: Sequence[Case]) -> Markup:
         _panel(title, latency_plot(group, scale, markers, f"{name}, {title}"), group, len(groups) == 1)
         for title, group in groups.items()
     ]
-    what = "from the end of a hop to its decision" if report.mode == "paced" else "the processor time of a hop"
+    what = "from the end of a hop to its decision" if report.mode == "paced" else "of the engine's thread"
     note = f"{name.capitalize()}: {what}. Above, the histogram; below, a line from the shortest to the longest, a box "
     note += "from the median to the 95th percentile. The scale is logarithmic, and the same in every panel."
     if deadlines:
