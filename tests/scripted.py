@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from fakes import audio_chunk, imu_chunk
-from mmg.live import LivePipeline
+from mmg.runs.live import LivePipeline
 from mmg.sources.port import PortStatus
 from mmg.types import Chunk, Decision
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from mmg.bundle import Bundle as Bundle
     from mmg.engine import Engine as Engine
-    from mmg.pipeline import Pipeline as Pipeline
+    from mmg.runs.recorded import Pipeline as Pipeline
     from mmg.sources import open_source as open_source
     from mmg.types import Chunk as Chunk
     from mmg.types import Decision as Decision
@@ -17,7 +17,7 @@ _HOMES = {
     "Chunk": "mmg.types",
     "Decision": "mmg.types",
     "Engine": "mmg.engine",
-    "Pipeline": "mmg.pipeline",
+    "Pipeline": "mmg.runs.recorded",
     "open_source": "mmg.sources",
 }
 __all__ = ["Bundle", "Chunk", "Decision", "Engine", "Pipeline", "open_source"]

@@ -13,9 +13,9 @@ from fakes import HOP_S, audio_chunk, audio_modality, cut, imu_chunk, signal_mod
 from mmg.bundle import Bundle
 from mmg.engine import Engine
 from mmg.errors import ConfigError, NoSensorError, RequiredSensorLost
-from mmg.inbox import Inbox
-from mmg.live import PATIENCE_S, TOLD_AGAIN_S, TRYING_PATIENCE_S, LivePipeline, open_ports
-from mmg.pipeline import Settings
+from mmg.runs.inbox import Inbox
+from mmg.runs.live import PATIENCE_S, TOLD_AGAIN_S, TRYING_PATIENCE_S, LivePipeline, open_ports
+from mmg.runs.recorded import Settings
 from mmg.sources.port import PortStatus
 from mmg.types import Chunk, Decision
 from scripted import CHUNK_NS, CONNECTED, MAKE, TICK_NS, USUAL_DELAY_NS, World

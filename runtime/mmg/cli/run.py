@@ -14,14 +14,14 @@ from mmg.cli.board import add_profile_flags, load_board
 from mmg.cli.ending import handle_stops, interrupt, run_command
 from mmg.cli.version import PrintVersion
 from mmg.errors import ConfigError, NoSensorError, ProfileError, RequiredSensorLost
-from mmg.process import settle_in
+from mmg.runs.process import settle_in
 
 if TYPE_CHECKING:
     from mmg_device_profiles import Profile
 
     from mmg.bundle import Bundle, Manifest
-    from mmg.live import LivePipeline
-    from mmg.pipeline import Pipeline, Settings
+    from mmg.runs.live import LivePipeline
+    from mmg.runs.recorded import Pipeline, Settings
     from mmg.sinks import Sink
 
 _tell = teller("mmg-run")
@@ -125,13 +125,13 @@ def _open_pipeline(bundle: Bundle, urls: dict[str, str], settings: Settings) -> 
 
     live = [name for name, url in urls.items() if is_live(url)]
     if not live:
-        from mmg.pipeline import Pipeline
+        from mmg.runs.recorded import Pipeline
 
         return Pipeline(bundle, urls, settings, note=_tell)
     recorded = [name for name in urls if name not in live]
     if recorded:
         raise ConfigError(f"{live[0]} is a live port and {recorded[0]} a recording: a run takes one or the other")
-    from mmg.live import LivePipeline, open_ports
+    from mmg.runs.live import LivePipeline, open_ports
 
     return LivePipeline(bundle, open_ports(bundle.manifest, urls, settings, _tell), settings, note=_tell)
 
@@ -166,7 +166,7 @@ def _choose_sources(options: argparse.Namespace) -> tuple[dict[str, str], str | 
 
 def _settle(options: argparse.Namespace, urls: dict[str, str], manifest: Manifest) -> tuple[Settings, dict[str, str]]:
     """Flags first, then the device profile."""
-    from mmg.pipeline import Settings
+    from mmg.runs.recorded import Settings
     from mmg.sources import check_scheme
     from mmg.sources.url import with_rate
 

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING  # noqa: E402
 import msgspec  # noqa: E402
 
 from mmg.errors import MmgError  # noqa: E402
-from mmg.process import settle_in  # noqa: E402
 from mmg.profiling.result import Case, Cold, Mode  # noqa: E402
+from mmg.runs.process import settle_in  # noqa: E402
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -74,7 +74,7 @@ def measure(task: Task) -> Case:
 
     # What a run imports, and its library, which sessions would import only now.
     libraries = {"onnx": ["onnxruntime"], "litert": ["mmg.backends.litert"]}[task.backend]
-    for module in ("mmg.bundle", "mmg.engine", "mmg.live", "mmg.sinks.jsonl", *libraries):
+    for module in ("mmg.bundle", "mmg.engine", "mmg.runs.live", "mmg.sinks.jsonl", *libraries):
         importlib.import_module(module)
     imported_ns, base_mib = time.monotonic_ns(), resident_mib("VmRSS")
     from mmg.bundle import Bundle
@@ -162,10 +162,10 @@ def _run_paced(task: Task, bundle: Bundle, seen: Seen, window: _Window) -> None:
     """Live, from ports that bring made samples at their own pace."""
     from pathlib import Path
 
-    from mmg.live import LivePipeline
-    from mmg.pipeline import Settings
     from mmg.profiling.made import MadePort
     from mmg.profiling.stalls import StallWatch
+    from mmg.runs.live import LivePipeline
+    from mmg.runs.recorded import Settings
     from mmg.sinks.jsonl import JsonLines
 
     manifest = bundle.manifest

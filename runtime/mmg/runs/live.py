@@ -11,8 +11,8 @@ from functools import partial
 from mmg.bundle import Bundle, Manifest
 from mmg.engine import Engine
 from mmg.errors import NoSensorError, RequiredSensorLost
-from mmg.inbox import Inbox
-from mmg.pipeline import Settings, open_each
+from mmg.runs.inbox import Inbox
+from mmg.runs.recorded import Settings, open_each
 from mmg.sources import open_port
 from mmg.sources.port import Port, PortStatus
 from mmg.types import Chunk, ClockHealth, Decision
