@@ -6,7 +6,7 @@ import random
 from collections.abc import Mapping, Sequence
 from itertools import combinations
 
-from mmg.profiling.result import (
+from mmg.board.profiling.result import (
     Bundle,
     Case,
     Cold,

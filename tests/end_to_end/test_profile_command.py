@@ -30,10 +30,10 @@ from fakes import (
     tiny_manifest,
     write_tiny_bundle,
 )
+from mmg.board.profiling.compare import compare
+from mmg.board.profiling.result import Case, Report, encode, read_report
 from mmg.bundle import describe_file, write_bundle
 from mmg.cli.profile import main
-from mmg.profiling.compare import compare
-from mmg.profiling.result import Case, Report, encode, read_report
 from msgspec.structs import replace
 from numpy.typing import NDArray
 from onnx import helper

@@ -14,15 +14,15 @@ from itertools import count
 from pathlib import Path
 
 import pytest
+from mmg.board.doctor import Examination, Finding, examine
+from mmg.board.doctor.libraries import LIBRARIES, Library, Trial, judge_libraries, try_libraries
+from mmg.board.doctor.permissions import User, check_permissions, this_user
+from mmg.board.doctor.resources import check_python, check_resources
+from mmg.board.doctor.sound import judge_portaudio
+from mmg.board.doctor.timing import check_timing
+from mmg.board.machine import Condition, read_condition
 from mmg.cli.doctor import main
-from mmg.doctor import Examination, Finding, examine
-from mmg.doctor.libraries import LIBRARIES, Library, Trial, judge_libraries, try_libraries
-from mmg.doctor.permissions import User, check_permissions, this_user
-from mmg.doctor.resources import check_python, check_resources
-from mmg.doctor.sound import judge_portaudio
-from mmg.doctor.timing import check_timing
 from mmg.errors import pip_install
-from mmg.machine import Condition, read_condition
 
 CPU = "sys/devices/system/cpu"
 CLOCKS = "sys/devices/system/clocksource/clocksource0"
@@ -393,7 +393,7 @@ def pi5_says(command: Sequence[str]) -> str | None:
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """All libraries are there and well, without a process for each."""
     trials = [Trial(one, 0, "inputs 1" if one.module == "sounddevice" else "", "") for one in LIBRARIES]
-    monkeypatch.setattr("mmg.doctor.try_libraries", lambda _timeout_s: trials)
+    monkeypatch.setattr("mmg.board.doctor.try_libraries", lambda _timeout_s: trials)
 
 
 def healthy(root: Path) -> Examination:
@@ -442,7 +442,7 @@ def test_a_meter_that_is_closed_to_the_user_is_a_warning(healthy_pi5: Path) -> N
 
 def test_a_broken_msgspec_does_not_break_the_doctor(healthy_pi5: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     trials = [Trial(one, -signal.SIGILL if one.module == "msgspec" else 0, "", "") for one in LIBRARIES]
-    monkeypatch.setattr("mmg.doctor.try_libraries", lambda _timeout_s: trials)
+    monkeypatch.setattr("mmg.board.doctor.try_libraries", lambda _timeout_s: trials)
     examination = examine(healthy_pi5)
     assert examination.board is None
     assert named(examination.findings)["profile"] == Finding("profile", "unknown", "profiles need msgspec", "", "board")

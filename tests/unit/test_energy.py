@@ -8,8 +8,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import pytest
+from mmg.board.profiling.energy import Energy, Gauge, Meter, NoMeter, PowerGauge, RaplGauge, open_meter
 from mmg.errors import ConfigError
-from mmg.profiling.energy import Energy, Gauge, Meter, NoMeter, PowerGauge, RaplGauge, open_meter
 
 RAPL = "sys/class/powercap"
 HWMON = "sys/class/hwmon/hwmon"

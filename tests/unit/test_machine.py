@@ -8,7 +8,15 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from mmg.machine import Condition, read_commit, read_condition, read_versions, run_tool, throttled_between, tool_under
+from mmg.board.machine import (
+    Condition,
+    read_commit,
+    read_condition,
+    read_versions,
+    run_tool,
+    throttled_between,
+    tool_under,
+)
 from recordings import ROOT
 
 CPU = "sys/devices/system/cpu"
@@ -154,7 +162,7 @@ def test_between_two_quiet_looks_nothing_held_the_clock_down(healthy_pi5: Path) 
 
 
 def test_a_command_that_is_missing_fails_or_hangs_says_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mmg.machine.tools.PATIENCE_S", 0.05)
+    monkeypatch.setattr("mmg.board.machine.tools.PATIENCE_S", 0.05)
     assert run_tool(["mmg-no-such-command"]) is None
     assert run_tool(["false"]) is None
     assert run_tool(["sleep", "60"]) is None

@@ -12,12 +12,12 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
-from mmg.profiling.budget import check_budget
-from mmg.profiling.figures import by_variant
-from mmg.profiling.page import format_page
-from mmg.profiling.plots import latency_plot, linear, logarithmic
-from mmg.profiling.result import Case, Report
-from mmg.profiling.tradeoff import LATENCY_COST, MEMORY_COST, pareto_front
+from mmg.board.profiling.budget import check_budget
+from mmg.board.profiling.figures import by_variant
+from mmg.board.profiling.page import format_page
+from mmg.board.profiling.plots import latency_plot, linear, logarithmic
+from mmg.board.profiling.result import Case, Report
+from mmg.board.profiling.tradeoff import LATENCY_COST, MEMORY_COST, pareto_front
 from msgspec.structs import replace
 from profile_reports import (
     SUBSETS,

@@ -10,13 +10,13 @@ from itertools import chain
 from pathlib import Path
 
 import pytest
-from mmg.profiling.advise import advise, format_advice
-from mmg.profiling.budget import check_budget, explain
-from mmg.profiling.changes import format_comparison
-from mmg.profiling.compare import compare, percentile_interval
-from mmg.profiling.markdown import code, format_markdown
-from mmg.profiling.result import BudgetCheck, Case, Report, encode, read_report
-from mmg.profiling.table import format_table, took
+from mmg.board.profiling.advise import advise, format_advice
+from mmg.board.profiling.budget import check_budget, explain
+from mmg.board.profiling.changes import format_comparison
+from mmg.board.profiling.compare import compare, percentile_interval
+from mmg.board.profiling.markdown import code, format_markdown
+from mmg.board.profiling.result import BudgetCheck, Case, Report, encode, read_report
+from mmg.board.profiling.table import format_table, took
 from msgspec.structs import replace
 from profile_reports import (
     SUBSETS,

@@ -17,20 +17,20 @@ from fakes import HOP_S, audio_modality, signal_modality, tiny_manifest, video_m
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from mmg.backends import BACKENDS
+from mmg.board.machine import Condition
+from mmg.board.profiling import campaign, energy
+from mmg.board.profiling.campaign import Plan, all_subsets, run_campaign
+from mmg.board.profiling.judge import Seen, judge
+from mmg.board.profiling.made import MadePort, make_chunks
+from mmg.board.profiling.measure import Task
+from mmg.board.profiling.result import Case, Report, encode
+from mmg.board.profiling.stalls import StallWatch
+from mmg.board.profiling.stats import distribution, halves_differ
 from mmg.bundle import Bundle, Manifest, Modality, describe_file
 from mmg.bundle.manifest import Channel, Subset
 from mmg.engine import Engine
 from mmg.engine.health import Health
 from mmg.errors import BundleError, ConfigError
-from mmg.machine import Condition
-from mmg.profiling import campaign, energy
-from mmg.profiling.campaign import Plan, all_subsets, run_campaign
-from mmg.profiling.judge import Seen, judge
-from mmg.profiling.made import MadePort, make_chunks
-from mmg.profiling.measure import Task
-from mmg.profiling.result import Case, Report, encode
-from mmg.profiling.stalls import StallWatch
-from mmg.profiling.stats import distribution, halves_differ
 from mmg.streams import HopGrid, open_stream
 from mmg.types import Chunk
 from mmg_device_profiles import Profile, load_profile, read_board

@@ -18,9 +18,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
+from mmg.board.profiling.stalls import LATE_S, StallWatch
 from mmg.cli.ending import handle_stops, interrupt, run_command
 from mmg.errors import MmgError
-from mmg.profiling.stalls import LATE_S, StallWatch
 
 from mmg_tools.attached import AttachedRun
 from mmg_tools.live_check import HOP_S

@@ -18,7 +18,7 @@ from mmg.cli.ending import run_printing
 from mmg.cli.version import PrintVersion
 
 if TYPE_CHECKING:
-    from mmg.doctor import Examination, Finding
+    from mmg.board.doctor import Examination, Finding
 
 WIDTH, QUIET_S = 80, 2.0
 _tell = teller("mmg-doctor")
@@ -64,7 +64,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _run(options: argparse.Namespace) -> int:
-    from mmg.doctor import examine
+    from mmg.board.doctor import examine
 
     patience = threading.Timer(QUIET_S, _tell, ["importing each library on its own, which may take a minute"])
     patience.daemon = True

@@ -19,9 +19,9 @@ from mmg.errors import ConfigError
 if TYPE_CHECKING:
     from mmg_device_profiles import Profile
 
-    from mmg.profiling.advise import Advice
-    from mmg.profiling.compare import Comparison
-    from mmg.profiling.result import Report
+    from mmg.board.profiling.advise import Advice
+    from mmg.board.profiling.compare import Comparison
+    from mmg.board.profiling.result import Report
 
 _tell = teller("mmg-profile")
 MEASURING = ("bundle", "subsets", "backends", "precisions", "threads", "mode", "hops", "deadline")
@@ -101,8 +101,8 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _run(options: argparse.Namespace, words: list[str]) -> int:
-    from mmg.profiling.compare import compare
-    from mmg.profiling.result import read_report
+    from mmg.board.profiling.compare import compare
+    from mmg.board.profiling.result import read_report
 
     olds = [read_report(path) for path in options.compare]
     for number, old in enumerate(olds):
@@ -143,7 +143,7 @@ def _run(options: argparse.Namespace, words: list[str]) -> int:
 
 
 def _tell_what_is_not_held(profile: Profile) -> None:
-    from mmg.profiling.campaign import PACED_ONLY
+    from mmg.board.profiling.campaign import PACED_ONLY
 
     limits = [f"{key} {limit:g}" for key in PACED_ONLY if (limit := getattr(profile.budget, key)) is not None]
     if limits:
@@ -152,7 +152,7 @@ def _tell_what_is_not_held(profile: Profile) -> None:
 
 def _problems(report: Report, comparison: Comparison | None, advice: Advice | None) -> list[str]:
     """What ends the command with 1, a line each."""
-    from mmg.profiling.budget import explain
+    from mmg.board.profiling.budget import explain
 
     problems = [f"{case.name} failed: {case.reason}" for case in report.cases if case.outcome == "failed"]
     if not any(case.outcome == "measured" for case in report.cases):
@@ -176,7 +176,7 @@ def _problems(report: Report, comparison: Comparison | None, advice: Advice | No
 
 def _advise(options: argparse.Namespace, report: Report, profile: Profile) -> Advice:
     """With the flags of the profile that the budget is from, but for what the advice itself says."""
-    from mmg.profiling.advise import advise
+    from mmg.board.profiling.advise import advise
 
     flags = ["--profile", options.profile] if options.profile else []
     for setting in options.set:
@@ -187,7 +187,7 @@ def _advise(options: argparse.Namespace, report: Report, profile: Profile) -> Ad
 
 def _show(options: argparse.Namespace, report: Report, profile: Profile | None) -> Report:
     """An earlier report, held against the budget where that is asked for."""
-    from mmg.profiling.campaign import hold
+    from mmg.board.profiling.campaign import hold
 
     defaults = build_parser().parse_args([])
     for flag in MEASURING:
@@ -199,7 +199,7 @@ def _show(options: argparse.Namespace, report: Report, profile: Profile | None) 
 def _measure(options: argparse.Namespace, words: list[str], profile: Profile) -> Report:
     from mmg_device_profiles import ProfileProblem, detect_board, list_boards, read_board
 
-    from mmg.profiling.campaign import PRECISIONS, Plan, run_campaign
+    from mmg.board.profiling.campaign import PRECISIONS, Plan, run_campaign
 
     if options.deadline and options.mode != "paced":
         raise ConfigError("--deadline is of a decision at the real pace: leave it out, or --mode backtoback")
@@ -239,13 +239,13 @@ def _write_all(writers: list[partial[None]]) -> None:
 
 
 def _write_markdown(path: str, report: Report) -> None:
-    from mmg.profiling.markdown import format_markdown
+    from mmg.board.profiling.markdown import format_markdown
 
     _write_file(path, format_markdown(report))
 
 
 def _write_page(path: str, report: Report, olds: list[Report]) -> None:
-    from mmg.profiling.page import format_page
+    from mmg.board.profiling.page import format_page
 
     _write_file(path, format_page(report, olds))
 
@@ -283,7 +283,7 @@ def _write_file(path: str, text: str) -> None:
 
 
 def _print_json(report: Report) -> None:
-    from mmg.profiling.result import encode
+    from mmg.board.profiling.result import encode
 
     sys.stdout.write(encode(report).decode())
     sys.stdout.flush()
@@ -306,10 +306,10 @@ def _format(stream: TextIO, report: Report | None, comparison: Comparison | None
     """What is told to a person, as far as this stream can show it."""
     from shutil import get_terminal_size
 
-    from mmg.profiling.advise import format_advice
-    from mmg.profiling.changes import format_comparison
-    from mmg.profiling.table import format_table
-    from mmg.profiling.text import ASCII
+    from mmg.board.profiling.advise import format_advice
+    from mmg.board.profiling.changes import format_comparison
+    from mmg.board.profiling.table import format_table
+    from mmg.board.profiling.text import ASCII
 
     colours = stream.isatty()
     width = max(get_terminal_size((100, 24)).columns, 80)

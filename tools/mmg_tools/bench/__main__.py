@@ -9,10 +9,10 @@ import sys
 from collections.abc import Callable, Sequence
 from functools import partial
 
+from mmg.board.machine import read_commit, read_versions
 from mmg.cli.beside import teller
 from mmg.cli.ending import handle_stops, interrupt, run_command
 from mmg.errors import ConfigError
-from mmg.machine import read_commit, read_versions
 from mmg_device_profiles import read_board
 
 from mmg_tools.bench import eager, memory, push, sizes, start, throughput, window

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from mmg.machine.kernel_files import read_number, read_numbers, read_text
-from mmg.machine.tools import Tool
+from mmg.board.machine.kernel_files import read_number, read_numbers, read_text
+from mmg.board.machine.tools import Tool
 
 CPUS = "sys/devices/system/cpu"
 FIRMWARE_BITS = ("under-voltage", "frequency capped", "throttled", "soft temperature limit")

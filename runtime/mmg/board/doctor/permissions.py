@@ -11,8 +11,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from mmg.doctor.finding import Finding
-from mmg.machine.kernel_files import read_text
+from mmg.board.doctor.finding import Finding
+from mmg.board.machine.kernel_files import read_text
 
 WRITE = os.R_OK | os.W_OK
 RULES = "/etc/udev/rules.d/60-mmg.rules"

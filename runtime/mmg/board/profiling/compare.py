@@ -25,8 +25,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from mmg.profiling.figures import measured
-from mmg.profiling.result import Case, Distribution, Report
+from mmg.board.profiling.figures import measured
+from mmg.board.profiling.result import Case, Distribution, Report
 
 Verdict = Literal["worse", "better", "same", "unreliable"]
 

@@ -96,7 +96,7 @@ class BudgetCheck(_Part, frozen=True):
 
 
 class Conditions(_Part, frozen=True):
-    """The board before or after; None where the kernel does not say. See ``mmg.machine.Condition``."""
+    """The board before or after; None where the kernel does not say. See ``mmg.board.machine.Condition``."""
 
     governor: str | None
     frequency_mhz: float | None

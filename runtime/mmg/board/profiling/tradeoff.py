@@ -6,10 +6,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from mmg.profiling.figures import by_variant, latency, variant
-from mmg.profiling.markup import Markup, tag
-from mmg.profiling.plots import Scale, drawing, linear, logarithmic
-from mmg.profiling.result import Case
+from mmg.board.profiling.figures import by_variant, latency, variant
+from mmg.board.profiling.markup import Markup, tag
+from mmg.board.profiling.plots import Scale, drawing, linear, logarithmic
+from mmg.board.profiling.result import Case
 
 HEIGHT, TOP, BOTTOM = 320, 24, 42
 LEFT, RIGHT = 12.0, 5.0

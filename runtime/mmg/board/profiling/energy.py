@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from mmg.board.machine.kernel_files import read_number, read_text
+from mmg.board.machine.tools import Tool, tool_under
 from mmg.errors import ConfigError
-from mmg.machine.kernel_files import read_number, read_text
-from mmg.machine.tools import Tool, tool_under
 
 KINDS = ("auto", "none", "rapl", "ina", "pmic")
 Access = Callable[[Path, int], bool]

@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mmg.backends import absent_providers
-from mmg.machine import Condition, throttled_between
-from mmg.machine.throttling import CLOCK_LIMIT
-from mmg.profiling import energy as energies
-from mmg.profiling.result import Case, Cold, Conditions, Energy, Memory
-from mmg.profiling.stats import Repeat, distribution, halves_differ
+from mmg.board.machine import Condition, throttled_between
+from mmg.board.machine.throttling import CLOCK_LIMIT
+from mmg.board.profiling import energy as energies
+from mmg.board.profiling.result import Case, Cold, Conditions, Energy, Memory
+from mmg.board.profiling.stats import Repeat, distribution, halves_differ
 
 if TYPE_CHECKING:
+    from mmg.board.profiling.measure import Task
+    from mmg.board.profiling.stalls import StallWatch
     from mmg.bundle import Manifest
-    from mmg.profiling.measure import Task
-    from mmg.profiling.stalls import StallWatch
 
 LEAST_SAMPLES = {"paced": 10, "backtoback": 50}
 MOST_DIFFERENT = 0.05

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from mmg.profiling.result import Distribution, Histogram
+from mmg.board.profiling.result import Distribution, Histogram
 
 MOST_BINS, LEAST_BINS = 40, 5
 

@@ -7,10 +7,10 @@ import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from mmg.profiling.budget import check_budget, explain
-from mmg.profiling.figures import latency, measured, named, not_measured, short
-from mmg.profiling.result import BudgetCheck, Case, Report
-from mmg.profiling.text import BOLD, DIM, YELLOW, Lines
+from mmg.board.profiling.budget import check_budget, explain
+from mmg.board.profiling.figures import latency, measured, named, not_measured, short
+from mmg.board.profiling.result import BudgetCheck, Case, Report
+from mmg.board.profiling.text import BOLD, DIM, YELLOW, Lines
 
 TIE = 0.005
 """Accuracies that are no more than this apart are taken as equal: half a point."""

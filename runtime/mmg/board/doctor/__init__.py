@@ -7,13 +7,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mmg.doctor.finding import Finding, Verdict
-from mmg.doctor.libraries import Trial, judge_libraries, try_libraries
-from mmg.doctor.permissions import User, check_permissions, this_user
-from mmg.doctor.resources import check_python, check_resources
-from mmg.doctor.sound import judge_portaudio
-from mmg.doctor.timing import check_timing
-from mmg.machine import Condition, Tool, read_commit, read_condition, read_versions, tool_under
+from mmg.board.doctor.finding import Finding, Verdict
+from mmg.board.doctor.libraries import Trial, judge_libraries, try_libraries
+from mmg.board.doctor.permissions import User, check_permissions, this_user
+from mmg.board.doctor.resources import check_python, check_resources
+from mmg.board.doctor.sound import judge_portaudio
+from mmg.board.doctor.timing import check_timing
+from mmg.board.machine import Condition, Tool, read_commit, read_condition, read_versions, tool_under
 
 if TYPE_CHECKING:
     from mmg_device_profiles.board import Board
@@ -75,7 +75,7 @@ def _find_board(root: Path, trials: Sequence[Trial]) -> tuple[Board | None, Find
 
 
 def _judge_meter(root: Path, tool: Tool, user: User) -> Finding:
-    from mmg.profiling.energy import NoMeter, open_meter
+    from mmg.board.profiling.energy import NoMeter, open_meter
 
     meter = open_meter("auto", root, tool=tool, access=user.access)
     if not isinstance(meter, NoMeter):

@@ -10,9 +10,9 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from mmg.profiling.figures import latency, short, subset
-from mmg.profiling.markup import Markup, join, tag
-from mmg.profiling.result import Case, Distribution
+from mmg.board.profiling.figures import latency, short, subset
+from mmg.board.profiling.markup import Markup, join, tag
+from mmg.board.profiling.result import Case, Distribution
 
 LEAST_MS = 1e-3
 MOST_TICKS = 7

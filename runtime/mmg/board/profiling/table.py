@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from mmg.profiling.budget import explain
-from mmg.profiling.figures import LATENCY, Figure, by_variant, figures, measured, named, not_measured, subset
-from mmg.profiling.result import Case, Report
-from mmg.profiling.text import BOLD, DIM, INVALID, OVER, RED, VALID, WARNED, YELLOW, Lines, align, widths_of
+from mmg.board.profiling.budget import explain
+from mmg.board.profiling.figures import LATENCY, Figure, by_variant, figures, measured, named, not_measured, subset
+from mmg.board.profiling.result import Case, Report
+from mmg.board.profiling.text import BOLD, DIM, INVALID, OVER, RED, VALID, WARNED, YELLOW, Lines, align, widths_of
 
 MEANINGS = {
     VALID: "valid",

@@ -1,4 +1,4 @@
-"""One case, measured in a process of its own: ``python -m mmg.profiling.measure``, a task on standard input."""
+"""One case, measured in a process of its own: ``python -m mmg.board.profiling.measure``, a task on standard input."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from typing import TYPE_CHECKING  # noqa: E402
 
 import msgspec  # noqa: E402
 
+from mmg.board.profiling.result import Case, Cold, Mode  # noqa: E402
 from mmg.errors import MmgError  # noqa: E402
-from mmg.profiling.result import Case, Cold, Mode  # noqa: E402
 from mmg.runs.process import settle_in  # noqa: E402
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from mmg.board.profiling.energy import Meter
+    from mmg.board.profiling.judge import Seen
     from mmg.bundle import Bundle
-    from mmg.profiling.energy import Meter
-    from mmg.profiling.judge import Seen
     from mmg.sinks import Sink
     from mmg.types import Decision
 
@@ -82,8 +82,8 @@ def measure(task: Task) -> Case:
     with Bundle.open(task.bundle) as bundle:
         cold = _measure_cold(task, bundle, imported_ns)
         gc.freeze()
-        from mmg.machine import read_condition
-        from mmg.profiling.judge import Seen, judge
+        from mmg.board.machine import read_condition
+        from mmg.board.profiling.judge import Seen, judge
 
         root, seen = Path(task.root), Seen(cold=cold, base_mib=base_mib)
         before = read_condition(root)
@@ -94,7 +94,7 @@ def measure(task: Task) -> Case:
 def _measure_warm(task: Task, bundle: Bundle, seen: Seen) -> None:
     from pathlib import Path
 
-    from mmg.profiling.energy import Meter, open_meter
+    from mmg.board.profiling.energy import Meter, open_meter
 
     meter = open_meter(task.meter, Path(task.root))
     window = _Window(seen, meter if isinstance(meter, Meter) else None)
@@ -162,8 +162,8 @@ def _run_paced(task: Task, bundle: Bundle, seen: Seen, window: _Window) -> None:
     """Live, from ports that bring made samples at their own pace."""
     from pathlib import Path
 
-    from mmg.profiling.made import MadePort
-    from mmg.profiling.stalls import StallWatch
+    from mmg.board.profiling.made import MadePort
+    from mmg.board.profiling.stalls import StallWatch
     from mmg.runs.live import LivePipeline
     from mmg.runs.recorded import Settings
     from mmg.sinks.jsonl import JsonLines
@@ -220,8 +220,8 @@ def _run_backtoback(task: Task, bundle: Bundle, seen: Seen, window: _Window) -> 
     """
     from pathlib import Path
 
+    from mmg.board.profiling.made import make_chunks
     from mmg.engine import Engine
-    from mmg.profiling.made import make_chunks
     from mmg.sinks.jsonl import JsonLines
 
     manifest = bundle.manifest

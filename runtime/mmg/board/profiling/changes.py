@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from mmg.profiling.compare import Change, Comparison
-from mmg.profiling.figures import LATENCY, by_variant, measured, short, subset
-from mmg.profiling.result import Case, Report
-from mmg.profiling.text import BOLD, DIM, GREEN, INVALID, RED, YELLOW, Lines, align, widths_of
+from mmg.board.profiling.compare import Change, Comparison
+from mmg.board.profiling.figures import LATENCY, by_variant, measured, short, subset
+from mmg.board.profiling.result import Case, Report
+from mmg.board.profiling.text import BOLD, DIM, GREEN, INVALID, RED, YELLOW, Lines, align, widths_of
 
 SIGNS = {"worse": "▲", "better": "▼", "same": "", "unreliable": INVALID}
 

@@ -6,8 +6,8 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from mmg.doctor.finding import Finding
-from mmg.doctor.libraries import SOUND, Trial
+from mmg.board.doctor.finding import Finding
+from mmg.board.doctor.libraries import SOUND, Trial
 
 
 def judge_portaudio(root: Path, trials: Sequence[Trial]) -> list[Finding]:

@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from mmg.backends import BACKENDS, INSTALL, is_installed
+from mmg.board.machine import read_commit, read_versions
+from mmg.board.profiling import result
+from mmg.board.profiling.budget import check_budget
+from mmg.board.profiling.measure import Task
+from mmg.board.profiling.result import Case, Mode, Report
 from mmg.bundle import Bundle
 from mmg.errors import BackendUnavailable, ConfigError
-from mmg.machine import read_commit, read_versions
-from mmg.profiling import result
-from mmg.profiling.budget import check_budget
-from mmg.profiling.measure import Task
-from mmg.profiling.result import Case, Mode, Report
 
 if TYPE_CHECKING:
     from mmg_device_profiles import Board, Profile
@@ -39,7 +39,7 @@ COMMAND = (
     sys.executable,
     "-c",
     # Without the working directory, a file of which might have the name of a library.
-    "import sys; del sys.path[0]; from mmg.profiling.measure import main; sys.exit(main())",
+    "import sys; del sys.path[0]; from mmg.board.profiling.measure import main; sys.exit(main())",
 )
 
 Subset = tuple[str, ...]

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
-from mmg.profiling.figures import latency
-from mmg.profiling.result import BudgetCheck, Case
+from mmg.board.profiling.figures import latency
+from mmg.board.profiling.result import BudgetCheck, Case
 
 
 def check_budget(case: Case, budget: Mapping[str, float]) -> tuple[BudgetCheck, ...]:

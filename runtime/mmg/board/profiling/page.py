@@ -7,14 +7,23 @@ import hashlib
 from collections.abc import Sequence
 from importlib import resources
 
-from mmg.profiling.compare import compare
-from mmg.profiling.figures import LATENCY, by_variant, latency, measured, work_stages
-from mmg.profiling.markup import Markup, join, tag
-from mmg.profiling.plots import latency_plot, linear, logarithmic, stage_plot
-from mmg.profiling.result import Case, Report
-from mmg.profiling.sections import cases_table, changes_section, doubts, machine, meanings, stages_table, tags_of, tiles
-from mmg.profiling.table import headlines
-from mmg.profiling.tradeoff import LATENCY_COST, MEMORY_COST, Cost, pareto_front, shape, tradeoff_plot
+from mmg.board.profiling.compare import compare
+from mmg.board.profiling.figures import LATENCY, by_variant, latency, measured, work_stages
+from mmg.board.profiling.markup import Markup, join, tag
+from mmg.board.profiling.plots import latency_plot, linear, logarithmic, stage_plot
+from mmg.board.profiling.result import Case, Report
+from mmg.board.profiling.sections import (
+    cases_table,
+    changes_section,
+    doubts,
+    machine,
+    meanings,
+    stages_table,
+    tags_of,
+    tiles,
+)
+from mmg.board.profiling.table import headlines
+from mmg.board.profiling.tradeoff import LATENCY_COST, MEMORY_COST, Cost, pareto_front, shape, tradeoff_plot
 
 
 def format_page(report: Report, olds: Sequence[Report] = ()) -> str:
@@ -56,7 +65,7 @@ def _sections(report: Report) -> list[Markup]:
 
 
 def _part(name: str) -> Markup:
-    return Markup(resources.files("mmg.profiling").joinpath(name).read_text("utf-8"))
+    return Markup(resources.files("mmg.board.profiling").joinpath(name).read_text("utf-8"))
 
 
 def _hash(text: str) -> str:

@@ -6,8 +6,8 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from mmg.machine.kernel_files import read_number, read_numbers, read_table, read_text
-from mmg.machine.throttling import (
+from mmg.board.machine.kernel_files import read_number, read_numbers, read_table, read_text
+from mmg.board.machine.throttling import (
     CPUS,
     count_throttling,
     find_clock_limits,
@@ -15,7 +15,7 @@ from mmg.machine.throttling import (
     read_firmware,
     reasons_of,
 )
-from mmg.machine.tools import Tool, tool_under
+from mmg.board.machine.tools import Tool, tool_under
 
 CHIP_ZONE = re.compile(r"(tj|.*(cpu|soc|x86_pkg_temp)).*", re.IGNORECASE)
 """Thermal zones on the chip: ``cpu-thermal`` (Raspberry Pi, Orin), ``CPU-therm``, ``soc0-thermal``, ``tj-thermal``

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Sequence
 
-from mmg.profiling.figures import LATENCY, Figure, by_variant, figures, measured, not_measured, subset
-from mmg.profiling.result import Case, Conditions, Report
-from mmg.profiling.table import headlines, limits, over_budget, reasons, shown_figures, warnings
+from mmg.board.profiling.figures import LATENCY, Figure, by_variant, figures, measured, not_measured, subset
+from mmg.board.profiling.result import Case, Conditions, Report
+from mmg.board.profiling.table import headlines, limits, over_budget, reasons, shown_figures, warnings
 
 SPECIAL = re.compile(r"([\\`*_{}\[\]<>#|~&])")
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 PACKAGES = ("mmg", "numpy", "onnxruntime", "ai-edge-litert", "tflite-runtime", "msgspec")
 PATIENCE_S = 5.0
-CHECKOUT = Path(__file__).resolve().parents[3]
+CHECKOUT = Path(__file__).resolve().parents[4]
 """The sources' root where mmg runs from them; a folder of the Python installation where it runs from a wheel."""
 
 

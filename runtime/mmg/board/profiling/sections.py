@@ -4,15 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from mmg.profiling.budget import explain
-from mmg.profiling.changes import compared, headline_figures, summary, told, whose
-from mmg.profiling.compare import Change, Comparison
-from mmg.profiling.figures import Figure, figures, latency, measured, not_measured, short, subset, variant, work_stages
-from mmg.profiling.markdown import conditions
-from mmg.profiling.markup import Markup, join, tag
-from mmg.profiling.result import Case, Report
-from mmg.profiling.table import keeps_budget, limits, over_budget, reasons, shown_figures, took, warnings
-from mmg.profiling.text import INVALID, OVER, VALID, WARNED
+from mmg.board.profiling.budget import explain
+from mmg.board.profiling.changes import compared, headline_figures, summary, told, whose
+from mmg.board.profiling.compare import Change, Comparison
+from mmg.board.profiling.figures import (
+    Figure,
+    figures,
+    latency,
+    measured,
+    not_measured,
+    short,
+    subset,
+    variant,
+    work_stages,
+)
+from mmg.board.profiling.markdown import conditions
+from mmg.board.profiling.markup import Markup, join, tag
+from mmg.board.profiling.result import Case, Report
+from mmg.board.profiling.table import keeps_budget, limits, over_budget, reasons, shown_figures, took, warnings
+from mmg.board.profiling.text import INVALID, OVER, VALID, WARNED
 
 VERDICTS = {"worse": "▲ worse", "better": "▼ better", "same": "", "unreliable": INVALID}
 COLOURS = {"worse": "bad", "better": "good", "same": None, "unreliable": "none"}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from mmg.profiling.result import Case, Distribution, Mode, Report
+from mmg.board.profiling.result import Case, Distribution, Mode, Report
 
 # How each mode's latency is called: what ``latency`` gives.
 LATENCY = {"paced": "event to decision", "backtoback": "hop, in processor time"}

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice
 
-from mmg.doctor.finding import Finding
+from mmg.board.doctor.finding import Finding
 from mmg.errors import pip_install
 
 PREPARE = """\

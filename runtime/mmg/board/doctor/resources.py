@@ -7,9 +7,9 @@ import shutil
 import sys
 from pathlib import Path
 
-from mmg.doctor.finding import Finding
-from mmg.machine.condition import Condition
-from mmg.machine.kernel_files import read_table, read_text
+from mmg.board.doctor.finding import Finding
+from mmg.board.machine.condition import Condition
+from mmg.board.machine.kernel_files import read_table, read_text
 
 PYTHONS = ((3, 10), (3, 13))
 LOW_MEMORY_MIB, SWAPPED_MIB, LOW_SPACE_MB = 100, 16, 50

@@ -7,10 +7,10 @@ from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 
-from mmg.doctor.finding import Finding
-from mmg.machine.condition import Condition
-from mmg.machine.kernel_files import read_number, read_text
-from mmg.machine.throttling import CLOCK_LIMIT, UNDER_VOLTAGE
+from mmg.board.doctor.finding import Finding
+from mmg.board.machine.condition import Condition
+from mmg.board.machine.kernel_files import read_number, read_text
+from mmg.board.machine.throttling import CLOCK_LIMIT, UNDER_VOLTAGE
 
 SLOW_GOVERNORS = {"powersave", "ondemand", "conservative"}
 HOT_C = 80.0
