@@ -124,18 +124,18 @@ def _refuse_video(url: str, modality: Modality, allow_video: bool) -> None:
 def _open_file(url: SourceUrl, modality: Modality) -> Recording:
     path = _regular_file(url)
     if path.suffix.lower() == ".vrs":
-        from mmg.sources.vrs_file import open_vrs
+        from mmg.sources.files.vrs import open_vrs
 
         return open_vrs(url, path, modality)
     if modality.kind == "audio":
-        from mmg.sources.audio_file import AudioFile
+        from mmg.sources.files.sound import AudioFile
 
         return AudioFile(url, path, modality)
     if modality.kind == "video":
-        from mmg.sources.video_file import VideoFile
+        from mmg.sources.files.video import VideoFile
 
         return VideoFile(url, path, modality)
-    from mmg.sources.csv_file import CsvFile
+    from mmg.sources.files.csv.file import CsvFile
 
     return CsvFile(url, path, modality)
 

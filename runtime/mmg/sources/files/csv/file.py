@@ -15,9 +15,9 @@ import numpy as np
 from mmg.bundle.manifest import Modality
 from mmg.errors import SourceError
 from mmg.sources import CHUNK_NS
-from mmg.sources.csv_layout import Layout, lay_out, options_of
-from mmg.sources.csv_text import CsvText, open_text
-from mmg.sources.slicing import spans
+from mmg.sources.files.csv.layout import Layout, lay_out, options_of
+from mmg.sources.files.csv.text import CsvText, open_text
+from mmg.sources.files.slicing import spans
 from mmg.sources.units import ACCELERATION, ANGULAR_RATE, STANDARD_GRAVITY, quantity
 from mmg.sources.url import Placing, SourceUrl
 from mmg.types import Chunk

@@ -12,7 +12,7 @@ import numpy as np
 from mmg.bundle.manifest import Modality
 from mmg.errors import SOUND, SourceError, pip_install
 from mmg.sources import CHUNK_NS
-from mmg.sources.sound_container import promised_wav_frames, walk_ogg
+from mmg.sources.files.sound_container import promised_wav_frames, walk_ogg
 from mmg.sources.url import Placing, SourceUrl
 from mmg.types import Chunk
 

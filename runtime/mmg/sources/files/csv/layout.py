@@ -11,7 +11,7 @@ from decimal import Decimal, InvalidOperation
 from mmg.bundle.manifest import Channel, Modality
 from mmg.errors import ConfigError, SourceError
 from mmg.sources.columns import Column, find_channel, find_named, find_time
-from mmg.sources.csv_text import CsvText
+from mmg.sources.files.csv.text import CsvText
 from mmg.sources.units import ACCELERATION, ANGULAR_RATE, TIME_NS, canonical, quantity
 from mmg.sources.url import SourceUrl
 

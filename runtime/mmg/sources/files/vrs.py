@@ -18,8 +18,8 @@ from mmg.bundle.manifest import Modality
 from mmg.errors import SourceError, pip_install
 from mmg.sources import CHUNK_NS
 from mmg.sources.columns import Column
+from mmg.sources.files.slicing import spans
 from mmg.sources.frames import FrameChooser, shrink
-from mmg.sources.slicing import spans
 from mmg.sources.units import canonical, quantity
 from mmg.sources.url import Placing, SourceUrl
 from mmg.types import Chunk

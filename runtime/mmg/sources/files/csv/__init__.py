@@ -1,0 +1,1 @@
+"""Tables as text: CSV and its relatives, from the lines to the columns to SI units."""
