@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from fakes import audio_chunk, imu_chunk
 from mmg.runs.live import LivePipeline
-from mmg.sources.port import PortStatus
+from mmg.sources.ports.port import PortStatus
 from mmg.types import Chunk, Decision
 
 TICK_NS = 20_000_000

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from mmg.discovery import Found
+from mmg.sources.ports.discovery import Found
 from mmg_tools.virtual.microphone import AlsaMicrophone
 from mmg_tools.virtual.serial_device import VirtualSerial
 from recordings import ROOT, need_ports
@@ -133,7 +133,7 @@ def note(event, arguments):
         opened.append(os.fsdecode(arguments[0]))
 sys.addaudithook(note)
 from pathlib import Path
-from mmg import discovery
+from mmg.sources.ports import discovery
 root = Path(sys.argv[1])
 found = [*discovery.find_devices(kinds=["video"], root=root), *discovery.find_devices(kinds=["video"])]
 print([one.device for one in found][:1], {"av", "numpy"} & set(sys.modules))

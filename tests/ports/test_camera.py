@@ -15,10 +15,10 @@ import numpy as np
 import pytest
 from mmg.bundle.manifest import Channel, Encoder, Modality, Tensor
 from mmg.errors import ConfigError, SourceError
-from mmg.sources import camera
-from mmg.sources.camera import CameraPort, DeviceFrames
 from mmg.sources.frames import FrameChooser
-from mmg.sources.port import PortStatus
+from mmg.sources.ports import camera
+from mmg.sources.ports.camera import CameraPort, DeviceFrames
+from mmg.sources.ports.port import PortStatus
 from mmg.sources.url import parse_url
 from mmg.types import Chunk
 
@@ -106,7 +106,7 @@ def film(path: Path, levels: list[int], *, fps: int = 20, codec: str = "mpeg4", 
 def test_without_leave_nothing_is_opened_nor_loaded() -> None:
     with pytest.raises(ConfigError, match="add --allow-video"):
         CameraPort(parse_url("camera:///dev/video0?nonsense=1"), video(), allow_video=False)
-    loaded = "import sys, mmg.sources.camera; sys.exit('av' in sys.modules)"
+    loaded = "import sys, mmg.sources.ports.camera; sys.exit('av' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", loaded], check=False, timeout=WAIT_S * 3).returncode == 0
 
 

@@ -17,8 +17,8 @@ from typing import TypeAlias
 
 import numpy as np
 import pytest
-from mmg.discovery import Found, choose, find_devices
 from mmg.errors import pip_install
+from mmg.sources.ports.discovery import Found, choose, find_devices
 from mmg.sources.protocols import PROTOCOLS, encode_sample
 from mmg.sources.url import parse_url
 from mmg_tools.virtual.microphone import AlsaMicrophone
@@ -216,7 +216,7 @@ def test_a_port_whose_driver_hangs_does_not_hold_up_the_others(
         return opened(path, **settings)
 
     monkeypatch.setattr(serial, "serial_for_url", open_slowly)
-    monkeypatch.setattr("mmg.discovery.NO_ANSWER_S", 0.2)
+    monkeypatch.setattr("mmg.sources.ports.discovery.NO_ANSWER_S", 0.2)
     found = imus(good.path, hung.path)
     free.set()
     assert [one.problem for one in found] == ["", "its driver does not answer: unplug it and plug it in again"]
@@ -375,11 +375,11 @@ def test_microphones_that_no_name_tells_apart_have_their_numbers(monkeypatch: py
 
 def listed(monkeypatch: pytest.MonkeyPatch, *devices: tuple[int, str]) -> list[Found]:
     """What is found where PortAudio lists these, none of them its default."""
-    from mmg.sources import microphone
+    from mmg.sources.ports.microphone import port as microphone
 
     there = [microphone.Microphone(number, name, 2, 48000.0) for number, name in devices]
     monkeypatch.setattr(microphone, "list_microphones", lambda: there)
-    monkeypatch.setattr("mmg.discovery._default_microphone", lambda: None)
+    monkeypatch.setattr("mmg.sources.ports.discovery._default_microphone", lambda: None)
     return find_devices(kinds=("audio",))
 
 

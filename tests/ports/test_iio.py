@@ -15,10 +15,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from mmg.bundle.manifest import Channel, Encoder, Modality, Tensor
 from mmg.errors import ConfigError, SourceError, SourceLost, SourceNotFound
-from mmg.sources import iio
-from mmg.sources.iio import IioPort, find_devices, list_iio
-from mmg.sources.iio_device import Element, IioDevice, ScanLayout, choose_rate, explain
-from mmg.sources.port import PortStatus
+from mmg.sources.ports.iio import port as iio
+from mmg.sources.ports.iio.device import Element, IioDevice, ScanLayout, choose_rate, explain
+from mmg.sources.ports.iio.port import IioPort, find_devices, list_iio
+from mmg.sources.ports.port import PortStatus
 from mmg.sources.url import parse_url
 from mmg.types import Chunk
 from ports.iio_tree import MONOTONIC, Chip, IioTree, stamped, triple

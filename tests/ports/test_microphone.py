@@ -23,8 +23,8 @@ import numpy as np
 import pytest
 from mmg.bundle.manifest import Channel, Encoder, Modality, Tensor
 from mmg.errors import BackendUnavailable, ConfigError
-from mmg.sources.microphone import MicrophonePort, SampleCount, list_microphones
-from mmg.sources.portaudio import QUEUED_BLOCKS, Block, Capture
+from mmg.sources.ports.microphone.port import MicrophonePort, SampleCount, list_microphones
+from mmg.sources.ports.microphone.portaudio import QUEUED_BLOCKS, Block, Capture
 from mmg.types import Chunk
 from mmg_tools.virtual.microphone import AlsaMicrophone
 from numpy.typing import NDArray
@@ -461,7 +461,7 @@ def test_without_sounddevice_the_extra_is_named(monkeypatch: pytest.MonkeyPatch)
 def test_without_portaudio_the_package_is_named() -> None:
     code = (
         "import ctypes.util; ctypes.util.find_library = lambda name: None\n"
-        "from mmg.sources.microphone import list_microphones\n"
+        "from mmg.sources.ports.microphone.port import list_microphones\n"
         "list_microphones()"
     )
     ended = run_python(code)
@@ -471,5 +471,5 @@ def test_without_portaudio_the_package_is_named() -> None:
 
 
 def test_the_module_alone_does_not_load_sounddevice() -> None:
-    ended = run_python("import sys, mmg.sources.microphone; print('sounddevice' in sys.modules)")
+    ended = run_python("import sys, mmg.sources.ports.microphone.port; print('sounddevice' in sys.modules)")
     assert ended.stdout == "False\n", ended.stderr

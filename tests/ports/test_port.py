@@ -10,8 +10,8 @@ from typing import TypeAlias
 import numpy as np
 import pytest
 from mmg.errors import SourceLost
-from mmg.sources import port
-from mmg.sources.port import PortStatus, PortThread
+from mmg.sources.ports import port
+from mmg.sources.ports.port import PortStatus, PortThread
 from mmg.types import Chunk
 
 PATIENCE_S = 5.0

@@ -22,12 +22,12 @@ import numpy as np
 import pytest
 from mmg.bundle.manifest import Channel, Encoder, Modality, Tensor
 from mmg.errors import BackendUnavailable, ConfigError, SourceError, SourceNotFound
-from mmg.sources import serial_port
-from mmg.sources.port import PortThread
+from mmg.sources.ports.port import PortThread
+from mmg.sources.ports.serial import port as serial_port
+from mmg.sources.ports.serial.line import SerialLine
+from mmg.sources.ports.serial.port import SerialPort, open_serial
 from mmg.sources.protocols import PROTOCOLS, encode_sample, witmotion
 from mmg.sources.protocols.witmotion import encode_sample as encode_witmotion
-from mmg.sources.serial_line import SerialLine
-from mmg.sources.serial_port import SerialPort, open_serial
 from mmg.sources.url import parse_url
 from mmg.types import Chunk
 
@@ -208,7 +208,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(serial_port, "TRY_S", 0.2)
     monkeypatch.setattr(serial_port, "STALL_S", 0.15)
     monkeypatch.setattr(serial_port, "REOPEN_S", 0.5)
-    monkeypatch.setattr("mmg.sources.port.RETRY_S", 0.1)
+    monkeypatch.setattr("mmg.sources.ports.port.RETRY_S", 0.1)
 
 
 def until(happened: Callable[[], bool]) -> None:

@@ -19,7 +19,7 @@ import pytest
 import soundfile
 from mmg.bundle.manifest import Channel, Encoder, Modality, Tensor
 from mmg.errors import ConfigError
-from mmg.sources.serial_port import SerialPort
+from mmg.sources.ports.serial.port import SerialPort
 from mmg.sources.url import parse_url
 from mmg.truth import Truth
 from mmg.types import Chunk

@@ -16,7 +16,7 @@ from mmg.errors import ConfigError, NoSensorError, RequiredSensorLost
 from mmg.runs.inbox import Inbox
 from mmg.runs.live import PATIENCE_S, TOLD_AGAIN_S, TRYING_PATIENCE_S, LivePipeline, open_ports
 from mmg.runs.recorded import Settings
-from mmg.sources.port import PortStatus
+from mmg.sources.ports.port import PortStatus
 from mmg.types import Chunk, Decision
 from scripted import CHUNK_NS, CONNECTED, MAKE, TICK_NS, USUAL_DELAY_NS, World
 

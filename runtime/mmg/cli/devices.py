@@ -16,7 +16,7 @@ from mmg.cli.ending import run_printing
 from mmg.cli.version import PrintVersion
 
 if TYPE_CHECKING:
-    from mmg.discovery import Found
+    from mmg.sources.ports.discovery import Found
 
 _tell = teller("mmg-devices")
 KINDS = ("imu", "audio", "video")
@@ -62,7 +62,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _run(options: argparse.Namespace) -> int:
-    from mmg.discovery import choose, find_devices
+    from mmg.sources.ports.discovery import choose, find_devices
 
     kinds, wanted = options.sensors or KINDS, options.sensors or WANTED
     found = find_devices(kinds=kinds, serial_paths=options.serial, seconds=options.seconds, note=_tell)

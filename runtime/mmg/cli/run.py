@@ -236,7 +236,7 @@ def _find_missing(urls: dict[str, str], required: tuple[str, ...]) -> dict[str, 
     if unknown or any(url and not is_live(url) for url in urls.values()):
         flags = " ".join(f"--source {name}=URL" if name in unknown else f"--{name} URL" for name in missing)
         raise ConfigError(f"where is {', '.join(missing)}? Give {flags}; see mmg-run --help")
-    from mmg.discovery import choose, find_devices
+    from mmg.sources.ports.discovery import choose, find_devices
 
     found = find_devices(kinds=missing, note=_tell)
     taken = choose(found, missing)

@@ -14,7 +14,7 @@ from mmg.errors import NoSensorError, RequiredSensorLost
 from mmg.runs.inbox import Inbox
 from mmg.runs.recorded import Settings, open_each
 from mmg.sources import open_port
-from mmg.sources.port import Port, PortStatus
+from mmg.sources.ports.port import Port, PortStatus
 from mmg.types import Chunk, ClockHealth, Decision
 
 PATIENCE_S, TRYING_PATIENCE_S = 5.0, 15.0

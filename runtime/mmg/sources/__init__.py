@@ -15,7 +15,7 @@ from mmg.sources.url import SourceUrl, parse_url
 
 if TYPE_CHECKING:
     from mmg.bundle.manifest import Modality
-    from mmg.sources.port import Port
+    from mmg.sources.ports.port import Port
     from mmg.types import Chunk
 
 
@@ -98,19 +98,19 @@ def open_port(url: str, modality: Modality, *, allow_video: bool = False) -> Por
     _refuse_video(url, modality, allow_video)
     parsed = parse_url(url)
     if parsed.scheme == "serial":
-        from mmg.sources.serial_port import SerialPort
+        from mmg.sources.ports.serial.port import SerialPort
 
         return SerialPort(parsed, modality)
     if parsed.scheme == "iio":
-        from mmg.sources.iio import IioPort
+        from mmg.sources.ports.iio.port import IioPort
 
         return IioPort(parsed, modality)
     if parsed.scheme == "mic":
-        from mmg.sources.microphone import MicrophonePort
+        from mmg.sources.ports.microphone.port import MicrophonePort
 
         return MicrophonePort(parsed, modality)
     if parsed.scheme == "camera":
-        from mmg.sources.camera import CameraPort
+        from mmg.sources.ports.camera import CameraPort
 
         return CameraPort(parsed, modality, allow_video=allow_video)
     raise ConfigError(f"{url}: is not a port: known are {', '.join(f'{scheme}://' for scheme in PORTS)}")

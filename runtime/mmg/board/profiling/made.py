@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mmg.bundle import Modality
-from mmg.sources.port import PortStatus
+from mmg.sources.ports.port import PortStatus
 from mmg.types import Chunk
 
 if TYPE_CHECKING:

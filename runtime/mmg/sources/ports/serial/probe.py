@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mmg.errors import SourceError
+from mmg.sources.ports.serial.line import SerialLine
+from mmg.sources.ports.serial.port import BAUD_RATES, open_serial
 from mmg.sources.protocols import UNTIMED, Parser, Samples, join, open_parser
-from mmg.sources.serial_line import SerialLine
-from mmg.sources.serial_port import BAUD_RATES, open_serial
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

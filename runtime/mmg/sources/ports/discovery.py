@@ -19,7 +19,7 @@ from urllib.parse import quote
 from mmg.errors import BackendUnavailable
 
 if TYPE_CHECKING:
-    from mmg.sources.serial_probe import Heard
+    from mmg.sources.ports.serial.probe import Heard
 
 KINDS = ("imu", "audio", "video")
 ENVIRONMENT = "MMG_SERIAL"
@@ -103,7 +103,7 @@ def _find_serial(paths: Sequence[str], seconds: float, root: Path, note: Callabl
         return [Found("imu", "", "serial ports", problem=str(BackendUnavailable("pyserial", "pyserial")))]
     if not ports:
         return []
-    from mmg.sources.serial_probe import MEASURE_S, Heard, listen
+    from mmg.sources.ports.serial.probe import MEASURE_S, Heard, listen
 
     heard: dict[str, Heard] = {}
 
@@ -185,7 +185,7 @@ def _is_taken_or_dead(path: str, root: Path) -> bool:
 
 
 def _find_iio(root: Path) -> list[Found]:
-    from mmg.sources.iio import list_iio
+    from mmg.sources.ports.iio.port import list_iio
 
     found: dict[str, Found] = {}
     sysfs = root / "sys/bus/iio/devices"
@@ -213,7 +213,7 @@ def _iio_problem(root: Path, folder: Path, channels: Collection[str]) -> str:
 
 
 def _find_microphones() -> list[Found]:
-    from mmg.sources.microphone import list_microphones
+    from mmg.sources.ports.microphone.port import list_microphones
 
     try:
         there = list_microphones()

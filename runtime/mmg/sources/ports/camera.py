@@ -17,7 +17,7 @@ import numpy as np
 
 from mmg.errors import ConfigError, SourceError, SourceLost, SourceNotFound, pip_install
 from mmg.sources.frames import FRAMES_A_MODEL_FRAME, FrameChooser
-from mmg.sources.port import PortStatus, PortThread
+from mmg.sources.ports.port import PortStatus, PortThread
 from mmg.types import Chunk
 
 if TYPE_CHECKING:

@@ -1,0 +1,1 @@
+"""Ports: sensors that are plugged in now, and finding what is."""

@@ -1,0 +1,1 @@
+"""IMUs on a serial port."""
