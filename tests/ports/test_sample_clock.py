@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from mmg.sources.clock.sample_clock import UNTIMED_SAMPLES, Arrivals, SampleClock
 from mmg.sources.protocols import UNTIMED, Samples, encode_sample, open_parser
-from mmg.sources.sample_clock import UNTIMED_SAMPLES, Arrivals, SampleClock
 from numpy.typing import NDArray
 
 Times = NDArray[np.int64]

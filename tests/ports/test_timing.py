@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from mmg.errors import ConfigError
+from mmg.sources.clock.clock_map import ClockMap
 from mmg.sources.protocols.framing import Unwrapped
-from mmg.timing import ClockMap
 from numpy.typing import NDArray
 
 Times = NDArray[np.int64]

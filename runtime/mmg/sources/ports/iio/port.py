@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mmg.errors import ConfigError, SourceError, SourceLost, SourceNotFound
+from mmg.sources.clock.clock_map import ClockMap
 from mmg.sources.columns import Column
 from mmg.sources.ports.iio.device import IioDevice, Scans, read_text, scan_elements
 from mmg.sources.ports.port import PortStatus, PortThread
 from mmg.sources.units import canonical, quantity
-from mmg.timing import ClockMap
 from mmg.types import Chunk
 
 if TYPE_CHECKING:

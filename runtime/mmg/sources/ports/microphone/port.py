@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from mmg.errors import ConfigError, SourceError, SourceLost, SourceNotFound
+from mmg.sources.clock.clock_map import ClockMap
 from mmg.sources.ports.microphone.portaudio import IN_USE, PORTAUDIO, STALL_S, Block, Capture, require_sounddevice
 from mmg.sources.ports.port import TELL_NS, PortStatus, PortThread
 from mmg.sources.url import SourceUrl, parse_url
-from mmg.timing import ClockMap
 from mmg.types import Chunk
 
 if TYPE_CHECKING:

@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mmg.errors import BackendUnavailable, ConfigError, SourceError, SourceNotFound
+from mmg.sources.clock.sample_clock import Arrivals, SampleClock
 from mmg.sources.ports.port import TELL_NS, PortStatus, PortThread
 from mmg.sources.ports.serial.line import GONE, MOST_GATHERED, POLL_S, SerialLine
 from mmg.sources.protocols import Counters, Parser, Samples, open_parser
-from mmg.sources.sample_clock import Arrivals, SampleClock
 from mmg.types import Chunk
 
 if TYPE_CHECKING:

@@ -7,8 +7,8 @@ from collections import deque
 import numpy as np
 from numpy.typing import NDArray
 
+from mmg.sources.clock.clock_map import ClockMap, ClockQuality
 from mmg.sources.protocols import UNTIMED, Samples
-from mmg.timing import ClockMap, ClockQuality
 
 BITS_PER_BYTE = 10
 KEPT_READS = 1024
