@@ -12,7 +12,7 @@ from mmg.bundle.golden import Context, Golden
 from mmg.bundle.manifest import Backend, Precision
 from mmg.bundle.reader import CARD
 from mmg.errors import ConfigError
-from mmg_training.evaluation.progress import Say
+from mmg_training.evaluation.progress import Reporter
 from torch import nn
 
 from mmg_export import report
@@ -46,7 +46,7 @@ def export_bundle(
     limit: float = LIMIT,
     hops: int = RANDOM_HOPS,
     card: Callable[[Manifest], str] | None = None,
-    say: Say = lambda _: None,
+    progress: Reporter = lambda _: None,
 ) -> report.Report:
     """Convert each module, prove that nothing changed, and write the bundle ``out`` (a folder, or a ``.mmg`` file) with
     ``NAME.report.json`` and ``NAME.report.md`` beside it.
@@ -66,21 +66,21 @@ def export_bundle(
 
     Raises ConfigError for what cannot be asked, ModelError for a module that cannot be exported or a file that differs.
     """
-    asked = Request(Path(out).resolve(), backends, precisions, half, recorded or {}, limit, hops, say)
+    asked = Request(Path(out).resolve(), backends, precisions, half, recorded or {}, limit, hops, progress)
     require(asked, tuple(encoders), spec)
     if evaluate is not None and not callable(evaluate):
         raise ConfigError("evaluate must be a function of (bundle, backend, precision)")
     parts, free, costs = _check(encoders, fusion, spec, asked)
     streams = _follow_streams(parts, free, spec, asked)
-    streaming = {name: streaming_error(part, spec, streams[-1], say) for name, part in parts.items()}
+    streaming = {name: streaming_error(part, spec, streams[-1], progress) for name, part in parts.items()}
     files = _make_files(parts, fusion, free, spec, asked, streams[-1])
     made = Made(spec, parts, costs, files, tuple(streams), _golden(streams[0], spec), streaming)
     if half:
-        prove(made, say)
+        prove(made, progress)
         made = replace(made, files=_halve(files, asked), half=True)
     made = replace(made, files=tuple(_strip(file) for file in made.files))
-    manifest, contents, told = finish(made, evaluate, limit, say)
-    say(f"write {asked.out}")
+    manifest, contents, told = finish(made, evaluate, limit, progress)
+    progress(f"write {asked.out}")
     if card is not None:
         contents[CARD] = card(manifest).encode()
     try:
@@ -88,7 +88,7 @@ def export_bundle(
     except OSError as error:
         raise ConfigError(f"{asked.out}: cannot be written: {error.strerror}") from error
     for path in report.write(told, asked.out):
-        say(f"write {path}")
+        progress(f"write {path}")
     return told
 
 
@@ -100,11 +100,11 @@ def _check(
         if not isinstance(module, nn.Module):
             raise ConfigError(f"{name}: must be a torch.nn.Module, made with its arguments; it is {module!r:.60}")
         require_evaluation(name, module)
-    asked.say(f"check {', '.join(encoders)} and {FUSION}")
+    asked.progress(f"check {', '.join(encoders)} and {FUSION}")
     parts = {name: encoder_part(name, encoders[name], spec) for name in spec.sensors}
     free = fusion_part(fusion, spec)
     for part in parts.values():
-        probe_encoder(part, spec, asked.say)
+        probe_encoder(part, spec, asked.progress)
     probe_fusion(free, spec)
     if "litert" in asked.backends:
         probe_filled(free, {count: fusion_part(fusion, spec, count=count) for count in token_counts(spec)}, spec)
@@ -113,14 +113,14 @@ def _check(
 
 def _follow_streams(parts: Mapping[str, Part], fusion: Part, spec: Spec, asked: Request) -> list[Stream]:
     """Random hops, then recorded ones where there are any."""
-    asked.say(f"run the modules over {asked.hops} random hops")
+    asked.progress(f"run the modules over {asked.hops} random hops")
     runs = {name: random_runs(name, spec, asked.hops, seed) for seed, name in enumerate(spec.sensors)}
-    streams = [follow(parts, fusion, spec, runs, asked.say)]
+    streams = [follow(parts, fusion, spec, runs, asked.progress)]
     recorded = {name: cut_runs(name, spec, samples)[:RECORDED_HOPS] for name, samples in asked.recorded.items()}
     if recorded:
-        asked.say(f"run the modules over {max(map(len, recorded.values()))} recorded hops")
+        asked.progress(f"run the modules over {max(map(len, recorded.values()))} recorded hops")
         recorded = {name: recorded[name] for name in spec.sensors}
-        streams.append(follow(parts, fusion, spec, recorded, asked.say, keep_feeds="int8" in asked.precisions))
+        streams.append(follow(parts, fusion, spec, recorded, asked.progress, keep_feeds="int8" in asked.precisions))
     return streams
 
 
@@ -128,38 +128,40 @@ def _make_files(
     parts: Mapping[str, Part], fusion: nn.Module, free: Part, spec: Spec, asked: Request, stream: Stream
 ) -> tuple[MadeFile, ...]:
     """Every file of every backend and precision. stream: what int8 is calibrated with."""
-    files = [file for backend in asked.backends for file in _convert(backend, parts, fusion, free, spec, asked.say)]
+    files = [
+        file for backend in asked.backends for file in _convert(backend, parts, fusion, free, spec, asked.progress)
+    ]
     if "int8" in asked.precisions:
         everything = {**parts, FUSION: free}
         for backend in asked.backends:
-            files += _quantise(backend, files, everything, stream, asked.say)
+            files += _quantise(backend, files, everything, stream, asked.progress)
     return tuple(files)
 
 
 def _convert(
-    backend: Backend, parts: Mapping[str, Part], module: nn.Module, free: Part, spec: Spec, say: Say
+    backend: Backend, parts: Mapping[str, Part], module: nn.Module, free: Part, spec: Spec, progress: Reporter
 ) -> list[MadeFile]:
-    say(f"convert {', '.join(parts)} and {FUSION} to {backend}")
+    progress(f"convert {', '.join(parts)} and {FUSION} to {backend}")
     forms: dict[str, dict[str, Part]] = {FUSION: {"fuse": free}}
     if backend == "litert":
         forms[FUSION] = {f"fuse_{count}": fusion_part(module, spec, count=count) for count in token_counts(spec)}
     # The fusion takes the longest.
     forms |= {name: {"encode": part} for name, part in parts.items()}
-    return [MadeFile(name, backend, "fp32", data) for name, data in convert_all(backend, forms, say).items()]
+    return [MadeFile(name, backend, "fp32", data) for name, data in convert_all(backend, forms, progress).items()]
 
 
 def _quantise(
-    backend: Backend, files: Sequence[MadeFile], parts: Mapping[str, Part], stream: Stream, say: Say
+    backend: Backend, files: Sequence[MadeFile], parts: Mapping[str, Part], stream: Stream, progress: Reporter
 ) -> list[MadeFile]:
     feeds: Mapping[str, Sequence[Mapping[str, Array]]] = dict.fromkeys(parts, ())
     if backend == "onnx":
-        say(f"quantise for {backend}, calibrated with {len(stream.contexts)} hops")
+        progress(f"quantise for {backend}, calibrated with {len(stream.contexts)} hops")
         feeds = {**stream.feeds, FUSION: stream.contexts}
     else:
-        say(f"quantise for {backend}")
+        progress(f"quantise for {backend}")
     data = {file.part: file.data for file in files if file.backend == backend}
     fixed = {name: [buffer.numpy() for buffer in part.module.buffers()] for name, part in parts.items()}
-    made = quantise_all(backend, data, feeds, fixed, say)
+    made = quantise_all(backend, data, feeds, fixed, progress)
     return [MadeFile(name, backend, "int8", file) for name, file in made.items()]
 
 
@@ -167,9 +169,9 @@ def _halve(files: Sequence[MadeFile], asked: Request) -> tuple[MadeFile, ...]:
     """The same files in the same order, those of fp32 with their weights as float16."""
     halved: dict[tuple[str, str], bytes] = {}
     for backend in asked.backends:
-        asked.say(f"store weights as float16 for {backend}")
+        asked.progress(f"store weights as float16 for {backend}")
         whole = {file.part: file.data for file in files if (file.backend, file.precision) == (backend, "fp32")}
-        halved |= {(backend, name): data for name, data in halve_all(backend, whole, asked.say).items()}
+        halved |= {(backend, name): data for name, data in halve_all(backend, whole, asked.progress).items()}
     return tuple(
         replace(file, data=halved[file.backend, file.part]) if file.precision == "fp32" else file for file in files
     )

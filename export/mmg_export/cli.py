@@ -9,15 +9,15 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mmg.cli.beside import teller
-from mmg.cli.ending import handle_stops, interrupt, run_command
+from mmg.cli.exit_codes import handle_signals, raise_interrupt, run_command
+from mmg.cli.reporting import stderr_reporter
 from mmg.cli.version import PrintVersion
 from mmg.errors import ConfigError
 
 if TYPE_CHECKING:
     from mmg_export.report import Report
 
-_tell = teller("mmg-export")
+_report = stderr_reporter("mmg-export")
 EXAMPLES = """\
 examples:
   mmg-export runs/mine -o mine.mmg                            every converter that is installed, fp32
@@ -67,8 +67,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--hops", type=int, default=1000, help="hops of random input to compare (1000)")
     parser.add_argument("--no-data", action="store_true", help="use none of the run's data: random input only, no int8")
     chosen = parser.parse_args(arguments)
-    handle_stops(interrupt)
-    return run_command(lambda: _run(chosen), _tell, stopped=130)
+    handle_signals(raise_interrupt)
+    return run_command(lambda: _run(chosen), _report, stopped=130)
 
 
 def _run(chosen: argparse.Namespace) -> int:
@@ -84,7 +84,7 @@ def _run(chosen: argparse.Namespace) -> int:
     report = _export(chosen, backends, precisions)
     refused = [f"{one.backend} {one.precision} {one.refused}" for one in report.variants if one.refused]
     if refused:
-        _tell(f"refused: {'; '.join(refused)}")
+        _report(f"refused: {'; '.join(refused)}")
     return 1 if refused else 0
 
 
@@ -95,8 +95,8 @@ def _export(chosen: argparse.Namespace, backends: Sequence[str], precisions: Seq
     from mmg_export.trained import TrainedRun
 
     torch.set_num_threads(1)
-    say = _Steps()
-    say(f"read {chosen.run}")
+    progress = _Steps()
+    progress(f"read {chosen.run}")
     run = TrainedRun(chosen.run)
     known = run.model.task.modalities
     names = _names(chosen.modalities) if chosen.modalities is not None else known
@@ -107,11 +107,11 @@ def _export(chosen: argparse.Namespace, backends: Sequence[str], precisions: Seq
     dataset = None
     if not chosen.no_data:
         try:
-            dataset = run.dataset(say)
+            dataset = run.dataset(progress)
         except ConfigError as error:
             if chosen.evaluate or "int8" in precisions:
                 raise
-            say(f"no recorded hops are compared: {error}")
+            progress(f"no recorded hops are compared: {error}")
     return export_bundle(
         chosen.out,
         encoders=run.encoders(names),
@@ -121,17 +121,17 @@ def _export(chosen: argparse.Namespace, backends: Sequence[str], precisions: Seq
         precisions=precisions,  # type: ignore[arg-type]
         half=chosen.half,
         recorded=run.recordings(dataset, names) if dataset else None,
-        evaluate=run.evaluator(dataset, say) if dataset and chosen.evaluate else None,
+        evaluate=run.evaluator(dataset, progress) if dataset and chosen.evaluate else None,
         limit=chosen.limit,
         hops=chosen.hops,
         card=run.card,
-        say=say,
+        progress=progress,
     )
 
 
 def _installed() -> tuple[str, ...]:
     if find_spec("litert_torch") is None:
-        _tell("litert is left out: its converter is not installed (pip install -e '.[export-litert]')")
+        _report("litert is left out: its converter is not installed (pip install -e '.[export-litert]')")
         return ("onnx",)
     return ("onnx", "litert")
 
@@ -147,7 +147,7 @@ class _Steps:
         self._began_s = time.monotonic()
 
     def __call__(self, line: str) -> None:
-        _tell(f"{time.monotonic() - self._began_s:5.1f} s  {line}")
+        _report(f"{time.monotonic() - self._began_s:5.1f} s  {line}")
 
 
 if __name__ == "__main__":

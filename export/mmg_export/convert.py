@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 import torch
 from mmg.errors import ModelError
-from mmg_training.evaluation.progress import Say
+from mmg_training.evaluation.progress import Reporter
 from torch.export import ExportedProgram
 
 from mmg_export.parts import Part, first_line
@@ -44,7 +44,7 @@ class _Running:
     told_s: float
 
 
-def convert_all(backend: str, parts: Mapping[str, Mapping[str, Part]], say: Say) -> dict[str, bytes]:
+def convert_all(backend: str, parts: Mapping[str, Mapping[str, Part]], progress: Reporter) -> dict[str, bytes]:
     """The model file of each part. ONNX takes one form of a part, LiteRT one for each signature, by its name.
 
     Raises ModelError that names the operator and where it is in the module, where the converter's message tells it.
@@ -64,7 +64,7 @@ def convert_all(backend: str, parts: Mapping[str, Mapping[str, Part]], say: Say)
         told = f"cannot take the operator {where}" if where else f"cannot convert it: {first_line(problem)}"
         return f"{name}: {backend} {told}"
 
-    return _run_all(backend, list(parts), prepare, explain, say)
+    return _run_all(backend, list(parts), prepare, explain, progress)
 
 
 def quantise_all(
@@ -72,7 +72,7 @@ def quantise_all(
     files: Mapping[str, bytes],
     feeds: Mapping[str, Sequence[Mapping[str, Array]]],
     fixed: Mapping[str, Sequence[Array]],
-    say: Say,
+    progress: Reporter,
 ) -> dict[str, bytes]:
     """The int8 form of each model file. feeds: inputs of its runs, to calibrate with; fixed: what of its weights nobody
     trained. Raises ModelError."""
@@ -87,10 +87,10 @@ def quantise_all(
     def explain(name: str, problem: str) -> str:
         return f"{name}: cannot be quantised for {backend}: {first_line(problem)}"
 
-    return _run_all(f"{backend} int8", list(files), prepare, explain, say)
+    return _run_all(f"{backend} int8", list(files), prepare, explain, progress)
 
 
-def halve_all(backend: str, files: Mapping[str, bytes], say: Say) -> dict[str, bytes]:
+def halve_all(backend: str, files: Mapping[str, bytes], progress: Reporter) -> dict[str, bytes]:
     """Each model file with its weights as float16. Raises ModelError."""
 
     def prepare(name: str, work: Path) -> dict[str, Any]:
@@ -100,7 +100,7 @@ def halve_all(backend: str, files: Mapping[str, bytes], say: Say) -> dict[str, b
     def explain(name: str, problem: str) -> str:
         return f"{name}: its weights cannot be stored as float16 for {backend}: {first_line(problem)}"
 
-    return _run_all(f"{backend} float16", list(files), prepare, explain, say)
+    return _run_all(f"{backend} float16", list(files), prepare, explain, progress)
 
 
 def _run_all(
@@ -108,7 +108,7 @@ def _run_all(
     names: Sequence[str],
     prepare: Callable[[str, Path], dict[str, Any]],
     explain: Callable[[str, str], str],
-    say: Say,
+    progress: Reporter,
 ) -> dict[str, bytes]:
     waiting, running, made = list(names), list[_Running](), dict[str, bytes]()
     with tempfile.TemporaryDirectory(prefix="mmg-export-") as folder:
@@ -124,8 +124,8 @@ def _run_all(
                 for one in [one for one in running if one.process.poll() is not None]:
                     running.remove(one)
                     made[one.what] = _end(one, kind, explain)
-                    say(f"{one.what} to {kind}: {len(made[one.what]) / 1e3:.0f} KB")
-                _tell(running, kind, say)
+                    progress(f"{one.what} to {kind}: {len(made[one.what]) / 1e3:.0f} KB")
+                _announce(running, kind, progress)
         finally:
             for one in running:
                 one.process.kill()
@@ -143,10 +143,10 @@ def _start(name: str, work: Path) -> _Running:
     return _Running(name, work, process, time.monotonic())
 
 
-def _tell(running: Sequence[_Running], kind: str, say: Say) -> None:
+def _announce(running: Sequence[_Running], kind: str, progress: Reporter) -> None:
     now_s = time.monotonic()
     if running and now_s - max(one.told_s for one in running) > TELL_EVERY_S:
-        say(f"{', '.join(one.what for one in running)} to {kind} ...")
+        progress(f"{', '.join(one.what for one in running)} to {kind} ...")
         for one in running:
             one.told_s = now_s
 

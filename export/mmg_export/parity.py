@@ -13,7 +13,7 @@ from mmg.backends import Session
 from mmg.bundle.golden import difference
 from mmg.bundle.verify import FP32_LIMITS
 from mmg.errors import ModelError
-from mmg_training.evaluation.progress import Counter, Say
+from mmg_training.evaluation.progress import Counter, Reporter
 
 from mmg_export.parts import (
     EMBEDDING,
@@ -49,14 +49,16 @@ class Errors:
     run_us: Mapping[str, float]
 
 
-def measure(sessions: Mapping[str, Session], spec: Spec, stream: Stream, say: Say = lambda _: None) -> Errors:
+def measure(sessions: Mapping[str, Session], spec: Spec, stream: Stream, progress: Reporter = lambda _: None) -> Errors:
     """Stream the same hops through the files. Raises ModelError."""
     tokens: dict[str, list[Array]] = {}
     times: dict[str, list[float]] = {}
     for name, runs in stream.runs.items():
-        tokens[name], times[name] = _encode(sessions[name], spec.sensors[name], runs, Counter(say, name, len(runs)))
+        tokens[name], times[name] = _encode(
+            sessions[name], spec.sensors[name], runs, Counter(progress, name, len(runs))
+        )
     logits, embedding, same = 0.0, 0.0, 0
-    times[FUSION], counter = [], Counter(say, FUSION, len(stream.planned))
+    times[FUSION], counter = [], Counter(progress, FUSION, len(stream.planned))
     for (hop, some), wanted in zip(stream.planned, stream.decided, strict=True):
         feeds = context_of(spec, tokens, hop, some)
         if PRESENT in sessions[FUSION].inputs:

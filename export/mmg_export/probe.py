@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import torch
 from mmg.errors import ModelError
-from mmg_training.evaluation.progress import Say
+from mmg_training.evaluation.progress import Reporter
 from torch import Tensor, nn
 
 from mmg_export.parts import (
@@ -38,7 +38,7 @@ def require_evaluation(name: str, module: nn.Module) -> None:
             raise ModelError(f"{name}: {where} is in training mode: call .eval() first")
 
 
-def probe_encoder(part: Part, spec: Spec, say: Say) -> None:
+def probe_encoder(part: Part, spec: Spec, progress: Reporter) -> None:
     """Run it on random samples. Raises ModelError where its tokens or its states are not what ``spec`` says, where they
     are not finite, differ from one run to the next, or depend on what else is in the batch. A module that takes a batch
     of one only is not tried with two, which is said."""
@@ -61,7 +61,7 @@ def probe_encoder(part: Part, spec: Spec, say: Say) -> None:
         if not alone:
             alone = _require_alone(part, {**states, SAMPLES: torch.cat((samples, other))}, made, TOKENS)
     if not alone:
-        say(f"{name}: takes a batch of one only, so it was not tried whether it depends on the rest of a batch")
+        progress(f"{name}: takes a batch of one only, so it was not tried whether it depends on the rest of a batch")
 
 
 def probe_fusion(part: Part, spec: Spec) -> None:

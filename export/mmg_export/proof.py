@@ -16,7 +16,7 @@ from mmg.bundle import Bundle, Manifest, write_bundle
 from mmg.bundle.golden import GOLDEN, Golden, encoder_error, fusion_error, pack
 from mmg.bundle.manifest import Subset
 from mmg.errors import ConfigError, ModelError
-from mmg_training.evaluation.progress import Say
+from mmg_training.evaluation.progress import Reporter
 
 from mmg_export import parity
 from mmg_export.describe import Cost, MadeFile, describe
@@ -69,42 +69,44 @@ class Measured:
     refused: str = ""
 
 
-def finish(made: Made, evaluate: Evaluate | None, limit: float, say: Say) -> tuple[Manifest, dict[str, bytes], Report]:
+def finish(
+    made: Made, evaluate: Evaluate | None, limit: float, progress: Reporter
+) -> tuple[Manifest, dict[str, bytes], Report]:
     """The manifest, the files that go into the bundle by path, and the report. Raises ModelError where an fp32 file
     differs from its module by more than the backend's tolerance, or decides otherwise where its weights are float16."""
-    measured = {variant: _measure(made, variant, say) for variant in made.variants}
+    measured = {variant: _measure(made, variant, progress) for variant in made.variants}
     for variant, one in measured.items():
         if made.half:
             _require_decisions(variant, one)
         else:
             _require_same(variant, one)
     made = _with_golden_errors(made)
-    measured = _refuse_odd(measured, evaluate is not None, say)
+    measured = _refuse_odd(measured, evaluate is not None, progress)
     if evaluate is not None:
-        measured = _evaluate(made, measured, evaluate, limit, say)
+        measured = _evaluate(made, measured, evaluate, limit, progress)
     kept = replace(made, files=tuple(f for f in made.files if not measured[f.backend, f.precision].refused))
     manifest = _manifest(kept, measured)
     contents = {file.path: file.data for file in kept.files} | {GOLDEN: pack(made.golden)}
     return manifest, contents, _report(made, measured)
 
 
-def prove(made: Made, say: Say) -> None:
+def prove(made: Made, progress: Reporter) -> None:
     """Raises ModelError where an fp32 file differs from its module by more than the backend's tolerance."""
     for variant in made.variants:
         if variant[1] == "fp32":
-            _require_same(variant, _measure(made, variant, say))
+            _require_same(variant, _measure(made, variant, progress))
 
 
-def streaming_error(part: Part, spec: Spec, stream: Stream, say: Say) -> float | None:
+def streaming_error(part: Part, spec: Spec, stream: Stream, progress: Reporter) -> float | None:
     """How far the module's tokens of hops one by one are from those of the same hops in one go; None where that cannot
     be compared. Raises ModelError where its states do not carry what the next hop needs."""
     sensor = spec.sensors[part.name]
     error = parity.whole_error(part, spec, stream)
     if error is None and sensor.states:
-        say(f"{part.name}: takes one hop at a time, so streaming is not compared with offline")
+        progress(f"{part.name}: takes one hop at a time, so streaming is not compared with offline")
     if error is None:
         return None
-    say(f"{part.name}: {parity.WHOLE} hops one by one against the same in one go: {error:.1e}")
+    progress(f"{part.name}: {parity.WHOLE} hops one by one against the same in one go: {error:.1e}")
     if not error <= parity.TOLERANCES["onnx"]:
         raise ModelError(
             f"{part.name}: hops one by one give other tokens than the same hops in one go, by {error:.1e}: its states "
@@ -113,13 +115,13 @@ def streaming_error(part: Part, spec: Spec, stream: Stream, say: Say) -> float |
     return error
 
 
-def _measure(made: Made, variant: Variant, say: Say) -> Measured:
+def _measure(made: Made, variant: Variant, progress: Reporter) -> Measured:
     backend, precision = variant
     sessions = {file.part: open_session(backend, file.data, file.path) for file in made.of(variant)}
     found = []
     for what, stream in zip(("random", "recorded"), made.streams, strict=False):
-        errors = parity.measure(sessions, made.spec, stream, say)
-        say(
+        errors = parity.measure(sessions, made.spec, stream, progress)
+        progress(
             f"{backend} {precision}: {errors.hops} {what} hops, largest error of a logit {errors.logits:.1e}, "
             f"{errors.agreement:.1%} the same decision"
         )
@@ -161,7 +163,7 @@ def _with_golden_errors(made: Made) -> Made:
 
 
 def _evaluate(
-    made: Made, measured: Mapping[Variant, Measured], evaluate: Evaluate, limit: float, say: Say
+    made: Made, measured: Mapping[Variant, Measured], evaluate: Evaluate, limit: float, progress: Reporter
 ) -> dict[Variant, Measured]:
     """Each variant's accuracy; int8 that loses more than the limit against its own backend in fp32 is refused."""
     found: dict[Variant, Measured] = {}
@@ -173,7 +175,7 @@ def _evaluate(
                 if one.refused:
                     found[variant] = one
                     continue
-                say(f"{' '.join(variant)}: accuracy of each subset by the engine")
+                progress(f"{' '.join(variant)}: accuracy of each subset by the engine")
                 found[variant] = replace(one, accuracy=_accuracy(evaluate(bundle, *variant), made.spec))
     for variant, one in found.items():
         whole = found[variant[0], "fp32"].accuracy
@@ -183,7 +185,7 @@ def _evaluate(
             loss = whole[names] - accuracy
             if not loss <= limit + 1e-9 and variant[1] != "fp32":  # a loss that is not a number is none that is allowed
                 found[variant] = _refuse(
-                    found[variant], variant, f"loses {loss:.3f} on {'+'.join(names)}, above {limit:g}", say
+                    found[variant], variant, f"loses {loss:.3f} on {'+'.join(names)}, above {limit:g}", progress
                 )
                 break
     return found
@@ -202,7 +204,7 @@ def _accuracy(given: object, spec: Spec) -> dict[tuple[str, ...], float]:
     return dict(given)
 
 
-def _refuse_odd(measured: Mapping[Variant, Measured], evaluated: bool, say: Say) -> dict[Variant, Measured]:
+def _refuse_odd(measured: Mapping[Variant, Measured], evaluated: bool, progress: Reporter) -> dict[Variant, Measured]:
     """int8 that is not finite is refused, and where no accuracy is measured one that decides otherwise too often."""
     found = dict(measured)
     for variant, one in measured.items():
@@ -210,15 +212,15 @@ def _refuse_odd(measured: Mapping[Variant, Measured], evaluated: bool, say: Say)
         if variant[1] == "fp32":
             continue
         if not all(math.isfinite(value) for e in one.errors for value in (*e.tokens.values(), e.logits, e.embedding)):
-            found[variant] = _refuse(one, variant, "gives values that are not finite", say)
+            found[variant] = _refuse(one, variant, "gives values that are not finite", progress)
         elif not evaluated and agreement < AGREEMENT:
             problem = f"decides as fp32 on {agreement:.1%} of the hops only, below {AGREEMENT:.0%}"
-            found[variant] = _refuse(one, variant, problem, say)
+            found[variant] = _refuse(one, variant, problem, progress)
     return found
 
 
-def _refuse(one: Measured, variant: Variant, problem: str, say: Say) -> Measured:
-    say(f"{' '.join(variant)} is left out: {problem}")
+def _refuse(one: Measured, variant: Variant, problem: str, progress: Reporter) -> Measured:
+    progress(f"{' '.join(variant)} is left out: {problem}")
     return replace(one, refused=problem)
 
 

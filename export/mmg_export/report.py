@@ -6,8 +6,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import msgspec
+from mmg.atomic_write import atomic_write
 from mmg.errors import ConfigError
-from mmg.whole_file import replacing
 
 
 class FileFigures(msgspec.Struct, frozen=True, kw_only=True):
@@ -69,7 +69,7 @@ def write(report: Report, out: Path) -> tuple[Path, Path]:
     texts = msgspec.json.format(msgspec.json.encode(report), indent=2) + b"\n", summary(report).encode()
     for path, text in zip(paths_of(out), texts, strict=True):
         try:
-            with replacing(path) as stream:
+            with atomic_write(path) as stream:
                 stream.write(text)
         except OSError as error:
             raise ConfigError(f"{path}: cannot be written: {error.strerror}; the bundle is there, and whole") from error

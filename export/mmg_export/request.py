@@ -15,7 +15,7 @@ import numpy as np
 from mmg.bundle.manifest import Backend, ManifestError, Precision, check
 from mmg.bundle.writer import require_place
 from mmg.errors import ConfigError
-from mmg_training.evaluation.progress import Say
+from mmg_training.evaluation.progress import Reporter
 
 from mmg_export.describe import Cost, MadeFile, describe
 from mmg_export.parts import FUSION
@@ -37,7 +37,7 @@ class Request:
     recorded: Mapping[str, Array]
     limit: float
     hops: int
-    say: Say
+    progress: Reporter
 
 
 def require(asked: Request, encoders: Sequence[str], spec: Spec) -> None:

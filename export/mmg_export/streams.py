@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 from mmg.errors import ConfigError
-from mmg_training.evaluation.progress import Counter, Say
+from mmg_training.evaluation.progress import Counter, Reporter
 from numpy.typing import NDArray
 
 from mmg_export.parts import (
@@ -88,7 +88,7 @@ def follow(
     fusion: Part,
     spec: Spec,
     runs: Mapping[str, Sequence[Array]],
-    say: Say,
+    progress: Reporter,
     *,
     keep_feeds: bool = False,
 ) -> Stream:
@@ -97,7 +97,7 @@ def follow(
     tokens: dict[str, list[Array]] = {name: [] for name in runs}
     for name, arrays in runs.items():
         states = {before: state.numpy() for before, state in initial_states(spec.sensors[name]).items()}
-        counter = Counter(say, name, len(arrays))
+        counter = Counter(progress, name, len(arrays))
         for samples in arrays:
             feed = {SAMPLES: samples, **states}
             if keep_feeds:
@@ -108,7 +108,7 @@ def follow(
             states = {before: made[after].numpy() for before, after in state_names(spec.sensors[name])}
     planned = plan_contexts(spec, {name: len(arrays) for name, arrays in runs.items()})
     contexts = [context_of(spec, tokens, hop, some) for hop, some in planned]
-    decided, counter = [], Counter(say, "fusion", len(contexts))
+    decided, counter = [], Counter(progress, "fusion", len(contexts))
     for context in contexts:
         decided.append({key: value.numpy() for key, value in run_part(fusion, _as_tensors(context)).items()})
         counter.step()

@@ -97,9 +97,9 @@ class TrainedRun:
         """The text of the model card."""
         return card(manifest, self.metrics)
 
-    def dataset(self, say: Callable[[str], None]) -> Dataset:
+    def dataset(self, progress: Callable[[str], None]) -> Dataset:
         """The data that it was trained on, with what was held out. Raises ConfigError where they are not there."""
-        return data.load(self.config.data, say)
+        return data.load(self.config.data, progress)
 
     def recordings(self, dataset: Dataset, names: Sequence[str]) -> dict[str, Array]:
         """Calibration sessions one after another, from which nothing is measured: what an encoder takes, (T, C) or
@@ -116,13 +116,13 @@ class TrainedRun:
             hops += count
         return {name: np.concatenate(parts) for name, parts in found.items()} if hops else {}
 
-    def evaluator(self, dataset: Dataset, say: Callable[[str], None]) -> Evaluate:
+    def evaluator(self, dataset: Dataset, progress: Callable[[str], None]) -> Evaluate:
         """Gives the accuracy of each subset on the held-out sessions, by the engine."""
 
         def evaluate(bundle: Bundle, backend: str, precision: str) -> Mapping[tuple[str, ...], float]:
             names = tuple(one.name for one in bundle.manifest.modalities)
             subsets = [one for one in measurable(self.model.task, dataset.test) if set(one) <= set(names)]
-            decide = by_engine(bundle, self.model.task, say, backend, precision)
+            decide = by_engine(bundle, self.model.task, progress, backend, precision)
             made = decide(dataset.test, subsets)
             return {one: accuracy(decisions.logits, decisions.labels) for one, decisions in made.items()}
 

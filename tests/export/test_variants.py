@@ -32,7 +32,7 @@ def export(out: Path, int8_accuracy: float | None, said: list[str]) -> Report:
         recorded={"ppg": PULSE},
         evaluate=evaluate if int8_accuracy is not None else None,
         hops=20,
-        say=said.append,
+        progress=said.append,
     )
 
 

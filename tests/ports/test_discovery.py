@@ -1,4 +1,4 @@
-"""Finding what is plugged in: real ptys, a made sysfs, a virtual microphone, and everything that goes wrong there."""
+"""Finding what is plugged in: real ptys, a fake sysfs, a virtual microphone, and everything that goes wrong there."""
 
 from __future__ import annotations
 
@@ -122,7 +122,7 @@ def test_each_protocol_is_told_with_its_rate_and_its_gyro_all_ports_at_once(tmp_
     notes: list[str] = []
     began_s = time.monotonic()
     found = find_devices(
-        kinds=("imu",), serial_paths=[str(device.link) for device in devices], root=tmp_path, note=notes.append
+        kinds=("imu",), serial_paths=[str(device.link) for device in devices], root=tmp_path, report=notes.append
     )
     took_s = time.monotonic() - began_s
     for device in devices:

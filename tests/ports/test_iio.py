@@ -1,4 +1,4 @@
-"""IMU chips through the kernel, on a made sysfs tree and FIFOs: scans, units, times, coming and going."""
+"""IMU chips through the kernel, on a fake sysfs tree and FIFOs: scans, units, times, coming and going."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ from mmg.bundle import Bundle
 from mmg.engine import Engine
 from mmg.errors import ConfigError, NoSensorError, RequiredSensorLost
 from mmg.runs.inbox import Inbox
-from mmg.runs.live import PATIENCE_S, TOLD_AGAIN_S, TRYING_PATIENCE_S, LivePipeline, open_ports
+from mmg.runs.live import PATIENCE_S, REPORT_AGAIN_S, TRYING_PATIENCE_S, LivePipeline, open_ports
 from mmg.runs.recorded import Settings
 from mmg.sources.ports.port import PortStatus
 from mmg.types import Chunk, Decision
@@ -39,7 +39,7 @@ def open_world(bundle: Bundle) -> Iterator[Open]:
     def make(*names: str, seed: int = 0, required: tuple[str, ...] = ()) -> tuple[World, LivePipeline, list[str]]:
         world, notes = World(names or ("imu", "audio"), seed), list[str]()
         settings = Settings(grace_s=GRACE_S, required=required)
-        pipeline = LivePipeline(bundle, world.ports, settings, note=notes.append, monotonic_ns=lambda: world.now_ns)
+        pipeline = LivePipeline(bundle, world.ports, settings, report=notes.append, monotonic_ns=lambda: world.now_ns)
         opened.append(pipeline)
         pipeline.start()
         return world, pipeline, notes
@@ -236,7 +236,7 @@ def test_a_sensor_that_is_bad_in_changing_ways_does_not_fill_the_log(open_world:
         world.sensors["imu"].lost_part = random.uniform(0.0, 0.9)
         list(world.run(pipeline, 0.5))
     assert any("samples are lost" in note for note in notes)
-    assert len(notes) < 60 / TOLD_AGAIN_S * 3
+    assert len(notes) < 60 / REPORT_AGAIN_S * 3
 
 
 def test_what_was_decided_before_a_required_sensor_went_is_handed_out(

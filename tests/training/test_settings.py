@@ -13,7 +13,7 @@ from mmg_training.config import (
     override,
     parse_setting,
 )
-from training.made_data import TASK, TINY, saved
+from training.synthetic_data import TASK, TINY, saved
 
 
 def test_settings_refuse_a_key_that_they_do_not_know(tmp_path: Path) -> None:

@@ -75,7 +75,7 @@ IMU, VIDEO, BOTH = ("imu",), ("video",), ("imu", "video")
 
 @pytest.fixture
 def file(tmp_path: Path) -> Path:
-    """A study and its base, over a few made recordings."""
+    """A study and its base, over a few synthetic recordings."""
     rng = np.random.default_rng(0)
     inertial, depth = dict[str, Any](), dict[str, Any]()
     novel = novel_labels(0)

@@ -29,7 +29,7 @@ from mmg_training.objective import Objective
 from mmg_training.task import CONTEXT_HOPS
 from mmg_training.train import learning_rate_factor, train
 from torch import Tensor
-from training.made_data import CLIPS, TASK, TINY, dataset, saved, session
+from training.synthetic_data import CLIPS, TASK, TINY, dataset, saved, session
 
 
 def test_dropout_keeps_at_least_one_and_hits_the_rate() -> None:
@@ -220,7 +220,7 @@ def test_cut_progress_is_refused(tmp_path: Path) -> None:
 def test_two_processes_train_together(tmp_path: Path) -> None:
     code = (
         "import sys; sys.path.insert(0, 'tests'); from pathlib import Path\n"
-        "import training.made_data as made; from mmg_training.train import train\n"
+        "import training.synthetic_data as made; from mmg_training.train import train\n"
         "from lightning_fabric import Fabric\n"
         "fabric = Fabric(accelerator='cpu', devices=2, strategy='ddp_find_unused_parameters_true'); fabric.launch()\n"
         "model = train(made.TINY, made.dataset(), fabric=fabric)\n"

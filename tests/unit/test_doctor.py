@@ -1,4 +1,4 @@
-"""mmg-doctor: each check on a made tree or a made library, and the command on this machine."""
+"""mmg-doctor: each check on a fake tree or a fake library, and the command on this machine."""
 
 from __future__ import annotations
 

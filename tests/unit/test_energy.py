@@ -60,7 +60,7 @@ class Clock:
 
 def powers(*watts: float | None) -> Gauge:
     values = iter(watts)
-    return PowerGauge("ina", "a made rail", 0.1, lambda: next(values))
+    return PowerGauge("ina", "a fake rail", 0.1, lambda: next(values))
 
 
 def run(gauge: Gauge, steps_s: Iterable[float]) -> Energy | None:
@@ -129,7 +129,7 @@ def test_a_thread_samples_until_the_meter_is_stopped() -> None:
         sampled.release()
         return 2.0
 
-    meter = Meter(PowerGauge("ina", "a made rail", 0.001, power_w), clock=clock)
+    meter = Meter(PowerGauge("ina", "a fake rail", 0.001, power_w), clock=clock)
     meter.start()
     for _ in range(5):
         assert sampled.acquire(timeout=30)

@@ -21,11 +21,11 @@ from mmg.board.machine import Condition
 from mmg.board.profiling import campaign, energy
 from mmg.board.profiling.campaign import Plan, all_subsets, run_campaign
 from mmg.board.profiling.judge import Seen, judge
-from mmg.board.profiling.made import MadePort, make_chunks
 from mmg.board.profiling.measure import Task
 from mmg.board.profiling.result import Case, Report, encode
 from mmg.board.profiling.stalls import StallWatch
 from mmg.board.profiling.stats import distribution, halves_differ
+from mmg.board.profiling.synthetic import SyntheticPort, make_chunks
 from mmg.bundle import Bundle, Manifest, Modality, describe_file
 from mmg.bundle.manifest import Channel, Subset
 from mmg.engine import Engine
@@ -111,7 +111,7 @@ def test_halves_of_few_samples_or_of_zeros_say_nothing() -> None:
     assert halves_differ([0.0] * 8) is None
 
 
-# --- made samples --------------------------------------------------------------------------------------------------
+# --- synthetic samples ---------------------------------------------------------------------------------------------
 
 
 def pulse_modality() -> Modality:
@@ -167,11 +167,11 @@ def test_a_made_port_brings_each_block_when_it_would_be_captured(modality: Modal
         if len(came) == 4:
             enough.set()
 
-    port, begin_ns = MadePort(modality, HOP_S), time.monotonic_ns()
+    port, begin_ns = SyntheticPort(modality, HOP_S), time.monotonic_ns()
     port.start(deliver)
     assert enough.wait(PATIENCE_S)
     port.close()
-    assert (port.modality, port.url, port.status.connected) == (modality.name, f"made://{modality.name}", True)
+    assert (port.modality, port.url, port.status.connected) == (modality.name, f"synthetic://{modality.name}", True)
     assert all(chunk.times_ns[-1] <= now_ns for now_ns, chunk in came)
     times_ns = np.concatenate([chunk.times_ns for _, chunk in came])
     assert times_ns[0] > begin_ns
@@ -185,7 +185,7 @@ def test_a_made_port_brings_each_block_when_it_would_be_captured(modality: Modal
 
 
 def test_a_made_port_that_was_never_started_can_be_closed() -> None:
-    MadePort(video_modality(), HOP_S).close()
+    SyntheticPort(video_modality(), HOP_S).close()
 
 
 # --- stalls --------------------------------------------------------------------------------------------------------

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 from mmg.board.profiling.stalls import LATE_S, StallWatch
-from mmg.cli.ending import handle_stops, interrupt, run_command
+from mmg.cli.exit_codes import handle_signals, raise_interrupt, run_command
 from mmg.errors import MmgError
 
 from mmg_tools.attached import AttachedRun
@@ -73,7 +73,7 @@ def endure(minutes: float, folder: Path) -> Report:
                 raise MmgError("mmg-run ended by itself: " + "; ".join(run.notes[-3:]))
             now_s = time.monotonic()
             usage.append((now_s, *run.usage()[:2]))
-            _tell(f"{(now_s - begin_s) / 60:.1f} of {minutes:g} min, {len(run.decisions)} decisions")
+            _report(f"{(now_s - begin_s) / 60:.1f} of {minutes:g} min, {len(run.decisions)} decisions")
         run.stop()
         watch.close()
         if not run.decisions:
@@ -133,7 +133,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     chosen = parser.parse_args(arguments)
     if not 0.5 <= chosen.minutes <= 100_000:
         parser.error("--minutes: give 0.5 to 100000")
-    handle_stops(interrupt)
+    handle_signals(raise_interrupt)
     return run_command(lambda: _run(chosen), lambda line: print(f"endurance: {line}", file=sys.stderr), stopped=130)
 
 
@@ -145,7 +145,7 @@ def _run(chosen: argparse.Namespace) -> int:
     return 0 if report.passes else 1
 
 
-def _tell(line: str) -> None:
+def _report(line: str) -> None:
     if sys.stderr.isatty():
         sys.stderr.write(f"\rendurance: {line}\x1b[K")
 

@@ -18,7 +18,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
-from mmg.cli.ending import run_command
+from mmg.cli.exit_codes import run_command
 from mmg.errors import MmgError
 from mmg_training.wearer.record import IMU_HZ, write_imu, write_sound
 

@@ -18,7 +18,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import numpy as np
-from mmg.cli.ending import run_command
+from mmg.cli.exit_codes import run_command
 from mmg.engine import DEFAULT_GRACE_S
 from mmg.errors import MmgError
 

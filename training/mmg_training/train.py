@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 from lightning_fabric import Fabric
-from mmg.cli.beside import teller
+from mmg.cli.reporting import stderr_reporter
 from mmg.errors import ConfigError
 from torch import Tensor
 from torch.optim.swa_utils import AveragedModel
@@ -26,7 +26,7 @@ from mmg_training.task import Task
 REPORT_EVERY = 25
 CLIP_NORM = 5.0
 
-say = teller("mmg-train")
+report = stderr_reporter("mmg-train")
 Watch = Callable[[int, dict[str, float]], None]
 
 
@@ -61,7 +61,7 @@ def train(
     # After the setup: the optimizer's state goes where the weights are.
     first = checkpoint.load_progress(out, config, objective, averaged, optimizer) if out is not None and resume else 0
     if first:
-        say(f"going on after step {first}")
+        report(f"going on after step {first}")
     batches = Batches(data, config, fabric.global_rank, fabric.world_size)
     wrapped.train()
     for step in range(first + 1, config.steps + 1):
@@ -155,7 +155,7 @@ class Progress:
         if step % REPORT_EVERY == 0 or step == self.config.steps:
             left_s = (time.monotonic() - self.began_s) / (step - self.before) * (self.config.steps - step)
             mean = sum(self.recent) / len(self.recent)
-            say(f"step {step}/{self.config.steps}: loss {mean:.3f}, {left_s:.0f} s to go")
+            report(f"step {step}/{self.config.steps}: loss {mean:.3f}, {left_s:.0f} s to go")
             self.recent.clear()
 
     def close(self) -> None:

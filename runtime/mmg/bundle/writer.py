@@ -9,6 +9,7 @@ import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 
+from mmg.atomic_write import atomic_write
 from mmg.bundle.keys import PrivateKey
 from mmg.bundle.manifest import (
     Backend,
@@ -23,7 +24,6 @@ from mmg.bundle.manifest import (
 from mmg.bundle.reader import CARD, MANIFEST, SIGNATURE, Bundle
 from mmg.bundle.signature import make_signature
 from mmg.errors import BundleError
-from mmg.whole_file import replacing
 
 # The earliest date that a zip can hold: a bundle's bytes depend on what is in it, not on when it was written.
 ZIP_DATE = (1980, 1, 1, 0, 0, 0)
@@ -101,7 +101,7 @@ def sign_bundle(path: str | Path, key: PrivateKey) -> None:
         where = bundle.path.resolve()
         contents |= {MANIFEST: bundle.manifest_bytes, SIGNATURE: signature}
     if where.is_dir():
-        with replacing(where / SIGNATURE) as stream:
+        with atomic_write(where / SIGNATURE) as stream:
             stream.write(signature)
     else:
         _write_zip(where, contents if card is None else contents | {CARD: card})
@@ -126,7 +126,7 @@ def _write_folder(path: Path, contents: Mapping[str, bytes]) -> None:
 
 
 def _write_zip(path: Path, contents: Mapping[str, bytes]) -> None:
-    with replacing(path) as stream, zipfile.ZipFile(stream, "w") as archive:
+    with atomic_write(path) as stream, zipfile.ZipFile(stream, "w") as archive:
         for name, data in sorted(contents.items()):
             entry = zipfile.ZipInfo(name, ZIP_DATE)
             entry.external_attr = 0o644 << 16

@@ -7,8 +7,8 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any
 
-from mmg.cli.beside import teller
-from mmg.cli.ending import run_printing
+from mmg.cli.exit_codes import run_printing_command
+from mmg.cli.reporting import stderr_reporter
 from mmg.cli.version import PrintVersion
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from mmg.bundle.compare import Change
     from mmg.bundle.verify import Checked
 
-_tell = teller("mmg-bundle")
+_report = stderr_reporter("mmg-bundle")
 DIFFERENT = 1
 PATIENCE_S = 2.0
 EXAMPLES = """\
@@ -71,7 +71,7 @@ def build_parser() -> argparse.ArgumentParser:
 def main(arguments: list[str] | None = None) -> int:
     """Do what is asked, and return the exit code."""
     options = build_parser().parse_args(arguments)
-    return run_printing(lambda: int(options.run(options)), _tell)
+    return run_printing_command(lambda: int(options.run(options)), _report)
 
 
 def _inspect(options: argparse.Namespace) -> int:
@@ -94,7 +94,7 @@ def _verify(options: argparse.Namespace) -> int:
 
     def starting(path: str) -> None:
         if time.monotonic() - began_s > PATIENCE_S:
-            _tell(f"checking {path} ...")
+            _report(f"checking {path} ...")
 
     checked: list[Checked] = []
     with Bundle.open(options.path, trust=options.trust) as bundle:
@@ -109,7 +109,7 @@ def _verify(options: argparse.Namespace) -> int:
     signer = signature.signer.fingerprint if options.trust and signature else None
     if options.json:
         _print_json({**_head(bundle), "signed_by": signer, "golden": manifest.golden is not None, "files": checked})
-    _tell(_verdict(checked, has_golden=manifest.golden is not None, signer=signer))
+    _report(_verdict(checked, has_golden=manifest.golden is not None, signer=signer))
     return DIFFERENT if any(one.result == "failed" for one in checked) else 0
 
 
@@ -143,7 +143,7 @@ def _sign(options: argparse.Namespace) -> int:
 
     key = read_private_key(options.key)
     sign_bundle(options.path, key)
-    _tell(f"signed {options.path} with key {key.public.fingerprint}")
+    _report(f"signed {options.path} with key {key.public.fingerprint}")
     return 0
 
 
@@ -151,7 +151,7 @@ def _keygen(options: argparse.Namespace) -> int:
     from mmg.bundle.keys import make_keys
 
     public = make_keys(options.name)
-    _tell(f"wrote {options.name}.key (keep it secret) and {options.name}.pub: key {public.fingerprint}")
+    _report(f"wrote {options.name}.key (keep it secret) and {options.name}.pub: key {public.fingerprint}")
     return 0
 
 
@@ -167,7 +167,7 @@ def _diff(options: argparse.Namespace) -> int:
         width = max((len(change.what) for change in changes), default=0)
         _print_lines([f"{change.what:<{width}}  {_change(change)}" for change in changes])
     if not changes:
-        _tell("they promise the same, and the hashes of their files are the same")
+        _report("they promise the same, and the hashes of their files are the same")
     return DIFFERENT if changes else 0
 
 

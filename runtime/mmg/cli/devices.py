@@ -11,14 +11,14 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mmg.cli.beside import teller
-from mmg.cli.ending import run_printing
+from mmg.cli.exit_codes import run_printing_command
+from mmg.cli.reporting import stderr_reporter
 from mmg.cli.version import PrintVersion
 
 if TYPE_CHECKING:
     from mmg.sources.ports.discovery import Found
 
-_tell = teller("mmg-devices")
+_report = stderr_reporter("mmg-devices")
 KINDS = ("imu", "audio", "video")
 WANTED = ("imu", "audio")
 EXAMPLES = """\
@@ -58,14 +58,14 @@ def build_parser() -> argparse.ArgumentParser:
 def main(arguments: list[str] | None = None) -> int:
     """Look, tell, and return the exit code."""
     options = build_parser().parse_args(arguments)
-    return run_printing(lambda: _run(options), _tell)
+    return run_printing_command(lambda: _run(options), _report)
 
 
 def _run(options: argparse.Namespace) -> int:
     from mmg.sources.ports.discovery import choose, find_devices
 
     kinds, wanted = options.sensors or KINDS, options.sensors or WANTED
-    found = find_devices(kinds=kinds, serial_paths=options.serial, seconds=options.seconds, note=_tell)
+    found = find_devices(kinds=kinds, serial_paths=options.serial, seconds=options.seconds, report=_report)
     chosen = choose(found, wanted)
     if options.json:
         import json
@@ -77,7 +77,7 @@ def _run(options: argparse.Namespace) -> int:
             print(f"\n{_command(chosen)}", flush=True)
     missing = [name for name in wanted if name not in chosen]
     if missing:
-        _tell(f"no usable {' and no usable '.join(missing)} device")
+        _report(f"no usable {' and no usable '.join(missing)} device")
     return 0 if chosen else 3
 
 

@@ -12,16 +12,16 @@ from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mmg.cli.beside import teller
-from mmg.cli.board import folder
-from mmg.cli.ending import run_printing
+from mmg.cli.exit_codes import run_printing_command
+from mmg.cli.profile_flags import folder
+from mmg.cli.reporting import stderr_reporter
 from mmg.cli.version import PrintVersion
 
 if TYPE_CHECKING:
     from mmg.board.doctor import Examination, Finding
 
 WIDTH, QUIET_S = 80, 2.0
-_tell = teller("mmg-doctor")
+_report = stderr_reporter("mmg-doctor")
 COLOURS = {"warning": "33", "problem": "31", "unknown": "2"}
 EXAMPLES = """\
 examples:
@@ -60,13 +60,13 @@ def build_parser() -> argparse.ArgumentParser:
 def main(arguments: list[str] | None = None) -> int:
     """Look, tell, and return the exit code."""
     options = build_parser().parse_args(arguments)
-    return run_printing(lambda: _run(options), _tell)
+    return run_printing_command(lambda: _run(options), _report)
 
 
 def _run(options: argparse.Namespace) -> int:
     from mmg.board.doctor import examine
 
-    patience = threading.Timer(QUIET_S, _tell, ["importing each library on its own, which may take a minute"])
+    patience = threading.Timer(QUIET_S, _report, ["importing each library on its own, which may take a minute"])
     patience.daemon = True
     patience.start()
     try:

@@ -10,9 +10,9 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
-from mmg.cli.beside import teller, write_beside
-from mmg.cli.board import add_profile_flags, folder, load_board
-from mmg.cli.ending import run_printing
+from mmg.cli.exit_codes import run_printing_command
+from mmg.cli.profile_flags import add_profile_flags, folder, load_board
+from mmg.cli.reporting import stderr_reporter, write_stderr
 from mmg.cli.version import PrintVersion
 from mmg.errors import ConfigError
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from mmg.board.profiling.compare import Comparison
     from mmg.board.profiling.result import Report
 
-_tell = teller("mmg-profile")
+_report = stderr_reporter("mmg-profile")
 MEASURING = ("bundle", "subsets", "backends", "precisions", "threads", "mode", "hops", "deadline")
 EXAMPLES = """\
 examples:
@@ -36,7 +36,7 @@ examples:
   mmg-profile --compare old.json                   measure, and say what changed beyond noise
   mmg-profile --show profile.json --html p.html    an earlier report again, without measuring
 
-Each case runs in a process of its own. Samples are made and no sensor is opened, no camera either.
+Each case runs in a process of its own. Samples are synthetic: no sensor is opened, no camera either.
 
 Ctrl-C ends it with the report of the cases that are done.
 
@@ -97,7 +97,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Measure, print, and return the exit code."""
     words = sys.argv[1:] if arguments is None else arguments
     options = build_parser().parse_args(arguments)
-    return run_printing(lambda: _run(options, words), _tell)
+    return run_printing_command(lambda: _run(options, words), _report)
 
 
 def _run(options: argparse.Namespace, words: list[str]) -> int:
@@ -137,7 +137,7 @@ def _run(options: argparse.Namespace, words: list[str]) -> int:
         writers.append(partial(_write_page, options.html, report, olds))
     _write_all(writers)
     if report.stopped and not options.show:
-        _tell("stopped: the report has only the cases that were done by then")
+        _report("stopped: the report has only the cases that were done by then")
         return 130
     return 1 if problems else 0
 
@@ -147,7 +147,7 @@ def _tell_what_is_not_held(profile: Profile) -> None:
 
     limits = [f"{key} {limit:g}" for key in PACED_ONLY if (limit := getattr(profile.budget, key)) is not None]
     if limits:
-        _tell(f"not held back to back, being of the real pace: {', '.join(limits)}")
+        _report(f"not held back to back, being of the real pace: {', '.join(limits)}")
 
 
 def _problems(report: Report, comparison: Comparison | None, advice: Advice | None) -> list[str]:
@@ -220,7 +220,7 @@ def _measure(options: argparse.Namespace, words: list[str], profile: Profile) ->
     board = read_board(options.root)
     with suppress(ProfileProblem):  # of another board's file, and this is but a remark
         if options.profile in list_boards() and options.profile != (here := detect_board(options.root)):
-            _tell(f"profile {options.profile} is of another board than this one, which is {here}")
+            _report(f"profile {options.profile} is of another board than this one, which is {here}")
     report = run_campaign(plan, board, words, _progress)
     _end_progress()
     return report
@@ -265,21 +265,21 @@ def _check_writable(path: Path) -> None:
 
 def _write_file(path: str, text: str) -> None:
     """A page is replaced by a whole one only: one for which there is no room leaves the old one as it was."""
-    from mmg.whole_file import replacing
+    from mmg.atomic_write import atomic_write
 
     place = Path(path)
     is_page = (place.is_file() or not place.exists()) and not place.absolute().is_relative_to("/dev")
     whole = place.resolve()  # a link goes on to lead to the page
     try:
         if is_page and os.access(whole.parent, os.W_OK):
-            with replacing(whole) as stream:
+            with atomic_write(whole) as stream:
                 stream.write(text.encode())
         else:
             place.write_text(text, encoding="utf-8")
     except OSError as error:
         error.filename = path  # a full disk's error does not know it
         raise
-    _tell(f"wrote {path}")
+    _report(f"wrote {path}")
 
 
 def _print_json(report: Report) -> None:
@@ -292,9 +292,9 @@ def _print_json(report: Report) -> None:
 def _tell_beside(comparison: Comparison | None, advice: Advice | None, problems: list[str]) -> None:
     """What the object, which is the report alone, does not say."""
     if sys.stderr is not None:
-        write_beside(_format(sys.stderr, None, comparison, advice))
+        write_stderr(_format(sys.stderr, None, comparison, advice))
     for problem in problems:
-        _tell(problem)
+        _report(problem)
 
 
 def _print(report: Report, comparison: Comparison | None, advice: Advice | None) -> None:
@@ -367,12 +367,12 @@ def _positive(text: str) -> float:
 
 
 def _progress(line: str) -> None:
-    write_beside(f"\rmmg-profile: {line}\x1b[K" if _beside_is_terminal() else f"mmg-profile: {line}\n")
+    write_stderr(f"\rmmg-profile: {line}\x1b[K" if _beside_is_terminal() else f"mmg-profile: {line}\n")
 
 
 def _end_progress() -> None:
     if _beside_is_terminal():
-        write_beside("\r\x1b[K")
+        write_stderr("\r\x1b[K")
 
 
 def _beside_is_terminal() -> bool:

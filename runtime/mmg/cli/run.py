@@ -9,12 +9,12 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mmg.cli.beside import teller
-from mmg.cli.board import add_profile_flags, load_board
-from mmg.cli.ending import handle_stops, interrupt, run_command
+from mmg.cli.exit_codes import handle_signals, raise_interrupt, run_command
+from mmg.cli.profile_flags import add_profile_flags, load_board
+from mmg.cli.reporting import stderr_reporter
 from mmg.cli.version import PrintVersion
 from mmg.errors import ConfigError, NoSensorError, ProfileError, RequiredSensorLost
-from mmg.runs.process import settle_in
+from mmg.runs.process import set_up_process
 
 if TYPE_CHECKING:
     from mmg_device_profiles import Profile
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from mmg.runs.recorded import Pipeline, Settings
     from mmg.sinks import Sink
 
-_tell = teller("mmg-run")
+_report = stderr_reporter("mmg-run")
 DEMO = Path(__file__).resolve().parent.parent / "demo"
 DEMO_FILES = {"imu": "imu.csv", "audio": "audio.ogg", "video": "video.mp4"}
 EXAMPLES = """\
@@ -81,12 +81,12 @@ def main(arguments: list[str] | None = None) -> int:
     """Run, and return the exit code."""
     options = build_parser().parse_args(arguments)
     _keep_stderr()
-    handle_stops(interrupt)
-    return run_command(lambda: _run(options), _tell)
+    handle_signals(raise_interrupt)
+    return run_command(lambda: _run(options), _report)
 
 
 def _run(options: argparse.Namespace) -> int:
-    settle_in()
+    set_up_process()
     urls, truth_path = _choose_sources(options)
     from mmg.backends import absent_providers
     from mmg.bundle import Bundle
@@ -96,11 +96,11 @@ def _run(options: argparse.Namespace) -> int:
     decided = right = judged = 0
     used: set[str] = set()
     with Bundle.open(options.bundle, trust=options.trust) as bundle:
-        settings, urls = _settle(options, urls, bundle.manifest)
+        settings, urls = _resolve_settings(options, urls, bundle.manifest)
         sink, half_hop_s = _open_sink(options.format, bundle.manifest), bundle.manifest.hop_s / 2
         pipeline = _open_pipeline(bundle, urls, settings)
         for name in absent_providers(pipeline.engine.variant.backend, settings.providers):
-            _tell(f"{name} is not in this onnxruntime: it runs without")
+            _report(f"{name} is not in this onnxruntime: it runs without")
         gc.freeze()  # what there is now stays: it need not be looked through again and again
         try:
             for decision in pipeline:
@@ -116,7 +116,7 @@ def _run(options: argparse.Namespace) -> int:
     summary = f"{decided} decision{'s' * (decided != 1)} from {of or 'no sensor'}"
     if judged:
         summary += f", {right} of {judged} equal to the truth ({right / judged:.0%})"
-    _tell(summary)
+    _report(summary)
     return 0
 
 
@@ -127,13 +127,13 @@ def _open_pipeline(bundle: Bundle, urls: dict[str, str], settings: Settings) -> 
     if not live:
         from mmg.runs.recorded import Pipeline
 
-        return Pipeline(bundle, urls, settings, note=_tell)
+        return Pipeline(bundle, urls, settings, report=_report)
     recorded = [name for name in urls if name not in live]
     if recorded:
         raise ConfigError(f"{live[0]} is a live port and {recorded[0]} a recording: a run takes one or the other")
     from mmg.runs.live import LivePipeline, open_ports
 
-    return LivePipeline(bundle, open_ports(bundle.manifest, urls, settings, _tell), settings, note=_tell)
+    return LivePipeline(bundle, open_ports(bundle.manifest, urls, settings, _report), settings, report=_report)
 
 
 def _choose_sources(options: argparse.Namespace) -> tuple[dict[str, str], str | None]:
@@ -159,12 +159,14 @@ def _choose_sources(options: argparse.Namespace) -> tuple[dict[str, str], str | 
         raise ConfigError("video is off: add --allow-video to open it, or leave it out of --sensors")
     for name in given:
         if name not in sensors:
-            _tell(f"{name}: {given[name]} is not used, as --sensors does not name it")
+            _report(f"{name}: {given[name]} is not used, as --sensors does not name it")
     truth: str | None = options.truth or (str(DEMO / "truth.csv") if options.demo else None)
     return {name: given.get(name, "") for name in sensors}, truth
 
 
-def _settle(options: argparse.Namespace, urls: dict[str, str], manifest: Manifest) -> tuple[Settings, dict[str, str]]:
+def _resolve_settings(
+    options: argparse.Namespace, urls: dict[str, str], manifest: Manifest
+) -> tuple[Settings, dict[str, str]]:
     """Flags first, then the device profile."""
     from mmg.runs.recorded import Settings
     from mmg.sources import check_scheme
@@ -189,7 +191,7 @@ def _settle(options: argparse.Namespace, urls: dict[str, str], manifest: Manifes
     for name in (*urls, *required):
         if name not in known:
             raise ConfigError(f"bundle {manifest.name} has no sensor {name!r}; it has {', '.join(known)}")
-    _tell_unused(options, profile, urls, manifest)
+    _report_unused(options, profile, urls, manifest)
     if not (urls or {"imu", "audio"} & set(known)):
         raise ConfigError(f"bundle {manifest.name} has {', '.join(known)}: give --source {known[0]}=URL")
     urls = _find_missing(urls or dict.fromkeys((name for name in ("imu", "audio") if name in known), ""), required)
@@ -207,7 +209,7 @@ def _settle(options: argparse.Namespace, urls: dict[str, str], manifest: Manifes
     return settings, {name: with_rate(url, profile.rates.get(name)) for name, url in urls.items()}
 
 
-def _tell_unused(options: argparse.Namespace, profile: Profile, urls: dict[str, str], manifest: Manifest) -> None:
+def _report_unused(options: argparse.Namespace, profile: Profile, urls: dict[str, str], manifest: Manifest) -> None:
     """Of settings for sensors, those that nothing comes of: a wrong name, or one that takes no part in this run."""
     known = [modality.name for modality in manifest.modalities]
     given = {setting.partition("=")[0].strip(): setting for setting in options.set}
@@ -216,9 +218,9 @@ def _tell_unused(options: argparse.Namespace, profile: Profile, urls: dict[str, 
             key = f"{table}.{name}"
             place = f"--set {given[key]}" if key in given else f"profile {options.profile or profile.name}: {key}"
             if name not in known:
-                _tell(f"{place}: {_lacks(manifest)}")
+                _report(f"{place}: {_lacks(manifest)}")
             elif key in given and urls and name not in urls:
-                _tell(f"{place}: {name} takes no part in this run")
+                _report(f"{place}: {name} takes no part in this run")
 
 
 def _lacks(manifest: Manifest) -> str:
@@ -238,13 +240,13 @@ def _find_missing(urls: dict[str, str], required: tuple[str, ...]) -> dict[str, 
         raise ConfigError(f"where is {', '.join(missing)}? Give {flags}; see mmg-run --help")
     from mmg.sources.ports.discovery import choose, find_devices
 
-    found = find_devices(kinds=missing, note=_tell)
+    found = find_devices(kinds=missing, report=_report)
     taken = choose(found, missing)
     skipped = {}
     for name in missing:
         if name in taken:
             device = ", ".join(filter(None, (taken[name].device, taken[name].detail)))
-            _tell(f"{name}: taking {taken[name].url} ({device})")
+            _report(f"{name}: taking {taken[name].url} ({device})")
             continue
         problems = [f"{one.url} {one.problem}" for one in found if one.modality == name and one.problem]
         skipped[name] = "; ".join(problems) or f"none is plugged in (mmg-devices shows what is; or give --{name} URL)"
@@ -254,7 +256,7 @@ def _find_missing(urls: dict[str, str], required: tuple[str, ...]) -> dict[str, 
     if not urls:
         raise NoSensorError(skipped)
     for name, why in skipped.items():
-        _tell(f"{name} is left out: {why}")
+        _report(f"{name} is left out: {why}")
     return urls
 
 

@@ -26,14 +26,14 @@ AHEAD_S = 1.0
 """Samples whose time stamps are further ahead of the clock are refused: they would hold up all others."""
 LATE_S = 2.0
 """Samples that are older than that when they come are told of: no decision waits for them."""
-TOLD_AGAIN_S = 5.0
+REPORT_AGAIN_S = 5.0
 """The same is told about a sensor no sooner again."""
 
 
 class LivePipeline:
     """Ports in, decisions out. Iterate over it once; then ``close`` it.
 
-    bundle: an open bundle. ports: one a modality, not started. note: takes lines that are worth telling.
+    bundle: an open bundle. ports: one a modality, not started. report: called with each line that is worth reading.
 
     ``t_s`` counts from when the pipeline was made. A sensor's ``reason`` is what its port knows (unplugged, stalled),
     its ``clock`` how the device's clock runs; ``latency_ms["event_to_decision"]`` is the time from the hop's end, when
@@ -48,15 +48,15 @@ class LivePipeline:
         ports: Sequence[Port],
         settings: Settings,
         *,
-        note: Callable[[str], None] = lambda _: None,
+        report: Callable[[str], None] = lambda _: None,
         monotonic_ns: Callable[[], int] = time.monotonic_ns,
     ) -> None:
         self._ports = {port.modality: port for port in ports}
-        self._settings, self._note, self._monotonic_ns = settings, note, monotonic_ns
+        self._settings, self._report, self._monotonic_ns = settings, report, monotonic_ns
         self._inbox = Inbox(tuple(self._ports))
         self._arrivals = {name: _Arrivals() for name in self._ports}
-        self._told: dict[str, str] = {}
-        self._told_ns: dict[tuple[str, str], int] = {}
+        self._reported: dict[str, str] = {}
+        self._reported_ns: dict[tuple[str, str], int] = {}
         self._started = self._closing = False
         self.origin_ns = self._looked_ns = self._patient_ns = monotonic_ns()
         self.engine = Engine(
@@ -112,7 +112,7 @@ class LivePipeline:
         decisions += self.engine.advance(now_ns)
         self._states = self.engine.states()
         statuses = {name: port.status for name, port in self._ports.items()}
-        self._tell_changes(statuses, now_ns)
+        self._report_changes(statuses, now_ns)
         return [self._complete(decision, statuses) for decision in decisions]
 
     def check_required(self) -> None:
@@ -139,7 +139,7 @@ class LivePipeline:
             sensors[name] = replace(state, reason=reason, clock=clock)
         return replace(decision, sensors=sensors, latency_ms={**decision.latency_ms, "event_to_decision": late_ms})
 
-    def _tell_changes(self, statuses: Mapping[str, PortStatus], now_ns: int) -> None:
+    def _report_changes(self, statuses: Mapping[str, PortStatus], now_ns: int) -> None:
         for name, status in statuses.items():
             state = self._states[name]
             text = status.reason or self._arrivals[name].problem
@@ -147,12 +147,12 @@ class LivePipeline:
                 text = f"faulty: {state.reason}" if state.state == "faulty" else f"connected: {status.device}"
             # Numbers change all the time, as in "stalled: nothing for over 4 s"; only the rest is news.
             kind = re.sub(r"[\d.]+", "", text)
-            again_ns = self._told_ns.get((name, kind), now_ns) + TOLD_AGAIN_S * 1e9
-            if self._told.get(name) != kind and ((name, kind) not in self._told_ns or now_ns >= again_ns):
-                if self._told.get(name, "").startswith("faulty") and text.startswith("connected"):
+            again_ns = self._reported_ns.get((name, kind), now_ns) + REPORT_AGAIN_S * 1e9
+            if self._reported.get(name) != kind and ((name, kind) not in self._reported_ns or now_ns >= again_ns):
+                if self._reported.get(name, "").startswith("faulty") and text.startswith("connected"):
                     text = text.replace("connected", "well again", 1)
-                self._told[name], self._told_ns[name, kind] = kind, now_ns
-                self._note(f"{name}: {text}")
+                self._reported[name], self._reported_ns[name, kind] = kind, now_ns
+                self._report(f"{name}: {text}")
 
     def _explain(self, name: str) -> str:
         """Why this sensor gives nothing, in a few words."""
@@ -174,9 +174,9 @@ class LivePipeline:
             if state.dropped:
                 lost.append(f"{state.dropped} samples dropped")
             if lost:
-                self._note(f"{name}: {', '.join(lost)}")
+                self._report(f"{name}: {', '.join(lost)}")
             if state.state not in ("live", "absent"):
-                self._note(f"{name} ended {state.state}: {self._explain(name)}")
+                self._report(f"{name} ended {state.state}: {self._explain(name)}")
 
 
 class _Arrivals:
@@ -206,10 +206,10 @@ class _Arrivals:
 
 
 def open_ports(
-    manifest: Manifest, urls: Mapping[str, str], settings: Settings, note: Callable[[str], None]
+    manifest: Manifest, urls: Mapping[str, str], settings: Settings, report: Callable[[str], None]
 ) -> list[Port]:
     """A port for each URL, not started. One that cannot be, as a library is missing, is left out with a note.
 
     Raises ConfigError, RequiredSensorLost, NoSensorError.
     """
-    return open_each(manifest, urls, settings, note, partial(open_port, allow_video=settings.allow_video))
+    return open_each(manifest, urls, settings, report, partial(open_port, allow_video=settings.allow_video))

@@ -8,7 +8,7 @@ import sys
 SWITCH_S = 1e-4
 
 
-def settle_in() -> None:
+def set_up_process() -> None:
     """To be called before numpy is loaded."""
     # It would keep a thread a core for products of large matrices, of which there are none.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")

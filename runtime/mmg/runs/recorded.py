@@ -51,7 +51,7 @@ class Settings:
 class Pipeline:
     """Recordings in, decisions out. Iterate over it once; then ``close`` it.
 
-    bundle: an open bundle. urls: modality -> URL of its recording. note: takes lines that are worth telling.
+    bundle: an open bundle. urls: modality -> URL of its recording. report: called with each line that is worth reading.
 
     A recording that cannot be opened is left out with a note, and the rest decide. Raises ConfigError where the
     request itself is wrong, NoSensorError where nothing is left, RequiredSensorLost, BundleError, ModelError.
@@ -63,18 +63,18 @@ class Pipeline:
         urls: Mapping[str, str],
         settings: Settings,
         *,
-        note: Callable[[str], None] = lambda _: None,
+        report: Callable[[str], None] = lambda _: None,
         sleep: Callable[[float], None] = time.sleep,
         monotonic_ns: Callable[[], int] = time.monotonic_ns,
     ) -> None:
-        self._settings, self._note, self._sleep, self._monotonic_ns = settings, note, sleep, monotonic_ns
+        self._settings, self._report, self._sleep, self._monotonic_ns = settings, report, sleep, monotonic_ns
         self.recordings: list[Recording] = open_each(
-            bundle.manifest, urls, settings, note, partial(open_source, allow_video=settings.allow_video)
+            bundle.manifest, urls, settings, report, partial(open_source, allow_video=settings.allow_video)
         )
         for recording in self.recordings:
             for line in recording.notes:
-                note(f"{recording.modality}: {line}")
-        self._told = {recording.modality: len(recording.notes) for recording in self.recordings}
+                report(f"{recording.modality}: {line}")
+        self._reported = {recording.modality: len(recording.notes) for recording in self.recordings}
         try:
             starts_ns = _pair(self.recordings)
             self._starts_ns = dict(zip((one.modality for one in self.recordings), starts_ns, strict=True))
@@ -128,9 +128,9 @@ class Pipeline:
         for decision in self.engine.advance(end_ns + round(self._settings.grace_s * 1e9)):
             if decision.t_s <= until_s:
                 yield decision
-        self._tell_ends()
+        self._report_ends()
 
-    def _tell_ends(self) -> None:
+    def _report_ends(self) -> None:
         """Say which sensors were not well when the recordings ended; raise where none ever was."""
         states = self.engine.states()
         reasons = {name: f"{state.state}{': ' * bool(state.reason)}{state.reason}" for name, state in states.items()}
@@ -138,9 +138,9 @@ class Pipeline:
             raise NoSensorError(reasons)
         for name, state in states.items():
             if state.dropped:
-                self._note(f"{name}: {state.dropped} samples dropped")
+                self._report(f"{name}: {state.dropped} samples dropped")
             if state.state != "live":
-                self._note(f"{name} ended {reasons[name]}")
+                self._report(f"{name} ended {reasons[name]}")
 
     def _check_required(self, states: Mapping[str, SensorState], now_ns: int) -> None:
         for name in self._settings.required:
@@ -164,11 +164,11 @@ class Pipeline:
         """Let go of the recordings, and tell what was lost in reading them."""
         for recording in self.recordings:
             recording.close()
-            for line in recording.notes[self._told[recording.modality] :]:
-                self._note(f"{recording.modality}: {line}")
+            for line in recording.notes[self._reported[recording.modality] :]:
+                self._report(f"{recording.modality}: {line}")
             losses = ", ".join(f"{count} {kind.replace('_', ' ')}" for kind, count in recording.losses.items() if count)
             if losses:
-                self._note(f"{recording.modality}: {losses} samples")
+                self._report(f"{recording.modality}: {losses} samples")
 
 
 def _with_times(chunks: Iterator[Chunk]) -> Iterator[tuple[Chunk, int]]:
@@ -191,7 +191,7 @@ def open_each(
     manifest: Manifest,
     urls: Mapping[str, str],
     settings: Settings,
-    note: Callable[[str], None],
+    report: Callable[[str], None],
     open_one: Callable[[str, Modality], Opened],
 ) -> list[Opened]:
     """Open every URL with ``open_one``. What cannot be opened is left out with a note, and the rest goes on.
@@ -223,7 +223,7 @@ def open_each(
             one.close()
         raise
     for name, why in skipped.items():
-        note(f"{name} is left out: {why}")
+        report(f"{name} is left out: {why}")
     return opened
 
 

@@ -10,8 +10,8 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 from mmg.board.machine import read_commit, read_versions
-from mmg.cli.beside import teller
-from mmg.cli.ending import handle_stops, interrupt, run_command
+from mmg.cli.exit_codes import handle_signals, raise_interrupt, run_command
+from mmg.cli.reporting import stderr_reporter
 from mmg.errors import ConfigError
 from mmg_device_profiles import read_board
 
@@ -19,7 +19,7 @@ from mmg_tools.bench import eager, memory, push, sizes, start, throughput, windo
 from mmg_tools.bench.needs import require_training
 from mmg_tools.bench.table import Figure, as_json, describe
 
-_tell = teller("bench")
+_report = stderr_reporter("bench")
 # PyTorch comes last: it leaves threads and memory behind.
 MEASURES: dict[str, Callable[..., list[Figure]]] = {
     "push": push.measure,
@@ -40,8 +40,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--quick", action="store_true", help="few repeats: to see that it works, not to quote")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     chosen = parser.parse_args(arguments)
-    handle_stops(interrupt)
-    return run_command(lambda: _run(chosen), _tell, stopped=130)
+    handle_signals(raise_interrupt)
+    return run_command(lambda: _run(chosen), _report, stopped=130)
 
 
 def _run(chosen: argparse.Namespace) -> int:
@@ -58,7 +58,7 @@ def _run(chosen: argparse.Namespace) -> int:
         require_training()
     # Before the measuring, which is a load itself.
     machine = describe_machine()
-    figures = [figure for name in measures if name in names for figure in measures[name](_tell, quick=chosen.quick)]
+    figures = [figure for name in measures if name in names for figure in measures[name](_report, quick=chosen.quick)]
     text = json.dumps(as_json(figures, machine)) if chosen.json else "\n".join(describe(figures, machine))
     sys.stdout.write(text + "\n")
     return 0

@@ -12,7 +12,7 @@ from mmg import Bundle
 from mmg_tools.bench.bare import whole_context
 from mmg_tools.bench.hops import SUBSETS, Pushed, Recording, take_turns
 from mmg_tools.bench.needs import STARTER_RUN, require_training, run_backends
-from mmg_tools.bench.table import Figure, Row, Say
+from mmg_tools.bench.table import Figure, Reporter, Row
 
 if TYPE_CHECKING:
     from mmg_export.trained import TrainedRun
@@ -22,7 +22,7 @@ GOAL = 3.0
 TITLE = "CPU time of PyTorch eager over that of Engine.push"
 
 
-def measure(say: Say, *, quick: bool = False) -> list[Figure]:
+def measure(report: Reporter, *, quick: bool = False) -> list[Figure]:
     """The ratio of each subset. Raises ConfigError where PyTorch is not installed."""
     require_training()
     import torch
@@ -34,7 +34,7 @@ def measure(say: Say, *, quick: bool = False) -> list[Figure]:
         for backend in run_backends():
             for names in SUBSETS:
                 what = f"{'+'.join(names)}, {backend}"
-                say(f"eager: {what}")
+                report(f"eager: {what}")
                 hops = 60 if quick else 420
                 recording = Recording(bundle.manifest, names, hops)
                 pushed, eager = Pushed(bundle, recording, backend), eager_hop(run, bundle, recording)

@@ -10,13 +10,13 @@ from statistics import median
 
 from mmg.errors import MmgError
 
-from mmg_tools.bench.table import Figure, Row, Say
+from mmg_tools.bench.table import Figure, Reporter, Row
 
 ALL = ("imu", "audio", "video")
 GOAL_PERCENT = 80.0
 
 
-def measure(say: Say, *, quick: bool = False) -> list[Figure]:
+def measure(report: Reporter, *, quick: bool = False) -> list[Figure]:
     """Of each modality the share of its session's own memory that leaving it out of all gives back, and what each
     subset has over bare Python with numpy and onnxruntime."""
     repeats = 1 if quick else 3
@@ -24,12 +24,12 @@ def measure(say: Say, *, quick: bool = False) -> list[Figure]:
     over: dict[tuple[str, ...], float] = {}
     for size in range(1, len(ALL) + 1):
         for names in combinations(ALL, size):
-            say(f"memory: {'+'.join(names)}")
+            report(f"memory: {'+'.join(names)}")
             over[names] = resident_mib(repeats, "engine", ",".join(names)) - bare_mib
     subsets = [
         Row(f"{'+'.join(names)}, MiB over bare", mib, {"bare_MiB": bare_mib}, held=False) for names, mib in over.items()
     ]
-    say("memory: sessions alone")
+    report("memory: sessions alone")
     fusion_mib = resident_mib(repeats, "sessions", "fusion") - bare_mib
     given, further = [], []
     for name in ALL:

@@ -6,7 +6,7 @@ from mmg import Bundle
 
 from mmg_tools.bench.bare import Bare
 from mmg_tools.bench.hops import SUBSETS, Pushed, Recording, take_turns
-from mmg_tools.bench.table import Figure, Row, Say
+from mmg_tools.bench.table import Figure, Reporter, Row
 
 GOAL = 1.25
 TITLE = "CPU time of Engine.push over that of the bare onnxruntime runs"
@@ -14,13 +14,13 @@ PAUSE_S = 0.02
 """Long enough for other work to take the caches, as it does in the half second between two hops."""
 
 
-def measure(say: Say, *, quick: bool = False) -> list[Figure]:
+def measure(report: Reporter, *, quick: bool = False) -> list[Figure]:
     """The ratio of each subset, at full speed and with a pause before each hop."""
     rows = []
     with Bundle.open("starter") as bundle:
         for paced in (False, True):
             for names in SUBSETS:
-                say(f"push: {'+'.join(names)}{', paced' if paced else ''}")
+                report(f"push: {'+'.join(names)}{', paced' if paced else ''}")
                 rows.append(_measure(bundle, names, paced=paced, quick=quick))
     return [Figure("push", TITLE, GOAL, True, tuple(rows))]
 

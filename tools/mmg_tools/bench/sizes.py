@@ -16,7 +16,7 @@ from mmg_tools.bench import eager, push, window
 from mmg_tools.bench.bare import Bare, BareEncoders
 from mmg_tools.bench.hops import Pushed, Recording, take_turns
 from mmg_tools.bench.needs import STARTER_RUN, require_training
-from mmg_tools.bench.table import Figure, Row, Say
+from mmg_tools.bench.table import Figure, Reporter, Row
 
 if TYPE_CHECKING:
     from mmg_export.trained import TrainedRun
@@ -25,7 +25,7 @@ SIZES = ("small", "base", "large")
 ALL = ("imu", "audio", "video")
 
 
-def measure(say: Say, *, quick: bool = False) -> list[Figure]:
+def measure(report: Reporter, *, quick: bool = False) -> list[Figure]:
     """Each ratio at each size, by onnxruntime. Raises ConfigError where the training packages are not installed."""
     require_training()
     from mmg_export import export_bundle
@@ -33,13 +33,13 @@ def measure(say: Say, *, quick: bool = False) -> list[Figure]:
     rows: dict[str, list[Row]] = {"push": [], "window": [], "eager": []}
     with tempfile.TemporaryDirectory(prefix="mmg-bench-") as folder:
         for size in SIZES:
-            say(f"sizes: export the {size} models (a minute)")
+            report(f"sizes: export the {size} models (a minute)")
             run = untrained(size)
             once, again = Path(folder) / f"{size}.mmg", Path(folder) / f"{size}-window.mmg"
             export_bundle(once, encoders=run.encoders(ALL), fusion=run.fusion(ALL), spec=run.spec(ALL), hops=16)
             window.export_window(run, again, ("onnx",))
             with Bundle.open(once) as streaming, Bundle.open(again) as windowed:
-                say(f"sizes: {size}")
+                report(f"sizes: {size}")
                 _measure(rows, run, size, streaming, windowed, quick=quick)
     of_size = "of models of other sizes, untrained"
     return [

@@ -10,17 +10,17 @@ from statistics import median
 from mmg.errors import MmgError
 
 from mmg_tools.attached import COMMAND
-from mmg_tools.bench.table import Figure, Row, Say
+from mmg_tools.bench.table import Figure, Reporter, Row
 from mmg_tools.bench.throughput import RUN
 
 GOAL_S = 1.0
 
 
-def measure(say: Say, *, quick: bool = False) -> list[Figure]:
+def measure(report: Reporter, *, quick: bool = False) -> list[Figure]:
     """Wall time from the start of the process, a median."""
     rows = []
     for what, command in (("first decision", (*RUN, "--demo")), ("--help", (*COMMAND, "--help"))):
-        say(f"start: {what}")
+        report(f"start: {what}")
         times_s = [first_line_s(command) for _ in range(1 if quick else 5)]
         rows.append(Row(what, median(times_s), {"slowest_s": max(times_s)}))
     return [Figure("start", "wall seconds from the start of mmg-run", GOAL_S, True, tuple(rows))]

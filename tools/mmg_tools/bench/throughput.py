@@ -19,7 +19,7 @@ from mmg.errors import MmgError
 
 from mmg_tools.attached import COMMAND
 from mmg_tools.bench.needs import run_backends
-from mmg_tools.bench.table import Figure, Row, Say
+from mmg_tools.bench.table import Figure, Reporter, Row
 
 RUN = (*COMMAND, "--sensors", "imu,audio", "--format", "jsonl", "--pace", "fast")
 GOAL = 300.0
@@ -31,7 +31,7 @@ TICK_S = 1e-3
 """A difference of CPU times that is smaller is none."""
 
 
-def measure(say: Say, *, quick: bool = False) -> list[Figure]:
+def measure(report: Reporter, *, quick: bool = False) -> list[Figure]:
     """Seconds of recording a second of CPU: of the whole process, and of what it does after its start."""
     with tempfile.TemporaryDirectory(prefix="mmg-bench-") as folder:
         wav = ("--imu", str(DEMO / "imu.csv"), "--audio", _as_wav(Path(folder)))
@@ -39,7 +39,7 @@ def measure(say: Say, *, quick: bool = False) -> list[Figure]:
         runs = [run.on(backend) for backend in run_backends() for run in runs]
         repeats = 1 if quick else 9
         for number in range(1, repeats + 1):
-            say(f"throughput: {number} of {repeats}")
+            report(f"throughput: {number} of {repeats}")
             # In turns: each sees the same machine.
             for run in runs:
                 run.add()

@@ -13,7 +13,7 @@ from mmg import Bundle
 from mmg_tools.bench.bare import BareEncoders
 from mmg_tools.bench.hops import Pushed, Recording, take_turns
 from mmg_tools.bench.needs import STARTER_RUN, export_backends, require_training
-from mmg_tools.bench.table import Figure, Row, Say
+from mmg_tools.bench.table import Figure, Reporter, Row
 
 if TYPE_CHECKING:
     from mmg.bundle.manifest import Backend
@@ -25,7 +25,7 @@ TITLE = f"CPU time of window encoders over {WINDOW_S:g} s over that of streaming
 SUBSETS = (("imu",), ("audio",), ("video",), ("imu", "audio", "video"))
 
 
-def measure(say: Say, *, quick: bool = False, accuracy: bool = False) -> list[Figure]:
+def measure(report: Reporter, *, quick: bool = False, accuracy: bool = False) -> list[Figure]:
     """How many times less the streaming form costs, and with ``accuracy`` what it decides. Raises ConfigError where the
     training packages are not installed."""
     require_training()
@@ -36,14 +36,14 @@ def measure(say: Say, *, quick: bool = False, accuracy: bool = False) -> list[Fi
     backends = export_backends()
     with tempfile.TemporaryDirectory(prefix="mmg-bench-") as folder:
         path = Path(folder) / "window.mmg"
-        say(f"window: export the window encoders for {' and '.join(backends)} (a minute each)")
+        report(f"window: export the window encoders for {' and '.join(backends)} (a minute each)")
         export_window(TrainedRun(STARTER_RUN), path, backends)
         with Bundle.open("starter") as streaming, Bundle.open(path) as window:
-            figures = [_cost(streaming, window, say, quick=quick)]
+            figures = [_cost(streaming, window, report, quick=quick)]
             if accuracy:
                 from mmg_tools.bench.accuracy import compare
 
-                figures.append(compare(streaming, window, say, quick=quick))
+                figures.append(compare(streaming, window, report, quick=quick))
     return figures
 
 
@@ -62,12 +62,12 @@ def export_window(run: TrainedRun, path: Path, backends: Sequence[Backend]) -> N
     export_bundle(path, encoders=encoders, fusion=fusion, spec=spec, backends=backends, hops=2 * hops)
 
 
-def _cost(streaming: Bundle, window: Bundle, say: Say, *, quick: bool) -> Figure:
+def _cost(streaming: Bundle, window: Bundle, report: Reporter, *, quick: bool) -> Figure:
     hops, rows = 60 if quick else 220, []
     for backend in export_backends():
         for names in SUBSETS:
             what = f"{'+'.join(names)}, {backend}"
-            say(f"window: {what}")
+            report(f"window: {what}")
             recording = Recording(streaming.manifest, names, hops)
             once, again = (BareEncoders(bundle, recording, backend) for bundle in (streaming, window))
             times = take_turns(again, once, hops)

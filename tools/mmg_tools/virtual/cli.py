@@ -13,8 +13,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from mmg.cli.beside import teller
-from mmg.cli.ending import handle_stops, interrupt, run_command
+from mmg.cli.exit_codes import handle_signals, raise_interrupt, run_command
+from mmg.cli.reporting import stderr_reporter
 from mmg.cli.version import PrintVersion
 from mmg.errors import ConfigError
 from mmg.sources.protocols import PROTOCOLS
@@ -24,7 +24,7 @@ from mmg_tools.virtual.microphone import CONFIG, processes_with
 from mmg_tools.virtual.scenario import SEED, SUBJECT, render
 from mmg_tools.virtual.wearable import VirtualWearable
 
-_tell = teller("mmg-virtual")
+_report = stderr_reporter("mmg-virtual")
 LOOK_S = 0.05
 EXAMPLES = """\
 examples:
@@ -78,8 +78,8 @@ _PROTOCOL_HELP = f"what the IMU speaks: {', '.join(PROTOCOLS)}, or none for no I
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run, and return the exit code."""
     options = build_parser().parse_args(arguments)
-    handle_stops(interrupt)
-    return run_command(lambda: _run(options), _tell)
+    handle_signals(raise_interrupt)
+    return run_command(lambda: _run(options), _report)
 
 
 @dataclass(frozen=True)
@@ -104,11 +104,11 @@ def _run(options: argparse.Namespace) -> int:
         if wanted
     )
     _check(options, schedule, sensors)
-    _tell(f"rendering {options.seconds:g} s of subject {options.subject}, seed {options.seed} ...")
+    _report(f"rendering {options.seconds:g} s of subject {options.subject}, seed {options.seed} ...")
     scenario = render(options.subject, options.seed, options.seconds, video=options.video)
     if options.save:
         scenario.save(options.save)
-        _tell(f"saved in {options.save}")
+        _report(f"saved in {options.save}")
     with (
         _folder(options.dir) as folder,
         VirtualWearable(
@@ -150,7 +150,7 @@ def _folder(chosen: Path | None) -> Iterator[Path]:
     finally:
         readers = processes_with(ALSA_CONFIG_PATH=str(private / CONFIG))
         if readers:
-            _tell(f"{private} stays: process {', '.join(map(str, readers))} has its microphone's configuration")
+            _report(f"{private} stays: process {', '.join(map(str, readers))} has its microphone's configuration")
         else:
             shutil.rmtree(private)
 
@@ -178,9 +178,9 @@ def _play(wearable: VirtualWearable, schedule: Schedule, stops: list[int], *, lo
         now_s = max(time.monotonic_ns() - wearable.start_ns, 0) / 1e9
         over = now_s >= (number + 1) * seconds
         for event in player.advance(float("inf") if over else now_s - number * seconds):
-            _tell(f"{now_s:7.1f} s  {event}")
+            _report(f"{now_s:7.1f} s  {event}")
         if over and not loop:
-            _tell(f"{now_s:7.1f} s  the end")
+            _report(f"{now_s:7.1f} s  the end")
             return
         if over:
             number += 1
@@ -188,9 +188,9 @@ def _play(wearable: VirtualWearable, schedule: Schedule, stops: list[int], *, lo
             player = FaultPlayer(faults, wearable.devices)
         if wearable.scenario.label_at(now_s) != label:
             label = wearable.scenario.label_at(now_s)
-            _tell(f"{now_s:7.1f} s  {label}")
+            _report(f"{now_s:7.1f} s  {label}")
         time.sleep(LOOK_S)
-    _tell("stopped")
+    _report("stopped")
 
 
 def _explain_faults() -> Iterator[str]:
@@ -209,7 +209,7 @@ def _natural(text: str) -> int:
 def _note_stops() -> list[int]:
     """From now on a signal to stop is only noted, in this list: an exception could be lost, or break the clean-up."""
     stops: list[int] = []
-    handle_stops(lambda number, _: stops.append(number))
+    handle_signals(lambda number, _: stops.append(number))
     return stops
 
 

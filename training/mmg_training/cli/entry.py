@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from importlib import import_module
 
-from mmg.cli.beside import teller
+from mmg.cli.reporting import stderr_reporter
 
 
 def train() -> int:
@@ -28,6 +28,8 @@ def _main(command: str, module: str) -> int:
     except ModuleNotFoundError as error:
         if (error.name or "").startswith("mmg"):
             raise
-        teller(command)(f"{error.name} is not installed; in the project's folder: pip install -e '.[train,export]'")
+        stderr_reporter(command)(
+            f"{error.name} is not installed; in the project's folder: pip install -e '.[train,export]'"
+        )
         return 2
     return code

@@ -10,8 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from mmg import Bundle
-from mmg.cli.beside import teller
-from mmg.cli.ending import run_command
+from mmg.cli.exit_codes import run_command
+from mmg.cli.reporting import stderr_reporter
 from mmg.cli.version import PrintVersion
 from mmg.errors import ConfigError
 
@@ -34,7 +34,7 @@ examples:
   mmg-eval starter --config training/configs/starter.toml --json scores.json
 """
 
-say = teller("mmg-eval")
+progress = stderr_reporter("mmg-eval")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -72,7 +72,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--markdown", type=Path, metavar="FILE", help="write the tables as Markdown too")
     parser.add_argument("--plots", type=Path, metavar="DIR", help="draw subsets.png and missing.png there")
     chosen = parser.parse_args(given)
-    return run_command(lambda: run(chosen, shlex.join(["mmg-eval", *given])), say, stopped=130)
+    return run_command(lambda: run(chosen, shlex.join(["mmg-eval", *given])), progress, stopped=130)
 
 
 def run(chosen: argparse.Namespace, command: str) -> int:
@@ -90,7 +90,7 @@ def run(chosen: argparse.Namespace, command: str) -> int:
     with open_candidate(chosen.what, chosen.config, chosen.data) as candidate:
         score = chosen.fewshot_score or ("both" if candidate.model else "embedding")
         fewshot = fewshot_config(chosen.ways, chosen.shots, chosen.episodes, score)
-        tables = report(candidate, wanted, fewshot, say, chosen.plots)
+        tables = report(candidate, wanted, fewshot, progress, chosen.plots)
     sys.stdout.write(as_json(tables, command) if chosen.json == "-" else markdown(tables, command))
     sys.stdout.flush()
     if chosen.markdown is not None:
@@ -109,14 +109,14 @@ def open_candidate(what: str, config_path: Path | None, changes: Sequence[str]) 
             raise ConfigError(f"{what}: a bundle does not say what to measure it on; give --config or --data set=NAME")
         config = override(load(config_path) if config_path else TrainConfig(), settings, "--data")
         with Bundle.open(what) as bundle:
-            dataset = data.load(config.data, say)
-            decider = by_engine(bundle, dataset.task, say)
+            dataset = data.load(config.data, progress)
+            decider = by_engine(bundle, dataset.task, progress)
             _check_modalities(what, tuple(modality.name for modality in bundle.manifest.modalities), dataset.task)
             yield Candidate(decider, None, dataset, config.data, ("Decided by the engine from the bundle's files.",))
         return
     model, own = checkpoint.load(Path(what))
     config = override(load(config_path) if config_path else own, settings, "--data")
-    dataset = data.load(config.data, say)
+    dataset = data.load(config.data, progress)
     _check_modalities(what, model.task.modalities, dataset.task)
     if dataset.task.labels != model.task.labels:
         raise ConfigError(f"{what}: was trained for {model.task.name}, not for the labels of {dataset.task.name}")

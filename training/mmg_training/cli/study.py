@@ -9,8 +9,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from mmg.cli.beside import teller
-from mmg.cli.ending import handle_stops, interrupt, run_command
+from mmg.cli.exit_codes import handle_signals, raise_interrupt, run_command
+from mmg.cli.reporting import stderr_reporter
 from mmg.cli.version import PrintVersion
 from mmg.errors import ConfigError
 
@@ -44,7 +44,7 @@ A study names its base settings, its seeds, its folds and its variants, each a t
   variants.no-dropout."dropout.modality" = 0.0
 """
 
-say = teller("mmg-study")
+report = stderr_reporter("mmg-study")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -67,8 +67,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--report", action="store_true", help="train nothing: print the tables of what is done")
     parser.add_argument("--json", action="store_true", help="print JSON and not Markdown")
     chosen = parser.parse_args(given)
-    handle_stops(interrupt)
-    return run_command(lambda: run(chosen, shlex.join(["mmg-study", *given])), say, stopped=130)
+    handle_signals(raise_interrupt)
+    return run_command(lambda: run(chosen, shlex.join(["mmg-study", *given])), report, stopped=130)
 
 
 def run(chosen: argparse.Namespace, command: str) -> int:
@@ -79,7 +79,7 @@ def run(chosen: argparse.Namespace, command: str) -> int:
     read = study.read(chosen.study)
     runs = study.plan(read, chosen.out, dict(parse_setting(text, "--set") for text in chosen.set))
     if not chosen.report:
-        run_all(runs, read.config.evaluate, chosen.jobs, say)
+        run_all(runs, read.config.evaluate, chosen.jobs, report)
     done = {one.name: found for one in runs if (found := study.results_of(one, read.config.evaluate)) is not None}
     if not done:
         raise ConfigError(f"{chosen.out}: no run of {chosen.study} is done with these settings yet")
@@ -90,7 +90,7 @@ def run(chosen: argparse.Namespace, command: str) -> int:
     draw(outcome, chosen.out / "plots")
     sys.stdout.write(as_json(tables, command) if chosen.json else markdown(tables, command))
     sys.stdout.flush()
-    say(f"wrote tables.md, tables.json and plots into {chosen.out}")
+    report(f"wrote tables.md, tables.json and plots into {chosen.out}")
     return 0
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from lightning_fabric import Fabric
-from mmg.cli.ending import run_command
+from mmg.cli.exit_codes import run_command
 from mmg.cli.version import PrintVersion
 from mmg.errors import ConfigError
 
@@ -24,7 +24,7 @@ from mmg_training.data.sessions import Dataset
 from mmg_training.evaluation.subsets import score_extra, score_subsets
 from mmg_training.metrics import Metrics
 from mmg_training.models.multimodal import MultimodalModel
-from mmg_training.train import Progress, say, train
+from mmg_training.train import Progress, report, train
 
 EXAMPLES = """\
 examples:
@@ -75,7 +75,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         run(config, chosen.out, open_fabric(chosen), chosen.resume, chosen.overwrite)
         return 0
 
-    return run_command(train_once, say, stopped=130)
+    return run_command(train_once, report, stopped=130)
 
 
 def open_fabric(chosen: argparse.Namespace) -> Fabric:
@@ -100,15 +100,15 @@ def run(config: TrainConfig, out: Path, fabric: Fabric, resume: bool = False, ov
     if not (resume or overwrite) and (out / checkpoint.CONFIG).exists():
         raise ConfigError(f"{out}: has a finished run; choose another --out, or give --overwrite")
     if resume and is_done(out, config):
-        say(f"{out}: is done already, with these settings")
+        report(f"{out}: is done already, with these settings")
         return
-    dataset = data.load(config.data, say)
+    dataset = data.load(config.data, report)
     progress = Progress(config, out / checkpoint.LOGS if fabric.is_global_zero else None)
     try:
         model = train(config, dataset, fabric=fabric, out=out, resume=resume, watch=progress)
     except KeyboardInterrupt:
         saved = (out / checkpoint.RESUME).exists()
-        say("--resume goes on from the last step that was saved" if saved else "no step was saved yet (save_every)")
+        report("--resume goes on from the last step that was saved" if saved else "no step was saved yet (save_every)")
         raise
     finally:
         progress.close()
@@ -119,10 +119,10 @@ def run(config: TrainConfig, out: Path, fabric: Fabric, resume: bool = False, ov
     metrics_file.save(metrics, out / checkpoint.METRICS)
     (out / checkpoint.RESUME).unlink(missing_ok=True)
     for score in metrics.subsets:
-        say(f"{' + '.join(score.modalities)}: {score.accuracy:.3f} of {score.samples}, {metrics.held_out}")
+        report(f"{' + '.join(score.modalities)}: {score.accuracy:.3f} of {score.samples}, {metrics.held_out}")
     for extra in metrics.extra:
-        say(f"{' + '.join(extra.modalities)}: {extra.accuracy:.3f} of {extra.samples}, {extra.name} ({extra.kind})")
-    say(f"wrote {out}")
+        report(f"{' + '.join(extra.modalities)}: {extra.accuracy:.3f} of {extra.samples}, {extra.name} ({extra.kind})")
+    report(f"wrote {out}")
 
 
 def is_done(out: Path, config: TrainConfig) -> bool:
@@ -149,7 +149,7 @@ def measure(
     model: MultimodalModel, dataset: Dataset, config: TrainConfig, weights_sha256: str, device: str, wall_s: float
 ) -> Metrics:
     """Every subset of what was trained on the held-out sessions, and the further tests."""
-    say("measuring every subset on what was held out")
+    report("measuring every subset on what was held out")
     subsets = score_subsets(model, dataset.calibration, dataset.test)
     temperatures = {score.modalities: score.temperature for score in subsets}
     return Metrics(

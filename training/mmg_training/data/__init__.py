@@ -29,9 +29,11 @@ ONLY = {"leave_out": ("utd-mhad",), "split": ("utd-mhad", "benchmark", "ego4d"),
 """Settings that some sets alone have a use for."""
 
 
-def load(config: DataConfig, say: Callable[[str], None]) -> Dataset:
-    """The data set ``config.set``; ``say`` gets lines about what is slow or left out. Raises ConfigError where its name
-    is unknown or it is not there."""
+def load(config: DataConfig, report: Callable[[str], None]) -> Dataset:
+    """The data set ``config.set``; ``report`` gets lines about what is slow or left out.
+
+    Raises ConfigError where its name is unknown or it is not there.
+    """
     if config.set not in SETS:
         raise ConfigError(f"data.set: {config.set!r} is none of {', '.join(SETS)}")
     for key, sets in ONLY.items():
@@ -39,7 +41,7 @@ def load(config: DataConfig, say: Callable[[str], None]) -> Dataset:
             raise ConfigError(f"data.{key}: is for {' and '.join(sets)}, and {config.set} has no use for it")
     module = import_module(f"mmg_training.data.{config.set.replace('-', '_')}")
     try:
-        data: Dataset = module.load(config, say)
+        data: Dataset = module.load(config, report)
     except (OSError, BadZipFile, zlib.error) as error:
         raise ConfigError(f"data: {config.set} in {recordings(config)} cannot be read: {error}") from error
     known = config.modalities or data.task.modalities

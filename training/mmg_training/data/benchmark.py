@@ -17,22 +17,22 @@ from mmg_training.wearer.people import held_out_subjects, training_subjects
 TASK = Task("benchmark", BENCHMARK, clips=True)
 
 
-def load(config: DataConfig, say: Callable[[str], None]) -> Dataset:
+def load(config: DataConfig, report: Callable[[str], None]) -> Dataset:
     """``config.sessions`` clips of every label by every person; with its split, 0, training has base labels only.
     Raises ConfigError."""
     if config.split > 0:
         raise ConfigError(f"data.split: {config.split} is neither 0, the benchmark's only split, nor -1 for all labels")
     labels = BASE if config.split >= 0 else BENCHMARK
     people, others = training_subjects(config.subjects), held_out_subjects(config.held_out)
-    say(f"rendering {config.sessions} clips of {len(labels)} activities by {len(people)} and {len(others)} people")
+    report(f"rendering {config.sessions} clips of {len(labels)} activities by {len(people)} and {len(others)} people")
     half = len(others) // 2
     return Dataset(
         task=TASK,
         kind="simulated",
-        training=(Pool("virtual wearer", 1.0, simulate_clips(TASK, people, labels, config.sessions, say)),),
-        calibration=simulate_clips(TASK, others[:half], labels, config.sessions, say),
-        test=simulate_clips(TASK, others[half:], labels, config.sessions, say),
-        novel=simulate_clips(TASK, others, NOVEL, config.sessions, say) if config.split >= 0 else (),
+        training=(Pool("virtual wearer", 1.0, simulate_clips(TASK, people, labels, config.sessions, report)),),
+        calibration=simulate_clips(TASK, others[:half], labels, config.sessions, report),
+        test=simulate_clips(TASK, others[half:], labels, config.sessions, report),
+        novel=simulate_clips(TASK, others, NOVEL, config.sessions, report) if config.split >= 0 else (),
         sources=(DataSource(name="virtual wearer", what=f"clips of {len(people)} people", licence="Apache-2.0"),),
         limits=("Trained on a simulation only: the figures say nothing about people.",),
         held_out=f"virtual wearers {others[half]} to {others[-1]}",

@@ -24,7 +24,7 @@ def folder() -> Path:
     return Path(os.environ.get("MMG_CACHE", "~/.cache/mmg")).expanduser()
 
 
-def cached(asked: str, render: Callable[[], Iterable[Session]], say: Callable[[str], None]) -> tuple[Session, ...]:
+def cached(asked: str, render: Callable[[], Iterable[Session]], report: Callable[[str], None]) -> tuple[Session, ...]:
     """The sessions of ``render``, all of one length and with the same modalities; from disk where ``asked`` was
     rendered before. Where nothing can be written (a full disk) they are only rendered, and that is said."""
     place = folder() / f"virtual-{_digest(asked)}"
@@ -32,13 +32,13 @@ def cached(asked: str, render: Callable[[], Iterable[Session]], say: Callable[[s
         try:
             return _read(place)
         except (OSError, ValueError, EOFError) as error:
-            say(f"rendered sessions in {place} are damaged and made anew: {error}")
+            report(f"rendered sessions in {place} are damaged and made anew: {error}")
             shutil.rmtree(place, ignore_errors=True)
     sessions = tuple(render())
     try:
         _write(sessions, place)
     except OSError as error:
-        say(f"rendered sessions are not kept: {place.parent}: {error.strerror or error}")
+        report(f"rendered sessions are not kept: {place.parent}: {error.strerror or error}")
     return sessions
 
 

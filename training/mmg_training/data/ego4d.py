@@ -48,8 +48,8 @@ CALIBRATION_SHARE = 0.1
 PROGRESS_EVERY = 200
 
 
-def load(config: DataConfig, say: Callable[[str], None], least: int = LEAST_CLIPS) -> Dataset:
-    """Train on the official training videos and test on the official validation videos; ``say`` gets what was lost.
+def load(config: DataConfig, report: Callable[[str], None], least: int = LEAST_CLIPS) -> Dataset:
+    """Train on the official training videos and test on the official validation videos; ``report`` gets what was lost.
 
     The official split is by video, so that a person may be in both: ``extra`` measures those who are in validation
     alone. Temperatures come from a tenth of the training people (videos, where the person is not known), who are then
@@ -69,17 +69,17 @@ def load(config: DataConfig, say: Callable[[str], None], least: int = LEAST_CLIP
         if one.label not in labels:
             losses.add(f"stretches of labels with fewer than {least} in training", f"{one.label!r} in {one.video_uid}")
     base = [one for one in training if one.label in labels and one.label not in novel]
-    learnt = _read_all(root, task, videos, base, losses, say)
-    held = _read_all(root, task, videos, [one for one in validation if one.label in labels], losses, say)
+    learnt = _read_all(root, task, videos, base, losses, report)
+    held = _read_all(root, task, videos, [one for one in validation if one.label in labels], losses, report)
     trained, calibration = _calibration(learnt, losses)
     unknown = [one for one in held if labels[one.labels[0]] in novel and _whole(one)]
     known = [one for one in held if labels[one.labels[0]] not in novel]
     test = [one for one in known if _whole(one)]
-    losses.report(say)
+    losses.report(report)
     for name, sessions in (("training", trained), ("calibration", calibration), ("test", test)):
         if not sessions:
             raise ConfigError(f"data: no clip of {root} is left for {name}; the lines above say what was lost")
-    say(f"ego4d: {len(trained)} clips to train on, {len(calibration)} to calibrate, {len(test)} to test")
+    report(f"ego4d: {len(trained)} clips to train on, {len(calibration)} to calibrate, {len(test)} to test")
     return Dataset(
         task=task,
         kind="real",
@@ -136,16 +136,16 @@ def _read_all(
     videos: dict[str, Video],
     stretches: Sequence[Stretch],
     losses: Losses,
-    say: Callable[[str], None],
+    report: Callable[[str], None],
 ) -> list[Session]:
     """The clips, in the order of video and time; one without any modality is lost."""
     ordered = sorted(stretches, key=lambda one: (one.video_uid, one.start_s, one.label))
     count = len({one.video_uid for one in ordered})
-    say(f"ego4d: reading {len(ordered)} clips of {count} videos")
+    report(f"ego4d: reading {len(ordered)} clips of {count} videos")
     sessions = []
     for number, (uid, group) in enumerate(groupby(ordered, lambda one: one.video_uid)):
         if number and number % PROGRESS_EVERY == 0:
-            say(f"ego4d: {number} of {count} videos")
+            report(f"ego4d: {number} of {count} videos")
         some = list(group)
         samples: list[dict[str, NDArray[Any]]] = [{} for _ in some]
         _add_imu(version_folder(root) / "imu" / f"{uid}.csv", videos[uid], some, samples, losses)

@@ -131,10 +131,10 @@ class Losses:
         self.counts[reason] = self.counts.get(reason, 0) + count
         self.first.setdefault(reason, where)
 
-    def report(self, say: Callable[[str], None]) -> None:
+    def report(self, report: Callable[[str], None]) -> None:
         """A line a reason."""
         for reason in sorted(self.counts):
-            say(f"ego4d: {self.counts[reason]} {reason}; the first is {self.first[reason]}")
+            report(f"ego4d: {self.counts[reason]} {reason}; the first is {self.first[reason]}")
 
 
 def version_folder(root: Path) -> Path:

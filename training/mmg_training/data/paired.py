@@ -38,7 +38,7 @@ PAIRS_EACH = 3
 FITTED_SUBJECTS, MEASURED_SUBJECTS = motion.TEST_SUBJECTS[:2], motion.TEST_SUBJECTS[2:]
 
 
-def load(config: DataConfig, say: Callable[[str], None]) -> Dataset:
+def load(config: DataConfig, report: Callable[[str], None]) -> Dataset:
     """Clips of 4 s, paired by a fixed seed; a session's subject is that of its IMU. In training each IMU clip comes
     with ``PAIRS_EACH`` sounds, and in what is measured with one, so that it counts once. Raises ConfigError."""
     root = data.recordings(config)
@@ -53,7 +53,7 @@ def load(config: DataConfig, say: Callable[[str], None]) -> Dataset:
     # A sound's subject is its ground, or its kind in ESC-10: no file is in both halves.
     calibration = pair(fitted, [one for number, one in others if number % 2], 1)
     test = pair(measured, [one for number, one in others if number % 2 == 0], 1)
-    say(f"paired: {len(training)} pairs to train on, {len(test)} to test: of one class, not recorded together")
+    report(f"paired: {len(training)} pairs to train on, {len(test)} to test: of one class, not recorded together")
     held_out = (
         f"subjects {' and '.join(map(str, MEASURED_SUBJECTS))} of sp-sw-har with sounds of other grounds and folds"
     )

@@ -40,14 +40,16 @@ LIMITS = (
 SETS = ("sp-sw-har", "footsteps", "keystrokes", "esc10", "utd-mhad")
 
 
-def load(config: DataConfig, say: Callable[[str], None]) -> Dataset:
-    """Whatever real recordings are there join the virtual wearers; ``say`` names those that are not."""
+def load(config: DataConfig, report: Callable[[str], None]) -> Dataset:
+    """Whatever real recordings are there join the virtual wearers; ``report`` names those that are not."""
     people, others = training_subjects(config.subjects), held_out_subjects(config.held_out)
-    say(f"rendering {len(people)} and {len(others)} virtual wearers, {config.sessions} x {config.session_s:g} s each")
+    report(
+        f"rendering {len(people)} and {len(others)} virtual wearers, {config.sessions} x {config.session_s:g} s each"
+    )
     half, root = len(others) // 2, data.recordings(config)
     for name in SETS:
         if not (root / name).is_dir():
-            say(f"no {name} in {root}: left out")
+            report(f"no {name} in {root}: left out")
     hours = len(people) * config.sessions * config.session_s / 3600
     simulated = DataSource(
         name="virtual wearer",
@@ -67,7 +69,7 @@ def load(config: DataConfig, say: Callable[[str], None]) -> Dataset:
             Pool(
                 "virtual wearer",
                 1 - real,
-                virtual.simulate_all(TASK, people, config.sessions, config.session_s, say),
+                virtual.simulate_all(TASK, people, config.sessions, config.session_s, report),
             ),
             *(
                 replace(pool, share=pool.share * real * share / whole / weight)
@@ -75,8 +77,8 @@ def load(config: DataConfig, say: Callable[[str], None]) -> Dataset:
                 for pool in pools
             ),
         ),
-        calibration=virtual.simulate_all(TASK, others[:half], config.sessions, config.session_s, say),
-        test=virtual.simulate_all(TASK, others[half:], config.sessions, config.session_s, say),
+        calibration=virtual.simulate_all(TASK, others[:half], config.sessions, config.session_s, report),
+        test=virtual.simulate_all(TASK, others[half:], config.sessions, config.session_s, report),
         extra=(*moving_tests, *heard_tests, *_actions(root)),
         sources=(simulated, *moving_source, *heard_sources),
         held_out=f"virtual wearers {others[half]} to {others[-1]} (temperatures: {others[0]} to {others[half - 1]})",

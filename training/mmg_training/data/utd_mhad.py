@@ -73,7 +73,7 @@ TOP = 10
 """The first row of the pictures; the feet are at about 57."""
 
 
-def load(config: DataConfig, _say: Callable[[str], None]) -> Dataset:
+def load(config: DataConfig, _report: Callable[[str], None]) -> Dataset:
     """Train on three people and test on the one left out, or train on all four (``leave_out`` 0). With a split of the
     actions train on its base actions only and keep the novel ones, of all people, for episodes. Nobody is left to fit
     temperatures on. Raises ConfigError."""

@@ -20,7 +20,7 @@ def simulate(task: Task, subject: int, seed: int, session_s: float) -> Session:
 
 
 def simulate_all(
-    task: Task, subjects: range, sessions: int, session_s: float, say: Callable[[str], None]
+    task: Task, subjects: range, sessions: int, session_s: float, report: Callable[[str], None]
 ) -> tuple[Session, ...]:
     """``sessions`` of each subject; no two sessions share a seed."""
 
@@ -29,11 +29,11 @@ def simulate_all(
             for number in range(sessions):
                 yield simulate(task, subject, 1000 * subject + number, session_s)
 
-    return cached(f"sessions {task} {subjects} {sessions} {session_s}", render_all, say)
+    return cached(f"sessions {task} {subjects} {sessions} {session_s}", render_all, report)
 
 
 def simulate_clips(
-    task: Task, subjects: range, labels: Sequence[str], each: int, say: Callable[[str], None]
+    task: Task, subjects: range, labels: Sequence[str], each: int, report: Callable[[str], None]
 ) -> tuple[Session, ...]:
     """``each`` clips of every label by every subject."""
 
@@ -44,7 +44,7 @@ def simulate_clips(
                     seed = 10_000 * subject + 100 * task.labels.index(label) + take
                     yield render(task, clip(Subject.numbered(subject), seed, label, CONTEXT_HOPS * HOP_S))
 
-    return cached(f"clips {task} {subjects} {labels} {each}", render_all, say)
+    return cached(f"clips {task} {subjects} {labels} {each}", render_all, report)
 
 
 def render(task: Task, timeline: Timeline) -> Session:

@@ -13,7 +13,7 @@ from mmg.errors import ConfigError
 
 from mmg_training.data.sessions import Session
 from mmg_training.evaluation.decide import Decisions
-from mmg_training.evaluation.progress import Counter, Say
+from mmg_training.evaluation.progress import Counter, Reporter
 from mmg_training.evaluation.subsets import Decider, Subset
 from mmg_training.evaluation.tables import plus
 from mmg_training.task import HOP_S, Task
@@ -21,7 +21,7 @@ from mmg_training.task import HOP_S, Task
 HOP_NS = round(HOP_S * 1e9)
 
 
-def by_engine(bundle: Bundle, task: Task, say: Say, backend: str = "auto", precision: str = "fp32") -> Decider:
+def by_engine(bundle: Bundle, task: Task, report: Reporter, backend: str = "auto", precision: str = "fp32") -> Decider:
     """Decides with a bundle's files of a backend and precision, from each of some subsets.
 
     Raises ConfigError where it was not made for ``task``.
@@ -34,7 +34,7 @@ def by_engine(bundle: Bundle, task: Task, say: Say, backend: str = "auto", preci
 
     def decide_subsets(sessions: Sequence[Session], subsets: Sequence[Subset]) -> dict[Subset, Decisions]:
         return {
-            names: decide_with_engine(bundle, task, sessions, names, say, backend=backend, precision=precision)
+            names: decide_with_engine(bundle, task, sessions, names, report, backend=backend, precision=precision)
             for names in subsets
         }
 
@@ -46,7 +46,7 @@ def decide_with_engine(
     task: Task,
     sessions: Sequence[Session],
     names: Sequence[str],
-    say: Say = lambda _: None,
+    report: Reporter = lambda _: None,
     *,
     backend: str = "auto",
     precision: str = "fp32",
@@ -54,7 +54,7 @@ def decide_with_engine(
     """What ``evaluation.decide.decide`` gives, but logits are the logarithms of calibrated scores, and there are no
     tokens. A hop that the engine does not decide, because no sensor is live in it, counts as equal scores for all
     labels and an embedding of zeros. Each session has an engine of its own, as after a start of the device."""
-    manifest, counter = bundle.manifest, Counter(say, plus(names), len(sessions))
+    manifest, counter = bundle.manifest, Counter(report, plus(names), len(sessions))
     scores, embeddings, labels, lacking = [], [], [], 0
     for session in sessions:
         hops = session.hops
@@ -72,7 +72,7 @@ def decide_with_engine(
         labels.append(session.cut(task, 0, hops)[1][kept])
         counter.step()
     if lacking:
-        say(f"{plus(names)}: {lacking} decisions lack a sensor, which the runtime found faulty or not whole")
+        report(f"{plus(names)}: {lacking} decisions lack a sensor, which the runtime found faulty or not whole")
     # A score of nothing is possible in floating point; its logarithm is not.
     logits = np.log(np.maximum(np.concatenate(scores), math.exp(-700)))
     return Decisions(

@@ -7,14 +7,14 @@ from collections.abc import Callable
 
 EVERY_S = 2.0
 
-Say = Callable[[str], None]
+Reporter = Callable[[str], None]
 
 
 class Counter:
     """Says how many of ``total`` are done and how long the rest will take, at most every two seconds."""
 
-    def __init__(self, say: Say, what: str, total: int, clock: Callable[[], float] = time.monotonic) -> None:
-        self._say, self._what, self._total, self._clock = say, what, total, clock
+    def __init__(self, report: Reporter, what: str, total: int, clock: Callable[[], float] = time.monotonic) -> None:
+        self._report, self._what, self._total, self._clock = report, what, total, clock
         self._began_s = self._told_s = clock()
         self._done = 0
 
@@ -25,4 +25,4 @@ class Counter:
         if now_s - self._told_s >= EVERY_S:
             self._told_s = now_s
             left_s = (now_s - self._began_s) / self._done * (self._total - self._done)
-            self._say(f"{self._what}: {self._done}/{self._total}, {left_s:.0f} s to go")
+            self._report(f"{self._what}: {self._done}/{self._total}, {left_s:.0f} s to go")

@@ -13,7 +13,7 @@ from mmg_training.data.sessions import Dataset
 from mmg_training.evaluation.fewshot import FewshotConfig, fewshot_table, measure_fewshot
 from mmg_training.evaluation.missing import column, measure_missing, missing_table
 from mmg_training.evaluation.plots import plot_bars, plot_missing
-from mmg_training.evaluation.progress import Say
+from mmg_training.evaluation.progress import Reporter
 from mmg_training.evaluation.subsets import (
     Decider,
     extra_table,
@@ -54,7 +54,7 @@ class Candidate:
 
 
 def report(
-    candidate: Candidate, wanted: Sequence[str], fewshot: FewshotConfig, say: Say, plots: Path | None = None
+    candidate: Candidate, wanted: Sequence[str], fewshot: FewshotConfig, progress: Reporter, plots: Path | None = None
 ) -> list[Table]:
     """The wanted tables in their order, or all that there can be. Raises ConfigError for one that cannot."""
     for name in wanted:
@@ -69,28 +69,28 @@ def report(
     subsets = measurable(task, test)
     tables, temperatures = [], {}
     if candidate.model is not None and {"subsets", "extra"} & set(names):
-        say(f"fitting temperatures on {len(dataset.calibration)} sessions")
+        progress(f"fitting temperatures on {len(dataset.calibration)} sessions")
         temperatures = fit_temperatures(decider, task, dataset.calibration, subsets)
     raw = ("ECE of the scores as they come: the data set has nobody to fit temperatures on.",)
     calibrated = raw if candidate.model is not None and not dataset.calibration else ()
     made = {}
     if {"subsets", "zeroshot"} & set(names):
-        say(f"{len(subsets)} subsets of the modalities on {len(test)} sessions")
+        progress(f"{len(subsets)} subsets of the modalities on {len(test)} sessions")
         made = decider(test, subsets)
     if "subsets" in names:
         tables.append(subset_table(task, made, test, temperatures, kind, (*notes, *calibrated)))
     if "extra" in names:
-        say(f"{len(dataset.extra)} further tests")
+        progress(f"{len(dataset.extra)} further tests")
         tables.append(extra_table(task, decider, dataset.extra, temperatures, (*candidate.notes, *calibrated)))
     if "missing" in names and candidate.model is not None:
-        say("hops that are missing")
+        progress("hops that are missing")
         curves = measure_missing(candidate.model, test)
         tables.append(missing_table(curves, kind, notes))
         if plots is not None:
             shown = {column(name): row for name, row in curves.accuracy.items()}
             plot_missing(plots / "missing.png", curves.rates, shown, f"{task.name} ({kind})")
     if "fewshot" in names:
-        say(f"{fewshot.episodes} episodes on {len(novel)} clips of new labels")
+        progress(f"{fewshot.episodes} episodes on {len(novel)} clips of new labels")
         scores = measure_fewshot(decider, task, novel, fewshot)
         tables.append(fewshot_table(scores, fewshot, kind, candidate.notes))
     if "zeroshot" in names:

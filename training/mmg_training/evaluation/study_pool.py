@@ -11,7 +11,7 @@ from typing import Protocol
 
 from mmg.errors import ConfigError
 
-from mmg_training.evaluation.progress import Say
+from mmg_training.evaluation.progress import Reporter
 from mmg_training.evaluation.study import LOG, RESULTS, EvaluateConfig, Run, results_of
 from mmg_training.evaluation.study_run import is_other, prepare
 from mmg_training.evaluation.tables import plus
@@ -51,7 +51,7 @@ def run_all(
     runs: Sequence[Run],
     evaluate: EvaluateConfig,
     jobs: int,
-    say: Say,
+    progress: Reporter,
     start: Callable[[Run], Process] = start_process,
 ) -> None:
     """Do those that are not done, ``jobs`` at a time. A run that fails does not stop the others. Raises ConfigError
@@ -63,7 +63,7 @@ def run_all(
             "delete them"
         )
     total, began_s = len(waiting), time.monotonic()
-    say(f"{len(runs)} runs, {len(runs) - total} of them done already")
+    progress(f"{len(runs)} runs, {len(runs) - total} of them done already")
     active: dict[Process, Run] = {}
     failed: list[Run] = []
     done = 0
@@ -79,12 +79,12 @@ def run_all(
                 results = results_of(run, evaluate)
                 if process.poll() != 0 or results is None:
                     failed.append(run)
-                    say(f"{run.name}: failed, {run.folder / LOG} says why")
+                    progress(f"{run.name}: failed, {run.folder / LOG} says why")
                     continue
                 left_s = (time.monotonic() - began_s) / done * (total - done)
                 last = results.subsets[-1] if results.subsets else None
                 got = f"{last.accuracy:.3f} from {plus(last.modalities)}" if last else "measured"
-                say(f"{run.name}: {got}; {done}/{total} runs, {_span(left_s)} to go")
+                progress(f"{run.name}: {got}; {done}/{total} runs, {_span(left_s)} to go")
             if not ended:
                 time.sleep(LOOK_S)
     finally:

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import msgspec
 import torch
-from mmg.cli.beside import teller
-from mmg.cli.ending import run_command
+from mmg.cli.exit_codes import run_command
+from mmg.cli.reporting import stderr_reporter
 from mmg.errors import ConfigError
 
 from mmg_training import checkpoint, data
@@ -31,7 +31,7 @@ from mmg_training.evaluation.subsets import by_model, fit_temperatures, measurab
 from mmg_training.models.multimodal import MultimodalModel
 from mmg_training.train import Progress, train
 
-say = teller("mmg-study")
+report = stderr_reporter("mmg-study")
 
 
 def is_other(folder: Path, config: TrainConfig) -> bool:
@@ -63,7 +63,7 @@ def work(folder: Path) -> None:
     """Do the run that ``prepare`` wrote down. Raises MmgError."""
     config, evaluate = _settings(folder)
     began_s = time.monotonic()
-    dataset = data.load(config.data, say)
+    dataset = data.load(config.data, report)
     model = _trained(folder, config, dataset)
     results = _measure(folder, model, dataset, config, evaluate, time.monotonic() - began_s)
     beside = folder / f"{study.RESULTS}.tmp"
@@ -150,7 +150,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         work(Path(folder))
         return 0
 
-    return run_command(run, say, stopped=130)
+    return run_command(run, report, stopped=130)
 
 
 if __name__ == "__main__":

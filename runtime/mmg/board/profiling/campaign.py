@@ -26,12 +26,12 @@ from mmg.errors import BackendUnavailable, ConfigError
 if TYPE_CHECKING:
     from mmg_device_profiles import Board, Profile
 
-SIGNAL = "made samples: noise, gravity on one axis; no sensor was opened"
+SIGNAL = "synthetic samples: noise, gravity on one axis; no sensor was opened"
 PRECISIONS = ("fp32", "int8")
 HOPS = {"paced": 12, "backtoback": 200}
 """Counted ones of each case: with these the starter's 28 cases take under five minutes."""
 PACED_ONLY = ("cpu_percent", "power_mw")
-TOLD = (2, 4)
+EXPLAINED = (2, 4)
 """Exit codes of a case's process whose last line says all."""
 START_S, SLOWEST = 60.0, 20.0
 """A case may take so long to start, and be so many times slower than its pace, before it is given up."""
@@ -66,8 +66,8 @@ class Plan:
     root: str = "/"
 
 
-def run_campaign(plan: Plan, board: Board, command: Sequence[str], tell: Callable[[str], None]) -> Report:
-    """Measure it all; ``tell`` is called with a line as each case begins. Ctrl-C ends it with the cases that are done.
+def run_campaign(plan: Plan, board: Board, command: Sequence[str], progress: Callable[[str], None]) -> Report:
+    """Measure it all; ``progress`` gets a line as each case begins. Ctrl-C ends it with the cases that are done.
 
     Raises ConfigError, BundleError, and KeyboardInterrupt where none is done yet.
     """
@@ -81,7 +81,7 @@ def run_campaign(plan: Plan, board: Board, command: Sequence[str], tell: Callabl
         try:
             for number, case in enumerate(wanted, 1):
                 if case.outcome == "measured":
-                    tell(f"{number} of {len(wanted)}: {case.name}")
+                    progress(f"{number} of {len(wanted)}: {case.name}")
                     case = _measure(plan, case, manifest.hop_s)
                 cases.append(case)
         except KeyboardInterrupt:
@@ -178,7 +178,7 @@ def _measure(plan: Plan, case: Case, hop_s: float) -> Case:
         except msgspec.DecodeError as error:
             return msgspec.structs.replace(case, outcome="failed", reason=f"its process gave no result: {error}")
     words = done.stderr.decode(errors="replace").strip().splitlines() or ["it said nothing"]
-    if done.returncode in TOLD:
+    if done.returncode in EXPLAINED:
         return msgspec.structs.replace(case, outcome="failed", reason=words[-1])
     how = f"signal {-done.returncode}" if done.returncode < 0 else f"exit code {done.returncode}"
     return msgspec.structs.replace(case, outcome="failed", reason=f"its process ended with {how}: {words[-1]}")

@@ -14,7 +14,7 @@ import msgspec  # noqa: E402
 
 from mmg.board.profiling.result import Case, Cold, Mode  # noqa: E402
 from mmg.errors import MmgError  # noqa: E402
-from mmg.runs.process import settle_in  # noqa: E402
+from mmg.runs.process import set_up_process  # noqa: E402
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -52,7 +52,7 @@ def main() -> int:
     """Measure the task and print the case as JSON."""
     import os
 
-    settle_in()
+    set_up_process()
     task = msgspec.json.decode(sys.stdin.buffer.read(), type=Task)
     # What a library may print is no result.
     with os.fdopen(os.dup(1), "wb") as result:
@@ -159,11 +159,11 @@ def _measure_cold(task: Task, bundle: Bundle, imported_ns: int) -> Cold:
 
 
 def _run_paced(task: Task, bundle: Bundle, seen: Seen, window: _Window) -> None:
-    """Live, from ports that bring made samples at their own pace."""
+    """Live, from ports that bring synthetic samples at their own pace."""
     from pathlib import Path
 
-    from mmg.board.profiling.made import MadePort
     from mmg.board.profiling.stalls import StallWatch
+    from mmg.board.profiling.synthetic import SyntheticPort
     from mmg.runs.live import LivePipeline
     from mmg.runs.recorded import Settings
     from mmg.sinks.jsonl import JsonLines
@@ -176,7 +176,7 @@ def _run_paced(task: Task, bundle: Bundle, seen: Seen, window: _Window) -> None:
         threads=task.threads,
         providers=task.providers,
     )
-    ports = [MadePort(manifest.modality(name), manifest.hop_s) for name in task.modalities]
+    ports = [SyntheticPort(manifest.modality(name), manifest.hop_s) for name in task.modalities]
     watch = seen.stalls = StallWatch()
     with Path("/dev/null").open("w", encoding="utf-8") as nowhere:
         sink, pipeline = JsonLines(nowhere), LivePipeline(bundle, ports, settings)
@@ -220,7 +220,7 @@ def _run_backtoback(task: Task, bundle: Bundle, seen: Seen, window: _Window) -> 
     """
     from pathlib import Path
 
-    from mmg.board.profiling.made import make_chunks
+    from mmg.board.profiling.synthetic import make_chunks
     from mmg.engine import Engine
     from mmg.sinks.jsonl import JsonLines
 

@@ -56,19 +56,19 @@ def find_devices(
     serial_paths: Sequence[str] = (),
     seconds: float = 3.0,
     root: Path = Path("/"),
-    note: Callable[[str], None] = lambda _: None,
+    report: Callable[[str], None] = lambda _: None,
 ) -> list[Found]:
     """Everything of these kinds that is plugged in now, usable or not; the default microphone is the first of them.
 
     Serial ports are those that the system lists, save its consoles, and ``serial_paths`` and the environment's
     ``MMG_SERIAL``; all are listened to at once, for ``seconds`` at most until they are understood and one more to
-    measure their rate. root: where ``sys`` and ``dev`` lie. note: is told what takes long.
+    measure their rate. root: where ``sys`` and ``dev`` lie. report: called with a line about what takes long.
 
     Never raises: a device that fails is a Found with a problem. Of a kind that is not in KINDS nothing is found.
     """
     found: list[Found] = []
     if "imu" in kinds:
-        found += _find_serial(serial_paths, seconds, root, note) + _find_iio(root)
+        found += _find_serial(serial_paths, seconds, root, report) + _find_iio(root)
     if "audio" in kinds:
         found += _find_microphones()
     if "video" in kinds:
@@ -96,7 +96,7 @@ def _place(found: Found) -> int:
     return 0 if found.url == DEFAULT_MICROPHONE else 1
 
 
-def _find_serial(paths: Sequence[str], seconds: float, root: Path, note: Callable[[str], None]) -> list[Found]:
+def _find_serial(paths: Sequence[str], seconds: float, root: Path, report: Callable[[str], None]) -> list[Found]:
     try:
         ports = _serial_ports(paths, root)
     except ImportError:
@@ -113,7 +113,7 @@ def _find_serial(paths: Sequence[str], seconds: float, root: Path, note: Callabl
         except Exception as error:  # whatever a driver does to its port, the others are still told of
             heard[path] = Heard(problem=f"cannot be used: {error}")
 
-    note(f"listening on {len(ports)} serial port{'s' * (len(ports) > 1)} for up to {seconds:g} s ...")
+    report(f"listening on {len(ports)} serial port{'s' * (len(ports) > 1)} for up to {seconds:g} s ...")
     ends_s = time.monotonic() + seconds + MEASURE_S + NO_ANSWER_S
     threads = [threading.Thread(target=probe, args=(path,), name=f"mmg {path}", daemon=True) for path in ports]
     for thread in threads:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 RETRY_S = 0.5
 """How long to wait before looking for a device again."""
 
-TELL_NS = 200_000_000
+STATUS_NS = 200_000_000
 """While all is well a status is made anew no sooner: samples come a hundred times a second."""
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from mmg.errors import ConfigError, SourceError, SourceLost, SourceNotFound
 from mmg.sources.clock.clock_map import ClockMap
 from mmg.sources.ports.microphone.portaudio import IN_USE, PORTAUDIO, STALL_S, Block, Capture, require_sounddevice
-from mmg.sources.ports.port import TELL_NS, PortStatus, PortThread
+from mmg.sources.ports.port import STATUS_NS, PortStatus, PortThread
 from mmg.sources.url import SourceUrl, parse_url
 from mmg.types import Chunk
 
@@ -113,7 +113,7 @@ class MicrophonePort(PortThread):
         sounddevice = PORTAUDIO.library(self.url)
         try:
             device = self._find(sounddevice)
-            rate_hz = self._settle(sounddevice, device)
+            rate_hz = self._resolve_settings(sounddevice, device)
             capture = Capture(f"{device.name}, {rate_hz:g} Hz, {self._channels} ch", rate_hz, self._wake)
             PORTAUDIO.open(
                 capture,
@@ -144,7 +144,7 @@ class MicrophonePort(PortThread):
             raise SourceError(self.url, f"several match: give more of the name, or the number: {names}")
         raise SourceNotFound(self.url, f"not plugged in ({names})")
 
-    def _settle(self, sounddevice: Any, device: Microphone) -> float:
+    def _resolve_settings(self, sounddevice: Any, device: Microphone) -> float:
         """The rate to open the device with; what it does not take is refused there."""
         if self._rate_hz:
             return self._rate_hz
@@ -179,11 +179,11 @@ class MicrophonePort(PortThread):
         self._overruns += block.overrun
         self._lost += lost
         is_news = block.overrun or lost or self.status.reason or not self.status.connected
-        if is_news or block.arrival_ns - self._told_ns >= TELL_NS:
-            self._tell(capture, count, block.arrival_ns)
+        if is_news or block.arrival_ns - self._told_ns >= STATUS_NS:
+            self._report(capture, count, block.arrival_ns)
         self._deliver(Chunk(self.modality, block.sound, times_ns, capture.rate_hz, lost))
 
-    def _tell(self, capture: Capture, count: SampleCount, arrival_ns: int) -> None:
+    def _report(self, capture: Capture, count: SampleCount, arrival_ns: int) -> None:
         self._told_ns, quality = arrival_ns, count.clock.quality
         self.status = PortStatus(
             connected=True,

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from mmg.errors import BackendUnavailable, ConfigError, SourceError, SourceNotFound
 from mmg.sources.clock.sample_clock import Arrivals, SampleClock
-from mmg.sources.ports.port import TELL_NS, PortStatus, PortThread
+from mmg.sources.ports.port import STATUS_NS, PortStatus, PortThread
 from mmg.sources.ports.serial.line import GONE, MOST_GATHERED, POLL_S, SerialLine
 from mmg.sources.protocols import Counters, Parser, Samples, open_parser
 from mmg.types import Chunk
@@ -94,7 +94,7 @@ class SerialPort(PortThread):
             while not self._stopping.is_set():
                 with contextlib.closing(open_serial(self._device, self._baud, self.url)) as port:
                     if not talk.is_silent:
-                        self._tell(talk, "waiting for valid frames")
+                        self._report(talk, "waiting for valid frames")
                     self._listen(talk, SerialLine(port, self.url))
         finally:
             losses = self._past_losses + _losses(talk.parser.counters)
@@ -109,7 +109,7 @@ class SerialPort(PortThread):
             now_s = arrival_ns / 1e9
             if data:
                 if talk.hear(now_s):
-                    self._tell(talk, "waiting for valid frames")
+                    self._report(talk, "waiting for valid frames")
                 self._handle(talk, line, data, arrival_ns)
                 if talk.makes_no_sense(now_s):
                     self._begin_anew(talk, line, now_s)
@@ -118,7 +118,7 @@ class SerialPort(PortThread):
             if silent_s > STALL_S:
                 talk.is_silent = True
                 word = "stalled" if talk.has_spoken else "silent"
-                self._tell(talk, f"{word}: nothing for over {_roughly(silent_s)} s")
+                self._report(talk, f"{word}: nothing for over {_roughly(silent_s)} s")
                 if not self._baud_works and now_s - talk.tuned_s > TRY_S:
                     self._try_next_baud(talk, line, now_s)
             if now_s >= talk.reopen_s:
@@ -134,7 +134,7 @@ class SerialPort(PortThread):
         self._baud_works = True
         lost, gaps, damaged = talk.understand(arrival_ns / 1e9)
         if self._needs_gyro and not samples.has_gyro:
-            self._tell(talk, "this IMU has no gyroscope, which this bundle needs")
+            self._report(talk, "this IMU has no gyroscope, which this bundle needs")
             return
         arrivals_ns = talk.arrivals.of(samples.last_byte)
         if damaged and not gaps and (missing := talk.clock.missing(len(samples), int(arrivals_ns[-1]))) is not None:
@@ -142,8 +142,8 @@ class SerialPort(PortThread):
         times_ns = talk.clock.stamp(samples, arrivals_ns, gaps)
         values = samples.values if self._columns is None else samples.values[:, self._columns]
         is_news = lost or damaged or self.status.reason or not self.status.connected
-        if is_news or arrival_ns - self._told_ns > TELL_NS:
-            self._tell(talk, "")
+        if is_news or arrival_ns - self._told_ns > STATUS_NS:
+            self._report(talk, "")
             self._told_ns = arrival_ns
             talk.measure(samples)
         self._deliver(Chunk(self.modality, values, times_ns, dropped=lost))
@@ -159,7 +159,7 @@ class SerialPort(PortThread):
             reason = "valid frames, but none with acceleration: is that output switched on?"
         elif talk.has_tried_enough and not counters.samples:
             self._try_next_baud(talk, line, now_s)
-        self._tell(talk, reason)
+        self._report(talk, reason)
         if talk.has_tried_enough:
             self._retire(talk.parser)
             talk.begin(self._new_parser(), now_s)
@@ -175,7 +175,7 @@ class SerialPort(PortThread):
         """Keeps what a parser lost, if it understood the device at all."""
         self._past_losses += _losses(parser.counters)
 
-    def _tell(self, talk: _Conversation, reason: str) -> None:
+    def _report(self, talk: _Conversation, reason: str) -> None:
         quality, parser = talk.clock.quality, talk.parser
         losses = self._past_losses + _losses(parser.counters)
         self.status = PortStatus(

@@ -7,11 +7,11 @@ import sys
 from collections.abc import Callable
 from typing import NoReturn
 
-from mmg.cli.beside import let_go_of_stderr
+from mmg.cli.reporting import release_stderr
 from mmg.errors import MmgError
 
 
-def run_command(run: Callable[[], int], tell: Callable[[str], None], *, stopped: int = 0) -> int:
+def run_command(run: Callable[[], int], report: Callable[[str], None], *, stopped: int = 0) -> int:
     """Run a command and return its exit code. Whatever ends it is told in one line.
 
     stopped: the exit code after Ctrl-C.
@@ -19,7 +19,7 @@ def run_command(run: Callable[[], int], tell: Callable[[str], None], *, stopped:
     try:
         return run()
     except MmgError as error:
-        tell(str(error))
+        report(str(error))
         return error.exit_code
     except BrokenPipeError:
         # The reader has left, as `head` does; without this Python complains once more at exit.
@@ -27,32 +27,32 @@ def run_command(run: Callable[[], int], tell: Callable[[str], None], *, stopped:
         return 0
     except OSError as error:
         # What is read is translated where it is read: this is the output, on a full disk for example.
-        tell(f"cannot write{f' {error.filename}' if error.filename else ''}: {error.strerror}")
+        report(f"cannot write{f' {error.filename}' if error.filename else ''}: {error.strerror}")
         sys.stdout = None
         return 2
     except KeyboardInterrupt:
-        tell("stopped")
+        report("stopped")
         return stopped
     finally:
-        let_go_of_stderr()
+        release_stderr()
 
 
-def run_printing(run: Callable[[], int], tell: Callable[[str], None]) -> int:
+def run_printing_command(run: Callable[[], int], report: Callable[[str], None]) -> int:
     """``run_command`` for a command whose result is what it prints; Ctrl-C and the like end it with 130."""
     if sys.stdout is None:
-        tell("standard output is closed: there is nowhere to write")
+        report("standard output is closed: there is nowhere to write")
         return 2
-    handle_stops(interrupt)
-    return run_command(run, tell, stopped=130)
+    handle_signals(raise_interrupt)
+    return run_command(run, report, stopped=130)
 
 
-def handle_stops(handle: Callable[[int, object], object]) -> None:
+def handle_signals(handle: Callable[[int, object], object]) -> None:
     """Call ``handle`` for the signals that ask a process to end. What the caller ignores, as nohup does, stays so."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, handle)
 
 
-def interrupt(_number: int, _frame: object) -> NoReturn:
+def raise_interrupt(_number: int, _frame: object) -> NoReturn:
     """As Ctrl-C does; for ``handle_stops``."""
     raise KeyboardInterrupt

@@ -11,7 +11,7 @@ from typing import BinaryIO
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[BinaryIO]:
+def atomic_write(path: Path) -> Iterator[BinaryIO]:
     """A file that takes ``path``'s place when the block ends well: whoever opens it finds the old or the new, whole."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     stream = temporary.open("xb")

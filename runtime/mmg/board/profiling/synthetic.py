@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from mmg.types import Samples
 
 BLOCK_S = 0.02
-HOPS_MADE = 4
+DISTINCT_HOPS = 4
 """So many different hops, one after another: what they hold does not change what they cost."""
 GRAVITY_M_S2 = 9.81
 
@@ -28,9 +28,9 @@ def make_hops(modality: Modality, hop_s: float) -> list[Samples]:
     random = np.random.default_rng(0)
     shape = (modality.samples_in(hop_s), *modality.sample_shape)
     if modality.kind == "video":
-        return [random.integers(16, 240, shape, np.uint8) for _ in range(HOPS_MADE)]
+        return [random.integers(16, 240, shape, np.uint8) for _ in range(DISTINCT_HOPS)]
     scale = 0.05 if modality.kind == "audio" else 0.5
-    hops = [(random.standard_normal(shape) * scale).astype(np.float32) for _ in range(HOPS_MADE)]
+    hops = [(random.standard_normal(shape) * scale).astype(np.float32) for _ in range(DISTINCT_HOPS)]
     down = [index for index, channel in enumerate(modality.channels) if channel.unit == "m/s^2"][-1:]
     for hop in hops:
         hop[:, down] += GRAVITY_M_S2
@@ -47,12 +47,12 @@ def make_chunks(modality: Modality, hop_s: float) -> Iterator[Chunk]:
         end += 1
 
 
-class MadePort:
-    """A port whose device is a clock: blocks of made samples, each delivered when its last one would be captured."""
+class SyntheticPort:
+    """A port whose device is a clock: blocks of synthetic samples, each delivered when its last one is captured."""
 
     def __init__(self, modality: Modality, hop_s: float) -> None:
-        self.modality, self.url = modality.name, f"made://{modality.name}"
-        self.status = PortStatus(connected=True, reason="", device="made samples")
+        self.modality, self.url = modality.name, f"synthetic://{modality.name}"
+        self.status = PortStatus(connected=True, reason="", device="synthetic samples")
         self.begin_ns: int | None = None
         """When the first sample's interval begins, in host monotonic time; None for when it is started."""
         self.cpu_s = 0.0
@@ -64,7 +64,9 @@ class MadePort:
 
     def start(self, deliver: Callable[[Chunk], None]) -> None:
         """Begin; see Port."""
-        self._thread = threading.Thread(target=self._play, args=(deliver,), name=f"made {self.modality}", daemon=True)
+        self._thread = threading.Thread(
+            target=self._play, args=(deliver,), name=f"synthetic {self.modality}", daemon=True
+        )
         self._thread.start()
 
     def close(self) -> None:

@@ -7,12 +7,12 @@ from collections.abc import Callable
 from contextlib import suppress
 
 
-def teller(command: str) -> Callable[[str], None]:
+def stderr_reporter(command: str) -> Callable[[str], None]:
     """A call that tells a line, with the command's name before it."""
-    return lambda line: write_beside(f"{command}: {line}\n")
+    return lambda line: write_stderr(f"{command}: {line}\n")
 
 
-def write_beside(text: str) -> None:
+def write_stderr(text: str) -> None:
     """To standard error. Where it is closed or takes nothing, as on a full disk, the text is lost, and nothing else."""
     stream = sys.stderr
     if stream is not None:
@@ -21,7 +21,7 @@ def write_beside(text: str) -> None:
             stream.flush()
 
 
-def let_go_of_stderr() -> None:
+def release_stderr() -> None:
     """At a command's end. What it still holds and cannot write Python would try once more, and end with 120."""
     if sys.stderr is not None:
         try:
