@@ -70,6 +70,8 @@ class Privacy(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
 class Profile(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """What a board runs best with. The command line's flags go before it.
 
+    backend: which one runs the models where several are installed; ``auto`` leaves it to mmg. One that is not installed
+        is no error: another one runs, and mmg-run says so.
     precision: which of the bundle's files.
     providers: onnxruntime's execution providers in order of preference.
     threads: threads a model.

@@ -62,7 +62,7 @@ class ModelError(MmgError):
 def pip_install(*words: str) -> str:
     """The command that installs packages where this Python finds them.
 
-    They go by their own names: on PyPI ``mmg`` is somebody else's, so that mmg's extras are for its own folder only.
+    They go by their own names, so that the command is right for a checkout and for a wheel.
     """
     return shlex.join([sys.executable or "python3", "-m", "pip", "install", *words])
 
@@ -77,6 +77,15 @@ class BackendUnavailable(ModelError):
     def __init__(self, backend: str, *packages: str) -> None:
         self.backend, self.packages = backend, packages
         super().__init__(f"{backend} is not installed: {pip_install(*packages)}")
+
+
+class NoRuntime(BackendUnavailable):
+    """No library that runs the bundle's models is installed. One of ``packages`` is enough."""
+
+    def __init__(self, packages: tuple[str, ...]) -> None:
+        self.backend, self.packages = " or ".join(packages), packages
+        choices = ", or ".join(pip_install(package) for package in packages)
+        ModelError.__init__(self, f"nothing that runs models is installed; choose one: {choices}")
 
 
 class ShapeMismatch(ModelError):

@@ -15,7 +15,7 @@ from mmg.engine import Engine
 from mmg.errors import ConfigError, NoSensorError, RequiredSensorLost
 from mmg.runs.inbox import Inbox
 from mmg.runs.live import PATIENCE_S, REPORT_AGAIN_S, TRYING_PATIENCE_S, LivePipeline, open_ports
-from mmg.runs.recorded import Settings
+from mmg.runs.settings import Settings
 from mmg.sources.ports.port import PortStatus
 from mmg.types import Chunk, Decision
 from scripted import CHUNK_NS, CONNECTED, MAKE, TICK_NS, USUAL_DELAY_NS, World

@@ -11,7 +11,8 @@ import pytest
 from mmg.bundle import Bundle
 from mmg.cli.run import DEMO
 from mmg.errors import RequiredSensorLost
-from mmg.runs.recorded import Pipeline, Settings
+from mmg.runs.recorded import Pipeline
+from mmg.runs.settings import Settings
 from mmg.types import Decision
 
 SECONDS = 12.0

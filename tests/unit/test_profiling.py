@@ -21,11 +21,11 @@ from mmg.board.machine import Condition
 from mmg.board.profiling import campaign, energy
 from mmg.board.profiling.campaign import Plan, all_subsets, run_campaign
 from mmg.board.profiling.judge import Seen, judge
-from mmg.board.profiling.measure import Task
 from mmg.board.profiling.result import Case, Report, encode
 from mmg.board.profiling.stalls import StallWatch
 from mmg.board.profiling.stats import distribution, halves_differ
 from mmg.board.profiling.synthetic import SyntheticPort, make_chunks
+from mmg.board.profiling.task import Task
 from mmg.bundle import Bundle, Manifest, Modality, describe_file
 from mmg.bundle.manifest import Channel, Subset
 from mmg.engine import Engine

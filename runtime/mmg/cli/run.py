@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
     from mmg.bundle import Bundle, Manifest
     from mmg.runs.live import LivePipeline
-    from mmg.runs.recorded import Pipeline, Settings
+    from mmg.runs.recorded import Pipeline
+    from mmg.runs.settings import Settings
     from mmg.sinks import Sink
 
 _report = stderr_reporter("mmg-run")
@@ -59,7 +60,11 @@ def build_parser() -> argparse.ArgumentParser:
     add("--demo", action="store_true", help="take the URLs and the truth from the recording that mmg carries")
     add("--bundle", metavar="PATH", default="starter", help="a bundle: a directory or a .mmg file (default: starter)")
     add("--trust", metavar="KEY.pub", help="refuse a bundle that this key did not sign; see mmg-bundle --help")
-    add("--backend", choices=("auto", "onnx", "litert"), help="what runs the models (default: the profile's, or auto)")
+    add(
+        "--backend",
+        choices=("auto", "onnx", "litert"),
+        help="what runs the models (default: the one installed, or the profile's)",
+    )
     add("--precision", choices=("fp32", "int8"), help="which of the bundle's files (default: the profile's, or fp32)")
     add_profile_flags(parser)
     add("--format", choices=("text", "jsonl"), default="text", help="for a person or for a program (default: text)")
@@ -88,7 +93,6 @@ def main(arguments: list[str] | None = None) -> int:
 def _run(options: argparse.Namespace) -> int:
     set_up_process()
     urls, truth_path = _choose_sources(options)
-    from mmg.backends import absent_providers
     from mmg.bundle import Bundle
     from mmg.truth import Truth
 
@@ -99,8 +103,7 @@ def _run(options: argparse.Namespace) -> int:
         settings, urls = _resolve_settings(options, urls, bundle.manifest)
         sink, half_hop_s = _open_sink(options.format, bundle.manifest), bundle.manifest.hop_s / 2
         pipeline = _open_pipeline(bundle, urls, settings)
-        for name in absent_providers(pipeline.engine.variant.backend, settings.providers):
-            _report(f"{name} is not in this onnxruntime: it runs without")
+        _report_other_runtime(pipeline.engine.variant.backend, settings)
         gc.freeze()  # what there is now stays: it need not be looked through again and again
         try:
             for decision in pipeline:
@@ -118,6 +121,18 @@ def _run(options: argparse.Namespace) -> int:
         summary += f", {right} of {judged} equal to the truth ({right / judged:.0%})"
     _report(summary)
     return 0
+
+
+def _report_other_runtime(backend: str, settings: Settings) -> None:
+    """Say so where what runs the models is not what the device profile names."""
+    from mmg.backends import INSTALL, absent_providers, is_installed
+
+    wanted = settings.preferred_backend
+    if settings.backend == "auto" and wanted not in ("auto", backend):
+        why = f"the bundle has no {wanted} files" if is_installed(wanted) else f"{INSTALL[wanted]} is not installed"
+        _report(f"{wanted} is what the device profile names, but {why}: {backend} runs the models")
+    for name in absent_providers(backend, settings.providers):
+        _report(f"{name} is not in this onnxruntime: it runs without")
 
 
 def _open_pipeline(bundle: Bundle, urls: dict[str, str], settings: Settings) -> Pipeline | LivePipeline:
@@ -168,7 +183,7 @@ def _resolve_settings(
     options: argparse.Namespace, urls: dict[str, str], manifest: Manifest
 ) -> tuple[Settings, dict[str, str]]:
     """Flags first, then the device profile."""
-    from mmg.runs.recorded import Settings
+    from mmg.runs.settings import Settings
     from mmg.sources import check_scheme
     from mmg.sources.url import with_rate
 
@@ -201,7 +216,8 @@ def _resolve_settings(
         pace=options.pace,
         duration_s=options.duration,
         grace_s=profile.grace_s if options.grace is None else options.grace,
-        backend=options.backend or profile.backend,
+        backend=options.backend or "auto",
+        preferred_backend=profile.backend,
         precision=options.precision or profile.precision,
         threads=profile.threads,
         providers=profile.providers,

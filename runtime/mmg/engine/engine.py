@@ -34,7 +34,8 @@ class Engine:
         sensor's first chunk comes: one that never appears costs nothing. Keep the bundle open as long as the engine.
     origin_ns: where hop 0 begins, on the clock of the chunks.
     grace_s: how long after a hop's end a late modality is waited for.
-    backend: ``onnx``, ``litert``, or ``auto``, the first that is installed and that the bundle has files for.
+    backend: ``onnx``, ``litert``, or ``auto``, one that is installed and that the bundle has files for: where there are
+        several, ``preferred_backend``, or else the first of ``mmg.backends.BACKENDS``.
     providers: onnxruntime's execution providers, the preferred one first; those that it does not have are left out.
     clock: nanoseconds of any clock, to measure the stages with; without it ``Decision.latency_ms`` is empty.
 
@@ -49,6 +50,7 @@ class Engine:
         origin_ns: int = 0,
         grace_s: float = DEFAULT_GRACE_S,
         backend: str = AUTO,
+        preferred_backend: str = AUTO,
         precision: str = "fp32",
         threads: int = 1,
         providers: tuple[str, ...] = CPU_ONLY,
@@ -66,7 +68,7 @@ class Engine:
         self._grace_ns = round(grace_s * 1e9)
         self._grid = HopGrid(origin_ns, manifest.hop_ns)
         self._tracks: dict[str, Track] = {}
-        self.variant = choose_variant(bundle, modalities, backend, precision)
+        self.variant = choose_variant(bundle, modalities, backend, precision, preferred_backend)
         """The backend and precision that run."""
         for modality in manifest.modalities:
             if modality.name in modalities:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from mmg.backends import BACKENDS, INSTALL, PACKAGES, is_installed
+from mmg.backends import BACKENDS, INSTALL, is_installed
 from mmg.bundle import Bundle, ModelFile
-from mmg.errors import BackendUnavailable, BundleError, ConfigError
+from mmg.errors import BundleError, ConfigError, NoRuntime
 
 AUTO = "auto"
 
@@ -20,8 +20,12 @@ class Variant:
     precision: str
 
 
-def choose_variant(bundle: Bundle, names: Sequence[str], backend: str, precision: str) -> Variant:
-    """The backend asked for, or with ``auto`` the first that is installed and that each part has a file for.
+def choose_variant(
+    bundle: Bundle, names: Sequence[str], backend: str, precision: str, preferred: str = AUTO
+) -> Variant:
+    """The backend asked for, or with ``auto`` one that is installed and that each part has a file for.
+
+    Where there are several, it is ``preferred``, or else the first of ``BACKENDS``.
 
     Raises ConfigError, BundleError, BackendUnavailable.
     """
@@ -39,10 +43,10 @@ def choose_variant(bundle: Bundle, names: Sequence[str], backend: str, precision
     if not there:
         has = ", ".join(sorted({f"{file.backend} {file.precision}" for file in manifest.files(tuple(names))}))
         raise BundleError(str(bundle.path), "", f"has not all of {', '.join(names)} and fusion in {precision}: {has}")
-    for one in there:
-        if is_installed(one):
-            return Variant(one, precision)
-    raise BackendUnavailable(" or ".join(PACKAGES[one][0] for one in there), INSTALL[there[0]])
+    installed = [one for one in there if is_installed(one)]
+    if not installed:
+        raise NoRuntime(tuple(INSTALL[one] for one in there))
+    return Variant(preferred if preferred in installed else installed[0], precision)
 
 
 def choose_file(bundle: Bundle, files: tuple[ModelFile, ...], name: str, variant: Variant) -> ModelFile:

@@ -9,10 +9,10 @@ from dataclasses import replace
 from functools import partial
 
 from mmg.bundle import Bundle, Manifest
-from mmg.engine import Engine
 from mmg.errors import NoSensorError, RequiredSensorLost
 from mmg.runs.inbox import Inbox
-from mmg.runs.recorded import Settings, open_each
+from mmg.runs.recorded import open_each
+from mmg.runs.settings import Settings, make_engine
 from mmg.sources import open_port
 from mmg.sources.ports.port import Port, PortStatus
 from mmg.types import Chunk, ClockHealth, Decision
@@ -59,17 +59,7 @@ class LivePipeline:
         self._reported_ns: dict[tuple[str, str], int] = {}
         self._started = self._closing = False
         self.origin_ns = self._looked_ns = self._patient_ns = monotonic_ns()
-        self.engine = Engine(
-            bundle,
-            tuple(self._ports),
-            origin_ns=self.origin_ns,
-            grace_s=settings.grace_s,
-            backend=settings.backend,
-            precision=settings.precision,
-            threads=settings.threads,
-            providers=settings.providers,
-            clock=time.perf_counter_ns,
-        )
+        self.engine = make_engine(bundle, tuple(self._ports), settings, origin_ns=self.origin_ns)
         self._states = self.engine.states()
 
     def __iter__(self) -> Iterator[Decision]:

@@ -5,15 +5,13 @@ from __future__ import annotations
 import heapq
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from itertools import combinations
-from typing import Literal, Protocol, TypeVar
+from typing import Protocol, TypeVar
 
-from mmg.backends import CPU_ONLY
 from mmg.bundle import Bundle, Manifest, Modality
-from mmg.engine import DEFAULT_GRACE_S, Engine
 from mmg.errors import BackendUnavailable, ConfigError, NoSensorError, RequiredSensorLost, SourceError
+from mmg.runs.settings import Settings, make_engine
 from mmg.sources import CHUNK_NS, Recording, open_source
 from mmg.types import Chunk, Decision, SensorState
 
@@ -25,27 +23,6 @@ class Closable(Protocol):
 
 
 Opened = TypeVar("Opened", bound=Closable)
-
-
-@dataclass(frozen=True, slots=True)
-class Settings:
-    """How a run is made.
-
-    required: modalities whose loss ends the run.
-    pace: of recordings: ``fast`` is as fast as the machine can, ``realtime`` keeps their own pace.
-    providers: onnxruntime's execution providers, the preferred one first.
-    duration_s: stop after so much of the sensors' time; None goes on to the recordings' end, or for ever.
-    """
-
-    allow_video: bool = False
-    required: tuple[str, ...] = ()
-    pace: Literal["fast", "realtime"] = "fast"
-    duration_s: float | None = None
-    grace_s: float = DEFAULT_GRACE_S
-    backend: str = "auto"
-    precision: str = "fp32"
-    threads: int = 1
-    providers: tuple[str, ...] = CPU_ONLY
 
 
 class Pipeline:
@@ -90,17 +67,8 @@ class Pipeline:
                 recording.chunks(start_ns, every_ns)
                 for start_ns, recording in zip(starts_ns, self.recordings, strict=True)
             ]
-            self.engine = Engine(
-                bundle,
-                [recording.modality for recording in self.recordings],
-                origin_ns=self.origin_ns,
-                grace_s=settings.grace_s,
-                backend=settings.backend,
-                precision=settings.precision,
-                threads=settings.threads,
-                providers=settings.providers,
-                clock=time.perf_counter_ns,
-            )
+            modalities = [recording.modality for recording in self.recordings]
+            self.engine = make_engine(bundle, modalities, settings, origin_ns=self.origin_ns)
         except BaseException:
             self.close()
             raise

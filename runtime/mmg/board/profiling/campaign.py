@@ -18,8 +18,8 @@ from mmg.backends import BACKENDS, INSTALL, is_installed
 from mmg.board.machine import read_commit, read_versions
 from mmg.board.profiling import result
 from mmg.board.profiling.budget import check_budget
-from mmg.board.profiling.measure import Task
 from mmg.board.profiling.result import Case, Mode, Report
+from mmg.board.profiling.task import Task
 from mmg.bundle import Bundle
 from mmg.errors import BackendUnavailable, ConfigError
 

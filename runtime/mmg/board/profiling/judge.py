@@ -16,8 +16,8 @@ from mmg.board.profiling.result import Case, Cold, Conditions, Energy, Memory
 from mmg.board.profiling.stats import Repeat, distribution, halves_differ
 
 if TYPE_CHECKING:
-    from mmg.board.profiling.measure import Task
     from mmg.board.profiling.stalls import StallWatch
+    from mmg.board.profiling.task import Task
     from mmg.bundle import Manifest
 
 LEAST_SAMPLES = {"paced": 10, "backtoback": 50}

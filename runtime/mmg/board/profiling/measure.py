@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING  # noqa: E402
 
 import msgspec  # noqa: E402
 
-from mmg.board.profiling.result import Case, Cold, Mode  # noqa: E402
+from mmg.board.profiling.result import Case, Cold  # noqa: E402
+from mmg.board.profiling.task import Task  # noqa: E402
 from mmg.errors import MmgError  # noqa: E402
 from mmg.runs.process import set_up_process  # noqa: E402
 
@@ -22,30 +23,12 @@ if TYPE_CHECKING:
     from mmg.board.profiling.energy import Meter
     from mmg.board.profiling.judge import Seen
     from mmg.bundle import Bundle
+    from mmg.runs.settings import Settings
     from mmg.sinks import Sink
     from mmg.types import Decision
 
 WARM_HOPS = 2
 """Decisions that are not counted: the first ones still fill the caches."""
-
-
-class Task(msgspec.Struct, frozen=True, kw_only=True):
-    """What to measure. spawned_ns: host monotonic time at which the process was asked for. root: of /proc and /sys."""
-
-    bundle: str
-    modalities: tuple[str, ...]
-    backend: str
-    precision: str
-    threads: int
-    providers: tuple[str, ...]
-    mode: Mode
-    hops: int
-    grace_s: float
-    deadline_ms: float
-    spawned_ns: int
-    meter: str
-    core_w: float | None
-    root: str
 
 
 def main() -> int:
@@ -165,21 +148,13 @@ def _run_paced(task: Task, bundle: Bundle, seen: Seen, window: _Window) -> None:
     from mmg.board.profiling.stalls import StallWatch
     from mmg.board.profiling.synthetic import SyntheticPort
     from mmg.runs.live import LivePipeline
-    from mmg.runs.recorded import Settings
     from mmg.sinks.jsonl import JsonLines
 
     manifest = bundle.manifest
-    settings = Settings(
-        grace_s=task.grace_s,
-        backend=task.backend,
-        precision=task.precision,
-        threads=task.threads,
-        providers=task.providers,
-    )
     ports = [SyntheticPort(manifest.modality(name), manifest.hop_s) for name in task.modalities]
     watch = seen.stalls = StallWatch()
     with Path("/dev/null").open("w", encoding="utf-8") as nowhere:
-        sink, pipeline = JsonLines(nowhere), LivePipeline(bundle, ports, settings)
+        sink, pipeline = JsonLines(nowhere), LivePipeline(bundle, ports, _settings(task))
         for port in ports:
             # Blocks that end with the hops: by chance they would end up to a block later, another time in each case.
             port.begin_ns = pipeline.origin_ns
@@ -213,6 +188,18 @@ def _add_paced(seen: Seen, decision: Decision, origin_ns: int, written_ms: float
     seen.spans_s.append((end_s, end_s + late_ms / 1e3))
 
 
+def _settings(task: Task) -> Settings:
+    from mmg.runs.settings import Settings
+
+    return Settings(
+        grace_s=task.grace_s,
+        backend=task.backend,
+        precision=task.precision,
+        threads=task.threads,
+        providers=task.providers,
+    )
+
+
 def _run_backtoback(task: Task, bundle: Bundle, seen: Seen, window: _Window) -> None:
     """As fast as it goes, one hop after another, with a whole context from the first counted hop on.
 
@@ -221,19 +208,11 @@ def _run_backtoback(task: Task, bundle: Bundle, seen: Seen, window: _Window) -> 
     from pathlib import Path
 
     from mmg.board.profiling.synthetic import make_chunks
-    from mmg.engine import Engine
+    from mmg.runs.settings import make_engine
     from mmg.sinks.jsonl import JsonLines
 
     manifest = bundle.manifest
-    engine = Engine(
-        bundle,
-        task.modalities,
-        backend=task.backend,
-        precision=task.precision,
-        threads=task.threads,
-        providers=task.providers,
-        clock=time.thread_time_ns,
-    )
+    engine = make_engine(bundle, task.modalities, _settings(task), clock=time.thread_time_ns)
     streams = [make_chunks(manifest.modality(name), manifest.hop_s) for name in engine.modalities]
     uncounted = manifest.context_hops + WARM_HOPS
     with Path("/dev/null").open("w", encoding="utf-8") as nowhere:
