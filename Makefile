@@ -1,7 +1,8 @@
 # Two commands matter: `make run` and `make test`. `make help` explains the others.
 PYTHON ?= python3
 BIN := .venv/bin
-INSTALL_RUN := sh .ci/install.sh serial,audio "$(PYTHON)"
+RUNTIME ?= onnx
+INSTALL_RUN := sh .ci/install.sh $(RUNTIME),serial,audio "$(PYTHON)"
 INSTALL_TEST := sh .ci/install.sh dev "$(PYTHON)"
 
 .DEFAULT_GOAL := help
@@ -10,7 +11,7 @@ INSTALL_TEST := sh .ci/install.sh dev "$(PYTHON)"
 help:  ## Show what each command does
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## (.*)/  make \1\t\2/' | expand -t 26
 
-run:  ## Install the device part and decide on the recording that mmg carries
+run:  ## Install the device part and decide on the recording that mmg carries (RUNTIME=onnx or litert)
 	@$(INSTALL_RUN)
 	@$(BIN)/mmg-run --sensors imu,audio --demo
 

@@ -1,8 +1,8 @@
 #!/bin/sh
-# Install this project with some extras into .venv, unless that was done already: install.sh EXTRAS PYTHON
+# Install this project with some extras into .venv, unless that was done already: install.sh EXTRAS PYTHON [VENV]
 # A .venv that cannot run, was made elsewhere or for another pyproject.toml is brought up to date or made anew.
 set -eu
-extras=$1 python=$2 here=$(pwd) venv=.venv
+extras=$1 python=$2 here=$(pwd) venv=${3:-.venv}
 
 made_for="$here $("$python" -c 'import sys; print(sys.executable, sys.version_info[:2])' 2>/dev/null)"
 
@@ -36,21 +36,27 @@ if ! [ -x "$venv/bin/python" ] || [ "$(cat "$venv/.made-for" 2>/dev/null)" != "$
 fi
 
 # The mark is written after an install that ended well, and names what was installed.
-mark="$venv/.installed-$extras"
-wanted=$(cksum pyproject.toml)
-needed='import mmg, mmg_device_profiles, msgspec, numpy, onnxruntime, serial, soundfile, soxr'
+mark="$venv/.installed-$extras" bare=.ci/without-dependencies.txt
+wanted=$(cat pyproject.toml "$bare" | cksum)
+needed='import mmg, mmg_device_profiles, msgspec, numpy, serial, soundfile, soxr
+try: import onnxruntime
+except ImportError: import ai_edge_litert'
 if "$venv/bin/python" -c "$needed" 2>/dev/null; then
     [ "$(cat "$mark" 2>/dev/null)" != "$wanted" ] || exit 0
     [ "$extras" = dev ] || [ "$(cat "$venv/.installed-dev" 2>/dev/null)" != "$wanted" ] || exit 0
 fi
-if [ "$extras" = dev ]; then
-    sh .ci/system-packages.sh
-    echo "installing what the tests need (torch among it: minutes the first time) ..." >&2
-else
-    echo "installing the device part, without torch ..." >&2
-fi
-PIP_DISABLE_PIP_VERSION_CHECK=1 "$venv/bin/python" -m pip install --quiet --editable ".[$extras]" || {
-    echo "the install failed: see above; is the network there? Then run the same command again." >&2
-    exit 2
+
+install() {
+    PIP_DISABLE_PIP_VERSION_CHECK=1 "$venv/bin/python" -m pip install --quiet "$@" || {
+        echo "the install failed: see above; is the network there? Then run the same command again." >&2
+        exit 2
+    }
 }
+case $extras in
+    dev) sh .ci/system-packages.sh; echo "installing what the tests need, torch among it (minutes the first time) ..." >&2 ;;
+    test) sh .ci/system-packages.sh; echo "installing what the quick tests need, without torch ..." >&2 ;;
+    *) echo "installing the device part ($extras), without torch ..." >&2 ;;
+esac
+install --editable ".[$extras]"
+[ "$extras" != dev ] || install --no-deps --requirement "$bare"
 printf '%s' "$wanted" > "$mark"

@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 
+from mmg.version import installed_version
+
 
 class PrintVersion(argparse.Action):
     """Looks the version up only when it is asked for: that takes longer than all the rest of a ``--help``."""
@@ -13,7 +15,5 @@ class PrintVersion(argparse.Action):
         super().__init__(option_strings, dest, nargs=0, default=argparse.SUPPRESS, help="print the version and exit")
 
     def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
-        from importlib.metadata import version
-
-        print(f"mmg {version('mmg')}")
+        print(f"mmg {installed_version()}")
         parser.exit()

@@ -7,7 +7,9 @@ import platform
 import subprocess
 from pathlib import Path
 
-PACKAGES = ("mmg", "numpy", "onnxruntime", "ai-edge-litert", "tflite-runtime", "msgspec")
+from mmg.version import DISTRIBUTION
+
+PACKAGES = ("numpy", "onnxruntime", "ai-edge-litert", "tflite-runtime", "msgspec")
 PATIENCE_S = 5.0
 CHECKOUT = Path(__file__).resolve().parents[4]
 """The sources' root where mmg runs from them; a folder of the Python installation where it runs from a wheel."""
@@ -21,9 +23,9 @@ def read_versions() -> dict[str, str]:
     name, version = platform.libc_ver()
     if name:
         versions[name] = version
-    for package in PACKAGES:
+    for name, package in (("mmg", DISTRIBUTION), *((package, package) for package in PACKAGES)):
         try:
-            versions[package] = metadata.version(package)
+            versions[name] = metadata.version(package)
         except metadata.PackageNotFoundError:
             continue
     return versions
