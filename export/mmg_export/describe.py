@@ -13,6 +13,7 @@ from mmg.bundle.golden import GOLDEN
 from mmg.bundle.manifest import Backend, CarriedState, Encoder, Manifest, Modality, Precision, Tensor
 from mmg.bundle.manifest import Fusion as FusionPart
 from mmg.bundle.writer import describe_file, describe_stored
+from mmg.version import installed_version
 from torch.utils.flop_counter import FlopCounterMode
 
 from mmg_export.parts import FUSION, SAMPLES, TOKENS, Part, fusion_part, run_part, state_names
@@ -97,7 +98,7 @@ def describe(
         subsets=spec.subsets,
         provenance=msgspec.structs.replace(
             spec.provenance,
-            exporter=f"mmg_export {version('mmg')}{HALF if half else ''}",
+            exporter=f"mmg_export {installed_version()}{HALF if half else ''}",
             tools=dict(sorted(tools.items())),
         ),
         golden=describe_stored(GOLDEN, golden),

@@ -604,7 +604,6 @@ def only_case(report: Report) -> Case:
     return case
 
 
-@pytest.mark.slow
 def test_an_encoder_that_takes_three_times_as_long_misses_the_deadline_that_the_other_keeps(tmp_path: Path) -> None:
     # Long beside the 20 ms that a block of samples may come after the hop's end.
     normal = write_products_bundle(tmp_path / "normal.mmg", 4, 4000)
@@ -629,7 +628,6 @@ def test_an_encoder_that_takes_three_times_as_long_misses_the_deadline_that_the_
     assert f" {missed.misses}/4 " in shown.stdout
 
 
-@pytest.mark.slow
 def test_an_encoder_that_takes_three_times_as_long_is_called_slower(tmp_path: Path) -> None:
     flags = ("--mode", "backtoback", "--hops", 110)
     bundles = [write_products_bundle(tmp_path / f"{products}.mmg", products, 300) for products in (4, 12)]

@@ -1,18 +1,34 @@
-"""What tests of the exporter share because it takes minutes."""
+"""What tests of the exporter share because it takes long."""
 
 from __future__ import annotations
 
+import fcntl
+import json
 import sys
 from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
 
 import pytest
 from own_model_page import Page, run_page
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _share(shared_conversions: None) -> None:
+    """All of them."""
+
+
 @pytest.fixture(scope="session")
-def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
-    """docs/bring-your-own-model.md, run once; its modules can be imported."""
-    run = run_page(tmp_path_factory.mktemp("page"))
-    sys.path.insert(0, str(run.folder))
-    yield run
-    sys.path.remove(str(run.folder))
+def page(session_folder: Path) -> Iterator[Page]:
+    """docs/bring-your-own-model.md, run once a session; its modules can be imported."""
+    folder = session_folder / "page"
+    folder.mkdir(exist_ok=True)
+    with (session_folder / "page.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # another process may be running it
+        kept = session_folder / "page.json"
+        if not kept.exists():
+            kept.write_text(json.dumps(asdict(run_page(folder)), default=str))
+    read = json.loads(kept.read_text())
+    sys.path.insert(0, str(folder))
+    yield Page(folder, read["printed"], read["shown"])
+    sys.path.remove(str(folder))

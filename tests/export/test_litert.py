@@ -12,14 +12,12 @@ from mmg import Bundle, Chunk, Engine
 from mmg.backends import open_session
 from mmg.backends.litert import LitertSession
 from mmg.bundle.golden import encoder_error, fusion_error, unpack
-from mmg.errors import BackendUnavailable, ModelError, ShapeMismatch
+from mmg.errors import ModelError, NoRuntime, ShapeMismatch
 from mmg.types import Decision
 from mmg_export import export_bundle
 from mmg_export.parts import fusion_part, run_part, token_counts
 from mmg_export.report import Report
 from own_modules import LABELS, PPG, TOKEN_DIM, Carrying, MeanFusion, seeded, spec
-
-pytestmark = pytest.mark.slow
 
 STREAMING = spec(replace(PPG, states=((1, 1, 6),)))
 
@@ -137,10 +135,14 @@ def test_both_backends_and_precisions_decide_the_same(bundle: Bundle) -> None:
             assert all(abs(one.scores[label] - other.scores[label]) < near for label in LABELS)
 
 
-def test_auto_takes_what_is_installed(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_auto_takes_what_is_installed_and_of_both_the_preferred(
+    bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert Engine(bundle, ["ppg"]).variant.backend == "onnx"
+    assert Engine(bundle, ["ppg"], preferred_backend="litert").variant.backend == "litert"
     monkeypatch.setattr("mmg.engine.variant.is_installed", lambda backend: backend == "litert")
     assert Engine(bundle, ["ppg"]).variant.backend == "litert"
+    assert Engine(bundle, ["ppg"], preferred_backend="onnx").variant.backend == "litert"
     monkeypatch.setattr("mmg.engine.variant.is_installed", lambda _: False)
-    with pytest.raises(BackendUnavailable, match="onnxruntime or ai_edge_litert is not installed"):
+    with pytest.raises(NoRuntime, match=r"choose one: .* install onnxruntime, or .* install ai-edge-litert$"):
         Engine(bundle, ["ppg"])

@@ -23,8 +23,6 @@ from mmg_export import export_bundle
 from own_model_page import Page
 from torch import Tensor
 
-pytestmark = pytest.mark.slow
-
 FORMS = ("ppg", "window", "streaming")
 RECORDINGS = {"ppg": "pulse.csv", "imu": "walk.csv", "audio": "sound.wav"}
 WORKSTATION = {"torch", "onnx", "onnxscript", "transformers", "litert_torch", "jax", "mmg_training", "mmg_export"}

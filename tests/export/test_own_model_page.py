@@ -16,14 +16,12 @@ from own_modules import PPG, MeanFusion, Ppg, seeded, spec
 from torch import Tensor, nn
 
 
-@pytest.mark.slow
 def test_the_commands_print_what_the_page_shows(page: Page) -> None:
     assert len(page.shown) >= 15
     printed = {without_numbers(line) for text in page.printed.values() for line in text.splitlines()}
     assert {without_numbers(line) for line in page.shown} - printed == {"..."}
 
 
-@pytest.mark.slow
 def test_mmg_run_decides_at_every_hop(page: Page) -> None:
     runs = {command: text for command, text in page.printed.items() if command.startswith("mmg-run")}
     # Of 30 s. A CSV's last hop is not whole, as nothing lies beyond it; a window of 2 s begins with the fourth hop.

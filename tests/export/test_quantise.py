@@ -325,7 +325,6 @@ def weights_litert(data: bytes, kind: str) -> list[tuple[str, int]]:
     return found
 
 
-@pytest.mark.slow
 def test_a_tflite_file_is_quantised_by_operator_type(whole_litert: bytes) -> None:
     from mmg_export.litert_file import strip_litert
     from mmg_export.quantise_litert import quantise_litert
@@ -345,7 +344,6 @@ def test_a_tflite_file_is_quantised_by_operator_type(whole_litert: bytes) -> Non
     assert sorted(products) == [("FLOAT32", 0)] * 2 + [("INT8", 1)] * 2
 
 
-@pytest.mark.slow
 def test_weights_of_a_tflite_file_are_stored_as_float16(whole_litert: bytes) -> None:
     from mmg_export.litert_file import strip_litert
     from mmg_export.quantise_litert import halve_litert

@@ -267,13 +267,6 @@ def test_an_unsupported_operator_is_named_with_its_place() -> None:
         convert_all("onnx", {"ppg": {"encode": part}}, lambda _: None)
 
 
-def test_a_converter_that_dies_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mmg_export.convert.COMMAND", ("-c", "import os; os.kill(os.getpid(), 11)"))
-    part = encoder_part("ppg", seeded(Ppg), spec())
-    with pytest.raises(ModelError, match=r"ppg to onnx: the converter crashed \(SIGSEGV\)"):
-        convert_all("onnx", {"ppg": {"encode": part}}, lambda _: None)
-
-
 def test_a_streaming_encoder_is_taken(tmp_path: Path) -> None:
     """The refusals above are of what is wrong, and not of everything."""
     export_bundle(

@@ -11,8 +11,6 @@ from mmg.bundle import Bundle
 from mmg.cli.run import main as run
 from mmg_export.cli import main as export
 
-pytestmark = pytest.mark.slow
-
 CHECKPOINT = Path(__file__).resolve().parents[2] / "training" / "starter"
 SUBSETS = ("imu", "audio", "video", "imu,audio", "imu,video", "audio,video", "imu,audio,video")
 

@@ -106,7 +106,7 @@ def test_a_port_that_never_appears_is_told_and_ends_with_the_duration() -> None:
     assert len(done.stderr.splitlines()) <= 3
 
 
-@pytest.mark.slow
+@pytest.mark.realtime
 @pytest.mark.parametrize("protocol", ["witmotion", "text"])
 def test_live_decisions_are_those_of_the_same_scenario_from_files_and_in_time(
     scenario: Scenario, tmp_path: Path, protocol: str
@@ -118,7 +118,7 @@ def test_live_decisions_are_those_of_the_same_scenario_from_files_and_in_time(
     assert report.latency_p95_ms < LONGEST_P95_MS, report
 
 
-@pytest.mark.slow
+@pytest.mark.realtime
 def test_it_lives_through_faults_at_random(tmp_path: Path) -> None:
     report = soak(seed=2, events=60, folder=tmp_path)
     # A minute is too short to judge memory to a megabyte or two: the allocator's pools still fill.

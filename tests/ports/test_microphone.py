@@ -384,7 +384,6 @@ def run_python(code: str, *arguments: object, **environment: str) -> subprocess.
     )
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("when", ["at once", "after the watchdog"])
 def test_a_process_ends_though_the_device_holds_portaudio(tmp_path: Path, when: str) -> None:
     ended = run_python(HELD_AT_EXIT, tmp_path, when, ALSA_CONFIG_PATH=str(tmp_path / "asound.conf"))

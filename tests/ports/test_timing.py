@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
+from fuzzing import times
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from mmg.errors import ConfigError
@@ -347,7 +348,7 @@ def test_the_known_latency_is_taken_off() -> None:
     assert np.unique(plain - earlier).tolist() == [8 * MS]
 
 
-@settings(fixed, max_examples=40)
+@settings(fixed, max_examples=times(40))
 @given(seed=st.integers(0, 2**32 - 1), batches=st.lists(st.integers(1, 400), min_size=1, max_size=20))
 def test_splitting_samples_otherwise_changes_nothing(seed: int, batches: list[int]) -> None:
     recording = record(20, drift_ppm=50, seed=seed)
@@ -407,7 +408,7 @@ def test_leaps_of_every_size_leave_the_clock_running(tick_ns: float | None) -> N
         assert np.isfinite([clock.quality.uncertainty_ms, clock.quality.drift_ppm]).all()
 
 
-@settings(fixed, max_examples=25)
+@settings(fixed, max_examples=times(25))
 @given(seed=st.integers(0, 2**32 - 1), tick_ns=st.sampled_from([None, 1.0, 10.0 * MS]))
 def test_after_any_garbage_a_good_device_is_stamped_well_again(seed: int, tick_ns: float | None) -> None:
     rng = np.random.default_rng(seed)

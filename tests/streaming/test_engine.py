@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from fuzzing import times
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from mmg.bundle import Bundle
@@ -72,7 +73,7 @@ def whole(bundle: Bundle) -> list[Decision]:
     return [decision for name in NAMES for decision in engine.push(make_sensor(name))]
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=times(25), deadline=None)
 @given(
     places=st.lists(st.integers(0, 10**6), max_size=30),
     order=st.lists(st.integers(0, 2), max_size=60),
@@ -101,7 +102,7 @@ def test_each_subset_decides_at_every_hop_with_scores_that_sum_to_one(bundle: Bu
         assert decision.scores[decision.label] == decision.confidence
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=times(10), deadline=None)
 @given(hops=st.integers(1, SECONDS * 2 - 2))
 def test_the_future_never_changes_the_past(bundle: Bundle, whole: list[Decision], hops: int) -> None:
     engine, decisions = Engine(bundle, NAMES), list[Decision]()

@@ -298,7 +298,6 @@ def test_stopping_ends_every_run_under_way(file: Path, tmp_path: Path) -> None:
     assert ended == [run.name for run in runs[:3]]
 
 
-@pytest.mark.slow
 def test_the_command_trains_in_processes_prints_tables_and_does_nothing_the_second_time(
     file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -216,7 +216,6 @@ def test_cut_progress_is_refused(tmp_path: Path) -> None:
         train(TINY, dataset(), out=tmp_path, resume=True)
 
 
-@pytest.mark.slow
 def test_two_processes_train_together(tmp_path: Path) -> None:
     code = (
         "import sys; sys.path.insert(0, 'tests'); from pathlib import Path\n"

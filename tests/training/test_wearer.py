@@ -243,7 +243,6 @@ def frame_features(frames: np.ndarray) -> np.ndarray:
     return np.concatenate((grey.mean(0).ravel(), 3 * grey.std(0).ravel()))
 
 
-@pytest.mark.slow
 def test_each_modality_tells_activities_apart_and_none_tells_all() -> None:
     labels = BENCHMARK[::2]  # enough, and quick
 

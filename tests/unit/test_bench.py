@@ -127,7 +127,6 @@ def test_resident_memory_grows_with_what_is_loaded() -> None:
     assert memory.resident_mib(1, "engine", "imu,audio") > bare_mib
 
 
-@pytest.mark.slow
 def test_the_command_prints_one_object(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--only", "push,throughput", "--quick", "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
@@ -139,15 +138,14 @@ def test_the_command_prints_one_object(capsys: pytest.CaptureFixture[str]) -> No
     assert [row["reached"] is None for row in told["figures"]["throughput"]["rows"]] == [False, True, True, True] * ways
 
 
-@pytest.mark.slow
 def test_memory_tells_every_subset_and_every_modality() -> None:
     [figure] = memory.measure(silent, quick=True)
     assert sum(not row.held for row in figure.rows) == 7 + 3
     assert [row.what for row in figure.rows if row.held] == [f"{name} left out, %" for name in memory.ALL]
 
 
+@pytest.mark.torch
 def test_eager_decides_what_the_engine_decides() -> None:
-    pytest.importorskip("torch")
     from mmg_export.trained import TrainedRun
 
     # Sound reaches the encoder as it is; the others are resampled on the engine's grid first.
@@ -165,9 +163,8 @@ def test_eager_decides_what_the_engine_decides() -> None:
                 np.testing.assert_allclose(list(decision.scores.values()), scores, atol=1e-4)
 
 
-@pytest.mark.slow
+@pytest.mark.torch
 def test_window_encoders_are_compared_on_the_same_hops() -> None:
-    pytest.importorskip("torch")
     cost, accuracy = window.measure(silent, quick=True, accuracy=True)
     assert len(cost.rows) == 2 * len(window.SUBSETS) * len(needs.export_backends())
     # A window computes eight hops where streaming computes one; a run's fixed cost is the same.
@@ -176,9 +173,8 @@ def test_window_encoders_are_compared_on_the_same_hops() -> None:
     assert all(row.measured["of_hops"] > 100 and row.value < 10 for row in accuracy.rows)
 
 
-@pytest.mark.slow
+@pytest.mark.torch
 def test_each_ratio_is_told_for_each_size(monkeypatch: pytest.MonkeyPatch) -> None:
-    pytest.importorskip("torch")
     monkeypatch.setattr(sizes, "SIZES", ("small", "large"))
     figures = sizes.measure(silent, quick=True)
     assert [figure.name for figure in figures] == ["push by size", "window by size", "eager by size"]

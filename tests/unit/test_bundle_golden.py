@@ -24,6 +24,7 @@ from fakes import (
     tiny_manifest,
     video_modality,
 )
+from fuzzing import times
 from goldens import RUNS, golden_manifest, tiny_golden
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -358,7 +359,7 @@ DAMAGE = st.lists(st.tuples(st.integers(0, 1 << 20), st.integers(0, 255)), min_s
 WHOLE = pack(tiny_golden(tiny_manifest(signal_modality())))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=times(300), deadline=None)
 @given(damage=DAMAGE, at_end=st.booleans())
 def test_damaged_bytes_give_arrays_of_the_right_shapes_or_a_bundle_error(
     damage: list[tuple[int, int]], at_end: bool

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from fakes import tiny_manifest, write_tiny_bundle
+from fuzzing import times
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from mmg.bundle import Bundle
@@ -273,7 +274,7 @@ def test_encoding_refuses_what_decoding_would_refuse() -> None:
         encode(type(manifest)(**{name: getattr(manifest, name) for name in VALID} | {"context_hops": 0}))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=times(300), deadline=None)
 @given(st.data())
 def test_a_damaged_manifest_is_accepted_or_refused_but_never_crashes(data: st.DataObject) -> None:
     damaged = bytearray(encode(tiny_manifest()))

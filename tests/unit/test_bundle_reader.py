@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 from fakes import imu_chunk, signal_modality, tiny_files, tiny_manifest, write_tiny_bundle
+from fuzzing import times
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from mmg.bundle import Bundle, Manifest, write_bundle
@@ -373,7 +374,7 @@ def test_a_cut_zip_is_refused_wherever_it_is_cut(tmp_path: Path) -> None:
 DAMAGE = st.lists(st.tuples(st.integers(0, 1 << 20), st.integers(0, 255)), min_size=1, max_size=8)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=times(200), deadline=None)
 @given(damage=DAMAGE, at_end=st.booleans())
 def test_a_damaged_zip_gives_the_right_files_or_a_bundle_error(
     tmp_path_factory: pytest.TempPathFactory, damage: list[tuple[int, int]], at_end: bool

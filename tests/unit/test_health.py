@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from fakes import FRAME, G_M_S2, HOP_S, IMU_HZ, audio_modality, signal_modality, video_modality, walking
+from fuzzing import times
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from mmg.bundle import Modality
@@ -194,7 +195,7 @@ def test_a_sensor_without_acceleration_knows_no_gravity() -> None:
 # --- what is never a fault -----------------------------------------------------------------------------------------
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=times(60), deadline=None)
 @given(
     step_hz=st.floats(0.5, 3.5),
     strength=st.floats(0.0, 20.0),
@@ -226,7 +227,7 @@ def test_a_sensor_that_lies_still_is_not_flat() -> None:
     assert judge_all(IMU, hops) == [""] * 20
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=times(30), deadline=None)
 @given(level=st.floats(3e-5, 0.3), seed=st.integers(0, 2**31))
 def test_sound_of_any_loudness_is_never_faulty(level: float, seed: int) -> None:
     random = np.random.default_rng(seed)

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import soundfile
 from fakes import UNUSED_ENCODER
+from fuzzing import times
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from mmg.bundle.manifest import Channel, Modality
@@ -30,7 +31,7 @@ AUDIO = Modality(
     name="audio", kind="audio", rate_hz=16000, channels=(Channel(name="mic", unit=""),), encoder=UNUSED_ENCODER
 )
 VIDEO = Modality(name="video", kind="video", rate_hz=10, channels=(), encoder=UNUSED_ENCODER, frame=(6, 8))
-QUIET = settings(max_examples=40, deadline=None)
+QUIET = settings(max_examples=times(40), deadline=None)
 MOST_SAMPLES = 1_000_000
 
 
@@ -136,7 +137,7 @@ def test_one_wrong_byte_in_the_header(sample: tuple[Path, Modality, bytes], plac
     samples_of(path, modality, data[:place] + bytes([byte]) + data[place + 1 :])
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=times(150), deadline=None)
 @given(text=st.text(alphabet='tax,yz_ms0123456789.-+e\n\r";\t# nulif\0é', max_size=400))
 @pytest.mark.parametrize("options", ["", "?rate=50", "?time=0&columns=1,2,3", "?rate=5&delimiter=;&columns=0,1,2"])
 def test_text_that_is_almost_a_table(tmp_path_factory: pytest.TempPathFactory, options: str, text: str) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from fakes import UNUSED_ENCODER
+from fuzzing import times
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from mmg.bundle.manifest import Channel, Modality
@@ -289,7 +290,7 @@ def test_chunks_are_100_ms_or_what_is_asked_for_and_a_pause_makes_no_empty_one(t
     assert [len(chunk.samples) for chunk in recording.chunks(0, 500_000_000)] == [100] * 4
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=times(60), deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 10**6), st.floats(-100, 100, width=32)), min_size=2, max_size=60))
 def test_times_strictly_increase_and_no_row_gets_lost_uncounted(
     tmp_path_factory: pytest.TempPathFactory, rows: list[tuple[int, float]]

@@ -9,6 +9,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from fakes import HOP_S, audio_chunk, audio_modality, cut, times_ns
+from fuzzing import times
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from mmg.errors import ConfigError
@@ -386,7 +387,7 @@ def troubled_chunks(seed: int, rate_hz: float) -> list[Chunk]:
     ]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=times(60), deadline=None)
 @given(
     seed=st.integers(0, 2**32 - 1),
     rate_hz=st.sampled_from([1000.0, 1600.0, 2205.0]),
@@ -419,7 +420,7 @@ def test_one_sample_a_chunk_changes_nothing() -> None:
         assert described(push_all(single, cut(chunk, range(len(chunk.times_ns))))) == described(one.push(chunk))
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=times(30), deadline=None)
 @given(
     channels=st.integers(1, 7),
     rate_hz=st.sampled_from([8000.0, 16000.0, 44100.0]),

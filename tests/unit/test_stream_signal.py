@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from fakes import HOP_S, cut, signal_modality, times_ns
+from fuzzing import times
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from mmg.errors import ConfigError
@@ -290,7 +291,7 @@ def troubled_chunks(seed: int, rate_hz: float) -> list[Chunk]:
     ]
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=times(150), deadline=None)
 @given(
     seed=st.integers(0, 2**32 - 1),
     rate_hz=st.sampled_from(RATES_HZ[:5]),

@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from fakes import FRAME, HOP_S, cut, times_ns, video_chunk, video_modality
+from fuzzing import times
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from mmg.errors import ConfigError
@@ -173,7 +174,7 @@ def troubled_times(seed: int) -> NDArray[np.int64]:
     return times
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=times(100), deadline=None)
 @given(seed=st.integers(0, 2**32 - 1), places=st.lists(st.integers(0, 60), max_size=20))
 def test_where_the_chunks_are_cut_changes_nothing(seed: int, places: list[int]) -> None:
     chunk = frames_at((troubled_times(seed) / 1e9).tolist(), dropped=2)

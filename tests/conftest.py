@@ -1,0 +1,49 @@
+"""How the suite runs: what needs torch or the clock is marked, and what takes long begins first.
+
+``make quick`` leaves out both kinds. ``make test`` runs all that is not ``realtime`` on every core, a file on one, and
+then the ``realtime`` tests by themselves: they measure whether decisions come in time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from fuzzing import is_long
+
+HERE = Path(__file__).parent
+TORCH = ("export", "training")
+"""Folders whose tests all need torch."""
+SLOWEST_FIRST = ("export", "training", "end_to_end", "ports", "streaming", "unit")
+"""The order in which folders begin, so that no core is left with a long file at the end."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        folder = item.path.relative_to(HERE).parts[0]
+        if folder in TORCH:
+            item.add_marker(pytest.mark.torch)
+        if is_long(item):
+            item.add_marker(pytest.mark.fuzz)
+    items.sort(key=lambda item: SLOWEST_FIRST.index(item.path.relative_to(HERE).parts[0]))
+
+
+@pytest.fixture(scope="session")
+def session_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that all processes of this session share."""
+    base = tmp_path_factory.getbasetemp()
+    return base.parent if base.name.startswith("popen-") else base  # with xdist each worker has one of its own below
+
+
+@pytest.fixture(scope="session")
+def shared_conversions(session_folder: Path) -> Iterator[None]:
+    """Each model file is made once a session, whichever test and process asks for it."""
+    from conversions import SharedForkServer
+    from mmg_export import convert
+
+    server, own = SharedForkServer(session_folder / "conversions"), convert.SERVER
+    convert.SERVER = server
+    yield
+    convert.SERVER = own
+    server.close()

@@ -1,0 +1,20 @@
+"""Random loops have two lengths: a short one in the suite, and a long one in ``make fuzz``."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+FACTOR = int(os.environ.get("MMG_FUZZ", "1"))
+"""How many times longer than in the suite; ``make fuzz`` sets it."""
+
+
+def times(count: int) -> int:
+    """So many rounds or examples, or as many times more as ``make fuzz`` asks for."""
+    return count * FACTOR
+
+
+def is_long(item: pytest.Item) -> bool:
+    """Whether a test has a long form: hypothesis draws its examples, or it is marked ``fuzz``."""
+    return getattr(getattr(item, "obj", None), "is_hypothesis_test", False)
