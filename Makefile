@@ -2,11 +2,15 @@
 PYTHON ?= python3
 BIN := .venv/bin
 RUNTIME ?= onnx
+FACTOR ?= 10
 INSTALL_RUN := sh .ci/install.sh $(RUNTIME),serial,audio "$(PYTHON)"
 INSTALL_TEST := sh .ci/install.sh dev "$(PYTHON)"
+INSTALL_QUICK := sh .ci/install.sh test "$(PYTHON)"
+# A file of tests on each core; the slowest begin first (tests/conftest.py).
+CORES := -n auto --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check format bench live soak endurance starter starter-bundle demo clean
+.PHONY: help run test quick fuzz check format bench live soak endurance starter starter-bundle demo clean
 
 help:  ## Show what each command does
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## (.*)/  make \1\t\2/' | expand -t 26
@@ -16,7 +20,16 @@ run:  ## Install the device part and decide on the recording that mmg carries (R
 	@$(BIN)/mmg-run --sensors imu,audio --demo
 
 test: check  ## Install what the tests need, then run lint, types and every test
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest $(CORES) -m "not realtime"
+	@$(BIN)/python -m pytest -m realtime
+
+quick:  ## Every test that needs no torch and no clock, and installs without torch (a minute)
+	@$(INSTALL_QUICK)
+	@$(BIN)/python -m pytest $(CORES) -m "not torch and not realtime"
+
+fuzz:  ## The random loops of the tests, each ten times as long (FACTOR=10)
+	@$(INSTALL_QUICK)
+	@MMG_FUZZ=$(FACTOR) $(BIN)/python -m pytest $(CORES) -m "fuzz and not torch"
 
 check:  ## Lint and types, without running anything
 	@$(INSTALL_TEST)

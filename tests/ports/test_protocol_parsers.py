@@ -10,6 +10,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+from fuzzing import times
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from mmg.errors import ConfigError
@@ -99,7 +100,8 @@ def test_every_split_point_gives_the_same(protocol: str) -> None:
 
 
 @pytest.mark.parametrize("protocol", [*PROTOCOLS, "auto"])
-@pytest.mark.parametrize("seed", range(20))
+@pytest.mark.fuzz
+@pytest.mark.parametrize("seed", range(times(20)))
 def test_random_pieces_of_a_noisy_stream_give_the_same(protocol: str, seed: int) -> None:
     stream = noisy_stream(PROTOCOLS[seed % len(PROTOCOLS)] if protocol == "auto" else protocol, seed)
     draw = random.Random(seed)

@@ -225,7 +225,8 @@ def make_messy(name: str, random: np.random.Generator) -> Chunk:
     return Chunk(name, samples[kept], times_ns[kept], sensor.rate_hz)
 
 
-@pytest.mark.parametrize("seed", range(25))
+@pytest.mark.fuzz
+@pytest.mark.parametrize("seed", range(times(25)))
 def test_damaged_data_cut_and_interleaved_in_any_way_gives_identical_decisions(bundle: Bundle, seed: int) -> None:
     random = np.random.default_rng(seed)
     sensors = [make_messy(name, random) for name in NAMES]
