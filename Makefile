@@ -8,6 +8,8 @@ INSTALL_TEST := sh .ci/install.sh dev "$(PYTHON)"
 INSTALL_QUICK := sh .ci/install.sh test "$(PYTHON)"
 # A file of tests on each core; the slowest begin first (tests/conftest.py).
 CORES := -n auto --dist loadfile --no-loadscope-reorder
+# Those that run against the clock wait nearly all the time, so they run side by side, with nothing else beside them.
+WAITING := -n 4 --dist load
 
 .DEFAULT_GOAL := help
 .PHONY: help run test quick fuzz check format bench live soak endurance starter starter-bundle demo clean
@@ -21,7 +23,7 @@ run:  ## Install the device part and decide on the recording that mmg carries (R
 
 test: check  ## Install what the tests need, then run lint, types and every test
 	@$(BIN)/python -m pytest $(CORES) -m "not realtime"
-	@$(BIN)/python -m pytest -m realtime
+	@$(BIN)/python -m pytest $(WAITING) -m realtime
 
 quick:  ## Every test that needs no torch and no clock, and installs without torch (a minute)
 	@$(INSTALL_QUICK)

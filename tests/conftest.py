@@ -1,7 +1,7 @@
 """How the suite runs: what needs torch or the clock is marked, and what takes long begins first.
 
 ``make quick`` leaves out both kinds. ``make test`` runs all that is not ``realtime`` on every core, a file on one, and
-then the ``realtime`` tests by themselves: they measure whether decisions come in time.
+then the ``realtime`` tests: they measure whether decisions come in time, so nothing that computes runs beside them.
 """
 
 from __future__ import annotations

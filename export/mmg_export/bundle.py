@@ -25,6 +25,7 @@ from mmg_export.proof import Evaluate, Made, finish, prove, streaming_error
 from mmg_export.request import Request, require
 from mmg_export.spec import Spec
 from mmg_export.streams import RECORDED_HOPS, Array, Stream, cut_runs, follow, random_runs
+from mmg_export.trace import Tracer
 
 RANDOM_HOPS = 1000
 # Of samples in the bundle, for each sensor: golden hops are few, so that a bundle stays small.
@@ -128,9 +129,9 @@ def _make_files(
     parts: Mapping[str, Part], fusion: nn.Module, free: Part, spec: Spec, asked: Request, stream: Stream
 ) -> tuple[MadeFile, ...]:
     """Every file of every backend and precision. stream: what int8 is calibrated with."""
-    files = [
-        file for backend in asked.backends for file in _convert(backend, parts, fusion, free, spec, asked.progress)
-    ]
+    tracer, files = Tracer(), list[MadeFile]()
+    for backend in asked.backends:
+        files += _convert(backend, parts, fusion, free, spec, asked.progress, tracer)
     if "int8" in asked.precisions:
         everything = {**parts, FUSION: free}
         for backend in asked.backends:
@@ -139,7 +140,13 @@ def _make_files(
 
 
 def _convert(
-    backend: Backend, parts: Mapping[str, Part], module: nn.Module, free: Part, spec: Spec, progress: Reporter
+    backend: Backend,
+    parts: Mapping[str, Part],
+    module: nn.Module,
+    free: Part,
+    spec: Spec,
+    progress: Reporter,
+    tracer: Tracer,
 ) -> list[MadeFile]:
     progress(f"convert {', '.join(parts)} and {FUSION} to {backend}")
     forms: dict[str, dict[str, Part]] = {FUSION: {"fuse": free}}
@@ -147,7 +154,8 @@ def _convert(
         forms[FUSION] = {f"fuse_{count}": fusion_part(module, spec, count=count) for count in token_counts(spec)}
     # The fusion takes the longest.
     forms |= {name: {"encode": part} for name, part in parts.items()}
-    return [MadeFile(name, backend, "fp32", data) for name, data in convert_all(backend, forms, progress).items()]
+    made = convert_all(backend, forms, progress, tracer)
+    return [MadeFile(name, backend, "fp32", data) for name, data in made.items()]
 
 
 def _quantise(

@@ -25,7 +25,7 @@ from mmg_export.fork_server import LOG, ForkServer
 from mmg_export.job import ARRAYS, FLOAT, JOB, MODEL, PROBLEM
 from mmg_export.parts import Part, first_line
 from mmg_export.streams import Array
-from mmg_export.trace import find_operator, trace
+from mmg_export.trace import Tracer, find_operator
 
 # Seconds between two looks at the processes, and between two lines about those that go on.
 LOOK_EVERY_S, REPORT_EVERY_S = 0.02, 10.0
@@ -39,12 +39,14 @@ class _Running:
     reported_s: float
 
 
-def convert_all(backend: str, parts: Mapping[str, Mapping[str, Part]], progress: Reporter) -> dict[str, bytes]:
+def convert_all(
+    backend: str, parts: Mapping[str, Mapping[str, Part]], progress: Reporter, tracer: Tracer
+) -> dict[str, bytes]:
     """The model file of each part. ONNX takes one form of a part, LiteRT one for each signature, by its name.
 
     Raises ModelError that names the operator and where it is in the module, where the converter's message tells it.
     """
-    programs = {name: {key: trace(part) for key, part in forms.items()} for name, forms in parts.items()}
+    programs = {name: {key: tracer.trace(part) for key, part in forms.items()} for name, forms in parts.items()}
 
     def prepare(name: str, work: Path) -> dict[str, Any]:
         with warnings.catch_warnings():

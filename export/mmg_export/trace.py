@@ -19,6 +19,22 @@ from mmg_export.parts import Part, first_line
 DEPENDS = ("data-dependent", "Data-dependent", "DataDependent", "unbacked", "Dynamic control flow")
 
 
+class Tracer:
+    """Traces each part once, for however many backends: of a large one that takes as long as a conversion."""
+
+    def __init__(self) -> None:
+        self._traced: list[tuple[Part, ExportedProgram]] = []
+
+    def trace(self, part: Part) -> ExportedProgram:
+        """See ``trace``."""
+        for known, program in self._traced:
+            if known is part:
+                return program
+        program = trace(part)
+        self._traced.append((part, program))
+        return program
+
+
 def trace(part: Part) -> ExportedProgram:
     """The part as a graph. Raises ModelError where its shapes or its branches depend on the data, or torch cannot
     follow it."""

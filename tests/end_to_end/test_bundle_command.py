@@ -188,7 +188,7 @@ def test_a_long_verification_tells_what_it_is_at(
 ) -> None:
     from mmg.cli import bundle
 
-    monkeypatch.setattr("mmg.cli.exit_codes.handle_stops", lambda _: None)
+    monkeypatch.setattr("mmg.cli.exit_codes.handle_signals", lambda _: None)
     path = write_tiny_bundle(tmp_path / "bundle")
     assert bundle.main(["verify", str(path)]) == 0
     assert "checking" not in capsys.readouterr().err

@@ -183,6 +183,7 @@ def test_a_report_compared_with_itself_has_changed_in_nothing(measured: tuple[Do
     assert "worse beyond noise" not in done.stdout
 
 
+@pytest.mark.realtime
 def test_a_paced_case_tells_when_a_decision_came_and_what_share_of_the_processor_it_took(tiny: Path) -> None:
     words = ["--bundle", tiny, "--subsets", "imu+audio+video", "--backends", "onnx", "--precisions", "fp32"]
     done = mmg_profile(*words, "--hops", 2, "--set", "energy.meter=none", "--set", "energy.core_w=3.5", "--json")
@@ -604,6 +605,7 @@ def only_case(report: Report) -> Case:
     return case
 
 
+@pytest.mark.realtime
 def test_an_encoder_that_takes_three_times_as_long_misses_the_deadline_that_the_other_keeps(tmp_path: Path) -> None:
     # Long beside the 20 ms that a block of samples may come after the hop's end.
     normal = write_products_bundle(tmp_path / "normal.mmg", 4, 4000)
@@ -628,6 +630,7 @@ def test_an_encoder_that_takes_three_times_as_long_misses_the_deadline_that_the_
     assert f" {missed.misses}/4 " in shown.stdout
 
 
+@pytest.mark.realtime
 def test_an_encoder_that_takes_three_times_as_long_is_called_slower(tmp_path: Path) -> None:
     flags = ("--mode", "backtoback", "--hops", 110)
     bundles = [write_products_bundle(tmp_path / f"{products}.mmg", products, 300) for products in (4, 12)]

@@ -18,6 +18,7 @@ from mmg_export.convert import convert_all
 from mmg_export.fork_server import LOG, ForkServer
 from mmg_export.job import FLOAT, JOB, MODEL, PROBLEM
 from mmg_export.parts import encoder_part
+from mmg_export.trace import Tracer
 from own_modules import Ppg, seeded, spec
 
 PATIENCE_S = 60.0
@@ -109,7 +110,7 @@ def test_a_server_that_crashes_is_reported_and_the_next_job_has_another(
     monkeypatch.setattr("mmg_export.fork_server.COMMAND", ("-c", "import os; os.kill(os.getpid(), 11)"))
     part = encoder_part("ppg", seeded(Ppg), spec())
     with pytest.raises(ModelError, match=r"ppg to onnx: the converter crashed \(SIGSEGV\)"):
-        convert_all("onnx", {"ppg": {"encode": part}}, lambda _: None)
+        convert_all("onnx", {"ppg": {"encode": part}}, lambda _: None, Tracer())
     monkeypatch.undo()
     work = job(tmp_path / "a")
     server.start(work)

@@ -13,6 +13,7 @@ from mmg_tools.virtual.scenario import Scenario, render
 from mmg_tools.virtual.wearable import VirtualWearable
 from recordings import mmg_run, need_ports
 
+pytestmark = pytest.mark.realtime
 need_ports()
 
 START_S = 15.0
@@ -21,7 +22,7 @@ BACK_WITHIN_S = 3.0
 
 @pytest.fixture(scope="module")
 def scenario() -> Scenario:
-    return render(seconds=40.0)
+    return render(seconds=24.0)
 
 
 @pytest.fixture
@@ -106,21 +107,19 @@ def test_a_port_that_never_appears_is_told_and_ends_with_the_duration() -> None:
     assert len(done.stderr.splitlines()) <= 3
 
 
-@pytest.mark.realtime
 @pytest.mark.parametrize("protocol", ["witmotion", "text"])
 def test_live_decisions_are_those_of_the_same_scenario_from_files_and_in_time(
     scenario: Scenario, tmp_path: Path, protocol: str
 ) -> None:
     report = check(scenario, tmp_path, imu=protocol)
-    assert report.activities >= 4
+    assert report.activities >= 2
     # In so short a play the first hops, which a live run does not hear whole, weigh more than in five minutes.
     assert report.equal >= 0.85, report
     assert report.latency_p95_ms < LONGEST_P95_MS, report
 
 
-@pytest.mark.realtime
 def test_it_lives_through_faults_at_random(tmp_path: Path) -> None:
-    report = soak(seed=2, events=60, folder=tmp_path)
+    report = soak(seed=2, events=24, folder=tmp_path)
     # A minute is too short to judge memory to a megabyte or two: the allocator's pools still fill.
     assert [problem for problem in report.problems if not problem.startswith("memory")] == []
     assert report.grown_mib < 10, report
