@@ -9,7 +9,7 @@ INSTALL_QUICK := sh .ci/install.sh test "$(PYTHON)"
 # A file of tests on each core; the slowest begin first (tests/conftest.py).
 CORES := -n auto --dist loadfile --no-loadscope-reorder
 # Those that run against the clock wait nearly all the time, so they run side by side, with nothing else beside them.
-WAITING := -n 4 --dist load
+WAITING := -n 4 --dist worksteal
 
 .DEFAULT_GOAL := help
 .PHONY: help run test quick fuzz check format bench live soak endurance starter starter-bundle demo clean
