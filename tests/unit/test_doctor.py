@@ -437,7 +437,7 @@ def test_a_meter_that_is_closed_to_the_user_is_a_warning(healthy_pi5: Path) -> N
     package = "sys/class/powercap/intel-rapl:0"
     lay(healthy_pi5, {f"{package}/name": "package-0", f"{package}/energy_uj": 1})
     finding = named(examine(healthy_pi5, user=user(closed=["energy_uj"])).findings)["energy meter"]
-    assert (finding.verdict, finding.found) == ("warning", "the RAPL counter may be read by root only")
+    assert (finding.verdict, finding.found) == ("warning", "only root may read the RAPL counter")
 
 
 def test_a_broken_msgspec_does_not_break_the_doctor(healthy_pi5: Path, monkeypatch: pytest.MonkeyPatch) -> None:
