@@ -435,7 +435,7 @@ def test_a_wrong_flag_is_exit_code_2_and_names_it(words: str, capsys: pytest.Cap
 @pytest.mark.parametrize(
     ("words", "text"),
     [
-        ("--mode backtoback --deadline 5", "--deadline is of a decision at the real pace"),
+        ("--mode backtoback --deadline 5", "--deadline applies to decisions at the real pace"),
         ("--html one.html --markdown one.html", "one.html: is given for both --markdown and --html"),
         ("--profile=", "there is no such board"),
     ],
