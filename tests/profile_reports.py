@@ -110,7 +110,7 @@ def made_case(
 
 
 def invalid(case: Case, *reasons: str) -> Case:
-    """The same case, not to be relied on."""
+    """The same case, not reliable."""
     return replace(case, valid=False, reasons=reasons or ("the clock was held down while it ran: too hot",))
 
 

@@ -56,7 +56,9 @@ def _check_table(raw: Mapping[str, Any], struct: type[msgspec.Struct], prefix: s
     for name, value in raw.items():
         key = prefix + _short(name)
         if name not in known:
-            raise ProfileProblem(path, key, f"is no key here{_suggest(name, known)}; allowed are {', '.join(known)}")
+            raise ProfileProblem(
+                path, key, f"is not a known key{_suggest(name, known)}; allowed are {', '.join(known)}"
+            )
         kind = known[name].type
         if get_origin(kind) is dict:
             for inner, item in _table(value, key, "of modality = value", path).items():

@@ -64,7 +64,7 @@ def _read(path: Path) -> dict[str, Any]:
     except ValueError as error:  # a null character in the path
         if isinstance(error, ProfileProblem):
             raise
-        raise ProfileProblem(str(path), "", f"is no path: {error}") from error
+        raise ProfileProblem(str(path), "", f"is not a path: {error}") from error
     if len(data) > _LARGEST:
         raise ProfileProblem(str(path), "", f"is too large for a profile: more than {_LARGEST >> 10} KiB")
     try:

@@ -39,7 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """The command; returns its exit code."""
     parser = argparse.ArgumentParser(
         prog="mmg-export",
-        description="Export a trained run: each encoder and the fusion are converted in a process of their own, "
+        description="Export a trained run: each encoder and the fusion are converted in their own process, "
         "streamed over random and recorded hops against the trained modules, and written as one bundle with golden "
         "inputs, so that mmg-bundle verify can replay them on the device.",
         epilog=EXAMPLES,
@@ -49,13 +49,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("run", type=Path, help="a folder that mmg-train wrote")
     parser.add_argument("-o", "--out", type=Path, required=True, help="the bundle: a folder, or a file ending in .mmg")
     parser.add_argument(
-        "--backends", metavar="LIST", help="of onnx,litert (default: those whose converter is installed)"
+        "--backends", metavar="LIST", help="which of onnx,litert (default: those whose converter is installed)"
     )
-    parser.add_argument("--precisions", metavar="LIST", default="fp32", help="of fp32,int8 (default: fp32)")
+    parser.add_argument("--precisions", metavar="LIST", default="fp32", help="which of fp32,int8 (default: fp32)")
     parser.add_argument(
         "--half",
         action="store_true",
-        help="store the weights of fp32 as float16, half the size; they are computed with as float32",
+        help="store the weights of fp32 as float16, half the size; the arithmetic is still float32",
     )
     parser.add_argument("--modalities", metavar="LIST", help="which encoders (default: all that were trained)")
     parser.add_argument(

@@ -147,7 +147,7 @@ def _end(one: _Running, code: int, kind: str, explain: Callable[[str, str], str]
         log = one.work / LOG
         printed = log.read_text(errors="replace") if log.exists() else ""
         lines = [line for line in printed.splitlines() if line.strip()]
-        last = lines[-1].strip()[:300] if lines else "it said nothing"
+        last = lines[-1].strip()[:300] if lines else "it printed nothing"
         raise ModelError(f"{one.what} to {kind}: the converter ended with code {code}: {last}")
     if problem.exists():
         raise ModelError(explain(one.what, problem.read_text()))

@@ -214,7 +214,7 @@ def _refuse_odd(measured: Mapping[Variant, Measured], evaluated: bool, progress:
         if not all(math.isfinite(value) for e in one.errors for value in (*e.tokens.values(), e.logits, e.embedding)):
             found[variant] = _refuse(one, variant, "gives values that are not finite", progress)
         elif not evaluated and agreement < AGREEMENT:
-            problem = f"decides as fp32 on {agreement:.1%} of the hops only, below {AGREEMENT:.0%}"
+            problem = f"decides like fp32 on only {agreement:.1%} of the hops, below {AGREEMENT:.0%}"
             found[variant] = _refuse(one, variant, problem, progress)
     return found
 

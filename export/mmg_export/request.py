@@ -52,7 +52,7 @@ def require(asked: Request, encoders: Sequence[str], spec: Spec) -> None:
     if not isinstance(asked.half, bool):
         raise ConfigError(f"half is True or False, not {asked.half!r}")
     if not asked.backends or "fp32" not in asked.precisions:
-        raise ConfigError("fp32 of one backend at least is exported: int8 is measured against it")
+        raise ConfigError("at least one backend must be exported in fp32: int8 is measured against it")
     if asked.hops < 1 or not 0 <= asked.limit <= 1:
         raise ConfigError("hops must be at least 1, and limit from 0 to 1")
     if set(encoders) != set(spec.sensors):
@@ -97,7 +97,7 @@ def _require_manifest(spec: Spec) -> None:
 def _require_recordings(asked: Request, spec: Spec) -> None:
     for name, samples in asked.recorded.items():
         if name not in spec.sensors:
-            raise ConfigError(f"{name}: is recorded, but no sensor of the spec")
+            raise ConfigError(f"{name}: is recorded, but is not a sensor of the spec")
         wanted = np.uint8 if spec.sensors[name].frame else np.floating
         if not isinstance(samples, np.ndarray) or not np.issubdtype(samples.dtype, wanted):
             raise ConfigError(
@@ -107,6 +107,6 @@ def _require_recordings(asked: Request, spec: Spec) -> None:
             raise ConfigError(f"{name}: {len(samples)} recorded samples are not one hop, or not one window")
     lacking = [name for name in spec.sensors if name not in asked.recorded]
     if "int8" in asked.precisions and "onnx" in asked.backends and lacking:
-        raise ConfigError(f"int8 is calibrated with recordings: there is none of {', '.join(lacking)}")
+        raise ConfigError(f"int8 is calibrated with recordings: there are none of {', '.join(lacking)}")
     if asked.recorded and lacking:
-        raise ConfigError(f"recordings are of all sensors or of none: there is none of {', '.join(lacking)}")
+        raise ConfigError(f"give recordings of all sensors or of none: there are none of {', '.join(lacking)}")

@@ -88,7 +88,9 @@ class Spec:
                 raise ConfigError(f"{name}: a window encoder carries no states; leave out window_s or states")
             whole = sensor.rate_hz * self.hop_s
             if not (math.isfinite(whole) and whole >= 1 and abs(whole - round(whole)) <= 1e-6):
-                raise ConfigError(f"{name}: a hop of {self.hop_s} s is not whole samples at {sensor.rate_hz} Hz")
+                raise ConfigError(
+                    f"{name}: a hop of {self.hop_s} s is not a whole number of samples at {sensor.rate_hz} Hz"
+                )
 
     @property
     def most_tokens(self) -> int:

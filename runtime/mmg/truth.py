@@ -23,7 +23,7 @@ class Truth:
         except (KeyError, ValueError, TypeError, csv.Error) as error:
             raise ConfigError(f"{path}: needs the columns start_s, end_s (seconds) and label ({error})") from error
         if not self._spans:
-            raise ConfigError(f"{path}: holds no row of start_s, end_s and label")
+            raise ConfigError(f"{path}: has no row with start_s, end_s and label")
 
     def label_at(self, t_s: float) -> str | None:
         """The label of the span that holds this second, if any."""

@@ -149,10 +149,10 @@ def test_a_url_of_a_profile_that_cannot_be_is_told_with_file_and_key(tmp_path: P
 def test_what_is_given_for_a_sensor_that_takes_no_part_is_told() -> None:
     done = mmg_run("--sensors", "imu", "--imu", DEMO / "imu.csv", "--audio", "a.wav", "--set", "rates.audo=16000")
     assert done.returncode == 0
-    assert "audio: a.wav is not used, as --sensors does not name it" in done.stderr
+    assert "audio: a.wav is not used, because --sensors does not name it" in done.stderr
     assert "--set rates.audo=16000: bundle starter has no such sensor; it has imu, audio, video" in done.stderr
     done = mmg_run("--sensors", "imu", "--demo", "--set", "rates.audio=8000", "--set", "rates.imu=50", "--duration", 1)
-    assert "--set rates.audio=8000: audio takes no part in this run" in done.stderr
+    assert "--set rates.audio=8000: this run does not use audio" in done.stderr
     assert "rates.imu" not in done.stderr
 
 

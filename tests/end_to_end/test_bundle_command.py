@@ -230,7 +230,7 @@ REFUSED = {
     "the manifest": ("was altered since", 4),
     "the card": ("was altered since", 4),
     "the private key": ("is the private key", 2),
-    "no key": ("is not a key of mmg", 2),
+    "no key": ("is not an mmg key", 2),
     "a missing key": ("cannot be read: No such file", 2),
 }
 
@@ -269,7 +269,7 @@ def test_an_altered_model_file_stops_a_trusted_run_with_exit_code_4(tmp_path: Pa
 
 def test_keygen_never_writes_over_a_key_and_names_a_folder_that_is_missing(keys: Path) -> None:
     before = (keys / "ours.key").read_bytes()
-    assert_refused(mmg_bundle("keygen", keys / "ours"), 2, "ours.key: exists already")
+    assert_refused(mmg_bundle("keygen", keys / "ours"), 2, "ours.key: already exists")
     assert (keys / "ours.key").read_bytes() == before
     assert_refused(mmg_bundle("keygen", keys / "nowhere" / "new"), 2, f"cannot write {keys}/nowhere/new.key: No such")
 
@@ -312,7 +312,7 @@ def write_next_bundle(path: Path) -> Path:
 def test_diff_of_the_same_in_both_forms_is_nothing_and_exit_code_0(tmp_path: Path) -> None:
     done = mmg_bundle("diff", write_tiny_bundle(tmp_path / "bundle"), write_tiny_bundle(tmp_path / "bundle.mmg"))
     assert (done.returncode, done.stdout) == (0, "")
-    assert done.stderr == "mmg-bundle: they promise the same, and the hashes of their files are the same\n"
+    assert done.stderr == "mmg-bundle: no differences: both promise the same, and their files have the same hashes\n"
 
 
 def test_diff_says_what_differs_and_by_how_much(tmp_path: Path, keys: Path) -> None:

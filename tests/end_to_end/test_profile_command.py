@@ -155,7 +155,7 @@ def test_every_subset_is_measured_and_the_json_is_a_report(measured: tuple[Done,
 
 def test_a_board_that_is_well_gives_no_reason_to_doubt(measured: tuple[Done, Path]) -> None:
     report = report_of(measured[0])
-    assert report.machine.model.startswith("Raspberry Pi 4 Model B Rev 1.4, as told by /")
+    assert report.machine.model.startswith("Raspberry Pi 4 Model B Rev 1.4, according to /")
     for case in report.cases:
         if case.outcome == "measured":
             assert case.before is not None
@@ -235,7 +235,7 @@ def test_what_was_measured_on_a_throttled_board_is_not_to_be_relied_on(tmp_path:
     assert "throttled: frequency capped, throttled" in case.reasons
     (tmp_path / "report.json").write_text(done.stdout)
     shown = mmg_profile("--show", tmp_path / "report.json")
-    assert "not to be relied on" in shown.stdout
+    assert "not reliable" in shown.stdout
     assert "throttled: frequency capped, throttled" in one_line(shown.stdout)
 
 
@@ -348,7 +348,7 @@ def test_a_damaged_report_is_told_in_one_line_before_measuring(tmp_path: Path, t
     path = tmp_path / "old.json"
     path.write_bytes(DAMAGES[what](encode(made_report())))
     done = mmg_profile("--bundle", tiny, "--compare", path)
-    assert_refused(done, 2, f"{path}: is no report of mmg-profile --json: ")
+    assert_refused(done, 2, f"{path}: is not a report of mmg-profile --json: ")
 
 
 def test_a_report_that_is_missing_is_told_in_one_line(tmp_path: Path, tiny: Path) -> None:
@@ -376,12 +376,12 @@ def test_a_report_is_no_second_one_of_its_own_program(tmp_path: Path) -> None:
     path = write_report(tmp_path / "report.json", made_report())
     again = write_report(tmp_path / "again.json", made_report())
     done = mmg_profile("--show", path, "--compare", path, "--compare", again)
-    assert_refused(done, 2, f"--compare {again}: is a report that was given before")
+    assert_refused(done, 2, f"--compare {again}: this report was given before")
 
 
 def test_limits_of_the_real_pace_are_told_where_they_are_not_held(one_case: list[object]) -> None:
     done = mmg_profile(*one_case, "--budget", "--set", "budget.power_mw=73", "--set", "budget.cpu_percent=10")
-    assert "not held back to back, being of the real pace: cpu_percent 10, power_mw 73" in done.stderr
+    assert "not checked back to back, because they apply to the real pace: cpu_percent 10, power_mw 73" in done.stderr
 
 
 def test_a_profile_without_this_key_is_refused(tiny: Path) -> None:
@@ -435,8 +435,8 @@ def test_a_wrong_flag_is_exit_code_2_and_names_it(words: str, capsys: pytest.Cap
 @pytest.mark.parametrize(
     ("words", "text"),
     [
-        ("--mode backtoback --deadline 5", "--deadline is of a decision at the real pace"),
-        ("--html one.html --markdown one.html", "one.html: is given for --markdown and for --html"),
+        ("--mode backtoback --deadline 5", "--deadline applies to decisions at the real pace"),
+        ("--html one.html --markdown one.html", "one.html: is given for both --markdown and --html"),
         ("--profile=", "there is no such board"),
     ],
 )
@@ -447,7 +447,7 @@ def test_what_contradicts_itself_is_refused_before_measuring(tiny: Path, words: 
 def test_a_boards_profile_on_another_board_is_told(tmp_path: Path, one_case: list[object]) -> None:
     root = lay_board(tmp_path / "root", limit_khz=1_500_000, firmware="0")
     done = mmg_profile(*one_case, "--root", root, "--profile", "raspberry-pi-5")
-    assert "profile raspberry-pi-5 is of another board than this one, which is " in done.stderr
+    assert "profile raspberry-pi-5 is for another board than this one, which is " in done.stderr
 
 
 def test_a_provider_that_is_not_there_is_a_warning(one_case: list[object]) -> None:
@@ -554,7 +554,7 @@ def test_a_run_that_is_stopped_reports_the_cases_that_are_done(tiny: Path) -> No
     first, *others = report.cases
     assert first.outcome == "measured"
     assert {case.outcome for case in others} == {"unavailable"}
-    assert sum(case.reason == "not measured: stopped before" for case in others) > 1
+    assert sum(case.reason == "not measured: stopped earlier" for case in others) > 1
 
 
 # --- a slower encoder ----------------------------------------------------------------------------------------------

@@ -165,8 +165,8 @@ def test_a_fusion_of_other_labels(tmp_path: Path) -> None:
 
 def test_requests_that_cannot_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ppg = seeded(Ppg)
-    assert "there is none of ppg" in refuse(ppg, tmp_path, precisions=("fp32", "int8"))
-    assert "fp32 of one backend" in refuse(ppg, tmp_path, precisions=("int8",))
+    assert "there are none of ppg" in refuse(ppg, tmp_path, precisions=("fp32", "int8"))
+    assert "one backend must be exported in fp32" in refuse(ppg, tmp_path, precisions=("int8",))
     assert "'tensorrt' is not one of onnx, litert" in refuse(ppg, tmp_path, backends=("tensorrt",))
     said = refuse(ppg, tmp_path, precisions=("fp32", "fp16"))
     assert said == "'fp16' is not one of fp32, int8; --half stores fp32 as float16"
@@ -180,7 +180,7 @@ def test_requests_that_cannot_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert "20 recorded samples are not one hop" in refuse(ppg, tmp_path, recorded=short, precisions=("fp32", "int8"))
     assert "hops must be at least 1" in refuse(ppg, tmp_path, hops=0)
     assert "limit from 0 to 1" in refuse(ppg, tmp_path, limit=float("nan"))
-    assert "labels: a label is there twice" in refuse(ppg, tmp_path, spec=spec(labels=("rest", "rest", "x")))
+    assert "labels: a label appears twice" in refuse(ppg, tmp_path, spec=spec(labels=("rest", "rest", "x")))
     monkeypatch.setattr(request, "find_spec", lambda _: None)
     assert "pip install -e '.[export-litert]'" in refuse(ppg, tmp_path, backends=("litert",))
 
@@ -233,8 +233,8 @@ def test_arguments_of_the_wrong_kind(tmp_path: Path) -> None:
 
 def test_sensors_that_cannot_be() -> None:
     for sensor, problem in (
-        (replace(PPG, rate_hz=63.0), "a hop of 0.5 s is not whole samples"),
-        (replace(PPG, rate_hz=float("nan")), "a hop of 0.5 s is not whole samples"),
+        (replace(PPG, rate_hz=63.0), "a hop of 0.5 s is not a whole number of samples"),
+        (replace(PPG, rate_hz=float("nan")), "a hop of 0.5 s is not a whole number of samples"),
         (replace(PPG, window_s=-1.0), "window_s must be seconds"),
         (replace(PPG, channels=()), "has no channels"),
         (replace(PPG, window_s=2.0, states=((1, 2),)), "carries no states"),

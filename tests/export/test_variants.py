@@ -65,7 +65,7 @@ def test_int8_that_is_not_measured_must_decide_the_same(tmp_path: Path, monkeypa
     monkeypatch.setattr("mmg_export.proof.AGREEMENT", 1.01)
     said: list[str] = []
     report = export(tmp_path / "own.mmg", None, said)
-    assert "of the hops only, below 101%" in report.variants[1].refused
+    assert "of the hops, below 101%" in report.variants[1].refused
     with Bundle.open(tmp_path / "own.mmg") as bundle:
         assert {file.precision for file in bundle.manifest.files()} == {"fp32"}
 
@@ -84,5 +84,5 @@ def test_int8_that_loses_more_is_left_out_and_told(tmp_path: Path) -> None:
     with Bundle.open(tmp_path / "own.mmg") as bundle:
         assert {file.precision for file in bundle.manifest.files()} == {"fp32"}
         assert bundle.manifest.subsets[0].variants == {"onnx-fp32": 0.9}
-        with pytest.raises(BundleError, match="has not all of ppg and fusion in int8"):
+        with pytest.raises(BundleError, match="does not have all of ppg and fusion in int8"):
             Engine(bundle, ["ppg"], precision="int8")

@@ -131,7 +131,7 @@ def test_a_modality_that_is_no_video_is_refused() -> None:
     sound = Modality(
         name="audio", kind="audio", rate_hz=8000, channels=(Channel(name="mic", unit=""),), encoder=ENCODER
     )
-    with pytest.raises(ConfigError, match="no video"):
+    with pytest.raises(ConfigError, match="not a video modality"):
         CameraPort(parse_url("camera:///dev/video0"), sound, allow_video=True)
 
 
@@ -257,7 +257,7 @@ def test_a_camera_that_comes_later_is_found(tmp_path: Path, ports: list[Listener
     ("url", "words"),
     [
         ("camera:///dev/video-that-is-not", "there is no /dev/video-that-is-not"),
-        ("camera:///dev/null", "is no camera"),
+        ("camera:///dev/null", "is not a camera"),
         ("camera://lavfi/nonsense=1", "cannot be opened"),
         ("camera:///proc/cpuinfo", "cannot be opened"),
     ],

@@ -44,10 +44,10 @@ def test_it_finds_what_is_plugged_in_and_says_what_it_took(wearable: VirtualWear
         assert "libportaudio" in mapped
         assert "libav" not in mapped, "the camera's library is not even loaded"
         assert run.stop()[0] == 0
-    taken = [note for note in run.notes if "taking" in note]
+    taken = [note for note in run.notes if "using" in note]
     assert len(taken) == 2
-    assert f"imu: taking serial://{tmp_path}/imu?protocol=witmotion" in taken[0]
-    assert "audio: taking mic://default" in taken[1]
+    assert f"imu: using serial://{tmp_path}/imu?protocol=witmotion" in taken[0]
+    assert "audio: using mic://default" in taken[1]
     assert not [note for note in run.notes if "Traceback" in note]
 
 

@@ -691,9 +691,9 @@ def test_what_is_no_serial_port_is_told(tmp_path: Path) -> None:
     file = tmp_path / "notes.txt"
     file.touch()
     for device, reason in (
-        (str(file), f"cannot be opened: {file} is no serial port"),
-        (str(tmp_path), f"cannot be opened: {tmp_path} is no serial port"),
-        ("/dev/null", "cannot be opened: /dev/null is no serial port"),
+        (str(file), f"cannot be opened: {file} is not a serial port"),
+        (str(tmp_path), f"cannot be opened: {tmp_path} is not a serial port"),
+        ("/dev/null", "cannot be opened: /dev/null is not a serial port"),
         ("socket://127.0.0.1:1", "cannot be opened: Connection refused"),
         ("morse://key", "cannot be opened: invalid URL, protocol 'morse' not known"),
     ):
@@ -714,7 +714,7 @@ def test_a_camera_named_as_a_serial_port_is_never_opened(tmp_path: Path, monkeyp
     opened: list[object] = []
     monkeypatch.setattr(Path, "stat", stat)
     monkeypatch.setattr(os, "open", lambda *arguments: opened.append(arguments))
-    with pytest.raises(SourceError, match="is no serial port"):
+    with pytest.raises(SourceError, match="is not a serial port"):
         open_serial(str(camera), 115200, f"serial://{camera}")
     assert opened == []
 

@@ -48,7 +48,7 @@ def test_a_fault_is_read(text: str, fault: Fault) -> None:
     [
         ("imu", "write AT:SENSOR:KIND:SECONDS"),
         ("1:2:3:4:5:6", "write AT:SENSOR:KIND:SECONDS"),
-        ("1:nose:unplug:3", "'nose' is no sensor: choose imu, audio, video"),
+        ("1:nose:unplug:3", "'nose' is not a sensor: choose imu, audio, video"),
         ("1:imu:overrun:3", "imu has no fault 'overrun': choose unplug, stall, corrupt, jitter, drift, clock_jump"),
         ("1:audio:drift:3", "audio has no fault 'drift': choose unplug, stall, overrun, clip"),
         ("1:video:stall:3", "video has no fault 'stall': choose unplug$"),
@@ -97,9 +97,9 @@ def test_every_kind_is_something_that_its_devices_can_do(kind: str) -> None:
 
 def test_faults_that_would_undo_each_other_and_those_of_no_device_are_refused() -> None:
     twice = [parse_fault("1:imu:unplug:3"), parse_fault("2:imu:unplug:1")]
-    with pytest.raises(ConfigError, match="at 2 s: the same of 1 s is not over by then"):
+    with pytest.raises(ConfigError, match="at 2 s: the same fault from 1 s is not over by then"):
         FaultPlayer(twice, {"imu": None})
-    with pytest.raises(ConfigError, match="there is no audio in this play"):
+    with pytest.raises(ConfigError, match="there is no audio in this run"):
         FaultPlayer([parse_fault("1:audio:stall:3")], {"imu": None})
 
 

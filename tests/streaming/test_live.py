@@ -225,8 +225,8 @@ def test_samples_that_come_an_hour_late_are_told(open_world: Open) -> None:
     world.sensors["imu"].port.deliver = deliver_late  # type: ignore[method-assign]
     made = list(world.run(pipeline, 6.0))
     assert made[-1].modalities == ("audio",)
-    assert made[-1].sensors["imu"].reason == "its samples come 3600 s late"
-    assert "imu: its samples come 3600 s late" in notes
+    assert made[-1].sensors["imu"].reason == "its samples arrive 3600 s late"
+    assert "imu: its samples arrive 3600 s late" in notes
 
 
 def test_a_sensor_that_is_bad_in_changing_ways_does_not_fill_the_log(open_world: Open) -> None:

@@ -60,7 +60,7 @@ def test_what_is_damaged_is_rendered_anew(folder: Path) -> None:
     (place / "labels.npy").write_bytes((place / "labels.npy").read_bytes()[:100])
     assert len(cache.cached("two", render, said.append)) == 2
     assert (render.rendered, len(said)) == (2, 1)
-    assert "damaged and made anew" in said[0]
+    assert "damaged and rendered again" in said[0]
     cache.cached("two", render, said.append)
     assert render.rendered == 2
 

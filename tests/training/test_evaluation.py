@@ -350,7 +350,7 @@ def test_json_to_standard_output_replaces_the_tables(run: Path, capsys: pytest.C
     [
         (["nowhere"], "mmg-train writes one"),
         (["starter"], "give --config or --data set=NAME"),
-        (["RUN", "--tables", "subset"], "--tables subset: is none of subsets, extra"),
+        (["RUN", "--tables", "subset"], "--tables subset: is not one of subsets, extra"),
         (["RUN", "--tables", "extra"], "--tables extra: the data set has no further tests"),
         (["RUN", "--tables", "missing", "--data", "leave_out=0"], "--tables missing: the data set holds nothing out"),
         (["RUN", "--tables", "zeroshot", "--data", "leave_out=0"], "--tables zeroshot: the data set holds nothing out"),

@@ -48,7 +48,7 @@ def test_a_size_is_a_start_for_single_settings(tmp_path: Path) -> None:
         model = override(own, settings, "here").model
         assert (model.token_dim, model.layers, model.imu_axes) == (32, 3, False)
     path.write_text('[model]\nsize = "huge"\n')
-    with pytest.raises(ConfigError, match="'huge' is none of small, base, large"):
+    with pytest.raises(ConfigError, match="'huge' is not one of small, base, large"):
         load(path)
 
 
@@ -64,7 +64,7 @@ def test_a_size_is_a_start_for_single_settings(tmp_path: Path) -> None:
         ("seed=-1", "seed: -1 is less than 0"),
         ("seed=99999999999999", "seed: 99999999999999 is more than"),
         ("data.session_s=0.2", "session_s: 0.2 is less than 4"),
-        ("model.video_widths=[24]", r"\[24\] has not 3 items"),
+        ("model.video_widths=[24]", r"\[24\] does not have 3 items"),
         ("model.video_widths=[0,32,64]", "has a width below 1"),
         ("model.heads=3", "heads: 3 does not divide token_dim 8"),
         ("learning_rate=NaN", "learning_rate: nan must be a number, 0 or more"),

@@ -176,15 +176,15 @@ TURNS, FRAMES = np.zeros((9, 6), np.float32), np.full((9, 60, 80), 90, np.uint8)
 @pytest.mark.parametrize(
     ("inertial", "depth", "problem"),
     [
-        ({"walk_1": TURNS}, {"walk_1": FRAMES}, "'walk_1', of (9, 6) and (9, 60, 80), is no trial"),
+        ({"walk_1": TURNS}, {"walk_1": FRAMES}, "'walk_1', of (9, 6) and (9, 60, 80), is not a trial"),
         ({"a1_s1_t1": TURNS}, {"a1_s1_t2": FRAMES}, "in common"),
-        ({"a28_s1_t1": TURNS}, {"a28_s1_t1": FRAMES}, "is no trial"),
-        ({"a1_s2_t1": TURNS}, {"a1_s2_t1": FRAMES}, "is no trial"),
-        ({"a1_s1_t1": TURNS[:0]}, {"a1_s1_t1": FRAMES}, "is no trial"),
-        ({"a1_s1_t1": TURNS[:, :3]}, {"a1_s1_t1": FRAMES}, "is no trial"),
-        ({"a1_s1_t1": TURNS}, {"a1_s1_t1": FRAMES[:0]}, "is no trial"),
-        ({"a1_s1_t1": TURNS}, {"a1_s1_t1": FRAMES[:, :8]}, "is no trial"),
-        ({"a1_s1_t1": TURNS}, {"a1_s1_t1": np.zeros_like(FRAMES)}, "is no trial"),
+        ({"a28_s1_t1": TURNS}, {"a28_s1_t1": FRAMES}, "is not a trial"),
+        ({"a1_s2_t1": TURNS}, {"a1_s2_t1": FRAMES}, "is not a trial"),
+        ({"a1_s1_t1": TURNS[:0]}, {"a1_s1_t1": FRAMES}, "is not a trial"),
+        ({"a1_s1_t1": TURNS[:, :3]}, {"a1_s1_t1": FRAMES}, "is not a trial"),
+        ({"a1_s1_t1": TURNS}, {"a1_s1_t1": FRAMES[:0]}, "is not a trial"),
+        ({"a1_s1_t1": TURNS}, {"a1_s1_t1": FRAMES[:, :8]}, "is not a trial"),
+        ({"a1_s1_t1": TURNS}, {"a1_s1_t1": np.zeros_like(FRAMES)}, "is not a trial"),
     ],
 )
 def test_the_files_of_another_set_in_utd_mhads_place_are_told(

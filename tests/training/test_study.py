@@ -154,21 +154,21 @@ def test_the_studies_that_come_with_mmg_can_be_planned(path: Path) -> None:
     ("change", "told"),
     [
         (("seeds = [1, 2]", "seeds = 1"), "seeds: 1 is not a list of int"),
-        (("seeds = [1, 2]", "seeds = [1, 1]"), "seeds: one is there twice"),
+        (("seeds = [1, 2]", "seeds = [1, 1]"), "seeds: one appears twice"),
         (("seeds = [1, 2]", "sedes = [1, 2]"), "sedes: is not a setting"),
-        (('full = "all"', 'full = "everything"'), "'everything' is none of its variants"),
+        (('full = "all"', 'full = "everything"'), "'everything' is not one of its variants"),
         (('full = "all"', ""), "ablations: needs full"),
         (("data.leave_out = [1, 7]", "data.leave_out = 1"), "folds: must be one setting with a list"),
         (("dropout.modality = 0.0", "dropout.modalities = 0.0"), "modalities: is not a setting"),
         (('base = "base.toml"', 'base = "none.toml"'), "No such file"),
         (("[variants.labels-imu]", "[variants.'a/b']"), "letters, digits"),
         (("[folds]", "[folds"), "not TOML"),
-        (("ways = 2", 'score = "sum"'), "score: is none of embedding"),
+        (("ways = 2", 'score = "sum"'), "score: is not one of embedding"),
         (("shots = [1]", "shots = [0]"), "at least 2 ways, 1 shot and 1 episode"),
         (("shots = [1]", "shots = []"), "at least 2 ways, 1 shot and 1 episode"),
         (("ways = 2", "seed = -1"), "seed: -1 must be a number, 0 or more"),
-        (("dropout.modality = 0.0", "seed = 9"), "variants.no-dropout: seed: the study's own seeds says it"),
-        (("dropout.modality = 0.0", "data.leave_out = 3"), "data.leave_out: the study's own folds says it"),
+        (("dropout.modality = 0.0", "seed = 9"), "variants.no-dropout: seed: the study's own seeds sets it"),
+        (("dropout.modality = 0.0", "data.leave_out = 3"), "data.leave_out: the study's own folds sets it"),
     ],
 )
 def test_a_wrong_study_is_told_in_one_line(
@@ -188,7 +188,7 @@ def test_what_a_study_varies_is_not_set_beside_it(
     file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], key: str, place: str
 ) -> None:
     assert main([str(file), "--out", str(tmp_path / "out"), "--set", f"{key}=1"]) == 2
-    assert f"--set {key}: the study's own {place} says it; change it there" in capsys.readouterr().err
+    assert f"--set {key}: the study's own {place} sets it; change it there" in capsys.readouterr().err
 
 
 # --- runs ----------------------------------------------------------------------------------------------------------
@@ -269,7 +269,7 @@ def test_a_cut_checkpoint_says_what_to_delete(file: Path, tmp_path: Path) -> Non
     (run.folder / study.RESULTS).unlink()
     weights = run.folder / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-50])
-    with pytest.raises(ConfigError, match=f"delete {run.folder} to train it anew"):
+    with pytest.raises(ConfigError, match=f"delete {run.folder} to train it again"):
         run_all([run], evaluate, 1, print, Here())
 
 

@@ -110,7 +110,7 @@ def test_damaged_recordings_end_in_one_line(tmp_path: Path, content: bytes | Non
 
 def test_damaged_sound_ends_in_one_line(tmp_path: Path) -> None:
     (tmp_path / "key.flac").write_bytes(b"fLaC" + bytes(400))
-    with pytest.raises(ConfigError, match=r"key.flac is damaged or no sound"):
+    with pytest.raises(ConfigError, match=r"key.flac is damaged or not a sound file"):
         read_sound(tmp_path / "key.flac")
 
 
@@ -139,7 +139,7 @@ def test_without_torch_a_command_says_what_to_install(module: str) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--set", "data.set=nothing"], "'nothing' is none of"),
+        (["--set", "data.set=nothing"], "'nothing' is not one of"),
         (["--set", "steps"], "is not KEY=VALUE"),
         (["--set", "data.set=utd-mhad"], "no utd-mhad in"),
         (["--devices", "many"], "--devices many"),

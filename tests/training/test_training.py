@@ -279,7 +279,7 @@ def test_calibration_error_is_the_gap_between_confidence_and_accuracy() -> None:
 
 
 def test_a_training_that_runs_away_ends_in_one_line() -> None:
-    with pytest.raises(ConfigError, match="step 1: the gradient is no number any more; lower learning_rate"):
+    with pytest.raises(ConfigError, match="step 1: the gradient is no longer a number; lower learning_rate"):
         train(replace(TINY, augment=AugmentConfig(strength=1e30)), dataset())
 
 

@@ -342,7 +342,7 @@ def test_a_key_is_never_written_over(keys: Path, name: str, kind: str) -> None:
         place.write_text("precious")
     else:
         place.symlink_to(keys / "nowhere")
-    with pytest.raises(ConfigError, match=f"{name}: exists already"):
+    with pytest.raises(ConfigError, match=f"{name}: already exists"):
         make_keys(str(keys / "new"))
     assert [path.name for path in keys.iterdir() if path.name.startswith("new")] == [name]
     assert not (keys / "nowhere").exists()
@@ -387,7 +387,7 @@ NO_KEYS = {
 @pytest.mark.parametrize("data", NO_KEYS.values(), ids=NO_KEYS.keys())
 def test_what_is_no_key_is_told(tmp_path: Path, data: bytes) -> None:
     (tmp_path / "some.pub").write_bytes(data)
-    with pytest.raises(ConfigError, match=r"some\.pub: is not a key of mmg"):
+    with pytest.raises(ConfigError, match=r"some\.pub: is not an mmg key"):
         read_public_key(tmp_path / "some.pub")
 
 

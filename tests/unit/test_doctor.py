@@ -149,7 +149,7 @@ def sound(tmp_path: Path, printed: str, status: int = 0) -> list[Finding]:
 
 def test_portaudio_is_told_by_what_it_sees(tmp_path: Path) -> None:
     assert sound(tmp_path, "inputs 2") == [Finding("PortAudio", "ok", "sees 2 devices that can record")]
-    assert sound(tmp_path, "inputs 0") == [Finding("PortAudio", "ok", "is there, and no microphone is plugged in")]
+    assert sound(tmp_path, "inputs 0") == [Finding("PortAudio", "ok", "works, but no microphone is plugged in")]
     [missing] = sound(tmp_path, "no PortAudio")
     assert (missing.verdict, missing.do) == ("warning", "sudo apt-get install libportaudio2")
     lay(tmp_path, {"dev/snd/pcmC1D0c": ""})
@@ -193,7 +193,7 @@ def test_a_port_that_is_closed_to_the_user_names_the_group_that_it_has(tmp_path:
 
 def test_a_group_that_was_given_but_is_not_in_force_needs_a_login(tmp_path: Path) -> None:
     [finding] = check_permissions(nodes(tmp_path, "ttyACM0"), user(members=["pi"], closed=["ttyACM0"]))
-    assert finding.found == "/dev/ttyACM0 may not be opened by pi, whose group dialout is not in force in this session"
+    assert finding.found == "/dev/ttyACM0 may not be opened by pi, whose group dialout is not active in this session"
     assert finding.do == "log in again"
 
 
@@ -279,7 +279,7 @@ def test_an_adapter_that_gathers_bytes_is_warned_of_with_command_and_rule(tmp_pa
     assert findings["latency ttyUSB0"].found == "bytes wait for 16 ms in the adapter"
     assert findings["latency ttyUSB0"].do.splitlines() == [
         "echo 1 | sudo tee /sys/bus/usb-serial/devices/ttyUSB0/latency_timer",
-        "for good, put into /etc/udev/rules.d/60-mmg.rules:",
+        "to keep it after a reboot, put into /etc/udev/rules.d/60-mmg.rules:",
         'SUBSYSTEM=="usb-serial", DRIVER=="ftdi_sio", ATTR{latency_timer}="1"',
     ]
     assert findings["latency ttyUSB1"].verdict == "ok"
@@ -316,7 +316,7 @@ def test_little_memory_and_others_work_are_warned_of(tmp_path: Path) -> None:
     well, ill = resources(tmp_path), resources(tmp_path, replace(FINE, free_mib=99, load=4.5))
     assert (well["memory"].verdict, well["load"].verdict) == ("ok", "ok")
     assert (ill["memory"].verdict, ill["load"].verdict) == ("warning", "warning")
-    assert ill["load"].found == "4.5 on 4 cores: others want the processors too"
+    assert ill["load"].found == "4.5 on 4 cores: other programs want the processors too"
     assert resources(tmp_path, replace(FINE, free_mib=0))["memory"].verdict == "unknown"
 
 
@@ -437,7 +437,7 @@ def test_a_meter_that_is_closed_to_the_user_is_a_warning(healthy_pi5: Path) -> N
     package = "sys/class/powercap/intel-rapl:0"
     lay(healthy_pi5, {f"{package}/name": "package-0", f"{package}/energy_uj": 1})
     finding = named(examine(healthy_pi5, user=user(closed=["energy_uj"])).findings)["energy meter"]
-    assert (finding.verdict, finding.found) == ("warning", "the RAPL counter may be read by root only")
+    assert (finding.verdict, finding.found) == ("warning", "only root may read the RAPL counter")
 
 
 def test_a_broken_msgspec_does_not_break_the_doctor(healthy_pi5: Path, monkeypatch: pytest.MonkeyPatch) -> None:

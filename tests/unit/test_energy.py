@@ -168,7 +168,7 @@ def test_rapl_takes_whole_packages_and_neither_their_parts_nor_the_platform(tmp_
 
 def test_a_rapl_counter_for_root_only_says_what_opens_it(tmp_path: Path) -> None:
     none = missing(lay(tmp_path, package(0, 7)), access=lambda path, mode: mode != os.R_OK or path.name != "energy_uj")
-    assert none.reason == "the RAPL counter may be read by root only"
+    assert none.reason == "only root may read the RAPL counter"
     assert none.do.startswith("sudo chmod a+r /sys/class/powercap/intel-rapl:*/energy_uj")
 
 
@@ -201,9 +201,7 @@ def test_a_rail_that_does_not_answer_gives_no_energy(tmp_path: Path) -> None:
 
 def test_an_ina_chip_for_root_only_says_what_opens_it(tmp_path: Path) -> None:
     none = missing(lay(tmp_path, rail(1, 1, "VDD_IN", 5000, 1200)), access=lambda path, _mode: "curr" not in path.name)
-    assert none == NoMeter(
-        "the INA power chip may be read by root only", f"sudo chmod a+r {tmp_path}/{HWMON}1/curr1_input"
-    )
+    assert none == NoMeter("only root may read the INA power chip", f"sudo chmod a+r {tmp_path}/{HWMON}1/curr1_input")
 
 
 def test_a_pi_5s_power_chip_adds_the_rails_of_which_it_knows_both(tmp_path: Path) -> None:
@@ -238,7 +236,7 @@ def test_auto_takes_the_meter_that_sees_most(tmp_path: Path) -> None:
 def test_a_board_without_a_meter_says_what_was_looked_for(tmp_path: Path) -> None:
     assert missing(tmp_path) == NoMeter("no INA power chip; no power chip that vcgencmd reads; no RAPL counter")
     assert missing(tmp_path, "rapl") == NoMeter("no RAPL counter")
-    assert missing(tmp_path, "none") == NoMeter("no energy meter is asked for")
+    assert missing(tmp_path, "none") == NoMeter("no energy meter was asked for")
 
 
 def test_an_unknown_kind_of_meter_is_refused(tmp_path: Path) -> None:

@@ -182,8 +182,8 @@ def test_what_a_profile_leaves_out_has_a_default(tmp_path: Path) -> None:
         (HEAD + "threads = 2\n[documents]\nthread = 'a'\n", "documents.thread", "did you mean threads?"),
         (HEAD + "[budget]\ndecision_ms = 9\n[documents]\nbudget = 'a'\n", "documents.budget", "not set here"),
         (HEAD + "[documents]\nbudget.decision_ms = 'a'\n", "documents.budget", "not a table"),
-        (HEAD + '"a\\nb\\u001b" = 1\n', "a\\nb\\x1b", "is no key here"),
-        (HEAD + f"{'k' * 5000} = 1\n", f"{'k' * 60}...", "is no key here"),
+        (HEAD + '"a\\nb\\u001b" = 1\n', "a\\nb\\x1b", "is not a known key"),
+        (HEAD + f"{'k' * 5000} = 1\n", f"{'k' * 60}...", "is not a known key"),
     ],
 )
 def test_a_wrong_key_or_value_is_named_with_what_is_allowed(tmp_path: Path, text: str, key: str, allowed: str) -> None:
@@ -230,7 +230,7 @@ def test_a_directory_is_no_profile(tmp_path: Path) -> None:
 
 
 def test_a_path_with_a_null_character_is_no_path() -> None:
-    with pytest.raises(ProfileProblem, match="is no path") as caught:
+    with pytest.raises(ProfileProblem, match="is not a path") as caught:
         load_profile("a\0b.toml")
     assert str(caught.value).isprintable()
 
@@ -291,7 +291,7 @@ def test_the_last_of_two_overrides_counts(tmp_path: Path) -> None:
         ("providers=[CPUExecutionProvider]", "providers", "must be a list of onnxruntime's CPUExecutionProvider, "),
         ("sensors.imu=true", "sensors.imu", "must be a URL or a path"),
         ("grace_s=1\nthreads=2", "grace_s", 'not "1\\nthreads=2"'),
-        ("a.b.c=1", "a", "is no key here"),
+        ("a.b.c=1", "a", "is not a known key"),
         ("documents.rates.imu=a", "documents.rates", "must be a string"),
         ("privacy.video=flag", "privacy.video", "can be changed only there"),
     ],

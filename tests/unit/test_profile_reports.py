@@ -294,7 +294,7 @@ def test_a_case_that_one_old_run_lacks_or_spoilt_is_held_against_the_others() ->
 
 def test_old_runs_of_two_programs_are_told() -> None:
     one, other = made_report(), made_report(machine=made_machine(commit="ba9876543210"))
-    assert any("not of one program" in line for line in compare([one, other], one).differences)
+    assert any("not of the same program" in line for line in compare([one, other], one).differences)
     assert not compare([one, one], one).differences
 
 
@@ -387,7 +387,7 @@ def test_cases_of_one_report_alone_are_named() -> None:
     )
     assert comparison.only_old == ("imu onnx fp32 1t",)
     assert comparison.only_new == ("imu+audio onnx fp32 2t",)
-    assert "measured in the new report alone" in format_comparison(comparison)
+    assert "measured only in the new report" in format_comparison(comparison)
 
 
 def test_reports_that_share_no_case_are_compared_without_a_table() -> None:

@@ -352,7 +352,7 @@ def test_a_late_decision_is_excused_where_the_machine_stalled_for_what_it_was_la
     case = judged(made)
     assert (case.misses, case.missed_by_stalls) == (2, 1)
     assert case.warnings[0].endswith("; stalls of the machine explain 1 of them")
-    assert case.reasons == ("the machine stalled, and 1 of 12 decisions were late by that: run it again",)
+    assert case.reasons == ("the machine stalled, and 1 of 12 decisions were late because of that: run it again",)
     stalls.stalls = [(5.0, 5.5), (6.3, 9.0)]
     assert judged(made).missed_by_stalls == 0
 
@@ -504,8 +504,8 @@ def test_no_bundle_is_refused(plan: Plan, tmp_path: Path) -> None:
 
 NO_CORE = "import os, resource, signal, sys; resource.setrlimit(resource.RLIMIT_CORE, (0, 0)); "
 CRASHES = {
-    "a segmentation fault": (NO_CORE + "os.kill(os.getpid(), signal.SIGSEGV)", "signal 11: it said nothing"),
-    "out of memory": (NO_CORE + "os.kill(os.getpid(), signal.SIGKILL)", "signal 9: it said nothing"),
+    "a segmentation fault": (NO_CORE + "os.kill(os.getpid(), signal.SIGSEGV)", "signal 11: it printed nothing"),
+    "out of memory": (NO_CORE + "os.kill(os.getpid(), signal.SIGKILL)", "signal 9: it printed nothing"),
     "an error": ("raise SystemExit('first line\\nno model here')", "exit code 1: no model here"),
     "odd bytes": (NO_CORE + "os.write(2, b'\\xff!'); sys.exit(3)", "exit code 3: \N{REPLACEMENT CHARACTER}!"),
 }
@@ -558,7 +558,9 @@ def test_the_budget_needs_limits_that_the_mode_can_measure(plan: Plan, tmp_path:
     plan = replace(plan, precisions=("int8",))
     with pytest.raises(ConfigError, match=r"profile bare has no budget: give one, as in --set budget\.memory_mib=80"):
         run(replace(plan, profile=bare, keep_budget=True))
-    with pytest.raises(ConfigError, match="budget of profile bare is of the real pace: leave out --mode backtoback"):
+    with pytest.raises(
+        ConfigError, match="budget of profile bare applies to the real pace: leave out --mode backtoback"
+    ):
         run(replace(plan, profile=paced, keep_budget=True, mode="backtoback"))
     assert run(replace(plan, profile=paced, keep_budget=True)).budget == {"cpu_percent": 10.0, "power_mw": 900.0}
     assert run(replace(plan, profile=paced)).budget == {}

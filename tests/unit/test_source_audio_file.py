@@ -53,7 +53,7 @@ def test_every_rate_and_channel_count_streams_in_blocks_of_100_ms(
     assert [len(chunk.samples) for chunk in recording.chunks(0, 500_000_000)][:-1] == [rate_hz // 2]
     largest_error = {"FLOAT": 0, "PCM_16": 1e-4, "PCM_24": 1e-6, "VORBIS": 0.5}[subtype]
     assert np.abs(samples - written).max() <= largest_error
-    slow = [f"{name} has 8000 samples a second, the model 16000: nothing above 4000 Hz is in it"]
+    slow = [f"{name} has 8000 samples a second, the model 16000: it contains nothing above 4000 Hz"]
     assert (recording.losses, recording.notes) == ({}, slow if rate_hz == 8000 else [])
     recording.close()
 
@@ -98,7 +98,7 @@ def test_a_flac_that_does_not_tell_its_length_is_refused(tmp_path: Path) -> None
     data[21] &= 0xF0
     data[22:26] = bytes(4)
     path.write_bytes(data)
-    with pytest.raises(SourceError, match="does not tell its length"):
+    with pytest.raises(SourceError, match="does not state its length"):
         open_source(str(path), AUDIO)
 
 
@@ -116,7 +116,7 @@ def test_a_wav_cut_in_half_gives_what_is_there(tmp_path: Path) -> None:
     soundfile.write(path, written, 16000, subtype="FLOAT")
     path.write_bytes(path.read_bytes()[: -written.nbytes // 2])
     recording = open_source(str(path), AUDIO)
-    assert recording.notes == ["a.wav is cut or damaged: its header promises 10.0 s, 5.0 s are there"]
+    assert recording.notes == ["a.wav is truncated or damaged: its header promises 10.0 s, 5.0 s are there"]
     assert recording.duration_s == pytest.approx(5)
     assert np.array_equal(whole(recording)[1], written[:80000])
     assert recording.losses == {"missing": 80000}
@@ -182,7 +182,7 @@ def test_a_cut_ogg_gives_its_whole_pages(tmp_path: Path, kept: float) -> None:
     samples = whole(recording)[1]
     assert kept * 20 - 2.5 < len(samples) / 16000 <= kept * 20 + 0.1
     assert np.array_equal(samples, complete[: len(samples)])
-    assert "cut or damaged" in recording.notes[0]
+    assert "truncated or damaged" in recording.notes[0]
     assert recording.duration_s == len(samples) / 16000
     recording.close()
 
@@ -216,7 +216,7 @@ def test_nan_samples_of_a_float_wav_are_passed_on(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["a.wav", "a.flac", "a.ogg", "a.raw", "a"])
 def test_what_is_not_sound_is_refused(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_text("t_ms,ax,ay,az\n0,1,2,3\n" * 100)
-    with pytest.raises(SourceError, match="is not sound that can be read"):
+    with pytest.raises(SourceError, match="is not a readable sound file"):
         open_source(str(tmp_path / name), AUDIO)
 
 

@@ -197,7 +197,7 @@ def test_stamps_are_exact_and_their_unit_is_told_or_guessed(
 ) -> None:
     recording = opened(tmp_path, table("timestamp,ax,ay,az", *(f"{stamp},1,2,3" for stamp in stamps)), options)
     assert recording.start_ns == expected_ns
-    assert any("is taken as" in note for note in recording.notes) == (not options)
+    assert any("is read as" in note for note in recording.notes) == (not options)
 
 
 def test_rows_without_a_time_are_spaced_evenly_and_a_lost_row_leaves_its_place(tmp_path: Path) -> None:

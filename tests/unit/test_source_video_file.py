@@ -115,7 +115,7 @@ def test_a_video_cut_midway_gives_what_is_there_and_says_so(clip: Path, tmp_path
     chunks = list(recording.chunks(0))
     assert 20 < len(chunks) < 60
     assert len(chunks) + sum(recording.losses.values()) == 90
-    assert "cut.mp4 is cut or damaged: its header promises 3.0 s" in recording.notes[0]
+    assert "cut.mp4 is truncated or damaged: its header promises 3.0 s" in recording.notes[0]
     recording.close()
 
 
@@ -143,14 +143,14 @@ def test_a_video_without_its_whole_beginning_is_refused(clip: Path, tmp_path: Pa
 
 def test_text_sound_and_unknown_options_are_refused(clip: Path, tmp_path: Path) -> None:
     (tmp_path / "a.mp4").write_text("t_ms,ax\n0,1\n" * 200)
-    with pytest.raises(SourceError, match="is not a video that can be read"):
+    with pytest.raises(SourceError, match="is not a readable video"):
         opened(tmp_path / "a.mp4")
     with av.open(str(tmp_path / "sound.wav"), "w") as container:
         stream = container.add_stream("pcm_s16le", rate=8000)
         frame = av.AudioFrame.from_ndarray(np.zeros((1, 800), np.int16), format="s16", layout="mono")
         frame.sample_rate = 8000
         container.mux(stream.encode(frame))
-    with pytest.raises(SourceError, match="has no video in it"):
+    with pytest.raises(SourceError, match="contains no video"):
         opened(tmp_path / "sound.wav")
     with pytest.raises(ConfigError, match="unknown option 'stream'"):
         opened(clip, options="?stream=rgb")

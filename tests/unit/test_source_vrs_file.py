@@ -167,7 +167,7 @@ def test_too_little_of_a_recording_and_random_bytes_are_refused(tmp_path: Path, 
     for data in (RECORDING.read_bytes()[:size], random.Random(size).randbytes(size)):
         path.write_bytes(data)
         for modality in (IMU, AUDIO, VIDEO):
-            with pytest.raises(SourceError, match=r"is not an Aria recording|records, two are needed"):
+            with pytest.raises(SourceError, match=r"is not a readable Aria recording|records, but two are needed"):
                 open_source(str(path), modality, allow_video=True)
 
 

@@ -63,5 +63,5 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path, name: str) -> None:
 @pytest.mark.parametrize("text", ["", "start_s,end_s,label\n", "a,b,c\n"])
 def test_a_truth_without_a_single_span_is_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / "truth.csv").write_text(text)
-    with pytest.raises(ConfigError, match="holds no row"):
+    with pytest.raises(ConfigError, match="has no row"):
         Truth(tmp_path / "truth.csv")

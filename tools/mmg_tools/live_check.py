@@ -116,7 +116,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--seconds", type=float, default=300.0, help="how long the scenario is (default: 300)")
     parser.add_argument("--subject", type=int, default=SUBJECT, help="which virtual wearer")
     parser.add_argument("--seed", type=int, default=SEED, help="which session")
-    parser.add_argument("--imu", default="witmotion", metavar="PROTOCOL", help="what the IMU speaks")
+    parser.add_argument("--imu", default="witmotion", metavar="PROTOCOL", help="the IMU's protocol")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     chosen = parser.parse_args(arguments)
     return run_command(lambda: _run(chosen), lambda line: print(f"live_check: {line}", file=sys.stderr))

@@ -145,7 +145,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """The command; returns its exit code: 1 where something was not as it must be."""
     parser = argparse.ArgumentParser(prog="python -m mmg_tools.soak", description=__doc__)
     parser.add_argument("--events", type=int, default=1000, help="how many faults (default: 1000, about 17 minutes)")
-    parser.add_argument("--seed", type=int, default=1, help="which faults")
+    parser.add_argument("--seed", type=int, default=1, help="the seed of the faults")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     chosen = parser.parse_args(arguments)
     if not 2 <= chosen.events <= 100_000:

@@ -43,7 +43,9 @@ def load(run: Path) -> tuple[MultimodalModel, TrainConfig]:
         model = MultimodalModel(build(Task, described["task"], str(run / CONFIG)), config.model)
         model.load_state_dict(load_file(run / WEIGHTS))
     except SafetensorError as error:
-        raise ConfigError(f"run {run}: is not a whole checkpoint: {WEIGHTS} is cut or damaged: {error}") from error
+        raise ConfigError(
+            f"run {run}: is not a whole checkpoint: {WEIGHTS} is truncated or damaged: {error}"
+        ) from error
     except OSError as error:
         raise ConfigError(f"run {run}: {error}; mmg-train writes one") from error
     except (ValueError, RuntimeError, KeyError, TypeError, AttributeError) as error:
@@ -108,7 +110,7 @@ def load_progress(
             state.setdefault(int(number), {})[key] = value
         optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
     except (SafetensorError, RuntimeError, KeyError) as error:
-        raise ConfigError(f"{path}: is not a whole checkpoint: {error}; leave out --resume to begin anew") from error
+        raise ConfigError(f"{path}: is not a whole checkpoint: {error}; leave out --resume to start over") from error
     return int(described["step"])
 
 

@@ -220,7 +220,7 @@ def build(kind: type[T], table: Mapping[str, Any], where: str) -> T:
                 raise ConfigError(f"{place}: {value!r} is not a list of {item.__name__}")
             length = len(typing.get_args(wanted))
             if typing.get_args(wanted)[-1] is not Ellipsis and len(items) != length:
-                raise ConfigError(f"{place}: {value!r} has not {length} items")
+                raise ConfigError(f"{place}: {value!r} does not have {length} items")
             values[key] = tuple(items)
         elif isinstance(value, (int, float) if wanted is float else wanted) and not (
             isinstance(value, bool) and wanted is not bool
@@ -236,7 +236,7 @@ def build(kind: type[T], table: Mapping[str, Any], where: str) -> T:
 def _widths(size: object, where: str) -> dict[str, Any]:
     """The model's settings in which the sizes differ, as this one has them."""
     if not isinstance(size, str) or size not in SIZES:
-        raise ConfigError(f"{where}: size: {size!r} is none of {', '.join(SIZES)}")
+        raise ConfigError(f"{where}: size: {size!r} is not one of {', '.join(SIZES)}")
     sizes = [dataclasses.asdict(one) for one in SIZES.values()]
     return {
         key: value

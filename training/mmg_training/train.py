@@ -61,7 +61,7 @@ def train(
     # After the setup: the optimizer's state goes where the weights are.
     first = checkpoint.load_progress(out, config, objective, averaged, optimizer) if out is not None and resume else 0
     if first:
-        report(f"going on after step {first}")
+        report(f"resuming after step {first}")
     batches = Batches(data, config, fabric.global_rank, fabric.world_size)
     wrapped.train()
     for step in range(first + 1, config.steps + 1):
@@ -74,7 +74,7 @@ def train(
         fabric.backward(loss)
         norm = fabric.clip_gradients(wrapped, optimizer, max_norm=CLIP_NORM, error_if_nonfinite=False)
         if norm is not None and not torch.isfinite(norm):
-            raise ConfigError(f"step {step}: the gradient is no number any more; lower learning_rate or augment")
+            raise ConfigError(f"step {step}: the gradient is no longer a number; lower learning_rate or augment")
         optimizer.step()
         averaged.update_parameters(model)
         if watch is not None and fabric.is_global_zero:
@@ -90,7 +90,7 @@ def load_teacher(config: TrainConfig, task: Task) -> MultimodalModel:
     """The model of ``loss.teacher``. Raises ConfigError where it knows another task, or was trained on what is held out
     or unlabelled here."""
     if not config.loss.distil:
-        raise ConfigError("loss.teacher: has nothing to do with loss.distil at 0")
+        raise ConfigError("loss.teacher: has no effect with loss.distil at 0")
     teacher, own = checkpoint.load(Path(config.loss.teacher))
     if teacher.task != task:
         raise ConfigError(f"loss.teacher: {config.loss.teacher} was trained for {teacher.task.name}, in another form")

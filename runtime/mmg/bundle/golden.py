@@ -82,7 +82,7 @@ def unpack(data: bytes, manifest: Manifest, path: str) -> Golden:
         while f"fusion/{len(contexts)}/tokens" in arrays:
             contexts.append(_take_context(arrays, manifest, len(contexts)))
         if arrays:
-            raise ValueError(f"holds {min(arrays)!r}, which is nothing of this bundle")
+            raise ValueError(f"holds {min(arrays)!r}, which does not belong to this bundle")
     except ZIP_ERRORS as error:
         raise BundleError(path, name, str(error)) from error
     return Golden(encoders, tuple(contexts))

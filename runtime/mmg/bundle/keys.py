@@ -57,7 +57,7 @@ def make_keys(name: str) -> PublicKey:
     paths = Path(f"{name}.key"), Path(f"{name}.pub")
     for path in paths:
         if os.path.lexists(path):
-            raise ConfigError(f"{path}: exists already, and a key is never written over: choose another name")
+            raise ConfigError(f"{path}: already exists, and a key is never overwritten: choose another name")
     private = PrivateKey(os.urandom(32))
     public = private.public
     _create(paths[0], f"{PRIVATE} {private.seed.hex()}\n", 0o600)
@@ -88,7 +88,7 @@ def _read(path: Path, wanted: str) -> bytes:
         raise ConfigError(f"key {path}: cannot be read: {reason}") from error
     found = re.fullmatch(rb"(mmg-(?:public|private)-key) ([0-9a-f]{64})\s*", data)
     if found is None:
-        raise ConfigError(f"key {path}: is not a key of mmg: mmg-bundle keygen makes a pair")
+        raise ConfigError(f"key {path}: is not an mmg key: mmg-bundle keygen makes a pair")
     if found[1].decode() != wanted:
         if wanted == PUBLIC:
             raise ConfigError(f"key {path}: is the private key, which stays with its owner: give the .pub beside it")

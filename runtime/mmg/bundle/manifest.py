@@ -234,15 +234,15 @@ def encode(manifest: Manifest) -> bytes:
 def check(manifest: Manifest) -> None:
     """Everything that the types alone cannot say. Raises ManifestError naming the field."""
     _require(len(manifest.labels) >= 2, "labels", "a decision needs at least two labels")
-    _require(len(set(manifest.labels)) == len(manifest.labels), "labels", "a label is there twice")
+    _require(len(set(manifest.labels)) == len(manifest.labels), "labels", "a label appears twice")
     texts = [("name", manifest.name), ("version", manifest.version)]
     for field, text in [*texts, *(("labels", label) for label in manifest.labels)]:
         _require(text.isprintable() and text.strip() != "", field, f"{text!r} is not a printable name")
     _require(_finite(manifest.hop_s) and 0.01 <= manifest.hop_s <= 60, "hop_s", "must be 0.01 to 60 seconds")
     _require(1 <= manifest.context_hops <= 1000, "context_hops", "must be 1 to 1000")
-    _require(len(manifest.modalities) >= 1, "modalities", "there is none")
+    _require(len(manifest.modalities) >= 1, "modalities", "is empty")
     names = [modality.name for modality in manifest.modalities]
-    _require(len(set(names)) == len(names), "modalities", "a modality is there twice")
+    _require(len(set(names)) == len(names), "modalities", "a modality appears twice")
     _require(manifest.fusion.token_dim >= 1, "fusion.token_dim", "must be at least 1")
     _require(manifest.fusion.embedding_dim >= 1, "fusion.embedding_dim", "must be at least 1")
     for index, modality in enumerate(manifest.modalities):
@@ -269,11 +269,13 @@ def _check_modality(manifest: Manifest, modality: Modality, field: str) -> None:
     encoder, hop_s = modality.encoder, manifest.hop_s
     _require(re.fullmatch(r"[a-z][a-z0-9_]{0,31}", modality.name) is not None, f"{field}.name", "use a-z, 0-9 and _")
     _require(_finite(modality.rate_hz) and 0.1 <= modality.rate_hz <= 1e6, f"{field}.rate_hz", "must be 0.1 to 1e6")
-    _require(_whole(modality.rate_hz * hop_s), f"{field}.rate_hz", f"a hop of {hop_s} s is not whole samples")
+    _require(
+        _whole(modality.rate_hz * hop_s), f"{field}.rate_hz", f"a hop of {hop_s} s is not a whole number of samples"
+    )
     _require(
         (modality.kind == "video") == (modality.frame is not None), f"{field}.frame", "is for video, and video only"
     )
-    _require(modality.kind == "video" or len(modality.channels) >= 1, f"{field}.channels", "there is none")
+    _require(modality.kind == "video" or len(modality.channels) >= 1, f"{field}.channels", "is empty")
     if modality.frame:
         _require(all(1 <= side <= 4096 for side in modality.frame), f"{field}.frame", "must be 1 to 4096 pixels")
     seconds = hop_s
@@ -281,7 +283,7 @@ def _check_modality(manifest: Manifest, modality: Modality, field: str) -> None:
         _require(
             _finite(encoder.window_s) and hop_s <= encoder.window_s <= 3600 and _whole(encoder.window_s / hop_s),
             f"{field}.encoder.window_s",
-            f"must be whole hops of {hop_s} s, an hour at most",
+            f"must be a whole number of hops of {hop_s} s, an hour at most",
         )
         _require(not encoder.states, f"{field}.encoder.states", "a window encoder carries none")
         seconds = encoder.window_s
@@ -307,9 +309,9 @@ def _check_modality(manifest: Manifest, modality: Modality, field: str) -> None:
 
 
 def _check_files(files: tuple[ModelFile, ...], field: str) -> None:
-    _require(bool(files), field, "there is none")
+    _require(bool(files), field, "is empty")
     kinds = [(file.backend, file.precision) for file in files]
-    _require(len(set(kinds)) == len(kinds), field, "one backend and precision is there twice")
+    _require(len(set(kinds)) == len(kinds), field, "one backend and precision appears twice")
     for index, file in enumerate(files):
         _check_stored(file, f"{field}[{index}]")
 

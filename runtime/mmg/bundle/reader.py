@@ -126,7 +126,7 @@ def _check_trust(path: Path, container: _Container, manifest: bytes, key: Public
 def _check_names(path: Path, manifest: Manifest, names: list[str]) -> None:
     named, beside = {file.path for file in manifest.stored()}, {MANIFEST, CARD, SIGNATURE}
     for name in sorted(named & beside):
-        raise BundleError(str(path), name, "is a name that every bundle gives to something else than a model file")
+        raise BundleError(str(path), name, "is a reserved name, which a model file cannot have")
     for name in names:
         if name not in named | beside:
             raise BundleError(str(path), name, "is in the bundle, but the manifest does not name it")
@@ -166,7 +166,7 @@ class _Directory:
             for entry in self._entries(pending.pop()):
                 name = entry.relative_to(self._path).as_posix()
                 if entry.is_symlink():
-                    raise BundleError(str(self._path), name, "is a symbolic link, which a bundle may not hold")
+                    raise BundleError(str(self._path), name, "is a symbolic link, which a bundle may not contain")
                 if entry.is_dir():
                     pending.append(entry)
                 else:
@@ -186,7 +186,7 @@ class _Directory:
         try:
             for part in (place, *place.parents[: name.count("/")]):
                 if part.is_symlink():
-                    raise BundleError(str(self._path), name, "is a symbolic link, which a bundle may not hold")
+                    raise BundleError(str(self._path), name, "is a symbolic link, which a bundle may not contain")
             if not stat.S_ISREG(place.stat().st_mode):
                 raise BundleError(str(self._path), name, "is not a regular file")
             with place.open("rb") as stream:
@@ -218,11 +218,11 @@ class _Zip:
         seen: set[str] = set()
         for entry in entries:
             if stat.S_ISLNK(entry.external_attr >> 16):
-                raise BundleError(str(self._path), entry.filename, "is a symbolic link, which a bundle may not hold")
+                raise BundleError(str(self._path), entry.filename, "is a symbolic link, which a bundle may not contain")
             if not entry.filename:
                 raise BundleError(str(self._path), "", "holds a file without a name")
             if entry.filename in seen:
-                raise BundleError(str(self._path), entry.filename, "is there twice")
+                raise BundleError(str(self._path), entry.filename, "appears twice")
             if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
                 # zipfile unpacks a whole block of the other methods at once, whatever the limit.
                 raise BundleError(str(self._path), entry.filename, "is neither stored nor deflated")
@@ -250,5 +250,5 @@ def _bounded(stream: IO[bytes], limit_bytes: int, path: str, name: str) -> bytes
     while block := stream.read(min(1 << 20, limit_bytes + 1 - gathered.tell())):
         gathered.write(block)
         if gathered.tell() > limit_bytes:
-            raise BundleError(path, name, f"holds more than the {limit_bytes} bytes it may have")
+            raise BundleError(path, name, f"holds more than the {limit_bytes} bytes that are allowed")
     return gathered.getvalue()

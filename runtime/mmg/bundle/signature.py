@@ -51,9 +51,9 @@ def check_signature(
 ) -> None:
     """Raises BundleError unless ``key`` signed exactly these bytes, and BackendUnavailable."""
     if signature is None:
-        raise BundleError(path, "", f"is not signed, and only what key {key.fingerprint} signed is trusted")
+        raise BundleError(path, "", f"is not signed, and only bundles signed by key {key.fingerprint} are trusted")
     if signature.signer != key:
-        problem = f"is signed by key {signature.signer.fingerprint}, and trusted is only key {key.fingerprint}"
+        problem = f"is signed by key {signature.signer.fingerprint}, but only key {key.fingerprint} is trusted"
         raise BundleError(path, "", problem)
     if not key.verifies(_message(manifest, card), bytes.fromhex(signature.signature)):
         problem = f"its manifest or its card was altered since key {key.fingerprint} signed it: fetch it again"

@@ -24,13 +24,13 @@ PATIENCE_S = 2.0
 EXAMPLES = """\
 examples:
   mmg-bundle inspect starter                 what is in it: sensors, cost, measured accuracy, where it comes from
-  mmg-bundle verify my.mmg                   hash every file, and run each as it was run where it was exported
+  mmg-bundle verify my.mmg                   hash every file, and compare its outputs with those of the export
   mmg-bundle keygen acme                     acme.key, to keep secret, and acme.pub, for every device
   mmg-bundle sign my.mmg --key acme.key
   mmg-bundle verify my.mmg --trust acme.pub  refuse what acme.key did not sign, as mmg-run --trust does
   mmg-bundle diff old.mmg new.mmg --json | jq -r '.changes[] | select(.what | startswith("subsets"))'
 
-PATH is a directory, a .mmg file, or starter, the bundle that mmg carries.
+PATH is a directory, a .mmg file, or starter, the bundle that mmg ships.
 
 exit codes: 0 done, 1 a file failed or the bundles differ, 2 usage, 4 bundle or model, 130 stopped by Ctrl-C
 """
@@ -40,7 +40,7 @@ def build_parser() -> argparse.ArgumentParser:
     """The commands and flags of mmg-bundle, which other programs rely on."""
     parser = argparse.ArgumentParser(
         prog="mmg-bundle",
-        description="Look into a model's bundle, verify it on this machine, sign it, compare two.",
+        description="Inspect a model's bundle, verify it on this machine, sign it, or compare two.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
@@ -60,8 +60,8 @@ def build_parser() -> argparse.ArgumentParser:
     verify.add_argument("--trust", metavar="KEY.pub", help="refuse a bundle that this key did not sign")
     sign = add("sign", _sign, "Verify every hash and put a signature into the bundle", "path")
     sign.add_argument("--key", metavar="NAME.key", required=True, help="the private key that mmg-bundle keygen wrote")
-    keygen = add("keygen", _keygen, "Write a new pair of keys: NAME.key, to keep secret, and NAME.pub")
-    keygen.add_argument("name", metavar="NAME", help="where the two go, without the ending")
+    keygen = add("keygen", _keygen, "Write a new key pair: NAME.key, to keep secret, and NAME.pub")
+    keygen.add_argument("name", metavar="NAME", help="the path of both files, without the suffix")
     diff = add("diff", _diff, "Show what differs between two bundles, by their manifests", "a", "b")
     for command in (inspect, verify, diff):
         command.add_argument("--json", action="store_true", help="one JSON object instead of text")
@@ -167,7 +167,7 @@ def _diff(options: argparse.Namespace) -> int:
         width = max((len(change.what) for change in changes), default=0)
         _print_lines([f"{change.what:<{width}}  {_change(change)}" for change in changes])
     if not changes:
-        _report("they promise the same, and the hashes of their files are the same")
+        _report("no differences: both promise the same, and their files have the same hashes")
     return DIFFERENT if changes else 0
 
 

@@ -25,13 +25,13 @@ _report = stderr_reporter("mmg-doctor")
 COLOURS = {"warning": "33", "problem": "31", "unknown": "2"}
 EXAMPLES = """\
 examples:
-  mmg-doctor                       what is well, what is not, and the command that mends it
+  mmg-doctor                       what works, what does not, and the command that fixes it
   mmg-doctor --json > machine.json attach it to a report: board, condition, versions, findings
   mmg-doctor --json | jq -r '.findings[] | select(.verdict == "problem") | .do'
-  mmg-doctor --root ./copy         judge the sys, proc and dev of another board that were copied here;
+  mmg-doctor --root ./copy         check the sys, proc and dev of another board that were copied here;
                                    libraries, Python, clock and disk are still this machine's
 
-Looked at: whether each library can be imported, in a process of its own; PortAudio; whether this user may open the
+Checked: whether each library can be imported, in a process of its own; PortAudio; whether this user may open the
 devices that are plugged in; governor, throttling, power supply, heat, serial latency, clocks; memory, swap, load,
 disk; the device profile and the energy meter. Nothing is written, and no port or camera is opened.
 
@@ -45,7 +45,7 @@ def build_parser() -> argparse.ArgumentParser:
     """The flags of mmg-doctor, which other programs rely on."""
     parser = argparse.ArgumentParser(
         prog="mmg-doctor",
-        description="Say what may stand between this machine and a good run, and what mends it.",
+        description="Check what may stand between this machine and a good run, and show what fixes it.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
@@ -53,7 +53,7 @@ def build_parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("--version", action=PrintVersion)
     add("--json", action="store_true", help="an object: board, condition, versions, findings")
-    add("--root", metavar="DIR", type=folder, default=Path("/"), help="where sys, proc and dev lie (default: /)")
+    add("--root", metavar="DIR", type=folder, default=Path("/"), help="where sys, proc and dev are (default: /)")
     return parser
 
 
@@ -93,7 +93,7 @@ def _print_table(examination: Examination) -> None:
                 _print(line, COLOURS.get(one.verdict, "") if colours else "")
     counts = {name: sum(one.verdict == name for one in examination.findings) for name in ("problem", "warning")}
     told = [f"{count} {name}{'s' if count > 1 else ''}" for name, count in counts.items() if count]
-    _print(f"\n{', '.join(told) or 'nothing to mend'}")
+    _print(f"\n{', '.join(told) or 'nothing to fix'}")
     sys.stdout.flush()
 
 

@@ -40,7 +40,7 @@ Each case runs in a process of its own. Samples are synthetic: no sensor is open
 
 Ctrl-C ends it with the report of the cases that are done.
 
-exit codes: 0 done, 1 over budget or not sure to keep it, slower than --compare, or a case failed, 2 usage or
+exit codes: 0 done, 1 over budget or not reliably within it, slower than --compare, or a case failed, 2 usage or
 configuration, 4 bundle or model, 130 stopped
 """
 
@@ -59,7 +59,7 @@ def build_parser() -> argparse.ArgumentParser:
     add("--subsets", metavar="LIST", type=_subsets, help="such as imu,imu+audio (default: every one)")
     add("--backends", metavar="LIST", type=_words("onnx", "litert"), help="onnx, litert (default: both)")
     add("--precisions", metavar="LIST", type=_words("fp32", "int8"), help="fp32, int8 (default: both)")
-    add("--threads", metavar="LIST", type=_threads, help="threads a model, such as 1,2 (default: the profile's)")
+    add("--threads", metavar="LIST", type=_threads, help="threads per model, such as 1,2 (default: the profile's)")
     add(
         "--mode",
         choices=("paced", "backtoback"),
@@ -71,7 +71,7 @@ def build_parser() -> argparse.ArgumentParser:
         "--deadline",
         metavar="MS",
         type=_positive,
-        help="of a decision, paced (default: the profile's budget, or the hop)",
+        help="deadline of a decision, paced (default: the profile's budget, or the hop)",
     )
     add_profile_flags(parser)
     add("--budget", action="store_true", help="hold each case against the profile's budget; exit code 1 if one fails")
@@ -84,7 +84,7 @@ def build_parser() -> argparse.ArgumentParser:
         help="say what changed beyond noise since this report; exit code 1 if slower. Repeated, for several runs of "
         "one program: what they differ by is noise too",
     )
-    add("--show", metavar="REPORT.json", help="take this report in place of measuring")
+    add("--show", metavar="REPORT.json", help="use this report instead of measuring")
     add("--json", action="store_true", help="print the report as JSON")
     add("--markdown", metavar="PATH", help="write the report as Markdown too")
     add("--html", metavar="PATH", help="write the report as one HTML page too")
@@ -108,10 +108,10 @@ def _run(options: argparse.Namespace, words: list[str]) -> int:
     for number, old in enumerate(olds):
         if old in olds[:number]:
             raise ConfigError(
-                f"--compare {options.compare[number]}: is a report that was given before: give that of another run"
+                f"--compare {options.compare[number]}: this report was given before: give one from another run"
             )
     if options.markdown and options.html and Path(options.markdown).absolute() == Path(options.html).absolute():
-        raise ConfigError(f"{options.html}: is given for --markdown and for --html")
+        raise ConfigError(f"{options.html}: is given for both --markdown and --html")
     for path in (options.markdown, options.html):
         if path:
             _check_writable(Path(path))
@@ -147,7 +147,7 @@ def _tell_what_is_not_held(profile: Profile) -> None:
 
     limits = [f"{key} {limit:g}" for key in PACED_ONLY if (limit := getattr(profile.budget, key)) is not None]
     if limits:
-        _report(f"not held back to back, being of the real pace: {', '.join(limits)}")
+        _report(f"not checked back to back, because they apply to the real pace: {', '.join(limits)}")
 
 
 def _problems(report: Report, comparison: Comparison | None, advice: Advice | None) -> list[str]:
@@ -163,7 +163,7 @@ def _problems(report: Report, comparison: Comparison | None, advice: Advice | No
     else:
         problems += [f"{case.name}: {explain(check)}" for case in report.cases for check in case.over_budget]
         problems += [
-            f"{case.name} keeps the budget, but is not to be relied on: {'; '.join(case.reasons)}"
+            f"{case.name} keeps the budget, but cannot be relied on: {'; '.join(case.reasons)}"
             for case in report.cases
             if report.budget and case.outcome == "measured" and not case.valid and not case.over_budget
         ]
@@ -192,7 +192,7 @@ def _show(options: argparse.Namespace, report: Report, profile: Profile | None) 
     defaults = build_parser().parse_args([])
     for flag in MEASURING:
         if getattr(options, flag) != getattr(defaults, flag):
-            raise ConfigError(f"--show takes a report in place of measuring: leave out --{flag}")
+            raise ConfigError(f"--show uses a report instead of measuring: leave out --{flag}")
     return hold(report, profile) if profile else report
 
 
@@ -202,7 +202,7 @@ def _measure(options: argparse.Namespace, words: list[str], profile: Profile) ->
     from mmg.board.profiling.campaign import PRECISIONS, Plan, run_campaign
 
     if options.deadline and options.mode != "paced":
-        raise ConfigError("--deadline is of a decision at the real pace: leave it out, or --mode backtoback")
+        raise ConfigError("--deadline applies to decisions at the real pace: leave it out, or --mode backtoback")
     backends = ("onnx", "litert") if profile.backend == "auto" else (profile.backend,)
     plan = Plan(
         bundle=options.bundle,
@@ -220,7 +220,7 @@ def _measure(options: argparse.Namespace, words: list[str], profile: Profile) ->
     board = read_board(options.root)
     with suppress(ProfileProblem):  # of another board's file, and this is but a remark
         if options.profile in list_boards() and options.profile != (here := detect_board(options.root)):
-            _report(f"profile {options.profile} is of another board than this one, which is {here}")
+            _report(f"profile {options.profile} is for another board than this one, which is {here}")
     report = run_campaign(plan, board, words, _progress)
     _end_progress()
     return report

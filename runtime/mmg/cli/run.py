@@ -32,7 +32,7 @@ EXAMPLES = """\
 examples:
   mmg-run                                                whatever IMU and microphone are plugged in, and says which
   mmg-run --sensors imu,audio --imu serial:///dev/ttyUSB0 --audio mic://default
-  mmg-run --sensors imu,audio --demo                     the recording that mmg carries, with the truth beside it
+  mmg-run --sensors imu,audio --demo                     the recording that mmg ships, with the truth beside it
   mmg-run --sensors imu --imu file:///data/walk.csv      one sensor, from a recording
   mmg-run --sensors imu,audio --imu walk.csv --audio walk.wav --format jsonl
   mmg-run --sensors imu --imu 'walk.csv?acc_unit=g&gyro_unit=deg/s&time_unit=ms'
@@ -55,15 +55,15 @@ def build_parser() -> argparse.ArgumentParser:
     add("--imu", metavar="URL", help="where the IMU is: serial:///dev/ttyUSB0, iio://NAME, or a recording, walk.csv")
     add("--audio", metavar="URL", help="where the sound is: mic://default, mic://NAME, or a recording, walk.wav")
     add("--video", metavar="URL", help="where the video is: camera:///dev/video0 or a file; off without --allow-video")
-    add("--source", metavar="NAME=URL", action="append", default=[], help="a sensor of another name; may be repeated")
-    add("--allow-video", action="store_true", help="allow video to be opened; it must be named besides")
-    add("--demo", action="store_true", help="take the URLs and the truth from the recording that mmg carries")
+    add("--source", metavar="NAME=URL", action="append", default=[], help="any other sensor; may be repeated")
+    add("--allow-video", action="store_true", help="allow video to be opened; you must also name it")
+    add("--demo", action="store_true", help="use the recording that mmg ships, and its truth")
     add("--bundle", metavar="PATH", default="starter", help="a bundle: a directory or a .mmg file (default: starter)")
     add("--trust", metavar="KEY.pub", help="refuse a bundle that this key did not sign; see mmg-bundle --help")
     add(
         "--backend",
         choices=("auto", "onnx", "litert"),
-        help="what runs the models (default: the one installed, or the profile's)",
+        help="which runtime runs the models (default: the one installed, or the profile's)",
     )
     add("--precision", choices=("fp32", "int8"), help="which of the bundle's files (default: the profile's, or fp32)")
     add_profile_flags(parser)
@@ -72,11 +72,11 @@ def build_parser() -> argparse.ArgumentParser:
         "--pace",
         choices=("realtime", "fast"),
         default="fast",
-        help="recordings at their own pace, or fast (default)",
+        help="replay recordings at their own pace, or fast (default)",
     )
-    add("--duration", metavar="S", type=_seconds, help="stop after so many seconds of the sensors' time")
+    add("--duration", metavar="S", type=_seconds, help="stop after this many seconds of sensor time")
     add("--require", metavar="LIST", default="", help="sensors whose loss ends the run with exit code 3")
-    add("--grace", metavar="S", type=_seconds, help="how long a late sensor is waited for after a hop's end")
+    add("--grace", metavar="S", type=_seconds, help="how long to wait for a late sensor after the end of a hop")
     add("--truth", metavar="PATH", help="a CSV of start_s,end_s,label to print beside the decisions")
     add("--version", action=PrintVersion)
     return parser
@@ -130,9 +130,9 @@ def _report_other_runtime(backend: str, settings: Settings) -> None:
     wanted = settings.preferred_backend
     if settings.backend == "auto" and wanted not in ("auto", backend):
         why = f"the bundle has no {wanted} files" if is_installed(wanted) else f"{INSTALL[wanted]} is not installed"
-        _report(f"{wanted} is what the device profile names, but {why}: {backend} runs the models")
+        _report(f"the device profile names {wanted}, but {why}: {backend} runs the models")
     for name in absent_providers(backend, settings.providers):
-        _report(f"{name} is not in this onnxruntime: it runs without")
+        _report(f"this onnxruntime has no {name}: running without it")
 
 
 def _open_pipeline(bundle: Bundle, urls: dict[str, str], settings: Settings) -> Pipeline | LivePipeline:
@@ -159,7 +159,7 @@ def _choose_sources(options: argparse.Namespace) -> tuple[dict[str, str], str | 
         if not separator or not name or not url:
             raise ConfigError(f"--source {pair}: must be NAME=URL, such as ppg=file://ppg.csv")
         if name in given:
-            raise ConfigError(f"--source {pair}: {name} has a URL already")
+            raise ConfigError(f"--source {pair}: {name} already has a URL")
         given[name] = url
     sensors = _names(options.sensors or "")
     if options.demo:
@@ -174,7 +174,7 @@ def _choose_sources(options: argparse.Namespace) -> tuple[dict[str, str], str | 
         raise ConfigError("video is off: add --allow-video to open it, or leave it out of --sensors")
     for name in given:
         if name not in sensors:
-            _report(f"{name}: {given[name]} is not used, as --sensors does not name it")
+            _report(f"{name}: {given[name]} is not used, because --sensors does not name it")
     truth: str | None = options.truth or (str(DEMO / "truth.csv") if options.demo else None)
     return {name: given.get(name, "") for name in sensors}, truth
 
@@ -201,7 +201,9 @@ def _resolve_settings(
         urls = {name: url for name, url in profile.sensors.items() if name != "video"}
     urls = {name: url or profile.sensors.get(name, "") for name, url in urls.items()}
     if "video" in urls and profile.privacy.video == "never":
-        raise ProfileError(profile.name, "privacy.video", "is never: video stays off on this device, with any flag")
+        raise ProfileError(
+            profile.name, "privacy.video", "is never: video stays off on this device, whatever the flags"
+        )
     required = _names(options.require)
     for name in (*urls, *required):
         if name not in known:
@@ -236,7 +238,7 @@ def _report_unused(options: argparse.Namespace, profile: Profile, urls: dict[str
             if name not in known:
                 _report(f"{place}: {_lacks(manifest)}")
             elif key in given and urls and name not in urls:
-                _report(f"{place}: {name} takes no part in this run")
+                _report(f"{place}: this run does not use {name}")
 
 
 def _lacks(manifest: Manifest) -> str:
@@ -262,7 +264,7 @@ def _find_missing(urls: dict[str, str], required: tuple[str, ...]) -> dict[str, 
     for name in missing:
         if name in taken:
             device = ", ".join(filter(None, (taken[name].device, taken[name].detail)))
-            _report(f"{name}: taking {taken[name].url} ({device})")
+            _report(f"{name}: using {taken[name].url} ({device})")
             continue
         problems = [f"{one.url} {one.problem}" for one in found if one.modality == name and one.problem]
         skipped[name] = "; ".join(problems) or f"none is plugged in (mmg-devices shows what is; or give --{name} URL)"

@@ -122,7 +122,7 @@ class Engine:
         """Take one chunk and return the decisions that it completes. Raises ConfigError, BundleError, ModelError."""
         track = self._tracks.get(chunk.modality)
         if track is None:
-            raise ConfigError(f"a chunk of {chunk.modality!r} came; this engine has {', '.join(self._tracks)}")
+            raise ConfigError(f"got a chunk of {chunk.modality!r}; this engine has {', '.join(self._tracks)}")
         track.push(chunk)
         decisions: list[Decision] = []
         while self._is_ready():

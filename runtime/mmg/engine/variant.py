@@ -42,7 +42,9 @@ def choose_variant(
     ]
     if not there:
         has = ", ".join(sorted({f"{file.backend} {file.precision}" for file in manifest.files(tuple(names))}))
-        raise BundleError(str(bundle.path), "", f"has not all of {', '.join(names)} and fusion in {precision}: {has}")
+        raise BundleError(
+            str(bundle.path), "", f"does not have all of {', '.join(names)} and fusion in {precision}; it has {has}"
+        )
     installed = [one for one in there if is_installed(one)]
     if not installed:
         raise NoRuntime(tuple(INSTALL[one] for one in there))

@@ -140,7 +140,7 @@ class LivePipeline:
             again_ns = self._reported_ns.get((name, kind), now_ns) + REPORT_AGAIN_S * 1e9
             if self._reported.get(name) != kind and ((name, kind) not in self._reported_ns or now_ns >= again_ns):
                 if self._reported.get(name, "").startswith("faulty") and text.startswith("connected"):
-                    text = text.replace("connected", "well again", 1)
+                    text = text.replace("connected", "recovered", 1)
                 self._reported[name], self._reported_ns[name, kind] = kind, now_ns
                 self._report(f"{name}: {text}")
 
@@ -149,8 +149,8 @@ class LivePipeline:
         reason = self._states[name].reason or self._ports[name].status.reason or self._arrivals[name].problem
         newest_ns = self.engine.newest_ns(name)
         if newest_ns is None:
-            return reason or f"nothing came from {self._ports[name].url}"
-        return reason or f"nothing came for {(self._looked_ns - newest_ns) / 1e9:.1f} s"
+            return reason or f"nothing arrived from {self._ports[name].url}"
+        return reason or f"nothing arrived for {(self._looked_ns - newest_ns) / 1e9:.1f} s"
 
     def close(self) -> None:
         """Stop every port, and tell what was lost and how each sensor ended. Twice is fine."""
@@ -190,7 +190,7 @@ class _Arrivals:
             chunk = replace(chunk, samples=chunk.samples[good], times_ns=chunk.times_ns[good], dropped=0)
         else:
             late_s = (now_ns - int(chunk.times_ns[-1])) / 1e9
-            self.problem = f"its samples come {late_s:.0f} s late" if late_s > LATE_S else ""
+            self.problem = f"its samples arrive {late_s:.0f} s late" if late_s > LATE_S else ""
         refused, self._refused = self._refused, 0
         return replace(chunk, dropped=chunk.dropped + refused) if refused else chunk
 

@@ -173,7 +173,7 @@ def open_each(
             raise ConfigError(f"bundle {manifest.name} has no sensor {name!r}; it has {', '.join(known)}")
     for name in settings.required:
         if name not in urls:
-            raise ConfigError(f"--require {name}: it is not among the sensors of this run")
+            raise ConfigError(f"--require {name}: this run does not use that sensor")
     opened: list[Opened] = []
     skipped: dict[str, str] = {}
     try:

@@ -34,7 +34,7 @@ class SourceUrl:
         allowed = [*names, *PLACING]
         for name in self.options:
             if name not in allowed:
-                raise ConfigError(f"{self.url}: unknown option {name!r}: known here are {', '.join(allowed)}")
+                raise ConfigError(f"{self.url}: unknown option {name!r}: choose from {', '.join(allowed)}")
 
     def one_of(self, name: str, choices: Collection[str]) -> str | None:
         """The option's value where it is given. Raises ConfigError where it is none of ``choices``."""
@@ -113,6 +113,6 @@ def _options(url: str, query: str) -> dict[str, str]:
         if not equals or not value:
             raise ConfigError(f"{url}: option {name!r} has no value: write {name}=VALUE")
         if name in options:
-            raise ConfigError(f"{url}: option {name!r} is there twice")
+            raise ConfigError(f"{url}: option {name!r} appears twice")
         options[name] = unquote(value)
     return options

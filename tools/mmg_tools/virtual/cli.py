@@ -49,7 +49,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="mmg-virtual",
         description="Plug a virtual wearable into this machine: a simulated wearer's IMU on a serial port, sound on a "
-        "microphone and, if asked for, video, at their true pace. Prints the command that connects to it.",
+        "microphone and, if asked for, video, at their real pace. Prints the command that connects to it.",
         epilog=EXAMPLES.format(faults="\n".join(_explain_faults())),
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
@@ -61,18 +61,23 @@ def build_parser() -> argparse.ArgumentParser:
     add("--subject", metavar="N", type=_natural, default=SUBJECT, help=f"which wearer, 1000 or more ({SUBJECT})")
     add("--imu", metavar="PROTOCOL", choices=(*PROTOCOLS, "none"), default="witmotion", help=_PROTOCOL_HELP)
     add("--audio", action=argparse.BooleanOptionalAction, default=True, help="the microphone (default: on)")
-    add("--video", action=argparse.BooleanOptionalAction, default=False, help="a film in a camera's place (off)")
+    add(
+        "--video",
+        action=argparse.BooleanOptionalAction,
+        default=False,
+        help="a film in place of a camera (default: off)",
+    )
     add("--dir", metavar="DIR", type=Path, help="where the ports appear (default: a private one, removed at the end)")
     add("--save", metavar="DIR", type=Path, help="also write the scenario as imu.csv, audio.wav and truth.csv")
-    add("--fault", metavar="FAULT", action="append", default=[], help="something that goes wrong; may be repeated")
-    add("--random-faults", metavar="PER_MINUTE", type=float, default=0.0, help="so many faults a minute by chance")
-    add("--fault-seed", metavar="N", type=_natural, default=0, help="which chance (default: 0)")
-    add("--loop", action="store_true", help="begin anew at the end, faults too, until Ctrl-C")
-    add("--json", action="store_true", help="print one JSON object in place of the command")
+    add("--fault", metavar="FAULT", action="append", default=[], help="a fault to inject; may be repeated")
+    add("--random-faults", metavar="PER_MINUTE", type=float, default=0.0, help="this many random faults per minute")
+    add("--fault-seed", metavar="N", type=_natural, default=0, help="the seed of the random faults (default: 0)")
+    add("--loop", action="store_true", help="start over at the end, with the faults, until Ctrl-C")
+    add("--json", action="store_true", help="print one JSON object instead of the command")
     return parser
 
 
-_PROTOCOL_HELP = f"what the IMU speaks: {', '.join(PROTOCOLS)}, or none for no IMU (default: witmotion)"
+_PROTOCOL_HELP = f"the IMU's protocol: {', '.join(PROTOCOLS)}, or none for no IMU (default: witmotion)"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -108,7 +113,7 @@ def _run(options: argparse.Namespace) -> int:
     scenario = render(options.subject, options.seed, options.seconds, video=options.video)
     if options.save:
         scenario.save(options.save)
-        _report(f"saved in {options.save}")
+        _report(f"saved to {options.save}")
     with (
         _folder(options.dir) as folder,
         VirtualWearable(
@@ -130,7 +135,7 @@ def _run(options: argparse.Namespace) -> int:
 def _check(options: argparse.Namespace, schedule: Schedule, sensors: tuple[str, ...]) -> None:
     """Refuse before the rendering what can be refused."""
     if not 0 <= options.random_faults <= 600:
-        raise ConfigError(f"--random-faults {options.random_faults:g}: must be 0 to 600 a minute")
+        raise ConfigError(f"--random-faults {options.random_faults:g}: must be 0 to 600 per minute")
     FaultPlayer(schedule.fixed, dict.fromkeys(sensors))
     for fault in schedule.fixed:
         if fault.at_s >= options.seconds:
@@ -202,7 +207,7 @@ def _explain_faults() -> Iterator[str]:
 
 def _natural(text: str) -> int:
     if not text.isdecimal() or len(text) > 9:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 0 on")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of 0 or more")
     return int(text)
 
 

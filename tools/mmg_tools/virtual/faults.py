@@ -118,7 +118,7 @@ def parse_fault(text: str) -> Fault:
         raise ConfigError(f"fault {text}: write AT:SENSOR:KIND:SECONDS[:AMOUNT], such as 12:imu:unplug:3")
     at, sensor, kind_name, seconds, amount = (*fields, "", "")[:5]
     if sensor not in SENSORS:
-        raise ConfigError(f"fault {text}: {sensor!r} is no sensor: choose {', '.join(SENSORS)}")
+        raise ConfigError(f"fault {text}: {sensor!r} is not a sensor: choose {', '.join(SENSORS)}")
     if kind_name not in kinds_of(sensor):
         raise ConfigError(f"fault {text}: {sensor} has no fault {kind_name!r}: choose {', '.join(kinds_of(sensor))}")
     kind = KINDS[kind_name]
@@ -170,11 +170,11 @@ class FaultPlayer:
         ordered = sorted(faults, key=lambda fault: fault.at_s)
         for number, fault in enumerate(ordered):
             if fault.sensor not in devices:
-                raise ConfigError(f"fault {fault} at {fault.at_s:g} s: there is no {fault.sensor} in this play")
+                raise ConfigError(f"fault {fault} at {fault.at_s:g} s: there is no {fault.sensor} in this run")
             for other in ordered[:number]:
                 if other.kind == fault.kind and fault.overlaps(other):
                     raise ConfigError(
-                        f"fault {fault} at {fault.at_s:g} s: the same of {other.at_s:g} s is not over by then"
+                        f"fault {fault} at {fault.at_s:g} s: the same fault from {other.at_s:g} s is not over by then"
                     )
         events = [(fault.at_s, FaultEvent(fault, True)) for fault in ordered]
         events += [(fault.at_s + fault.seconds, FaultEvent(fault, False)) for fault in ordered if KINDS[fault.kind].end]

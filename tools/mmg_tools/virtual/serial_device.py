@@ -68,7 +68,7 @@ class VirtualSerial(VirtualDevice):
         Raises ConfigError for an unknown protocol.
         """
         if protocol not in PROTOCOLS:
-            raise ConfigError(f"{protocol}: no protocol: choose {', '.join(PROTOCOLS)}")
+            raise ConfigError(f"{protocol}: unknown protocol: choose {', '.join(PROTOCOLS)}")
         super().__init__(link.name)
         self.link, self.protocol = link, protocol
         self.sent_bytes = self.lost_bytes = self.missed_samples = 0

@@ -48,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action=PrintVersion)
-    parser.add_argument("what", help="a folder of mmg-train, a bundle (folder or .mmg), or starter")
+    parser.add_argument("what", help="a run of mmg-train, a bundle (folder or .mmg), or starter")
     parser.add_argument("--config", type=Path, help="settings with the data set, TOML; a run knows its own")
     parser.add_argument(
         "--data",
@@ -68,8 +68,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         choices=SCORES,
         help="compare clips by embedding, by the sequence of their tokens, or both (default; a bundle: embedding)",
     )
-    parser.add_argument("--json", metavar="FILE", help="write the tables as JSON too; - for standard output, instead")
-    parser.add_argument("--markdown", type=Path, metavar="FILE", help="write the tables as Markdown too")
+    parser.add_argument(
+        "--json", metavar="FILE", help="also write the tables as JSON; - prints JSON instead of the tables"
+    )
+    parser.add_argument("--markdown", type=Path, metavar="FILE", help="also write the tables as Markdown")
     parser.add_argument("--plots", type=Path, metavar="DIR", help="draw subsets.png and missing.png there")
     chosen = parser.parse_args(given)
     return run_command(lambda: run(chosen, shlex.join(["mmg-eval", *given])), progress, stopped=130)
@@ -80,7 +82,7 @@ def run(chosen: argparse.Namespace, command: str) -> int:
     wanted = [name for name in chosen.tables.split(",") if name]
     for name in wanted:
         if name not in TABLES:
-            raise ConfigError(f"--tables {name}: is none of {', '.join(TABLES)}")
+            raise ConfigError(f"--tables {name}: is not one of {', '.join(TABLES)}")
     for flag, path in (("--markdown", chosen.markdown), ("--json", chosen.json if chosen.json != "-" else None)):
         if path is not None and not Path(path).absolute().parent.is_dir():
             raise ConfigError(f"{flag} {path}: there is no such folder")

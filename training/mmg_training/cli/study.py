@@ -30,7 +30,7 @@ from mmg_training.evaluation.tables import as_json, markdown
 EXAMPLES = """\
 examples:
   mmg-study training/configs/studies/utd_mhad.toml --out runs/study
-  mmg-study training/configs/studies/utd_mhad.toml --out runs/study --jobs 4    once more: goes on where it stopped
+  mmg-study training/configs/studies/utd_mhad.toml --out runs/study --jobs 4    again: continues where it stopped
   mmg-study training/configs/studies/utd_mhad.toml --out runs/study --report    tables of what is done so far
   mmg-study training/configs/studies/utd_mhad.toml --out runs/try --set steps=20    a quick look that all works
 
@@ -53,7 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="mmg-study",
         description="Train every variant of a study in every fold with every seed, measure each, and print the tables: "
-        "accuracy on each subset, ablations, zero-shot, few-shot. A run that is done is not done again.",
+        "accuracy on each subset, ablations, zero-shot, few-shot. Runs that are done are not repeated.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -65,7 +65,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--set", action="append", default=[], metavar="KEY=VALUE", help="change a setting of the base, as in steps=20"
     )
     parser.add_argument("--report", action="store_true", help="train nothing: print the tables of what is done")
-    parser.add_argument("--json", action="store_true", help="print JSON and not Markdown")
+    parser.add_argument("--json", action="store_true", help="print JSON instead of Markdown")
     chosen = parser.parse_args(given)
     handle_signals(raise_interrupt)
     return run_command(lambda: run(chosen, shlex.join(["mmg-study", *given])), report, stopped=130)

@@ -47,8 +47,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--version", action=PrintVersion)
     parser.add_argument("config", type=Path, help="settings, TOML; training/configs has some")
     parser.add_argument("--out", type=Path, required=True, help="the folder for the run")
-    parser.add_argument("--resume", action="store_true", help="go on from where a stopped run in --out saved last")
-    parser.add_argument("--overwrite", action="store_true", help="write over a finished run in --out")
+    parser.add_argument("--resume", action="store_true", help="resume a stopped run in --out from where it last saved")
+    parser.add_argument("--overwrite", action="store_true", help="overwrite a finished run in --out")
     parser.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE", help="change a setting, as in data.leave_out=5"
     )
@@ -108,7 +108,7 @@ def run(config: TrainConfig, out: Path, fabric: Fabric, resume: bool = False, ov
         model = train(config, dataset, fabric=fabric, out=out, resume=resume, watch=progress)
     except KeyboardInterrupt:
         saved = (out / checkpoint.RESUME).exists()
-        report("--resume goes on from the last step that was saved" if saved else "no step was saved yet (save_every)")
+        report("--resume continues from the last saved step" if saved else "no step has been saved yet (save_every)")
         raise
     finally:
         progress.close()

@@ -35,7 +35,7 @@ def load(config: DataConfig, report: Callable[[str], None]) -> Dataset:
     Raises ConfigError where its name is unknown or it is not there.
     """
     if config.set not in SETS:
-        raise ConfigError(f"data.set: {config.set!r} is none of {', '.join(SETS)}")
+        raise ConfigError(f"data.set: {config.set!r} is not one of {', '.join(SETS)}")
     for key, sets in ONLY.items():
         if config.set not in sets and getattr(config, key) != getattr(DataConfig(), key):
             raise ConfigError(f"data.{key}: is for {' and '.join(sets)}, and {config.set} has no use for it")
@@ -47,7 +47,7 @@ def load(config: DataConfig, report: Callable[[str], None]) -> Dataset:
     known = config.modalities or data.task.modalities
     for name in config.labelled:
         if name not in known:
-            raise ConfigError(f"data.labelled: {name!r} is none of {', '.join(known)}")
+            raise ConfigError(f"data.labelled: {name!r} is not one of {', '.join(known)}")
     if config.apart and not 0 < len(config.labelled) < len(known):
         raise ConfigError("data.apart: needs data.labelled, and a modality that is not among them")
     if config.modalities:
@@ -81,7 +81,7 @@ def _apart(data: Dataset, labelled: tuple[str, ...]) -> Dataset:
 def _only(data: Dataset, names: tuple[str, ...]) -> Dataset:
     """Without every other modality, in the task too, so that no encoder stays untrained. Raises ConfigError."""
     if unknown := [name for name in names if name not in data.task.modalities]:
-        raise ConfigError(f"data.modalities: {unknown[0]!r} is none of {', '.join(data.task.modalities)}")
+        raise ConfigError(f"data.modalities: {unknown[0]!r} is not one of {', '.join(data.task.modalities)}")
     others = [name for name in data.task.modalities if name not in names]
 
     def narrowed(sessions: Sequence[Session]) -> tuple[Session, ...]:

@@ -32,7 +32,7 @@ def cached(asked: str, render: Callable[[], Iterable[Session]], report: Callable
         try:
             return _read(place)
         except (OSError, ValueError, EOFError) as error:
-            report(f"rendered sessions in {place} are damaged and made anew: {error}")
+            report(f"rendered sessions in {place} are damaged and rendered again: {error}")
             shutil.rmtree(place, ignore_errors=True)
     sessions = tuple(render())
     try:

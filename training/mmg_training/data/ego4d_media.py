@@ -76,7 +76,7 @@ def read_media(path: Path, start_s: float, task: Task) -> tuple[NDArray[np.uint8
     try:
         with av.open(str(path)) as container:
             if not container.streams.video:
-                raise ValueError("has no video in it")
+                raise ValueError("contains no video")
             # The canonical video begins with its pictures; sound may begin later.
             stream = container.streams.video[0]
             zero_s = float((stream.start_time or 0) * (stream.time_base or 0))

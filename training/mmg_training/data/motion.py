@@ -38,7 +38,7 @@ def load(root: Path, task: Task) -> tuple[Session, ...]:
     with open_arrays(root / "recordings.npz") as arrays:
         keys = sorted({name.rsplit("/", 1)[0] for name in arrays.files})
         if missing := [f"{key}/{part}" for key in keys for part in PARTS if f"{key}/{part}" not in arrays.files]:
-            raise ConfigError(f"data: {root / 'recordings.npz'} misses {missing[0]}")
+            raise ConfigError(f"data: {root / 'recordings.npz'} lacks {missing[0]}")
         for key in keys:
             times_s = (arrays[f"{key}/time_ms"] - arrays[f"{key}/time_ms"][0]) / 1000.0
             imu = resample(times_s, arrays[f"{key}/imu"], IMU_HZ)

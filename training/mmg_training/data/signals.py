@@ -16,7 +16,7 @@ def open_arrays(path: Path) -> NpzFile:
     try:
         opened = np.load(path)
     except (ValueError, EOFError) as error:
-        raise ConfigError(f"data: {path} is damaged or no .npz file") from error
+        raise ConfigError(f"data: {path} is damaged or not an .npz file") from error
     if not isinstance(opened, NpzFile):
         raise ConfigError(f"data: {path} is one array, not an .npz file")
     return opened

@@ -102,7 +102,7 @@ def read_sound(path: Path) -> NDArray[np.float32]:
     try:
         wave, rate_hz = soundfile.read(path, dtype="float32", always_2d=True)
     except soundfile.SoundFileError as error:
-        raise ConfigError(f"data: {path} is damaged or no sound: {str(error).rpartition(': ')[2]}") from error
+        raise ConfigError(f"data: {path} is damaged or not a sound file: {str(error).rpartition(': ')[2]}") from error
     mono: NDArray[np.float32] = soxr.resample(wave.mean(axis=1), rate_hz, AUDIO_HZ)
     return mono
 

@@ -79,9 +79,9 @@ def load(config: DataConfig, _report: Callable[[str], None]) -> Dataset:
     temperatures on. Raises ConfigError."""
     sessions = read(data.require(data.recordings(config), "utd-mhad"), TASK)
     if config.leave_out not in (0, *SUBJECTS):
-        raise ConfigError(f"data.leave_out: {config.leave_out} is none of 0, {', '.join(map(str, SUBJECTS))}")
+        raise ConfigError(f"data.leave_out: {config.leave_out} is not one of 0, {', '.join(map(str, SUBJECTS))}")
     if config.split >= SPLITS:
-        raise ConfigError(f"data.split: {config.split} is none of 0 to {SPLITS - 1}, or -1 for all labels")
+        raise ConfigError(f"data.split: {config.split} is not one of 0 to {SPLITS - 1}, or -1 for all labels")
     novel = set(novel_labels(config.split)) if config.split >= 0 else set()
     base = [session for session in sessions if session.labels[0] not in novel]
     training = [session for session in base if session.subject != config.leave_out]
@@ -127,7 +127,7 @@ def read(root: Path, task: Task) -> tuple[Session, ...]:
             name, turns, frames = CLIP.fullmatch(key), inertial[key], depth[key]
             if name is None or not _is_trial(int(name[1]), int(name[2]), turns, frames):
                 shapes = f"{turns.shape} and {frames.shape}"
-                raise ConfigError(f"data: {root}: {key!r}, of {shapes}, is no trial of UTD-MHAD, such as a1_s1_t1")
+                raise ConfigError(f"data: {root}: {key!r}, of {shapes}, is not a trial of UTD-MHAD, such as a1_s1_t1")
             sessions.append(
                 Session(
                     "utd-mhad",

@@ -30,7 +30,7 @@ def by_engine(bundle: Bundle, task: Task, report: Reporter, backend: str = "auto
     if manifest.labels != task.labels or manifest.hop_s != HOP_S:
         raise ConfigError(f"{bundle.path}: its labels or its hop are not those of the data set {task.name}")
     if not {modality.name for modality in manifest.modalities} <= set(task.modalities):
-        raise ConfigError(f"{bundle.path}: has a sensor that is none of {plus(task.modalities)} of {task.name}")
+        raise ConfigError(f"{bundle.path}: has a sensor that is not one of {plus(task.modalities)} of {task.name}")
 
     def decide_subsets(sessions: Sequence[Session], subsets: Sequence[Subset]) -> dict[Subset, Decisions]:
         return {

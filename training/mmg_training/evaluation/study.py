@@ -123,13 +123,13 @@ def read(path: Path) -> Study:
     if not config.base or not config.seeds:
         raise ConfigError(f"study {path}: needs base, the settings to start from, and seeds")
     if len(set(config.seeds)) < len(config.seeds):
-        raise ConfigError(f"study {path}: seeds: one is there twice")
+        raise ConfigError(f"study {path}: seeds: one appears twice")
     if not isinstance(variants, Mapping) or not variants or not all(isinstance(v, Mapping) for v in variants.values()):
         raise ConfigError(f"study {path}: needs variants, each a table of settings such as [variants.all]")
     if not isinstance(folds, Mapping) or len(folds) > 1 or not all(isinstance(v, list) and v for v in folds.values()):
         raise ConfigError(f"study {path}: folds: must be one setting with a list of values, as in data.leave_out")
     if config.evaluate.fewshot.score not in SCORES:
-        raise ConfigError(f"study {path}: evaluate.fewshot.score: is none of {', '.join(SCORES)}")
+        raise ConfigError(f"study {path}: evaluate.fewshot.score: is not one of {', '.join(SCORES)}")
     for name in (
         *((config.full,) if config.full else ()),
         *config.ablations,
@@ -137,7 +137,7 @@ def read(path: Path) -> Study:
         *config.late_fusion,
     ):
         if name not in variants:
-            raise ConfigError(f"study {path}: {name!r} is none of its variants ({', '.join(variants)})")
+            raise ConfigError(f"study {path}: {name!r} is not one of its variants ({', '.join(variants)})")
     if config.ablations and not config.full:
         raise ConfigError(f"study {path}: ablations: needs full, the variant to compare with")
     for name in variants:
@@ -155,10 +155,10 @@ def plan(study: Study, out: Path, settings: Mapping[str, Any]) -> list[Run]:
     varied = {key: f"variants.{variant}" for variant, changes in study.variants.items() for key in changes}
     for key in settings:
         if place := (varied | own).get(key):
-            raise ConfigError(f"--set {key}: the study's own {place} says it; change it there")
+            raise ConfigError(f"--set {key}: the study's own {place} sets it; change it there")
     for key, variant in varied.items():
         if key in own:
-            raise ConfigError(f"{variant}: {key}: the study's own {own[key]} says it")
+            raise ConfigError(f"{variant}: {key}: the study's own {own[key]} sets it")
     runs = []
     for variant, changes in study.variants.items():
         for value in study.folds or (None,):

@@ -101,10 +101,10 @@ def run_all(
 
 def _last_line(run: Run) -> str:
     if (run.folder / RESULTS).is_file():
-        return "its results are of other settings; was the code changed meanwhile?"
+        return "its results are from other settings; was the code changed meanwhile?"
     log = run.folder / LOG
     lines = log.read_text(encoding="utf-8", errors="replace").split("\n") if log.is_file() else []
-    return next((line.removeprefix("mmg-study: ") for line in reversed(lines) if line.strip()), "it said nothing")
+    return next((line.removeprefix("mmg-study: ") for line in reversed(lines) if line.strip()), "it printed nothing")
 
 
 def _span(seconds: float) -> str:

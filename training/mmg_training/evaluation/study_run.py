@@ -76,7 +76,7 @@ def _trained(folder: Path, config: TrainConfig, dataset: Dataset) -> MultimodalM
         try:
             return checkpoint.load(folder)[0]
         except ConfigError as error:
-            raise ConfigError(f"{error}; delete {folder} to train it anew") from error
+            raise ConfigError(f"{error}; delete {folder} to train it again") from error
     model = train(config, dataset, out=folder, resume=True, watch=Progress(config))
     checkpoint.save(folder, model, config)
     (folder / checkpoint.RESUME).unlink(missing_ok=True)

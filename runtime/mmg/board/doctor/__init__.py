@@ -71,7 +71,7 @@ def _find_board(root: Path, trials: Sequence[Trial]) -> tuple[Board | None, Find
     try:
         return board, Finding("profile", "ok", detect_board(root))
     except ProfileProblem as error:
-        return board, Finding("profile", "problem", str(error), "install mmg anew, as its README says")
+        return board, Finding("profile", "problem", str(error), "reinstall mmg, as its README says")
 
 
 def _judge_meter(root: Path, tool: Tool, user: User) -> Finding:

@@ -79,7 +79,7 @@ def check_permissions(root: Path, user: User) -> list[Finding]:
         findings += [_judge(devices, paths, owner, user, root) for owner, paths in closed.items()]
         if nodes and not closed:
             findings.append(Finding(devices.name, "ok", f"{_tell_nodes(nodes, root)} may be used"))
-    return findings or [Finding("devices", "ok", "none is plugged in that needs a permission")]
+    return findings or [Finding("devices", "ok", "nothing is plugged in that needs permission")]
 
 
 def _nodes_of(devices: Devices, root: Path) -> list[Path]:
@@ -105,7 +105,7 @@ def _judge(devices: Devices, nodes: list[Path], owner: tuple[int, int], user: Us
     lets_group = mode & needed_bits == needed_bits and number != 0
     found = f"{_tell_nodes(nodes, root)} may not be opened by {user.name}"
     if lets_group and user.name in members and number not in user.groups:
-        found += f", whose group {group} is not in force in this session"
+        found += f", whose group {group} is not active in this session"
         do = "log in again"
     elif lets_group and number not in user.groups:
         do = f"sudo usermod -aG {group} $USER\nlog in again"

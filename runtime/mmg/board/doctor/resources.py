@@ -63,7 +63,9 @@ def _judge_load(root: Path, load: float) -> Finding:
     found = f"{load:g} on {cores} core{'s' if cores > 1 else ''}"
     if load <= cores:
         return Finding("load", "ok", found)
-    return Finding("load", "warning", f"{found}: others want the processors too", "stop other programs:\ntop -o %CPU")
+    return Finding(
+        "load", "warning", f"{found}: other programs want the processors too", "stop other programs:\ntop -o %CPU"
+    )
 
 
 def _judge_space(folder: Path) -> Finding:

@@ -27,4 +27,4 @@ def judge_portaudio(root: Path, trials: Sequence[Trial]) -> list[Finding]:
     if there:
         do = "close the program that records, or see the permissions below"
         return [Finding("PortAudio", "warning", f"sees no microphone, though the kernel has {', '.join(there)}", do)]
-    return [Finding("PortAudio", "ok", "is there, and no microphone is plugged in")]
+    return [Finding("PortAudio", "ok", "works, but no microphone is plugged in")]

@@ -52,7 +52,7 @@ def _judge_throttling(condition: Condition) -> Finding:
         before = [reason for reason in condition.happened if reason != UNDER_VOLTAGE]
         if before:
             return Finding("throttling", "warning", f"not now, but since boot: {', '.join(before)}", "cool the board")
-        return Finding("throttling", "ok", "nothing is seen to hold the clock down")
+        return Finding("throttling", "ok", "nothing seems to hold the clock down")
     if reasons == settings:
         highest_khz = (condition.highest_mhz or 0.0) * 1000
         do = (
@@ -76,7 +76,7 @@ def _judge_supply(condition: Condition) -> list[Finding]:
 
 def _judge_heat(temperature_c: float | None) -> Finding:
     if temperature_c is None:
-        return Finding("temperature", "unknown", "the kernel shows none of the processor")
+        return Finding("temperature", "unknown", "the kernel shows no temperature of the processor")
     if temperature_c < HOT_C:
         return Finding("temperature", "ok", f"{temperature_c:.0f} °C")
     return Finding("temperature", "warning", f"{temperature_c:.0f} °C", "cool the board: a heat sink or a fan")
@@ -94,7 +94,7 @@ def _judge_latency(root: Path) -> list[Finding]:
             continue
         do = (
             f"echo 1 | sudo tee /sys/bus/usb-serial/devices/{name}/latency_timer\n"
-            f"for good, put into /etc/udev/rules.d/60-mmg.rules:\n{LATENCY_RULE}"
+            f"to keep it after a reboot, put into /etc/udev/rules.d/60-mmg.rules:\n{LATENCY_RULE}"
         )
         findings.append(Finding(f"latency {name}", "warning", f"bytes wait for {latency_ms} ms in the adapter", do))
     return findings

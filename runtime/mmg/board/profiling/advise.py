@@ -159,7 +159,7 @@ def _cost(case: Case) -> tuple[float, float]:
 
 
 def _why(case: Case, failed: Sequence[BudgetCheck]) -> tuple[str, ...]:
-    why = [] if case.valid else [f"not to be relied on: {'; '.join(case.reasons) or 'no reason was given'}"]
+    why = [] if case.valid else [f"not reliable: {'; '.join(case.reasons) or 'no reason was given'}"]
     if case.real_time_factor is not None and case.real_time_factor >= 1:
         why.append(f"does not keep up: a hop takes {case.real_time_factor:.2f} times as long as it lasts")
     return (*why, *map(explain, failed))
@@ -178,9 +178,9 @@ def _notes(
     if fitting and unknown == len(fitting):
         notes.append("The bundle states no accuracy: the most modalities were taken, then the least processor time.")
     elif unknown:
-        notes.append(f"The accuracy of {unknown} cases is not known: they go behind the others.")
+        notes.append(f"The accuracy of {unknown} cases is not known: they rank behind the others.")
     if fitting and VIDEO in _rank(fitting)[0].modalities:
-        notes.append("This opens the camera: --allow-video is for the wearer, or whom it films, to decide.")
+        notes.append("This opens the camera: --allow-video is for the wearer, or the people it films, to decide.")
     if report.mode == "backtoback" and "decision_ms" in budget:
         notes.append("Run back to back: decision_ms was held against the processor time of a hop, without the waiting.")
     cases = [*fitting, *(one.case for one in rejected)]
@@ -198,7 +198,7 @@ def _nothing_fits(advice: Advice) -> str:
         if valid and all(NEVER in one.why for one in valid):
             return f"No case without video was measured and valid, and {NEVER}."
         if valid:
-            return "No case can be shown to keep the budget, as not every limit was measured."
+            return "No case can be shown to keep the budget, because not every limit was measured."
         return "Nothing to choose from: no case is measured and valid."
     return f"No case keeps the budget. The nearest is {nearest.case.name}: {'; '.join(nearest.why)}."
 

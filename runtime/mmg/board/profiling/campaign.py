@@ -88,7 +88,7 @@ def run_campaign(plan: Plan, board: Board, command: Sequence[str], progress: Cal
             if not any(case.outcome == "measured" for case in cases):
                 raise
         left = [
-            msgspec.structs.replace(case, outcome="unavailable", reason="not measured: stopped before")
+            msgspec.structs.replace(case, outcome="unavailable", reason="not measured: stopped earlier")
             if case.outcome == "measured"
             else case
             for case in wanted[len(cases) :]
@@ -177,7 +177,7 @@ def _measure(plan: Plan, case: Case, hop_s: float) -> Case:
             return msgspec.json.decode(done.stdout, type=Case)
         except msgspec.DecodeError as error:
             return msgspec.structs.replace(case, outcome="failed", reason=f"its process gave no result: {error}")
-    words = done.stderr.decode(errors="replace").strip().splitlines() or ["it said nothing"]
+    words = done.stderr.decode(errors="replace").strip().splitlines() or ["it printed nothing"]
     if done.returncode in EXPLAINED:
         return msgspec.structs.replace(case, outcome="failed", reason=words[-1])
     how = f"signal {-done.returncode}" if done.returncode < 0 else f"exit code {done.returncode}"
@@ -200,7 +200,7 @@ def budget_of(profile: Profile, mode: Mode) -> dict[str, float]:
     if mode == "backtoback":  # what a second costs is a matter of the pace
         limits = {key: limit for key, limit in limits.items() if key not in PACED_ONLY}
     if not limits and mode == "backtoback" and any(getattr(profile.budget, key) is not None for key in PACED_ONLY):
-        raise ConfigError(f"the budget of profile {profile.name} is of the real pace: leave out --mode backtoback")
+        raise ConfigError(f"the budget of profile {profile.name} applies to the real pace: leave out --mode backtoback")
     if not limits:
         raise ConfigError(f"profile {profile.name} has no budget: give one, as in --set budget.memory_mib=80")
     return limits
@@ -208,7 +208,7 @@ def budget_of(profile: Profile, mode: Mode) -> dict[str, float]:
 
 def _machine(board: Board, root: str) -> result.Machine:
     return result.Machine(
-        model=board.model if root == "/" else f"{board.model or 'unknown'}, as told by {root}",
+        model=board.model if root == "/" else f"{board.model or 'unknown'}, according to {root}",
         cpu=board.cpu,
         cores=board.cores,
         memory_mib=board.memory_mib,

@@ -68,9 +68,9 @@ def format_comparison(comparison: Comparison, *, width: int = 100, colours: bool
     lines.section("better beyond noise", told(comparison.faster, len(cases)), GREEN)
     lines.section("invalid in one or both, so never called a change", _names(comparison.invalid), DIM)
     lines.section(
-        f"measured in the old report{'s' * (len(comparison.olds) > 1)} alone", _names(comparison.only_old), DIM
+        f"measured only in the old report{'s' * (len(comparison.olds) > 1)}", _names(comparison.only_old), DIM
     )
-    lines.section("measured in the new report alone", _names(comparison.only_new), DIM)
+    lines.section("measured only in the new report", _names(comparison.only_new), DIM)
     lines.add()
     lines.wrap(summary(comparison), BOLD, start="", then="")
     return lines.text()
@@ -98,7 +98,7 @@ def _add_tables(lines: Lines, comparison: Comparison, cases: Sequence[Case]) -> 
         for case in group:
             lines.add(align(rows[case.name], widths))
     lines.add()
-    legend = f"p50, p95: {LATENCY[comparison.new.mode]}. ▲ worse, ▼ better beyond noise, {INVALID} not to be relied on."
+    legend = f"p50, p95: {LATENCY[comparison.new.mode]}. ▲ worse, ▼ better beyond noise, {INVALID} not reliable."
     lines.wrap(legend, DIM, start="", then="")
 
 

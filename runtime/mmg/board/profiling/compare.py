@@ -136,7 +136,7 @@ def _among(olds: Sequence[Report]) -> Iterator[str]:
         report.machine.commit or report.machine.versions.get(OWN, "an unknown version") for report in olds
     )
     if len(codes) > 1:
-        yield f"the old reports are not of one program: {', '.join(codes)}"
+        yield f"the old reports are not of the same program: {', '.join(codes)}"
 
 
 def percentile_interval(times: Distribution, level: float) -> tuple[float, float]:

@@ -164,7 +164,7 @@ def open_meter(
     if kind not in KINDS:
         raise ConfigError(f"energy meter {kind!r}: choose from {', '.join(KINDS)}")
     if kind == "none":
-        return NoMeter("no energy meter is asked for")
+        return NoMeter("no energy meter was asked for")
     gauges: dict[str, Callable[[], Gauge | NoMeter]] = {
         "ina": lambda: _find_ina(root, access),
         "pmic": lambda: _find_pmic(root, tool or tool_under(root), access),
@@ -192,7 +192,7 @@ def _find_rapl(root: Path, access: Access) -> Gauge | NoMeter:
     if not all(access(folder / "energy_uj", os.R_OK) for folder in packages):
         # CVE-2020-8694: since Linux 5.10 only root reads it, as it tells what other programs compute.
         return NoMeter(
-            "the RAPL counter may be read by root only",
+            "only root may read the RAPL counter",
             "sudo chmod a+r /sys/class/powercap/intel-rapl:*/energy_uj\nuntil the next boot; any user can then read it",
         )
     return RaplGauge(packages)
@@ -214,7 +214,7 @@ def _find_ina(root: Path, access: Access) -> Gauge | NoMeter:
         return NoMeter("no INA power chip")
     closed = [path for paths in chosen.values() for path in paths if not access(path, os.R_OK)]
     if closed:
-        return NoMeter("the INA power chip may be read by root only", "sudo chmod a+r " + " ".join(map(str, closed)))
+        return NoMeter("only root may read the INA power chip", "sudo chmod a+r " + " ".join(map(str, closed)))
     scope = f"all that {whole} feeds" if whole else f"the rails {', '.join(chosen)}"
     return PowerGauge("ina", scope, 0.1, lambda: _sum([_rail_w(paths) for paths in chosen.values()]))
 

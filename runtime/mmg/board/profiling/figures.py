@@ -113,7 +113,7 @@ def figures(mode: Mode) -> tuple[Figure, ...]:
         _figure("rtf", "", "RTF", "real-time factor: time a hop takes over the time it lasts", _real_time),
         _figure("cpu", "CPU", "%", "processor time of the process, in percent of one core", _cpu_percent, ".1f"),
         _figure("steady", "steady", "MiB", "resident memory while running, median, MiB", _steady_mib, ".0f"),
-        _figure("peak", "peak", "MiB", "most resident memory of the process, MiB", _peak_mib, ".0f"),
+        _figure("peak", "peak", "MiB", "peak resident memory of the process, MiB", _peak_mib, ".0f"),
         _figure("first", "first", "s", "start of the process to the first decision, s", _first_s),
         Figure("misses", "", "missed", "hops past their deadline, of all", _misses, _show_misses),
         Figure("accuracy", "accu-", "racy %", "accuracy that the bundle states, percent", _accuracy, _show_accuracy),

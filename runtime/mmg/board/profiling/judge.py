@@ -113,13 +113,15 @@ def _reasons(task: Task, hops: int, repeat: Repeat | None, excused: int, throttl
     """Why the figures cannot be relied on; none where they can. excused: decisions that were late by the machine."""
     reasons = [f"throttled: {', '.join(throttled)}"] if throttled else []
     if excused:
-        reasons.append(f"the machine stalled, and {excused} of {hops} decisions were late by that: run it again")
+        reasons.append(
+            f"the machine stalled, and {excused} of {hops} decisions were late because of that: run it again"
+        )
     if hops < (least := LEAST_SAMPLES[task.mode]):
         reasons.append(f"{hops} samples are fewer than {least}: give more --hops")
     if repeat and repeat.beyond_noise > MOST_DIFFERENT:
         reasons.append(
-            f"does not repeat: the medians of its first and second half differ by {repeat.differ:.0%}, by noise alone "
-            f"not within {MOST_DIFFERENT:.0%}"
+            f"does not repeat: the medians of its first and second half differ by {repeat.differ:.0%}, "
+            f"which is more than {MOST_DIFFERENT:.0%} beyond noise"
         )
     return reasons
 

@@ -35,7 +35,7 @@ def format_markdown(report: Report) -> str:
     if cases:
         estimates = "; ~ is an estimate" if any(case.energy and not case.energy.measured for case in cases) else ""
         lines += ["", f"p50, p95 and max are of {LATENCY[report.mode]}; CPU is processor time{estimates}."]
-    lines += _section("Not to be relied on", reasons(cases))
+    lines += _section("Not reliable", reasons(cases))
     lines += _section("Warnings", warnings(cases))
     lines += _section("Over the budget", over_budget(cases))
     lines += _section("Not measured", not_measured(report))

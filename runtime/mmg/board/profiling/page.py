@@ -159,7 +159,7 @@ def _tradeoffs(cases: Sequence[Case]) -> Markup:
     note = (
         "Accuracy as the bundle states it. The dotted line is the Pareto front: for each case on it, no valid case is "
     )
-    note += "as accurate at less cost. Hollow marks are not to be relied on and never on the front."
+    note += "as accurate at less cost. Hollow marks are not reliable and are never on the front."
     legend = [tag("li", shape(number), name) for number, name in enumerate(by_variant(cases))]
     keys = tag("ul", *legend, class_="legend")
     return tag("section", title, tag("p", note, class_="note"), keys, _panels(figures))

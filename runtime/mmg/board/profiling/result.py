@@ -219,4 +219,4 @@ def read_report(path: str) -> Report:
     except OSError as error:
         raise ConfigError(f"{path}: {error.strerror or 'cannot be read'}") from error
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise ConfigError(f"{path}: is no report of mmg-profile --json: {error}") from error
+        raise ConfigError(f"{path}: is not a report of mmg-profile --json: {error}") from error

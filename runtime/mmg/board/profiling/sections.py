@@ -44,7 +44,7 @@ def tiles(report: Report) -> Markup:
     kinds: tuple[tuple[str, str, Callable[[Case], float | None], Callable[[float], str]], ...] = (
         ("most accurate", "%", lambda case: -case.accuracy if case.accuracy is not None else None, _percent),
         ("lowest p95", "ms", lambda case: times.p95_ms if (times := latency(case)) else None, short),
-        ("least peak memory", "MiB", lambda case: case.memory.peak_mib if case.memory else None, short),
+        ("lowest peak memory", "MiB", lambda case: case.memory.peak_mib if case.memory else None, short),
     )
     for what, unit, of, show in kinds:
         known = [(value, case) for case in valid if (value := of(case)) is not None]
@@ -116,7 +116,7 @@ def doubts(report: Report) -> Markup:
     """What is invalid, missing, over the budget or an estimate, and why; empty where there is nothing of it."""
     cases = measured(report)
     parts = [
-        _told("Not to be relied on", reasons(cases), "bad"),
+        _told("Not reliable", reasons(cases), "bad"),
         _told("Over the budget", over_budget(cases), "bad"),
         _told("Warnings", warnings(cases), "warn"),
         _told("Not measured", not_measured(report), None),
@@ -184,8 +184,8 @@ def changes_section(comparison: Comparison) -> Markup:
         _told("Worse beyond noise", told(comparison.slower, len(cases)), "bad"),
         _told("Better beyond noise", told(comparison.faster, len(cases)), "good"),
         _told("Invalid in one or both, so never called a change", comparison.invalid, None),
-        _told("Measured in the old report alone", comparison.only_old, None),
-        _told("Measured in the new report alone", comparison.only_new, None),
+        _told("Measured only in the old report", comparison.only_old, None),
+        _told("Measured only in the new report", comparison.only_new, None),
     ]
     if any(said):
         parts.append(tag("div", *said, class_="card"))

@@ -11,7 +11,7 @@ from mmg.board.profiling.text import BOLD, DIM, INVALID, OVER, RED, VALID, WARNE
 
 MEANINGS = {
     VALID: "valid",
-    INVALID: "not to be relied on",
+    INVALID: "not reliable",
     OVER: "over the budget",
     WARNED: "with a warning",
 }
@@ -32,7 +32,7 @@ def format_table(report: Report, *, width: int = 100, colours: bool = False, asc
         _add_tables(lines, cases, figures(report.mode))
         lines.add()
         lines.wrap(_legend(report, cases), DIM, start="", then="")
-    lines.section("not to be relied on", reasons(cases), RED)
+    lines.section("not reliable", reasons(cases), RED)
     lines.section("warnings", warnings(cases), YELLOW)
     lines.section("over the budget", over_budget(cases), RED)
     lines.section("not measured", not_measured(report), DIM)

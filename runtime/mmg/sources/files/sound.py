@@ -50,14 +50,14 @@ class AudioFile:
         except OSError as error:
             raise SourceError(self.url, f"cannot be read: {error.strerror}") from error
         if there >= UNKNOWN_FRAMES:
-            raise SourceError(self.url, "does not tell its length: write it again, with ffmpeg -i OLD NEW")
+            raise SourceError(self.url, "does not state its length: rewrite it with ffmpeg -i OLD NEW")
         if not LOWEST_RATE_HZ <= self._rate_hz <= HIGHEST_RATE_HZ or there < 1:
             raise SourceError(self.url, f"holds {there} samples at {self._rate_hz} Hz: nothing to replay")
         self._promised = max(there, wav_frames or 0, self._ogg.frames if self._ogg else 0)
         self._told_cut = self._promised > there or (self._ogg is not None and not self._ogg.whole)
         self.notes = [self._cut(there)] if self._told_cut else []
         if self._rate_hz < modality.rate_hz:
-            missing = f"nothing above {self._rate_hz / 2:g} Hz is in it"
+            missing = f"it contains nothing above {self._rate_hz / 2:g} Hz"
             self.notes.append(
                 f"{path.name} has {self._rate_hz} samples a second, the model {modality.rate_hz:g}: {missing}"
             )
@@ -124,14 +124,15 @@ class AudioFile:
         except (soundfile.SoundFileError, TypeError) as error:
             why = str(error).rpartition(": ")[2].rstrip(".") or "unknown format"
             raise SourceError(
-                self.url, f"is not sound that can be read ({why}): use WAV, FLAC or OGG, or convert it with ffmpeg"
+                self.url, f"is not a readable sound file ({why}): use WAV, FLAC or OGG, or convert it with ffmpeg"
             ) from error
 
     def _cut(self, there: int) -> str:
         if self._promised <= there:
-            return f"{self._path.name} is cut or damaged: {there / self._rate_hz:.1f} s are there"
+            return f"{self._path.name} is truncated or damaged: {there / self._rate_hz:.1f} s are there"
         promised_s, there_s = self._promised / self._rate_hz, there / self._rate_hz
-        return f"{self._path.name} is cut or damaged: its header promises {promised_s:.1f} s, {there_s:.1f} s are there"
+        lengths = f"its header promises {promised_s:.1f} s, {there_s:.1f} s are there"
+        return f"{self._path.name} is truncated or damaged: {lengths}"
 
 
 def _sample_times_ns(position: int, count: int, rate_hz: int) -> Times:

@@ -33,7 +33,7 @@ class VideoFile:
     def __init__(self, url: SourceUrl, path: Path, modality: Modality) -> None:
         url.allow(())
         if modality.frame is None:
-            raise SourceError(str(url), f"{modality.name} has no frame size: it is no video modality")
+            raise SourceError(str(url), f"{modality.name} has no frame size: it is not a video modality")
         self.modality, self.url = modality.name, str(url)
         self.notes: list[str] = []
         self.losses: Counter[str] = Counter()
@@ -78,7 +78,7 @@ class VideoFile:
             self.losses["missing"] = missing
         if last_s < self._promised_s - CUT_S and len(self.notes) == 0:
             self.notes.append(
-                f"{self._path.name} is cut or damaged: its header promises {self._promised_s:.1f} s, "
+                f"{self._path.name} is truncated or damaged: its header promises {self._promised_s:.1f} s, "
                 f"{last_s:.1f} s are there"
             )
 
@@ -117,14 +117,14 @@ class VideoFile:
             container = av.open(str(self._path.absolute()), **lenient)
         except (av.FFmpegError, OSError, ValueError) as error:
             raise SourceError(
-                self.url, f"is not a video that can be read ({_reason(error)}): use MP4, whole from begin to end"
+                self.url, f"is not a readable video ({_reason(error)}): use a complete MP4 file"
             ) from error
         if not container.streams.video:
             container.close()
-            raise SourceError(self.url, "has no video in it")
+            raise SourceError(self.url, "contains no video")
         if container.streams.video[0].codec_context is None:
             container.close()
-            raise SourceError(self.url, "holds video that no decoder here knows")
+            raise SourceError(self.url, "contains video that no decoder here supports")
         return container
 
 

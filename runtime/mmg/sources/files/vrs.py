@@ -66,7 +66,7 @@ class VrsStream(ABC):
         self._stream = ids[label]
         self._records_ns: Times = self._record_times()
         if len(self._records_ns) < 2:
-            raise SourceError(self.url, f"stream {label} holds {len(self._records_ns)} records, two are needed")
+            raise SourceError(self.url, f"stream {label} holds {len(self._records_ns)} records, but two are needed")
         self._first_ns = self._first_time_ns()
         placing = Placing.of(url, self._first_ns)
         self.start_ns, self.offset_ns = placing.start_ns, placing.offset_ns
@@ -201,7 +201,7 @@ class VrsVideo(VrsStream):
 
     def __init__(self, url: SourceUrl, path: Path, modality: Modality) -> None:
         if modality.frame is None:
-            raise SourceError(str(url), f"{modality.name} has no frame size: it is no video modality")
+            raise SourceError(str(url), f"{modality.name} has no frame size: it is not a video modality")
         super().__init__(url, path, modality)
         self._frame, self._rate_hz = modality.frame, modality.rate_hz
         self.notes.append(f"{path.name}: frames are as the glasses store them, a quarter turn from upright")
@@ -235,10 +235,10 @@ def _opened(url: str, path: Path) -> Any:
             provider = _logging_to(log.fileno(), lambda: data_provider.create_vrs_data_provider(str(path)))
         except LIBRARY_ERRORS as error:
             why = str(error).partition("\n")[0][:100]
-            raise SourceError(url, f"is not an Aria recording that can be read: {why}") from error
+            raise SourceError(url, f"is not a readable Aria recording: {why}") from error
         log.seek(0)
         if provider is None or FATAL_LOG in log.read():
-            raise SourceError(url, "is not an Aria recording that can be read: its beginning is missing or damaged")
+            raise SourceError(url, "is not a readable Aria recording: its beginning is missing or damaged")
     return provider
 
 

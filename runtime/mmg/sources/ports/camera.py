@@ -59,9 +59,9 @@ class CameraPort(PortThread):
         super().__init__(str(url), modality.name)
         for option in url.options:
             if option not in OPTIONS:
-                raise ConfigError(f"{url}: unknown option {option!r}: known here are {', '.join(OPTIONS)}")
+                raise ConfigError(f"{url}: unknown option {option!r}: choose from {', '.join(OPTIONS)}")
         if modality.frame is None:
-            raise ConfigError(f"{url}: {modality.name} has no frame size: it is no video modality")
+            raise ConfigError(f"{url}: {modality.name} has no frame size: it is not a video modality")
         if importlib.util.find_spec("av") is None:
             raise SourceError(str(url), f"needs PyAV: {pip_install('av')}")
         self._frame, self._model_hz = modality.frame, modality.rate_hz
@@ -99,7 +99,7 @@ class CameraPort(PortThread):
                 if newest is not None:
                     self._give(*newest, before + frames.unreadable, name)
                 elif time.monotonic_ns() - frames.heard_ns > silent_ns:
-                    raise SourceLost(self.url, f"no picture for {silent_ns / 1e9:.0f} s: opening it anew")
+                    raise SourceLost(self.url, f"no picture for {silent_ns / 1e9:.0f} s: reopening it")
                 else:
                     self._stopping.wait(POLL_S)
 
@@ -140,7 +140,7 @@ class CameraPort(PortThread):
             raise _explained(self.url, error) from error
         if not container.streams.video or container.streams.video[0].codec_context is None:
             container.close()
-            raise SourceError(self.url, "has no video in it that can be read")
+            raise SourceError(self.url, "contains no readable video")
         return container
 
 
@@ -220,7 +220,7 @@ class PlayedFrames:
             newest, self._next = self._next, next(self._timed, None)
         if newest is None:
             if self._next is None:
-                raise SourceLost(self._url, "ended: beginning anew")
+                raise SourceLost(self._url, "ended: starting over")
             return None
         self.heard_ns = now_ns
         return newest if self._chooser.wants(newest[0]) else None
@@ -241,7 +241,7 @@ class PlayedFrames:
                     origin_ns = time.monotonic_ns() - time_ns if origin_ns is None else origin_ns
                     yield origin_ns + time_ns, frame
         except (av.FFmpegError, OSError) as error:
-            raise SourceLost(self._url, f"cannot be read on ({_reason(error)}): beginning anew") from error
+            raise SourceLost(self._url, f"cannot be read on ({_reason(error)}): starting over") from error
 
 
 def _decode(packet: Any) -> list[Any] | None:
@@ -272,7 +272,7 @@ def _explained(url: str, error: Exception) -> SourceError:
     if number == errno.EBUSY:
         return SourceError(url, "another program uses this camera: stop it")
     if number == errno.ENOTTY:
-        return SourceError(url, "is no camera: v4l2-ctl --list-devices shows those that are there")
+        return SourceError(url, "is not a camera: v4l2-ctl --list-devices shows the cameras")
     return SourceError(url, f"cannot be opened ({_reason(error)})")
 
 

@@ -61,7 +61,9 @@ class CsvFile:
         if len(self._times_ns) < 2:
             lost = ", ".join(f"{count} {why}" for why, count in self.losses.items()) or "none lost"
             example = f": the first lost row is {table.first_lost!r}" if table.first_lost is not None else ""
-            raise SourceError(self.url, f"gives {len(self._times_ns)} samples, two are needed (rows: {lost}){example}")
+            raise SourceError(
+                self.url, f"gives {len(self._times_ns)} samples, but two are needed (rows: {lost}){example}"
+            )
         self.rate_hz = layout.rate_hz
         self.notes = [*layout.notes, *_doubts(self._samples, modality)]
         placing = Placing.of(url, int(self._times_ns[0]) if layout.time else None)

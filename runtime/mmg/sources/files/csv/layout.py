@@ -138,7 +138,7 @@ def _time(
     unit = url.one_of("time_unit", TIME_NS) or named_unit
     if unit is None:
         unit = _guessed_unit(text, column.index, modality.rate_hz)
-        notes.append(f"column {column.name} is taken as {unit}: add ?time_unit= where it is not")
+        notes.append(f"column {column.name} is read as {unit}: add ?time_unit= if that is wrong")
     return column.index, TIME_NS[unit]
 
 

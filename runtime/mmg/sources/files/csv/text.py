@@ -51,7 +51,7 @@ def open_text(url: str, path: Path, delimiter: str | None) -> CsvText:
             elif line.strip():
                 break
         else:
-            raise SourceError(url, "holds no line of data")
+            raise SourceError(url, "contains no data")
     if delimiter is None:
         delimiter = _sniffed(line)
     first = _cells(next(_split(_lines([line]), delimiter), []))

@@ -49,7 +49,7 @@ class Element:
         """From the texts of ``in_NAME_index`` and ``in_NAME_type``, such as ``le:s12/16>>4``. Raises ValueError."""
         match = _TYPE.fullmatch(kind)
         if match is None:
-            raise ValueError(f"type {kind!r} is none that mmg reads")
+            raise ValueError(f"type {kind!r} is not one that mmg reads")
         order, sign, bits, storage_bits, shift = match.groups(default="0")
         element = cls(name, int(index), order == "be", sign == "s", int(bits), int(storage_bits), int(shift))
         if not 1 <= element.bits <= element.storage_bits - element.shift:
@@ -261,7 +261,7 @@ def _translated(url: str, path: Path) -> Iterator[None]:
     try:
         yield
     except UnicodeDecodeError as error:
-        raise SourceError(url, f"{path} is no text") from error
+        raise SourceError(url, f"{path} is not text") from error
     except OSError as error:
         raise explain(url, path, error) from error
 

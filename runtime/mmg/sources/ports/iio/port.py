@@ -70,7 +70,7 @@ class IioPort(PortThread):
         super().__init__(str(url), modality.name)
         for option in url.options:
             if option not in OPTIONS:
-                raise ConfigError(f"{url}: unknown option {option!r}: known here are {', '.join(OPTIONS)}")
+                raise ConfigError(f"{url}: unknown option {option!r}: choose from {', '.join(OPTIONS)}")
         self._name = url.path.strip("/")
         self._sysfs, self._dev = Path(url.options.get("sysfs", SYSFS)), Path(url.options.get("dev", DEV))
         self._rate_hz = float(url.number("rate", 0.1, 100_000) or modality.rate_hz)
@@ -107,12 +107,12 @@ class IioPort(PortThread):
             for half in halves:
                 half.read()
                 if half.silent_s > max(SILENT_S, SILENT_PERIODS / (half.device.rate_hz or self._rate_hz)):
-                    raise SourceLost(self.url, f"silent for {half.silent_s:.0f} s: starting it anew")
+                    raise SourceLost(self.url, f"silent for {half.silent_s:.0f} s: restarting it")
             times_ns, rows = _join(halves)
             if len(times_ns):
                 self._give(times_ns, rows, halves, name)
             elif halves[0].held_ns > JUMP_NS:
-                raise SourceLost(self.url, "its two halves are not of one time: starting them anew")
+                raise SourceLost(self.url, "its two halves are out of step: restarting them")
 
     def _give(self, times_ns: NDArray[np.int64], rows: NDArray[np.float64], halves: list[_Half], name: str) -> None:
         samples = np.zeros((len(times_ns), len(self._channels)), np.float32)
@@ -194,7 +194,7 @@ class _Half:
         if not self.is_exact:
             return self.clock.stamp(scans.stamps_ns, arrival_ns)
         if abs(arrival_ns - int(scans.stamps_ns[-1])) > JUMP_NS:
-            raise SourceLost(self.device.url, "its time stamps jumped: starting it anew")
+            raise SourceLost(self.device.url, "its time stamps jumped: restarting it")
         return scans.stamps_ns
 
 
@@ -231,7 +231,7 @@ def find_devices(sysfs: Path, name: str, url: str) -> list[Path]:
         found = [folder for part in wanted for folder, called in folders.items() if called == part]
         if len({folders[folder] for folder in found}) < len(found):
             urls = " or ".join(f"iio://{folder.name}" for folder in found)
-            raise SourceError(url, f"there are more than one: name it by its number, {urls}")
+            raise SourceError(url, f"there is more than one: name it by its number, {urls}")
         if found:
             return found
     raise SourceNotFound(url, f"there is no IIO device {name!r}: there are {', '.join(folders.values())}")

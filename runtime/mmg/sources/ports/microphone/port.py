@@ -68,7 +68,7 @@ class MicrophonePort(PortThread):
         super().__init__(str(url), modality.name)
         for option in url.options:
             if option not in OPTIONS:
-                raise ConfigError(f"{url}: unknown option {option!r}: known here are {', '.join(OPTIONS)}")
+                raise ConfigError(f"{url}: unknown option {option!r}: choose from {', '.join(OPTIONS)}")
         if modality.kind != "audio":
             raise ConfigError(f"{url}: a microphone does not give {modality.name}")
         self._name = url.path
@@ -175,7 +175,7 @@ class MicrophonePort(PortThread):
     def _handle(self, capture: Capture, count: SampleCount, block: Block) -> None:
         times_ns, lost = count.place(block)
         if count.ahead_s > AHEAD_S:
-            raise SourceLost(self.url, "runs faster than time: the feed of this virtual device has ended")
+            raise SourceLost(self.url, "runs faster than real time: the feed of this virtual device has ended")
         self._overruns += block.overrun
         self._lost += lost
         is_news = block.overrun or lost or self.status.reason or not self.status.connected

@@ -145,4 +145,4 @@ def _check_alsa(url: str) -> None:
     """PortAudio 19.6 aborts the process where ALSA has no configuration. Raises SourceError."""
     for path in os.environ.get("ALSA_CONFIG_PATH", "").split(":"):
         if path and not os.access(path, os.R_OK):
-            raise SourceError(url, f"ALSA_CONFIG_PATH names {path}, which cannot be read: unset it, or mend the path")
+            raise SourceError(url, f"ALSA_CONFIG_PATH names {path}, which cannot be read: unset it, or fix the path")

@@ -63,7 +63,7 @@ class SerialPort(PortThread):
         super().__init__(str(url), modality.name)
         for option in url.options:
             if option not in OPTIONS:
-                raise ConfigError(f"{url}: unknown option {option!r}: known here are {', '.join(OPTIONS)}")
+                raise ConfigError(f"{url}: unknown option {option!r}: choose from {', '.join(OPTIONS)}")
         unknown = [channel.name for channel in modality.channels if channel.name not in COLUMNS]
         if unknown:
             raise ConfigError(f"{url}: an IMU does not give {', '.join(unknown)}")
@@ -296,7 +296,7 @@ def _refuse_others(device: str, url: str) -> None:
     # A pty has no entry there.
     is_other = number[0] == VIDEO_MAJOR or (subsystem.exists() and subsystem.resolve().name != "tty")
     if not stat.S_ISCHR(found.st_mode) or is_other:
-        raise SourceError(url, f"cannot be opened: {device} is no serial port")
+        raise SourceError(url, f"cannot be opened: {device} is not a serial port")
 
 
 def _translated(error: Exception, device: str, url: str) -> SourceError:
@@ -313,7 +313,7 @@ def _translated(error: Exception, device: str, url: str) -> SourceError:
     if code in (errno.EBUSY, errno.EAGAIN):  # from TIOCEXCL, as others do; from flock, as pyserial does
         return SourceError(url, "in use by another program")
     if code == errno.ENOTTY:
-        return SourceError(url, f"cannot be opened: {device} is no serial port")
+        return SourceError(url, f"cannot be opened: {device} is not a serial port")
     return SourceError(url, f"cannot be opened: {why}")
 
 
