@@ -54,5 +54,5 @@ def handle_signals(handle: Callable[[int, object], object]) -> None:
 
 
 def raise_interrupt(_number: int, _frame: object) -> NoReturn:
-    """As Ctrl-C does; for ``handle_stops``."""
+    """As Ctrl-C does; for ``handle_signals``."""
     raise KeyboardInterrupt

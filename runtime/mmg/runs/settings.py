@@ -44,7 +44,7 @@ def make_engine(
     origin_ns: int = 0,
     clock: Callable[[], int] = time.perf_counter_ns,
 ) -> Engine:
-    """The engine of every run, recorded, live or profiled; see ``Engine`` for ``origin_ns``, ``clock`` and what it raises."""
+    """The engine of every run, recorded, live or profiled; see ``Engine`` for the arguments and what it raises."""
     return Engine(
         bundle,
         modalities,
