@@ -1,0 +1,59 @@
+"""How a run is made, and the one way from its settings to an engine."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from mmg.backends import CPU_ONLY
+from mmg.bundle import Bundle
+from mmg.engine import AUTO, DEFAULT_GRACE_S, Engine
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How a run is made.
+
+    required: modalities whose loss ends the run.
+    pace: of recordings: ``fast`` is as fast as the machine can, ``realtime`` keeps their own pace.
+    duration_s: stop after so much of the sensors' time; None goes on to the recordings' end, or for ever.
+    grace_s: how long after a hop's end a late modality is waited for.
+    backend: ``onnx``, ``litert``, or ``auto``. preferred_backend: which one ``auto`` takes where several are installed.
+    providers: onnxruntime's execution providers, the preferred one first.
+    """
+
+    allow_video: bool = False
+    required: tuple[str, ...] = ()
+    pace: Literal["fast", "realtime"] = "fast"
+    duration_s: float | None = None
+    grace_s: float = DEFAULT_GRACE_S
+    backend: str = AUTO
+    preferred_backend: str = AUTO
+    precision: str = "fp32"
+    threads: int = 1
+    providers: tuple[str, ...] = CPU_ONLY
+
+
+def make_engine(
+    bundle: Bundle,
+    modalities: Sequence[str],
+    settings: Settings,
+    *,
+    origin_ns: int = 0,
+    clock: Callable[[], int] = time.perf_counter_ns,
+) -> Engine:
+    """The engine of every run, recorded, live or profiled; see ``Engine`` for ``origin_ns``, ``clock`` and what it raises."""
+    return Engine(
+        bundle,
+        modalities,
+        origin_ns=origin_ns,
+        grace_s=settings.grace_s,
+        backend=settings.backend,
+        preferred_backend=settings.preferred_backend,
+        precision=settings.precision,
+        threads=settings.threads,
+        providers=settings.providers,
+        clock=clock,
+    )
