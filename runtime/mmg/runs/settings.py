@@ -7,9 +7,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from mmg.backends import CPU_ONLY
+from mmg.backends import AUTO, CPU_ONLY
 from mmg.bundle import Bundle
-from mmg.engine import AUTO, DEFAULT_GRACE_S, Engine
+from mmg.engine import DEFAULT_GRACE_S, Engine
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +44,7 @@ def make_engine(
     origin_ns: int = 0,
     clock: Callable[[], int] = time.perf_counter_ns,
 ) -> Engine:
-    """The engine of every run, recorded, live or profiled; see ``Engine`` for ``origin_ns``, ``clock`` and what it raises."""
+    """The engine of every run: recorded, live or profiled. ``Engine`` says what ``origin_ns`` is and what it raises."""
     return Engine(
         bundle,
         modalities,
