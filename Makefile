@@ -12,7 +12,7 @@ CORES := -n auto --dist loadfile --no-loadscope-reorder
 WAITING := -n 4 --dist worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help run test quick fuzz check format bench live soak endurance starter starter-bundle demo clean
+.PHONY: help run test quick fuzz check pythons wheel format bench live soak endurance starter starter-bundle demo clean
 
 help:  ## Show what each command does
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## (.*)/  make \1\t\2/' | expand -t 26
@@ -38,6 +38,15 @@ check:  ## Lint and types, without running anything
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
+
+pythons:  ## The tests that need neither torch nor a quiet machine, on every Python 3.10 to 3.13 that is here
+	@sh .ci/pythons.sh
+
+wheel:  ## Build dist/mmg_runtime-*.whl, which carries all that a device needs
+	@$(INSTALL_RUN)
+	@rm -f dist/mmg_runtime-*.whl
+	@$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir dist .
+	@du -h --apparent-size dist/mmg_runtime-*.whl
 
 format:  ## Rewrite the code in the project's format
 	@$(INSTALL_TEST)
@@ -75,5 +84,5 @@ demo:  ## Render the demo recording anew
 	@$(INSTALL_TEST)
 	@$(BIN)/python -m mmg_training.wearer.record --seed 909 --seconds 75 --out runtime/mmg/demo
 
-clean:  ## Remove the virtual environment and all caches
-	@rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist
+clean:  ## Remove the virtual environments and all caches
+	@rm -rf .venv .venvs .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist

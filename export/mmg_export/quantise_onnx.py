@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import onnx
-import onnxruntime as ort
+from mmg.backends.onnx import load_onnxruntime
 from mmg.errors import ModelError
 from numpy.typing import NDArray
 from onnx import GraphProto, NodeProto, TensorProto, helper, numpy_helper
@@ -76,6 +76,7 @@ def calibrate(model: onnx.ModelProto, tensors: Iterable[str], feeds: Feeds) -> d
     probe.CopyFrom(model)
     del probe.graph.output[:]
     probe.graph.output.extend(onnx.ValueInfoProto(name=name) for name in wanted)
+    ort = load_onnxruntime()
     options = ort.SessionOptions()
     options.intra_op_num_threads, options.log_severity_level = 1, 4
     lows, highs = np.zeros(len(wanted)), np.zeros(len(wanted))

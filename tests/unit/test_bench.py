@@ -109,7 +109,7 @@ def test_what_is_unknown_or_missing_is_one_line(
     monkeypatch.setattr(needs, "find_spec", lambda name: None if name == "onnx" else name)
     assert main(["--only", "eager"]) == 2
     assert "onnx is not installed" in capsys.readouterr().err
-    monkeypatch.undo()
+    monkeypatch.setattr(needs, "find_spec", lambda name: name)
     monkeypatch.setattr(needs, "STARTER_RUN", tmp_path / "none")
     with pytest.raises(ConfigError, match="need a checkout"):
         needs.require_training()

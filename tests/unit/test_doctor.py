@@ -63,8 +63,8 @@ def made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, str]
     return try_it
 
 
-def judged(trial: Trial, **given: float) -> Finding:
-    return named(judge_libraries([trial, Trial(LIBRARIES[2], 0, "", "")], **given))[trial.library.module]
+def judged(trial: Trial, timeout_s: float = 30.0) -> Finding:
+    return named(judge_libraries([trial], timeout_s))[trial.library.module]
 
 
 def test_a_wheel_for_a_newer_processor_is_a_problem_that_names_the_signal(made: Callable[..., Trial]) -> None:
@@ -112,13 +112,21 @@ def test_the_current_folder_is_not_where_libraries_come_from(tmp_path: Path, mon
     assert trial.absent
 
 
-def test_a_crash_of_onnxruntime_points_to_litert() -> None:
-    trial = Trial(LIBRARIES[2], -signal.SIGILL, "", "")
-    assert "mmg-run --backend litert" in named(judge_libraries([trial]))["onnxruntime"].do
+RUNNERS = ("onnxruntime", "ai_edge_litert", "tflite_runtime")
 
 
 def absent(*modules: str) -> list[Trial]:
     return [Trial(one, 0, "absent" if one.module in modules else "", "") for one in LIBRARIES]
+
+
+def runners(there: Mapping[str, int], preferred: str = "auto") -> dict[str, Finding]:
+    """What is found where only these run models; each with how its trial ended."""
+    trials = [
+        Trial(one, there.get(one.module, 0), "" if one.module in there else "absent", "")
+        for one in LIBRARIES
+        if one.module in RUNNERS
+    ]
+    return named(judge_libraries(trials, preferred=preferred))
 
 
 def test_an_extra_that_is_not_installed_is_no_problem_and_names_the_extra() -> None:
@@ -132,11 +140,66 @@ def test_what_mmg_cannot_do_without_is_a_problem() -> None:
     assert finding == Finding("msgspec", "problem", "not installed", pip_install("msgspec"))
 
 
-def test_one_library_that_runs_models_is_enough_and_none_is_a_problem() -> None:
-    assert "models" not in named(judge_libraries(absent("onnxruntime", "tflite_runtime")))
-    assert (
-        named(judge_libraries(absent("onnxruntime", "tflite_runtime", "ai_edge_litert")))["models"].verdict == "problem"
-    )
+@pytest.mark.parametrize(
+    ("module", "name"), [("onnxruntime", "onnxruntime"), ("ai_edge_litert", "LiteRT"), ("tflite_runtime", "LiteRT")]
+)
+def test_one_library_that_runs_models_is_enough_and_nothing_asks_for_another(module: str, name: str) -> None:
+    findings = runners({module: 0})
+    assert findings.keys() == {module, "models"}
+    assert findings["models"] == Finding("models", "ok", f"run by {name}")
+
+
+def test_of_two_libraries_that_run_models_the_one_that_auto_takes_is_told_first() -> None:
+    both = {"onnxruntime": 0, "ai_edge_litert": 0}
+    for preferred in ("auto", "onnx"):
+        found = runners(both, preferred)["models"].found
+        assert found == "run by onnxruntime, or by LiteRT with --backend litert"
+    assert runners(both, "litert")["models"].found == "run by LiteRT, or by onnxruntime with --backend onnx"
+
+
+def test_none_that_runs_models_is_a_problem_with_the_command_for_each() -> None:
+    (finding,) = runners({}).values()
+    assert (finding.check, finding.verdict) == ("models", "problem")
+    assert finding.found == "nothing that runs models is installed; choose one"
+    assert finding.do.splitlines() == [pip_install("onnxruntime"), pip_install("ai-edge-litert")]
+
+
+@pytest.mark.parametrize(
+    ("crashes", "other", "name", "package", "backend"),
+    [
+        ("onnxruntime", "ai_edge_litert", "LiteRT", "ai-edge-litert", "litert"),
+        ("ai_edge_litert", "onnxruntime", "onnxruntime", "onnxruntime", "onnx"),
+    ],
+)
+def test_a_crash_of_one_that_runs_models_points_to_the_other(
+    crashes: str, other: str, name: str, package: str, backend: str
+) -> None:
+    alone = runners({crashes: -signal.SIGILL})
+    assert alone.keys() == {crashes}
+    install = pip_install(package)
+    assert alone[crashes].do.splitlines()[-1] == f"or use {name}: {install}, then mmg-run --backend {backend}"
+    there = runners({crashes: -signal.SIGILL, other: 0})
+    assert there[crashes].do.splitlines()[-1] == f"or use {name}: mmg-run --backend {backend}"
+    assert f"by {name}" in there["models"].found
+    both = runners({crashes: -signal.SIGILL, other: 1})
+    assert both.keys() == {crashes, other}
+    assert "mmg-run" not in both[crashes].do
+
+
+def test_one_that_crashes_is_still_what_auto_takes_until_it_is_told_otherwise() -> None:
+    findings = runners({"onnxruntime": 0, "ai_edge_litert": -signal.SIGILL}, "litert")
+    assert findings["models"].found == "run by onnxruntime with --backend onnx"
+
+
+@pytest.mark.parametrize("module", RUNNERS)
+def test_each_that_runs_models_computes_a_little(module: str) -> None:
+    pytest.importorskip(module)
+    [library] = [one for one in LIBRARIES if one.module == module]
+    [trial] = try_libraries(60.0, [library])
+    assert (trial.status, trial.complaint if trial.status else "") == (0, "")
+    wrong = replace(library, code=library.code.replace("== 64", "== 65"))
+    [trial] = try_libraries(60.0, [wrong])
+    assert (trial.status, trial.complaint) == (1, "AssertionError: computes wrongly")
 
 
 # Devices

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from mmg_device_profiles import ProfileProblem, load_profile
 from mmg_device_profiles.checking import value_keys
@@ -214,7 +214,8 @@ def test_what_is_not_toml_is_refused(tmp_path: Path, data: bytes) -> None:
 
 def test_tables_nested_thousands_deep_are_refused(tmp_path: Path) -> None:
     problem = problem_of(written(tmp_path, HEAD + "sensors." + "a." * 5000 + "a = 1\n"))
-    assert (problem.key, problem.problem[-13:]) == ("sensors.a", ", not a table")
+    # Some releases of the library that reads TOML stop at a thousand.
+    assert problem.problem.endswith((", not a table", "more than the allowed 1000 parts"))
 
 
 def test_a_file_too_large_for_a_profile_is_refused(tmp_path: Path) -> None:
@@ -343,17 +344,20 @@ def loads_or_tells_one_line(data: bytes, overrides: list[str]) -> None:
             assert str(problem).isprintable()  # noqa: PT017
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=200), st.booleans())
 def test_any_bytes_load_or_are_told_in_one_line(data: bytes, headed: bool) -> None:
     loads_or_tells_one_line(HEAD.encode() + data if headed else data, [])
 
 
+@settings(deadline=None)
 @given(st.dictionaries(NAMES, VALUES, max_size=5))
 def test_any_toml_loads_or_is_told_in_one_line(table: dict[str, object]) -> None:
     lines = [f"{as_toml(key)} = {as_toml(value)}\n" for key, value in table.items()]
     loads_or_tells_one_line((HEAD + "".join(lines)).encode(), [])
 
 
+@settings(deadline=None)
 @given(NAMES, NAMES, st.text(max_size=20) | VALUES.map(as_toml))
 def test_any_override_loads_or_is_told_in_one_line(table: str, key: str, value: str) -> None:
     loads_or_tells_one_line(OWN.encode(), [f"{table}={value}", f"{table}.{key}={value}"])

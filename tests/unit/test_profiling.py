@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
 import time
@@ -488,8 +489,22 @@ def test_a_library_that_is_missing_is_told_with_the_way_to_get_it(plan: Plan, mo
     monkeypatch.setattr(campaign, "is_installed", lambda _backend: False)
     (case,) = run(plan).cases
     assert case.outcome == "unavailable"
-    assert case.reason.startswith("onnx is not installed: ")
+    assert case.reason.startswith("onnxruntime is not installed: ")
     assert case.budget == ()
+
+
+def test_a_measurement_leaves_nothing_in_the_home_directory(
+    plan: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """onnxruntime 1.32 would keep a device number at home and ask for a host of its maker's."""
+    for name in [name for name in os.environ if name.startswith(("ORT_", "XDG_"))]:
+        monkeypatch.delenv(name)
+    home = tmp_path / "home"
+    home.mkdir()
+    monkeypatch.setenv("HOME", str(home))
+    (case,) = run(replace(plan, mode="backtoback", hops=2)).cases
+    assert case.outcome == "measured", case.reason
+    assert list(home.rglob("*")) == []
 
 
 def test_a_sensor_that_the_bundle_does_not_have_is_refused(plan: Plan) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Protocol
 
-from mmg.errors import ConfigError
+from mmg.errors import ConfigError, NoRuntime
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -15,7 +15,11 @@ if TYPE_CHECKING:
 PACKAGES = {"onnx": ("onnxruntime",), "litert": ("ai_edge_litert", "tflite_runtime")}
 BACKENDS = tuple(PACKAGES)
 INSTALL = {"onnx": "onnxruntime", "litert": "ai-edge-litert"}
+NAMES = {"onnx": "onnxruntime", "litert": "LiteRT"}
+"""What people call them."""
 
+AUTO = "auto"
+"""In place of a backend: one that is installed."""
 CPU_ONLY = ("CPUExecutionProvider",)
 
 
@@ -45,13 +49,36 @@ def is_installed(backend: str) -> bool:
     return any(find_spec(package) is not None for package in PACKAGES[backend])
 
 
+def usual_backends(preferred: str) -> tuple[str, ...]:
+    """What a command that compares them takes where nobody says: all that are installed, or of those the preferred one.
+
+    preferred: ``AUTO`` for none. Raises NoRuntime where none is installed.
+    """
+    installed = tuple(backend for backend in BACKENDS if is_installed(backend))
+    if not installed:
+        raise NoRuntime(tuple(INSTALL.values()))
+    return (preferred,) if preferred in installed else installed
+
+
+def load_library(backend: str) -> None:
+    """Import what runs it, as a first session would. Raises BackendUnavailable."""
+    if backend == "onnx":
+        from mmg.backends.onnx import load_onnxruntime
+
+        load_onnxruntime()
+    else:
+        from mmg.backends.litert import load_interpreter
+
+        load_interpreter()
+
+
 def absent_providers(backend: str, providers: Sequence[str]) -> tuple[str, ...]:
     """Those of onnxruntime's execution providers that were asked for and that the installed one does not have."""
     if backend != "onnx" or not set(providers) - set(CPU_ONLY):
         return ()
-    import onnxruntime
+    from mmg.backends.onnx import load_onnxruntime
 
-    there = onnxruntime.get_available_providers()
+    there = load_onnxruntime().get_available_providers()
     return tuple(name for name in providers if name not in there)
 
 

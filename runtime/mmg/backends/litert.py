@@ -24,7 +24,7 @@ class LitertSession:
 
     def __init__(self, data: bytes, name: str, *, threads: int) -> None:
         self._name = name
-        interpreter_of = _find_interpreter()
+        interpreter_of = load_interpreter()
         try:
             self._interpreter = interpreter_of(model_content=data, num_threads=threads)
             keys = list(self._interpreter.get_signature_list())
@@ -151,7 +151,8 @@ class _BoundRun:
             raise ModelError(f"{self._name}: LiteRT cannot run it: {_first_line(error)}") from error
 
 
-def _find_interpreter() -> Any:
+def load_interpreter() -> Any:
+    """The class of either package. Raises BackendUnavailable."""
     try:
         from ai_edge_litert.interpreter import Interpreter
     except ImportError:

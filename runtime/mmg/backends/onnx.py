@@ -16,16 +16,22 @@ ON_HOST = {"CPUExecutionProvider", "XnnpackExecutionProvider"}
 """Providers that read the host's memory."""
 
 
+def load_onnxruntime() -> Any:
+    """The one way to import it: 1.32 asks for a host of its maker's and keeps a device number at home, unless told not
+    to before it loads. Raises BackendUnavailable."""
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise BackendUnavailable("onnxruntime", "onnxruntime") from error
+    return onnxruntime
+
+
 class OnnxSession:
     """A model loaded from verified bytes."""
 
     def __init__(self, data: bytes, name: str, *, threads: int, providers: tuple[str, ...]) -> None:
-        # onnxruntime 1.32 asks for a host of its maker's and keeps a device number, unless told not to before it loads.
-        os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
-        try:
-            import onnxruntime
-        except ImportError as error:
-            raise BackendUnavailable("onnxruntime", "onnxruntime") from error
+        onnxruntime = load_onnxruntime()
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1

@@ -57,7 +57,12 @@ def build_parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("--bundle", metavar="PATH", default="starter", help="a bundle: a directory or a .mmg file (default: starter)")
     add("--subsets", metavar="LIST", type=_subsets, help="such as imu,imu+audio (default: every one)")
-    add("--backends", metavar="LIST", type=_words("onnx", "litert"), help="onnx, litert (default: both)")
+    add(
+        "--backends",
+        metavar="LIST",
+        type=_words("onnx", "litert"),
+        help="onnx, litert (default: those installed, or the profile's)",
+    )
     add("--precisions", metavar="LIST", type=_words("fp32", "int8"), help="fp32, int8 (default: both)")
     add("--threads", metavar="LIST", type=_threads, help="threads per model, such as 1,2 (default: the profile's)")
     add(
@@ -199,16 +204,16 @@ def _show(options: argparse.Namespace, report: Report, profile: Profile | None) 
 def _measure(options: argparse.Namespace, words: list[str], profile: Profile) -> Report:
     from mmg_device_profiles import ProfileProblem, detect_board, list_boards, read_board
 
+    from mmg.backends import usual_backends
     from mmg.board.profiling.campaign import PRECISIONS, Plan, run_campaign
 
     if options.deadline and options.mode != "paced":
         raise ConfigError("--deadline applies to decisions at the real pace: leave it out, or --mode backtoback")
-    backends = ("onnx", "litert") if profile.backend == "auto" else (profile.backend,)
     plan = Plan(
         bundle=options.bundle,
         profile=profile,
         subsets=options.subsets,
-        backends=options.backends or backends,
+        backends=options.backends or usual_backends(profile.backend),
         precisions=options.precisions or PRECISIONS,
         threads=options.threads or (profile.threads,),
         mode=options.mode,

@@ -1,6 +1,5 @@
 """The engine: chunks in, decisions out. Pure and deterministic: no threads, no clock, no input or output."""
 
 from mmg.engine.engine import DEFAULT_GRACE_S, Engine
-from mmg.engine.variant import AUTO
 
-__all__ = ["AUTO", "DEFAULT_GRACE_S", "Engine"]
+__all__ = ["DEFAULT_GRACE_S", "Engine"]

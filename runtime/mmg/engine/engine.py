@@ -6,12 +6,12 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
-from mmg.backends import CPU_ONLY, open_session
+from mmg.backends import AUTO, CPU_ONLY, open_session
 from mmg.bundle import Bundle
 from mmg.engine.encoder import load_encoder
 from mmg.engine.fusion import Fusion
 from mmg.engine.track import Track
-from mmg.engine.variant import AUTO, choose_file, choose_variant
+from mmg.engine.variant import choose_file, choose_variant
 from mmg.errors import ConfigError
 from mmg.streams import HopGrid
 from mmg.types import Chunk, Decision, SensorState

@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from mmg.backends import BACKENDS, INSTALL, is_installed
+from mmg.backends import AUTO, BACKENDS, INSTALL, is_installed
 from mmg.bundle import Bundle, ModelFile
 from mmg.errors import BundleError, ConfigError, NoRuntime
-
-AUTO = "auto"
 
 
 @dataclass(frozen=True, slots=True)

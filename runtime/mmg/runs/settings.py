@@ -7,9 +7,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from mmg.backends import CPU_ONLY
+from mmg.backends import AUTO, CPU_ONLY
 from mmg.bundle import Bundle
-from mmg.engine import AUTO, DEFAULT_GRACE_S, Engine
+from mmg.engine import DEFAULT_GRACE_S, Engine
 
 
 @dataclass(frozen=True, slots=True)

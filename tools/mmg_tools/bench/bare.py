@@ -7,6 +7,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 from mmg import Bundle
+from mmg.backends.onnx import load_onnxruntime
 from mmg.bundle import Manifest, Modality, ModelFile
 from mmg.errors import BundleError
 from numpy.typing import NDArray
@@ -91,8 +92,7 @@ def open_bare(bundle: Bundle, files: Sequence[ModelFile], backend: str) -> Run:
 
 
 def _by_onnxruntime(data: bytes) -> Run:
-    import onnxruntime
-
+    onnxruntime = load_onnxruntime()
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")

@@ -10,6 +10,7 @@ from statistics import median
 
 from mmg.errors import MmgError
 
+from mmg_tools.bench.needs import require_onnxruntime
 from mmg_tools.bench.table import Figure, Reporter, Row
 
 ALL = ("imu", "audio", "video")
@@ -18,7 +19,8 @@ GOAL_PERCENT = 80.0
 
 def measure(report: Reporter, *, quick: bool = False) -> list[Figure]:
     """Of each modality the share of its session's own memory that leaving it out of all gives back, and what each
-    subset has over bare Python with numpy and onnxruntime."""
+    subset has over bare Python with numpy and onnxruntime. Raises BackendUnavailable without the latter."""
+    require_onnxruntime()
     repeats = 1 if quick else 3
     bare_mib = resident_mib(repeats, "bare")
     over: dict[tuple[str, ...], float] = {}

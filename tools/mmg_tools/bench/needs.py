@@ -5,21 +5,29 @@ from __future__ import annotations
 from importlib.util import find_spec
 from pathlib import Path
 
+from mmg.backends import is_installed
 from mmg.bundle.manifest import Backend
-from mmg.errors import ConfigError
+from mmg.errors import BackendUnavailable, ConfigError
 
 STARTER_RUN = Path(__file__).resolve().parents[3] / "training" / "starter"
 """The checkpoint that the starter bundle was exported from; in a checkout only."""
 
 
 def run_backends() -> tuple[Backend, ...]:
-    """The backends that can run here, whose models are compared: onnxruntime, and LiteRT where it is installed."""
-    return ("onnx", "litert") if find_spec("ai_edge_litert") is not None else ("onnx",)
+    """The backends that can run here, whose models are compared."""
+    packages: dict[Backend, str] = {"onnx": "onnxruntime", "litert": "ai_edge_litert"}
+    return tuple(backend for backend, package in packages.items() if find_spec(package) is not None)
 
 
 def export_backends() -> tuple[Backend, ...]:
     """Those of them that the exporter can write for here."""
     return tuple(one for one in run_backends() if one == "onnx" or find_spec("litert_torch") is not None)
+
+
+def require_onnxruntime() -> None:
+    """Raises BackendUnavailable where it is not installed."""
+    if not is_installed("onnx"):
+        raise BackendUnavailable("onnxruntime", "onnxruntime")
 
 
 def require_training() -> None:

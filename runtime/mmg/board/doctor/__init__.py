@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mmg.backends import AUTO
 from mmg.board.doctor.finding import Finding, Verdict
 from mmg.board.doctor.libraries import Trial, judge_libraries, try_libraries
 from mmg.board.doctor.permissions import User, check_permissions, this_user
@@ -47,10 +48,10 @@ def examine(
     tool, user = tool or tool_under(root), user or this_user()
     condition = read_condition(root, tool=tool)
     trials = try_libraries(timeout_s)
-    board, profile = _find_board(root, trials)
+    board, profile, preferred = _find_board(root, trials)
     commit = read_commit()
     groups = {
-        "libraries": [*check_python(), *judge_libraries(trials, timeout_s)],
+        "libraries": [*check_python(), *judge_libraries(trials, timeout_s, preferred)],
         "devices": [*judge_portaudio(root, trials), *check_permissions(root, user)],
         "timing": check_timing(root, condition),
         "resources": check_resources(root, condition, folder),
@@ -60,18 +61,22 @@ def examine(
     return Examination(board, condition, read_versions() | ({"commit": commit} if commit else {}), findings)
 
 
-def _find_board(root: Path, trials: Sequence[Trial]) -> tuple[Board | None, Finding]:
-    """Profiles are read with msgspec, whose crash would be the doctor's own."""
+def _find_board(root: Path, trials: Sequence[Trial]) -> tuple[Board | None, Finding, str]:
+    """What the board is, whether a profile suits it, and the backend that this names.
+
+    Profiles are read with msgspec, whose crash would be the doctor's own.
+    """
     if any(trial.library.module == "msgspec" and (trial.absent or trial.status != 0) for trial in trials):
-        return None, Finding("profile", "unknown", "profiles need msgspec")
-    from mmg_device_profiles import ProfileProblem
+        return None, Finding("profile", "unknown", "profiles need msgspec"), AUTO
+    from mmg_device_profiles import ProfileProblem, load_profile
     from mmg_device_profiles.board import detect_board, read_board
 
     board = read_board(root)
     try:
-        return board, Finding("profile", "ok", detect_board(root))
+        name = detect_board(root)
+        return board, Finding("profile", "ok", name), load_profile(name).backend
     except ProfileProblem as error:
-        return board, Finding("profile", "problem", str(error), "reinstall mmg, as its README says")
+        return board, Finding("profile", "problem", str(error), "reinstall mmg, as its README says"), AUTO
 
 
 def _judge_meter(root: Path, tool: Tool, user: User) -> Finding:

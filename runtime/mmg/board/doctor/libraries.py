@@ -1,7 +1,7 @@
 """Whether the libraries that mmg may use can be used here: each is imported in a process of its own.
 
 A wheel that was built for a newer processor ends its process by a signal at import or at the first product of two
-matrices, so the three libraries that compute do a little work too.
+matrices, so those that compute do a little work too.
 """
 
 from __future__ import annotations
@@ -11,10 +11,11 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
+from mmg.backends import AUTO, BACKENDS, INSTALL, NAMES, PACKAGES
 from mmg.board.doctor.finding import Finding
 from mmg.errors import pip_install
 
@@ -34,6 +35,22 @@ ONNX_CODE = f"""\
 import numpy, onnxruntime
 session = onnxruntime.InferenceSession(bytes.fromhex("{PRODUCT_ONNX}"), providers=["CPUExecutionProvider"])
 assert session.run(None, {{"x": numpy.ones((4, 4), "float32")}})[0].sum() == 64, "computes wrongly"
+"""
+PRODUCT_LITERT = (  # the same, BATCH_MATMUL of version 1
+    "1800000054464c3300000e00140010000c000800000004000e0000001000000018000000d0000000030000000100000004000000a8ffffff"
+    "01000000100000000c00140010000c00080004000c0000001000000054000000580000005c000000010000001400000000000e0014000000"
+    "10000c000b0004000e0000001400000000000065100000001400000004000400040000000100000001000000020000000000000000000000"
+    "01000000010000000100000000000000020000002400000004000000eaffffff040000000200000004000000040000000000060008000400"
+    "060000000400000002000000040000000400000001000000100000000c000c000b000000000004000c0000007e0000000000007e"
+)
+LITERT_CODE = f"""\
+import numpy
+from {{package}}.interpreter import Interpreter
+interpreter = Interpreter(model_content=bytes.fromhex("{PRODUCT_LITERT}"), num_threads=1)
+interpreter.allocate_tensors()
+interpreter.set_tensor(0, numpy.ones((4, 4), "float32"))
+interpreter.invoke()
+assert interpreter.get_tensor(interpreter.get_output_details()[0]["index"]).sum() == 64, "computes wrongly"
 """
 NUMPY_CODE = """\
 import numpy
@@ -70,9 +87,9 @@ class Library:
 LIBRARIES = (
     Library("numpy", "numpy", "everything", code=NUMPY_CODE),
     Library("msgspec", "msgspec", "manifests and device profiles"),
-    Library("onnxruntime", "onnxruntime", "ONNX models", code=ONNX_CODE),
-    Library("ai_edge_litert", "ai-edge-litert", "TFLite models", True, "import ai_edge_litert.interpreter"),
-    Library("tflite_runtime", "tflite-runtime", "TFLite models", True, "import tflite_runtime.interpreter"),
+    Library("onnxruntime", "onnxruntime", "ONNX models", True, ONNX_CODE),
+    Library("ai_edge_litert", "ai-edge-litert", "TFLite models", True, LITERT_CODE.format(package="ai_edge_litert")),
+    Library("tflite_runtime", "tflite-runtime", "TFLite models", True, LITERT_CODE.format(package="tflite_runtime")),
     Library("serial", "pyserial", "IMUs on a serial port", True),
     Library("sounddevice", "sounddevice", "microphones", True, SOUND_CODE),
     Library("soundfile", "soundfile", "sound files", True),
@@ -81,7 +98,8 @@ LIBRARIES = (
 )
 SOUND = "sounddevice"
 LAST_READ_S = 0.2
-RUNNERS = ("onnxruntime", "ai_edge_litert", "tflite_runtime")
+RUNNERS = {package: backend for backend in BACKENDS for package in PACKAGES[backend]}
+"""The libraries that run models: one is enough, so that one which is not there is no finding."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,17 +156,43 @@ def _wait(library: Library, process: subprocess.Popen[str], ends_s: float) -> Tr
     return Trial(library, process.returncode, printed.strip(), last)
 
 
-def judge_libraries(trials: Sequence[Trial], timeout_s: float = 30.0) -> list[Finding]:
-    """One finding a library; tflite-runtime, which few boards have, only where it is."""
+def judge_libraries(trials: Sequence[Trial], timeout_s: float = 30.0, preferred: str = AUTO) -> list[Finding]:
+    """One finding a library, but for those that run models and are not there; then which of these runs them.
+
+    preferred: the backend that the device profile names, ``AUTO`` for none.
+    """
+    states = _states_of_backends(trials)
     findings = [
-        _judge(trial, timeout_s) for trial in trials if not (trial.absent and trial.library.module == "tflite_runtime")
+        _judge(trial, timeout_s, states) for trial in trials if not (trial.absent and trial.library.module in RUNNERS)
     ]
-    if all(trial.absent for trial in trials if trial.library.module in RUNNERS):
-        findings.append(Finding("models", "problem", "no library that runs models", pip_install("onnxruntime")))
-    return findings
+    return [*findings, *_judge_models(states, preferred)]
 
 
-def _judge(trial: Trial, timeout_s: float) -> Finding:
+def _states_of_backends(trials: Sequence[Trial]) -> dict[str, bool]:
+    """Whether each that is installed works; of two packages the first is taken."""
+    by_module = {trial.library.module: trial for trial in trials}
+    states: dict[str, bool] = {}
+    for module, backend in RUNNERS.items():
+        trial = by_module.get(module)
+        if trial is not None and not trial.absent:
+            states.setdefault(backend, trial.status == 0)
+    return states
+
+
+def _judge_models(states: Mapping[str, bool], preferred: str) -> list[Finding]:
+    if not states:
+        choices = "\n".join(pip_install(INSTALL[backend]) for backend in BACKENDS)
+        return [Finding("models", "problem", "nothing that runs models is installed; choose one", choices)]
+    chosen = preferred if preferred in states else next(iter(states))
+    ways = [NAMES[chosen]] if states[chosen] else []
+    ways += [
+        f"{NAMES[backend]} with --backend {backend}" for backend, works in states.items() if works and backend != chosen
+    ]
+    # Where none works, each has a problem of its own.
+    return [Finding("models", "ok", f"run by {', or by '.join(ways)}")] if ways else []
+
+
+def _judge(trial: Trial, timeout_s: float, states: Mapping[str, bool]) -> Finding:
     name, package = trial.library.module, trial.library.package
     if trial.absent:
         return _judge_absent(trial.library)
@@ -165,16 +209,23 @@ def _judge(trial: Trial, timeout_s: float) -> Finding:
         advice = "stop other programs: the kernel ended it, as it does when memory runs out"
     else:
         advice = pip_install(f"{package}<{version}") if version else again
-        if name == "onnxruntime":
-            advice += f"\nor use LiteRT: {pip_install('ai-edge-litert')}, then mmg-run --backend litert"
+        advice += "".join(f"\nor {way}" for way in _other_ways(name, states))
     return Finding(name, "problem", f"{version} crashes: {_name_signal(number)}".strip(), advice)
 
 
+def _other_ways(module: str, states: Mapping[str, bool]) -> list[str]:
+    """What may run the models in place of this library, if it is one that does."""
+    if module not in RUNNERS:
+        return []
+    ways = []
+    for backend in BACKENDS:
+        if backend != RUNNERS[module] and states.get(backend, True):
+            first = "" if backend in states else f"{pip_install(INSTALL[backend])}, then "
+            ways.append(f"use {NAMES[backend]}: {first}mmg-run --backend {backend}")
+    return ways
+
+
 def _judge_absent(library: Library) -> Finding:
-    if library.module in RUNNERS:  # one of them is enough
-        return Finding(
-            library.module, "ok", f"not installed; {library.purpose} need it: {pip_install(library.package)}"
-        )
     if library.optional:
         return Finding(library.module, "ok", f"not installed; for {library.purpose}: {pip_install(library.package)}")
     return Finding(library.module, "problem", "not installed", pip_install(library.package))

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from mmg.backends import BACKENDS, INSTALL, is_installed
+from mmg.backends import BACKENDS, INSTALL, NAMES, is_installed
 from mmg.board.machine import read_commit, read_versions
 from mmg.board.profiling import result
 from mmg.board.profiling.budget import check_budget
@@ -136,7 +136,7 @@ def _cases(plan: Plan, bundle: Bundle) -> Iterator[Case]:
             if not all(any((f.backend, f.precision) == (backend, precision) for f in part) for part in parts):
                 reason = f"the bundle has no {backend} files in {precision}"
             elif not is_installed(backend):
-                reason = str(BackendUnavailable(backend, INSTALL[backend]))
+                reason = str(BackendUnavailable(NAMES[backend], INSTALL[backend]))
             yield Case(
                 modalities=ordered,
                 backend=backend,

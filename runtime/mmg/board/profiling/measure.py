@@ -55,10 +55,12 @@ def measure(task: Task) -> Case:
     import importlib
     from pathlib import Path
 
-    # What a run imports, and its library, which sessions would import only now.
-    libraries = {"onnx": ["onnxruntime"], "litert": ["mmg.backends.litert"]}[task.backend]
-    for module in ("mmg.bundle", "mmg.engine", "mmg.runs.live", "mmg.sinks.jsonl", *libraries):
+    from mmg.backends import load_library
+
+    # What a run imports, and its library, which a session would import only now.
+    for module in ("mmg.bundle", "mmg.engine", "mmg.runs.live", "mmg.sinks.jsonl"):
         importlib.import_module(module)
+    load_library(task.backend)
     imported_ns, base_mib = time.monotonic_ns(), resident_mib("VmRSS")
     from mmg.bundle import Bundle
 
