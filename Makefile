@@ -10,6 +10,7 @@ INSTALL_QUICK := sh .ci/install.sh test "$(PYTHON)"
 CORES := -n auto --dist loadfile --no-loadscope-reorder
 # Those that run against the clock wait nearly all the time, so they run side by side, with nothing else beside them.
 WAITING := -n 4 --dist worksteal
+QUICK := not torch and not realtime and not installs
 
 .DEFAULT_GOAL := help
 .PHONY: help run test quick fuzz check pythons wheel format bench live soak endurance starter starter-bundle demo clean
@@ -25,9 +26,9 @@ test: check  ## Install what the tests need, then run lint, types and every test
 	@$(BIN)/python -m pytest $(CORES) -m "not realtime"
 	@$(BIN)/python -m pytest $(WAITING) -m realtime
 
-quick:  ## Every test that needs no torch and no clock, and installs without torch (a minute)
+quick:  ## Every test that needs no torch, no clock and no fresh environment (a minute)
 	@$(INSTALL_QUICK)
-	@$(BIN)/python -m pytest $(CORES) -m "not torch and not realtime"
+	@$(BIN)/python -m pytest $(CORES) -m "$(QUICK)"
 
 fuzz:  ## The random loops of the tests, each ten times as long (FACTOR=10)
 	@$(INSTALL_QUICK)
@@ -39,8 +40,8 @@ check:  ## Lint and types, without running anything
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 
-pythons:  ## The tests that need neither torch nor a quiet machine, on every Python 3.10 to 3.13 that is here
-	@sh .ci/pythons.sh
+pythons:  ## make quick on every Python from 3.10 to 3.13 that this machine has
+	@sh .ci/pythons.sh $(CORES) -m "$(QUICK)"
 
 wheel:  ## Build dist/mmg_runtime-*.whl, which carries all that a device needs
 	@$(INSTALL_RUN)

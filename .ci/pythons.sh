@@ -1,9 +1,8 @@
 #!/bin/sh
-# Run the tests that need neither torch nor a quiet machine on every Python from 3.10 to 3.13 that is here, each in a
-# virtual environment of its own: .venvs/3.10 and so on. Further arguments go to pytest, in place of all those tests.
+# Run pytest with these arguments on every Python from 3.10 to 3.13 that is here, each in a virtual environment of its own:
+# .venvs/3.10 and so on. pythons.sh [PYTEST-ARGUMENT ...]
 set -u
 here=$(pwd)
-[ $# -gt 0 ] || set -- tests --ignore=tests/export --ignore=tests/training -m "not torch and not realtime"
 
 # A shim of pyenv's for a version that is not chosen is found and does not run; Debian's own may lack venv.
 works() { "$1" -c "import sys, ensurepip, venv; sys.exit(sys.version_info[:2] != (3, $2))" 2>/dev/null; }
@@ -34,7 +33,7 @@ for minor in 10 11 12 13; do
         echo "Python $version: cannot be tried, see above"
         continue
     fi
-    if "$venv/bin/python" -m pytest -n 2 "$@" >"$log" 2>&1; then
+    if "$venv/bin/python" -m pytest "$@" >"$log" 2>&1; then
         echo "Python $version: $(tail -n 1 "$log")"
     else
         failed=$((failed + 1))

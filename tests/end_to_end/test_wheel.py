@@ -17,7 +17,7 @@ from zipfile import ZipFile
 import pytest
 from recordings import ROOT
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.installs
 
 PIP = (sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check", "--no-input")
 PACKAGES = [path.parent for path in ROOT.glob("*/mmg*/__init__.py")]
