@@ -19,6 +19,14 @@ SLOWEST_FIRST = ("export", "training", "end_to_end", "ports", "streaming", "unit
 """The order in which folders begin, so that no core is left with a long file at the end."""
 
 
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Where torch is not wanted, nothing that imports it is even looked at: it need not be installed."""
+    unwanted = (
+        "not torch" in config.option.markexpr and collection_path.parent == HERE and collection_path.name in TORCH
+    )
+    return True if unwanted else None
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         folder = item.path.relative_to(HERE).parts[0]
