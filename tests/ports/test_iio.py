@@ -161,7 +161,6 @@ def layouts(draw: st.DrawFn) -> tuple[dict[str, str], list[dict[str, int]]]:
     return kinds, draw(st.lists(st.fixed_dictionaries(values), max_size=5))
 
 
-@settings(deadline=None)
 @given(layouts())
 @settings(derandomize=True, deadline=None)
 def test_whatever_a_driver_packs_is_read_back(made: tuple[dict[str, str], list[dict[str, int]]]) -> None:
