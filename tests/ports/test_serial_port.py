@@ -375,7 +375,7 @@ def test_a_stall_is_told_and_the_port_opened_again(server: Server, listener: Lis
     until(lambda: port.status.connected)
     server.send(frame("xsens", 0) + frame("xsens", 1))
     listener.hear(2)
-    until(lambda: port.status.reason == "stalled: nothing for over 1 s")
+    until(lambda: port.status.reason.startswith("stalled: nothing for over "))
     assert port.status.connected
     first, server.connection = server.connection, None
     server.accept()  # a second call, though the first was never hung up

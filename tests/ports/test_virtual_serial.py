@@ -118,7 +118,7 @@ def test_every_protocol_says_what_the_scenario_holds(bench: Bench, protocol: str
 
 
 def test_an_unknown_protocol_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="klingon: no protocol"):
+    with pytest.raises(ConfigError, match="klingon: unknown protocol"):
         VirtualSerial(tmp_path / "imu", motion(1), "klingon")
 
 

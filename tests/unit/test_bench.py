@@ -183,9 +183,6 @@ def test_each_ratio_is_told_for_each_size(monkeypatch: pytest.MonkeyPatch) -> No
         f"{size}: {names}" for size in ("small", "large") for names in ("imu", "imu+audio+video")
     ]
     assert not any(row.held for figure in figures for row in figure.rows)
-    # The larger the models, the less is everything else.
-    small, large = (row.value for row in pushes.rows if row.what.endswith(": imu"))
-    assert large < small
 
 
 def test_pushed_notices_hops_that_were_not_decided() -> None:
