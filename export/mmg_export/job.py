@@ -23,7 +23,7 @@ JOB, PROBLEM, MODEL, FLOAT, ARRAYS = "job.json", "problem.txt", "model", "float"
 NEEDS = {
     "onnx": ("mmg_export.onnx_file", "onnxscript"),
     "litert": ("mmg_export.litert_file", "litert_torch"),
-    "onnx float16": ("mmg_export.half",),
+    "onnx float16": ("mmg_export.float16",),
     "litert float16": ("mmg_export.quantise_litert", "ai_edge_quantizer"),
     "onnx int8": ("onnx",),  # and onnxruntime, which has threads that a fork would lose
     "litert int8": ("mmg_export.quantise_litert", "ai_edge_quantizer"),
@@ -75,7 +75,7 @@ def _convert(work: Path, job: dict[str, Any]) -> bytes:
         return to_litert(_read_programs(work, job))
     data = (work / FLOAT).read_bytes()
     if job["kind"] == "onnx float16":
-        from mmg_export.half import halve_onnx
+        from mmg_export.float16 import halve_onnx
 
         return halve_onnx(data)
     if job["kind"] == "litert float16":

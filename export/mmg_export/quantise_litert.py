@@ -20,7 +20,7 @@ import numpy as np
 from mmg.errors import ModelError
 from numpy.typing import NDArray
 
-from mmg_export.half import near
+from mmg_export.float16 import near
 from mmg_export.parts import first_line
 from mmg_export.quantise_onnx import fingerprint
 

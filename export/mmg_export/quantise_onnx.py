@@ -18,7 +18,7 @@ from mmg.errors import ModelError
 from numpy.typing import NDArray
 from onnx import GraphProto, NodeProto, TensorProto, helper, numpy_helper
 
-from mmg_export.half import near
+from mmg_export.float16 import near
 from mmg_export.onnx_file import strip
 from mmg_export.parts import first_line
 

@@ -16,7 +16,7 @@ import onnxruntime as ort
 import pytest
 import torch
 from mmg.errors import ModelError
-from mmg_export.half import halve_onnx, near
+from mmg_export.float16 import halve_onnx, near
 from mmg_export.onnx_file import IR_VERSION, to_onnx
 from mmg_export.parts import Part
 from mmg_export.quantise_onnx import quantise_onnx
