@@ -3,12 +3,13 @@ PYTHON ?= python3
 BIN := .venv/bin
 RUNTIME ?= onnx
 FACTOR ?= 10
+$(if $(filter onnx litert,$(RUNTIME)),,$(error RUNTIME=$(RUNTIME): choose onnx or litert))
 INSTALL_RUN := sh .ci/install.sh $(RUNTIME),serial,audio "$(PYTHON)"
 INSTALL_TEST := sh .ci/install.sh dev "$(PYTHON)"
 INSTALL_QUICK := sh .ci/install.sh test "$(PYTHON)"
 # A file of tests on each core; the slowest begin first (tests/conftest.py).
 CORES := -n auto --dist loadfile --no-loadscope-reorder
-# Those that run against the clock wait nearly all the time, so they run side by side, with nothing else beside them.
+# Those of tests/ports that run against the clock wait nearly all the time, so they run side by side. Others compute.
 WAITING := -n 4 --dist worksteal
 QUICK := not torch and not realtime and not installs
 
@@ -20,13 +21,14 @@ help:  ## Show what each command does
 
 run:  ## Install the device part and decide on the recording that mmg carries (RUNTIME=onnx or litert)
 	@$(INSTALL_RUN)
-	@$(BIN)/mmg-run --sensors imu,audio --demo
+	@$(BIN)/mmg-run --sensors imu,audio --demo --backend $(RUNTIME)
 
 test: check  ## Install what the tests need, then run lint, types and every test
 	@$(BIN)/python -m pytest $(CORES) -m "not realtime"
-	@$(BIN)/python -m pytest $(WAITING) -m realtime
+	@$(BIN)/python -m pytest $(WAITING) -m realtime tests/ports
+	@$(BIN)/python -m pytest -m "realtime and not torch" --ignore=tests/ports
 
-quick:  ## Every test that needs no torch, no clock and no fresh environment (a minute)
+quick:  ## Every test that needs no torch, no real-time run and no fresh environment
 	@$(INSTALL_QUICK)
 	@$(BIN)/python -m pytest $(CORES) -m "$(QUICK)"
 

@@ -1,7 +1,7 @@
 """How the suite runs: what needs torch or the clock is marked, and what takes long begins first.
 
 ``make quick`` leaves out both kinds. ``make test`` runs all that is not ``realtime`` on every core, a file on one, and
-then the ``realtime`` tests: they measure whether decisions come in time, so nothing that computes runs beside them.
+then the ``realtime`` tests, which measure whether decisions come in time, with nothing else beside them.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from fuzzing import is_long
+from fuzzing import is_drawn
 
 HERE = Path(__file__).parent
 TORCH = ("export", "training")
@@ -32,9 +32,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         folder = item.path.relative_to(HERE).parts[0]
         if folder in TORCH:
             item.add_marker(pytest.mark.torch)
-        if is_long(item):
+        if is_drawn(item):
             item.add_marker(pytest.mark.fuzz)
-    items.sort(key=lambda item: SLOWEST_FIRST.index(item.path.relative_to(HERE).parts[0]))
+    items.sort(key=lambda item: _place_of(item.path.relative_to(HERE).parts[0]))
+
+
+def _place_of(folder: str) -> int:
+    return SLOWEST_FIRST.index(folder) if folder in SLOWEST_FIRST else len(SLOWEST_FIRST)
 
 
 @pytest.fixture(scope="session")
@@ -48,10 +52,9 @@ def session_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def shared_conversions(session_folder: Path) -> Iterator[None]:
     """Each model file is made once a session, whichever test and process asks for it."""
     from conversions import SharedForkServer
-    from mmg_export import convert
 
-    server, own = SharedForkServer(session_folder / "conversions"), convert.SERVER
-    convert.SERVER = server
-    yield
-    convert.SERVER = own
+    server = SharedForkServer(session_folder / "conversions")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("mmg_export.bundle.ForkServer", lambda: server)
+        yield
     server.close()

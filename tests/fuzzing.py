@@ -15,6 +15,6 @@ def times(count: int) -> int:
     return count * FACTOR
 
 
-def is_long(item: pytest.Item) -> bool:
-    """Whether a test has a long form: hypothesis draws its examples, or it is marked ``fuzz``."""
+def is_drawn(item: pytest.Item) -> bool:
+    """Whether hypothesis draws a test's examples, so that it has a long form. Others are marked ``fuzz``."""
     return getattr(getattr(item, "obj", None), "is_hypothesis_test", False)

@@ -18,6 +18,7 @@ from torch import nn
 from mmg_export import report
 from mmg_export.convert import convert_all, halve_all, quantise_all
 from mmg_export.describe import Cost, MadeFile, costs_of
+from mmg_export.fork_server import ForkServer
 from mmg_export.litert_file import strip_litert
 from mmg_export.parts import EMBEDDING, FUSION, LOGITS, Part, encoder_part, fusion_part, token_counts
 from mmg_export.probe import probe_encoder, probe_filled, probe_fusion, require_evaluation
@@ -74,11 +75,12 @@ def export_bundle(
     parts, free, costs = _check(encoders, fusion, spec, asked)
     streams = _follow_streams(parts, free, spec, asked)
     streaming = {name: streaming_error(part, spec, streams[-1], progress) for name, part in parts.items()}
-    files = _make_files(parts, fusion, free, spec, asked, streams[-1])
-    made = Made(spec, parts, costs, files, tuple(streams), _golden(streams[0], spec), streaming)
-    if half:
-        prove(made, progress)
-        made = replace(made, files=_halve(files, asked), half=True)
+    with ForkServer() as server:
+        files = _make_files(parts, fusion, free, spec, asked, streams[-1], server)
+        made = Made(spec, parts, costs, files, tuple(streams), _golden(streams[0], spec), streaming)
+        if half:
+            prove(made, progress)
+            made = replace(made, files=_halve(files, asked, server), half=True)
     made = replace(made, files=tuple(_strip(file) for file in made.files))
     manifest, contents, told = finish(made, evaluate, limit, progress)
     progress(f"write {asked.out}")
@@ -126,16 +128,22 @@ def _follow_streams(parts: Mapping[str, Part], fusion: Part, spec: Spec, asked: 
 
 
 def _make_files(
-    parts: Mapping[str, Part], fusion: nn.Module, free: Part, spec: Spec, asked: Request, stream: Stream
+    parts: Mapping[str, Part],
+    fusion: nn.Module,
+    free: Part,
+    spec: Spec,
+    asked: Request,
+    stream: Stream,
+    server: ForkServer,
 ) -> tuple[MadeFile, ...]:
     """Every file of every backend and precision. stream: what int8 is calibrated with."""
     tracer, files = Tracer(), list[MadeFile]()
     for backend in asked.backends:
-        files += _convert(backend, parts, fusion, free, spec, asked.progress, tracer)
+        files += _convert(backend, parts, fusion, free, spec, asked.progress, tracer, server)
     if "int8" in asked.precisions:
         everything = {**parts, FUSION: free}
         for backend in asked.backends:
-            files += _quantise(backend, files, everything, stream, asked.progress)
+            files += _quantise(backend, files, everything, stream, asked.progress, server)
     return tuple(files)
 
 
@@ -147,6 +155,7 @@ def _convert(
     spec: Spec,
     progress: Reporter,
     tracer: Tracer,
+    server: ForkServer,
 ) -> list[MadeFile]:
     progress(f"convert {', '.join(parts)} and {FUSION} to {backend}")
     forms: dict[str, dict[str, Part]] = {FUSION: {"fuse": free}}
@@ -154,12 +163,17 @@ def _convert(
         forms[FUSION] = {f"fuse_{count}": fusion_part(module, spec, count=count) for count in token_counts(spec)}
     # The fusion takes the longest.
     forms |= {name: {"encode": part} for name, part in parts.items()}
-    made = convert_all(backend, forms, progress, tracer)
+    made = convert_all(backend, forms, progress, tracer, server)
     return [MadeFile(name, backend, "fp32", data) for name, data in made.items()]
 
 
 def _quantise(
-    backend: Backend, files: Sequence[MadeFile], parts: Mapping[str, Part], stream: Stream, progress: Reporter
+    backend: Backend,
+    files: Sequence[MadeFile],
+    parts: Mapping[str, Part],
+    stream: Stream,
+    progress: Reporter,
+    server: ForkServer,
 ) -> list[MadeFile]:
     feeds: Mapping[str, Sequence[Mapping[str, Array]]] = dict.fromkeys(parts, ())
     if backend == "onnx":
@@ -169,17 +183,17 @@ def _quantise(
         progress(f"quantise for {backend}")
     data = {file.part: file.data for file in files if file.backend == backend}
     fixed = {name: [buffer.numpy() for buffer in part.module.buffers()] for name, part in parts.items()}
-    made = quantise_all(backend, data, feeds, fixed, progress)
+    made = quantise_all(backend, data, feeds, fixed, progress, server)
     return [MadeFile(name, backend, "int8", file) for name, file in made.items()]
 
 
-def _halve(files: Sequence[MadeFile], asked: Request) -> tuple[MadeFile, ...]:
+def _halve(files: Sequence[MadeFile], asked: Request, server: ForkServer) -> tuple[MadeFile, ...]:
     """The same files in the same order, those of fp32 with their weights as float16."""
     halved: dict[tuple[str, str], bytes] = {}
     for backend in asked.backends:
         asked.progress(f"store weights as float16 for {backend}")
         whole = {file.part: file.data for file in files if (file.backend, file.precision) == (backend, "fp32")}
-        halved |= {(backend, name): data for name, data in halve_all(backend, whole, asked.progress).items()}
+        halved |= {(backend, name): data for name, data in halve_all(backend, whole, asked.progress, server).items()}
     return tuple(
         replace(file, data=halved[file.backend, file.part]) if file.precision == "fp32" else file for file in files
     )

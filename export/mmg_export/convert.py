@@ -21,7 +21,7 @@ import torch
 from mmg.errors import ModelError
 from mmg_training.evaluation.progress import Reporter
 
-from mmg_export.fork_server import LOG, ForkServer
+from mmg_export.fork_server import LOG, SERVER_LOG, ForkServer
 from mmg_export.job import ARRAYS, FLOAT, JOB, MODEL, PROBLEM
 from mmg_export.parts import Part, first_line
 from mmg_export.streams import Array
@@ -29,7 +29,6 @@ from mmg_export.trace import Tracer, find_operator
 
 # Seconds between two looks at the processes, and between two lines about those that go on.
 LOOK_EVERY_S, REPORT_EVERY_S = 0.02, 10.0
-SERVER = ForkServer()
 
 
 @dataclass
@@ -40,7 +39,7 @@ class _Running:
 
 
 def convert_all(
-    backend: str, parts: Mapping[str, Mapping[str, Part]], progress: Reporter, tracer: Tracer
+    backend: str, parts: Mapping[str, Mapping[str, Part]], progress: Reporter, tracer: Tracer, server: ForkServer
 ) -> dict[str, bytes]:
     """The model file of each part. ONNX takes one form of a part, LiteRT one for each signature, by its name.
 
@@ -61,7 +60,7 @@ def convert_all(
         told = f"cannot take the operator {where}" if where else f"cannot convert it: {first_line(problem)}"
         return f"{name}: {backend} {told}"
 
-    return _run_all(backend, list(parts), prepare, explain, progress)
+    return _run_all(backend, list(parts), prepare, explain, progress, server)
 
 
 def quantise_all(
@@ -70,6 +69,7 @@ def quantise_all(
     feeds: Mapping[str, Sequence[Mapping[str, Array]]],
     fixed: Mapping[str, Sequence[Array]],
     progress: Reporter,
+    server: ForkServer,
 ) -> dict[str, bytes]:
     """The int8 form of each model file. feeds: inputs of its runs, to calibrate with; fixed: what of its weights nobody
     trained. Raises ModelError."""
@@ -84,10 +84,10 @@ def quantise_all(
     def explain(name: str, problem: str) -> str:
         return f"{name}: cannot be quantised for {backend}: {first_line(problem)}"
 
-    return _run_all(f"{backend} int8", list(files), prepare, explain, progress)
+    return _run_all(f"{backend} int8", list(files), prepare, explain, progress, server)
 
 
-def halve_all(backend: str, files: Mapping[str, bytes], progress: Reporter) -> dict[str, bytes]:
+def halve_all(backend: str, files: Mapping[str, bytes], progress: Reporter, server: ForkServer) -> dict[str, bytes]:
     """Each model file with its weights as float16. Raises ModelError."""
 
     def prepare(name: str, work: Path) -> dict[str, Any]:
@@ -97,7 +97,7 @@ def halve_all(backend: str, files: Mapping[str, bytes], progress: Reporter) -> d
     def explain(name: str, problem: str) -> str:
         return f"{name}: its weights cannot be stored as float16 for {backend}: {first_line(problem)}"
 
-    return _run_all(f"{backend} float16", list(files), prepare, explain, progress)
+    return _run_all(f"{backend} float16", list(files), prepare, explain, progress, server)
 
 
 def _run_all(
@@ -106,8 +106,9 @@ def _run_all(
     prepare: Callable[[str, Path], dict[str, Any]],
     explain: Callable[[str, str], str],
     progress: Reporter,
+    server: ForkServer,
 ) -> dict[str, bytes]:
-    waiting, running, made = list(names), list[_Running](), dict[str, bytes]()
+    waiting, running, made = list(names), dict[Path, _Running](), dict[str, bytes]()
     with tempfile.TemporaryDirectory(prefix="mmg-export-") as folder:
         try:
             while waiting or running:
@@ -116,18 +117,17 @@ def _run_all(
                     work = Path(folder) / name
                     work.mkdir()
                     (work / JOB).write_text(json.dumps({"kind": kind, **prepare(name, work)}))
-                    SERVER.start(work)
-                    running.append(_Running(name, work, time.monotonic()))
+                    running[work] = _Running(name, work, time.monotonic())
+                    server.start(work)
                 time.sleep(LOOK_EVERY_S)
-                for one in list(running):
-                    if (code := SERVER.code(one.work)) is not None:
-                        running.remove(one)
-                        made[one.what] = _end(one, code, kind, explain)
-                        progress(f"{one.what} to {kind}: {len(made[one.what]) / 1e3:.0f} KB")
-                _announce(running, kind, progress)
+                for work, code in server.poll().items():
+                    one = running.pop(work)
+                    made[one.what] = _end(one, code, kind, explain)
+                    progress(f"{one.what} to {kind}: {len(made[one.what]) / 1e3:.0f} KB")
+                _announce(list(running.values()), kind, progress)
         finally:
-            if running:
-                SERVER.close()
+            if running:  # one of them failed: the others are for nothing
+                server.close()
     return {name: made[name] for name in names}
 
 
@@ -144,8 +144,8 @@ def _end(one: _Running, code: int, kind: str, explain: Callable[[str, str], str]
     if code < 0:
         raise ModelError(f"{one.what} to {kind}: the converter crashed ({signal.Signals(-code).name})")
     if code > 0:
-        log = one.work / LOG
-        printed = log.read_text(errors="replace") if log.exists() else ""
+        logs = [one.work / name for name in (SERVER_LOG, LOG) if (one.work / name).exists()]
+        printed = "\n".join(log.read_text(errors="replace") for log in logs)
         lines = [line for line in printed.splitlines() if line.strip()]
         last = lines[-1].strip()[:300] if lines else "it printed nothing"
         raise ModelError(f"{one.what} to {kind}: the converter ended with code {code}: {last}")

@@ -6,7 +6,6 @@ than most conversions. ``python -m mmg_export.fork_server`` is the process; ``Fo
 
 from __future__ import annotations
 
-import atexit
 import os
 import select
 import signal
@@ -20,56 +19,97 @@ from pathlib import Path
 from mmg_export import job
 
 COMMAND = ("-m", "mmg_export.fork_server")
-LOG, CODE = "log.txt", "code.txt"
+LOG, SERVER_LOG = "log.txt", "server.txt"
 REAP_EVERY_S = 0.02
 
 
 class ForkServer:
-    """Started with the first job, and used until ``close`` or the end of this process."""
+    """A context: the process starts with the first job, and ends with all its jobs at the end of the block."""
 
     def __init__(self) -> None:
         self._process: subprocess.Popen[bytes] | None = None
+        self._owner = os.getpid()
+        self._running: set[Path] = set()
+        self._heard = b""
+
+    def __enter__(self) -> ForkServer:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def start(self, work: Path) -> None:
         """Begin the job in this folder; see ``mmg_export.job``. What it prints goes to its ``log.txt``."""
-        if self._process is None or self._process.poll() is not None:
-            self.close()
-            with (work / LOG).open("wb") as log:
-                self._process = subprocess.Popen(
-                    [sys.executable, *COMMAND],
-                    stdin=subprocess.PIPE,
-                    stdout=log,
-                    stderr=log,
-                    # Not to import from the caller's own folder, and without threads, which a fork would lose.
-                    env={**os.environ, "PYTHONSAFEPATH": "1", "OPENBLAS_NUM_THREADS": "1"},
-                    start_new_session=True,  # Ctrl-C is this process's, which then closes the server
-                )
-            atexit.register(self.close)
+        if self._process is None:
+            self._process = _spawn(work)
         assert self._process.stdin is not None
-        with suppress(BrokenPipeError):  # it has crashed: ``code`` says so
+        self._running.add(work)
+        with suppress(BrokenPipeError):  # it has crashed, as ``poll`` tells
             self._process.stdin.write(os.fsencode(work) + b"\0")
             self._process.stdin.flush()
 
-    def code(self, work: Path) -> int | None:
-        """The exit code of the job in this folder, minus the signal's number where one ended it; None while it runs."""
-        with suppress(FileNotFoundError):
-            return int((work / CODE).read_text())
-        return self._process.poll() if self._process else None
+    def poll(self) -> dict[Path, int]:
+        """The jobs that ended since the last call: folder -> exit code, minus the signal's number where one ended it.
+
+        Where the server itself has crashed, that is every job that ran.
+        """
+        process = self._process
+        if process is None or process.stdout is None:
+            return {}
+        ended: dict[Path, int] = {}
+        while (data := process.stdout.read(65536)) is not None:
+            if not data:
+                process.communicate()
+                ended |= dict.fromkeys(self._running - ended.keys(), process.returncode or 1)
+                self._process, self._heard = None, b""  # the next job has another
+                break
+            *lines, self._heard = (self._heard + data).split(b"\0")
+            for line in lines:
+                code_word, _, folder = line.partition(b" ")
+                ended[Path(os.fsdecode(folder))] = int(code_word)
+        self._running -= ended.keys()
+        return ended
 
     def close(self) -> None:
-        """End the server and every job that still runs."""
+        """End the server and every job that still runs. Twice is fine."""
         process, self._process = self._process, None
-        atexit.unregister(self.close)
-        if process is not None:
+        self._running, self._heard = set(), b""
+        if process is None or os.getpid() != self._owner:  # a fork of the caller has not started it
+            return
+        if process.poll() is None:
             with suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
-            process.communicate()
+        process.communicate()
+
+
+def _spawn(work: Path) -> subprocess.Popen[bytes]:
+    # Not to import from the caller's own folder; no threads, which a fork would lose.
+    settings = {"PYTHONSAFEPATH": "1", "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
+    with (work / SERVER_LOG).open("wb") as log:
+        process = subprocess.Popen(
+            [sys.executable, *COMMAND],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=log,
+            env={**os.environ, **settings},
+            start_new_session=True,  # Ctrl-C is the caller's, who then closes the server
+            bufsize=0,
+        )
+    assert process.stdout is not None
+    os.set_blocking(process.stdout.fileno(), False)
+    return process
 
 
 def serve() -> None:
-    """Fork a child for each folder that comes on standard input; end, and all children with it, when that closes."""
+    """Fork a child for each folder that comes on standard input, and write its exit code and folder when it has ended.
+
+    When standard input closes, this process ends and all children with it.
+    """
+    with suppress(PermissionError):
+        os.setsid()  # where that was not done: ending all ends this group
+    results = os.dup(1)
+    os.dup2(2, 1)  # what an import prints is no result
     lifeline, held = os.pipe()  # the children see it close when this process ends, however it does
-    os.set_inheritable(lifeline, False)
     children: dict[int, Path] = {}
     pending = b""
     while True:
@@ -78,20 +118,30 @@ def serve() -> None:
             if not data:
                 os.killpg(0, signal.SIGKILL)
             *folders, pending = (pending + data).split(b"\0")
-            for folder in folders:
-                work = Path(os.fsdecode(folder))
+            for work in (Path(os.fsdecode(folder)) for folder in folders):
                 job.preload(work)
-                if child := os.fork():
-                    children[child] = work
-                else:
+                sys.stdout.flush()
+                sys.stderr.flush()
+                try:
+                    child = os.fork()
+                except OSError as error:
+                    with suppress(OSError):
+                        (work / LOG).write_text(f"cannot start a process: {error.strerror}\n")
+                    _send(results, 1, work)
+                    continue
+                if child == 0:
                     os.close(held)
                     _run_job(work, lifeline)
+                children[child] = work
         while children and (ended := os.waitpid(-1, os.WNOHANG))[0]:
-            work = children.pop(ended[0])
-            code = os.waitstatus_to_exitcode(ended[1])
-            with suppress(OSError):  # the folder is gone: nobody waits for it any more
-                (work / ".code").write_text(str(code))
-                (work / ".code").rename(work / CODE)
+            if ended_work := children.pop(ended[0], None):
+                _send(results, os.waitstatus_to_exitcode(ended[1]), ended_work)
+
+
+def _send(results: int, code: int, work: Path) -> None:
+    data = f"{code} ".encode() + os.fsencode(work) + b"\0"
+    while data:
+        data = data[os.write(results, data) :]
 
 
 def _run_job(work: Path, lifeline: int) -> None:

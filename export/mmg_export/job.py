@@ -46,9 +46,12 @@ def preload(work: Path) -> None:
 @cache
 def _warm_up_onnx() -> None:
     """The first conversion of a process builds torch's tables of operators, which takes longer than a small model."""
+    from tqdm import tqdm
+
     from mmg_export.onnx_file import to_onnx
 
     torch.set_num_threads(1)
+    tqdm.monitor_interval = 0  # its thread would be lost in a fork, perhaps with a lock that it held
     to_onnx(torch.export.export(torch.nn.ReLU(), (torch.zeros(1),)), ["x"], ["y"])
 
 

@@ -9,14 +9,15 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from conversions import SharedForkServer
 from mmg.errors import ModelError
 from mmg_export.convert import convert_all
 from mmg_export.fork_server import LOG, ForkServer
-from mmg_export.job import FLOAT, JOB, MODEL, PROBLEM
+from mmg_export.job import FLOAT, JOB, MODEL, NEEDS, PROBLEM
 from mmg_export.parts import encoder_part
 from mmg_export.trace import Tracer
 from own_modules import Ppg, seeded, spec
@@ -35,7 +36,7 @@ sys.stdin.read()
 
 @pytest.fixture
 def server() -> Iterator[ForkServer]:
-    with closing(ForkServer()) as one:
+    with ForkServer() as one:
         yield one
 
 
@@ -56,11 +57,20 @@ def waiting_job(work: Path) -> Path:
 
 
 def code_of(server: ForkServer, work: Path) -> int:
-    deadline_s = time.monotonic() + PATIENCE_S
-    while (code := server.code(work)) is None:
+    deadline_s, ended = time.monotonic() + PATIENCE_S, dict[Path, int]()
+    while work not in ended:
         assert time.monotonic() < deadline_s
         time.sleep(0.01)
-    return code
+        ended |= server.poll()
+    return ended[work]
+
+
+def wait_for_children(pid: int, count: int = 1) -> list[int]:
+    deadline_s = time.monotonic() + PATIENCE_S
+    while len(children := children_of(pid)) < count:
+        assert time.monotonic() < deadline_s
+        time.sleep(0.01)
+    return children
 
 
 def children_of(pid: int) -> list[int]:
@@ -74,9 +84,10 @@ def pid_of(server: ForkServer) -> int:
 
 def wait_until_gone(pid: int) -> None:
     deadline_s = time.monotonic() + PATIENCE_S
-    while Path(f"/proc/{pid}/status").exists() and "\tZ" not in Path(f"/proc/{pid}/status").read_text():
-        assert time.monotonic() < deadline_s, f"process {pid} lives on"
-        time.sleep(0.01)
+    with suppress(FileNotFoundError, ProcessLookupError):
+        while "\tZ" not in Path(f"/proc/{pid}/status").read_text():
+            assert time.monotonic() < deadline_s, f"process {pid} lives on"
+            time.sleep(0.01)
 
 
 def test_what_a_converter_raises_is_written_down(server: ForkServer, tmp_path: Path) -> None:
@@ -92,13 +103,9 @@ def test_a_job_that_crashes_costs_itself(server: ForkServer, tmp_path: Path) -> 
     crashes, goes_on = waiting_job(tmp_path / "crashes"), waiting_job(tmp_path / "goes on")
     for work in (crashes, goes_on):
         server.start(work)
-    deadline_s = time.monotonic() + PATIENCE_S
-    while len(children := children_of(pid_of(server))) < 2:
-        assert time.monotonic() < deadline_s
-        time.sleep(0.01)
-    os.kill(children[0], signal.SIGSEGV)
+    os.kill(wait_for_children(pid_of(server), 2)[0], signal.SIGSEGV)
     assert code_of(server, crashes) == -signal.SIGSEGV
-    assert server.code(goes_on) is None
+    assert server.poll() == {}
     (goes_on / FLOAT).write_bytes(b"no model")
     assert code_of(server, goes_on) == 0
 
@@ -106,11 +113,10 @@ def test_a_job_that_crashes_costs_itself(server: ForkServer, tmp_path: Path) -> 
 def test_a_server_that_crashes_is_reported_and_the_next_job_has_another(
     server: ForkServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("mmg_export.convert.SERVER", server)
     monkeypatch.setattr("mmg_export.fork_server.COMMAND", ("-c", "import os; os.kill(os.getpid(), 11)"))
     part = encoder_part("ppg", seeded(Ppg), spec())
     with pytest.raises(ModelError, match=r"ppg to onnx: the converter crashed \(SIGSEGV\)"):
-        convert_all("onnx", {"ppg": {"encode": part}}, lambda _: None, Tracer())
+        convert_all("onnx", {"ppg": {"encode": part}}, lambda _: None, Tracer(), server)
     monkeypatch.undo()
     work = job(tmp_path / "a")
     server.start(work)
@@ -120,10 +126,7 @@ def test_a_server_that_crashes_is_reported_and_the_next_job_has_another(
 def test_closing_ends_every_job(server: ForkServer, tmp_path: Path) -> None:
     server.start(waiting_job(tmp_path / "a"))
     pid = pid_of(server)
-    deadline_s = time.monotonic() + PATIENCE_S
-    while not (children := children_of(pid)):
-        assert time.monotonic() < deadline_s
-        time.sleep(0.01)
+    children = wait_for_children(pid)
     server.close()
     for one in (pid, *children):
         wait_until_gone(one)
@@ -135,11 +138,51 @@ def test_no_job_outlives_who_asked_for_it(tmp_path: Path, number: int) -> None:
     asker = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert asker.stdout is not None
     pid = int(asker.stdout.readline())
-    deadline_s = time.monotonic() + PATIENCE_S
-    while not (children := children_of(pid)):
-        assert time.monotonic() < deadline_s
-        time.sleep(0.01)
+    children = wait_for_children(pid)
     asker.send_signal(number)
     asker.communicate()
     for one in (pid, *children):
         wait_until_gone(one)
+
+
+def test_a_folder_without_room_is_an_end_like_any_other(server: ForkServer, tmp_path: Path) -> None:
+    work = waiting_job(tmp_path / "a")
+    server.start(work)
+    wait_for_children(pid_of(server))
+    for name in (PROBLEM, MODEL):
+        (work / name).symlink_to("/dev/full")
+    (work / FLOAT).write_bytes(b"no model")
+    assert code_of(server, work) == 1
+    assert "No space left" in (work / LOG).read_text()
+
+
+def test_a_fork_of_who_asked_ends_nobodys_jobs(server: ForkServer, tmp_path: Path) -> None:
+    work = waiting_job(tmp_path / "a")
+    server.start(work)
+    wait_for_children(pid_of(server))
+    if not (child := os.fork()):
+        server.close()
+        os._exit(0)
+    os.waitpid(child, 0)
+    assert server.poll() == {}
+    (work / FLOAT).write_bytes(b"no model")
+    assert code_of(server, work) == 0
+
+
+@pytest.mark.parametrize("kind", NEEDS)
+def test_what_is_imported_beforehand_starts_no_thread_that_a_fork_would_lose(kind: str, tmp_path: Path) -> None:
+    work = job(tmp_path / "a", kind)
+    code = "import os, sys, pathlib; from mmg_export import job; job.preload(pathlib.Path(sys.argv[1])); "
+    code += "print(len(os.listdir('/proc/self/task')))"
+    settings = os.environ | {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
+    done = subprocess.run([sys.executable, "-c", code, work], capture_output=True, text=True, env=settings, check=True)
+    assert done.stdout.splitlines()[-1] == "1"
+
+
+def test_two_traces_of_one_module_are_one_conversion(tmp_path: Path) -> None:
+    server = SharedForkServer(tmp_path / "kept")
+    traced = [encoder_part("ppg", seeded(Ppg), spec()) for _ in range(2)]
+    made = [convert_all("onnx", {"ppg": {"encode": part}}, lambda _: None, Tracer(), server) for part in traced]
+    server.close()
+    assert server.started == 1
+    assert made[0] == made[1]

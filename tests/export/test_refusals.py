@@ -15,6 +15,7 @@ import torch
 from mmg.errors import ConfigError, MmgError, ModelError
 from mmg_export import Sensor, export_bundle, report, request
 from mmg_export.convert import convert_all
+from mmg_export.fork_server import ForkServer
 from mmg_export.parts import Part, encoder_part
 from mmg_export.report import Report
 from mmg_export.trace import Tracer
@@ -264,8 +265,11 @@ class _Odd(nn.Module):
 
 def test_an_unsupported_operator_is_named_with_its_place() -> None:
     part: Part = encoder_part("ppg", seeded(_Unsupported), spec())
-    with pytest.raises(ModelError, match=r"ppg: onnx cannot take the operator aten.special_bessel_j0, in odd \(_Odd\)"):
-        convert_all("onnx", {"ppg": {"encode": part}}, lambda _: None, Tracer())
+    with (
+        ForkServer() as server,
+        pytest.raises(ModelError, match=r"ppg: onnx cannot take the operator aten.special_bessel_j0, in odd \(_Odd\)"),
+    ):
+        convert_all("onnx", {"ppg": {"encode": part}}, lambda _: None, Tracer(), server)
 
 
 def test_a_streaming_encoder_is_taken(tmp_path: Path) -> None:

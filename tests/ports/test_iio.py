@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from fuzzing import times
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from mmg.bundle.manifest import Channel, Encoder, Modality, Tensor
@@ -162,7 +163,7 @@ def layouts(draw: st.DrawFn) -> tuple[dict[str, str], list[dict[str, int]]]:
 
 
 @given(layouts())
-@settings(derandomize=True, deadline=None)
+@settings(max_examples=times(100), derandomize=True, deadline=None)
 def test_whatever_a_driver_packs_is_read_back(made: tuple[dict[str, str], list[dict[str, int]]]) -> None:
     kinds, rows = made
     chip = Chip(Path(), Path(), kinds)

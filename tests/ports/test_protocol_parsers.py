@@ -277,7 +277,7 @@ def test_encoding_for_an_unknown_protocol_names_the_known_ones() -> None:
         encode_sample("wit", [0.0] * 6, 0, 0)
 
 
-@settings(derandomize=True, deadline=None)
+@settings(max_examples=times(100), derandomize=True, deadline=None)
 @given(bits=st.integers(2, 64), start=st.integers(0, 2**64), restarts=st.booleans(), data=st.data())
 def test_a_counter_is_unwrapped_over_every_step_that_it_can_tell(
     bits: int, start: int, restarts: bool, data: st.DataObject

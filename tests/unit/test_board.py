@@ -6,6 +6,7 @@ import platform
 from pathlib import Path
 
 import pytest
+from fuzzing import times
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from mmg_device_profiles import Board, ProfileProblem, detect_board, load_profile, read_board
@@ -157,7 +158,7 @@ LINES = st.sampled_from(
 )
 
 
-@settings(deadline=None)
+@settings(max_examples=times(100), deadline=None)
 @given(st.dictionaries(FILES, st.lists(LINES | st.binary(max_size=9), max_size=6).map(b"\n".join), max_size=5))
 def test_garbled_files_are_no_error(tmp_path_factory: pytest.TempPathFactory, files: dict[str, bytes]) -> None:
     root = tree(tmp_path_factory.mktemp("root"), dict(files))

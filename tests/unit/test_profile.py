@@ -9,6 +9,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from fuzzing import times
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from mmg_device_profiles import ProfileProblem, load_profile
@@ -344,20 +345,20 @@ def loads_or_tells_one_line(data: bytes, overrides: list[str]) -> None:
             assert str(problem).isprintable()  # noqa: PT017
 
 
-@settings(deadline=None)
+@settings(max_examples=times(100), deadline=None)
 @given(st.binary(max_size=200), st.booleans())
 def test_any_bytes_load_or_are_told_in_one_line(data: bytes, headed: bool) -> None:
     loads_or_tells_one_line(HEAD.encode() + data if headed else data, [])
 
 
-@settings(deadline=None)
+@settings(max_examples=times(100), deadline=None)
 @given(st.dictionaries(NAMES, VALUES, max_size=5))
 def test_any_toml_loads_or_is_told_in_one_line(table: dict[str, object]) -> None:
     lines = [f"{as_toml(key)} = {as_toml(value)}\n" for key, value in table.items()]
     loads_or_tells_one_line((HEAD + "".join(lines)).encode(), [])
 
 
-@settings(deadline=None)
+@settings(max_examples=times(100), deadline=None)
 @given(NAMES, NAMES, st.text(max_size=20) | VALUES.map(as_toml))
 def test_any_override_loads_or_is_told_in_one_line(table: str, key: str, value: str) -> None:
     loads_or_tells_one_line(OWN.encode(), [f"{table}={value}", f"{table}.{key}={value}"])

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 from fakes import HOP_S, audio_modality, signal_modality, tiny_manifest, video_modality, write_tiny_bundle
+from fuzzing import times
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from mmg.backends import BACKENDS
@@ -50,7 +51,7 @@ def test_percentiles_are_interpolated_between_the_samples() -> None:
     assert distribution([1.0, 3.0]).p95_ms == pytest.approx(2.9)
 
 
-@settings(deadline=None)
+@settings(max_examples=times(100), deadline=None)
 @given(st.lists(st.floats(0.0, 1e7), min_size=1, max_size=300))
 @example([0.0])
 @example([0.0, 0.0, 0.0, 7.5])
@@ -159,7 +160,7 @@ def test_an_engine_takes_made_samples_for_live_sensors_from_the_first_hop_on(bun
 
 
 @pytest.mark.parametrize("modality", [signal_modality(), audio_modality()], ids=["imu", "audio"])
-def test_a_made_port_brings_each_block_when_it_would_be_captured(modality: Modality) -> None:
+def test_a_synthetic_port_brings_each_block_when_it_would_be_captured(modality: Modality) -> None:
     came: list[tuple[int, Chunk]] = []
     enough = threading.Event()
 
@@ -185,7 +186,7 @@ def test_a_made_port_brings_each_block_when_it_would_be_captured(modality: Modal
     assert len(came) == ended
 
 
-def test_a_made_port_that_was_never_started_can_be_closed() -> None:
+def test_a_synthetic_port_that_was_never_started_can_be_closed() -> None:
     SyntheticPort(video_modality(), HOP_S).close()
 
 

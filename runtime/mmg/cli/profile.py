@@ -128,12 +128,12 @@ def _run(options: argparse.Namespace, words: list[str]) -> int:
         assert profile is not None
         report = _measure(options, words, profile)
     if profile is not None and report.budget and report.mode == "backtoback":
-        _tell_what_is_not_held(profile)
+        _report_what_is_not_held(profile)
     comparison = compare(olds, report) if olds else None
     advice = _advise(options, report, profile) if options.advise and profile else None
     problems = _problems(report, comparison, advice)
     if options.json:
-        writers = [partial(_print_json, report), partial(_tell_beside, comparison, advice, problems)]
+        writers = [partial(_print_json, report), partial(_print_beside, comparison, advice, problems)]
     else:
         writers = [partial(_print, report, comparison, advice)]
     if options.markdown:
@@ -147,7 +147,7 @@ def _run(options: argparse.Namespace, words: list[str]) -> int:
     return 1 if problems else 0
 
 
-def _tell_what_is_not_held(profile: Profile) -> None:
+def _report_what_is_not_held(profile: Profile) -> None:
     from mmg.board.profiling.campaign import PACED_ONLY
 
     limits = [f"{key} {limit:g}" for key in PACED_ONLY if (limit := getattr(profile.budget, key)) is not None]
@@ -294,7 +294,7 @@ def _print_json(report: Report) -> None:
     sys.stdout.flush()
 
 
-def _tell_beside(comparison: Comparison | None, advice: Advice | None, problems: list[str]) -> None:
+def _print_beside(comparison: Comparison | None, advice: Advice | None, problems: list[str]) -> None:
     """What the object, which is the report alone, does not say."""
     if sys.stderr is not None:
         write_stderr(_format(sys.stderr, None, comparison, advice))

@@ -125,11 +125,12 @@ def _run(options: argparse.Namespace) -> int:
 
 def _report_other_runtime(backend: str, settings: Settings) -> None:
     """Say so where what runs the models is not what the device profile names."""
-    from mmg.backends import INSTALL, absent_providers, is_installed
+    from mmg.backends import AUTO, INSTALL, absent_providers, is_installed
 
     wanted = settings.preferred_backend
-    if settings.backend == "auto" and wanted not in ("auto", backend):
-        why = f"the bundle has no {wanted} files" if is_installed(wanted) else f"{INSTALL[wanted]} is not installed"
+    if settings.backend == AUTO and wanted not in (AUTO, backend):
+        lacking = f"the bundle does not have all of its parts for it in {settings.precision}"
+        why = lacking if is_installed(wanted) else f"{INSTALL[wanted]} is not installed"
         _report(f"the device profile names {wanted}, but {why}: {backend} runs the models")
     for name in absent_providers(backend, settings.providers):
         _report(f"this onnxruntime has no {name}: running without it")

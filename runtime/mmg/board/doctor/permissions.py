@@ -78,7 +78,7 @@ def check_permissions(root: Path, user: User) -> list[Finding]:
                     closed.setdefault((status.st_gid, status.st_mode), []).append(node)
         findings += [_judge(devices, paths, owner, user, root) for owner, paths in closed.items()]
         if nodes and not closed:
-            findings.append(Finding(devices.name, "ok", f"{_tell_nodes(nodes, root)} may be used"))
+            findings.append(Finding(devices.name, "ok", f"{_describe_nodes(nodes, root)} may be used"))
     return findings or [Finding("devices", "ok", "nothing is plugged in that needs permission")]
 
 
@@ -103,7 +103,7 @@ def _judge(devices: Devices, nodes: list[Path], owner: tuple[int, int], user: Us
     group, members = user.group(number)
     needed_bits = stat.S_IRGRP | (stat.S_IWGRP if devices.mode == WRITE else 0)
     lets_group = mode & needed_bits == needed_bits and number != 0
-    found = f"{_tell_nodes(nodes, root)} may not be opened by {user.name}"
+    found = f"{_describe_nodes(nodes, root)} may not be opened by {user.name}"
     if lets_group and user.name in members and number not in user.groups:
         found += f", whose group {group} is not active in this session"
         do = "log in again"
@@ -136,7 +136,7 @@ def _rule(devices: Devices, nodes: list[Path]) -> str:
     )
 
 
-def _tell_nodes(nodes: list[Path], root: Path) -> str:
+def _describe_nodes(nodes: list[Path], root: Path) -> str:
     names = [f"/{node.relative_to(root.resolve())}" for node in nodes]
     return ", ".join(names) if len(names) < 4 else f"{names[0]} and {len(names) - 1} more"
 

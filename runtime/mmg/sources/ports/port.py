@@ -99,13 +99,13 @@ class PortThread(ABC):
             try:
                 self._session()
             except MmgError as error:
-                self._tell_lost(str(error).removeprefix(f"{self.url}: "))
+                self._report_lost(str(error).removeprefix(f"{self.url}: "))
             except Exception as error:
                 # Drivers and their bindings raise what they like. A thread that died of it would look like a silent
                 # sensor for ever: here the user reads what it was, and the next session may well succeed.
-                self._tell_lost(f"failed: {type(error).__name__}: {error}")
+                self._report_lost(f"failed: {type(error).__name__}: {error}")
 
-    def _tell_lost(self, reason: str) -> None:
+    def _report_lost(self, reason: str) -> None:
         self.status = PortStatus(reason=reason, device=self.status.device, losses=self.status.losses)
         self._stopping.wait(RETRY_S)
 
