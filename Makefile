@@ -14,7 +14,7 @@ WAITING := -n 4 --dist worksteal
 QUICK := not torch and not realtime and not installs
 
 .DEFAULT_GOAL := help
-.PHONY: help run test quick fuzz check pythons wheel format bench live soak endurance starter starter-bundle demo clean
+.PHONY: help run test quick fuzz check pythons arm wheel format bench live soak endurance starter starter-bundle demo clean
 
 help:  ## Show what each command does
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## (.*)/  make \1\t\2/' | expand -t 26
@@ -44,6 +44,9 @@ check:  ## Lint and types, without running anything
 
 pythons:  ## make quick on every Python from 3.10 to 3.13 that this machine has
 	@sh .ci/pythons.sh $(CORES) -m "$(QUICK)"
+
+arm:  ## Run mmg as a Raspberry Pi would hold it, emulated: wheel, demo, tests (as root; half an hour)
+	@PYTHON="$(PYTHON)" bash .ci/arm.sh
 
 wheel:  ## Build dist/mmg_runtime-*.whl, which carries all that a device needs
 	@$(INSTALL_RUN)

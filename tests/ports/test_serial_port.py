@@ -44,7 +44,7 @@ ENCODER = Encoder(
     output=Tensor(name="tokens", shape=(1, 1, 8)),
     files=(),
 )
-Reporter = Callable[[int], bytes]
+Speaker = Callable[[int], bytes]
 
 
 def imu(*, optional_gyro: bool = False, names: tuple[str, ...] = serial_port.COLUMNS) -> Modality:
@@ -59,11 +59,11 @@ def frame(protocol: str, index: int) -> bytes:
     return encode_sample(protocol, [index % 1000 / 100, *ROW[1:]], index, index * PERIOD_NS)
 
 
-def speaking(protocol: str) -> Reporter:
+def speaking(protocol: str) -> Speaker:
     return lambda index: frame(protocol, index)
 
 
-def with_damage(protocol: str) -> Reporter:
+def with_damage(protocol: str) -> Speaker:
     return lambda index: frame(protocol, index)[:-4] + b"\0\0\0\0" if index % 8 == 6 else frame(protocol, index)
 
 
@@ -76,7 +76,7 @@ class Terminal:
 
     def __init__(self, path: Path) -> None:
         self.path, self.url = path, f"serial://{path}"
-        self.report: Reporter = lambda _: b""
+        self.speak: Speaker = lambda _: b""
         self.said_ns: list[int] = []
         self.bauds: list[int] = []
         self._ended = threading.Event()
@@ -85,13 +85,13 @@ class Terminal:
         self._thread = threading.Thread(target=self._speak)
         self._thread.start()
 
-    def plug(self, report: Reporter | None = None) -> None:
+    def plug(self, speak: Speaker | None = None) -> None:
         device, host = os.openpty()
         tty.setraw(host)
         os.set_blocking(device, False)
         self.path.symlink_to(os.ttyname(host))
         with self._lock:
-            self.report, self.said_ns, self.bauds, self._ends = report or self.report, [], [], (device, host)
+            self.speak, self.said_ns, self.bauds, self._ends = speak or self.speak, [], [], (device, host)
 
     def unplug(self) -> None:
         with self._lock:
@@ -117,7 +117,7 @@ class Terminal:
                     self.bauds += [baud for baud in serial_port.BAUD_RATES if getattr(termios, f"B{baud}") == speed]
                     self.said_ns.append(time.monotonic_ns())
                     with suppress(BlockingIOError):  # like a UART it waits for nobody
-                        os.write(device, self.report(len(self.said_ns) - 1))
+                        os.write(device, self.speak(len(self.said_ns) - 1))
 
 
 class Server:
@@ -257,7 +257,7 @@ def test_samples_are_stamped_when_they_left_the_device(terminal: Terminal, liste
     port = listener.open(terminal.url, imu(optional_gyro=True))
     until(lambda: port.status.connected)
     terminal.said_ns.clear()
-    terminal.report = speaking(protocol)
+    terminal.speak = speaking(protocol)
     chunks = listener.hear(20)
     numbers = np.rint(values_of(chunks)[:, 0] * 100).astype(int)
     errors_ms = (times_of(chunks) - np.array(terminal.said_ns)[numbers]) / 1e6
@@ -334,7 +334,7 @@ def test_a_device_that_changes_its_protocol_is_found_out_anew(terminal: Terminal
     assert port.status.device.startswith("witmotion on ")
     damaged = losses(port)["checksum_errors"]
     assert damaged > 0
-    terminal.report = speaking("vectornav-ascii")
+    terminal.speak = speaking("vectornav-ascii")
     until(lambda: port.status.reason == NONSENSE)
     until(lambda: port.status.reason == "" and port.status.device.startswith("vectornav-ascii on "))
     assert losses(port)["checksum_errors"] >= damaged
@@ -345,7 +345,7 @@ def test_frames_without_acceleration_are_told_and_keep_the_baud_rate(terminal: T
     terminal.plug(lambda index: b"".join(encode_witmotion([0.0] * 3 + ROW[3:])[11:] * 3 for _ in range(index and 1)))
     port = listener.open(f"{terminal.url}?protocol=witmotion")
     until(lambda: port.status.reason == "valid frames, but none with acceleration: is that output switched on?")
-    terminal.report = speaking("witmotion")
+    terminal.speak = speaking("witmotion")
     until(lambda: port.status.reason == "")
     assert set(terminal.bauds) == {115200}
 
@@ -359,7 +359,7 @@ def test_a_device_that_never_spoke_is_silent_and_tried_at_the_other_rates(
     until(lambda: port.status.reason.startswith("silent: nothing for over "))
     assert port.status.connected
     until(lambda: set(terminal.bauds) == set(serial_port.BAUD_RATES))
-    terminal.report = speaking("witmotion")
+    terminal.speak = speaking("witmotion")
     until(lambda: port.status.reason == "")
 
 
@@ -526,7 +526,7 @@ def test_a_restarted_device_is_followed(terminal: Terminal, listener: Listener) 
     terminal.plug(lambda index: encode_sample("xsens", ROW, index, (index + 5000) * PERIOD_NS))
     port = listener.open(f"{terminal.url}?protocol=xsens&baud=115200")
     before = listener.hear(20)
-    terminal.report = lambda index: encode_sample("xsens", ROW, index, index * PERIOD_NS)
+    terminal.speak = lambda index: encode_sample("xsens", ROW, index, index * PERIOD_NS)
     after = listener.hear(60)
     assert (np.diff(times_of(before + after)) > 0).all()
     assert abs(time.monotonic_ns() - int(after[-1].times_ns[-1])) < 100e6
