@@ -4,10 +4,12 @@
 set -eu
 extras=$1 python=$2 here=$(pwd) venv=${3:-.venv}
 
-made_for="$here $("$python" -c 'import sys; print(sys.executable, sys.version_info[:2])' 2>/dev/null)"
+made_for="$here $("$python" -c 'import sys; print(sys.executable, sys.version_info[:2])' 2>/dev/null || true)"
+# A .venv of which a file is gone can be the Python that it was made with, into which nothing is to be installed.
+is_apart() { [ "$("$venv/bin/python" -c 'import sys; print(sys.prefix)' 2>/dev/null)" -ef "$here/$venv" ]; }
 
 # A .venv that somebody made here by hand is kept.
-if ! [ -e "$venv/.made-for" ] && [ "$("$venv/bin/python" -c 'import sys; print(sys.prefix)' 2>/dev/null)" = "$here/$venv" ]; then
+if ! [ -e "$venv/.made-for" ] && is_apart; then
     printf '%s' "$made_for" > "$venv/.made-for"
 fi
 
@@ -15,7 +17,7 @@ if ! [ -w . ]; then
     echo "$here cannot be written to: copy the project to a folder of your own" >&2
     exit 2
 fi
-if ! [ -x "$venv/bin/python" ] || [ "$(cat "$venv/.made-for" 2>/dev/null)" != "$made_for" ] \
+if ! is_apart || [ "$(cat "$venv/.made-for" 2>/dev/null)" != "$made_for" ] \
     || ! "$venv/bin/python" -c 'import pip' 2>/dev/null; then
     if ! command -v "$python" >/dev/null 2>&1; then
         echo "there is no $python: install Python 3.10 to 3.13, or name one: make PYTHON=python3.12 ..." >&2
@@ -47,7 +49,7 @@ if "$venv/bin/python" -c "$needed" 2>/dev/null; then
 fi
 
 install() {
-    PIP_DISABLE_PIP_VERSION_CHECK=1 "$venv/bin/python" -m pip install --quiet "$@" || {
+    PIP_REQUIRE_VIRTUALENV=1 PIP_DISABLE_PIP_VERSION_CHECK=1 "$venv/bin/python" -m pip install --quiet "$@" || {
         echo "the install failed: see above; is the network there? Then run the same command again." >&2
         exit 2
     }

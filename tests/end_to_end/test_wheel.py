@@ -75,6 +75,7 @@ class Bare:
     device: Device
     demo: Done
     doctor: Done
+    verify: Done
     help: Done
     version: Done
 
@@ -86,6 +87,7 @@ def bare(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Bare:
         device,
         demo=device.run("mmg-run", "--demo", "--sensors", "imu"),
         doctor=device.run("mmg-doctor", "--json"),
+        verify=device.run("mmg-bundle", "verify", "starter"),
         help=device.run("mmg-run", "--help"),
         version=device.run("mmg-run", "--version"),
     )
@@ -150,6 +152,11 @@ def test_without_a_library_that_runs_models_the_doctor_has_one_problem_and_the_c
     assert (problem["check"], problem["found"]) == ("models", "nothing that runs models is installed; choose one")
     for command, package in zip(problem["do"].splitlines(), ("onnxruntime", "ai-edge-litert"), strict=True):
         assert command == f"{bare.device.folder}/venv/bin/python -m pip install {package}"
+
+
+def test_without_a_library_that_runs_models_no_bundle_is_verified(bare: Bare) -> None:
+    assert bare.verify.returncode == 4
+    assert "nothing that runs models is installed; choose one: " in bare.verify.stderr.splitlines()[-1]
 
 
 def test_help_and_version_need_no_library_that_runs_models(bare: Bare, wheel: Path) -> None:

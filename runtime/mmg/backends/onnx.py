@@ -23,6 +23,8 @@ def load_onnxruntime() -> Any:
     try:
         import onnxruntime
     except ImportError as error:
+        if isinstance(error.__cause__ or error.__context__, KeyboardInterrupt):
+            raise KeyboardInterrupt from error  # Ctrl-C while its compiled part was loading
         raise BackendUnavailable("onnxruntime", "onnxruntime") from error
     return onnxruntime
 

@@ -87,6 +87,7 @@ def _inspect(options: argparse.Namespace) -> int:
 
 
 def _verify(options: argparse.Namespace) -> int:
+    from mmg.backends import AUTO, usual_backends
     from mmg.bundle import Bundle
     from mmg.bundle.verify import check_files
 
@@ -110,6 +111,9 @@ def _verify(options: argparse.Namespace) -> int:
     if options.json:
         _print_json({**_head(bundle), "signed_by": signer, "golden": manifest.golden is not None, "files": checked})
     _report(_verdict(checked, has_golden=manifest.golden is not None, signer=signer))
+    models = [one for one in checked if one.backend]
+    if manifest.golden is not None and models and all(one.result == "skipped" for one in models):
+        usual_backends(AUTO)  # raises where nothing that runs models is installed: no model was checked
     return DIFFERENT if any(one.result == "failed" for one in checked) else 0
 
 
