@@ -48,6 +48,18 @@ VIDEO: Steps = ("modalities", 2)
 FILE: Steps = (*IMU, "encoder", "files", 0)
 LONE_FILE = VALID["fusion"]["files"][0]
 
+SMALLEST: list[tuple[Steps, object]] = [
+    (("labels",), ["still", "moving"]),
+    (("context_hops",), 1),
+    (("fusion", "embedding_dim"), 1),
+]
+
+
+@pytest.mark.parametrize(("steps", "value"), SMALLEST)
+def test_the_least_that_a_bundle_may_have_is_taken(steps: Steps, value: object) -> None:
+    decode(altered(steps, value))
+
+
 WRONG_TYPES: list[tuple[Steps, object, str]] = [
     (("schema",), "mmg-bundle/2", "schema"),
     (("schema",), 1, "schema"),

@@ -66,6 +66,14 @@ def frozen(_: int, picture: int = 1000) -> Samples:
     return np.tile(scene(picture)[:1], (2, 1, 1, 1))
 
 
+def one_axis_in_degrees(hop: int) -> Samples:
+    """Turning about one axis alone."""
+    samples = walk(hop)
+    samples[:, 3] *= 180 / np.pi * 30
+    samples[:, 4:] = 0
+    return samples
+
+
 def judge_all(modality: Modality, hops: Sequence[Samples], input_hz: float | None = None) -> list[str]:
     health = Health(modality)
     rate_hz = modality.rate_hz if input_hz is None else input_hz
@@ -77,6 +85,8 @@ FAULTS: list[tuple[Modality, Maker, Maker, int, str]] = [
     (IMU, walk, scaled_walk(1 / G_M_S2, 1), 4, "acc_unit=g"),
     (IMU, walk, scaled_walk(1000 / G_M_S2, 1), 4, "acc_unit=mg"),
     (IMU, walk, scaled_walk(1, 180 / np.pi * 3), 4, "gyro_unit=deg/s"),
+    (IMU, walk, one_axis_in_degrees, 4, "gyro_unit=deg/s"),
+    (IMU, walk, scaled_walk(1e6, 1), 2, "acceleration reads"),
     (IMU, walk, clipped_walk, 2, "clipped at 20 m/s^2"),
     (AUDIO, room, lambda _: np.zeros((AUDIO_COUNT, 1), np.float32), 4, "silent"),
     (AUDIO, room, lambda hop: room(hop) / 1000, 4, "silent"),
@@ -85,7 +95,8 @@ FAULTS: list[tuple[Modality, Maker, Maker, int, str]] = [
     (VIDEO, scene, dark, 2, "dark"),
     (VIDEO, scene, frozen, 10, "frozen"),
 ]
-IDS = ["flat", "in g", "in mg", "in deg/s", "clipped", "zeros", "under a bit", "stuck", "overdriven", "dark", "frozen"]
+IDS = ["flat", "in g", "in mg", "in deg/s", "one axis in deg/s", "no acceleration can be", "clipped"]
+IDS += ["zeros", "under a bit", "stuck", "overdriven", "dark", "frozen"]
 every_fault = pytest.mark.parametrize(("modality", "good", "bad", "hops", "reason"), FAULTS, ids=IDS)
 
 
