@@ -191,8 +191,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--scope",
         choices=("near", "quick", "all"),
         default="quick",
-        help="near: tests that name what was changed; quick: then those that are not against the clock, of the exporter or "
-        "of the training; all: then every other (default: quick)",
+        help="near: tests that name what was changed; quick: then those that are not against the clock, "
+        "of the exporter or of the training; all: then every other (default: quick)",
     )
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="how many at once (default: cores)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the results as one JSON object")
