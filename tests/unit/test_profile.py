@@ -216,7 +216,8 @@ def test_what_is_not_toml_is_refused(tmp_path: Path, data: bytes) -> None:
 def test_tables_nested_thousands_deep_are_refused(tmp_path: Path) -> None:
     problem = problem_of(written(tmp_path, HEAD + "sensors." + "a." * 5000 + "a = 1\n"))
     # Some releases of the library that reads TOML stop at a thousand.
-    assert problem.problem.endswith((", not a table", "more than the allowed 1000 parts"))
+    stopped = problem.problem.endswith("more than the allowed 1000 parts")
+    assert stopped or (problem.key, problem.problem[-13:]) == ("sensors.a", ", not a table")
 
 
 def test_a_file_too_large_for_a_profile_is_refused(tmp_path: Path) -> None:
