@@ -172,6 +172,17 @@ def test_whatever_a_driver_packs_is_read_back(made: tuple[dict[str, str], list[d
     assert {name: column.tolist() for name, column in raw.items()} == {name: [r[name] for r in rows] for name in kinds}
 
 
+def test_halves_that_were_given_on_are_let_go(tree: IioTree) -> None:
+    chip = tree.add("imu", SIX, SCALES | MONOTONIC)
+    halves = [iio._Half(IioDevice("iio://imu", chip.folder, chip.node, list(SIX)[:3]), [0, 1, 2]) for _ in range(2)]
+    for read in range(50):
+        for half in halves:
+            half.times_ns = np.append(half.times_ns, np.arange(read * 10, read * 10 + 10) * 10_000_000)
+            half.rows = np.concatenate((half.rows, np.full((10, 3), float(read))))
+        assert len(iio._join(halves)[0]) == 10
+    assert [len(half.times_ns) for half in halves] == [0, 1]  # the last one is needed to go on from
+
+
 def test_scans_are_the_same_however_the_reads_cut_them(tree: IioTree) -> None:
     chip = tree.add("imu", SIX, SCALES | MONOTONIC)
     data = b"".join(six(chip, value, value) for value in range(20))

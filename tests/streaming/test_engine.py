@@ -140,6 +140,16 @@ def test_a_sensor_that_ends_midway_leaves_the_rest_deciding_within_a_hop_and_the
     assert np.diff(ages) == pytest.approx(500)
 
 
+@pytest.mark.parametrize(("seconds", "state"), [(1.30, "live"), (1.20, "stale")])
+def test_late_by_less_than_half_a_hop_is_not_gone(bundle: Bundle, seconds: float, state: str) -> None:
+    engine = Engine(bundle, ("imu", "audio"))
+    engine.push(make_sensor("imu", seconds))
+    engine.push(make_sensor("audio", 1.6))
+    third = engine.advance(round((1.5 + DEFAULT_GRACE_S) * 1e9))[-1]
+    assert (third.hop, third.modalities[-1:]) == (2, ("audio",))
+    assert third.sensors["imu"].state == state
+
+
 def test_a_sensor_that_comes_back_joins_without_a_restart(bundle: Bundle) -> None:
     early, late = make_sensor("audio", 2.0), make_sensor("audio", 3.0, start_ns=5_000_000_000)
     decisions = replay(Engine(bundle, ("imu", "audio")), by_time(make_sensor("imu"), early, late))
