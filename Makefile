@@ -7,7 +7,8 @@ $(if $(filter onnx litert,$(RUNTIME)),,$(error RUNTIME=$(RUNTIME): choose onnx o
 INSTALL_RUN := sh .ci/install.sh $(RUNTIME),serial,audio "$(PYTHON)"
 INSTALL_TEST := sh .ci/install.sh dev "$(PYTHON)"
 INSTALL_QUICK := sh .ci/install.sh test "$(PYTHON)"
-# A file of tests on each core; the slowest begin first (tests/conftest.py).
+# A file of tests on each core, which no library divides further; the slowest begin first (tests/conftest.py).
+test quick fuzz: export OMP_NUM_THREADS := 1
 CORES := -n auto --dist loadfile --no-loadscope-reorder
 # Those of tests/ports that run against the clock wait nearly all the time, so they run side by side. Others compute.
 WAITING := -n 4 --dist worksteal

@@ -259,6 +259,7 @@ def test_a_bundle_of_other_labels_is_refused() -> None:
         by_engine(bundle, CLIPS, print)
 
 
+@pytest.mark.usefixtures("shared_conversions")
 def test_the_engine_decides_as_the_trained_model(tmp_path: Path) -> None:
     from mmg_export.cli import main as export
 

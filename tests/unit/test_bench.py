@@ -164,6 +164,7 @@ def test_eager_decides_what_the_engine_decides() -> None:
 
 
 @pytest.mark.torch
+@pytest.mark.usefixtures("shared_conversions")
 def test_window_encoders_are_compared_on_the_same_hops() -> None:
     cost, accuracy = window.measure(silent, quick=True, accuracy=True)
     assert len(cost.rows) == 2 * len(window.SUBSETS) * len(needs.export_backends())
@@ -174,6 +175,7 @@ def test_window_encoders_are_compared_on_the_same_hops() -> None:
 
 
 @pytest.mark.torch
+@pytest.mark.usefixtures("shared_conversions")
 def test_each_ratio_is_told_for_each_size(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sizes, "SIZES", ("small", "large"))
     figures = sizes.measure(silent, quick=True)
