@@ -60,6 +60,14 @@ def test_the_least_that_a_bundle_may_have_is_taken(steps: Steps, value: object) 
     decode(altered(steps, value))
 
 
+def test_a_token_may_be_a_single_number() -> None:
+    document = copy.deepcopy(VALID)
+    document["fusion"]["token_dim"] = 1
+    for modality in document["modalities"]:
+        modality["encoder"]["output"]["shape"][-1] = 1
+    assert decode(json.dumps(document).encode()).fusion.token_dim == 1
+
+
 WRONG_TYPES: list[tuple[Steps, object, str]] = [
     (("schema",), "mmg-bundle/2", "schema"),
     (("schema",), 1, "schema"),
