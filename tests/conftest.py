@@ -20,11 +20,14 @@ SLOWEST_FIRST = ("export", "training", "end_to_end", "ports", "streaming", "unit
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    """Where torch is not wanted, nothing that imports it is even looked at: it need not be installed."""
-    unwanted = (
-        "not torch" in config.option.markexpr and collection_path.parent == HERE and collection_path.name in TORCH
-    )
-    return True if unwanted else None
+    """What is not wanted is not even imported: torch need not be installed, and the few tests that measure against the
+    clock begin at once."""
+    wanted = config.option.markexpr
+    if "not torch" in wanted and collection_path.parent == HERE and collection_path.name in TORCH:
+        return True
+    if wanted.startswith("realtime") and collection_path.match("test_*.py"):
+        return "realtime" not in collection_path.read_text() or None
+    return None
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

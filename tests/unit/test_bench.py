@@ -177,12 +177,12 @@ def test_window_encoders_are_compared_on_the_same_hops() -> None:
 @pytest.mark.torch
 @pytest.mark.usefixtures("shared_conversions")
 def test_each_ratio_is_told_for_each_size(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sizes, "SIZES", ("small", "large"))
+    monkeypatch.setattr(sizes, "SIZES", ("small", "base"))
     figures = sizes.measure(silent, quick=True)
     assert [figure.name for figure in figures] == ["push by size", "window by size", "eager by size"]
     pushes = figures[0]
     assert [row.what for row in pushes.rows] == [
-        f"{size}: {names}" for size in ("small", "large") for names in ("imu", "imu+audio+video")
+        f"{size}: {names}" for size in ("small", "base") for names in ("imu", "imu+audio+video")
     ]
     assert not any(row.held for figure in figures for row in figure.rows)
 

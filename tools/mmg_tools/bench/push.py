@@ -26,7 +26,7 @@ def measure(report: Reporter, *, quick: bool = False) -> list[Figure]:
 
 
 def _measure(bundle: Bundle, names: tuple[str, ...], *, paced: bool, quick: bool) -> Row:
-    hops = 60 if quick else 220 if paced else 620
+    hops = 30 if quick else 220 if paced else 620
     recording = Recording(bundle.manifest, names, hops)
     pushed, bare = Pushed(bundle, recording), Bare(bundle, recording)
     turns = {"block": 1, "pause_s": PAUSE_S} if paced else {}
