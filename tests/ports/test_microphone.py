@@ -415,7 +415,7 @@ def test_a_device_is_found_by_number_and_by_part_of_its_name(
         ("mic://T", "several match: give more of the name, or the number: 0 is 'wrist_mic', 1 is 'default'"),
         ("mic://chest", "not plugged in (0 is 'wrist_mic', 1 is 'default')"),
         ("mic://7", "not plugged in (0 is 'wrist_mic', 1 is 'default')"),
-        ("mic://default?rate=2000", "cannot be opened: Error opening InputStream: Invalid sample rate"),
+        ("mic://default?rate=2000", "cannot be opened: Error opening RawInputStream: Invalid sample rate"),
     ],
 )
 def test_a_device_that_cannot_be_had_says_why(

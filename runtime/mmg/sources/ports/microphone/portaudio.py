@@ -19,6 +19,8 @@ from concurrent.futures import Future, wait
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
+import numpy as np
+
 from mmg.errors import SOUND, BackendUnavailable, SourceError
 
 if TYPE_CHECKING:
@@ -50,11 +52,12 @@ class Capture:
         self.stream: Any = None
         self.heard_ns, self.ended, self._end = 0, False, 0
 
-    def take(self, sound: Samples, samples: int, _time: object, flags: Any) -> None:
-        """PortAudio's callback."""
+    def take(self, sound: Any, samples: int, _time: object, flags: Any) -> None:
+        """PortAudio's callback; ``sound`` is its own buffer, which it uses again."""
         self.heard_ns = time.monotonic_ns()
         self._end += samples
-        self.blocks.append(Block(sound.copy(), self._end, self.heard_ns, flags.input_overflow))
+        copied = np.frombuffer(sound, np.float32).reshape(samples, -1).copy()
+        self.blocks.append(Block(copied, self._end, self.heard_ns, flags.input_overflow))
         self._wake.set()
 
     def end(self) -> None:
@@ -113,8 +116,11 @@ class PortAudio:
         return sounddevice
 
     def open(self, capture: Capture, **settings: Any) -> None:
-        """Start a stream of float32 into ``capture``. Raises PortAudioError."""
-        capture.stream = sys.modules["sounddevice"].InputStream(
+        """Start a stream of float32 into ``capture``. Raises PortAudioError.
+
+        A raw stream: in others sounddevice shapes the array in a way that NumPy 2.5 warns of.
+        """
+        capture.stream = sys.modules["sounddevice"].RawInputStream(
             dtype="float32", callback=capture.take, finished_callback=capture.end, **settings
         )
         self._streams += 1
