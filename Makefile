@@ -7,15 +7,16 @@ $(if $(filter onnx litert,$(RUNTIME)),,$(error RUNTIME=$(RUNTIME): choose onnx o
 INSTALL_RUN := sh .ci/install.sh $(RUNTIME),serial,audio "$(PYTHON)"
 INSTALL_TEST := sh .ci/install.sh dev "$(PYTHON)"
 INSTALL_QUICK := sh .ci/install.sh test "$(PYTHON)"
-# A file of tests on each core, which no library divides further; the slowest begin first (tests/conftest.py).
-test quick fuzz: export OMP_NUM_THREADS := 1
-CORES := -n auto --dist loadfile --no-loadscope-reorder
+# Many tests wait for a port or a process, so three files of tests run on two cores; no library divides a core further.
+# The slowest begin first (tests/conftest.py).
+test tests quick fuzz pythons: export OMP_NUM_THREADS := 1
+CORES := -n $(shell expr 3 \* $$(nproc) / 2) --dist loadfile --no-loadscope-reorder
 # Those of tests/ports that run against the clock wait nearly all the time, so they run side by side. Others compute.
 WAITING := -n 4 --dist worksteal
 QUICK := not torch and not realtime and not installs
 
 .DEFAULT_GOAL := help
-.PHONY: help run test quick fuzz check pythons arm wheel format bench live soak endurance starter starter-bundle demo clean
+.PHONY: help run test lint types tests quick fuzz check pythons arm wheel format bench live soak endurance starter starter-bundle demo clean
 
 help:  ## Show what each command does
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## (.*)/  make \1\t\2/' | expand -t 26
@@ -24,10 +25,22 @@ run:  ## Install the device part and decide on the recording that mmg carries (R
 	@$(INSTALL_RUN)
 	@$(BIN)/mmg-run --sensors imu,audio --demo --backend $(RUNTIME)
 
-test: check  ## Install what the tests need, then run lint, types and every test
-	@$(BIN)/python -m pytest $(CORES) -m "not realtime"
+test:  ## Install what the tests need, then run lint, types and every test
+	@$(INSTALL_TEST)
+	@$(MAKE) --no-print-directory lint
+	@$(MAKE) --no-print-directory -j 2 types tests
 	@$(BIN)/python -m pytest $(WAITING) -m realtime tests/ports
 	@$(BIN)/python -m pytest -m "realtime and not torch" --ignore=tests/ports
+
+lint:
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+
+types:
+	@$(BIN)/mypy
+
+tests:
+	@$(BIN)/python -m pytest $(CORES) -m "not realtime"
 
 quick:  ## Every test that needs no torch, no real-time run and no fresh environment
 	@$(INSTALL_QUICK)
@@ -39,9 +52,7 @@ fuzz:  ## The random loops of the tests, each ten times as long (FACTOR=10)
 
 check:  ## Lint and types, without running anything
 	@$(INSTALL_TEST)
-	@$(BIN)/ruff check .
-	@$(BIN)/ruff format --check .
-	@$(BIN)/mypy
+	@$(MAKE) --no-print-directory lint types
 
 pythons:  ## make quick on every Python from 3.10 to 3.13 that this machine has
 	@sh .ci/pythons.sh $(CORES) -m "$(QUICK)"
