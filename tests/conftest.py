@@ -1,7 +1,7 @@
 """How the suite runs: what needs torch or the clock is marked, and what takes long begins first.
 
-``make quick`` leaves out both kinds. ``make test`` runs all that is not ``realtime`` in several workers, a file in one, and
-then the ``realtime`` tests, which measure whether decisions come in time, with nothing else beside them.
+``make quick`` leaves out both kinds. ``make test`` runs all that is not ``realtime`` in several workers, a file in one,
+and then the ``realtime`` tests, which measure whether decisions come in time, with nothing else beside them.
 """
 
 from __future__ import annotations
