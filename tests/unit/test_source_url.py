@@ -88,9 +88,14 @@ def test_a_missing_file_is_not_found(tmp_path: Path, name: str) -> None:
         open_source(str(tmp_path / name), PPG)
 
 
-def test_a_directory_an_empty_file_and_a_device_are_no_recordings(tmp_path: Path) -> None:
+def test_an_empty_folder_an_empty_file_and_a_device_are_no_recordings(tmp_path: Path) -> None:
     (tmp_path / "empty.csv").touch()
-    for path, why in ((tmp_path, "directory"), (tmp_path / "empty.csv", "empty"), ("/dev/zero", "regular")):
+    (tmp_path / "none").mkdir()
+    for path, why in (
+        (tmp_path / "none", "holds no table"),
+        (tmp_path / "empty.csv", "empty"),
+        ("/dev/zero", "regular"),
+    ):
         with pytest.raises(SourceError, match=why):
             open_source(str(path), PPG)
 

@@ -86,7 +86,7 @@ def open_source(url: str, modality: Modality, *, allow_video: bool = False) -> R
     parsed = parse_url(url)
     if parsed.scheme != "file":
         raise ConfigError(f"{url}: is a live port, and here a recording is wanted")
-    return _open_file(parsed, modality)
+    return _open_path(parsed, modality)
 
 
 def open_port(url: str, modality: Modality, *, allow_video: bool = False) -> Port:
@@ -121,8 +121,8 @@ def _refuse_video(url: str, modality: Modality, allow_video: bool) -> None:
         raise ConfigError(f"{modality.name}: the camera stays closed: add --allow-video to use {url}")
 
 
-def _open_file(url: SourceUrl, modality: Modality) -> Recording:
-    path = _regular_file(url)
+def open_file(url: SourceUrl, path: Path, modality: Modality) -> Recording:
+    """The recording of this modality in a file. Raises SourceError, ConfigError."""
     if path.suffix.lower() == ".vrs":
         from mmg.sources.files.vrs import open_vrs
 
@@ -135,26 +135,47 @@ def _open_file(url: SourceUrl, modality: Modality) -> Recording:
         from mmg.sources.files.video import VideoFile
 
         return VideoFile(url, path, modality)
-    from mmg.sources.files.csv.file import CsvFile
+    if "with" in url.options:
+        from mmg.sources.files.folder import open_with
 
-    return CsvFile(url, path, modality)
+        return open_with(url, path, modality)
+    from mmg.sources.files.table.file import TableFile
+
+    return TableFile(url, path, modality)
 
 
-def _regular_file(url: SourceUrl) -> Path:
+def _open_path(url: SourceUrl, modality: Modality) -> Recording:
+    path = _readable(url)
+    if path.is_dir():
+        from mmg.sources.files.folder import open_part
+
+        return open_part(url, path, modality)
+    if path.suffix.lower() == ".zip":
+        from mmg.sources.files.folder import open_part, unpacked
+
+        return open_part(url, unpacked(str(url), path.absolute()), modality)
+    return open_file(url, path, modality)
+
+
+def _readable(url: SourceUrl) -> Path:
+    """The file or folder that the URL names. Raises SourceNotFound, SourceError."""
     path = Path(url.path)
     try:
         found = path.stat()
         if stat.S_ISREG(found.st_mode):
             path.open("rb").close()
+        elif stat.S_ISDIR(found.st_mode):
+            next(path.iterdir(), None)
     except (FileNotFoundError, NotADirectoryError) as error:
         hint = f" (a port is serial://{path})" if path.is_relative_to("/dev") else ""
         raise SourceNotFound(str(url), f"there is no file {path.absolute()}{hint}") from error
     except OSError as error:
         raise SourceError(str(url), f"cannot be read: {error.strerror}") from error
+    if stat.S_ISDIR(found.st_mode):
+        return path
     if not stat.S_ISREG(found.st_mode):
-        kind = "a directory" if stat.S_ISDIR(found.st_mode) else "not a regular file"
         hint = f"write serial://{path} for a port" if path.is_char_device() else "name one recording"
-        raise SourceError(str(url), f"is {kind}: {hint}")
+        raise SourceError(str(url), f"is not a regular file: {hint}")
     if found.st_size == 0:
         raise SourceError(str(url), "is empty")
     return path

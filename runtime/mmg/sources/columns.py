@@ -3,46 +3,169 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from mmg.bundle.manifest import Channel
 from mmg.sources.units import TIME_NS, canonical, quantity
 
-# Prefixes of one letter are read only before the axis: "gx" is a gyro, "x_g" an acceleration in g.
-_ACCELERATION = "acc|accl|accel|accelerometer|acceleration"
-_GYRO = "gyr|gyro|gyroscope|angular_velocity|rotation_rate|omega"
-_AXES = {
-    "acceleration": re.compile(rf"(?:(?:a|{_ACCELERATION})_?([xyz])|([xyz])_?(?:{_ACCELERATION}))(?:_(.+))?"),
-    "gyro": re.compile(rf"(?:(?:g|w|{_GYRO})_?([xyz])|([xyz])_?(?:{_GYRO}))(?:_(.+))?"),
-}
-_TIME = re.compile(r"(canonical_|component_)?(?:time_?stamp|time|ts|t|epoch|clock|uptime|elapsed)(?:_(.+))?")
+# Words as they are, and before or behind an axis without a space: "accx", "xaccel".
+_ACCELERATION = frozenset(
+    ("acc", "accl", "accel", "acceler", "accelero", "accelerometer", "acceleration", "accelerometers", "gforce")
+)
+_GYRO = frozenset(("gyr", "gyro", "gyros", "gyroscope", "gyroscopes", "omega", "angvel", "avel"))
+# "a", "g", "w" and WitMotion's "As" are read only before the axis: "gx" is a gyro, "x_g" an acceleration in g.
+_BEFORE_AXIS = {"a": "acceleration", "gf": "acceleration", "g": "gyro", "w": "gyro", "as": "gyro"}
+_RATES = frozenset(("rate", "rates", "velocity", "speed", "vel"))
+_LINEAR = frozenset(("linear", "lin", "user", "free", "body", "dynamic"))
+_GRAVITY = frozenset(("gravity", "grav"))
+_WITH = frozenset(("with", "including", "incl", "total"))
+# Of the same sensors, but no measurement: angles, magnetic fields, calibration, features of windows.
+_OTHER = frozenset(
+    ("mag", "magn", "magnet", "magnetic", "magnetometer", "angle", "angles", "euler", "quat", "quaternion", "vector")
+    + ("orientation", "attitude", "bias", "offset", "drift", "std", "var", "min", "max", "mean", "median", "rms")
+    + ("energy", "fft", "jerk", "norm", "magnitude")
+)
+_FILLERS = frozenset(["axis", "axes", "in", "unit", "units", "value", "val", "data", "component", "sensor", "measured"])
+_AXES = ("x", "y", "z")
+_WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|\d+")
+_STUCK = re.compile(r"(.+?)([xyz])|([xyz])(.+)")
+
+_TIMES = frozenset(
+    ("time", "timestamp", "timestamps", "stamp", "ts", "t", "epoch", "clock", "uptime", "elapsed", "datetime")
+)
+_NO_TIMES = frozenset(
+    ("zone", "timezone", "end", "stop", "exposure", "duration", "delta", "diff", "dt", "interval", "run", "sync")
+    + ("status", "battery", "round", "between", "constant", "label", "activity")
+)
+
+
+class Role(NamedTuple):
+    """What an inertial column measures.
+
+    kind: ``acceleration`` (with gravity), ``linear`` (without), ``gravity`` or ``gyro``. axis: x, y or z.
+    unit: as the name or its brackets tell. of: what else the name says, such as a device: ``("left",)``.
+    """
+
+    kind: str
+    axis: str
+    unit: str | None
+    of: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """One column: its place, the name as written, the bare name, and the unit written in brackets behind it."""
+    """One column of a table.
+
+    name: as written. bare: its letters and figures, joined by ``_``. written: what stands in brackets, or in a row of
+    units. unit: the same where it is a unit that is known here.
+    """
 
     index: int
     name: str
     bare: str
     unit: str | None
+    written: str = ""
+    words: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, index: int, name: str) -> Column:
-        """Read a header's cell, such as ``Acc X [m/s^2]``."""
-        plain, bracket, unit = re.sub(r"[)\]]\s*$", "", name.strip()).partition("[" if "[" in name else "(")
+    def of(cls, index: int, name: str, written: str = "") -> Column:
+        """Read a header's cell, such as ``Acc X [m/s^2]``; ``written`` is its cell in a row of units."""
+        name = name.strip()
+        bracket = re.fullmatch(r"(.*?)[\[({](.*)[\])}](.*)", name) or re.fullmatch(r"(.*?)[\[({](.*)()", name)
+        plain, written = (bracket[1] + " " + bracket[3], bracket[2]) if bracket else (name, written)
         bare = re.sub(r"[^a-z0-9]+", "_", plain.lower()).strip("_")
-        return cls(index, name.strip(), bare, canonical(unit) if bracket else None)
+        words = tuple(word.lower() for word in _WORD.findall(plain))
+        return cls(index, name, bare, canonical(written) if written else None, written.strip(), words)
 
-    def role(self) -> tuple[str, str, str | None] | None:
-        """``(quantity, axis, unit)`` of an inertial column, the unit as the name gives it; None for any other."""
-        for kind, pattern in _AXES.items():
-            match = pattern.fullmatch(self.bare)
-            unit = canonical(match[3]) if match and match[3] else None
-            if match and (unit or not match[3]):
-                return kind, match[1] or match[2], self.unit or unit
+    def role(self) -> Role | None:
+        """What an inertial column measures; None for any other."""
+        found = _read(self.words)
+        if found is None or found.kind is None:
+            return None
+        return Role(found.kind, found.axis, self.unit or found.unit, found.of)
+
+    def axis(self) -> tuple[str, str | None] | None:
+        """The axis and unit of a column that does not say what it measures: ``X (m/s^2)``, ``y-axis (g)``."""
+        found = _read(self.words)
+        if found is None or found.kind is not None or found.of:
+            return None
+        return found.axis, self.unit or found.unit
+
+
+class _Reading(NamedTuple):
+    kind: str | None
+    axis: str
+    unit: str | None
+    of: tuple[str, ...]
+
+
+def _read(words: Sequence[str]) -> _Reading | None:
+    """A name that has one axis in it; None for any other, and for what is no measurement."""
+    said: list[str] = []
+    axis, place, unit = "", 0, None
+    for number, word in enumerate(words):
+        after = words[number + 1] if number + 1 < len(words) else ""
+        if word in _AXES or (word == "fx" and number and words[number - 1] == "g"):
+            if axis:
+                return None
+            axis, place = word, len(said)
+        elif word in _BEFORE_AXIS and after in _AXES:
+            said.append(_BEFORE_AXIS[word])
+        elif word == "g" and after[:1] == "f" and after[1:] in _AXES:
+            said.append("gforce")  # "gFx" of Physics Toolbox
+            unit = "g"
+        elif stuck := _split(word):
+            if axis:
+                return None
+            axis, place = stuck[1], len(said) + 1
+            said.append(stuck[0])
+        else:
+            said.append(word)
+    axis = axis.removeprefix("f")
+    if not axis or _OTHER.intersection(said):
         return None
+    behind = [word for word in said[place:] if word not in _FILLERS]
+    unit = canonical(" ".join(behind)) if behind else unit
+    rest = [word for word in (said[:place] if unit and behind else said) if word not in _FILLERS]
+    kind = _kind(set(said))
+    return None if kind == "" else _Reading(kind, axis, unit, tuple(word for word in rest if not _is_known(word)))
+
+
+def _split(word: str) -> tuple[str, str] | None:
+    """``accx`` and ``xaccel`` as what is measured and the axis."""
+    match = _STUCK.fullmatch(word)
+    if match is None:
+        return None
+    kind, axis = (match[1], match[2]) if match[1] else (match[4], match[3])
+    if kind in _ACCELERATION or kind in _GYRO:
+        return kind, axis
+    if match[1] and kind in _BEFORE_AXIS:
+        return _BEFORE_AXIS[kind], axis
+    return ("gyro" if kind == "g" else "gravity", axis) if kind in _GRAVITY else None
+
+
+def _kind(said: set[str]) -> str | None:
+    """None where nothing is said, "" where it is another thing, such as angular acceleration."""
+    gyro = bool(said & _GYRO) or bool(said & {"angular", "rotation", "rot", "turn"} and said & _RATES)
+    acceleration = bool(said & _ACCELERATION)
+    if gyro and acceleration:
+        return ""
+    if gyro:
+        return "gyro"
+    if said & _GRAVITY and not said & _WITH:
+        return "linear" if "without" in said else "gravity"
+    if acceleration:
+        return "linear" if said & _LINEAR else "acceleration"
+    return None
+
+
+def _is_known(word: str) -> bool:
+    if word == "gforce":
+        return False
+    known = (_ACCELERATION, _GYRO, _RATES, _LINEAR, _GRAVITY, _WITH, ("angular", "rotation", "rot", "turn", "without"))
+    return any(word in words for words in known)
 
 
 def find_channel(columns: Sequence[Column], channel: Channel) -> tuple[Column, str | None] | None:
@@ -61,16 +184,30 @@ def find_channel(columns: Sequence[Column], channel: Channel) -> tuple[Column, s
 
 def find_time(columns: Sequence[Column]) -> tuple[Column, str | None] | None:
     """The column of capture times and its unit where the name tells. A canonical clock is preferred to another."""
-    found: list[tuple[int, Column, str | None]] = []
-    for column in columns:
-        match = _TIME.fullmatch(column.bare)
-        unit = canonical(match[2]) if match and match[2] else column.unit
-        if match and (unit in TIME_NS or not match[2]):
-            rank = {"canonical_": 0, "component_": 2}.get(match[1], 1)
-            found.append((rank, column, unit if unit in TIME_NS else None))
-        elif canonical(column.bare) in ("s", "ms", "us", "ns"):
-            found.append((3, column, canonical(column.bare)))
-    return min(found, key=lambda each: each[0])[1:] if found else None
+    return next(((column, unit) for column, unit in find_times(columns)), None)
+
+
+def find_times(columns: Sequence[Column]) -> list[tuple[Column, str | None]]:
+    """All columns that may be capture times, the likeliest by its name first."""
+    found = [(rank, column, unit) for column in columns for rank, unit in _time_ranks(column)]
+    return [(column, unit) for _, column, unit in sorted(found, key=lambda each: each[0])]
+
+
+def _time_ranks(column: Column) -> Iterator[tuple[int, str | None]]:
+    words = column.words
+    units = [unit for word in words if (unit := canonical(word)) in TIME_NS]
+    if column.unit in TIME_NS:
+        units.append(column.unit)
+    unit = units[-1] if units else None
+    if _NO_TIMES.intersection(words) or (words == ("t",) and column.written and not unit):
+        return  # "T (°)" is a temperature
+    if _TIMES.intersection(words):
+        rank = 0 if "canonical" in words else 2 if "component" in words else 1
+        yield rank, unit
+    elif canonical(column.bare) in TIME_NS:
+        yield 3, unit
+    elif words in (("date",), ("day",)):
+        yield 4, None
 
 
 def find_named(columns: Sequence[Column], name: str) -> Column | None:

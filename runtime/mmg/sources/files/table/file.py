@@ -1,12 +1,11 @@
-"""A CSV file of time-stamped samples, replayed as an IMU or any other signal."""
+"""A table of time-stamped samples, replayed as an IMU or any other signal. It is read as it is needed."""
 
 from __future__ import annotations
 
+import itertools
 from array import array
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from decimal import Decimal, DecimalException
-from itertools import pairwise
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,170 +14,210 @@ import numpy as np
 from mmg.bundle.manifest import Modality
 from mmg.errors import SourceError
 from mmg.sources import CHUNK_NS
-from mmg.sources.files.csv.layout import Layout, lay_out, options_of
-from mmg.sources.files.csv.text import CsvText, open_text
-from mmg.sources.files.slicing import spans
-from mmg.sources.units import ACCELERATION, ANGULAR_RATE, STANDARD_GRAVITY, quantity
+from mmg.sources.files.slicing import sliced
+from mmg.sources.files.table.json import JsonTable, is_json, open_json
+from mmg.sources.files.table.layout import Layout, lay_out, options_of
+from mmg.sources.files.table.order import BUFFERED_ROWS, HELD_ROWS, Block, InOrder
+from mmg.sources.files.table.stamps import UNREADABLE
+from mmg.sources.files.table.text import Row, TextTable, open_text
 from mmg.sources.url import Placing, SourceUrl
 from mmg.types import Chunk
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from mmg.types import Times
-
 DELIMITERS = {",": ",", ";": ";", "|": "|", ":": ":", "\t": "\t", "tab": "\t", " ": " ", "space": " "}
 NULLS = frozenset(("", "null", "na", "n/a", "none", "-"))
-# Stamps and shifts of at most this stay exact in int64 whatever is added to or taken from them.
-FARTHEST_NS = 1 << 61
-DAY_NS = 86_400 * 10**9
-# 2000 deg/s, the usual full scale, is 34.9 rad/s.
-FASTEST_RAD_S = 35.0
+LOOK_AHEAD_ROWS = 2000
+READ_ROWS = 2048
+TAIL_BYTES = 16_384
 
 
-class CsvFile:
+class TableFile:
     """Samples ``(T, C)`` float32 in the manifest's units, on the file's own clock, in order, each time once.
 
-    Rows with cells that cannot be used are lost and counted: ``null``, ``unreadable``, ``not_finite``. Rows that
-    repeat a time are averaged (``repeated``), late rows are sorted in (``backward``), rows more than a day away from
-    all others are left out (``stray``). Raises SourceError and ConfigError.
+    Rows with cells that cannot be used are lost and counted: ``null``, ``unreadable``, ``not_finite``, and those of
+    ``another device``. Rows that repeat a time are averaged (``repeated``), late rows are sorted in (``backward``),
+    rows more than a day away from all others are left out (``stray``); see ``InOrder``. Raises SourceError and
+    ConfigError.
     """
 
-    def __init__(self, url: SourceUrl, path: Path, modality: Modality) -> None:
+    def __init__(self, url: SourceUrl, path: Path, modality: Modality, part: str | None = None) -> None:
+        """part: the kind of sensor in a table that holds a part of an IMU; see ``choose_sensors``."""
         url.allow(options_of(modality))
-        url.one_of("delimiter", DELIMITERS)
-        delimiter = DELIMITERS.get(url.options.get("delimiter", ""))
         self.modality, self.url = modality.name, str(url)
+        self.losses: Counter[str] = Counter()
+        self.notes: list[str] = []
+        self._channels, self._closed = len(modality.channels), False
         try:
-            text = open_text(self.url, path, delimiter)
-            layout = lay_out(url, text, modality)
-            table = _Table(layout, len(modality.channels))
-            table.read(text)
+            self._table = open_table(url, path)
+            rows = list(itertools.islice(self._table.rows(), LOOK_AHEAD_ROWS))
+            self._layout = lay_out(url, self._table, rows, modality, part)
+            self.notes.extend(self._layout.notes)
+            self._open_blocks()
+            self.duration_s = self._duration_s()
         except OSError as error:
             raise SourceError(self.url, f"cannot be read: {error.strerror}") from error
-        self.losses = table.losses
-        self._times_ns, self._samples = table.placed()
-        if len(self._times_ns) < 2:
+        if sum(len(times) for times, _ in self._first) < 2:
             lost = ", ".join(f"{count} {why}" for why, count in self.losses.items()) or "none lost"
-            example = f": the first lost row is {table.first_lost!r}" if table.first_lost is not None else ""
-            raise SourceError(
-                self.url, f"gives {len(self._times_ns)} samples, but two are needed (rows: {lost}){example}"
-            )
-        self.rate_hz = layout.rate_hz
-        self.notes = [*layout.notes, *_doubts(self._samples, modality)]
-        placing = Placing.of(url, int(self._times_ns[0]) if layout.time else None)
+            example = f": the first lost row is {self._first_lost!r}" if self._first_lost is not None else ""
+            there = sum(len(times) for times, _ in self._first)
+            raise SourceError(self.url, f"gives {there} samples, but two are needed (rows: {lost}){example}")
+        self.rate_hz = self._layout.rate_hz
+        begins_ns = int(self._first[0][0][0])
+        has_clock = self._layout.stamps is not None or self._layout.start_ns is not None
+        placing = Placing.of(url, begins_ns + (self._layout.start_ns or 0) if has_clock else None)
         self.start_ns, self.offset_ns = placing.start_ns, placing.offset_ns
-        self.duration_s = int(self._times_ns[-1] - self._times_ns[0]) / 1e9
+
+    @property
+    def understood(self) -> Sequence[str]:
+        """A line for each thing that was read from it, for ``--explain``."""
+        return self._layout.understood
+
+    @property
+    def declared(self) -> Mapping[str, str]:
+        """The units that the file or the URL names, by the option that would change them."""
+        return self._layout.declared
 
     def chunks(self, start_ns: int, every_ns: int = CHUNK_NS) -> Iterator[Chunk]:
         """See Recording."""
-        shift_ns = start_ns - int(self._times_ns[0])
-        for part in spans(self._times_ns, every_ns):
-            yield Chunk(self.modality, self._samples[part], self._times_ns[part] + shift_ns, self.rate_hz)
+        shift_ns = start_ns - int(self._first[0][0][0])
+        for times_ns, samples in sliced(self.blocks(), every_ns):
+            if self._closed:
+                return
+            yield Chunk(self.modality, samples, times_ns + shift_ns, self.rate_hz)
+
+    def blocks(self) -> Iterator[Block]:
+        """All samples ``(T, C)`` with their times on the file's own clock, as they are read."""
+        if self._is_whole:
+            return iter(self._first)
+        if self._rest is not None:
+            rest, self._rest = self._rest, None
+            return itertools.chain(self._first, rest)
+        return self._blocks()
 
     def close(self) -> None:
-        """Nothing is held open."""
+        """Let go of the file: iterators end."""
+        self._closed = True
 
+    def _open_blocks(self) -> None:
+        """Read what any recording must have; a short one is read to its end, and held."""
+        self._rest: Iterator[Block] | None = self._blocks()
+        self._first = list(itertools.islice(self._rest, 1))
+        is_short = not self._first or len(self._first[0][0]) < BUFFERED_ROWS - HELD_ROWS
+        if is_short:
+            self._first.extend(itertools.islice(self._rest, 1))
+        self._is_whole = is_short and len(self._first) < 2
 
-class _Table:
-    """The numbers of a file, gathered row by row."""
+    def _blocks(self) -> Iterator[Block]:
+        """Times ``(T,)``, strictly increasing, and samples ``(T, C)`` in the manifest's units, block by block."""
+        self.losses.clear()
+        self._first_lost: str | None = None
+        stamps = self._layout.stamps
+        order = InOrder(self.losses, self.notes, stamps.wraps_ns if stamps else (), packed=self._table.packed)
+        for times_ns, cells in self._read():
+            for block in order.feed(times_ns, cells):
+                yield self._scaled(*block)
+        for block in order.end():
+            yield self._scaled(*block)
 
-    def __init__(self, layout: Layout, channels: int) -> None:
-        self._layout, self._channels = layout, channels
-        self._times, self._values = array("q"), array("f")
-        self._used = [index for index in layout.columns if index is not None]
-        self.losses: Counter[str] = Counter()
-        self.first_lost: str | None = None
+    def _read(self) -> Iterator[Block]:
+        """Every row that gives all its figures, with its stamp; the others are counted."""
+        used = sorted({index for source in self._layout.sources for index in source.columns})
+        rows = itertools.islice(self._table.rows(), self._layout.begin, None)
+        number = 0
+        while True:
+            times, values, taken = array("q"), array("f"), 0
+            for row in itertools.islice(self._chosen(rows), READ_ROWS):
+                taken += 1
+                try:
+                    stamp = self._layout.stamps.read(row) if self._layout.stamps else number + taken - 1
+                    sample = [float(row[index]) for index in used]  # type: ignore[arg-type]
+                except UNREADABLE:
+                    self._lose(row, used)
+                else:
+                    times.append(stamp)
+                    values.extend(sample)
+            if not taken or self._closed:
+                return
+            number += taken
+            cells = np.frombuffer(values, np.float32).reshape(len(times), len(used))
+            finite = np.isfinite(cells).all(axis=1)
+            stamps = np.frombuffer(times, np.int64)
+            if not finite.all():
+                self.losses["not_finite"] += int((~finite).sum())
+                stamps, cells = stamps[finite], cells[finite]
+            if not self._layout.stamps:
+                stamps = np.rint(stamps * (1e9 / self._layout.rate_hz)).astype(np.int64)
+            yield stamps, cells
 
-    def read(self, text: CsvText) -> None:
-        """Take every row that gives all its numbers; count the others."""
-        used, time, times, values = self._used, self._layout.time, self._times, self._values
-        for number, row in enumerate(text.rows()):
-            try:
-                stamp = _nanoseconds(row[time[0]], time[1]) if time else number
-                sample = [float(row[index]) for index in used]
-            except (ValueError, IndexError, DecimalException):
-                self._lose(row)
+    def _chosen(self, rows: Iterator[Row]) -> Iterator[Row]:
+        """The rows of the device that was chosen, or of the only one."""
+        if self._layout.only is None:
+            yield from rows
+            return
+        index, value = self._layout.only
+        for row in rows:
+            if index < len(row) and str(row[index]).strip() != value and not self._table.is_header(row):
+                self.losses["another_device"] += not self._layout.strict
             else:
-                times.append(stamp)
-                values.extend(sample)
+                yield row
 
-    def _lose(self, row: Sequence[str]) -> None:
-        wanted = [*self._used, *([self._layout.time[0]] if self._layout.time else [])]
-        cells = [row[index].strip().lower() for index in wanted if index < len(row)]
+    def _lose(self, row: Row, used: Sequence[int]) -> None:
+        if self._table.is_header(row):
+            return
+        wanted = [*used, *(self._layout.stamps.columns if self._layout.stamps else ())]
+        cells = ["" if row[index] is None else str(row[index]).strip().lower() for index in wanted if index < len(row)]
         self.losses["null" if len(cells) == len(wanted) and NULLS.intersection(cells) else "unreadable"] += 1
-        if self.first_lost is None:
-            self.first_lost = ",".join(row)[:80]
+        if self._first_lost is None:
+            self._first_lost = getattr(self._table, "delimiter", ",").join(map(str, row))[:80]
 
-    def placed(self) -> tuple[Times, NDArray[np.float32]]:
-        """Times ``(T,)`` int64, strictly increasing, and samples ``(T, C)`` float32 in the manifest's units."""
-        times_ns = np.frombuffer(self._times, np.int64)
-        cells = np.frombuffer(self._values, np.float32).reshape(-1, len(self._used))
-        finite = np.isfinite(cells).all(axis=1)
-        if not finite.all():
-            self.losses["not_finite"] += int((~finite).sum())
-            times_ns, cells = times_ns[finite], cells[finite]
-        if not self._layout.time:
-            times_ns = np.rint(times_ns * (1e9 / self._layout.rate_hz)).astype(np.int64)
-        times_ns, cells = self._in_order(times_ns, cells)
+    def _scaled(self, times_ns: NDArray[np.int64], cells: NDArray[np.float32]) -> Block:
+        used = sorted({index for source in self._layout.sources for index in source.columns})
         samples = np.zeros((len(cells), self._channels), np.float32)
-        places = [place for place, index in enumerate(self._layout.columns) if index is not None]
-        samples[:, places] = cells * np.array([self._layout.factors[place] for place in places])
+        for place, source in enumerate(self._layout.sources):
+            for index, factor in zip(source.columns, source.factors, strict=True):
+                # A float32 times a float64, rounded once.
+                samples[:, place] += (cells[:, used.index(index)] * np.float64(factor)).astype(np.float32)
         return times_ns, samples
 
-    def _in_order(self, times_ns: Times, cells: NDArray[np.float32]) -> tuple[Times, NDArray[np.float32]]:
-        if len(times_ns) == 0:
-            return times_ns, cells
-        backward = times_ns < np.maximum.accumulate(times_ns)
-        if backward.any():
-            self.losses["backward"] += int(backward.sum())
-            order = np.argsort(times_ns, kind="stable")
-            times_ns, cells = times_ns[order], cells[order]
-        together = _largest_part(times_ns)
-        if stray := len(times_ns) - (together.stop - together.start):
-            self.losses["stray"] += stray
-            times_ns, cells = times_ns[together], cells[together]
-        first = np.flatnonzero(np.diff(times_ns, prepend=times_ns[0] - 1))
-        if repeated := len(times_ns) - len(first):
-            self.losses["repeated"] += repeated
-            counts = np.diff(first, append=len(times_ns))
-            means = np.add.reduceat(cells.astype(np.float64), first) / counts[:, None]
-            times_ns, cells = times_ns[first], means.astype(np.float32)
-        return times_ns, cells
+    def _duration_s(self) -> float:
+        """To the last sample: where the file is not read to its end yet, as its end tells, or as its length does."""
+        if not self._first:
+            return 0.0
+        begin_ns, end_ns = int(self._first[0][0][0]), int(self._first[-1][0][-1])
+        if self._is_whole:
+            return (end_ns - begin_ns) / 1e9
+        read_s, rows = (end_ns - begin_ns) / 1e9, sum(len(times) for times, _ in self._first)
+        if isinstance(self._table, JsonTable) and self._table.document is not None:
+            return read_s * len(self._table.document) / rows
+        return max(read_s, _tail_s(self._table, self._layout, begin_ns), 0.5 * _guess_s(self._table, read_s, rows))
 
 
-def _nanoseconds(cell: str, unit_ns: int) -> int:
-    """A stamp in nanoseconds, exact: float64 would lose digits. Raises ValueError or DecimalException."""
-    try:
-        stamp = int(cell) * unit_ns
-    except ValueError:
-        value = Decimal(cell.strip()) * unit_ns
-        if not value.is_finite() or abs(value) > FARTHEST_NS:
-            raise
-        stamp = int(value.to_integral_value())
-    if not -FARTHEST_NS <= stamp <= FARTHEST_NS:
-        raise ValueError(cell)
-    return stamp
+def open_table(url: SourceUrl, path: Path) -> TextTable | JsonTable:
+    """A file as columns and rows. Raises SourceError where it is no table, ConfigError, OSError."""
+    url.one_of("delimiter", DELIMITERS)
+    skip = url.number("skip", 0, 100_000)
+    if not skip and is_json(path):
+        return open_json(str(url), path)
+    return open_text(str(url), path, DELIMITERS.get(url.options.get("delimiter", "")), int(skip or 0))
 
 
-def _largest_part(times_ns: Times) -> slice:
-    """The longest run of rows without a pause of a day: a clock that was not set yet stamps rows elsewhere."""
-    edges = [0, *(np.flatnonzero(np.diff(times_ns) > DAY_NS) + 1).tolist(), len(times_ns)]
-    parts = [slice(begin, end) for begin, end in pairwise(edges)]
-    return max(parts, key=lambda part: part.stop - part.start)
+def _tail_s(table: TextTable | JsonTable, layout: Layout, begin_ns: int) -> float:
+    """From the first stamp to the last that the end of the file holds; 0 where it tells none."""
+    if not isinstance(table, TextTable) or layout.stamps is None:
+        return 0.0
+    rows = table.last_rows(TAIL_BYTES)
+    for row in reversed(rows):
+        try:
+            return (layout.stamps.read(row) - begin_ns) / 1e9
+        except UNREADABLE:
+            continue
+    return 0.0
 
 
-def _doubts(samples: NDArray[np.float32], modality: Modality) -> list[str]:
-    """Hints where the values look like another unit than the one they were taken for."""
-    notes = []
-    kinds = [quantity(channel.unit) for channel in modality.channels]
-    acceleration = samples[:, [kind is ACCELERATION for kind in kinds]]
-    if acceleration.shape[1] == 3:
-        mean = float(np.linalg.norm(acceleration.astype(np.float64), axis=1).mean())
-        for unit, expected in (("g", 1.0), ("mg", 1000.0), ("m/s2", STANDARD_GRAVITY**2)):
-            if 0.7 < mean / expected < 1.4:
-                notes.append(f"the acceleration, {mean:.3g} m/s^2 on average, looks like {unit}: add ?acc_unit={unit}")
-    turning = np.abs(samples[:, [kind is ANGULAR_RATE for kind in kinds]])
-    if turning.size and float(np.quantile(turning.max(axis=1), 0.95)) > FASTEST_RAD_S:
-        notes.append(f"the gyro, up to {turning.max():.3g} rad/s, looks like deg/s: add ?gyro_unit=deg/s")
-    return notes
+def _guess_s(table: TextTable | JsonTable, read_s: float, rows: int) -> float:
+    """From the size of the file, and that of the rows that were read."""
+    size = table.path.stat().st_size
+    row_bytes = max(sum(len(str(cell)) + 1 for cell in table.first), 2)
+    return read_s * size / (row_bytes * rows)

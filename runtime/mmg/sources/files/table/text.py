@@ -1,102 +1,265 @@
-"""The text of a CSV file: its encoding, delimiter and header, and its rows."""
+"""The text of a table: its encoding, delimiter and header, and its rows."""
 
 from __future__ import annotations
 
 import codecs
 import csv
+import io
+import itertools
 import re
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
 
 from mmg.errors import SourceError
+from mmg.sources.columns import Column
+from mmg.sources.units import canonical
 
 HEAD_BYTES = 65_536
 LONGEST_LINE = 100_000
 COMMENTS = ("#", "%", "//")
+DELIMITERS = ("\t", ";", "|", ",", " ")
+"""Where two suit as well, the first: commas may be decimal, and blanks may stand within cells."""
+HEADER_ROWS = 4
+NO_UNITS = frozenset(("", "-", "none", "no units", "no_units", "unitless", "n/a", "counts", "count"))
+
+Row = Sequence[object]
+
+_NUMBER = re.compile(r"\s*[-+]?(\d+\.?\d*|\.\d+)(e[-+]?\d+)?\s*|\s*nan\s*|\s*[-+]?inf\s*", re.IGNORECASE)
+_DECIMAL_COMMA = re.compile(r"\s*[-+]?\d+,\d+(e[-+]?\d+)?\s*", re.IGNORECASE)
+_STAMP = re.compile(r"\s*(\d{1,4}[-/.]\w{1,3}[-/.]\d{2,4}.*|\d{1,2}:\d\d.*)")
 
 
 @dataclass(frozen=True, slots=True)
-class CsvText:
-    """A CSV file as it is written. ``names`` is empty where it has no header; ``width`` counts the columns."""
+class TextTable:
+    """A table as text. ``columns`` are numbered where there is no header, and ``named`` tells whether there is one.
 
-    url: str
+    preamble: the lines above the header. first: the first row, for messages.
+    """
+
     path: Path
     encoding: str
     delimiter: str
-    names: tuple[str, ...]
-    width: int
+    decimal_comma: bool
+    line_mark: str
+    columns: tuple[Column, ...]
+    named: bool
+    preamble: tuple[str, ...]
+    first: tuple[str, ...]
+    header: frozenset[tuple[str, ...]]
+    begin: int
+    rate_hz: float | None = None
+    packed: bool = False
 
     def rows(self) -> Iterator[list[str]]:
         """Every data row as cells. A row that is no CSV (a quote left open, a line without end) is an empty list."""
         with _reading(self.path, self.encoding) as file:
-            for number, row in enumerate(_split(_lines(file), self.delimiter)):
-                if number > 0 or _cells(row) != self.names:
-                    yield row
+            lines = itertools.islice(_bounded(file), self.begin, None)
+            yield from _split(_clean(lines, self.line_mark, self.decimal_comma), self.delimiter)
+
+    def last_rows(self, size: int) -> list[list[str]]:
+        """The rows in the last ``size`` bytes, without the first, which may be cut."""
+        with self.path.open("rb") as file:
+            file.seek(-min(size, self.path.stat().st_size), 2)
+            tail = file.read()
+        tail = tail[len(tail) % 2 :] if self.encoding.startswith("utf-16") else tail
+        encoding = "utf-16-le" if self.encoding == "utf-16" else self.encoding
+        lines = tail.decode(encoding, errors="replace").splitlines(keepends=True)[1:]
+        return list(_split(_clean(lines, self.line_mark, self.decimal_comma), self.delimiter))
+
+    def is_header(self, row: Row) -> bool:
+        """Whether a row within the data is the header again, as a logger that restarts writes it."""
+        return _cells(row) in self.header
 
 
-def open_text(url: str, path: Path, delimiter: str | None) -> CsvText:
-    """Look at a file's first lines. Raises SourceError where it is not text or holds no line."""
+def open_text(url: str, path: Path, delimiter: str | None, skip: int) -> TextTable:
+    """Look at a file's first lines. Raises SourceError where it is not text or holds no line.
+
+    delimiter: None finds it. skip: so many lines are passed over, whatever they hold.
+    """
+    encoding = _encoding(url, path)
+    with _reading(path, encoding) as file:
+        head = _head(file)
+    if not any(line.strip() for line in head):
+        raise SourceError(url, "contains no data")
+    hinted = re.fullmatch(r'"?sep=(.)"?\s*', head[skip]) if skip < len(head) else None
+    begin = skip + bool(hinted)
+    if delimiter is None and hinted:
+        delimiter = hinted[1]
+    return _table(url, path, encoding, head, begin, (delimiter,) if delimiter else DELIMITERS)
+
+
+def _table(url: str, path: Path, encoding: str, head: list[str], begin: int, delimiters: Sequence[str]) -> TextTable:
+    # Numbers behind which each line has a ";" that separates nothing are "0.5;" otherwise.
+    marks = [mark for mark in (";", ",") if _each_ends_with(head[begin:], mark)]
+    best: tuple[int, str, bool, list[list[str]]] | None = None
+    for delimiter in delimiters:
+        for comma in (False, True) if delimiter != "," else (False,):
+            mark = marks[0] if marks and marks[0] != delimiter else ""
+            grid = [_row(line, delimiter, mark, comma) for line in head]
+            fits = _count_data(grid[begin:])
+            if best is None or fits > best[0]:
+                best = fits, delimiter, comma, grid
+    if best is None or not best[0]:
+        return _without_data(url, path, encoding, head, begin, delimiters)
+    _, delimiter, comma, grid = best
+    mark = marks[0] if marks and marks[0] != delimiter else ""
+    data = _first_data(grid, begin)
+    names, units, above = _header(grid, head, begin, data, delimiter)
+    width = max(len(grid[data]), len(names))
+    columns = tuple(
+        Column.of(i, names[i] if i < len(names) else str(i), units[i] if i < len(units) else "") for i in range(width)
+    )
+    first = tuple(grid[data])
+    header = frozenset(_cells(row) for row in grid[above:data] if row)
+    preamble = tuple(line.strip() for line in head[:above] if line.strip())
+    return TextTable(path, encoding, delimiter, comma, mark, columns, bool(names), preamble, first, header, data)
+
+
+def _without_data(
+    url: str, path: Path, encoding: str, head: list[str], begin: int, delimiters: Sequence[str]
+) -> TextTable:
+    """A table whose first lines hold no row of numbers: its header is the first line."""
+    place = next((i for i in range(begin, len(head)) if head[i].strip() and not _is_comment(head[i])), None)
+    if place is None:
+        raise SourceError(url, "contains no data")
+    line = head[place]
+    if len(line) > LONGEST_LINE:
+        raise SourceError(url, "is one long line: a table has a line for each sample")
+    bare = re.sub(r'"[^"]*"', "", line)
+    delimiter = max(delimiters, key=lambda mark: (bare.count(mark), mark != " "))
+    names = _row(line, delimiter, "", False)
+    columns = tuple(Column.of(i, name) for i, name in enumerate(names))
+    header = frozenset([_cells(names)])
+    return TextTable(path, encoding, delimiter, False, "", columns, True, (), (), header, place + 1)
+
+
+def _header(
+    grid: list[list[str]], head: list[str], begin: int, data: int, delimiter: str
+) -> tuple[list[str], list[str], int]:
+    """The names, the row of units below them, and the line at which they begin."""
+    width = len(grid[data])
+    rows: list[tuple[int, list[str]]] = []
+    for place in range(data - 1, begin - 1, -1):
+        line = head[place]
+        if not line.strip():
+            continue
+        cells = _row(line.strip().lstrip(" #%/\t"), delimiter, "", False) if _is_comment(line) else grid[place]
+        if abs(len(cells) - width) > 1 or _is_data(cells) or len(rows) == HEADER_ROWS or len(cells) < 2:
+            break
+        rows.append((place, cells))
+    if not rows:
+        return [], [], data
+    names, units = rows[-1][1], [""] * width
+    for _, cells in reversed(rows[:-1]):
+        known = [canonical(cell) for cell in cells]
+        if sum(unit is not None for unit in known) * 2 >= sum(cell.lower() not in NO_UNITS for cell in cells) > 0:
+            units = cells
+        else:
+            names = [f"{name} {cell}".strip() for name, cell in itertools.zip_longest(names, cells, fillvalue="")]
+    return names, units, rows[-1][0]
+
+
+def _encoding(url: str, path: Path) -> str:
     with path.open("rb") as file:
         head = file.read(HEAD_BYTES)
-    encoding = "utf-16" if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "utf-8-sig"
-    if b"\0" in head and encoding != "utf-16":
-        raise SourceError(url, "is not text: a signal is read from a CSV file")
-    comment = ""
-    with _reading(path, encoding) as file:
-        for line in file:
-            if line.lstrip().startswith(COMMENTS):
-                comment = line
-            elif line.strip():
-                break
-        else:
-            raise SourceError(url, "contains no data")
-    if delimiter is None:
-        delimiter = _sniffed(line)
-    first = _cells(next(_split(_lines([line]), delimiter), []))
-    above = _cells(next(_split(iter([comment.lstrip(" #%/\t")]), delimiter), []))
-    names = first if _is_header(first) else above if len(above) == len(first) and _is_header(above) else ()
-    return CsvText(url, path, encoding, delimiter, names, len(first))
+    if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return "utf-16"
+    if b"\0" in head:
+        even, odd = head[::2].count(0), head[1::2].count(0)
+        if max(even, odd) > len(head) // 8 and min(even, odd) == 0:
+            return "utf-16-le" if odd else "utf-16-be"
+        raise SourceError(url, "is not text: a signal is read from a table (CSV, JSON)")
+    try:
+        codecs.getincrementaldecoder("utf-8")("strict").decode(head)
+    except UnicodeDecodeError:
+        return "cp1252"
+    return "utf-8-sig"
 
 
 def _reading(path: Path, encoding: str) -> TextIO:
     return path.open(encoding=encoding, errors="replace")
 
 
-def _lines(file: Iterable[str]) -> Iterator[str]:
-    for line in file:
+def _head(file: TextIO) -> list[str]:
+    lines, size = [], 0
+    for line in _bounded(file):
+        lines.append(line)
+        size += len(line)
+        if size > HEAD_BYTES:
+            break
+    return lines
+
+
+def _bounded(file: TextIO) -> Iterator[str]:
+    """Lines, of which none is held that is longer than ``LONGEST_LINE`` by more than one piece."""
+    while line := file.readline(LONGEST_LINE + 1):
+        if len(line) > LONGEST_LINE and line[-1] != "\n":
+            while (more := file.readline(LONGEST_LINE)) and more[-1] != "\n":
+                pass
+        yield line
+
+
+def _clean(lines: Iterable[str], mark: str, decimal_comma: bool) -> Iterator[str]:
+    for line in lines:
         if '"' in line or "\0" in line or len(line) > LONGEST_LINE:
             broken = line.count('"') % 2 or "\0" in line or len(line) > LONGEST_LINE
-            yield "\n" if broken else line
-        elif not line.isspace() and not line.lstrip().startswith(COMMENTS):
-            yield line
+            if broken:
+                yield "\n"
+                continue
+        elif line.isspace() or line.lstrip().startswith(COMMENTS):
+            continue
+        if mark:
+            line = line.rstrip().removesuffix(mark)
+        yield line.replace(",", ".") if decimal_comma else line
 
 
 def _split(lines: Iterator[str], delimiter: str) -> Iterator[list[str]]:
     return csv.reader(lines, delimiter=delimiter, skipinitialspace=True)
 
 
-def _cells(row: list[str]) -> tuple[str, ...]:
-    return tuple(cell.strip() for cell in row)
+def _row(line: str, delimiter: str, mark: str, decimal_comma: bool) -> list[str]:
+    """One line's cells, trimmed; none of a comment, or of what is no CSV."""
+    if decimal_comma and not _DECIMAL_COMMA.search(line):
+        decimal_comma = False  # a header may have commas that mean themselves
+    cells = next(_split(_clean(io.StringIO(line), mark, decimal_comma), delimiter), [])
+    return list(_cells(cells))
 
 
-def _sniffed(line: str) -> str:
-    bare = re.sub(r'"[^"]*"', "", line)
-    best = max(",;\t|", key=bare.count)
-    if best in bare:
-        return best
-    return " " if re.search(r"\S +\S", bare) else ","
+def _cells(row: Row) -> tuple[str, ...]:
+    return tuple(str(cell).strip() for cell in row)
 
 
-def _is_header(cells: tuple[str, ...]) -> bool:
-    """Mostly words. A row of data may hold a word too, such as its label."""
-    return sum(map(_is_number, cells)) * 2 < len(cells)
+def _is_comment(line: str) -> bool:
+    return line.lstrip().startswith(COMMENTS)
+
+
+def _each_ends_with(lines: list[str], mark: str) -> bool:
+    ends = [line.rstrip().endswith(mark) for line in lines if line.strip() and not _is_comment(line)]
+    return len(ends) > 1 and sum(ends) >= 0.9 * len(ends)
+
+
+def _is_data(cells: Sequence[str]) -> bool:
+    """Mostly figures. A row of data may hold a word too, such as its label."""
+    return sum(map(_is_number, cells)) * 2 >= max(len(cells), 1) and any(map(_NUMBER.fullmatch, cells))
 
 
 def _is_number(cell: str) -> bool:
-    try:
-        float(cell)
-    except ValueError:
-        return False
-    return True
+    return bool(_NUMBER.fullmatch(cell) or _STAMP.fullmatch(cell))
+
+
+def _count_data(grid: list[list[str]]) -> int:
+    """How many figures stand in rows of data that are as wide as most of them."""
+    rows = [row for row in grid if len(row) > 1 and _is_data(row)]
+    if not rows:
+        return 0
+    [(width, count)] = Counter(map(len, rows)).most_common(1)
+    return count * sum(map(_is_number, next(row for row in rows if len(row) == width)))
+
+
+def _first_data(grid: list[list[str]], begin: int) -> int:
+    rows = [i for i in range(begin, len(grid)) if len(grid[i]) > 1 and _is_data(grid[i])]
+    [(width, _)] = Counter(len(grid[i]) for i in rows).most_common(1)
+    return next(i for i in rows if len(grid[i]) == width)

@@ -143,7 +143,8 @@ def test_a_required_channel_that_is_missing_is_an_error_and_an_optional_one_is_z
     text = table("t_ms,ax,ay,az", "0,1,2,3", "20,1,2,3", "40,1,2,3")
     recording = opened(tmp_path, text)
     assert whole(recording).samples[:, 3:].tolist() == [[0, 0, 0]] * 3
-    assert recording.notes == ["walk.csv has no gx, gy, gz: filled with zeros"]
+    told = ["walk.csv has no gx, gy, gz: filled with zeros", "no unit is written: acc_unit=m/s2 is assumed"]
+    assert recording.notes == told
     strict = signal("imu", 50, *ACCELERATION, Channel(name="gx", unit="rad/s"))
     with pytest.raises(SourceError, match="no column for gx"):
         opened(tmp_path, text, modality=strict)
@@ -171,12 +172,28 @@ def test_units_become_si(tmp_path: Path, header: str, options: str) -> None:
     assert not any("looks like" in note for note in recording.notes)
 
 
-@pytest.mark.parametrize(("z", "options", "hint"), [(1, "", "g"), (1000, "", "mg"), (9.81, "acc_unit=g", "m/s2")])
-def test_values_that_look_like_another_unit_give_a_hint(tmp_path: Path, z: float, options: str, hint: str) -> None:
-    text = table("t_ms,ax,ay,az,gx,gy,gz", *(f"{20 * i},0,0,{z},200,0,0" for i in range(10)))
-    notes = opened(tmp_path, text, options).notes
-    assert any(f"looks like {hint}: add ?acc_unit={hint}" in note for note in notes)
-    assert any("looks like deg/s" in note for note in notes)
+@pytest.mark.parametrize(("z", "unit"), [(9.81, "m/s2"), (1, "g"), (1000, "mg"), (64, "g/64")])
+def test_where_no_unit_is_written_gravity_shows_it_and_this_is_told(tmp_path: Path, z: float, unit: str) -> None:
+    text = table("t_ms,ax,ay,az,gx,gy,gz", *(f"{20 * i},0,0,{z},0.1,0,0" for i in range(30)))
+    recording = opened(tmp_path, text)
+    assert whole(recording).samples[:, 2] == pytest.approx(9.8, abs=0.02)
+    assumed = f"no unit is written: acc_unit={unit} (as gravity shows) and gyro_unit=rad/s are assumed"
+    assert recording.notes == [assumed]
+
+
+def test_what_gravity_does_not_show_for_sure_is_taken_as_si(tmp_path: Path) -> None:
+    # About 1 m/s^2 long, but not steadily: motion without gravity.
+    text = table("t_ms,ax,ay,az", *(f"{20 * i},0,0,{2 * abs(np.sin(i / 5)):.3f}" for i in range(100)))
+    assert any("acc_unit=m/s2 is assumed" in note for note in opened(tmp_path, text).notes)
+
+
+def test_a_unit_of_the_url_goes_before_what_gravity_shows(tmp_path: Path) -> None:
+    text = table("t_ms,ax,ay,az", *(f"{20 * i},0,0,1" for i in range(30)))
+    recording = opened(tmp_path, text, "acc_scale=2")
+    assert whole(recording).samples[0, 2] == 2
+    assert not any("assumed" in note for note in recording.notes)
+    with pytest.raises(ConfigError, match="exclude each other"):
+        opened(tmp_path, text, "acc_scale=2&acc_unit=g")
 
 
 @pytest.mark.parametrize(

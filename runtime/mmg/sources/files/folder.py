@@ -1,0 +1,181 @@
+"""A folder or a zip archive, as apps and loggers export one: which of its files is the sensor."""
+
+from __future__ import annotations
+
+import atexit
+import itertools
+import shutil
+import stat
+import tempfile
+import zipfile
+from collections.abc import Iterator, Sequence
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mmg.bundle.manifest import Modality
+from mmg.errors import ConfigError, SourceError
+from mmg.sources.files.joined import JoinedFile
+from mmg.sources.files.table.file import LOOK_AHEAD_ROWS, TableFile, open_table
+from mmg.sources.files.table.sensors import Row, Sensor, find_sensors, is_without_gravity, wanted_role
+from mmg.sources.url import SourceUrl
+
+if TYPE_CHECKING:
+    from mmg.sources import Recording
+
+TABLES = (".csv", ".tsv", ".txt", ".json", ".jsonl", ".ndjson")
+SOUNDS = (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".m4a", ".aac", ".3gp", ".amr", ".aif", ".aiff", ".caf")
+PICTURES = (".mp4", ".mov", ".mkv", ".webm", ".avi")
+OF_KIND = {"signal": TABLES, "audio": SOUNDS, "video": PICTURES}
+WHAT = {"signal": "table", "audio": "sound", "video": "video"}
+MOST_FILES = 2000
+# An archive may promise more than a disk holds.
+LARGEST_BYTES = 8 << 30
+WORSE = ("uncalibrated", "uncal", "raw")
+
+
+def open_part(url: SourceUrl, folder: Path, modality: Modality) -> Recording:
+    """This modality's sensor from a folder, or a zip archive that was unpacked to one.
+
+    Raises SourceError where there is none, or more than one that could be meant.
+    """
+    files = _files(url, folder)
+    roles = [wanted_role(channel) for channel in modality.channels]
+    if modality.kind == "signal" and any(role and role.kind == "acceleration" for role in roles):
+        parts = find_parts(url, [path for path in files if path.suffix.lower() in TABLES])
+        return _open_parts(url, parts, modality)
+    found = [path for path in files if path.suffix.lower() in OF_KIND[modality.kind]]
+    if not found:
+        raise SourceError(str(url), f"holds no {WHAT[modality.kind]}")
+    if len(found) > 1:
+        raise SourceError(str(url), f"holds several: {_named(found)}: name the one that is meant")
+    from mmg.sources import open_file
+
+    return open_file(SourceUrl(str(url), "file", str(found[0]), url.options), found[0], modality)
+
+
+def open_with(url: SourceUrl, path: Path, modality: Modality) -> Recording:
+    """An IMU from this table and those that its URL's ``with`` names, comma separated, beside it or by their paths."""
+    others = [path.parent / name for name in url.options["with"].split(",")]
+    for other in others:
+        if not other.is_file():
+            raise SourceError(str(url), f"with={other.name}: there is no file {other}")
+    return _open_parts(url, find_parts(url, [path, *others]), modality)
+
+
+def find_parts(url: SourceUrl, paths: Sequence[Path]) -> dict[str, Path]:
+    """Which of these tables is what kind of sensor: one file for all, or one for each.
+
+    Raises SourceError where a kind is in several that are equally good.
+    """
+    of_kind: dict[str, list[Path]] = {}
+    for path in paths:
+        for kind in _kinds(path):
+            of_kind.setdefault(kind, []).append(path)
+    both = [path for path in of_kind.get("acceleration", []) if path in of_kind.get("gyro", [])]
+    if both:
+        return {"acceleration": _only(url, both, "the IMU")}
+    parts = {kind: _only(url, found, kind) for kind, found in of_kind.items()}
+    if {"acceleration", "gravity"} <= set(parts) and "linear" not in parts:
+        both_rows = (_rows_and_sensor(parts[kind], kind) for kind in ("acceleration", "gravity"))
+        if is_without_gravity(*both_rows):  # Sensor Logger calls acceleration without gravity Accelerometer
+            parts["linear"] = parts.pop("acceleration")
+    if "acceleration" in parts:
+        parts = {kind: path for kind, path in parts.items() if kind in ("acceleration", "gyro")}
+    if not {"acceleration", "linear"} & set(parts):
+        listed = _named(paths) or "no table"
+        raise SourceError(str(url), f"holds no acceleration that could be told by its name or unit: it has {listed}")
+    if "linear" in parts and "gravity" not in parts:
+        raise SourceError(
+            str(url), f"has acceleration without gravity alone ({parts['linear'].name}): mmg needs it with gravity"
+        )
+    order = ("acceleration", "linear", "gravity", "gyro")
+    return {kind: parts[kind] for kind in order if kind in parts}
+
+
+def unpacked(url: str, path: Path) -> Path:
+    """A zip archive's files in a folder for temporary files, which goes when the process ends. Raises SourceError."""
+    try:
+        return _unpack(path)
+    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, ValueError) as error:
+        raise SourceError(url, f"is no zip archive that can be read: {error}") from error
+    except OSError as error:
+        raise SourceError(url, f"cannot be unpacked: {error.strerror or error}") from error
+
+
+@cache
+def _unpack(path: Path) -> Path:
+    with zipfile.ZipFile(path) as archive:
+        members = [one for one in archive.infolist() if not one.is_dir() and not _is_link(one)]
+        wanted = [one for one in members if Path(one.filename).suffix.lower() in (*TABLES, *SOUNDS, *PICTURES)]
+        size = sum(one.file_size for one in wanted)
+        if size > LARGEST_BYTES or len(wanted) > MOST_FILES:
+            raise ValueError(f"it holds {len(wanted)} files of {size / 1e9:.1f} GB: unpack it and name the folder")
+        folder = tempfile.mkdtemp(prefix="mmg-zip-")
+        atexit.register(shutil.rmtree, folder, ignore_errors=True)
+        if size > shutil.disk_usage(folder).free:
+            raise ValueError(f"it holds {size / 1e6:.0f} MB, more than there is room for in {folder}")
+        for one in wanted:
+            archive.extract(one, folder)
+    return Path(folder)
+
+
+def _is_link(member: zipfile.ZipInfo) -> bool:
+    return stat.S_ISLNK(member.external_attr >> 16)
+
+
+def _files(url: SourceUrl, folder: Path) -> list[Path]:
+    found: list[Path] = []
+    for path in _walk(folder):
+        found.append(path)
+        if len(found) > MOST_FILES:
+            raise SourceError(str(url), f"holds over {MOST_FILES} files: name the folder of one recording")
+    return found
+
+
+def _walk(folder: Path) -> Iterator[Path]:
+    for path in sorted(folder.iterdir()):
+        if path.name.startswith(".") or path.name == "__MACOSX":
+            continue
+        if path.is_dir() and not path.is_symlink():
+            yield from _walk(path)
+        elif path.is_file() and path.stat().st_size:
+            yield path
+
+
+def _kinds(path: Path) -> set[str]:
+    """The kinds of sensor in a table; none where it cannot be read."""
+    try:
+        table = open_table(SourceUrl(str(path), "file", str(path), {}), path)
+    except (SourceError, ConfigError, OSError):
+        return set()
+    if not table.named and path.stem.lower() == "acc" and len(table.columns) == 3:
+        return {"acceleration"}  # Empatica's
+    return {sensor.kind for sensor in find_sensors(table.columns, path.stem)}
+
+
+def _only(url: SourceUrl, found: Sequence[Path], what: str) -> Path:
+    better = [path for path in found if not any(word in path.stem.lower() for word in WORSE)] or list(found)
+    total = [path for path in better if "total" in path.stem.lower()]
+    better = total if len(total) == 1 else better
+    if len(better) > 1:
+        raise SourceError(str(url), f"has {what} in several files: {_named(better)}: name the one that is meant")
+    return better[0]
+
+
+def _rows_and_sensor(path: Path, kind: str) -> tuple[Iterator[Row], Sensor]:
+    table = open_table(SourceUrl(str(path), "file", str(path), {}), path)
+    [sensor] = [one for one in find_sensors(table.columns, path.stem) if one.kind == kind][:1]
+    return itertools.islice(table.rows(), LOOK_AHEAD_ROWS), sensor
+
+
+def _open_parts(url: SourceUrl, parts: dict[str, Path], modality: Modality) -> Recording:
+    if list(parts) == ["acceleration"]:
+        path = parts["acceleration"]
+        options = {name: value for name, value in url.options.items() if name != "with"}
+        return TableFile(SourceUrl(str(url), "file", str(path), options), path, modality)
+    return JoinedFile(url, parts, modality)
+
+
+def _named(paths: Sequence[Path]) -> str:
+    return ", ".join(path.name for path in paths[:6]) + (", ..." if len(paths) > 6 else "")

@@ -1,0 +1,157 @@
+"""Which columns of a table are the accelerometer and the gyroscope, where it has several that could be."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+
+from mmg.bundle.manifest import Channel, Modality
+from mmg.errors import SourceError
+from mmg.sources.columns import Column, Role, find_channel
+from mmg.sources.units import ACCELERATION, ANGULAR_RATE
+from mmg.sources.url import SourceUrl
+
+if TYPE_CHECKING:
+    from mmg.sources.files.table.layout import Table
+
+Row: TypeAlias = Sequence[object]
+Axes: TypeAlias = dict[str, Column]
+
+KINDS = {"acceleration": "accelerometer", "gyro": "gyroscope"}
+BETTER = {"gforce": 2, "cal": 1, "ln": 1, "calibrated": 1, "raw": -2, "uncal": -2, "uncalibrated": -2, "wr": -1}
+"""Of several forms of one sensor: Physics Toolbox's with gravity, the calibrated one, Shimmer's low-noise one."""
+NEVER_MIXED = 3
+
+
+class Sensor(NamedTuple):
+    """Three columns of one kind, and what else their names say."""
+
+    kind: str
+    of: tuple[str, ...]
+    axes: Axes
+
+
+def wanted_role(channel: Channel) -> Role | None:
+    """What a model's channel measures, by its name."""
+    return Column.of(0, channel.name).role()
+
+
+def choose_sensors(
+    url: SourceUrl, table: Table, rows: Sequence[Row], modality: Modality, notes: list[str], part: str | None
+) -> list[tuple[Column, ...]]:
+    """The columns that are summed for each channel; none where the table has none.
+
+    Acceleration is taken with gravity: where it is there without, gravity is added if it is beside it. Raises
+    SourceError where it is not, and where two devices are in the table. part: the one kind that is wanted of a table
+    that holds a part of an IMU, ``linear`` or ``gravity`` among them, for all channels.
+    """
+    roles = [wanted_role(channel) for channel in modality.channels]
+    if not any(role and role.kind in KINDS for role in roles):
+        return [(one[0],) if (one := find_channel(table.columns, channel)) else () for channel in modality.channels]
+    sensors = find_sensors(table.columns, table.path.stem)
+    if part is not None:
+        of_kind = [sensor for sensor in sensors if sensor.kind == part]
+        # What some call acceleration may be without gravity: whoever asks for the part has seen that.
+        one = _best(
+            url, of_kind or [sensor for sensor in sensors if (part, sensor.kind) == ("linear", "acceleration")], ()
+        )
+        return [(one.axes[role.axis],) if one and role else () for role in roles]
+    chosen: dict[str, tuple[Sensor, ...]] = {}
+    if any(role and role.kind == "acceleration" for role in roles):
+        chosen["acceleration"] = _acceleration(url, table, rows, sensors, notes)
+    if any(role and role.kind == "gyro" for role in roles):
+        like = chosen.get("acceleration", ())
+        gyro = _best(url, [one for one in sensors if one.kind == "gyro"], like[0].of if like else ())
+        chosen["gyro"] = (gyro,) if gyro else ()
+    found: list[tuple[Column, ...]] = []
+    for channel, role in zip(modality.channels, roles, strict=True):
+        if role and role.kind in chosen:
+            found.append(tuple(sensor.axes[role.axis] for sensor in chosen[role.kind]))
+        else:
+            other = find_channel(table.columns, channel)
+            found.append((other[0],) if other else ())
+    return found
+
+
+def find_sensors(columns: Sequence[Column], stem: str) -> list[Sensor]:
+    """The triples of columns. Columns that only name an axis are told by their unit, else by the file's name."""
+    found: dict[tuple[str, tuple[str, ...]], Axes] = {}
+    for column in columns:
+        if role := column.role():
+            found.setdefault((role.kind, role.of), {}).setdefault(role.axis, column)
+    bare = [(column, axis) for column in columns if (axis := column.axis())]
+    if not any(len(axes) == NEVER_MIXED for axes in found.values()):
+        named = Column.of(0, f"{stem} x").role()
+        for column, (axis, unit) in bare:
+            kind = "acceleration" if unit in ACCELERATION else "gyro" if unit in ANGULAR_RATE else None
+            kind = named.kind if named and kind in (None, "acceleration") and named.kind != "gyro" else kind
+            if kind or named:
+                found.setdefault((kind or (named.kind if named else ""), ()), {}).setdefault(axis, column)
+    return [Sensor(kind, of, axes) for (kind, of), axes in found.items() if len(axes) == NEVER_MIXED]
+
+
+def _acceleration(
+    url: SourceUrl, table: Table, rows: Sequence[Row], sensors: Sequence[Sensor], notes: list[str]
+) -> tuple[Sensor, ...]:
+    of_kind = {kind: [one for one in sensors if one.kind == kind] for kind in ("acceleration", "linear", "gravity")}
+    total = _best(url, of_kind["acceleration"], ())
+    linear, gravity = _first(of_kind["linear"]), _first(of_kind["gravity"])
+    if total and gravity and not linear and is_without_gravity((rows, total), (rows, gravity)):
+        total, linear = None, total  # CoreMotion calls acceleration without gravity acceleration
+    if total:
+        if linear or gravity or len(of_kind["acceleration"]) > 1:
+            notes.append(f"{table.path.name} has acceleration in several forms: {_named(total)} are taken")
+        return (total,)
+    if linear and gravity:
+        notes.append(f"{_named(gravity)} are added to {_named(linear)}, which are without gravity")
+        return linear, gravity
+    if linear:
+        raise SourceError(
+            str(url),
+            f"has acceleration without gravity alone ({_named(linear)}), and mmg needs it with gravity: record the "
+            "accelerometer itself, or gravity beside it",
+        )
+    return ()
+
+
+def _first(sensors: Sequence[Sensor]) -> Sensor | None:
+    return sensors[0] if sensors else None
+
+
+def _best(url: SourceUrl, sensors: Sequence[Sensor], like: tuple[str, ...]) -> Sensor | None:
+    """The one to take. Raises SourceError where two are equally good: they are two devices."""
+    if not sensors:
+        return None
+    ranked = sorted(sensors, key=lambda sensor: _rank(sensor, like), reverse=True)
+    if len(ranked) > 1 and _rank(ranked[0], like) == _rank(ranked[1], like):
+        several = " and ".join(" ".join(sensor.of) or _named(sensor) for sensor in ranked[:2])
+        example = ",".join(column.name for _, column in sorted(ranked[0].axes.items()))
+        raise SourceError(
+            str(url),
+            f"has more than one {KINDS[sensors[0].kind]} ({several}): say which with ?columns={example},... "
+            "in the order of the model's channels",
+        )
+    return ranked[0]
+
+
+def _rank(sensor: Sensor, like: tuple[str, ...]) -> tuple[int, int]:
+    common = len(set(sensor.of) & set(like))
+    return common, sum(BETTER.get(word, 0) for word in sensor.of)
+
+
+def _named(sensor: Sensor) -> str:
+    return ", ".join(column.name for _, column in sorted(sensor.axes.items()))
+
+
+def is_without_gravity(acceleration: tuple[Iterable[Row], Sensor], gravity: tuple[Iterable[Row], Sensor]) -> bool:
+    """Whether what is called acceleration lacks what stands beside it, by how much of it points along gravity."""
+    along = of_all = 0.0
+    for one, two in zip(acceleration[0], gravity[0], strict=False):
+        try:
+            values = [float(str(one[acceleration[1].axes[axis].index])) for axis in "xyz"]
+            pull = [float(str(two[gravity[1].axes[axis].index])) for axis in "xyz"]
+        except (ValueError, IndexError):
+            continue
+        along += sum(a * b for a, b in zip(values, pull, strict=True))
+        of_all += sum(b * b for b in pull)
+    return along < 0.5 * of_all
