@@ -7,10 +7,10 @@ $(if $(filter onnx litert,$(RUNTIME)),,$(error RUNTIME=$(RUNTIME): choose onnx o
 INSTALL_RUN := sh .ci/install.sh $(RUNTIME),serial,audio "$(PYTHON)"
 INSTALL_TEST := sh .ci/install.sh dev "$(PYTHON)"
 INSTALL_QUICK := sh .ci/install.sh test "$(PYTHON)"
-# Many tests wait for a port or a process, so three files of tests run on two cores; no library divides a core further.
+# Many tests wait for a port or a process, so two files of tests run on each core; no library divides a core further.
 # The slowest begin first (tests/conftest.py). nproc would count OMP_NUM_THREADS.
 test tests quick fuzz pythons: export OMP_NUM_THREADS := 1
-CORES := -n $(shell expr 3 \* $$(getconf _NPROCESSORS_ONLN) / 2) --dist loadfile --no-loadscope-reorder
+CORES := -n $(shell expr 2 \* $$(getconf _NPROCESSORS_ONLN)) --dist loadfile --no-loadscope-reorder
 # Those of tests/ports that run against the clock wait nearly all the time, so they run side by side. Others compute.
 WAITING := -n 4 --dist worksteal
 QUICK := not torch and not realtime and not installs

@@ -15,8 +15,20 @@ from fuzzing import is_drawn
 HERE = Path(__file__).parent
 TORCH = ("export", "training")
 """Folders whose tests all need torch."""
-SLOWEST_FIRST = ("export", "training", "end_to_end", "ports", "streaming", "unit")
-"""The order in which folders begin, so that no core is left with a long file at the end."""
+SLOWEST_FIRST = (
+    "unit/test_bench.py",
+    "export/test_own_model.py",
+    "export/test_starter.py",
+    "export/test_export_run.py",
+    "end_to_end/test_profile_command.py",
+    "export",
+    "training",
+    "end_to_end",
+    "ports",
+    "streaming",
+    "unit",
+)
+"""The order in which files and folders begin, so that no core is left with a long file at the end."""
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
@@ -37,11 +49,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.torch)
         if is_drawn(item):
             item.add_marker(pytest.mark.fuzz)
-    items.sort(key=lambda item: _place_of(item.path.relative_to(HERE).parts[0]))
+    items.sort(key=lambda item: _place_of(item.path.relative_to(HERE)))
 
 
-def _place_of(folder: str) -> int:
-    return SLOWEST_FIRST.index(folder) if folder in SLOWEST_FIRST else len(SLOWEST_FIRST)
+def _place_of(path: Path) -> int:
+    named = [name for name in (path.as_posix(), path.parts[0]) if name in SLOWEST_FIRST]
+    return SLOWEST_FIRST.index(named[0]) if named else len(SLOWEST_FIRST)
 
 
 @pytest.fixture(scope="session")

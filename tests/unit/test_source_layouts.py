@@ -248,6 +248,76 @@ def a_zip_of_sensor_logger(path: Path, rows: Table) -> str:
     return str(archive)
 
 
+def metawear(path: Path, rows: Table) -> str:
+    folder = path.parent / "metawear"
+    folder.mkdir()
+    for name, unit, begin, factor in (("Accelerometer", "g", 1, G), ("Gyroscope", "deg/s", 4, math.radians(1))):
+        header = ["epoch (ms)", "time (02:00)", "elapsed (s)", *(f"{a}-axis ({unit})" for a in "xyz")]
+        values = [
+            [round(EPOCH_MS + row[0]), _iso(row[0]), row[0] / 1000, *(v / factor for v in row[begin : begin + 3])]
+            for row in rows
+        ]
+        lines(folder / f"MetaWear_2024_{name}_100.000Hz_1.4.5.csv", header, values)
+    return str(folder)
+
+
+def polar(path: Path, rows: Table) -> str:
+    folder = path.parent / "polar"
+    folder.mkdir()
+    for name, unit, begin, factor in (("ACC", "mg", 1, G / 1000), ("GYRO", "dps", 4, math.radians(1))):
+        header = ["Phone timestamp", "sensor timestamp [ns]", *(f"{a} [{unit}]" for a in "XYZ")]
+        values = [
+            [_iso(row[0]), 599_000_000_000_000_000 + round(row[0] * 1e6), *(v / factor for v in row[begin : begin + 3])]
+            for row in rows
+        ]
+        lines(folder / f"Polar_Sense_{name}.txt", header, values, ";")
+    return str(folder)
+
+
+def physics_toolbox(path: Path, rows: Table) -> str:
+    header = ["time", "gFx", "gFy", "gFz", "ax", "ay", "az", "wx", "wy", "wz", "Bx", "By", "Bz"]
+    values = [[t / 1000, *(v / G for v in row[:3]), 9, 8, 7, *row[3:], 1, 2, 3] for t, *row in rows]
+    return lines(path, header, values)
+
+
+def xsens_dot(path: Path, rows: Table) -> str:
+    names = ["PacketCounter", "SampleTimeFine", "Euler_X", "Euler_Y", "Euler_Z", "FreeAcc_X", "FreeAcc_Y", "FreeAcc_Z"]
+    names += [f"{kind}_{a}" for kind in ("Acc", "Gyr") for a in "XYZ"]
+    values = [
+        [i, round(t * 1000), 1, 2, 3, 9, 8, 7, *row[:3], *(math.degrees(v) for v in row[3:])]
+        for i, (t, *row) in enumerate(rows)
+    ]
+    lines(path, names, values)
+    path.write_text("sep=,\nDeviceTag:,DOT 1\nFirmwareVersion:,2.0.0\n\n" + path.read_text())
+    return f"{path}?gyro_unit=deg/s"
+
+
+def sensor_log(path: Path, rows: Table) -> str:
+    names = [
+        "loggingTime(txt)",
+        "accelerometerTimestamp_sinceReboot(s)",
+        *(f"accelerometerAcceleration{a}(G)" for a in "XYZ"),
+    ]
+    names += [f"gyroRotation{a}(rad/s)" for a in "XYZ"]
+    values = [[_iso(t) + " +0200", 1000 + t / 1000, *(v / G for v in row[:3]), *row[3:]] for t, *row in rows]
+    return lines(path, names, values)
+
+
+def two_sessions(path: Path, rows: Table) -> str:
+    half = len(rows) // 2
+    plain(path, rows[:half])
+    first = path.read_text()
+    plain(path, [[t - rows[half][0], *row] for t, *row in rows[half:]])
+    path.write_text(first + path.read_text())
+    return str(path)
+
+
+def late_rows_and_one_wrong_stamp(path: Path, rows: Table) -> str:
+    shuffled = [row for i in range(0, len(rows), 7) for row in reversed(rows[i : i + 7])]
+    shuffled[500] = [shuffled[500][0] + 3_000_000, *shuffled[500][1:]]
+    return plain(path, shuffled)
+
+
 def two_devices(path: Path, rows: Table) -> str:
     mixed = [[name, *row] for row in rows for name in ("left", "right")]
     return lines(path, ["device", "t_ms", *SI.split(",")], mixed)
@@ -342,7 +412,8 @@ READ: list[Write] = [
     whole_seconds, seconds_of_the_minute, a_counter_that_wraps, a_preamble, boot_messages_and_comments, a_row_of_units,
     no_header_and_columns, no_time, other_columns_and_order, total_and_linear, gravity_and_linear, two_files,
     two_files_by_name, a_zip_of_sensor_logger, one_of_two_devices, raw_counts_with_scales, json_lines, nested_json,
-    columns_of_json, edge_impulse, movesense,
+    columns_of_json, edge_impulse, movesense, metawear, polar, physics_toolbox, xsens_dot, sensor_log, two_sessions,
+    late_rows_and_one_wrong_stamp,
 ]  # fmt: skip
 REFUSED: dict[Write, str] = {
     no_header: r"no header: number its 7 columns.*\?time=0&columns=",

@@ -33,7 +33,8 @@ examples:
   mmg-run                                                whatever IMU and microphone are plugged in, and says which
   mmg-run --sensors imu,audio --imu serial:///dev/ttyUSB0 --audio mic://default
   mmg-run --sensors imu,audio --demo                     the recording that mmg ships, with the truth beside it
-  mmg-run --sensors imu --imu file:///data/walk.csv      one sensor, from a recording
+  mmg-run walk.zip                                       every sensor in what an app exported, see docs/recordings.md
+  mmg-run --explain walk.zip                             what is understood of it, and what is doubted
   mmg-run --sensors imu,audio --imu walk.csv --audio walk.wav --format jsonl
   mmg-run --sensors imu --imu 'walk.csv?acc_unit=g&gyro_unit=deg/s&time_unit=ms'
 
@@ -51,10 +52,27 @@ def build_parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     add = parser.add_argument
+    add("recording", metavar="RECORDING", nargs="?", help="a file, folder or .zip: every sensor that is in there")
+    add("--explain", action="store_true", help="decide nothing: print what is understood of each recording")
     add("--sensors", metavar="LIST", help="which sensors to use, such as imu,audio (default: those with a URL)")
-    add("--imu", metavar="URL", help="where the IMU is: serial:///dev/ttyUSB0, iio://NAME, or a recording, walk.csv")
-    add("--audio", metavar="URL", help="where the sound is: mic://default, mic://NAME, or a recording, walk.wav")
-    add("--video", metavar="URL", help="where the video is: camera:///dev/video0 or a file; off without --allow-video")
+    add(
+        "--imu",
+        metavar="URL",
+        action="append",
+        help="where the IMU is: serial:///dev/ttyUSB0, iio://NAME, or a recording, walk.csv (twice: one in two files)",
+    )
+    add(
+        "--audio",
+        metavar="URL",
+        action="append",
+        help="where the sound is: mic://default, mic://NAME, or a recording, walk.wav",
+    )
+    add(
+        "--video",
+        metavar="URL",
+        action="append",
+        help="where the video is: camera:///dev/video0 or a file; off without --allow-video",
+    )
     add("--source", metavar="NAME=URL", action="append", default=[], help="any other sensor; may be repeated")
     add("--allow-video", action="store_true", help="allow video to be opened; you must also name it")
     add("--demo", action="store_true", help="use the recording that mmg ships, and its truth")
@@ -101,6 +119,8 @@ def _run(options: argparse.Namespace) -> int:
     used: set[str] = set()
     with Bundle.open(options.bundle, trust=options.trust) as bundle:
         settings, urls = _resolve_settings(options, urls, bundle.manifest)
+        if options.explain:
+            return _explain(urls, settings, bundle.manifest, options.format)
         sink, half_hop_s = _open_sink(options.format, bundle.manifest), bundle.manifest.hop_s / 2
         pipeline = _open_pipeline(bundle, urls, settings)
         _report_other_runtime(pipeline.engine.variant.backend, settings)
@@ -121,6 +141,30 @@ def _run(options: argparse.Namespace) -> int:
         summary += f", {right} of {judged} equal to the truth ({right / judged:.0%})"
     _report(summary)
     return 0
+
+
+def _explain(urls: dict[str, str], settings: Settings, manifest: Manifest, format_name: str) -> int:
+    """Print what is understood of each recording. The exit code is 3 where one cannot be used."""
+    import json
+    from dataclasses import asdict
+
+    from mmg.errors import SourceError
+    from mmg.runs.explain import explain
+    from mmg.sources import open_source
+
+    code = 0
+    for name, url in urls.items():
+        modality = manifest.modality(name)
+        try:
+            recording = open_source(url, modality, allow_video=settings.allow_video)
+            told = explain(recording, modality, _report)
+            recording.close()
+        except SourceError as error:
+            code = error.exit_code
+            _report(f"{name}: {error}")
+            continue
+        print(json.dumps(asdict(told)) if format_name == "jsonl" else "\n".join(told.lines()))
+    return code
 
 
 def _report_other_runtime(backend: str, settings: Settings) -> None:
@@ -154,7 +198,9 @@ def _open_pipeline(bundle: Bundle, urls: dict[str, str], settings: Settings) -> 
 
 def _choose_sources(options: argparse.Namespace) -> tuple[dict[str, str], str | None]:
     """The URL of each chosen sensor, as far as the flags say, and the path of the truth."""
-    given = {name: url for name in ("imu", "audio", "video") if (url := getattr(options, name))}
+    from mmg.sources.url import joined
+
+    given = {name: joined(urls) for name in ("imu", "audio", "video") if (urls := getattr(options, name))}
     for pair in options.source:
         name, separator, url = pair.partition("=")
         if not separator or not name or not url:
@@ -162,6 +208,8 @@ def _choose_sources(options: argparse.Namespace) -> tuple[dict[str, str], str | 
         if name in given:
             raise ConfigError(f"--source {pair}: {name} already has a URL")
         given[name] = url
+    if options.recording and (given or options.demo):
+        raise ConfigError(f"{options.recording} brings its own sensors: leave it out, or the URLs and --demo")
     sensors = _names(options.sensors or "")
     if options.demo:
         sensors = sensors or ("imu", "audio")
@@ -198,6 +246,8 @@ def _resolve_settings(
             raise ProfileError(options.profile or profile.name, f"sensors.{name}", str(error)) from error
         if not urls and name not in known:
             raise ProfileError(options.profile or profile.name, f"sensors.{name}", _lacks(manifest))
+    if options.recording:
+        urls = _in_recording(options, tuple(urls), manifest)
     if not urls:
         urls = {name: url for name, url in profile.sensors.items() if name != "video"}
     urls = {name: url or profile.sensors.get(name, "") for name, url in urls.items()}
@@ -226,6 +276,28 @@ def _resolve_settings(
         providers=profile.providers,
     )
     return settings, {name: with_rate(url, profile.rates.get(name)) for name, url in urls.items()}
+
+
+def _in_recording(options: argparse.Namespace, wanted: tuple[str, ...], manifest: Manifest) -> dict[str, str]:
+    """The sensors that the recording holds, of those that are wanted; video only where it is allowed."""
+    from mmg.sources import is_live
+    from mmg.sources.files.folder import kinds_in
+    from mmg.sources.url import parse_url
+
+    if is_live(options.recording):
+        raise ConfigError(f"{options.recording} is a live port: name its sensor, such as --imu {options.recording}")
+    kinds = kinds_in(parse_url(options.recording))
+    found = {
+        one.name: one.kind for one in manifest.modalities if one.kind in kinds and (not wanted or one.name in wanted)
+    }
+    for name, kind in found.items():
+        if kind == "video" and not options.allow_video and name not in wanted:
+            _report(f"{name}: stays closed: add --allow-video to use it")
+    found = {name: kind for name, kind in found.items() if kind != "video" or options.allow_video or name in wanted}
+    if not found:
+        holds = ", ".join(sorted(kinds)) or "nothing that is known"
+        raise NoSensorError({options.recording: f"holds {holds}, and none of it is a sensor of bundle {manifest.name}"})
+    return dict.fromkeys(found, options.recording)
 
 
 def _report_unused(options: argparse.Namespace, profile: Profile, urls: dict[str, str], manifest: Manifest) -> None:

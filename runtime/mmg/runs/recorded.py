@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
@@ -76,10 +77,13 @@ class Pipeline:
     def __iter__(self) -> Iterator[Decision]:
         """The decisions as they are made. Raises RequiredSensorLost, ConfigError, ModelError."""
         begin_ns, end_ns = self._monotonic_ns(), max(self._ends_ns)
-        if self._settings.duration_s is not None:
-            end_ns = min(end_ns, self.origin_ns + round(self._settings.duration_s * 1e9))
-        until_s = (end_ns - self.origin_ns) / 1e9
+        # A recording may go on beyond what its file promises: only --duration ends it early.
+        asked_s = self._settings.duration_s
+        until_ns = None if asked_s is None else self.origin_ns + round(asked_s * 1e9)
+        until_s = math.inf if until_ns is None else (until_ns - self.origin_ns) / 1e9
+        grace_ns = round(self._settings.grace_s * 1e9)
         for chunk, now_ns in _with_times(heapq.merge(*self._streams, key=_first_ns)):
+            end_ns = max(end_ns, _last_ns(chunk))
             if self._settings.pace == "realtime":
                 ahead_ns = (_last_ns(chunk) - self.origin_ns) - (self._monotonic_ns() - begin_ns)
                 if ahead_ns > 0:
@@ -91,9 +95,10 @@ class Pipeline:
             if self._settings.required:
                 self._check_required(self.engine.states(), now_ns)
             # A little more than what is asked for, so that the last hop has all its sensors.
-            if now_ns > end_ns + round(self._settings.grace_s * 1e9):
+            if until_ns is not None and now_ns > until_ns + grace_ns:
                 break
-        for decision in self.engine.advance(end_ns + round(self._settings.grace_s * 1e9)):
+        end_ns = end_ns if until_ns is None else min(end_ns, until_ns)
+        for decision in self.engine.advance(end_ns + grace_ns):
             if decision.t_s <= until_s:
                 yield decision
         self._report_ends()

@@ -145,7 +145,7 @@ def open_file(url: SourceUrl, path: Path, modality: Modality) -> Recording:
 
 
 def _open_path(url: SourceUrl, modality: Modality) -> Recording:
-    path = _readable(url)
+    path = readable(url)
     if path.is_dir():
         from mmg.sources.files.folder import open_part
 
@@ -157,7 +157,7 @@ def _open_path(url: SourceUrl, modality: Modality) -> Recording:
     return open_file(url, path, modality)
 
 
-def _readable(url: SourceUrl) -> Path:
+def readable(url: SourceUrl) -> Path:
     """The file or folder that the URL names. Raises SourceNotFound, SourceError."""
     path = Path(url.path)
     try:

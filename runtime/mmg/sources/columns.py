@@ -107,7 +107,7 @@ def _read(words: Sequence[str]) -> _Reading | None:
     axis, place, unit = "", 0, None
     for number, word in enumerate(words):
         after = words[number + 1] if number + 1 < len(words) else ""
-        if word in _AXES or (word == "fx" and number and words[number - 1] == "g"):
+        if word in _AXES or (word[:1] == "f" and word[1:] in _AXES and number and words[number - 1] == "g"):
             if axis:
                 return None
             axis, place = word, len(said)

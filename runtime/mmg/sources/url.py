@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
-from urllib.parse import unquote, unquote_to_bytes
+from urllib.parse import quote, unquote, unquote_to_bytes
 
 from mmg.errors import ConfigError
 
@@ -95,6 +95,25 @@ def parse_url(text: str) -> SourceUrl:
             f"{text!r}: names nothing: write file:///absolute/path, file://relative/path or mic://default"
         )
     return SourceUrl(text, match[1].lower() if match else "file", path, _options(text, query))
+
+
+def joined(urls: Sequence[str]) -> str:
+    """One URL for a sensor whose parts are in several files: the first, with the others in its option ``with``.
+
+    Raises ConfigError where one is no file.
+    """
+    first, others = urls[0], [parse_url(url) for url in urls[1:]]
+    if not others:
+        return first
+    if parse_url(first).scheme != "file" or any(one.scheme != "file" for one in others):
+        raise ConfigError(f"{' and '.join(urls)}: only a recording can be in several files, and not a port")
+    # As absolute paths: they count from the folder of the first file otherwise.
+    paths = [quote(os.path.abspath(one.path), safe="/") for one in others]  # noqa: PTH100
+    known, options = set(parse_url(first).options), [f"with={','.join(paths)}"]
+    for one in others:
+        options += [f"{name}={quote(value, safe='')}" for name, value in one.options.items() if name not in known]
+        known.update(one.options)
+    return f"{first}{'&' if '?' in first else '?'}{'&'.join(options)}"
 
 
 def with_rate(url: str, rate_hz: float | None) -> str:

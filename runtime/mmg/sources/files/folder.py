@@ -54,6 +54,25 @@ def open_part(url: SourceUrl, folder: Path, modality: Modality) -> Recording:
     return open_file(SourceUrl(str(url), "file", str(found[0]), url.options), found[0], modality)
 
 
+def kinds_in(url: SourceUrl) -> frozenset[str]:
+    """The kinds of sensor (``signal``, ``audio``, ``video``) in a file, a folder or an archive.
+
+    Raises SourceNotFound, SourceError.
+    """
+    from mmg.sources import readable
+    from mmg.sources.files.contents import kinds_of
+
+    path = readable(url)
+    if path.suffix.lower() == ".zip" and path.is_file():
+        path = unpacked(str(url), path.absolute())
+    if not path.is_dir():
+        return kinds_of(path)
+    found: set[str] = set()
+    for one in _files(url, path):
+        found |= kinds_of(one)
+    return frozenset(found)
+
+
 def open_with(url: SourceUrl, path: Path, modality: Modality) -> Recording:
     """An IMU from this table and those that its URL's ``with`` names, comma separated, beside it or by their paths."""
     others = [path.parent / name for name in url.options["with"].split(",")]

@@ -49,6 +49,10 @@ class TableFile:
         self.losses: Counter[str] = Counter()
         self.notes: list[str] = []
         self._channels, self._closed = len(modality.channels), False
+        self._first: list[Block] = []
+        self._rest: Iterator[Block] | None = None
+        self._is_whole = False
+        self._first_lost: str | None = None
         try:
             self._table = open_table(url, path)
             rows = list(itertools.islice(self._table.rows(), LOOK_AHEAD_ROWS))
@@ -58,15 +62,15 @@ class TableFile:
             self.duration_s = self._duration_s()
         except OSError as error:
             raise SourceError(self.url, f"cannot be read: {error.strerror}") from error
-        if sum(len(times) for times, _ in self._first) < 2:
+        there = sum(len(times) for times, _ in self._first)
+        if there < 2:
             lost = ", ".join(f"{count} {why}" for why, count in self.losses.items()) or "none lost"
             example = f": the first lost row is {self._first_lost!r}" if self._first_lost is not None else ""
-            there = sum(len(times) for times, _ in self._first)
             raise SourceError(self.url, f"gives {there} samples, but two are needed (rows: {lost}){example}")
         self.rate_hz = self._layout.rate_hz
         begins_ns = int(self._first[0][0][0])
         has_clock = self._layout.stamps is not None or self._layout.start_ns is not None
-        placing = Placing.of(url, begins_ns + (self._layout.start_ns or 0) if has_clock else None)
+        placing = Placing.of(url, begins_ns if has_clock else None)
         self.start_ns, self.offset_ns = placing.start_ns, placing.offset_ns
 
     @property
@@ -102,17 +106,17 @@ class TableFile:
 
     def _open_blocks(self) -> None:
         """Read what any recording must have; a short one is read to its end, and held."""
-        self._rest: Iterator[Block] | None = self._blocks()
-        self._first = list(itertools.islice(self._rest, 1))
+        self._rest = blocks = self._blocks()
+        self._first = list(itertools.islice(blocks, 1))
         is_short = not self._first or len(self._first[0][0]) < BUFFERED_ROWS - HELD_ROWS
         if is_short:
-            self._first.extend(itertools.islice(self._rest, 1))
+            self._first.extend(itertools.islice(blocks, 1))
         self._is_whole = is_short and len(self._first) < 2
 
     def _blocks(self) -> Iterator[Block]:
         """Times ``(T,)``, strictly increasing, and samples ``(T, C)`` in the manifest's units, block by block."""
         self.losses.clear()
-        self._first_lost: str | None = None
+        self._first_lost = None
         stamps = self._layout.stamps
         order = InOrder(self.losses, self.notes, stamps.wraps_ns if stamps else (), packed=self._table.packed)
         for times_ns, cells in self._read():
@@ -148,7 +152,7 @@ class TableFile:
                 self.losses["not_finite"] += int((~finite).sum())
                 stamps, cells = stamps[finite], cells[finite]
             if not self._layout.stamps:
-                stamps = np.rint(stamps * (1e9 / self._layout.rate_hz)).astype(np.int64)
+                stamps = np.rint(stamps * (1e9 / self._layout.rate_hz)).astype(np.int64) + (self._layout.start_ns or 0)
             yield stamps, cells
 
     def _chosen(self, rows: Iterator[Row]) -> Iterator[Row]:

@@ -51,11 +51,11 @@ def choose_sensors(
     sensors = find_sensors(table.columns, table.path.stem)
     if part is not None:
         of_kind = [sensor for sensor in sensors if sensor.kind == part]
-        # What some call acceleration may be without gravity: whoever asks for the part has seen that.
-        one = _best(
-            url, of_kind or [sensor for sensor in sensors if (part, sensor.kind) == ("linear", "acceleration")], ()
-        )
-        return [(one.axes[role.axis],) if one and role else () for role in roles]
+        if part == "linear" and not of_kind:
+            # What some call acceleration may be without gravity: whoever asks for the part has seen that.
+            of_kind = [sensor for sensor in sensors if sensor.kind == "acceleration"]
+        best = _best(url, of_kind, ())
+        return [(best.axes[role.axis],) if best and role else () for role in roles]
     chosen: dict[str, tuple[Sensor, ...]] = {}
     if any(role and role.kind == "acceleration" for role in roles):
         chosen["acceleration"] = _acceleration(url, table, rows, sensors, notes)
@@ -79,15 +79,23 @@ def find_sensors(columns: Sequence[Column], stem: str) -> list[Sensor]:
     for column in columns:
         if role := column.role():
             found.setdefault((role.kind, role.of), {}).setdefault(role.axis, column)
-    bare = [(column, axis) for column in columns if (axis := column.axis())]
     if not any(len(axes) == NEVER_MIXED for axes in found.values()):
         named = Column.of(0, f"{stem} x").role()
-        for column, (axis, unit) in bare:
-            kind = "acceleration" if unit in ACCELERATION else "gyro" if unit in ANGULAR_RATE else None
-            kind = named.kind if named and kind in (None, "acceleration") and named.kind != "gyro" else kind
-            if kind or named:
-                found.setdefault((kind or (named.kind if named else ""), ()), {}).setdefault(axis, column)
+        for column in columns:
+            if bare := column.axis():
+                kind = _kind_by_unit(bare[1], named.kind if named else "")
+                found.setdefault((kind, ()), {}).setdefault(bare[0], column)
+        found.pop(("", ()), None)
     return [Sensor(kind, of, axes) for (kind, of), axes in found.items() if len(axes) == NEVER_MIXED]
+
+
+def _kind_by_unit(unit: str | None, named: str) -> str:
+    """What a column measures that only names an axis; named: what the file's name says. Empty where nothing tells."""
+    if unit in ANGULAR_RATE:
+        return "gyro"
+    if unit in ACCELERATION:
+        return named if named in ("linear", "gravity") else "acceleration"
+    return named
 
 
 def _acceleration(

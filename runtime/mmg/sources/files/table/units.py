@@ -74,13 +74,13 @@ def choose_units(
     for option, table in UNIT_OPTIONS.items():
         places = [i for i, channel in enumerate(modality.channels) if quantity(channel.unit) is table]
         if places:
-            columns = [found[i] for i in places if found[i]]
-            chosen[option] = _units(url, option, table, columns, rows, given, notes)
+            found_here = [found[i] for i in places if found[i]]
+            chosen[option] = _units(url, option, table, found_here, rows, given, notes)
     sources: list[Source] = []
     units: list[Unit | None] = []
     for channel, columns in zip(modality.channels, found, strict=True):
-        option = next((one for one, table in UNIT_OPTIONS.items() if quantity(channel.unit) is table), None)
-        of_terms = chosen[option] if option else []
+        own = next((one for one, table in UNIT_OPTIONS.items() if quantity(channel.unit) is table), None)
+        of_terms = chosen[own] if own else []
         factors = tuple(_factor(channel, of_terms[term]) if of_terms else 1.0 for term in range(len(columns)))
         sources.append(Source(tuple(column.index for column in columns), factors))
         units.append(of_terms[-1] if of_terms and columns else None)

@@ -1,0 +1,172 @@
+"""What a recording is understood as: read to its end, decided on never."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from mmg.bundle import Modality
+from mmg.sources import Recording
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from mmg.types import Chunk
+
+GAP_S = 0.25
+"""Half a hop, which streams bridge; what is longer costs hops."""
+PROGRESS_EVERY_S = 2.0
+QUIET_WINDOW_S = 0.5
+
+
+@dataclass
+class Explanation:
+    """What was read from one recording.
+
+    understood: which column or stream feeds which channel, in which unit, and how that is known. samples, seconds,
+    rate_hz: all of it; the rate is that of the median step. gaps: pauses of over a quarter of a second, and the
+    longest. levels: what the values are like, by name. losses, notes: as the recording counts and tells them.
+    """
+
+    modality: str
+    url: str
+    understood: list[str]
+    start_s: float | None
+    samples: int = 0
+    seconds: float = 0.0
+    rate_hz: float = 0.0
+    gaps: int = 0
+    longest_gap_s: float = 0.0
+    levels: dict[str, float] = field(default_factory=dict)
+    losses: dict[str, int] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+    def lines(self) -> list[str]:
+        """For a person."""
+        start = "" if self.start_s is None else f", from {self.start_s:.3f} s on its own clock"
+        gaps = f"{self.gaps} gaps, the longest {self.longest_gap_s:.2f} s" if self.gaps else "no gaps"
+        lost = [f"{count} {kind.replace('_', ' ')}" for kind, count in self.losses.items() if count]
+        return [
+            f"{self.modality}: {self.url}",
+            *(f"  {line}" for line in self.understood),
+            f"  {self.samples} samples in {self.seconds:.2f} s at {self.rate_hz:.4g} Hz, {gaps}{start}",
+            *(f"  {name}: {value:.3g}" for name, value in self.levels.items()),
+            *([f"  lost: {', '.join(lost)}"] if lost else []),
+            *(f"  note: {note}" for note in self.notes),
+        ]
+
+
+def explain(recording: Recording, modality: Modality, report: Callable[[str], None]) -> Explanation:
+    """Read a recording to its end. report: called now and then where that takes long. Raises SourceError."""
+    start_ns = recording.start_ns
+    told = Explanation(
+        modality.name,
+        recording.url,
+        list(getattr(recording, "understood", ())),
+        None if start_ns is None else start_ns / 1e9,
+    )
+    levels = LEVELS[modality.kind](modality)
+    steps: list[NDArray[np.int64]] = []
+    first_ns = last_ns = None
+    due_s = time.monotonic() + PROGRESS_EVERY_S
+    for chunk in recording.chunks(start_ns or 0):
+        times = chunk.times_ns
+        first_ns = int(times[0]) if first_ns is None else first_ns
+        between = np.diff(times, prepend=times[0] if last_ns is None else last_ns)
+        steps.append(between[1:] if last_ns is None else between)
+        last_ns = int(times[-1])
+        told.samples += len(times)
+        told.rate_hz = chunk.rate_hz
+        levels.take(chunk)
+        if len(steps) > 1000:
+            steps = [_count_gaps(told, np.concatenate(steps))]
+        if time.monotonic() > due_s:
+            due_s += PROGRESS_EVERY_S
+            report(f"{modality.name}: read {(last_ns - first_ns) / 1e9:.0f} of about {recording.duration_s:.0f} s")
+    if first_ns is not None and last_ns is not None:
+        told.seconds = (last_ns - first_ns) / 1e9
+        rest = _count_gaps(told, np.concatenate(steps))
+        if not told.rate_hz and len(rest):
+            told.rate_hz = 1e9 / float(np.median(rest))
+    told.levels = levels.told()
+    told.losses, told.notes = dict(recording.losses), list(recording.notes)
+    return told
+
+
+def _count_gaps(told: Explanation, steps: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Count the long steps, and keep some for the median."""
+    long = steps[steps > GAP_S * 1e9]
+    told.gaps += len(long)
+    told.longest_gap_s = max(told.longest_gap_s, float(long.max()) / 1e9 if len(long) else 0.0)
+    kept: NDArray[np.int64] = steps[steps <= GAP_S * 1e9][:10_000]
+    return kept
+
+
+class _Signal:
+    """The length of acceleration where it is steady, which is gravity's, and how fast the wearer turns."""
+
+    def __init__(self, modality: Modality) -> None:
+        units = [channel.unit for channel in modality.channels]
+        self._acceleration = [place for place, unit in enumerate(units) if unit == "m/s^2"]
+        self._gyro = [place for place, unit in enumerate(units) if unit == "rad/s"]
+        self._lengths: list[tuple[float, float]] = []
+        self._turns: list[float] = []
+
+    def take(self, chunk: Chunk) -> None:
+        if len(self._acceleration) == 3:
+            lengths = np.linalg.norm(chunk.samples[:, self._acceleration].astype(np.float64), axis=1)
+            self._lengths.append((float(lengths.std()), float(lengths.mean())))
+        if self._gyro:
+            turns = np.linalg.norm(chunk.samples[:, self._gyro].astype(np.float64), axis=1)
+            self._turns.append(float(turns.mean()))
+
+    def told(self) -> dict[str, float]:
+        told = {}
+        if self._lengths:
+            steadiest = sorted(self._lengths)[: max(len(self._lengths) // 4, 1)]
+            told["gravity where it is steadiest, m/s^2"] = float(np.median([mean for _, mean in steadiest]))
+        if self._turns:
+            told["turning, median, rad/s"] = float(np.median(self._turns))
+        return told
+
+
+class _Sound:
+    """Levels in dB below full scale."""
+
+    def __init__(self, _modality: Modality) -> None:
+        self._power, self._samples, self._peak, self._channels = 0.0, 0, 0.0, 0
+
+    def take(self, chunk: Chunk) -> None:
+        self._channels = chunk.samples.shape[1]
+        self._power += float((chunk.samples.astype(np.float64) ** 2).sum())
+        self._samples += chunk.samples.size
+        self._peak = max(self._peak, float(np.abs(chunk.samples).max()))
+
+    def told(self) -> dict[str, float]:
+        mean = math.sqrt(self._power / max(self._samples, 1))
+        return {
+            "channels": self._channels,
+            "level, dBFS": 20 * math.log10(max(mean, 1e-9)),
+            "peak, dBFS": 20 * math.log10(max(self._peak, 1e-9)),
+        }
+
+
+class _Pictures:
+    """How bright they are."""
+
+    def __init__(self, _modality: Modality) -> None:
+        self._brightness: list[float] = []
+
+    def take(self, chunk: Chunk) -> None:
+        self._brightness.append(float(chunk.samples.mean()))
+
+    def told(self) -> dict[str, float]:
+        return {"brightness, of 255": float(np.mean(self._brightness))} if self._brightness else {}
+
+
+LEVELS: dict[str, Any] = {"signal": _Signal, "audio": _Sound, "video": _Pictures}
