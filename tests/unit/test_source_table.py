@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 from mmg.bundle.manifest import Channel, Modality
 from mmg.errors import ConfigError, SourceError
 from mmg.sources import Recording, open_source
+from mmg.sources.files.table.text import TextTable
 from mmg.types import Chunk
 
 
@@ -343,3 +345,95 @@ def test_real_phone_and_watch_recordings_match_their_reference(name: str) -> Non
     alone = np.diff(first, append=len(imu)) == 1
     assert np.array_equal(read.samples[alone], imu[first[alone]].astype(np.float32))
     assert not any("looks like" in note for note in recording.notes)
+
+
+def long_table(rows: int, alter: dict[int, str] | None = None) -> str:
+    lines = [f"{10 * i},{i % 7},0,9.8" for i in range(rows)]
+    for place, line in (alter or {}).items():
+        lines[place] = line
+    return table("t_ms,ax (m/s^2),ay (m/s^2),az (m/s^2)", *lines)
+
+
+def test_a_long_table_is_read_as_it_is_needed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    read = 0
+    rows = TextTable.rows
+
+    def counted(self: TextTable) -> Iterator[list[str]]:
+        nonlocal read
+        for row in rows(self):
+            read += 1
+            yield row
+
+    monkeypatch.setattr(TextTable, "rows", counted)
+    recording = opened(tmp_path, long_table(100_000))
+    assert recording.duration_s == pytest.approx(999.99)
+    chunks = recording.chunks(0)
+    for _ in range(100):
+        next(chunks)
+    assert read < 15_000
+    assert sum(len(chunk.samples) for chunk in chunks) == 100_000 - 1000
+    assert read < 105_000
+
+
+def test_a_second_reading_gives_the_same(tmp_path: Path) -> None:
+    recording = opened(tmp_path, long_table(20_000, {15_000: "150000,x,0,9.8"}))
+    first, again = whole(recording), whole(recording)
+    assert np.array_equal(first.samples, again.samples)
+    assert np.array_equal(first.times_ns, again.times_ns)
+    assert dict(recording.losses) == {"unreadable": 1}
+    assert len(first.samples) == 19_999
+
+
+def test_a_row_is_sorted_in_while_it_can_be_and_lost_where_it_is_too_late(tmp_path: Path) -> None:
+    late = {15_000: "148005,5,0,9.8", 18_000: "20005,5,0,9.8"}
+    recording = opened(tmp_path, long_table(30_000, late))
+    read = whole(recording)
+    assert 148_005 * MS in read.times_ns
+    assert 20_005 * MS not in read.times_ns
+    assert (np.diff(read.times_ns) > 0).all()
+    assert dict(recording.losses) == {"backward": 2}
+
+
+def test_one_wrong_stamp_costs_its_row_and_not_the_rest(tmp_path: Path) -> None:
+    recording = opened(tmp_path, long_table(30_000, {15_000: "950000,5,0,9.8"}))
+    read = whole(recording)
+    assert read.times_ns[-1] == 299_990 * MS
+    assert dict(recording.losses) == {"stray": 1}
+    assert not any("clock" in note for note in recording.notes)
+
+
+def test_a_clock_that_begins_anew_is_a_second_session_and_told(tmp_path: Path) -> None:
+    text = long_table(2000) + long_table(1000)
+    recording = opened(tmp_path, text)
+    read = whole(recording)
+    assert len(read.samples) == 3000
+    assert np.unique(np.diff(read.times_ns)).tolist() == [10 * MS]
+    assert "its clock begins anew after 2000 rows: what follows is read as going on at once" in recording.notes
+
+
+def test_one_line_without_an_end_is_refused_and_not_held(tmp_path: Path) -> None:
+    with pytest.raises(SourceError, match="is one long line"):
+        opened(tmp_path, "a" * 1_000_000)
+
+
+def test_a_json_document_too_large_to_be_held_is_refused_unread(tmp_path: Path) -> None:
+    path = tmp_path / "walk.json"
+    path.write_bytes(b'{"samples": [')
+    os.truncate(path, 2 << 30)
+    with pytest.raises(SourceError, match="is one JSON document of 2147 MB, and at most 34 MB are read"):
+        open_source(str(path), IMU)
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        ('{"a": 1', "begins as JSON and is none"),
+        ('{"name": "walk", "rate": 50}', "is JSON without samples"),
+        ("[]", "is JSON without samples"),
+        ('{"payload": {"sensors": [{"units": "g"}], "interval_ms": 10, "values": [[1]]}}', "Edge Impulse"),
+        ('{"payload": {"sensors": [], "interval_ms": 0, "values": [[1]]}}', "interval_ms of 0"),
+    ],
+)
+def test_json_that_holds_no_samples_says_so(tmp_path: Path, content: str, expected: str) -> None:
+    with pytest.raises(SourceError, match=expected):
+        opened(tmp_path, content)

@@ -13,7 +13,7 @@ import msgspec
 
 from mmg.errors import SourceError
 from mmg.sources.columns import Column
-from mmg.sources.files.table.text import LONGEST_LINE, Row
+from mmg.sources.files.table.text import LONGEST_LINE, Row, bounded_lines
 
 LARGEST_BYTES = 32 << 20
 """Of a document that is not written line by line: it is held whole, in some ten times as much memory."""
@@ -67,7 +67,11 @@ def is_json(path: Path) -> bool:
 
 def open_json(url: str, path: Path) -> JsonTable:
     """Raises SourceError where it is no JSON, too large to be held, or holds no samples."""
-    lines = [line for line in itertools.islice(_lines(path), LOOK_AHEAD_LINES) if line.strip()]
+    lines: list[str] = []
+    for line in itertools.islice(_lines(path), LOOK_AHEAD_LINES):
+        lines.extend([line] if line.strip() else [])
+        if len(line) > LONGEST_LINE:
+            break
     objects = [_object(line) for line in lines]
     if len(lines) > 1 and sum(one is not None for one in objects) * 2 > len(lines):
         names = dict.fromkeys(name for one in objects for name in one or ())
@@ -183,10 +187,5 @@ def _flat(value: Any, name: str, depth: int) -> dict[str, Any]:
 
 
 def _lines(path: Path) -> Iterator[str]:
-    """Lines, of which an overlong one is cut: it is no JSON then."""
     with path.open(encoding="utf-8-sig", errors="replace") as file:
-        while line := file.readline(LONGEST_LINE + 1):
-            if len(line) > LONGEST_LINE and line[-1] != "\n":
-                while (more := file.readline(LONGEST_LINE)) and more[-1] != "\n":
-                    pass
-            yield line
+        yield from bounded_lines(file)

@@ -56,7 +56,7 @@ class TextTable:
     def rows(self) -> Iterator[list[str]]:
         """Every data row as cells. A row that is no CSV (a quote left open, a line without end) is an empty list."""
         with _reading(self.path, self.encoding) as file:
-            lines = itertools.islice(_bounded(file), self.begin, None)
+            lines = itertools.islice(bounded_lines(file), self.begin, None)
             yield from _split(_clean(lines, self.line_mark, self.decimal_comma), self.delimiter)
 
     def last_rows(self, size: int) -> list[list[str]]:
@@ -185,7 +185,7 @@ def _reading(path: Path, encoding: str) -> TextIO:
 
 def _head(file: TextIO) -> list[str]:
     lines, size = [], 0
-    for line in _bounded(file):
+    for line in bounded_lines(file):
         lines.append(line)
         size += len(line)
         if size > HEAD_BYTES:
@@ -193,13 +193,13 @@ def _head(file: TextIO) -> list[str]:
     return lines
 
 
-def _bounded(file: TextIO) -> Iterator[str]:
+def bounded_lines(file: TextIO) -> Iterator[str]:
     """Lines, of which none is held that is longer than ``LONGEST_LINE`` by more than one piece."""
     while line := file.readline(LONGEST_LINE + 1):
-        if len(line) > LONGEST_LINE and line[-1] != "\n":
-            while (more := file.readline(LONGEST_LINE)) and more[-1] != "\n":
-                pass
         yield line
+        # Its rest is passed over only if more is asked for: a file of one line is refused at once.
+        while line[-1] != "\n" and (line := file.readline(LONGEST_LINE)):
+            pass
 
 
 def _clean(lines: Iterable[str], mark: str, decimal_comma: bool) -> Iterator[str]:
