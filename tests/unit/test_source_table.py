@@ -208,6 +208,7 @@ def test_a_unit_of_the_url_goes_before_what_gravity_shows(tmp_path: Path) -> Non
         (["86347942362", "86368942362"], "", 86347942362),
         (["1000", "21000"], "", MS),
         (["1000", "21000"], "time_unit=ns", 1000),
+        (["1", "1.0003"], "time_unit=min", 60_000 * MS),
         (["1.6575339778e12", "1657533977820"], "", 1657533977800 * MS),
     ],
 )
@@ -392,6 +393,13 @@ def test_a_row_is_sorted_in_while_it_can_be_and_lost_where_it_is_too_late(tmp_pa
     assert 20_005 * MS not in read.times_ns
     assert (np.diff(read.times_ns) > 0).all()
     assert dict(recording.losses) == {"backward": 2}
+
+
+def test_a_long_table_in_falling_order_is_refused_and_a_short_one_sorted(tmp_path: Path) -> None:
+    header, *rows = long_table(30_000).splitlines()
+    assert len(whole(opened(tmp_path, table(header, *rows[:5000][::-1]))).samples) == 5000
+    with pytest.raises(SourceError, match="falling order of time"):
+        opened(tmp_path, table(header, *rows[::-1]))
 
 
 def test_one_wrong_stamp_costs_its_row_and_not_the_rest(tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ ANGULAR_RATE = {
     "mdeg/s": math.pi / 180_000,
     "rpm": 2 * math.pi / 60,
 }
-TIME_NS = {"s": 1_000_000_000, "ms": 1_000_000, "us": 1_000, "ns": 1}
+TIME_NS = {"s": 1_000_000_000, "ms": 1_000_000, "us": 1_000, "ns": 1, "min": 60_000_000_000}
 
 # Words that stand for a part of a unit. One letter is only that part where it stands alone: the d of "d/s".
 _WORDS = {
@@ -37,6 +37,7 @@ _WORDS = {
     **dict.fromkeys(("milliseconds", "millisecond", "millis", "millisec", "msec", "msecs"), "ms"),
     **dict.fromkeys(("microseconds", "microsecond", "micros", "microsec", "usec", "usecs"), "us"),
     **dict.fromkeys(("nanoseconds", "nanosecond", "nanos", "nanosec", "nsec", "nsecs"), "ns"),
+    **dict.fromkeys(("minute", "minutes", "mins"), "min"),
     **dict.fromkeys(("millig", "milligs", "milli"), "mg"),
     **dict.fromkeys(("gs", "gn", "gforce", "force", "gravity", "gravities"), "g"),
 }

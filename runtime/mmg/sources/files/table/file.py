@@ -6,6 +6,7 @@ import itertools
 from array import array
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -59,6 +60,8 @@ class TableFile:
             self._layout = lay_out(url, self._table, rows, modality, part)
             self.notes.extend(self._layout.notes)
             self._open_blocks()
+            if not self._is_whole and _falls(self._layout, rows):
+                raise SourceError(self.url, "its rows are in falling order of time: sort them first (sort -n)")
             self.duration_s = self._duration_s()
         except OSError as error:
             raise SourceError(self.url, f"cannot be read: {error.strerror}") from error
@@ -205,6 +208,16 @@ def open_table(url: SourceUrl, path: Path) -> TextTable | JsonTable:
     if not skip and is_json(path):
         return open_json(str(url), path)
     return open_text(str(url), path, DELIMITERS.get(url.options.get("delimiter", "")), int(skip or 0))
+
+
+def _falls(layout: Layout, rows: Sequence[Row]) -> bool:
+    """Whether a file's first rows go back in time, nearly all of them."""
+    stamps = []
+    for row in rows if layout.stamps else ():
+        with suppress(*UNREADABLE):
+            stamps.append(layout.stamps.read(row) if layout.stamps else 0)
+    steps = np.diff(np.array(stamps, np.int64))
+    return bool(len(steps) and (steps < 0).mean() > 0.9)
 
 
 def _tail_s(table: TextTable | JsonTable, layout: Layout, begin_ns: int) -> float:

@@ -24,6 +24,7 @@ SLOWEST_HZ, FASTEST_HZ = 0.05, 20_000
 SPREADSHEETS = {"Excel": 25_569, "MATLAB": 719_529}
 UNREADABLE = (ValueError, TypeError, IndexError, ArithmeticError)
 """What a cell raises that is no number or no time."""
+GUESSED = ("s", "ms", "us", "ns")
 COUNTER_BITS = (16, 24, 31, 32)
 _MONTHS = ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"]
 _DATE = r"(?P<a>\d{1,4})[-/. ](?P<b>\d{1,2}|[A-Za-z]{3})[-/. ](?P<c>\d{4}|\d{1,2})"
@@ -253,11 +254,12 @@ def _guessed_unit(step: float, middle: float, rate_hz: float) -> str:
     """The unit that makes the stamps a time since 1970, else the rate nearest to the model's."""
     if not step:
         return "ms"
-    for unit, unit_ns in TIME_NS.items():
+    for unit in GUESSED:
+        unit_ns = TIME_NS[unit]
         epoch = EPOCH_S[0] <= middle * unit_ns / 10**9 <= EPOCH_S[1]
         if epoch and 10**9 / (step * unit_ns) >= SLOWEST_HZ:
             return unit
-    return min(TIME_NS, key=lambda unit: _times_apart(10**9 / (step * TIME_NS[unit]), rate_hz))
+    return min(GUESSED, key=lambda unit: _times_apart(10**9 / (step * TIME_NS[unit]), rate_hz))
 
 
 def _times_apart(one_hz: float, other_hz: float) -> float:
