@@ -17,7 +17,8 @@ from mmg.bundle.manifest import Modality
 from mmg.errors import ConfigError, SourceError
 from mmg.sources.files.joined import JoinedFile
 from mmg.sources.files.table.file import LOOK_AHEAD_ROWS, TableFile, open_table
-from mmg.sources.files.table.sensors import Row, Sensor, find_sensors, is_without_gravity, wanted_role
+from mmg.sources.files.table.sensors import Sensor, find_sensors, is_without_gravity, wanted_role
+from mmg.sources.files.table.table import Row
 from mmg.sources.url import SourceUrl
 
 if TYPE_CHECKING:

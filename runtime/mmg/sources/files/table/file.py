@@ -20,7 +20,8 @@ from mmg.sources.files.table.json import JsonTable, is_json, open_json
 from mmg.sources.files.table.layout import Layout, lay_out, options_of
 from mmg.sources.files.table.order import BUFFERED_ROWS, HELD_ROWS, Block, InOrder
 from mmg.sources.files.table.stamps import UNREADABLE
-from mmg.sources.files.table.text import Row, TextTable, open_text
+from mmg.sources.files.table.table import Row
+from mmg.sources.files.table.text import TextTable, open_text
 from mmg.sources.url import Placing, SourceUrl
 from mmg.types import Chunk
 

@@ -13,7 +13,8 @@ import msgspec
 
 from mmg.errors import SourceError
 from mmg.sources.columns import Column
-from mmg.sources.files.table.text import LONGEST_LINE, Row, bounded_lines
+from mmg.sources.files.table.table import Row
+from mmg.sources.files.table.text import LONGEST_LINE, bounded_lines
 
 LARGEST_BYTES = 32 << 20
 """Of a document that is not written line by line: it is held whole, in some ten times as much memory."""

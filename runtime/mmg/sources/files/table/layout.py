@@ -4,61 +4,22 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
-from itertools import pairwise
-from pathlib import Path
-from typing import Protocol
 
 from mmg.bundle.manifest import Modality
 from mmg.errors import ConfigError, SourceError
-from mmg.sources.columns import Column, find_named, find_times
+from mmg.sources.columns import Column
+from mmg.sources.files.table.clock import choose_clock, empatica_clock
 from mmg.sources.files.table.sensors import choose_sensors, wanted_role
-from mmg.sources.files.table.stamps import (
-    EPOCH_S,
-    UNREADABLE,
-    Counts,
-    Dates,
-    Days,
-    Stamps,
-    is_order_certain,
-    recognise,
-)
-from mmg.sources.files.table.text import Row
+from mmg.sources.files.table.stamps import Dates, Stamps, recognise
+from mmg.sources.files.table.table import Row, Table, listed, named_column
 from mmg.sources.files.table.units import Source, Unit, choose_units, looks_like_gravity, unit_options
-from mmg.sources.units import TIME_NS
 from mmg.sources.url import SourceUrl
 
 PLACES = re.compile(
     r"device|sensor|id|mac|uuid|address|subject|user|person|participant|position|placement|location|side"
 )
 FEW_VALUES = 12
-
-
-class Table(Protocol):
-    """A file as columns and rows, whatever it is written in.
-
-    named: whether the columns have names. rate_hz: of rows without a time, where the file tells. packed: whether rows
-    that share a time stamp were taken one after the other. preamble: lines above the header. first: the first row.
-    """
-
-    @property
-    def path(self) -> Path: ...
-    @property
-    def columns(self) -> tuple[Column, ...]: ...
-    @property
-    def named(self) -> bool: ...
-    @property
-    def rate_hz(self) -> float | None: ...
-    @property
-    def packed(self) -> bool: ...
-    @property
-    def preamble(self) -> tuple[str, ...]: ...
-    @property
-    def first(self) -> tuple[str, ...]: ...
-
-    def rows(self) -> object: ...
-    def is_header(self, row: Row, /) -> bool: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +67,7 @@ def lay_out(url: SourceUrl, table: Table, rows: Sequence[Row], modality: Modalit
     required, or for the time, or where two devices are mixed in it.
     """
     columns, notes = list(table.columns), []
-    empatica = _empatica(table, rows)
+    empatica = empatica_clock(table, rows)
     if empatica:
         rows = rows[2:]
         notes.append(f"{table.path.name} is laid out as Empatica's: its first rows are the start and the rate")
@@ -123,7 +84,7 @@ def lay_out(url: SourceUrl, table: Table, rows: Sequence[Row], modality: Modalit
         notes.append(f"{table.path.name} has no {', '.join(zeros)}: filled with zeros{_sibling(table, zeros)}")
     given = Unit("g/64", "is Empatica's") if empatica else None
     sources, units = choose_units(url, modality, found, rows, given, notes)
-    stamps, rate_hz, start_ns = _clock(url, table, rows, modality, empatica, notes)
+    stamps, rate_hz, start_ns = choose_clock(url, table, rows, modality, empatica, notes)
     understood = [
         f"{channel.name} <- {' + '.join(column.name for column in each) or 'zeros'}"
         + (f" [{unit.name}, {unit.how}]" if unit and each else "")
@@ -180,7 +141,7 @@ def _matched(
         order_text = ",".join(channel.name.upper() for channel in modality.channels)
         raise SourceError(
             str(url),
-            f"has no column for {', '.join(missing)}: its columns are {_listed(columns)}: say which with "
+            f"has no column for {', '.join(missing)}: its columns are {listed(columns)}: say which with "
             f"?columns={order_text}{_sibling(table, missing)}",
         )
     return found
@@ -207,7 +168,7 @@ def _given(url: SourceUrl, columns: Sequence[Column], modality: Modality) -> lis
     if not least <= len(names) <= len(channels):
         wanted = ", ".join(channel.name for channel in channels)
         raise ConfigError(f"{url}: columns= names {len(names)} columns: {modality.name} wants {wanted}")
-    found: list[tuple[Column, ...]] = [(_column(url, columns, name),) for name in names]
+    found: list[tuple[Column, ...]] = [(named_column(str(url), columns, name),) for name in names]
     return found + [()] * (len(channels) - len(names))
 
 
@@ -217,7 +178,7 @@ def _where(url: SourceUrl, columns: Sequence[Column]) -> tuple[tuple[int, str] |
     name, colon, value = url.options["where"].rpartition(":")
     if not colon or not name or not value:
         raise ConfigError(f"{url}: where={url.options['where']}: must be COLUMN:VALUE")
-    return (_column(url, columns, name).index, value.strip()), True
+    return (named_column(str(url), columns, name).index, value.strip()), True
 
 
 def _one_device(
@@ -243,133 +204,6 @@ def _one_device(
     return None
 
 
-def _column(url: SourceUrl, columns: Sequence[Column], name: str) -> Column:
-    column = find_named(columns, name)
-    if column is None:
-        raise SourceError(str(url), f"has no column {name!r}: its columns are {_listed(columns)}")
-    return column
-
-
-def _clock(
-    url: SourceUrl,
-    table: Table,
-    rows: Sequence[Row],
-    modality: Modality,
-    empatica: tuple[int, float] | None,
-    notes: list[str],
-) -> tuple[Stamps | None, float, int | None]:
-    rate_hz = url.number("rate", 0.01, 1e6)
-    if rate_hz and "time" in url.options:
-        raise ConfigError(f"{url}: time= and rate= exclude each other: rate= is for rows without a time")
-    if rate_hz:
-        return None, float(rate_hz), None
-    if empatica:
-        return None, empatica[1], empatica[0]
-    stamps = _stamps(url, table, rows, modality, notes)
-    if stamps:
-        return stamps, 0.0, None
-    declared = _preamble_clock(table.preamble)
-    told_hz = table.rate_hz or declared[0]
-    if told_hz:
-        notes.append(f"{table.path.name} says {told_hz:g} Hz: its rows are spaced evenly")
-        return None, told_hz, declared[1]
-    raise SourceError(
-        str(url),
-        f"has no column of time stamps: its columns are {_listed(table.columns)}: say which with ?time=COLUMN, "
-        "or give the rate of evenly spaced rows with ?rate=HZ",
-    )
-
-
-def _stamps(url: SourceUrl, table: Table, rows: Sequence[Row], modality: Modality, notes: list[str]) -> Stamps | None:
-    order = url.one_of("dates", ("dmy", "mdy", "ymd"))
-    unit = url.one_of("time_unit", TIME_NS)
-    columns = table.columns
-    if "time" in url.options:
-        column = _column(url, columns, url.options["time"])
-        known = find_times([column])
-        candidates = [(column, known[0][1] if known else None)]
-    else:
-        candidates = find_times(columns) if table.named else _unnamed_time(table, rows)
-    day = next((column.index for column in columns if column.words[-1:] in (("date",), ("day",))), None)
-    best: tuple[tuple[bool, bool, bool, int], Stamps] | None = None
-    for place, (column, named_unit) in enumerate(candidates):
-        stamps = recognise(rows, column.index, unit or named_unit, modality.rate_hz, day, order)
-        if stamps is None:
-            continue
-        fine = _distinct(stamps, rows)
-        canonical_clock = "canonical" in column.words
-        rank = (canonical_clock, fine > 0.5, stamps.absolute, -place)
-        if best is None or rank > best[0]:
-            best = rank, stamps
-    if best is not None:
-        if order is None:
-            _note_clock(table, best[1], rows, notes)
-        return best[1]
-    if not candidates or table.rate_hz:
-        return None
-    column, named_unit = candidates[0]
-    cells = [cell for row in rows if column.index < len(row) and (cell := str(row[column.index]).strip())]
-    if cells and all(re.search(r"\d.*[a-z:/]", cell, re.IGNORECASE) for cell in cells[:20]):
-        raise SourceError(
-            str(url), f"its column {column.name} is no time that can be read ({cells[0][:40]!r}): add ?rate=HZ"
-        )
-    return Counts(column.index, unit or named_unit or "ms", guessed=False, absolute=False)
-
-
-def _unnamed_time(table: Table, rows: Sequence[Row]) -> list[tuple[Column, str | None]]:
-    """The first column of a table without a header, where it holds dates."""
-    return [(table.columns[0], None)] if isinstance(recognise(rows, 0, None, 1.0, None), Dates) else []
-
-
-def _note_clock(table: Table, stamps: Stamps, rows: Sequence[Row], notes: list[str]) -> None:
-    name = ", ".join(table.columns[index].name for index in stamps.columns)
-    if isinstance(stamps, Counts) and stamps.guessed:
-        notes.append(f"column {name} is read as {stamps.unit}: add ?time_unit= if that is wrong")
-    elif isinstance(stamps, Dates) and not is_order_certain(rows, stamps):
-        other = "mdy" if stamps.order == "dmy" else "dmy"
-        notes.append(f"column {name} is read as {stamps.told}: add ?dates={other} if that is wrong")
-    elif isinstance(stamps, Days):
-        notes.append(f"column {name} is read as {stamps.told}")
-
-
-def _distinct(stamps: Stamps, rows: Sequence[Row]) -> float:
-    """The part of the rows whose stamp is not that of the row before."""
-    read = []
-    for row in rows:
-        with suppress(*UNREADABLE):
-            read.append(stamps.read(row))
-    return sum(one != two for one, two in pairwise(read)) / max(len(read) - 1, 1)
-
-
-def _empatica(table: Table, rows: Sequence[Row]) -> tuple[int, float] | None:
-    """The start in ns and the rate where a file is laid out as Empatica's E4 does: both stand where samples should."""
-    if table.named or len(rows) < 3 or len(table.columns) != 3:
-        return None
-    try:
-        start, rate = ({float(str(cell)) for cell in row[:3]} for row in rows[:2])
-    except ValueError:
-        return None
-    if len(start) != 1 or len(rate) != 1:
-        return None
-    [start_s], [rate_hz] = start, rate
-    return (round(start_s * 10**9), rate_hz) if EPOCH_S[0] < start_s < EPOCH_S[1] and 1 <= rate_hz <= 1000 else None
-
-
-def _preamble_clock(lines: Sequence[str]) -> tuple[float | None, int | None]:
-    """The rate and the start that the lines above a table tell, as ActiGraph and GENEActiv write them."""
-    text = "\n".join(lines)
-    rate = re.search(r"(?:at|rate|frequency|freq)\D{0,20}?(\d+(?:\.\d+)?)\s*Hz", text, re.IGNORECASE)
-    date = re.search(r"^Start (?:Date)\W+(\S+)", text, re.IGNORECASE | re.MULTILINE)
-    time = re.search(r"^Start (?:Time)\W+(.+?)\W*$", text, re.IGNORECASE | re.MULTILINE)
-    start_ns = None
-    if time:
-        row = ((f"{date[1]} " if date else "") + time[1],)
-        stamps = recognise([row], 0, None, 1.0, None)
-        if stamps and stamps.absolute:
-            start_ns = stamps.read(row)
-    return float(rate[1]) if rate else None, start_ns
-
-
 def _sibling(table: Table, missing: Sequence[str]) -> str:
     """Where another file beside this one has what it lacks."""
     wanted = {role[0] for name in missing if (role := Column.of(0, name).role())}
@@ -383,8 +217,3 @@ def _sibling(table: Table, missing: Sequence[str]) -> str:
         ):
             return f" ({path.name} may have them: add ?with={path.name})"
     return ""
-
-
-def _listed(columns: Sequence[Column]) -> str:
-    names = [column.name for column in columns]
-    return ", ".join(names[:20]) + (", ..." if len(names) > 20 else "")

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from mmg.bundle.manifest import Channel, Modality
 from mmg.errors import SourceError
 from mmg.sources.columns import Column, Role, find_channel
+from mmg.sources.files.table.table import Row, Table
 from mmg.sources.units import ACCELERATION, ANGULAR_RATE
 from mmg.sources.url import SourceUrl
 
-if TYPE_CHECKING:
-    from mmg.sources.files.table.layout import Table
-
-Row: TypeAlias = Sequence[object]
 Axes: TypeAlias = dict[str, Column]
 
 KINDS = {"acceleration": "accelerometer", "gyro": "gyroscope"}

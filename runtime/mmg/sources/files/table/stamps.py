@@ -11,7 +11,7 @@ from decimal import Decimal
 from itertools import pairwise
 from typing import Protocol
 
-from mmg.sources.files.table.text import Row
+from mmg.sources.files.table.table import Row
 from mmg.sources.units import TIME_NS
 
 # Stamps and shifts of at most this stay exact in int64 whatever is added to or taken from them.

@@ -15,6 +15,7 @@ from typing import TextIO
 
 from mmg.errors import SourceError
 from mmg.sources.columns import Column
+from mmg.sources.files.table.table import Row
 from mmg.sources.units import canonical
 
 HEAD_BYTES = 65_536
@@ -24,8 +25,6 @@ DELIMITERS = ("\t", ";", "|", ",", " ")
 """Where two suit as well, the first: commas may be decimal, and blanks may stand within cells."""
 HEADER_ROWS = 4
 NO_UNITS = frozenset(("", "-", "none", "no units", "no_units", "unitless", "n/a", "counts", "count"))
-
-Row = Sequence[object]
 
 _NUMBER = re.compile(r"\s*[-+]?(\d+\.?\d*|\.\d+)(e[-+]?\d+)?\s*|\s*nan\s*|\s*[-+]?inf\s*", re.IGNORECASE)
 _DECIMAL_COMMA = re.compile(r"\s*[-+]?\d+,\d+(e[-+]?\d+)?\s*", re.IGNORECASE)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from mmg.bundle.manifest import Channel, Modality
 from mmg.errors import ConfigError, SourceError
 from mmg.sources.columns import Column
+from mmg.sources.files.table.table import Row
 from mmg.sources.units import ACCELERATION, ANGULAR_RATE, STANDARD_GRAVITY, canonical, quantity
 from mmg.sources.url import SourceUrl
 
@@ -29,8 +30,6 @@ SENSITIVITIES = (16384, 8192, 4096, 2048, 1024, 512, 256)
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-
-Row: TypeAlias = Sequence[object]
 
 
 class Unit(NamedTuple):

@@ -1,0 +1,149 @@
+"""Which column of a table tells the time, and how; or the rate of evenly spaced rows."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from contextlib import suppress
+from itertools import pairwise
+
+from mmg.bundle.manifest import Modality
+from mmg.errors import ConfigError, SourceError
+from mmg.sources.columns import Column, find_times
+from mmg.sources.files.table.stamps import (
+    EPOCH_S,
+    UNREADABLE,
+    Counts,
+    Dates,
+    Days,
+    Stamps,
+    is_order_certain,
+    recognise,
+)
+from mmg.sources.files.table.table import Row, Table, listed, named_column
+from mmg.sources.units import TIME_NS
+from mmg.sources.url import SourceUrl
+
+
+def choose_clock(
+    url: SourceUrl,
+    table: Table,
+    rows: Sequence[Row],
+    modality: Modality,
+    empatica: tuple[int, float] | None,
+    notes: list[str],
+) -> tuple[Stamps | None, float, int | None]:
+    """How the time is told: stamps, or the rate of even rows and where the file tells it their start in ns.
+
+    empatica: see ``empatica_clock``. Raises ConfigError for options that cannot be, SourceError where nothing tells.
+    """
+    rate_hz = url.number("rate", 0.01, 1e6)
+    if rate_hz and "time" in url.options:
+        raise ConfigError(f"{url}: time= and rate= exclude each other: rate= is for rows without a time")
+    if rate_hz:
+        return None, float(rate_hz), None
+    if empatica:
+        return None, empatica[1], empatica[0]
+    stamps = _stamps(url, table, rows, modality, notes)
+    if stamps:
+        return stamps, 0.0, None
+    declared = _preamble_clock(table.preamble)
+    told_hz = table.rate_hz or declared[0]
+    if told_hz:
+        notes.append(f"{table.path.name} says {told_hz:g} Hz: its rows are spaced evenly")
+        return None, told_hz, declared[1]
+    raise SourceError(
+        str(url),
+        f"has no column of time stamps: its columns are {listed(table.columns)}: say which with ?time=COLUMN, "
+        "or give the rate of evenly spaced rows with ?rate=HZ",
+    )
+
+
+def _stamps(url: SourceUrl, table: Table, rows: Sequence[Row], modality: Modality, notes: list[str]) -> Stamps | None:
+    order = url.one_of("dates", ("dmy", "mdy", "ymd"))
+    unit = url.one_of("time_unit", TIME_NS)
+    columns = table.columns
+    if "time" in url.options:
+        column = named_column(str(url), columns, url.options["time"])
+        known = find_times([column])
+        candidates = [(column, known[0][1] if known else None)]
+    else:
+        candidates = find_times(columns) if table.named else _unnamed_time(table, rows)
+    day = next((column.index for column in columns if column.words[-1:] in (("date",), ("day",))), None)
+    best: tuple[tuple[bool, bool, bool, int], Stamps] | None = None
+    for place, (column, named_unit) in enumerate(candidates):
+        stamps = recognise(rows, column.index, unit or named_unit, modality.rate_hz, day, order)
+        if stamps is None:
+            continue
+        fine = _distinct(stamps, rows)
+        canonical_clock = "canonical" in column.words
+        rank = (canonical_clock, fine > 0.5, stamps.absolute, -place)
+        if best is None or rank > best[0]:
+            best = rank, stamps
+    if best is not None:
+        if order is None:
+            _note_clock(table, best[1], rows, notes)
+        return best[1]
+    if not candidates or table.rate_hz:
+        return None
+    column, named_unit = candidates[0]
+    cells = [cell for row in rows if column.index < len(row) and (cell := str(row[column.index]).strip())]
+    if cells and all(re.search(r"\d.*[a-z:/]", cell, re.IGNORECASE) for cell in cells[:20]):
+        raise SourceError(
+            str(url), f"its column {column.name} is no time that can be read ({cells[0][:40]!r}): add ?rate=HZ"
+        )
+    return Counts(column.index, unit or named_unit or "ms", guessed=False, absolute=False)
+
+
+def _unnamed_time(table: Table, rows: Sequence[Row]) -> list[tuple[Column, str | None]]:
+    """The first column of a table without a header, where it holds dates."""
+    return [(table.columns[0], None)] if isinstance(recognise(rows, 0, None, 1.0, None), Dates) else []
+
+
+def _note_clock(table: Table, stamps: Stamps, rows: Sequence[Row], notes: list[str]) -> None:
+    name = ", ".join(table.columns[index].name for index in stamps.columns)
+    if isinstance(stamps, Counts) and stamps.guessed:
+        notes.append(f"column {name} is read as {stamps.unit}: add ?time_unit= if that is wrong")
+    elif isinstance(stamps, Dates) and not is_order_certain(rows, stamps):
+        other = "mdy" if stamps.order == "dmy" else "dmy"
+        notes.append(f"column {name} is read as {stamps.told}: add ?dates={other} if that is wrong")
+    elif isinstance(stamps, Days):
+        notes.append(f"column {name} is read as {stamps.told}")
+
+
+def _distinct(stamps: Stamps, rows: Sequence[Row]) -> float:
+    """The part of the rows whose stamp is not that of the row before."""
+    read = []
+    for row in rows:
+        with suppress(*UNREADABLE):
+            read.append(stamps.read(row))
+    return sum(one != two for one, two in pairwise(read)) / max(len(read) - 1, 1)
+
+
+def empatica_clock(table: Table, rows: Sequence[Row]) -> tuple[int, float] | None:
+    """The start in ns and the rate where a file is laid out as Empatica's E4 does: both stand where samples should."""
+    if table.named or len(rows) < 3 or len(table.columns) != 3:
+        return None
+    try:
+        start, rate = ({float(str(cell)) for cell in row[:3]} for row in rows[:2])
+    except ValueError:
+        return None
+    if len(start) != 1 or len(rate) != 1:
+        return None
+    [start_s], [rate_hz] = start, rate
+    return (round(start_s * 10**9), rate_hz) if EPOCH_S[0] < start_s < EPOCH_S[1] and 1 <= rate_hz <= 1000 else None
+
+
+def _preamble_clock(lines: Sequence[str]) -> tuple[float | None, int | None]:
+    """The rate and the start that the lines above a table tell, as ActiGraph and GENEActiv write them."""
+    text = "\n".join(lines)
+    rate = re.search(r"(?:at|rate|frequency|freq)\D{0,20}?(\d+(?:\.\d+)?)\s*Hz", text, re.IGNORECASE)
+    date = re.search(r"^Start (?:Date)\W+(\S+)", text, re.IGNORECASE | re.MULTILINE)
+    time = re.search(r"^Start (?:Time)\W+(.+?)\W*$", text, re.IGNORECASE | re.MULTILINE)
+    start_ns = None
+    if time:
+        row = ((f"{date[1]} " if date else "") + time[1],)
+        stamps = recognise([row], 0, None, 1.0, None)
+        if stamps and stamps.absolute:
+            start_ns = stamps.read(row)
+    return float(rate[1]) if rate else None, start_ns
