@@ -137,6 +137,12 @@ def _open_file(url: SourceUrl, modality: Modality) -> Recording:
         from mmg.sources.files.video import VideoFile
 
         return VideoFile(url, path, modality)
+    if container == "mp4":
+        from mmg.sources.files.gopro import GoProImu
+
+        return GoProImu(url, path, modality)
+    if container == "matroska":
+        raise SourceError(str(url), "is a film or sound, which holds no IMU that mmg reads")
     from mmg.sources.files.csv.file import CsvFile
 
     return CsvFile(url, path, modality)

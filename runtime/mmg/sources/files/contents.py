@@ -1,4 +1,4 @@
-"""Which kind of container a file is, by its first bytes."""
+"""Which sensors a container of several holds, by its index alone: no library is loaded, and nothing is decoded."""
 
 from __future__ import annotations
 
@@ -6,10 +6,12 @@ from pathlib import Path
 from typing import Literal
 
 Container = Literal["mp4", "matroska", "vrs"]
+Kind = Literal["signal", "audio", "video"]
 
 # What an MP4 or MOV begins with: its type, or, in old ones, any of these boxes.
 FIRST_BOXES = (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip", b"pnot")
 MATROSKA, VRS = b"\x1a\x45\xdf\xa3", b"VisionRe"
+HANDLERS: dict[str, Kind] = {"vide": "video", "soun": "audio"}
 
 
 def container_of(path: Path) -> Container | None:
@@ -23,3 +25,31 @@ def container_of(path: Path) -> Container | None:
     if start.startswith(MATROSKA):
         return "matroska"
     return "vrs" if start.startswith(VRS) else None
+
+
+def kinds_of(path: Path) -> frozenset[Kind]:
+    """The kinds of modality that the file can be opened for, none where it is no container that is known here.
+
+    A GoPro's film holds a signal where its telemetry has an IMU. Raises OSError.
+    """
+    container = container_of(path)
+    if container == "mp4":
+        return _of_mp4(path)
+    if container == "matroska":
+        from mmg.sources.files.matroska import track_kinds
+
+        return track_kinds(path)
+    if container == "vrs":
+        from mmg.sources.files.vrs_header import stream_kinds
+
+        return stream_kinds(path)
+    return frozenset()
+
+
+def _of_mp4(path: Path) -> frozenset[Kind]:
+    from mmg.sources.files.gopro import has_imu
+    from mmg.sources.files.mp4 import read_tracks
+
+    tracks = read_tracks(path)
+    kinds: set[Kind] = {HANDLERS[track.handler] for track in tracks if track.handler in HANDLERS}
+    return frozenset(kinds | {"signal"} if has_imu(path, tracks) else kinds)
