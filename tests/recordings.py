@@ -13,6 +13,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 DATA = Path(os.environ.get("MMG_DATA", ROOT.parent / "shared" / "data"))
+CASES = Path(os.environ.get("MMG_CASES", ROOT.parent / "shared" / "cases"))
 DEMO = ROOT / "runtime" / "mmg" / "demo"
 
 
@@ -21,6 +22,14 @@ def real(name: str) -> Path:
     path = DATA / name
     if not path.exists():
         pytest.skip(f"there is no {path}: set MMG_DATA to the folder of real recordings")
+    return path
+
+
+def case(name: str) -> Path:
+    """A small input that once failed, by its path below the folder of cases; the test skips where it is missing."""
+    path = CASES / name
+    if not path.exists():
+        pytest.skip(f"there is no {path}: set MMG_CASES to the folder of cases")
     return path
 
 

@@ -19,7 +19,7 @@ from mmg.bundle import Bundle
 from mmg.bundle.golden import encoder_error, fusion_error, unpack
 from mmg.bundle.verify import check_files
 from mmg.errors import ModelError
-from mmg_export import parity, proof
+from mmg_export import cli, parity, proof
 from mmg_export.cli import main
 from mmg_export.fork_server import ForkServer
 from mmg_export.onnx_file import IR_VERSION, OPSET
@@ -377,6 +377,14 @@ def test_the_training_command_names_a_file_that_holds_the_settings_or_none() -> 
     config = load(CONFIGS / "utd_mhad.toml")
     assert training_command(config) == "mmg-train training/configs/utd_mhad.toml --out runs/utd-mhad"
     assert training_command(replace(config, steps=3)).startswith("mmg-train CONFIG.toml --out runs/utd-mhad")
+
+
+def test_without_litert_torch_onnx_alone_is_exported_and_this_is_told(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(cli, "find_spec", lambda name: None if name == "litert_torch" else name)
+    assert cli._installed() == ("onnx",)
+    assert "its converter is not installed" in capsys.readouterr().err
 
 
 def test_without_torch_the_command_says_what_to_install(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import soundfile
 from fakes import UNUSED_ENCODER
+from films import nest, noise, stream, telemetry_film, write_film
 from fuzzing import times
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -63,12 +64,26 @@ def write_video(path: Path) -> None:
         container.mux(stream.encode())
 
 
+def film_bytes() -> bytes:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "clip.m4a"
+        write_film(path, sound=noise(1.5, 16000), codec="alac", rate_hz=16000)
+        return path.read_bytes()
+
+
+def gopro_bytes() -> bytes:
+    values = np.random.default_rng(0).normal(0, 5, (100, 3))
+    return telemetry_film([nest("DEVC", stream("ACCL", values)), nest("DEVC", stream("ACCL", values))])
+
+
 KINDS: dict[str, tuple[Modality, Callable[[], bytes]]] = {
     "walk.csv": (IMU, csv_bytes),
     "walk.wav": (AUDIO, lambda: sound_bytes("WAV")),
     "walk.flac": (AUDIO, lambda: sound_bytes("FLAC")),
     "walk.ogg": (AUDIO, lambda: sound_bytes("OGG")),
     "walk.mp4": (VIDEO, video_bytes),
+    "walk.m4a": (AUDIO, film_bytes),
+    "gopro.mp4": (IMU, gopro_bytes),
 }
 
 

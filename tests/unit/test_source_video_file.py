@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from pathlib import Path
 
 import av
@@ -13,6 +14,7 @@ from mmg.errors import ConfigError, SourceError
 from mmg.sources import Recording, open_source
 from mmg.sources.frames import FrameChooser, shrink
 from mmg.types import Chunk
+from numpy.typing import NDArray
 
 
 def camera(rate_hz: float) -> Modality:
@@ -38,6 +40,35 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("video") / "clip.mp4"
     write_video(path)
     return path
+
+
+CORNERS = {"red": (255, 0, 0), "green": (0, 255, 0), "blue": (0, 0, 255), "white": (255, 255, 255)}
+
+
+def write_corners(path: Path, matrix: list[int] | None) -> None:
+    """Red, green, blue and white, line by line, with this display matrix: a MOV's tkhd, written over FFmpeg's."""
+    image = np.zeros((96, 128, 3), np.uint8)
+    for colour, (row, column) in zip(CORNERS.values(), ((0, 0), (0, 1), (1, 0), (1, 1)), strict=True):
+        image[48 * row : 48 * row + 48, 64 * column : 64 * column + 64] = colour
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("mpeg4", rate=10)
+        stream.width, stream.height, stream.pix_fmt, stream.bit_rate = 128, 96, "yuv420p", 4_000_000
+        for _ in range(3):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
+        container.mux(stream.encode())
+    data = bytearray(path.read_bytes())
+    place = data.index(b"tkhd") + 4 + 40
+    a, b, c, d = matrix or (1, 0, 0, 1)
+    data[place : place + 36] = struct.pack(">9i", a << 16, b << 16, 0, c << 16, d << 16, 0, 0, 0, 1 << 30)
+    path.write_bytes(data)
+
+
+def corners(image: NDArray[np.uint8]) -> list[str]:
+    """The colours of the four quarters of an image, line by line."""
+    height, width = image.shape[:2]
+    places = [(row * height // 4, column * width // 4) for row in (1, 3) for column in (1, 3)]
+    seen = [image[place].astype(int) for place in places]
+    return [min(CORNERS, key=lambda name: float(np.abs(one - CORNERS[name]).sum())) for one in seen]
 
 
 def opened(path: Path, rate_hz: float = 15, options: str = "") -> Recording:
@@ -99,6 +130,56 @@ def test_a_video_whose_header_leaves_its_length_open_is_measured(clip: Path, tmp
     assert recording.duration_s == pytest.approx(89 / 30, abs=0.002)
     assert len(list(recording.chunks(0))) == 90
     assert (recording.losses, recording.notes) == ({}, [])
+
+
+@pytest.mark.parametrize(
+    ("matrix", "seen"),
+    [
+        ((1, 0, 0, 1), ["red", "green", "blue", "white"]),
+        # By 90, 180 and 270 degrees clockwise, as a phone that is held upright, upside down, or on its other side.
+        ((0, 1, -1, 0), ["blue", "red", "white", "green"]),
+        ((-1, 0, 0, -1), ["white", "blue", "green", "red"]),
+        ((0, -1, 1, 0), ["green", "white", "red", "blue"]),
+        # Mirrored left to right, up to down, and with a quarter turn, as a selfie.
+        ((-1, 0, 0, 1), ["green", "red", "white", "blue"]),
+        ((1, 0, 0, -1), ["blue", "white", "red", "green"]),
+        ((0, 1, 1, 0), ["red", "blue", "green", "white"]),
+        ((0, -1, -1, 0), ["white", "green", "blue", "red"]),
+    ],
+)
+@pytest.mark.parametrize("frame", [(24, 32), (40, 20)])
+def test_frames_are_turned_and_mirrored_as_the_file_says(
+    tmp_path: Path, frame: tuple[int, int], matrix: list[int], seen: list[str]
+) -> None:
+    write_corners(tmp_path / "phone.mov", matrix)
+    modality = Modality(name="video", kind="video", rate_hz=10, channels=(), encoder=UNUSED_ENCODER, frame=frame)
+    recording = open_source(str(tmp_path / "phone.mov"), modality, allow_video=True)
+    chunks = list(recording.chunks(0))
+    assert [chunk.samples.shape for chunk in chunks] == [(1, *frame, 3)] * 3
+    assert [corners(chunk.samples[0]) for chunk in chunks] == [seen] * 3
+    assert (recording.losses, recording.notes) == ({}, [])
+
+
+def test_a_picture_is_turned_before_it_is_resized(tmp_path: Path) -> None:
+    write_corners(tmp_path / "phone.mov", [0, 1, -1, 0])
+    write_corners(tmp_path / "flat.mov", None)
+    tall, wide = (
+        open_source(
+            str(tmp_path / name),
+            Modality(name="video", kind="video", rate_hz=10, channels=(), encoder=UNUSED_ENCODER, frame=frame),
+            allow_video=True,
+        )
+        for name, frame in (("phone.mov", (64, 20)), ("flat.mov", (20, 64)))
+    )
+    for turned, flat in zip(tall.chunks(0), wide.chunks(0), strict=True):
+        assert np.array_equal(turned.samples[0], np.rot90(flat.samples[0], -1))
+
+
+def test_a_turn_that_is_no_quarter_is_told_and_not_applied(tmp_path: Path) -> None:
+    write_corners(tmp_path / "odd.mov", [1, 1, -1, 1])
+    recording = opened(tmp_path / "odd.mov")
+    assert [corners(chunk.samples[0]) for chunk in recording.chunks(0)] == [["red", "green", "blue", "white"]] * 3
+    assert recording.notes == ["odd.mov is marked as turned by no quarter turn: it is left as stored"]
 
 
 def test_start_gives_a_video_a_clock(clip: Path) -> None:

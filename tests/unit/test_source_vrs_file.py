@@ -112,6 +112,24 @@ def test_the_cameras_give_rgb_of_the_models_size(stream: str, grey: bool) -> Non
     assert np.ptp(image) > 20
 
 
+def test_all_three_are_on_the_glasses_clock() -> None:
+    starts, ends = [], []
+    for modality in (IMU, AUDIO, VIDEO):
+        recording = open_source(str(RECORDING), modality, allow_video=True)
+        assert recording.start_ns is not None
+        chunks = list(recording.chunks(recording.start_ns))
+        assert chunks[0].times_ns[0] == recording.start_ns
+        starts.append(recording.start_ns)
+        ends.append(int(chunks[-1].times_ns[-1]))
+    assert np.ptp(starts) < 100_000_000
+    assert np.ptp(ends) < 150_000_000
+
+
+def test_a_recording_of_another_name_is_known_by_its_content(tmp_path: Path) -> None:
+    (tmp_path / "day.bin").symlink_to(RECORDING)
+    assert open_source(str(tmp_path / "day.bin"), IMU).start_ns == 86347942362
+
+
 def test_start_and_offset_move_the_glasses_clock() -> None:
     assert open_source(f"{RECORDING}?offset=1", IMU).start_ns == 87347942362
     assert open_source(f"{RECORDING}?start=1", IMU).start_ns == 10**9

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from mmg.errors import ConfigError, SourceError, SourceNotFound
+from mmg.sources.files.contents import container_of
 from mmg.sources.url import SourceUrl, parse_url
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ class Recording(Protocol):
 
     def chunks(self, start_ns: int, every_ns: int = CHUNK_NS, /) -> Iterator[Chunk]:
         """All samples in order, about ``every_ns`` a chunk (video: one frame; Aria's sound: one of its blocks). The
-        first is stamped ``start_ns``, save that of a video stream that starts later than its container. Every call
+        first is stamped ``start_ns``, save that of a track that starts later than its container. Every call
         begins anew; one at a time."""
         ...
 
@@ -123,18 +124,25 @@ def _refuse_video(url: str, modality: Modality, allow_video: bool) -> None:
 
 def open_file(url: SourceUrl, path: Path, modality: Modality) -> Recording:
     """The recording of this modality in a file. Raises SourceError, ConfigError."""
-    if path.suffix.lower() == ".vrs":
+    container = container_of(path)
+    if container == "vrs" or path.suffix.lower() == ".vrs":
         from mmg.sources.files.vrs import open_vrs
 
         return open_vrs(url, path, modality)
     if modality.kind == "audio":
-        from mmg.sources.files.sound import AudioFile
+        from mmg.sources.files.sound.file import open_sound
 
-        return AudioFile(url, path, modality)
+        return open_sound(url, path, modality)
     if modality.kind == "video":
         from mmg.sources.files.video import VideoFile
 
         return VideoFile(url, path, modality)
+    if container == "mp4":
+        from mmg.sources.files.gopro import GoProImu
+
+        return GoProImu(url, path, modality)
+    if container == "matroska":
+        raise SourceError(str(url), "is a film or sound, which holds no IMU that mmg reads")
     if "with" in url.options:
         from mmg.sources.files.folder import open_with
 

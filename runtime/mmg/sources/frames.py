@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -28,6 +29,36 @@ class FrameChooser:
             return False
         self._last = cell
         return True
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """How a stored picture becomes the one to see: sides exchanged, then mirrored left to right, then up to down."""
+
+    exchanged: bool = False
+    mirrored: bool = False
+    upside_down: bool = False
+
+    @classmethod
+    def of(cls, matrix: NDArray[np.int32]) -> Turn | None:
+        """What a display matrix ``(9,)`` says, as in an MP4's tkhd; None where it is no quarter turn or mirroring.
+
+        libavutil/display.h: a pixel at ``(x, y)`` is seen at ``(a x + c y, b x + d y)``, y downwards, of the matrix
+        ``a b u, c d v, x y w``.
+        """
+        a, b, c, d = (int(matrix[place]) for place in (0, 1, 3, 4))
+        if a and d and not b and not c:
+            return cls(False, a < 0, d < 0)
+        return cls(True, c < 0, b < 0) if b and c and not a and not d else None
+
+    def stored(self, frame: tuple[int, int]) -> tuple[int, int]:
+        """The height and width that the stored picture must have for the turned one to be of ``frame``."""
+        return (frame[1], frame[0]) if self.exchanged else frame
+
+    def apply(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Turn an image ``(H, W, 3)``."""
+        image = image.transpose(1, 0, 2) if self.exchanged else image
+        return np.ascontiguousarray(image[:: -1 if self.upside_down else 1, :: -1 if self.mirrored else 1])
 
 
 def shrink(image: NDArray[np.uint8], frame: tuple[int, int]) -> NDArray[np.uint8]:

@@ -94,7 +94,7 @@ LIBRARIES = (
     Library("sounddevice", "sounddevice", "microphones", True, SOUND_CODE),
     Library("soundfile", "soundfile", "sound files", True),
     Library("soxr", "soxr", "sound", True),
-    Library("av", "av", "cameras and video files", True),
+    Library("av", "av", "cameras, films, sound of phones", True),
 )
 SOUND = "sounddevice"
 LAST_READ_S = 0.2

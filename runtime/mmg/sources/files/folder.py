@@ -66,11 +66,10 @@ def kinds_in(url: SourceUrl) -> frozenset[str]:
     path = readable(url)
     if path.suffix.lower() == ".zip" and path.is_file():
         path = unpacked(str(url), path.absolute())
-    if not path.is_dir():
-        return kinds_of(path)
     found: set[str] = set()
-    for one in _files(url, path):
-        found |= kinds_of(one)
+    for one in _files(url, path) if path.is_dir() else [path]:
+        by_name = {kind for kind, suffixes in OF_KIND.items() if one.suffix.lower() in suffixes}
+        found |= kinds_of(one) or by_name
     return frozenset(found)
 
 

@@ -17,10 +17,9 @@ import numpy as np
 from mmg.bundle.manifest import Modality
 from mmg.errors import SourceError, pip_install
 from mmg.sources import CHUNK_NS
-from mmg.sources.columns import Column
+from mmg.sources.files.imu_channels import ImuChannels
 from mmg.sources.files.slicing import spans
 from mmg.sources.frames import FrameChooser, shrink
-from mmg.sources.units import canonical, quantity
 from mmg.sources.url import Placing, SourceUrl
 from mmg.types import Chunk
 
@@ -35,7 +34,6 @@ STREAMS = {
     "audio": ("mic",),
     "video": ("camera-rgb", "camera-slam-left", "camera-slam-right"),
 }
-AXES = ("x", "y", "z")
 # The library reads on after this message, and crashes on the first record.
 FATAL_LOG = b"RecordFormat missing"
 # What its C++ throws at damaged files: broken text, sizes and indices that cannot be, missing keys.
@@ -115,19 +113,9 @@ class VrsImu(VrsStream):
     """
 
     def __init__(self, url: SourceUrl, path: Path, modality: Modality) -> None:
-        roles = [Column.of(0, channel.name).role() for channel in modality.channels]
-        pairs = list(zip(modality.channels, roles, strict=True))
-        missing = [channel.name for channel, role in pairs if role is None]
-        required = [channel.name for channel, role in pairs if role is None and not channel.optional]
-        if required:
-            raise SourceError(str(url), f"an Aria IMU has no {', '.join(required)}")
+        self._channels = ImuChannels.of(str(url), "an Aria IMU", modality)
         super().__init__(url, path, modality)
-        if missing:
-            self.notes.append(f"{path.name} has no {', '.join(missing)}: filled with zeros")
-        # Six measured values, then a zero for what is missing.
-        self._picked = [AXES.index(role[1]) + 3 * (role[0] == "gyro") if role else 6 for role in roles]
-        tables = [(quantity(channel.unit), canonical(channel.unit)) for channel in modality.channels]
-        self._scale = np.array([1.0 / table[unit] if table and unit else 1.0 for table, unit in tables])
+        self.notes += self._channels.notes(path.name)
 
     def chunks(self, start_ns: int, every_ns: int = CHUNK_NS) -> Iterator[Chunk]:
         """See Recording."""
@@ -142,8 +130,7 @@ class VrsImu(VrsStream):
                     good.append(index)
                     rows.append(row)
             if good:
-                samples = (np.array(rows)[:, self._picked] * self._scale).astype(np.float32)
-                yield Chunk(self.modality, samples, self._records_ns[good] + shift_ns)
+                yield Chunk(self.modality, self._channels.samples(np.array(rows)), self._records_ns[good] + shift_ns)
 
     def _row(self, index: int) -> list[float] | None:
         data = self._record(self._provider.get_imu_data_by_index, index)
