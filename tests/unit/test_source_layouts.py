@@ -303,6 +303,24 @@ def sensor_log(path: Path, rows: Table) -> str:
     return lines(path, names, values)
 
 
+def seconds_and_milliseconds(path: Path, rows: Table) -> str:
+    parted = [[int(t // 1000) + EPOCH_MS // 1000, int(t) % 1000, *row] for t, *row in rows]
+    return lines(path, ["timestamp", "millis", *SI.split(",")], parted)
+
+
+def milliseconds_of_the_second(path: Path, rows: Table) -> str:
+    return lines(path, ["millis", *SI.split(",")], [[int(t) % 1000, *row] for t, *row in rows])
+
+
+def milliseconds_without_zeros(path: Path, rows: Table) -> str:
+    return lines(path, ["time", *SI.split(",")], [[f"{_iso(t)[11:19]}.{int(t) % 1000}", *row] for t, *row in rows])
+
+
+def a_browsers(path: Path, rows: Table) -> str:
+    names = [f"{kind}{a}" for kind in ("acceleration", "accelerationIncludingGravity", "rotationRate") for a in "XYZ"]
+    return lines(path, ["t_ms", *names], [[t, 9, 8, 7, *row] for t, *row in rows])
+
+
 def two_sessions(path: Path, rows: Table) -> str:
     half = len(rows) // 2
     plain(path, rows[:half])
@@ -331,6 +349,51 @@ def one_of_two_devices(path: Path, rows: Table) -> str:
 def two_devices_side_by_side(path: Path, rows: Table) -> str:
     names = [f"{side}_{name}" for side in ("left", "right") for name in ("acc_x", "acc_y", "acc_z")]
     return lines(path, ["t_ms", *names], [[t, *row[:3], *row[:3]] for t, *row in rows])
+
+
+def two_devices_by_another_name(path: Path, rows: Table) -> str:
+    mixed = [[foot, *row] for row in rows for foot in ("l", "r")]
+    return lines(path, ["foot", "t_ms", *SI.split(",")], mixed)
+
+
+def two_devices_in_two_files(path: Path, rows: Table) -> str:
+    for folder, name, begin in (("left", "acc", 1), ("right", "gyro", 4)):
+        made = path.parent / "both" / folder
+        made.mkdir(parents=True)
+        unit = "m/s^2" if name == "acc" else "rad/s"
+        lines(made / f"{name}.csv", ["t_s", *(f"{a} ({unit})" for a in "xyz")], _part(rows, begin))
+    return str(path.parent / "both")
+
+
+def the_same_names_twice(path: Path, rows: Table) -> str:
+    return lines(path, ["t_ms", "ax", "ay", "az", "ax", "ay", "az"], [[t, *row[:3], 1, 2, 3] for t, *row in rows])
+
+
+def another_unit_for_each_axis(path: Path, rows: Table) -> str:
+    return lines(path, ["t_ms", "ax (g)", "ay (m/s^2)", "az (m/s^2)", "gx", "gy", "gz"], rows)
+
+
+def a_unit_in_words(path: Path, rows: Table) -> str:
+    header = ["t_ms", "ax", "ay", "az", *(f"gyro {a} in degrees" for a in "xyz")]
+    return lines(path, header, scaled(rows, 1, math.radians(1)))
+
+
+def excluding_gravity(path: Path, rows: Table) -> str:
+    header = ["t_ms", *(f"Acceleration {a} (excl. gravity)" for a in "XYZ"), "gx", "gy", "gz"]
+    return lines(path, header, [[t, row[0], row[1], row[2] - G, *row[3:]] for t, *row in rows])
+
+
+def angular_acceleration(path: Path, rows: Table) -> str:
+    return lines(path, ["t_ms", *(f"angular_acceleration_{a}" for a in "xyz")], [row[:4] for row in rows])
+
+
+def gauss(path: Path, rows: Table) -> str:
+    path = path.with_name("Polar_MAG.txt")
+    return lines(path, ["t_ms", "X [G]", "Y [G]", "Z [G]"], [[t, *(v / G for v in row[:3])] for t, *row in rows], ";")
+
+
+def seconds_taken_for_milliseconds(path: Path, rows: Table) -> str:
+    return lines(path, ["t_ms", *SI.split(",")], [[t / 1000, *row] for t, *row in rows])
 
 
 def an_unknown_unit(path: Path, rows: Table) -> str:
@@ -413,13 +476,23 @@ READ: list[Write] = [
     no_header_and_columns, no_time, other_columns_and_order, total_and_linear, gravity_and_linear, two_files,
     two_files_by_name, a_zip_of_sensor_logger, one_of_two_devices, raw_counts_with_scales, json_lines, nested_json,
     columns_of_json, edge_impulse, movesense, metawear, polar, physics_toolbox, xsens_dot, sensor_log, two_sessions,
-    late_rows_and_one_wrong_stamp,
+    late_rows_and_one_wrong_stamp, seconds_and_milliseconds, milliseconds_of_the_second, milliseconds_without_zeros,
+    a_browsers,
 ]  # fmt: skip
 REFUSED: dict[Write, str] = {
     no_header: r"no header: number its 7 columns.*\?time=0&columns=",
     linear_alone: "without gravity alone .*mmg needs it with gravity",
     two_devices: r"rows of several in its column device \(left, right\).*\?where=device:left",
     two_devices_side_by_side: r"more than one accelerometer \(left and right\).*\?columns=",
+    two_devices_by_another_name: r"rows of several in its column foot \(l, r\).*\?where=foot:l",
+    two_devices_in_two_files: "acceleration in left/acc.csv and gyro in right/gyro.csv, which may be two devices",
+    the_same_names_twice: "more than one accelerometer",
+    another_unit_for_each_axis: r"axes have different units \(ax \(g\), ay \(m/s\^2\).*add \?acc_unit=",
+    a_unit_in_words: "unit of gyro x in degrees is not known here",
+    excluding_gravity: "without gravity alone",
+    angular_acceleration: "no column for ax, ay, az",
+    gauss: "no column for ax, ay, az",
+    seconds_taken_for_milliseconds: r"follow each other at 1e\+05 Hz: add \?time_unit=",
     an_unknown_unit: r"unit of gx \(°/min\) is not known here.*\?gyro_unit=",
     raw_counts: r"raw counts\? Add \?acc_scale=0.0005986 if 16384 are 1 g",
 }

@@ -327,6 +327,8 @@ def test_times_strictly_increase_and_no_row_gets_lost_uncounted(
     assert read.times_ns[0] == 7
     assert len(read.times_ns) + recording.losses.get("repeated", 0) == len(rows)
     assert np.array_equal(read.samples, again.samples)
+    if any("share a time stamp" in note for note in recording.notes):
+        return  # a coarse clock: rows are spread
     means = {time: np.mean([v for t, v in rows if t == time]) for time, _ in rows}
     assert read.samples[:, 0] == pytest.approx([means[time] for time in sorted(means)], rel=1e-5, abs=1e-5)
 

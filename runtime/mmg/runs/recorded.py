@@ -76,14 +76,14 @@ class Pipeline:
 
     def __iter__(self) -> Iterator[Decision]:
         """The decisions as they are made. Raises RequiredSensorLost, ConfigError, ModelError."""
-        begin_ns, end_ns = self._monotonic_ns(), max(self._ends_ns)
+        begin_ns, last_ns = self._monotonic_ns(), self.origin_ns
         # A recording may go on beyond what its file promises: only --duration ends it early.
         asked_s = self._settings.duration_s
         until_ns = None if asked_s is None else self.origin_ns + round(asked_s * 1e9)
         until_s = math.inf if until_ns is None else (until_ns - self.origin_ns) / 1e9
         grace_ns = round(self._settings.grace_s * 1e9)
         for chunk, now_ns in _with_times(heapq.merge(*self._streams, key=_first_ns)):
-            end_ns = max(end_ns, _last_ns(chunk))
+            last_ns = max(last_ns, _last_ns(chunk))
             if self._settings.pace == "realtime":
                 ahead_ns = (_last_ns(chunk) - self.origin_ns) - (self._monotonic_ns() - begin_ns)
                 if ahead_ns > 0:
@@ -97,6 +97,8 @@ class Pipeline:
             # A little more than what is asked for, so that the last hop has all its sensors.
             if until_ns is not None and now_ns > until_ns + grace_ns:
                 break
+        ends_ns = [self._starts_ns[one.modality] + round(one.duration_s * 1e9) for one in self.recordings]
+        end_ns = max(last_ns, *ends_ns)  # those that were read to their end know better now
         end_ns = end_ns if until_ns is None else min(end_ns, until_ns)
         for decision in self.engine.advance(end_ns + grace_ns):
             if decision.t_s <= until_s:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from mmg.bundle.manifest import Channel
-from mmg.sources.units import TIME_NS, canonical, quantity
+from mmg.sources.units import ACCELERATION, ANGULAR_RATE, TIME_NS, canonical, quantity
 
 # Words as they are, and before or behind an axis without a space: "accx", "xaccel".
 _ACCELERATION = frozenset(
@@ -18,7 +18,9 @@ _GYRO = frozenset(("gyr", "gyro", "gyros", "gyroscope", "gyroscopes", "omega", "
 # "a", "g", "w" and WitMotion's "As" are read only before the axis: "gx" is a gyro, "x_g" an acceleration in g.
 _BEFORE_AXIS = {"a": "acceleration", "gf": "acceleration", "g": "gyro", "w": "gyro", "as": "gyro"}
 _RATES = frozenset(("rate", "rates", "velocity", "speed", "vel"))
-_LINEAR = frozenset(("linear", "lin", "user", "free", "body", "dynamic"))
+_LINEAR = frozenset(("linear", "lin", "user", "free", "body", "dynamic", "hp", "highpass", "compensated"))
+_LACKING = frozenset(("no", "without", "minus", "excl", "excluding", "removed", "free"))
+_TURNING = frozenset(("angular", "ang", "rotation", "rotational", "rot", "turn"))
 _GRAVITY = frozenset(("gravity", "grav"))
 _WITH = frozenset(("with", "including", "incl", "total"))
 # Of the same sensors, but no measurement: angles, magnetic fields, calibration, features of windows.
@@ -27,9 +29,11 @@ _OTHER = frozenset(
     + ("orientation", "attitude", "bias", "offset", "drift", "std", "var", "min", "max", "mean", "median", "rms")
     + ("energy", "fft", "jerk", "norm", "magnitude")
 )
+_NO_UNITS = _GRAVITY | {"g", "gs", "gforce", "force"}
 _FILLERS = frozenset(["axis", "axes", "in", "unit", "units", "value", "val", "data", "component", "sensor", "measured"])
 _AXES = ("x", "y", "z")
 _WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|\d+")
+_DEGREE = re.compile(r"Â?[°º˚]")
 _STUCK = re.compile(r"(.+?)([xyz])|([xyz])(.+)")
 
 _TIMES = frozenset(
@@ -76,8 +80,11 @@ class Column:
         bracket = re.fullmatch(r"(.*?)[\[({](.*)[\])}](.*)", name) or re.fullmatch(r"(.*?)[\[({](.*)()", name)
         plain, written = (bracket[1] + " " + bracket[3], bracket[2]) if bracket else (name, written)
         bare = re.sub(r"[^a-z0-9]+", "_", plain.lower()).strip("_")
-        words = tuple(word.lower() for word in _WORD.findall(plain))
-        return cls(index, name, bare, canonical(written) if written else None, written.strip(), words)
+        unit, written = canonical(written) if written else None, written.strip()
+        # What stands in brackets and is a word or two, and no unit, says what is measured: "(left)", "(excl. gravity)".
+        said = written if unit is None and bracket and re.fullmatch(r"[A-Za-z. ]{4,40}", written) else ""
+        words = tuple(word.lower() for word in _WORD.findall(f"{_DEGREE.sub(' deg ', plain)} {said}"))
+        return cls(index, name, bare, unit, written, words)
 
     def role(self) -> Role | None:
         """What an inertial column measures; None for any other."""
@@ -92,6 +99,11 @@ class Column:
         if found is None or found.kind is not None or found.of:
             return None
         return found.axis, self.unit or found.unit
+
+
+def names_another_quantity(name: str) -> bool:
+    """Whether a file's name is of a magnetometer, of angles or the like."""
+    return bool(_OTHER.intersection(Column.of(0, name).words))
 
 
 class _Reading(NamedTuple):
@@ -126,11 +138,27 @@ def _read(words: Sequence[str]) -> _Reading | None:
     axis = axis.removeprefix("f")
     if not axis or _OTHER.intersection(said):
         return None
-    behind = [word for word in said[place:] if word not in _FILLERS]
-    unit = canonical(" ".join(behind)) if behind else unit
-    rest = [word for word in (said[:place] if unit and behind else said) if word not in _FILLERS]
     kind = _kind(set(said))
-    return None if kind == "" else _Reading(kind, axis, unit, tuple(word for word in rest if not _is_known(word)))
+    if kind == "":
+        return None
+    behind = [word for word in said[place:] if word not in _FILLERS]
+    if behind and canonical(" ".join(behind)):
+        unit, said = canonical(" ".join(behind)), said[:place]
+    elif not unit:
+        unit, said = _unit_among(said)
+    rest = (word for word in said if word not in _FILLERS and not _is_known(word))
+    return _Reading(kind, axis, unit, tuple(rest))
+
+
+def _unit_among(said: list[str]) -> tuple[str | None, list[str]]:
+    """The longest run of words that is a unit of motion, and the others. A lone "g" may be another word's."""
+    for length in range(min(len(said), 4), 0, -1):
+        for begin in range(len(said) - length + 1):
+            run = said[begin : begin + length]
+            unit = canonical(" ".join(run))
+            if unit in (*ACCELERATION, *ANGULAR_RATE) and not _NO_UNITS.intersection(run):
+                return unit, said[:begin] + said[begin + length :]
+    return None, said
 
 
 def _split(word: str) -> tuple[str, str] | None:
@@ -148,14 +176,14 @@ def _split(word: str) -> tuple[str, str] | None:
 
 def _kind(said: set[str]) -> str | None:
     """None where nothing is said, "" where it is another thing, such as angular acceleration."""
-    gyro = bool(said & _GYRO) or bool(said & {"angular", "rotation", "rot", "turn"} and said & _RATES)
+    gyro = bool(said & _GYRO) or bool(said & _TURNING and said & _RATES)
     acceleration = bool(said & _ACCELERATION)
-    if gyro and acceleration:
+    if acceleration and (gyro or said & _TURNING):
         return ""
     if gyro:
         return "gyro"
     if said & _GRAVITY and not said & _WITH:
-        return "linear" if "without" in said else "gravity"
+        return "linear" if said & _LACKING else "gravity"
     if acceleration:
         return "linear" if said & _LINEAR else "acceleration"
     return None
@@ -164,7 +192,7 @@ def _kind(said: set[str]) -> str | None:
 def _is_known(word: str) -> bool:
     if word == "gforce":
         return False
-    known = (_ACCELERATION, _GYRO, _RATES, _LINEAR, _GRAVITY, _WITH, ("angular", "rotation", "rot", "turn", "without"))
+    known = (_ACCELERATION, _GYRO, _RATES, _LINEAR, _GRAVITY, _LACKING, _TURNING)
     return any(word in words for words in known)
 
 

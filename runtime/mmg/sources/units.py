@@ -62,7 +62,7 @@ _SPELLINGS: dict[str, str] = {
 def canonical(text: str) -> str | None:
     """The unit that ``text`` spells, such as ``m/s2`` for ``m/s^2`` or ``meters/second²``; None where it is none."""
     # A sign that was read in another encoding has an Â before it. NFKC makes ² a 2 and µ a μ.
-    plain = re.sub(r"[°º˚]", " deg ", text.replace("Â", ""))
+    plain = re.sub(r"[°º˚]", " deg ", text.replace("Â", "").replace("'s", ""))
     plain = unicodedata.normalize("NFKC", plain).lower().replace("μ", "u")
     words = re.findall(r"[a-z]+|\d+", plain)
     return _SPELLINGS.get("".join(_WORDS.get(word, word) for word in words))

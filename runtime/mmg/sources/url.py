@@ -109,10 +109,15 @@ def joined(urls: Sequence[str]) -> str:
         raise ConfigError(f"{' and '.join(urls)}: only a recording can be in several files, and not a port")
     # As absolute paths: they count from the folder of the first file otherwise.
     paths = [quote(os.path.abspath(one.path), safe="/") for one in others]  # noqa: PTH100
-    known, options = set(parse_url(first).options), [f"with={','.join(paths)}"]
+    if any("," in path for path in paths):
+        raise ConfigError(f"{' and '.join(urls)}: a comma in a file's name cannot be given here: rename it")
+    known, options = dict(parse_url(first).options), [f"with={','.join(paths)}"]
     for one in others:
-        options += [f"{name}={quote(value, safe='')}" for name, value in one.options.items() if name not in known]
-        known.update(one.options)
+        for name, value in one.options.items():
+            if known.get(name, value) != value or (name not in known and not name.startswith(("acc_", "gyro_"))):
+                raise ConfigError(f"{one.url}: {name}= holds for all files of a sensor: give it to each of them alike")
+            options += [] if name in known else [f"{name}={quote(value, safe='')}"]
+            known[name] = value
     return f"{first}{'&' if '?' in first else '?'}{'&'.join(options)}"
 
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import atexit
 import itertools
+import lzma
 import shutil
 import stat
 import tempfile
 import zipfile
+import zlib
 from collections.abc import Iterator, Sequence
 from functools import cache
 from pathlib import Path
@@ -15,11 +17,14 @@ from typing import TYPE_CHECKING
 
 from mmg.bundle.manifest import Modality
 from mmg.errors import ConfigError, SourceError
+from mmg.sources.columns import Column
 from mmg.sources.files.joined import JoinedFile
-from mmg.sources.files.table.file import LOOK_AHEAD_ROWS, TableFile, open_table
-from mmg.sources.files.table.sensors import Sensor, find_sensors, is_without_gravity, wanted_role
+from mmg.sources.files.table.file import TableFile, open_table
+from mmg.sources.files.table.layout import LOOK_AHEAD_ROWS
+from mmg.sources.files.table.sensors import Sensor, find_sensors, is_one_device, is_without_gravity, wanted_role
 from mmg.sources.files.table.table import Row
-from mmg.sources.url import SourceUrl
+from mmg.sources.files.table.units import looks_like_gravity
+from mmg.sources.url import PLACING, SourceUrl
 
 if TYPE_CHECKING:
     from mmg.sources import Recording
@@ -29,9 +34,18 @@ SOUNDS = (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".m4a", ".aac", ".3g
 PICTURES = (".mp4", ".mov", ".mkv", ".webm", ".avi")
 OF_KIND = {"signal": TABLES, "audio": SOUNDS, "video": PICTURES}
 WHAT = {"signal": "table", "audio": "sound", "video": "video"}
-MOST_FILES = 2000
+MOST_FILES, DEEPEST = 2000, 8
 # An archive may promise more than a disk holds.
 LARGEST_BYTES = 8 << 30
+BROKEN_ZIP = (
+    zipfile.BadZipFile,
+    zlib.error,
+    lzma.LZMAError,
+    NotImplementedError,
+    RuntimeError,
+    EOFError,
+    ValueError,
+)
 WORSE = ("uncalibrated", "uncal", "raw")
 
 
@@ -52,7 +66,8 @@ def open_part(url: SourceUrl, folder: Path, modality: Modality) -> Recording:
         raise SourceError(str(url), f"holds several: {_named(found)}: name the one that is meant")
     from mmg.sources import open_file
 
-    return open_file(SourceUrl(str(url), "file", str(found[0]), url.options), found[0], modality)
+    placing = {name: value for name, value in url.options.items() if name in PLACING}
+    return open_file(SourceUrl(str(url), "file", str(found[0]), placing), found[0], modality)
 
 
 def kinds_in(url: SourceUrl) -> frozenset[str]:
@@ -79,13 +94,19 @@ def open_with(url: SourceUrl, path: Path, modality: Modality) -> Recording:
     for other in others:
         if not other.is_file():
             raise SourceError(str(url), f"with={other.name}: there is no file {other}")
-    return _open_parts(url, find_parts(url, [path, *others]), modality)
+    for one in (path, *others):
+        if not _kinds(one):
+            raise SourceError(
+                str(url), f"{one.name} is no accelerometer or gyroscope that could be told by name or unit"
+            )
+    return _open_parts(url, find_parts(url, [path, *others], chosen=True), modality)
 
 
-def find_parts(url: SourceUrl, paths: Sequence[Path]) -> dict[str, Path]:
+def find_parts(url: SourceUrl, paths: Sequence[Path], *, chosen: bool = False) -> dict[str, Path]:
     """Which of these tables is what kind of sensor: one file for all, or one for each.
 
-    Raises SourceError where a kind is in several that are equally good.
+    chosen: whether the user named them, so that they belong together. Raises SourceError where a kind is in several
+    that are equally good, and where acceleration and turning may be of two devices.
     """
     of_kind: dict[str, list[Path]] = {}
     for path in paths:
@@ -95,6 +116,14 @@ def find_parts(url: SourceUrl, paths: Sequence[Path]) -> dict[str, Path]:
     if both:
         return {"acceleration": _only(url, both, "the IMU")}
     parts = {kind: _only(url, found, kind) for kind, found in of_kind.items()}
+    for kind, path in parts.items():
+        lead = parts.get("acceleration") or parts.get("linear")
+        if lead and not chosen and not _are_of_one_device(lead, path):
+            raise SourceError(
+                str(url),
+                f"has acceleration in {_placed(lead)} and {kind} in {_placed(path)}, which may be two devices or two "
+                "recordings: name one folder, or the files of one IMU",
+            )
     if {"acceleration", "gravity"} <= set(parts) and "linear" not in parts:
         both_rows = (_rows_and_sensor(parts[kind], kind) for kind in ("acceleration", "gravity"))
         if is_without_gravity(*both_rows):  # Sensor Logger calls acceleration without gravity Accelerometer
@@ -116,7 +145,15 @@ def unpacked(url: str, path: Path) -> Path:
     """A zip archive's files in a folder for temporary files, which goes when the process ends. Raises SourceError."""
     try:
         return _unpack(path)
-    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, ValueError) as error:
+    except (
+        zipfile.BadZipFile,
+        zlib.error,
+        lzma.LZMAError,
+        NotImplementedError,
+        RuntimeError,
+        EOFError,
+        ValueError,
+    ) as error:
         raise SourceError(url, f"is no zip archive that can be read: {error}") from error
     except OSError as error:
         raise SourceError(url, f"cannot be unpacked: {error.strerror or error}") from error
@@ -145,19 +182,23 @@ def _is_link(member: zipfile.ZipInfo) -> bool:
 
 def _files(url: SourceUrl, folder: Path) -> list[Path]:
     found: list[Path] = []
-    for path in _walk(folder):
-        found.append(path)
-        if len(found) > MOST_FILES:
-            raise SourceError(str(url), f"holds over {MOST_FILES} files: name the folder of one recording")
+    try:
+        for path in _walk(folder, DEEPEST):
+            found.append(path)
+            if len(found) > MOST_FILES:
+                raise SourceError(str(url), f"holds over {MOST_FILES} files: name the folder of one recording")
+    except OSError as error:
+        raise SourceError(str(url), f"cannot be read: {error.strerror} ({error.filename})") from error
     return found
 
 
-def _walk(folder: Path) -> Iterator[Path]:
+def _walk(folder: Path, depth: int) -> Iterator[Path]:
     for path in sorted(folder.iterdir()):
         if path.name.startswith(".") or path.name == "__MACOSX":
             continue
         if path.is_dir() and not path.is_symlink():
-            yield from _walk(path)
+            if depth:
+                yield from _walk(path, depth - 1)
         elif path.is_file() and path.stat().st_size:
             yield path
 
@@ -173,13 +214,29 @@ def _kinds(path: Path) -> set[str]:
     return {sensor.kind for sensor in find_sensors(table.columns, path.stem)}
 
 
+def _are_of_one_device(one: Path, two: Path) -> bool:
+    roles = [Column.of(0, f"{path.stem} x").role() for path in (one, two)]
+    words = [role.of if role else () for role in roles]
+    return one.parent == two.parent and is_one_device(*words)
+
+
+def _placed(path: Path) -> str:
+    return f"{path.parent.name}/{path.name}"
+
+
 def _only(url: SourceUrl, found: Sequence[Path], what: str) -> Path:
-    better = [path for path in found if not any(word in path.stem.lower() for word in WORSE)] or list(found)
+    heavy = [path for path in found if what == "acceleration" and len(found) > 1 and _has_gravity(path)] or list(found)
+    better = [path for path in heavy if not any(word in path.stem.lower() for word in WORSE)] or heavy
     total = [path for path in better if "total" in path.stem.lower()]
     better = total if len(total) == 1 else better
     if len(better) > 1:
         raise SourceError(str(url), f"has {what} in several files: {_named(better)}: name the one that is meant")
     return better[0]
+
+
+def _has_gravity(path: Path) -> bool:
+    rows, sensor = _rows_and_sensor(path, "acceleration")
+    return looks_like_gravity([sensor.axes[axis] for axis in "xyz"], list(rows))
 
 
 def _rows_and_sensor(path: Path, kind: str) -> tuple[Iterator[Row], Sensor]:
@@ -197,4 +254,4 @@ def _open_parts(url: SourceUrl, parts: dict[str, Path], modality: Modality) -> R
 
 
 def _named(paths: Sequence[Path]) -> str:
-    return ", ".join(path.name for path in paths[:6]) + (", ..." if len(paths) > 6 else "")
+    return ", ".join(_placed(path) for path in paths[:6]) + (", ..." if len(paths) > 6 else "")

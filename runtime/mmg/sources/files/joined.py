@@ -43,7 +43,6 @@ class JoinedFile:
         for kind, path in parts.items():
             part, self._places[kind] = _part_of(modality, kind)
             self._parts[kind] = TableFile(_url_of(url, path, kind), path, part, kind)
-        first, *others = self._parts.values()
         starts = [one.start_ns or 0 for one in self._parts.values()]
         ends = [start + round(one.duration_s * 1e9) for start, one in zip(starts, self._parts.values(), strict=True)]
         if max(starts) >= min(ends):
@@ -52,16 +51,27 @@ class JoinedFile:
                 for path, start, end in zip(parts.values(), starts, ends, strict=True)
             )
             raise SourceError(self.url, f"its files never overlap: {spans}")
-        self.losses: Counter[str] = Counter()
+        self._unpaired = 0
         named = ", ".join(f"{kind} from {path.name}" for kind, path in parts.items())
-        self.notes = [f"{named}: joined on time"]
-        self.notes += [note for one in self._parts.values() for note in one.notes if note not in self.notes]
-        self.rate_hz = first.rate_hz if not others else 0.0
+        self._note = f"{named}: joined on time"
         self._begin_ns = self._first_ns()
         has_clock = all(one.start_ns is not None for one in self._parts.values())
         placing = Placing.of(url, self._begin_ns if has_clock else None)
         self.start_ns, self.offset_ns = placing.start_ns, placing.offset_ns
         self.duration_s = (min(ends) - max(starts)) / 1e9
+
+    @property
+    def notes(self) -> list[str]:
+        """See Recording."""
+        return list(dict.fromkeys([self._note, *(note for one in self._parts.values() for note in one.notes)]))
+
+    @property
+    def losses(self) -> dict[str, int]:
+        """See Recording."""
+        losses = Counter({"unpaired": self._unpaired})
+        for one in self._parts.values():
+            losses.update(one.losses)
+        return {kind: count for kind, count in losses.items() if count}
 
     @property
     def understood(self) -> Sequence[str]:
@@ -75,13 +85,11 @@ class JoinedFile:
 
     def chunks(self, start_ns: int, every_ns: int = CHUNK_NS) -> Iterator[Chunk]:
         """See Recording."""
-        self.losses.clear()
+        self._unpaired = 0
         for times_ns, samples in sliced(self._blocks(), every_ns):
             if self._closed:
                 return
-            yield Chunk(self.modality, samples, times_ns + (start_ns - self._begin_ns), self.rate_hz)
-        for one in self._parts.values():
-            self.losses.update(one.losses)
+            yield Chunk(self.modality, samples, times_ns + (start_ns - self._begin_ns))
 
     def close(self) -> None:
         """Let go of the files: iterators end."""
@@ -93,7 +101,6 @@ class JoinedFile:
         first = next(self._blocks(), None)
         if first is None:
             raise SourceError(self.url, "its files have no sample at the same time")
-        self.losses.clear()
         return int(first[0][0])
 
     def _blocks(self) -> Iterator[Block]:
@@ -108,7 +115,7 @@ class JoinedFile:
                 samples[:, self._places[kind]] += at
                 paired &= near
             if lost := int((~paired).sum()):
-                self.losses["unpaired"] += lost
+                self._unpaired += lost
             if paired.any():
                 yield times_ns[paired], samples[paired]
 
@@ -131,7 +138,8 @@ class _Interpolated:
             times, values = block
             self._times = np.concatenate((self._times[begin:], times))
             self._values = values if self._values is None else np.concatenate((self._values[begin:], values))
-        assert self._values is not None
+        if self._values is None:  # it was closed, or has nothing
+            return np.zeros((len(times_ns), 3)), np.zeros(len(times_ns), np.bool_)
         after = np.clip(self._times.searchsorted(times_ns), 1, len(self._times) - 1)
         before_ns, after_ns = self._times[after - 1], self._times[after]
         near = (times_ns >= before_ns) & (times_ns <= after_ns) & (after_ns - before_ns <= LONGEST_GAP_NS)

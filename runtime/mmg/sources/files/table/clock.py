@@ -24,6 +24,14 @@ from mmg.sources.files.table.table import Row, Table, listed, named_column
 from mmg.sources.units import TIME_NS
 from mmg.sources.url import SourceUrl
 
+MOSTLY = 0.995
+SLOWEST_HZ, FASTEST_HZ = 0.5, 5000.0
+"""Of a signal that is worn; what is outside is another unit of time."""
+_PREAMBLE_RATE = re.compile(
+    r"([^\n]{0,24}\b(?:at|rate|sampl\w*|frequency)\b\D{0,20}?)(\d+(?:\.\d+)?)\s*Hz", re.IGNORECASE
+)
+_FILTER = re.compile(r"filter|pass|cut", re.IGNORECASE)
+
 
 def choose_clock(
     url: SourceUrl,
@@ -70,14 +78,14 @@ def _stamps(url: SourceUrl, table: Table, rows: Sequence[Row], modality: Modalit
     else:
         candidates = find_times(columns) if table.named else _unnamed_time(table, rows)
     day = next((column.index for column in columns if column.words[-1:] in (("date",), ("day",))), None)
-    best: tuple[tuple[bool, bool, bool, int], Stamps] | None = None
+    best: tuple[tuple[bool, bool, bool, bool, int], Stamps] | None = None
     for place, (column, named_unit) in enumerate(candidates):
         stamps = recognise(rows, column.index, unit or named_unit, modality.rate_hz, day, order)
         if stamps is None:
             continue
-        fine = _distinct(stamps, rows)
-        canonical_clock = "canonical" in column.words
-        rank = (canonical_clock, fine > 0.5, stamps.absolute, -place)
+        forward, distinct = _forward(stamps, rows)
+        # The milliseconds of a second go forward too, but for one step in fifty.
+        rank = ("canonical" in column.words, forward > MOSTLY, stamps.absolute, distinct > 0.5, -place)
         if best is None or rank > best[0]:
             best = rank, stamps
     if best is not None:
@@ -111,13 +119,14 @@ def _note_clock(table: Table, stamps: Stamps, rows: Sequence[Row], notes: list[s
         notes.append(f"column {name} is read as {stamps.told}")
 
 
-def _distinct(stamps: Stamps, rows: Sequence[Row]) -> float:
-    """The part of the rows whose stamp is not that of the row before."""
+def _forward(stamps: Stamps, rows: Sequence[Row]) -> tuple[float, float]:
+    """The part of the steps from row to row, where there are any, that go forward; and that of the rows with a step."""
     read = []
     for row in rows:
         with suppress(*UNREADABLE):
             read.append(stamps.read(row))
-    return sum(one != two for one, two in pairwise(read)) / max(len(read) - 1, 1)
+    steps = [late - early for early, late in pairwise(read) if late != early]
+    return sum(step > 0 for step in steps) / max(len(steps), 1), len(steps) / max(len(read) - 1, 1)
 
 
 def empatica_clock(table: Table, rows: Sequence[Row]) -> tuple[int, float] | None:
@@ -137,13 +146,15 @@ def empatica_clock(table: Table, rows: Sequence[Row]) -> tuple[int, float] | Non
 def _preamble_clock(lines: Sequence[str]) -> tuple[float | None, int | None]:
     """The rate and the start that the lines above a table tell, as ActiGraph and GENEActiv write them."""
     text = "\n".join(lines)
-    rate = re.search(r"(?:at|rate|frequency|freq)\D{0,20}?(\d+(?:\.\d+)?)\s*Hz", text, re.IGNORECASE)
-    date = re.search(r"^Start (?:Date)\W+(\S+)", text, re.IGNORECASE | re.MULTILINE)
-    time = re.search(r"^Start (?:Time)\W+(.+?)\W*$", text, re.IGNORECASE | re.MULTILINE)
+    rates = {float(match[2]) for match in _PREAMBLE_RATE.finditer(text) if not _FILTER.search(match[1])}
+    day = re.search(r"^Start Date\W+(\S+)", text, re.IGNORECASE | re.MULTILINE)
+    time = re.search(r"^Start Time\W+(.+?)\W*$", text, re.IGNORECASE | re.MULTILINE)
+    order = re.search(r"date format\W+([dmy])\w*\W+([dmy])\w*\W+([dmy])", text, re.IGNORECASE)
     start_ns = None
     if time:
-        row = ((f"{date[1]} " if date else "") + time[1],)
-        stamps = recognise([row], 0, None, 1.0, None)
+        row = ((f"{day[1]} " if day else "") + time[1],)
+        stamps = recognise([row], 0, None, 1.0, None, "".join(order.groups()).lower() if order else None)
         if stamps and stamps.absolute:
-            start_ns = stamps.read(row)
-    return float(rate[1]) if rate else None, start_ns
+            with suppress(*UNREADABLE):
+                start_ns = stamps.read(row)
+    return rates.pop() if len(rates) == 1 else None, start_ns

@@ -16,8 +16,9 @@ from mmg.bundle.manifest import Modality
 from mmg.errors import SourceError
 from mmg.sources import CHUNK_NS
 from mmg.sources.files.slicing import sliced
+from mmg.sources.files.table.clock import FASTEST_HZ, SLOWEST_HZ
 from mmg.sources.files.table.json import JsonTable, is_json, open_json
-from mmg.sources.files.table.layout import Layout, lay_out, options_of
+from mmg.sources.files.table.layout import LOOK_AHEAD_ROWS, Layout, lay_out, options_of
 from mmg.sources.files.table.order import BUFFERED_ROWS, HELD_ROWS, Block, InOrder
 from mmg.sources.files.table.stamps import UNREADABLE
 from mmg.sources.files.table.table import Row
@@ -30,9 +31,8 @@ if TYPE_CHECKING:
 
 DELIMITERS = {",": ",", ";": ";", "|": "|", ":": ":", "\t": "\t", "tab": "\t", " ": " ", "space": " "}
 NULLS = frozenset(("", "null", "na", "n/a", "none", "-"))
-LOOK_AHEAD_ROWS = 2000
 READ_ROWS = 2048
-TAIL_BYTES = 16_384
+TAIL_BYTES, SIZED_BYTES = 16_384, 262_144
 
 
 class TableFile:
@@ -71,6 +71,8 @@ class TableFile:
             lost = ", ".join(f"{count} {why}" for why, count in self.losses.items()) or "none lost"
             example = f": the first lost row is {self._first_lost!r}" if self._first_lost is not None else ""
             raise SourceError(self.url, f"gives {there} samples, but two are needed (rows: {lost}){example}")
+        self._check_rate()
+        self._note_disorder(there)
         self.rate_hz = self._layout.rate_hz
         begins_ns = int(self._first[0][0][0])
         has_clock = self._layout.stamps is not None or self._layout.start_ns is not None
@@ -108,6 +110,19 @@ class TableFile:
         """Let go of the file: iterators end."""
         self._closed = True
 
+    def _check_rate(self) -> None:
+        """Raises SourceError for rows that follow each other as those of nothing that is worn do."""
+        steps = np.diff(np.concatenate([times for times, _ in self._first]))
+        rate_hz = 1e9 / float(np.median(steps))
+        if not SLOWEST_HZ <= rate_hz <= FASTEST_HZ and len(steps) > 100:
+            raise SourceError(self.url, f"its rows follow each other at {rate_hz:.3g} Hz: add ?time_unit= or ?rate=HZ")
+
+    def _note_disorder(self, rows: int) -> None:
+        for loss, share, told in (("backward", 0.1, "out of order"), ("repeated", 0.3, "at the time of another")):
+            if self.losses[loss] > share * (rows + self.losses[loss]):
+                count = f"{self.losses[loss]} of its first {rows + self.losses['repeated']} rows"
+                self.notes.append(f"{count} are {told}: is it one device, and the right column? (?time=, ?where=)")
+
     def _open_blocks(self) -> None:
         """Read what any recording must have; a short one is read to its end, and held."""
         self._rest = blocks = self._blocks()
@@ -122,12 +137,16 @@ class TableFile:
         self.losses.clear()
         self._first_lost = None
         stamps = self._layout.stamps
-        order = InOrder(self.losses, self.notes, stamps.wraps_ns if stamps else (), packed=self._table.packed)
+        order = InOrder(self.url, self.losses, self.notes, stamps.wraps_ns if stamps else (), packed=self._table.packed)
         for times_ns, cells in self._read():
             for block in order.feed(times_ns, cells):
                 yield self._scaled(*block)
+        last_ns = None
         for block in order.end():
+            last_ns = int(block[0][-1])
             yield self._scaled(*block)
+        if last_ns is not None and self._first:
+            self.duration_s = (last_ns - int(self._first[0][0][0])) / 1e9
 
     def _read(self) -> Iterator[Block]:
         """Every row that gives all its figures, with its stamp; the others are counted."""
@@ -199,7 +218,9 @@ class TableFile:
         read_s, rows = (end_ns - begin_ns) / 1e9, sum(len(times) for times, _ in self._first)
         if isinstance(self._table, JsonTable) and self._table.document is not None:
             return read_s * len(self._table.document) / rows
-        return max(read_s, _tail_s(self._table, self._layout, begin_ns), 0.5 * _guess_s(self._table, read_s, rows))
+        guess_s, tail_s = _guess_s(self._table, read_s, rows), _tail_s(self._table, self._layout, begin_ns)
+        # A last stamp that is far from what the file's size says is that of another session, or wrong.
+        return tail_s if 0.5 * guess_s < tail_s < 2 * guess_s + 86_400 and tail_s >= read_s else max(read_s, guess_s)
 
 
 def open_table(url: SourceUrl, path: Path) -> TextTable | JsonTable:
@@ -235,7 +256,8 @@ def _tail_s(table: TextTable | JsonTable, layout: Layout, begin_ns: int) -> floa
 
 
 def _guess_s(table: TextTable | JsonTable, read_s: float, rows: int) -> float:
-    """From the size of the file, and that of the rows that were read."""
-    size = table.path.stat().st_size
-    row_bytes = max(sum(len(str(cell)) + 1 for cell in table.first), 2)
-    return read_s * size / (row_bytes * rows)
+    """From the size of the file, and that of its first lines."""
+    with table.path.open("rb") as file:
+        head = file.read(SIZED_BYTES)
+    row_bytes = len(head) / max(head.count(b"\n"), 1)
+    return read_s * table.path.stat().st_size / (row_bytes * rows)

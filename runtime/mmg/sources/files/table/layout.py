@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from mmg.bundle.manifest import Modality
 from mmg.errors import ConfigError, SourceError
-from mmg.sources.columns import Column
+from mmg.sources.columns import Column, find_named, find_times
 from mmg.sources.files.table.clock import choose_clock, empatica_clock
 from mmg.sources.files.table.sensors import choose_sensors, wanted_role
-from mmg.sources.files.table.stamps import Dates, Stamps, recognise
+from mmg.sources.files.table.stamps import UNREADABLE, Dates, Stamps, recognise
 from mmg.sources.files.table.table import Row, Table, listed, named_column
 from mmg.sources.files.table.units import Source, Unit, choose_units, looks_like_gravity, unit_options
 from mmg.sources.url import SourceUrl
@@ -19,7 +22,9 @@ from mmg.sources.url import SourceUrl
 PLACES = re.compile(
     r"device|sensor|id|mac|uuid|address|subject|user|person|participant|position|placement|location|side"
 )
-FEW_VALUES = 12
+_NO_DEVICES = frozenset(("packet", "activity", "label", "row", "index", "frame", "sample", "event", "class", "time"))
+LOOK_AHEAD_ROWS = 2000
+"""What is known of a table before it is read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,16 +80,19 @@ def lay_out(url: SourceUrl, table: Table, rows: Sequence[Row], modality: Modalit
     if only:
         rows = [row for row in rows if only[0] < len(row) and str(row[only[0]]).strip() == only[1]]
         if not rows:
-            raise SourceError(str(url), f"has no row with where={url.options['where']}")
+            raise SourceError(
+                str(url), f"has no row with where={url.options['where']} among its first {LOOK_AHEAD_ROWS}"
+            )
     found = _matched(url, table, rows, modality, empatica is not None, notes, part)
-    if not only:
-        only = _one_device(url, columns, rows, found)
     zeros = [channel.name for channel, each in zip(modality.channels, found, strict=True) if not each]
     if zeros:
         notes.append(f"{table.path.name} has no {', '.join(zeros)}: filled with zeros{_sibling(table, zeros)}")
     given = Unit("g/64", "is Empatica's") if empatica else None
     sources, units = choose_units(url, modality, found, rows, given, notes)
     stamps, rate_hz, start_ns = choose_clock(url, table, rows, modality, empatica, notes)
+    if not only:
+        used = {column.index for each in found for column in each} | set(stamps.columns if stamps else ())
+        only = _one_device(url, columns, rows, used, stamps)
     understood = [
         f"{channel.name} <- {' + '.join(column.name for column in each) or 'zeros'}"
         + (f" [{unit.name}, {unit.how}]" if unit and each else "")
@@ -175,40 +183,68 @@ def _given(url: SourceUrl, columns: Sequence[Column], modality: Modality) -> lis
 def _where(url: SourceUrl, columns: Sequence[Column]) -> tuple[tuple[int, str] | None, bool]:
     if "where" not in url.options:
         return None, False
-    name, colon, value = url.options["where"].rpartition(":")
-    if not colon or not name or not value:
-        raise ConfigError(f"{url}: where={url.options['where']}: must be COLUMN:VALUE")
-    return (named_column(str(url), columns, name).index, value.strip()), True
+    text = url.options["where"]
+    for place in (i for i, character in enumerate(text) if character == ":"):
+        column, value = find_named(columns, text[:place]), text[place + 1 :].strip()
+        if column is not None and value:
+            return (column.index, value), True
+    raise ConfigError(f"{url}: where={text}: must be COLUMN:VALUE; its columns are {listed(columns)}")
 
 
 def _one_device(
-    url: SourceUrl, columns: Sequence[Column], rows: Sequence[Row], found: Sequence[tuple[Column, ...]]
+    url: SourceUrl, columns: Sequence[Column], rows: Sequence[Row], used: set[int], stamps: Stamps | None
 ) -> tuple[int, str] | None:
     """The column that names the device, and the one that is there. Raises SourceError where it names several."""
-    used = {column.index for each in found for column in each}
     for column in columns:
-        if column.index in used or not any(PLACES.fullmatch(word) for word in column.words):
+        if column.index in used or find_times([column]):
             continue
-        values = list(
-            dict.fromkeys(text for row in rows if column.index < len(row) and (text := str(row[column.index]).strip()))
-        )
-        if 1 < len(values) <= FEW_VALUES:
-            several = ", ".join(values[:4]) + (", ..." if len(values) > 4 else "")
+        values = _values(rows, column.index)
+        distinct = list(dict.fromkeys(values))
+        named = any(PLACES.fullmatch(word) for word in column.words) and not _NO_DEVICES.intersection(column.words)
+        several = 1 < len(distinct) <= max(len(rows) // 4, 1)
+        if several and (named or _differs_at_once(rows, column.index, stamps)):
+            listed_values = ", ".join(distinct[:4]) + (", ..." if len(distinct) > 4 else "")
             raise SourceError(
                 str(url),
-                f"has rows of several in its column {column.name} ({several}): choose one with "
-                f"?where={column.name}:{values[0]}",
+                f"has rows of several in its column {column.name} ({listed_values}): choose one with "
+                f"?where={column.name}:{distinct[0]}",
             )
-        if len(values) == 1:
-            return column.index, values[0]
+        if named and len(distinct) == 1:
+            return column.index, distinct[0]
     return None
+
+
+def _values(rows: Sequence[Row], index: int) -> list[str]:
+    return [text for row in rows if index < len(row) and (text := str(row[index]).strip())]
+
+
+def _differs_at_once(rows: Sequence[Row], index: int, stamps: Stamps | None) -> bool:
+    """Whether most stamps stand on rows that differ here: rows of two devices, whatever the column is called."""
+    at: dict[int, set[str]] = {}
+    counts: Counter[int] = Counter()
+    for row in rows if stamps else ():
+        with suppress(*UNREADABLE):
+            stamp = stamps.read(row) if stamps else 0
+            at.setdefault(stamp, set()).add(str(row[index]).strip())
+            counts[stamp] += 1
+    shared = [stamp for stamp, count in counts.items() if count > 1]
+    # Of a coarse clock many rows share a stamp: a device's name is not another in each of them.
+    different = [stamp for stamp in shared if len(at[stamp]) > 1]
+    return len(shared) > len(at) // 2 and len(different) > 0.8 * len(shared)
+
+
+def _beside(path: Path) -> list[Path]:
+    try:
+        return sorted(path.parent.iterdir())
+    except OSError:
+        return []
 
 
 def _sibling(table: Table, missing: Sequence[str]) -> str:
     """Where another file beside this one has what it lacks."""
     wanted = {role[0] for name in missing if (role := Column.of(0, name).role())}
     words = {"gyro": "gyr", "acceleration": "acc"}
-    for path in sorted(table.path.parent.iterdir()) if wanted else ():
+    for path in _beside(table.path) if wanted else ():
         stem = path.stem.lower()
         if (
             path != table.path

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
+from mmg.errors import SourceError
 from mmg.sources.files.table.stamps import DAY_NS
 
 if TYPE_CHECKING:
@@ -24,6 +25,8 @@ HELD_NS, HELD_ROWS = 5 * 10**9, 1024
 BUFFERED_ROWS = 8 * HELD_ROWS
 SESSION_ROWS = 50
 """So many rows in a row that are behind, or days ahead, are a clock that began anew, and not strays."""
+WRAPPED_ROWS, WRAPPED_STEPS, KNOWN_ROWS = 3, 5, 20
+"""Fewer do where they go on smoothly, as a counter of known length does, once its pace is known."""
 LEAP_NS, LEAPING_ROWS = 2 * 10**9, 3
 SMOOTH_NS = 2 * 10**9
 """A counter that wrapped goes on within this time."""
@@ -39,12 +42,13 @@ class InOrder:
     losses: counts rows that are ``backward`` (late, and sorted in where that is still possible), ``stray`` (a day or
     more from all others) and ``repeated`` (averaged with others of the same time). notes: gets a line for each clock
     that wraps or begins anew. wraps_ns: after how long the clock may begin anew by its nature. packed: whether rows of
-    one stamp are known to be taken one after the other.
+    one stamp are known to be taken one after the other. Raises SourceError where the clock stands still.
     """
 
     def __init__(
-        self, losses: Counter[str], notes: list[str], wraps_ns: Sequence[int] = (), *, packed: bool = False
+        self, url: str, losses: Counter[str], notes: list[str], wraps_ns: Sequence[int] = (), *, packed: bool = False
     ) -> None:
+        self._url = url
         self._losses, self._notes, self._wraps_ns, self._packed = losses, notes, wraps_ns, packed
         self._buffer: list[Block] = []
         self._buffered, self._taken = 0, 0
@@ -110,7 +114,7 @@ class InOrder:
         time = stamp + self._offset_ns
         if self._newest is not None and not 0 <= time - self._newest <= DAY_NS:
             self._pending.append((stamp, row))
-            if len(self._pending) >= SESSION_ROWS:
+            if len(self._pending) >= SESSION_ROWS or self._has_wrapped():
                 self._settle()
             return
         if self._pending:
@@ -133,6 +137,17 @@ class InOrder:
                 self._buffered += 1
                 self._taken += 1
         self._pending.clear()
+
+    def _has_wrapped(self) -> bool:
+        """A few rising rows that go on where the newest was, if the clock began anew as clocks of its kind do."""
+        if len(self._pending) != WRAPPED_ROWS or self._taken < KNOWN_ROWS or not self._buffer:
+            return False
+        stamps = [stamp + self._offset_ns for stamp, _ in self._pending]
+        return stamps == sorted(set(stamps)) and self._wrap_to(stamps[0], WRAPPED_STEPS * self._step_ns()) is not None
+
+    def _wrap_to(self, first: int, longest_ns: int) -> int | None:
+        newest = self._newest or 0
+        return next((wrap for wrap in self._wraps_ns if 0 < first + wrap - newest <= min(longest_ns, wrap // 2)), None)
 
     def _settle(self) -> None:
         """Many rows are elsewhere than the clock was: decide what it did."""
@@ -174,10 +189,10 @@ class InOrder:
 
     def _begin_anew(self, first: int) -> None:
         assert self._newest is not None
-        wrap = next((wrap for wrap in self._wraps_ns if 0 < first + wrap - self._newest <= SMOOTH_NS), None)
+        wrap = self._wrap_to(first, SMOOTH_NS)
         if wrap is not None:
             self._offset_ns += wrap
-            told = f"wraps after {self._taken} rows: it is read on"
+            told = f"wraps every {wrap / 1e9:.10g} s: it is read on"
         else:
             self._offset_ns += self._newest + self._step_ns() - first
             told = f"begins anew after {self._taken} rows: what follows is read as going on at once"
@@ -214,6 +229,8 @@ class InOrder:
             cut = min(int(times.searchsorted(int(times[-1]) - HELD_NS)), len(times) - HELD_ROWS)
             cut = int(times.searchsorted(times[cut]))  # rows of one time stay together
         self._buffer, self._buffered = [(times[cut:], cells[cut:])], len(times) - cut
+        if cut <= 0 and len(times) >= 8 * BUFFERED_ROWS:
+            raise SourceError(self._url, f"its clock stands still for {len(times)} rows: add ?rate=HZ")
         if cut > 0:
             following = int(times[cut]) if cut < len(times) else None
             self._emitted_ns = int(times[cut - 1])

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple, TypeAlias
 
 from mmg.bundle.manifest import Channel, Modality
 from mmg.errors import SourceError
-from mmg.sources.columns import Column, Role, find_channel
+from mmg.sources.columns import Column, Role, find_channel, names_another_quantity
 from mmg.sources.files.table.table import Row, Table
 from mmg.sources.units import ACCELERATION, ANGULAR_RATE
 from mmg.sources.url import SourceUrl
@@ -15,9 +16,24 @@ from mmg.sources.url import SourceUrl
 Axes: TypeAlias = dict[str, Column]
 
 KINDS = {"acceleration": "accelerometer", "gyro": "gyroscope"}
-BETTER = {"gforce": 2, "cal": 1, "ln": 1, "calibrated": 1, "raw": -2, "uncal": -2, "uncalibrated": -2, "wr": -1}
+BETTER = {
+    "including": 3,
+    "incl": 3,
+    "with": 3,
+    "total": 3,
+    "gforce": 2,
+    "cal": 1,
+    "ln": 1,
+    "calibrated": 1,
+    "raw": -2,
+    "uncal": -2,
+    "uncalibrated": -2,
+    "wr": -1,
+}
 """Of several forms of one sensor: Physics Toolbox's with gravity, the calibrated one, Shimmer's low-noise one."""
-NEVER_MIXED = 3
+AXES = 3
+NEUTRAL = frozenset((*BETTER, "array", "meas", "motion", "imu", "mpu", "hz", "csv", "data", "log", "filtered", "raw"))
+"""Words that do not tell one device from another."""
 
 
 class Sensor(NamedTuple):
@@ -59,6 +75,12 @@ def choose_sensors(
     if any(role and role.kind == "gyro" for role in roles):
         like = chosen.get("acceleration", ())
         gyro = _best(url, [one for one in sensors if one.kind == "gyro"], like[0].of if like else ())
+        if gyro and like and not is_one_device(gyro.of, like[0].of):
+            raise SourceError(
+                str(url),
+                f"has the accelerometer of {' '.join(like[0].of)} and the gyroscope of {' '.join(gyro.of)}: say which "
+                "columns are one device's with ?columns=",
+            )
         chosen["gyro"] = (gyro,) if gyro else ()
     found: list[tuple[Column, ...]] = []
     for channel, role in zip(modality.channels, roles, strict=True):
@@ -72,18 +94,35 @@ def choose_sensors(
 
 def find_sensors(columns: Sequence[Column], stem: str) -> list[Sensor]:
     """The triples of columns. Columns that only name an axis are told by their unit, else by the file's name."""
-    found: dict[tuple[str, tuple[str, ...]], Axes] = {}
+    found: dict[tuple[str, tuple[str, ...]], list[Axes]] = {}
     for column in columns:
         if role := column.role():
-            found.setdefault((role.kind, role.of), {}).setdefault(role.axis, column)
-    if not any(len(axes) == NEVER_MIXED for axes in found.values()):
+            _put(found.setdefault((role.kind, role.of), []), role.axis, column)
+    if not any(len(axes) == AXES for several in found.values() for axes in several) and not names_another_quantity(
+        stem
+    ):
         named = Column.of(0, f"{stem} x").role()
         for column in columns:
             if bare := column.axis():
                 kind = _kind_by_unit(bare[1], named.kind if named else "")
-                found.setdefault((kind, ()), {}).setdefault(bare[0], column)
+                _put(found.setdefault((kind, ()), []), bare[0], column)
         found.pop(("", ()), None)
-    return [Sensor(kind, of, axes) for (kind, of), axes in found.items() if len(axes) == NEVER_MIXED]
+    return [Sensor(kind, of, axes) for (kind, of), several in found.items() for axes in several if len(axes) == AXES]
+
+
+def _put(several: list[Axes], axis: str, column: Column) -> None:
+    """An axis that is there already is that of another sensor."""
+    for axes in several:
+        if axis not in axes:
+            axes[axis] = column
+            return
+    several.append({axis: column})
+
+
+def is_one_device(one: Sequence[str], two: Sequence[str]) -> bool:
+    """Whether the words beside two sensors' names, or in their files' names, do not tell two devices."""
+    first, second = ({word for word in words if word not in NEUTRAL and not word.isdigit()} for words in (one, two))
+    return not first or not second or first == second
 
 
 def _kind_by_unit(unit: str | None, named: str) -> str:
@@ -157,6 +196,8 @@ def is_without_gravity(acceleration: tuple[Iterable[Row], Sensor], gravity: tupl
             pull = [float(str(two[gravity[1].axes[axis].index])) for axis in "xyz"]
         except (ValueError, IndexError):
             continue
-        along += sum(a * b for a, b in zip(values, pull, strict=True))
-        of_all += sum(b * b for b in pull)
+        length = math.hypot(*pull)
+        if length > 0 and math.isfinite(length + math.hypot(*values)):
+            along += sum(a * b for a, b in zip(values, pull, strict=True)) / length
+            of_all += math.hypot(*values)
     return along < 0.5 * of_all

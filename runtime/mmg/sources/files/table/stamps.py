@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import statistics
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import date
 from decimal import Decimal
@@ -127,12 +128,14 @@ class Dates:
     """Dates with times, in one column or two; times of day where there is no date. Without a zone they count as UTC.
 
     order: ``ymd``, ``dmy`` or ``mdy``. hours: whether the first figure of a time is the hour, and not the minute.
+    counted: whether what stands behind the second counts milliseconds, so that ``.5`` is 5 ms, and is no fraction.
     """
 
     columns: tuple[int, ...]
     order: str
     absolute: bool
     hours: bool = True
+    counted: bool = False
 
     @property
     def wraps_ns(self) -> tuple[int, ...]:
@@ -157,6 +160,8 @@ class Dates:
         seconds = _seconds(match, self.hours)
         if self.absolute:
             seconds += _days(match, self.order) * 86_400
+        if self.counted:
+            return seconds * 10**9 + int(match["f"] or "0") * 10**6
         return seconds * 10**9 + int((match["f"] or "0").ljust(9, "0")[:9])
 
 
@@ -204,14 +209,27 @@ def recognise(
     if all(match["h"] is None for match in matches):
         return None  # days alone
     if matches[0]["a"]:
-        return Dates((index,), order or _order(matches), True)
+        return _as_they_rise(Dates((index,), order or _order(matches), True), rows)
     hours = not all(match["s"] is None and match["f"] for match in matches)
     found = Dates((index,), "ymd", False, hours)
     if day is not None and day != index:
         dates = [match for row in rows if day < len(row) and (match := _STAMP.fullmatch(str(row[day]))) and match["a"]]
         if dates:
-            return replace(found, columns=(day, index), order=order or _order(dates), absolute=True)
-    return found
+            found = replace(found, columns=(day, index), order=order or _order(dates), absolute=True)
+    return _as_they_rise(found, rows)
+
+
+def _as_they_rise(stamps: Dates, rows: Sequence[Row]) -> Dates:
+    """Some write milliseconds without leading zeros: ``10:00:00.5`` is 5 ms where the rows rise only then."""
+    counted = replace(stamps, counted=True)
+    falls = [0, 0]
+    for place, one in enumerate((stamps, counted)):
+        read = []
+        for row in rows:
+            with suppress(*UNREADABLE):
+                read.append(one.read(row))
+        falls[place] = sum(late < early for early, late in pairwise(read))
+    return counted if falls[1] < falls[0] else stamps
 
 
 def _order(matches: Sequence[re.Match[str]]) -> str:

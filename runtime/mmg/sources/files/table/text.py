@@ -20,13 +20,15 @@ from mmg.sources.units import canonical
 
 HEAD_BYTES = 65_536
 LONGEST_LINE = 100_000
+LONGEST_CELL = 200
+"""What is longer is no figure."""
 COMMENTS = ("#", "%", "//")
 DELIMITERS = ("\t", ";", "|", ",", " ")
 """Where two suit as well, the first: commas may be decimal, and blanks may stand within cells."""
 HEADER_ROWS = 4
 NO_UNITS = frozenset(("", "-", "none", "no units", "no_units", "unitless", "n/a", "counts", "count"))
 
-_NUMBER = re.compile(r"\s*[-+]?(\d+\.?\d*|\.\d+)(e[-+]?\d+)?\s*|\s*nan\s*|\s*[-+]?inf\s*", re.IGNORECASE)
+_NUMBER = re.compile(r"\s*[-+]?(\d+(\.\d*)?|\.\d+)(e[-+]?\d+)?\s*|\s*nan\s*|\s*[-+]?inf\s*", re.IGNORECASE)
 _DECIMAL_COMMA = re.compile(r"\s*[-+]?\d+,\d+(e[-+]?\d+)?\s*", re.IGNORECASE)
 _STAMP = re.compile(r"\s*(\d{1,4}[-/.]\w{1,3}[-/.]\d{2,4}.*|\d{1,2}:\d\d.*)")
 
@@ -63,8 +65,10 @@ class TextTable:
         with self.path.open("rb") as file:
             file.seek(-min(size, self.path.stat().st_size), 2)
             tail = file.read()
+            file.seek(0)
+            is_big_endian = file.read(2) == codecs.BOM_UTF16_BE
         tail = tail[len(tail) % 2 :] if self.encoding.startswith("utf-16") else tail
-        encoding = "utf-16-le" if self.encoding == "utf-16" else self.encoding
+        encoding = ("utf-16-be" if is_big_endian else "utf-16-le") if self.encoding == "utf-16" else self.encoding
         lines = tail.decode(encoding, errors="replace").splitlines(keepends=True)[1:]
         return list(_split(_clean(lines, self.line_mark, self.decimal_comma), self.delimiter))
 
@@ -242,11 +246,12 @@ def _each_ends_with(lines: list[str], mark: str) -> bool:
 
 def _is_data(cells: Sequence[str]) -> bool:
     """Mostly figures. A row of data may hold a word too, such as its label."""
-    return sum(map(_is_number, cells)) * 2 >= max(len(cells), 1) and any(map(_NUMBER.fullmatch, cells))
+    figures = [cell for cell in cells if _is_number(cell)]
+    return len(figures) * 2 >= max(len(cells), 1) and any(map(_NUMBER.fullmatch, figures))
 
 
 def _is_number(cell: str) -> bool:
-    return bool(_NUMBER.fullmatch(cell) or _STAMP.fullmatch(cell))
+    return len(cell) < LONGEST_CELL and bool(_NUMBER.fullmatch(cell) or _STAMP.fullmatch(cell))
 
 
 def _count_data(grid: list[list[str]]) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -11,12 +12,15 @@ from mmg.bundle.manifest import Channel, Modality
 from mmg.errors import ConfigError, SourceError
 from mmg.sources.columns import Column
 from mmg.sources.files.table.table import Row
+from mmg.sources.files.table.text import NO_UNITS
 from mmg.sources.units import ACCELERATION, ANGULAR_RATE, STANDARD_GRAVITY, canonical, quantity
 from mmg.sources.url import SourceUrl
 
 UNIT_OPTIONS = {"acc_unit": ACCELERATION, "gyro_unit": ANGULAR_RATE}
 SCALE_OPTIONS = {"acc_unit": "acc_scale", "gyro_unit": "gyro_scale"}
-COUNTS = frozenset(("count", "counts", "lsb", "raw", "adc", "digits"))
+COUNTS = frozenset(("count", "counts", "lsb", "adc", "digits"))
+UNIT_WORDS = COUNTS | {"deg", "degree", "degrees", "dps", "centidps", "rads", "rpm", "per"}
+"""Words in a name that are said of a unit, where no unit that is known is found in it."""
 NEAR_GRAVITY = (0.75, 1.33)
 """The median length of acceleration, worn and moving, over that of gravity."""
 STEADY = 0.5
@@ -126,32 +130,35 @@ def _units(
 def _written(
     url: SourceUrl, option: str, table: dict[str, float], columns: Sequence[Column], notes: list[str]
 ) -> Unit | None:
-    """What the header says. Raises SourceError where that is no unit that is known."""
+    """What the header says. Raises SourceError where that is no unit that is known, or differs among the axes."""
+    units: set[str | None] = set()
     for column in columns:
         role, bare = column.role(), column.axis()
         unit = role.unit if role else bare[1] if bare else column.unit
-        if unit in table:
-            notes.append(f"{option}={unit} is taken from the header")
-            return Unit(str(unit), "the header says so", option=option)
-        if column.written and _is_unit(column.written):
+        units.add(unit)
+        foreign = unit is not None and unit not in table
+        if foreign or (unit is None and (_is_unit(column.written) or UNIT_WORDS.intersection(column.words))):
             choice = "|".join(list(table)[:3])
             raise SourceError(
                 str(url),
-                f"the unit of {column.name} is not known here ({column.written!r}): add ?{option}={choice}, or "
-                f"?{SCALE_OPTIONS[option]}=FACTOR, what one of it is in {next(iter(table))}",
+                f"the unit of {column.name} is not known here ({column.written or column.name!r}): add "
+                f"?{option}={choice}, or ?{SCALE_OPTIONS[option]}=FACTOR, what one of it is in {next(iter(table))}",
             )
-    return None
+    if len(units) > 1:
+        named = ", ".join(f"{column.name}" for column in columns)
+        raise SourceError(str(url), f"its axes have different units ({named}): add ?{option}=, which holds for all")
+    unit = units.pop() if units else None
+    if unit is None:
+        return None
+    notes.append(f"{option}={unit} is taken from the header")
+    return Unit(unit, "the header says so", option=option)
 
 
 def _is_unit(text: str) -> bool:
-    """Whether what stands in brackets could be a unit, and not a side or a place."""
+    """Whether what stands in brackets, or below a name, may be a unit, and not a place or a remark."""
     return (
-        "/" in text
-        or "°" in text
-        or "^" in text
-        or bool(COUNTS.intersection(text.lower().split()))
-        or (len(text) <= 5 and canonical(text) is None and text.lower() not in ("left", "right", "x", "y", "z"))
-    )
+        bool(text) and text.lower() not in NO_UNITS and not re.fullmatch(r"[A-Za-z. ]{4,40}|[xyzXYZ]", text)
+    ) or bool(COUNTS.intersection(re.findall(r"[a-z]+", text.lower())))
 
 
 def _by_gravity(url: SourceUrl, columns: Sequence[Column], rows: Sequence[Row]) -> str | None:
