@@ -59,6 +59,7 @@ class SensorState:
     dropped: samples lost, refused or out of order since the start.
     reason: why a sensor is faulty, or what its port knows of why nothing comes; empty while all is well.
     clock: only of a live port that has delivered.
+    note: what is odd about a sensor that delivers, and what is done about it; empty while nothing is.
     """
 
     state: State
@@ -66,6 +67,7 @@ class SensorState:
     dropped: int
     reason: str = ""
     clock: ClockHealth | None = None
+    note: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,11 +19,14 @@ import numpy as np
 import pytest
 from mmg.errors import pip_install
 from mmg.sources.ports.discovery import Found, choose, find_devices
+from mmg.sources.ports.serial.usb import UsbIdentity, find_usb
 from mmg.sources.protocols import PROTOCOLS, encode_sample
+from mmg.sources.protocols.witmotion import encode_frame
 from mmg.sources.url import parse_url
 from mmg_tools.virtual.microphone import AlsaMicrophone
 from mmg_tools.virtual.serial_device import VirtualSerial
 from ports.iio_tree import IioTree, stamped, triple
+from ports.usb_tree import UsbTree
 
 serial = pytest.importorskip("serial", reason="pip install -e '.[serial]'")
 list_ports = importlib.import_module("serial.tools.list_ports")
@@ -141,9 +144,16 @@ def test_each_protocol_is_told_with_its_rate_and_its_gyro_all_ports_at_once(tmp_
 
 
 def test_the_rate_is_by_the_devices_clock_where_it_has_one(make_pty: MakePty) -> None:
-    pty = make_pty(Script("xsens", STILL[0].tolist(), period_ns=2_500_000))
+    pty = make_pty(Script("xsens", STILL[0].tolist(), period_ns=8_000_000))
     [found] = imus(pty.path)
-    assert found.rate_hz == pytest.approx(400)
+    assert found.rate_hz == pytest.approx(125)
+
+
+def test_the_rate_is_by_arrival_where_the_devices_clock_cannot_tell_it(make_pty: MakePty) -> None:
+    """A clock of whole seconds, and one in another unit than was said."""
+    for period_ns in (0, 10_000):
+        [found] = imus(make_pty(Script("text", STILL[0].tolist(), period_ns=period_ns)).path)
+        assert found.rate_hz == pytest.approx(100, rel=0.2)
 
 
 def test_a_device_at_another_baud_rate_is_understood_at_its_own(make_pty: MakePty) -> None:
@@ -220,6 +230,31 @@ def test_a_port_whose_driver_hangs_does_not_hold_up_the_others(
     found = imus(good.path, hung.path)
     free.set()
     assert [one.problem for one in found] == ["", "its driver does not answer: unplug it and plug it in again"]
+
+
+def test_a_device_that_sends_only_angles_is_named_at_its_baud_rate(make_pty: MakePty) -> None:
+    angles = encode_frame(0x53, bytes(8))
+    pty = make_pty(lambda baud: angles * 2 if baud == termios.B9600 else GARBAGE[:20])
+    [found] = imus(pty.path, seconds=2)
+    assert found.problem == (
+        "witmotion at 9600 baud: valid frames, but none with acceleration: is that output switched on?"
+    )
+
+
+def test_lines_that_are_no_samples_are_told_with_one_of_them(make_pty: MakePty) -> None:
+    [found] = imus(make_pty(lambda _: b"0.1,0.2,9.8\r\n").path, seconds=1)
+    assert found.problem == (
+        "text at 115200 baud: numbers without a header, such as '0.1,0.2,9.8': name them, such as columns=ax,ay,az"
+    )
+
+
+def test_a_usb_device_is_to_be_known_again_by_the_url_that_is_given(make_pty: MakePty, tmp_path: Path) -> None:
+    tree = UsbTree(tmp_path)
+    pty = make_pty(Script("witmotion", STILL[0].tolist()))
+    path = tree.plug("ttyUSB0", "1-1.2", pty.path)
+    [found] = imus(str(path), root=tmp_path)
+    assert parse_url(found.url).options == {"protocol": "witmotion", "baud": "115200", "usb": "1a86:7523:00:@1-1.2"}
+    assert find_usb(UsbIdentity.parse("1a86:7523:00:@1-1.2", ""), "/dev/ttyUSB9", tmp_path, "") == str(path)
 
 
 def test_the_stable_name_is_preferred_and_no_port_is_listened_to_twice(

@@ -18,6 +18,7 @@ from mmg.bundle.manifest import Channel, Encoder, Modality, Tensor
 from mmg.errors import ConfigError, SourceError, SourceLost, SourceNotFound
 from mmg.sources.ports.iio import port as iio
 from mmg.sources.ports.iio.device import Element, IioDevice, ScanLayout, choose_rate, explain
+from mmg.sources.ports.iio.mounting import plan_mounting
 from mmg.sources.ports.iio.port import IioPort, find_devices, list_iio
 from mmg.sources.ports.port import PortStatus
 from mmg.sources.url import parse_url
@@ -174,7 +175,9 @@ def test_whatever_a_driver_packs_is_read_back(made: tuple[dict[str, str], list[d
 
 def test_halves_that_were_given_on_are_let_go(tree: IioTree) -> None:
     chip = tree.add("imu", SIX, SCALES | MONOTONIC)
-    halves = [iio._Half(IioDevice("iio://imu", chip.folder, chip.node, list(SIX)[:3]), [0, 1, 2]) for _ in range(2)]
+    mounting = plan_mounting(chip.folder, list(SIX)[:3], None, "iio://imu")
+    device = IioDevice("iio://imu", chip.folder, chip.node, mounting.names)
+    halves = [iio._Half(device, [0, 1, 2], mounting) for _ in range(2)]
     for read in range(50):
         for half in halves:
             half.times_ns = np.append(half.times_ns, np.arange(read * 10, read * 10 + 10) * 10_000_000)
@@ -460,3 +463,75 @@ def test_the_list_names_each_chip_and_the_url_that_opens_it(tree: IioTree) -> No
     assert found[0].channels == ("anglvel_x", "anglvel_y", "anglvel_z", "timestamp")
     assert found[2].channels == ()
     assert list_iio(tree.sysfs / "nowhere") == []
+
+
+# --- how a chip is mounted -----------------------------------------------------------------------------------------
+
+
+def turned(ports: list[Listener], chip: Chip, url: str, modality: Modality) -> list[float]:
+    """What the raw values 1 to 6 become."""
+    ports.append(Listener(url, modality).listen())
+    ports[-1].connected()
+    chip.write(six(chip, 1, time.monotonic_ns()))
+    samples, _ = ports[-1].samples(1)
+    return [round(float(value), 6) for value in samples[0]]
+
+
+@pytest.mark.parametrize("file", ["in_accel_mount_matrix", "in_mount_matrix", "mount_matrix"])
+def test_the_mount_matrix_is_applied(tree: IioTree, ports: list[Listener], file: str) -> None:
+    chip = tree.add("imu", SIX, MONOTONIC | {file: "0, 1, 0; -1, 0, 0; 0, 0, 1"})
+    gyro = [4, 5, 6] if "accel" in file else [5, -4, 6]
+    assert turned(ports, chip, tree.url("imu"), imu()) == [2, -1, 3, *gyro]
+    while not (status := ports[0].statuses.get(timeout=WAIT_S)).device.endswith(", turned by its mount matrix"):
+        pass
+    assert status.note == ""
+
+
+def test_the_matrix_of_a_kind_goes_before_that_of_the_device(tree: IioTree, ports: list[Listener]) -> None:
+    files = {"in_mount_matrix": "-1, 0, 0; 0, -1, 0; 0, 0, 1", "in_anglvel_mount_matrix": "1, 0, 0; 0, 1, 0; 0, 0, 1"}
+    chip = tree.add("imu", SIX, MONOTONIC | files)
+    assert turned(ports, chip, tree.url("imu"), imu()) == [-1, -2, 3, 4, 5, 6]
+
+
+def test_axes_turn_what_the_matrix_gave(tree: IioTree, ports: list[Listener]) -> None:
+    chip = tree.add("imu", SIX, MONOTONIC | {"in_mount_matrix": "0, 1, 0; -1, 0, 0; 0, 0, 1"})
+    assert turned(ports, chip, tree.url("imu", axes="z,x,y"), imu()) == [3, 2, -1, 6, 5, -4]
+
+
+def test_axes_that_the_model_does_not_want_are_read_to_be_turned(tree: IioTree, ports: list[Listener]) -> None:
+    chip = tree.add("imu", SIX, MONOTONIC | {"in_mount_matrix": "0, 1, 0; 0, 0, 1; 1, 0, 0"})
+    channels = (Channel(name="gz", unit="rad/s"), Channel(name="ax", unit="m/s^2"))
+    modality = Modality(name="imu", kind="signal", rate_hz=50, channels=channels, encoder=ENCODER)
+    assert turned(ports, chip, tree.url("imu"), modality) == [4, 2]
+
+
+@pytest.mark.parametrize("matrix", ["0, 0, 0; 0, 0, 0; 0, 0, 0", "1, 0, 0; 0, 1, 0; 0, 0, -1", "1, 0; 0, 1", "front"])
+def test_a_matrix_that_is_no_rotation_is_not_applied_and_told(
+    tree: IioTree, ports: list[Listener], matrix: str
+) -> None:
+    chip = tree.add("imu", SIX, MONOTONIC | {"in_mount_matrix": matrix})
+    assert turned(ports, chip, tree.url("imu"), imu()) == [1, 2, 3, 4, 5, 6]
+    while not (status := ports[0].statuses.get(timeout=WAIT_S)).note:
+        pass
+    assert status.note == f"its mount matrix {matrix!r} is no rotation, so it is not applied: give axes="
+
+
+def test_axes_of_a_chip_without_one_of_them_are_refused(tree: IioTree, ports: list[Listener]) -> None:
+    tree.add("flat", {"accel_x": "le:s16/16>>0", "accel_y": "le:s16/16>>0"}, MONOTONIC)
+    modality = Modality(name="imu", kind="signal", rate_hz=50, channels=ACCELERATIONS[:2], encoder=ENCODER)
+    ports.append(Listener(tree.url("flat", axes="y,-x,z"), modality).listen())
+    assert not ports[0].reason("axes= turns x, y and z together: this chip does not give in_accel_z").connected
+
+
+def test_stamps_that_stand_still_are_replaced_by_the_rate_and_told(tree: IioTree, ports: list[Listener]) -> None:
+    chip = tree.add("old", stamped(triple("accel")), MONOTONIC | {"sampling_frequency": "100"})
+    ports.append(Listener(tree.url("old", rate=100), imu(gyro=False)).listen())
+    ports[0].connected()
+    chip.write(chip.scan(accel_x=1, accel_y=2, accel_z=3, timestamp=0) * 20)
+    _, times_ns = ports[0].samples(20)
+    np.testing.assert_allclose(np.diff(times_ns), 10 * MS, atol=2)
+    assert abs(time.monotonic_ns() - int(times_ns[-1])) < 1000 * MS
+    while (status := ports[0].statuses.get(timeout=WAIT_S)).reason:
+        pass
+    assert status.note == "many samples share one time of its clock: they are counted instead"
+    assert status.device == "old (iio:device0), times estimated from arrival"

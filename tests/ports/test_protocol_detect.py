@@ -6,10 +6,11 @@ import random
 
 import numpy as np
 import pytest
-from mmg.sources.protocols import PROTOCOLS, encode_sample, join, open_parser
+from mmg.sources.protocols import PROTOCOLS, Finding, encode_sample, join, open_parser
 from mmg.sources.protocols import text as lines
 from mmg.sources.protocols.vectornav_ascii import encode_sentence
 from mmg.sources.protocols.witmotion import encode_frame
+from mmg.sources.protocols.xsens import encode_item, encode_message
 
 
 def stream_of(protocol: str, count: int) -> bytes:
@@ -88,3 +89,34 @@ def test_nothing_is_kept_of_a_stream_that_nobody_understands() -> None:
         assert len(parser.feed(draw.randbytes(500))) == 0
     assert parser.name == "auto"
     assert parser.counters.bytes_fed == 100_000
+
+
+ANGLES = {
+    "witmotion": encode_frame(0x53, bytes(8)),
+    "vectornav-ascii": encode_sentence("VNYPR,+010.071,+000.278,-002.026"),
+    "xsens": encode_message(0x36, encode_item(0x1020, b"\0\1") + encode_item(0x2010, bytes(16))),
+}
+
+
+@pytest.mark.parametrize("protocol", ANGLES)
+@pytest.mark.parametrize("asked", ["auto", "by name"])
+def test_a_device_that_sends_only_angles_is_named_and_told_so(protocol: str, asked: str) -> None:
+    parser = open_parser("auto" if asked == "auto" else protocol)
+    parser.feed(ANGLES[protocol] * 3)
+    assert parser.finding is None
+    parser.feed(ANGLES[protocol] * 3)
+    problem = "valid frames, but none with acceleration: is that output switched on?"
+    assert parser.finding == Finding(protocol, problem)
+    assert Finding(protocol, problem).at(9600) == f"{protocol} at 9600 baud: {problem}"
+    parser.feed(stream_of(protocol, 8))
+    assert parser.finding is None
+
+
+def test_lines_of_text_are_found_and_noise_is_not() -> None:
+    parser = open_parser("auto")
+    parser.feed(random.Random(9).randbytes(20_000))
+    assert parser.finding is None
+    parser = open_parser("auto")
+    parser.feed(b"[12] boot: chip revision 3\r\n" * 9)
+    assert parser.finding is not None
+    assert parser.finding.protocol == "text"

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 from mmg.sources.protocols import UNTIMED, open_parser
-from mmg.sources.protocols.witmotion import encode_frame, encode_sample, encode_time
+from mmg.sources.protocols.witmotion import encode_combined, encode_frame, encode_sample, encode_time
 
 ACCELERATION = bytes.fromhex("55 51 00 00 00 00 00 08 c4 09 7b")
 GYRO = bytes.fromhex("55 52 a4 00 5c ff 00 00 c4 09 73")
@@ -120,3 +120,58 @@ def test_a_calendar_that_was_never_set_is_no_time_and_no_loss() -> None:
     assert len(samples) == 1
     assert samples.device_time_ns is None
     assert parser.counters.malformed == 0
+
+
+def combined(number: int) -> bytes:
+    """A Bluetooth sensor's frame, of a wearer who moves."""
+    return encode_combined([number / 10, 0.5, 9.8, 0.1, -0.2, number / 10])
+
+
+def test_the_frame_of_a_bluetooth_sensor_is_scaled_as_the_others_are() -> None:
+    frame = bytes.fromhex("55 61 00 00 00 00 00 08 a4 00 5c ff 00 00 00 00 00 00 00 00")
+    rate = math.radians(164 / 32768 * 2000)
+    samples = open_parser("witmotion").feed(frame * 6)
+    np.testing.assert_allclose(samples.values, [[0, 0, 9.80665, rate, -rate, 0]] * 5, rtol=1e-6)
+    assert samples.device_time_ns is None
+    assert samples.last_byte.tolist() == [19, 39, 59, 79, 99]
+    assert encode_combined([*STILL, rate, -rate, 0.0]) == frame
+
+
+@pytest.mark.parametrize("protocol", ["witmotion", "auto"])
+def test_a_bluetooth_sensor_is_believed_after_several_frames_and_none_is_lost(protocol: str) -> None:
+    parser = open_parser(protocol)
+    assert len(parser.feed(b"".join(map(combined, range(4))))) == 0
+    samples = parser.feed(b"".join(map(combined, range(4, 20))))
+    np.testing.assert_allclose(samples.values[:, 0], np.arange(19) / 10, atol=3e-3)
+    assert parser.name == "witmotion"
+
+
+def test_a_lost_byte_costs_the_frame_that_it_was_of_and_no_wrong_sample_comes_of_it() -> None:
+    frames = list(map(combined, range(20)))
+    expected = open_parser("witmotion").feed(b"".join(frames)).values
+    for at in range(20):
+        stream = b"".join(frames[:9]) + frames[9][:at] + frames[9][at + 1 :] + b"".join(frames[10:])
+        parser = open_parser("witmotion")
+        lost = [9] if at > 1 else [8, 9]  # without the next one's head a frame is not believed either
+        np.testing.assert_array_equal(parser.feed(stream).values, np.delete(expected, lost, axis=0))
+        assert parser.counters.checksum_errors == 1
+
+
+def test_replies_between_the_frames_of_a_bluetooth_sensor_cost_none() -> None:
+    reply = bytes((0x55, 0x71)) + bytes(18)
+    stream = b"".join(map(combined, range(9))) + reply + b"".join(map(combined, range(9, 20)))
+    assert len(open_parser("witmotion").feed(stream)) == 19
+
+
+@pytest.mark.parametrize(
+    "stream",
+    [
+        b"Uart: no data yet.\r\n" * 50,
+        b"".join(combined(n) + b"\0" for n in range(50)),
+        b"".join(encode_combined([0.0] * 6) for _ in range(50)),
+        b"".join(combined(n) + bytes(20) for n in range(50)),
+    ],
+    ids=["lines of twenty characters", "at another distance", "without gravity", "never several in a row"],
+)
+def test_what_only_looks_like_a_bluetooth_sensors_frames_is_not_believed(stream: bytes) -> None:
+    assert len(open_parser("witmotion").feed(stream)) == 0

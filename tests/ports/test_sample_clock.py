@@ -94,7 +94,7 @@ def test_damaged_samples_that_nobody_counts_do_not_shift_the_time_of_those_that_
         if 500 <= n < 1500 and random.random() < lost_part:
             continue
         damaged, before = n - before > 1, n
-        missing = clock.missing(1, int(arrivals[n])) if damaged else 0
+        missing = clock.missing(samples_at(None, 1), int(arrivals[n]), is_damage=True) if damaged else 0
         assert missing is not None
         lost += missing
         errors_ms.append((int(clock.stamp(samples_at(None, 1), arrivals[n : n + 1], missing)[0]) - capture[n]) / MS)

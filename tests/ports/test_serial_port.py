@@ -23,13 +23,16 @@ import pytest
 from mmg.bundle.manifest import Channel, Encoder, Modality, Tensor
 from mmg.errors import BackendUnavailable, ConfigError, SourceError, SourceNotFound
 from mmg.sources.ports.port import PortThread
+from mmg.sources.ports.serial import conversation
 from mmg.sources.ports.serial import port as serial_port
 from mmg.sources.ports.serial.line import SerialLine
 from mmg.sources.ports.serial.port import SerialPort, open_serial
 from mmg.sources.protocols import PROTOCOLS, encode_sample, witmotion
+from mmg.sources.protocols import text as lines
 from mmg.sources.protocols.witmotion import encode_sample as encode_witmotion
 from mmg.sources.url import parse_url
 from mmg.types import Chunk
+from ports.usb_tree import UsbTree
 
 serial = pytest.importorskip("serial", reason="pyserial is not installed: pip install -e '.[serial]'")
 
@@ -37,6 +40,7 @@ PATIENCE_S = 8.0
 PERIOD_NS = 10_000_000
 ROW = [1.5, -2.25, 9.75, 0.5, -0.25, 0.125]
 NONSENSE = "bytes, but no valid frames: wrong protocol or baud?"
+NO_ACCELERATION = "valid frames, but none with acceleration: is that output switched on?"
 ENCODER = Encoder(
     kind="streaming",
     tokens_per_hop=1,
@@ -205,9 +209,9 @@ def server() -> Iterator[Server]:
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """All that takes seconds takes tenths of them."""
-    monkeypatch.setattr(serial_port, "TRY_S", 0.2)
+    monkeypatch.setattr(conversation, "TRY_S", 0.2)
     monkeypatch.setattr(serial_port, "STALL_S", 0.15)
-    monkeypatch.setattr(serial_port, "REOPEN_S", 0.5)
+    monkeypatch.setattr(conversation, "REOPEN_S", 0.5)
     monkeypatch.setattr("mmg.sources.ports.port.RETRY_S", 0.1)
 
 
@@ -344,7 +348,7 @@ def test_a_device_that_changes_its_protocol_is_found_out_anew(terminal: Terminal
 def test_frames_without_acceleration_are_told_and_keep_the_baud_rate(terminal: Terminal, listener: Listener) -> None:
     terminal.plug(lambda index: b"".join(encode_witmotion([0.0] * 3 + ROW[3:])[11:] * 3 for _ in range(index and 1)))
     port = listener.open(f"{terminal.url}?protocol=witmotion")
-    until(lambda: port.status.reason == "valid frames, but none with acceleration: is that output switched on?")
+    until(lambda: port.status.reason == f"witmotion at 115200 baud: {NO_ACCELERATION}")
     terminal.speak = speaking("witmotion")
     until(lambda: port.status.reason == "")
     assert set(terminal.bauds) == {115200}
@@ -402,7 +406,7 @@ def test_a_pause_is_no_loss_and_changes_no_baud_rate(terminal: Terminal, listene
     listener.hear(10)
     paused.set()
     paused_s = time.monotonic()
-    until(lambda: port.status.reason.startswith("stalled") and time.monotonic() - paused_s > 2 * serial_port.REOPEN_S)
+    until(lambda: port.status.reason.startswith("stalled") and time.monotonic() - paused_s > 2 * conversation.REOPEN_S)
     listener.forget()
     paused.clear()
     chunks = listener.hear(10)
@@ -742,6 +746,9 @@ def test_damage_to_other_frames_of_the_device_is_not_told_as_lost_samples(server
         ("baud=300", "must be 1200 to 1.2e"),
         ("protocol=morse", "choose auto, witmotion"),
         ("protocol=witmotion&columns=ax", "it has no options"),
+        ("axes=y,x,z", "serial:///dev/ttyIMU.*: axes=y,x,z: is a mirror image"),
+        ("dtr=1", "dtr=1: must be one of on, off"),
+        ("usb=arduino", "usb=arduino: write VENDOR:PRODUCT"),
     ],
 )
 def test_a_url_that_cannot_be_is_refused_before_anything_is_opened(options: str, problem: str) -> None:
@@ -758,3 +765,122 @@ def test_without_pyserial_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setitem(sys.modules, "serial", None)
     with pytest.raises(BackendUnavailable, match="pip install pyserial"):
         SerialPort(parse_url("serial:///dev/ttyIMU"), imu())
+
+
+def row(index: int) -> bytes:
+    return lines.encode_csv([index % 1000 / 100, *ROW[1:]], index * PERIOD_NS)
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_header_that_came_once_is_remembered_through_other_lines_and_an_unplugged_cable(
+    terminal: Terminal, listener: Listener
+) -> None:
+    terminal.plug(lambda index: lines.encode_header() if index == 0 else row(index))
+    port = listener.open(f"{terminal.url}?protocol=text")
+    listener.hear(10)
+    terminal.speak = lambda index: b"wifi: reconnecting, attempt %d\n" % index
+    until(lambda: port.status.reason.startswith("text at 115200 baud: lines, but none with acceleration"))
+    assert "'wifi: reconnecting, attempt " in port.status.reason
+    listener.forget()
+    terminal.speak = row
+    listener.hear(10)
+    terminal.unplug()
+    until(lambda: not port.status.connected)
+    listener.forget()
+    terminal.plug(row)
+    np.testing.assert_allclose(values_of(listener.hear(10))[:, 1:], [ROW[1:]] * 10)
+    assert set(terminal.bauds) == {115200}
+    assert losses(port)["malformed"] <= 1  # the line that the cable cut
+
+
+def test_lines_between_the_samples_are_no_losses(server: Server, listener: Listener) -> None:
+    port = listener.open(f"{server.url}?protocol=text&baud=115200")
+    server.accept()
+    until(lambda: port.status.connected)
+    others = [b'{"mx":1.5,"my":2.5,"mz":3.5}\n', b"loop took 3 ms\n", b"heading, 12.3\n"]
+    server.send(b"".join(frame("text", n) + others[n % 3] for n in range(200)))
+    chunks = listener.hear(200)
+    assert sum(chunk.dropped for chunk in chunks) == 0
+    assert not any(losses(port).values())
+
+
+def test_a_clock_of_whole_seconds_is_told_while_its_samples_come(terminal: Terminal, listener: Listener) -> None:
+    def speak(index: int) -> bytes:
+        return lines.encode_json([index % 1000 / 100, *ROW[1:]], index * PERIOD_NS // 10**9 * 10**9)
+
+    terminal.plug(speak)
+    port = listener.open(f"{terminal.url}?protocol=text&baud=115200")
+    chunks = listener.hear(150)
+    assert port.status.note == "many samples share one time of its clock: they are counted instead"
+    assert (port.status.connected, port.status.reason) == (True, "")
+    steps_ms = np.diff(times_of(chunks))[-100:] / 1e6
+    assert abs(np.median(steps_ms) - 10) < 2
+
+
+def test_axes_turn_acceleration_and_gyro_alike(server: Server, listener: Listener) -> None:
+    port = listener.open(f"{server.url}?protocol=vectornav-binary&axes=y,-x,z")
+    server.accept()
+    until(lambda: port.status.connected)
+    server.send(encode_sample("vectornav-binary", ROW, 0, 1))
+    x, y, z, gx, gy, gz = ROW
+    assert values_of(listener.hear(1)).tolist() == [[y, -x, z, gy, -gx, gz]]
+
+
+@pytest.mark.parametrize("state", [True, False])
+def test_the_modem_lines_are_set_as_the_url_says(state: bool) -> None:
+    with open_serial("loop://", 115200, "serial://loop://", dtr=state, rts=not state) as port:
+        assert (port.dsr, port.cts) == (state, not state)  # what a loop brings back
+
+
+def test_a_terminal_without_modem_lines_is_opened_all_the_same(terminal: Terminal, listener: Listener) -> None:
+    terminal.plug(speaking("witmotion"))
+    listener.open(f"{terminal.url}?dtr=off&rts=off")
+    listener.hear(5)
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_usb_device_is_found_under_its_new_name_and_no_other_is_taken(
+    terminal: Terminal, listener: Listener, tmp_path: Path
+) -> None:
+    tree = UsbTree(tmp_path / "root")
+    terminal.plug(speaking("witmotion"))
+    first = tree.plug("ttyUSB0", "1-1", os.path.realpath(terminal.path), serial="MINE")
+    url = parse_url(f"serial://{first}?protocol=witmotion&usb=1a86:7523:00:MINE")
+    port = SerialPort(url, imu(), root=tree.root)
+    listener.ports.append(port)
+    port.start(listener.chunks.put)
+    listener.hear(5)
+    terminal.unplug()
+    tree.unplug("ttyUSB0")
+    until(lambda: "there is no such device" in port.status.reason)
+    terminal.plug(speaking("witmotion"))
+    tree.plug("ttyUSB0", "1-2", os.path.realpath(terminal.path), serial="OTHER")
+    until(lambda: "is another device, 1a86:7523:00:OTHER" in port.status.reason)
+    listener.forget()
+    assert listener.chunks.empty()
+    tree.unplug("ttyUSB0")
+    second = tree.plug("ttyUSB1", "1-1", os.path.realpath(terminal.path), serial="MINE")
+    listener.hear(5)
+    assert port.status.device == f"witmotion on {second}"
+
+
+@pytest.mark.usefixtures("quick")
+def test_another_usb_device_under_a_name_that_the_user_gave_is_taken_and_told(
+    terminal: Terminal, listener: Listener, tmp_path: Path
+) -> None:
+    tree = UsbTree(tmp_path / "root")
+    terminal.plug(speaking("witmotion"))
+    path = tree.plug("ttyUSB0", "1-1", os.path.realpath(terminal.path), serial="ONE")
+    port = SerialPort(parse_url(f"serial://{path}?protocol=witmotion"), imu(), root=tree.root)
+    listener.ports.append(port)
+    port.start(listener.chunks.put)
+    listener.hear(5)
+    assert port.status.note == ""
+    terminal.unplug()
+    tree.unplug("ttyUSB0")
+    until(lambda: not port.status.connected)
+    listener.forget()
+    terminal.plug(speaking("witmotion"))
+    tree.plug("ttyUSB0", "1-1", os.path.realpath(terminal.path), serial="TWO")
+    listener.hear(5)
+    assert port.status.note == "another USB device than before: 1a86:7523:00:TWO, not 1a86:7523:00:ONE"

@@ -37,9 +37,11 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bundle]:
 def open_world(bundle: Bundle) -> Iterator[Open]:
     opened: list[LivePipeline] = []
 
-    def make(*names: str, seed: int = 0, required: tuple[str, ...] = ()) -> tuple[World, LivePipeline, list[str]]:
+    def make(
+        *names: str, seed: int = 0, required: tuple[str, ...] = (), grace_s: float = GRACE_S
+    ) -> tuple[World, LivePipeline, list[str]]:
         world, notes = World(names or ("imu", "audio"), seed), list[str]()
-        settings = Settings(grace_s=GRACE_S, required=required)
+        settings = Settings(grace_s=grace_s, required=required)
         pipeline = LivePipeline(bundle, world.ports, settings, report=notes.append, monotonic_ns=lambda: world.now_ns)
         opened.append(pipeline)
         pipeline.start()
@@ -210,6 +212,34 @@ def test_samples_from_the_future_are_refused_counted_and_told_and_hold_up_nobody
     assert {state.state for state in made[-1].sensors.values()} == {"live"}
     assert made[-1].sensors["imu"].dropped == 4
     assert [note for note in notes if "ahead of the clock" in note]
+
+
+def test_samples_that_come_later_than_the_grace_are_told_with_the_grace_that_waits_for_them(open_world: Open) -> None:
+    world, pipeline, notes = open_world("imu")
+    world.sensors["imu"].port.status = CONNECTED
+    world.sensors["imu"].late_ns = 450_000_000
+    late = list(world.run(pipeline, 10.0))
+    [line] = [note for note in notes if "--grace" in note]
+    assert line.startswith("imu: its samples arrive up to 0.")
+    assert line.endswith("as they do in batches: --grace 0.6 waits for them")
+    world, pipeline, notes = open_world("imu", grace_s=0.6)
+    world.sensors["imu"].late_ns = 450_000_000
+    in_time = list(world.run(pipeline, 10.0))
+    assert len(in_time) >= 17 > len(late)
+    assert not [note for note in notes if "--grace" in note]
+
+
+def test_what_is_odd_about_a_sensor_that_delivers_is_told_and_shown_beside_it(open_world: Open) -> None:
+    world, pipeline, notes = open_world("imu")
+    world.sensors["imu"].port.status = replace(CONNECTED, note="its clock was set back by 0.3 s: bridged")
+    decision = list(world.run(pipeline, 3.0))[-1]
+    assert (decision.sensors["imu"].state, decision.sensors["imu"].reason) == ("live", "")
+    assert decision.sensors["imu"].note == "its clock was set back by 0.3 s: bridged"
+    assert notes == ["imu: connected: scripted, its clock was set back by 0.3 s: bridged"]
+    world.sensors["imu"].port.status = PortStatus(reason="unplugged", note="its clock was set back by 0.3 s: bridged")
+    world.sensors["imu"].talking = False
+    list(world.run(pipeline, 3.0))
+    assert notes[1:] == ["imu: unplugged"]
 
 
 def test_samples_that_come_an_hour_late_are_told(open_world: Open) -> None:

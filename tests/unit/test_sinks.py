@@ -189,10 +189,12 @@ def test_the_keys_keep_their_order() -> None:
     assert list(object_of(DECISION)) == ["t", "label", "confidence", "scores", "modalities", "sensors", "latency_ms"]
 
 
-def test_the_truth_and_the_reason_are_there_only_where_they_are_known() -> None:
+def test_the_truth_the_reason_and_the_note_are_there_only_where_they_are_known() -> None:
     assert object_of(DECISION, "still") == object_of(DECISION) | {"truth": "still"}
     faulty = object_of(replace(DECISION, sensors={"imu": SensorState("faulty", 1.0, 0, "flat line")}))
     assert faulty["sensors"] == {"imu": {"state": "faulty", "age_ms": 1.0, "dropped": 0, "reason": "flat line"}}
+    odd = object_of(replace(DECISION, sensors={"imu": SensorState("live", 1.0, 0, note="its clock stands still")}))
+    assert odd["sensors"] == {"imu": {"state": "live", "age_ms": 1.0, "dropped": 0, "note": "its clock stands still"}}
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "ascii"])

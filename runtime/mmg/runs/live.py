@@ -11,6 +11,7 @@ from functools import partial
 from mmg.bundle import Bundle, Manifest
 from mmg.errors import NoSensorError, RequiredSensorLost
 from mmg.runs.inbox import Inbox
+from mmg.runs.lateness import Lateness
 from mmg.runs.recorded import open_each
 from mmg.runs.settings import Settings, make_engine
 from mmg.sources import open_port
@@ -61,6 +62,8 @@ class LivePipeline:
         self.origin_ns = self._looked_ns = self._patient_ns = monotonic_ns()
         self.engine = make_engine(bundle, tuple(self._ports), settings, origin_ns=self.origin_ns)
         self._states = self.engine.states()
+        hop_ns = bundle.manifest.hop_ns
+        self._lateness = {name: Lateness(self.origin_ns, hop_ns, settings.grace_s) for name in self._ports}
 
     def __iter__(self) -> Iterator[Decision]:
         self.start()
@@ -90,19 +93,26 @@ class LivePipeline:
         """Take what has come, decide what is due, and tell what changed. Never waits."""
         # What comes while this works is looked at the next time: the clock must not be ahead of the inbox.
         now_ns = self._monotonic_ns()
-        if now_ns - self._looked_ns > (self.engine.hop_s + self._settings.grace_s) * 1e9:
-            self._patient_ns = now_ns  # the process was paused, and heard nothing through no fault of the sensors
-        self._looked_ns = now_ns
+        was_paused = now_ns - self._looked_ns > (self.engine.hop_s + self._settings.grace_s) * 1e9
+        if was_paused:
+            self._patient_ns = now_ns  # the process heard nothing through no fault of the sensors
+        self._looked_ns, end_ns = now_ns, self.engine.hop_end_ns
         decisions: list[Decision] = []
         # Those that nobody waits for go first, or the others' backlog would be decided without them.
         for chunk in sorted(self._inbox.take(), key=lambda chunk: self.engine.waits_for(chunk.modality)):
             accepted = self._arrivals[chunk.modality].accept(chunk, now_ns)
             if accepted is not None:
+                before_ns = self.engine.newest_ns(chunk.modality)
+                if not was_paused:
+                    late = self._lateness[chunk.modality].measure(accepted.times_ns, before_ns, now_ns)
+                    self._tell(chunk.modality, late)
                 decisions += self.engine.push(accepted)
         decisions += self.engine.advance(now_ns)
         self._states = self.engine.states()
         statuses = {name: port.status for name, port in self._ports.items()}
         self._report_changes(statuses, now_ns)
+        if not was_paused:
+            self._report_gaps(statuses, round((self.engine.hop_end_ns - end_ns) / 1e9 / self.engine.hop_s))
         return [self._complete(decision, statuses) for decision in decisions]
 
     def check_required(self) -> None:
@@ -126,7 +136,7 @@ class LivePipeline:
                 reason = status.reason or self._arrivals[name].problem
             flowing = status.connected and not status.reason
             clock = ClockHealth(status.drift_ppm, status.jitter_ms, status.uncertainty_ms) if flowing else None
-            sensors[name] = replace(state, reason=reason, clock=clock)
+            sensors[name] = replace(state, reason=reason, clock=clock, note=status.note if flowing else "")
         return replace(decision, sensors=sensors, latency_ms={**decision.latency_ms, "event_to_decision": late_ms})
 
     def _report_changes(self, statuses: Mapping[str, PortStatus], now_ns: int) -> None:
@@ -134,7 +144,8 @@ class LivePipeline:
             state = self._states[name]
             text = status.reason or self._arrivals[name].problem
             if not text:
-                text = f"faulty: {state.reason}" if state.state == "faulty" else f"connected: {status.device}"
+                connected = ", ".join(filter(None, (status.device, status.note)))
+                text = f"faulty: {state.reason}" if state.state == "faulty" else f"connected: {connected}"
             # Numbers change all the time, as in "stalled: nothing for over 4 s"; only the rest is news.
             kind = re.sub(r"[\d.]+", "", text)
             again_ns = self._reported_ns.get((name, kind), now_ns) + REPORT_AGAIN_S * 1e9
@@ -143,6 +154,19 @@ class LivePipeline:
                     text = text.replace("connected", "recovered", 1)
                 self._reported[name], self._reported_ns[name, kind] = kind, now_ns
                 self._report(f"{name}: {text}")
+
+    def _report_gaps(self, statuses: Mapping[str, PortStatus], hops: int) -> None:
+        """Of sensors that seem well, and that hops went without all the same."""
+        for name, status in statuses.items():
+            lateness, is_known = self._lateness[name], self._states[name].reason or self._arrivals[name].problem
+            if status.reason or is_known or not status.connected:
+                lateness.forgive()
+            elif hops and self.engine.newest_ns(name) is not None:
+                self._tell(name, lateness.follow(self._states[name].state, hops))
+
+    def _tell(self, name: str, problem: str) -> None:
+        if problem:
+            self._report(f"{name}: {problem}")
 
     def _explain(self, name: str) -> str:
         """Why this sensor gives nothing, in a few words."""

@@ -40,6 +40,8 @@ def _sensor(state: SensorState) -> dict[str, Any]:
     keys: dict[str, Any] = {"state": state.state, "age_ms": round(state.age_ms, 3), "dropped": state.dropped}
     if state.reason:
         keys["reason"] = state.reason
+    if state.note:
+        keys["note"] = state.note
     if state.clock:
         keys["clock"] = {name: round(value, 3) for name, value in asdict(state.clock).items()}
     return keys

@@ -21,8 +21,11 @@ Robustness. A residual beyond ``5 sqrt(S)`` stays out of the fit. Five or more i
 a jump: the line moves there and keeps its period. Late ones must also last, for latency looks the same: a
 stalled port catches up, congestion passes. Residuals that pass the gate yet lean to one side (a running mean
 beyond 5 of its standard deviations) widen P00, so that a small step is followed in a second, not in minutes.
-Two jumps or leans to one side within 10 s mean a wrong rate: P11 grows by the square of jump over ticks. A
-constant latency looks like an offset (Olson, A Passive Solution to the Sensor Synchronization Problem, 2010).
+Two jumps or leans to one side within 10 s mean a wrong rate: P11 grows by the square of jump over ticks. Nothing
+arrives before its capture: a read that would is stamped by its arrival, and moves a line through the first few. Of a
+batch that comes in several reads, as over Bluetooth, only the last is observed, for the others waited for it. A rate
+that nobody said is that of the reads in the first second that waited least. A constant latency looks like an offset
+(Olson, A Passive Solution to the Sensor Synchronization Problem, 2010).
 """
 
 from __future__ import annotations
@@ -36,20 +39,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mmg.errors import ConfigError
+from mmg.sources.clock.clock_line import GATE, LOST_NS, LOST_RATE, ClockLine
 
-_WANDER = 5e-8  # random walk of the relative rate, per root second: 1.6 ppm in 1000 s, a crystal warming up
-_JITTER_NS = 5e6  # before any is seen: USB polling and the host's scheduler
-_JITTER_FLOOR_NS = 1e5  # residuals below it are correlated, and their number promises too much
-_GATE = 5.0  # standard deviations
 _JUMP_READS, _JUMP_MEMORY, _JUMP_AGREE = 5, 32, 0.8  # reads in a row; kept; share of one size
 _CONGESTION_NS = 1e9  # the most that latency alone is believed to be
 _LATE_NS, _TOO_LATE_NS = 3e9, 5e8  # late residuals must last so long: up to that, and beyond it
+_EARLY_NS = 5e7  # arrived before its capture by this, and beyond the gate: the device's clock was set ahead
 _IMPOSSIBLE_NS = 5e8  # arrived before its capture by this, or counted back by this: the device's time broke
-_LOST_NS = 1e10  # nothing fits for so long: begin anew. Corrected twice to one side within it: a wrong rate
-_LOST_RATE = 0.5  # relative standard deviation of a period that proved wrong
-_LEAN_READS = 64
-_LEAN = _GATE * math.sqrt(0.5 / _LEAN_READS)  # an exponential mean over n has the variance 1 / (2 n)
-_UNKNOWN_PERIOD_NS = 1e9  # standard deviation of a period of which nothing is known
+_YOUNG_READS = 4  # a line through so few is moved rather than defended
+_FIRST_NS, _FIRST_RATE = 1e9, 0.05  # an unknown rate is that of the first reads, over so long; its deviation then
+_BATCH_NS = 5e7  # samples over so long that come in much less time have waited for each other
+_BATCH_PART, _LONGEST_BATCH_NS = 0.25, 2e9  # that much less; no sensor gathers for longer
 _FAR_NS = 1e18  # back beyond any session: a garbled tick must not overflow 64 bits
 
 
@@ -95,9 +95,11 @@ class ClockMap:
         if not (0 < rate_error < 1 and math.isfinite(latency_ms)):
             raise ConfigError(f"rate_error={rate_error}, latency_ms={latency_ms}: give 0 to 1, and a time")
         self._tick_ns, self._latency_ns = tick_ns, round(latency_ms * 1e6)
-        self._line = _Line(tick_ns, rate_error)
+        self._line = ClockLine(tick_ns, rate_error)
         self._first_ns: int | None = None  # first arrival: the line's host times are floats from there
         self._read: tuple[int, float] | None = None  # the last tick and its arrival, not yet in the fit
+        self._pause, self._batch_from = 0.0, 0.0  # before the batch that the last read began, and its arrival
+        self._firsts: list[tuple[int, float]] | None = None if tick_ns else []  # ticks and arrivals of the first reads
         self._rejected: list[float] = []  # residuals in a row, all late or all early: 10 s of them at most
         self._rejected_since, self._outliers, self._jumps = 0.0, 0, 0
         self._last_ns = int(np.iinfo(np.int64).min)
@@ -108,9 +110,9 @@ class ClockMap:
         arrival_ns: one for all, or ``(T,)``. Samples in a row with one arrival are one read, in one call or not.
 
         A read is stamped with the line through the reads before it. So splitting the samples otherwise over
-        calls changes nothing, save in the first two reads and the first of a jump. No capture is more than
-        half a second after its arrival, unless to stay after the one before. Raises ValueError where the shapes
-        differ.
+        calls changes nothing, save in the first two reads, in the first second of a clock of unknown rate, and in
+        the first read of a jump. No capture is more than half a second after its arrival, unless to stay after the
+        one before. Raises ValueError where the shapes differ.
         """
         ticks: NDArray[np.int64] = np.array(device, np.int64)
         if not ticks.size:
@@ -170,33 +172,67 @@ class ClockMap:
 
     def _stamp_read(self, tick: int, arrival: float) -> tuple[float, float]:
         """The capture time of the read's last tick, and the period by which to count back from there."""
-        if self._read is not None and arrival != self._read[1]:
+        if self._firsts is not None and not self._take_first(self._firsts, tick, arrival):
+            return arrival, self._line.period
+        if self._read is not None and arrival != self._read[1] and not self._waited(*self._read, tick, arrival):
             self._observe(*self._read)
         self._read = tick, arrival
         line = self._line
         if not line.reads:
             return arrival, line.period
-        if not line.period:  # second read, rate unknown
-            return arrival, max(arrival - line.host, 0.0) / max(tick - line.tick, 1)
         if self._is_impossible(tick, arrival - line.host_at(tick)):
             return arrival, line.period
         return line.host_at(tick), line.period
 
+    def _take_first(self, firsts: list[tuple[int, float]], tick: int, arrival: float) -> bool:
+        """Takes one of the first reads of a clock whose rate nobody said; returns whether it is known by now.
+
+        Enough of them place the line, by those that waited least: all but the last of a batch wait.
+        """
+        if firsts and (arrival == firsts[-1][1] or self._waited(*firsts[-1], tick, arrival)):
+            firsts.pop()
+        elif firsts and firsts[-1][1] - firsts[0][1] >= _FIRST_NS:
+            line = _through(firsts, self._line.period)
+            if line is not None:
+                self._line, self._firsts = line, None
+                return True
+            firsts.clear()
+        firsts.append((tick, arrival))
+        from_tick, from_arrival = firsts[0]
+        self._line.period = max(arrival - from_arrival, 0.0) / (tick - from_tick) if tick > from_tick else 0.0
+        return False
+
+    def _waited(self, last_tick: int, last_arrival: float, tick: int, arrival: float) -> bool:
+        """Whether the read before this one was only a part of a batch: then its newest sample waited for the rest."""
+        gap, span = arrival - last_arrival, (tick - last_tick) * self._line.period
+        in_batch = arrival - self._batch_from < self._pause / 2  # a pause is as long as what was gathered in it
+        if in_batch and span >= _BATCH_NS and gap < _BATCH_PART * span:
+            return True
+        self._pause, self._batch_from = min(gap, _LONGEST_BATCH_NS), arrival
+        return False
+
     def _is_impossible(self, tick: int, residual: float) -> bool:
         """No latency explains it, so its samples are stamped by their arrival at once."""
-        return residual < -_IMPOSSIBLE_NS or (self._line.tick - tick) * self._line.period > _IMPOSSIBLE_NS
+        line = self._line
+        if residual < -_IMPOSSIBLE_NS or (line.tick - tick) * line.period > _IMPOSSIBLE_NS:
+            return True
+        return residual < -_EARLY_NS and residual < -GATE * line.spread_at(tick)
 
     def _observe(self, tick: int, arrival: float) -> None:
         """Takes a read into the fit, or keeps it out and moves the line where too many were."""
         line, run = self._line, self._rejected
         residual = arrival - line.host_at(tick)
         unit = residual / line.spread_at(tick)
-        fits = not line.reads or abs(unit) <= _GATE
+        fits = not line.reads or abs(unit) <= GATE
         if fits or (run and (residual > 0) != (run[-1] > 0)):
             self._outliers += len(run)
             run.clear()
         if fits:
             line.learn(tick, arrival)
+            return
+        if residual < 0 and line.reads < _YOUNG_READS and not self._jumps:
+            line.move(tick, [residual])  # the first reads were late: nothing arrives before its capture
+            self._jumps += 1
             return
         if not run:  # only the first: a stall or a jump says nothing of the jitter
             line.learn_jitter(unit)
@@ -205,77 +241,29 @@ class ClockMap:
         lasted = arrival - self._rejected_since
         must_last = _TOO_LATE_NS if residual > _CONGESTION_NS else _LATE_NS
         in_haste = residual < 0 or self._is_impossible(tick, residual)
-        if (in_haste or lasted >= must_last) and _agree(run, _GATE * line.sigma):
+        if (in_haste or lasted >= must_last) and _agree(run, GATE * line.sigma):
             line.move(tick, run[-_JUMP_MEMORY:])
-        elif lasted >= _LOST_NS and len(run) >= _JUMP_READS:
-            self._line = _Line(self._tick_ns, _LOST_RATE)
-            self._line.learn(tick, arrival)
+        elif lasted >= LOST_NS and len(run) >= _JUMP_READS:
+            self._line = ClockLine(self._tick_ns, LOST_RATE)
+            if self._tick_ns:
+                self._line.learn(tick, arrival)
+            else:
+                self._firsts = []
         else:
             return
         run.clear()
         self._jumps += 1
 
 
-class _Line:
-    """The fit: capture is ``host + (t - tick) * period`` with the covariance p00, p01, p11, in ns."""
-
-    def __init__(self, tick_ns: float | None, rate_error: float) -> None:
-        period, period_sd = (tick_ns, tick_ns * rate_error) if tick_ns else (0.0, _UNKNOWN_PERIOD_NS)
-        self.tick, self.host, self.period, self.sigma = 0, 0.0, period, _JITTER_NS
-        self.p00, self.p01, self.p11 = self.sigma**2, 0.0, period_sd**2
-        self.reads, self._lean, self._corrected = 0, 0.0, (0, 0.0)  # the last: at which tick, by how much
-
-    def host_at(self, tick: int) -> float:
-        return self.host + (tick - self.tick) * self.period
-
-    def spread_at(self, tick: int) -> float:
-        """Standard deviation of a residual at this tick."""
-        return math.sqrt(self._predict(tick - self.tick)[0] + self.sigma**2)
-
-    def learn(self, tick: int, arrival: float) -> None:
-        """One step of the recursion in the module's text; the first read only places the line."""
-        if not self.reads:
-            self.tick, self.host, self.reads = tick, arrival, 1
-            return
-        residual = arrival - self.host_at(tick)
-        p00, p01, p11 = self._predict(tick - self.tick)
-        s = p00 + self.sigma**2
-        k0, k1 = p00 / s, p01 / s
-        self.host = self.host_at(tick) + k0 * residual
-        self.tick, self.period = tick, self.period + k1 * residual
-        self.p00, self.p01, self.p11 = p00 - k0 * p00, p01 - k0 * p01, p11 - k1 * p01
-        self.learn_jitter(residual / math.sqrt(s))
-        self._lean += (residual / math.sqrt(s) - self._lean) / _LEAN_READS
-        if abs(self._lean) > _LEAN:
-            self.p00 += (self._lean * self.sigma) ** 2
-            self._note_correction(self._lean * self.sigma)
-
-    def learn_jitter(self, unit: float) -> None:
-        """From a residual in its standard deviations: over all reads at first, then over the last hundred."""
-        self.reads += 1
-        excess = math.sqrt(math.pi / 2) * min(abs(unit), 3.0) - 1
-        self.sigma = max(self.sigma * (1 + max(1 / (10 + self.reads), 0.01) * excess), _JITTER_FLOOR_NS)
-
-    def move(self, tick: int, residuals: list[float]) -> None:
-        """Shifts by their median, whose variance is pi / 2 times that of their mean."""
-        by = median(residuals)
-        self.host, self.tick = self.host_at(tick) + by, tick
-        self.p00, self.p01 = math.pi / 2 * self.sigma**2 / len(residuals), 0.0
-        self._note_correction(by)
-
-    def _note_correction(self, by: float) -> None:
-        """A second one to the same side within seconds means that the rate is wrong."""
-        tick, last = self._corrected
-        ticks = abs(self.tick - tick)
-        if last * by > 0 and ticks * self.period < _LOST_NS:
-            self.p11 += (by / max(ticks, 1)) ** 2
-        self._corrected, self._lean = (self.tick, by), 0.0
-
-    def _predict(self, dt: int) -> tuple[float, float, float]:
-        """The covariance ``dt`` ticks on: p00, p01, p11."""
-        # After a leap of the ticks rounding may leave a variance below zero.
-        p11 = self.p11 + (_WANDER * self.period) ** 2 * abs(dt * self.period) * 1e-9
-        return max(self.p00 + dt * (2 * self.p01 + dt * p11), 0.0), self.p01 + dt * p11, p11
+def _through(reads: list[tuple[int, float]], period: float) -> ClockLine | None:
+    """The line through those that waited least in each half of these reads, of which about the period is known."""
+    middle = len(reads) // 2
+    early, late = (min(part, key=lambda read: read[1] - read[0] * period) for part in (reads[:middle], reads[middle:]))
+    if late[0] <= early[0] or late[1] <= early[1]:
+        return None
+    line = ClockLine((late[1] - early[1]) / (late[0] - early[0]), _FIRST_RATE)
+    line.learn(*late)
+    return line
 
 
 def _agree(run: list[float], gate: float) -> bool:

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mmg.sources.clock.clock_map import ClockMap, ClockQuality
+from mmg.sources.clock.device_time import DeviceTime
 from mmg.sources.protocols import UNTIMED, Samples
 
 BITS_PER_BYTE = 10
@@ -20,6 +21,8 @@ FEW = 16
 """Up to so many samples are quicker one by one than as arrays."""
 KNOWN_AFTER = 10
 """Samples after which the rate is known well enough to count by it."""
+PLAIN_READS = 4
+"""Without any other sign samples are missed where so many reads in a row were overdue: one alone was only late."""
 
 Times = NDArray[np.int64]
 
@@ -54,16 +57,28 @@ class Arrivals:
 
 
 class SampleClock:
-    """Capture times by the device's own clock where it has one, by the samples' numbers otherwise.
+    """Capture times by the device's own clock where it has one that can be believed, else by the samples' numbers.
 
     Single samples whose time was lost are placed between those that have one.
     """
 
     def __init__(self) -> None:
         self._by_device, self._by_number = ClockMap(1), ClockMap(None)
+        self._device = DeviceTime()
         self._count = 0
+        self._overdue_ns: deque[int] = deque(maxlen=PLAIN_READS)  # of the newest reads, by the samples' numbers
         self._timed: tuple[int, int, float] | None = None  # number and tick of the newest with a time; ns a sample
         self._last_ns = int(np.iinfo(np.int64).min)
+
+    @property
+    def note(self) -> str:
+        """What is odd about the device's own clock, and what is done instead; empty where nothing is."""
+        return self._device.doubt or self._device.note
+
+    @property
+    def is_timed(self) -> bool:
+        """Whether the newest samples were stamped by the device's own time."""
+        return self._timed is not None
 
     @property
     def quality(self) -> ClockQuality:
@@ -80,13 +95,14 @@ class SampleClock:
 
         arrivals_ns: ``(T,)`` host ns, one for each read. gaps: samples that are known to be missing before these.
         """
+        told = self._believed(samples, int(arrivals_ns[-1]))
         if len(samples) <= FEW and arrivals_ns[0] == arrivals_ns[-1]:
-            few = self._stamp_few(samples, int(arrivals_ns[0]), gaps)
+            few = self._stamp_few(len(samples), told, int(arrivals_ns[0]), gaps)
             if few is not None:
                 return np.array(few)
         numbers = self._count + gaps + np.arange(len(samples), dtype=np.int64)
         self._count = int(numbers[-1]) + 1
-        ticks = self._ticks(samples, numbers)
+        ticks = self._ticks(None if told is None else np.array(told, np.int64), numbers)
         if ticks is None:
             self._timed = None
             times_ns = self._by_number.stamp(numbers, arrivals_ns)
@@ -98,15 +114,25 @@ class SampleClock:
         self._last_ns = int(times_ns[-1])
         return times_ns
 
-    def _stamp_few(self, samples: Samples, arrival_ns: int, gaps: int) -> list[int] | None:
-        """The same for one read, where each sample has the device's time or none ever has; None for others."""
-        first, end = self._count + gaps, self._count + gaps + len(samples)
+    def _believed(self, samples: Samples, arrival_ns: int) -> list[int] | None:
+        """The device's times where it tells any that can be believed. Where that changes, a clock begins anew."""
         if samples.device_time_ns is None:
+            return None
+        was_doubted = bool(self._device.doubt)
+        ticks = self._device.take(samples.device_time_ns.tolist(), arrival_ns)
+        if bool(self._device.doubt) != was_doubted:
+            self._timed, self._by_device, self._by_number = None, ClockMap(1), ClockMap(None)
+        return ticks
+
+    def _stamp_few(self, count: int, ticks: list[int] | None, arrival_ns: int, gaps: int) -> list[int] | None:
+        """The same for one read, where each sample has the device's time or none ever has; None for others."""
+        first, end = self._count + gaps, self._count + gaps + count
+        if ticks is None:
             if self._timed is not None:
                 return None
             times_ns = self._by_number.stamp_read(range(first, end), arrival_ns)
+            self._overdue_ns.append(arrival_ns - times_ns[-1])
         else:
-            ticks = samples.device_time_ns.tolist()
             if UNTIMED in ticks:
                 return None
             known = [(first - 1 + at, tick) for at, tick in enumerate(ticks, 1)]
@@ -123,16 +149,28 @@ class SampleClock:
             self._last_ns = times_ns[at] = max(time_ns, self._last_ns + 1)
         return times_ns
 
-    def missing(self, samples: int, arrival_ns: int) -> int | None:
-        """How many samples are missing before these, the newest of which came at ``arrival_ns``.
+    def missing(self, samples: Samples, arrival_ns: int, *, is_damage: bool) -> int | None:
+        """How many samples are missing before or among these, the newest of which came at ``arrival_ns``.
 
-        For devices that count nothing, where something came damaged: without it the numbers would fall behind the time.
-        None where the device's own time tells, or the rate is not known yet.
+        By the device's own time where it tells one, else by the rate: without that the numbers would fall behind the
+        time. None while that is not known yet. To be asked before these are stamped.
+
+        is_damage: whether something came damaged. Other things that a device sends between its samples are no sign of
+        a loss: then it must last.
         """
-        tick_ns = self._by_number.quality.tick_ns
-        if self._timed is not None or self._count < KNOWN_AFTER or tick_ns <= 0:
+        if samples.device_time_ns is not None and not self._device.doubt:
+            return self._device.missing(samples.device_time_ns.tolist())
+        quality = self._by_number.quality
+        if self._timed is not None or self._count < KNOWN_AFTER or quality.tick_ns <= 0:
             return None
-        return max(round((arrival_ns - self._last_ns) / tick_ns) - samples, 0)
+        overdue_ns = arrival_ns - self._last_ns - len(samples) * quality.tick_ns
+        if not is_damage:
+            known = len(self._overdue_ns) == PLAIN_READS
+            overdue_ns = min(overdue_ns, *self._overdue_ns) if known else 0.0
+        missing = max(round(overdue_ns / quality.tick_ns), 0)
+        if missing:
+            self._overdue_ns.clear()
+        return missing
 
     def skip(self, silence_ns: int) -> None:
         """The device was silent for so long: samples without a time of their own did not just wait somewhere.
@@ -143,9 +181,8 @@ class SampleClock:
         if self._timed is None and tick_ns > 0:
             self._count += max(round(silence_ns / tick_ns) - 1, 0)
 
-    def _ticks(self, samples: Samples, numbers: Times) -> Times | None:
+    def _ticks(self, device_ns: Times | None, numbers: Times) -> Times | None:
         """The device's time for each sample, None where it tells none."""
-        device_ns = samples.device_time_ns
         has_time = np.zeros(len(numbers), bool) if device_ns is None else device_ns != UNTIMED
         if self._timed is None and not has_time.any():
             return None

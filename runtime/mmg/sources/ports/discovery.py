@@ -121,17 +121,23 @@ def _find_serial(paths: Sequence[str], seconds: float, root: Path, report: Calla
     for thread in threads:
         thread.join(max(ends_s - time.monotonic(), 0.0))
     hung = Heard(problem="its driver does not answer: unplug it and plug it in again")
-    return [_serial_found(path, device, heard.get(path, hung)) for path, device in ports.items()]
+    return [_serial_found(path, device, heard.get(path, hung), root) for path, device in ports.items()]
 
 
-def _serial_found(path: str, device: str, heard: Heard) -> Found:
+def _serial_found(path: str, device: str, heard: Heard, root: Path) -> Found:
+    from mmg.sources.ports.serial.usb import identify
+
     url = _serial_url(path)
     if heard.problem:
         return Found("imu", url, device, problem=heard.problem)
     gyro = "with gyro" if heard.has_gyro else "no gyro"
+    usb = identify(path, root)
+    # A name below by-id that ends in a serial number follows the device by itself.
+    is_stable = usb is None or (usb.serial and path.startswith(str(root / "dev/serial/by-id")))
+    known_by = "" if is_stable else f"&usb={quote(str(usb), safe=':@')}"
     return Found(
         "imu",
-        f"{url}?protocol={heard.protocol}&baud={heard.baud}",
+        f"{url}?protocol={heard.protocol}&baud={heard.baud}{known_by}",
         device,
         f"{heard.protocol} at {heard.baud} baud, {gyro}",
         heard.rate_hz,

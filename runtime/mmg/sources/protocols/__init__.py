@@ -11,13 +11,16 @@ from dataclasses import dataclass
 from mmg.errors import ConfigError
 from mmg.sources.protocols import bno08x, text, vectornav_ascii, vectornav_binary, witmotion, xsens
 from mmg.sources.protocols.detect import Detector
-from mmg.sources.protocols.parser import UNTIMED, Counters, Parser, Samples, join
+from mmg.sources.protocols.parser import UNTIMED, Counters, Finding, Parser, Samples, join
+from mmg.sources.protocols.text_layout import Headers
 
 __all__ = [
     "PROTOCOLS",
     "UNTIMED",
     "Counters",
     "Detector",
+    "Finding",
+    "Headers",
     "Parser",
     "Samples",
     "encode_sample",
@@ -53,10 +56,11 @@ _ENTRIES = {
 PROTOCOLS = tuple(_ENTRIES)
 
 
-def open_parser(name: str, **options: str) -> Parser:
+def open_parser(name: str, headers: Headers | None = None, /, **options: str) -> Parser:
     """A parser for one device's stream.
 
     name: one of ``PROTOCOLS``, or ``auto`` to find out from the bytes.
+    headers: what the parsers of this device before have seen of headers in text, and where this one keeps them.
     options: those of ``text``, see ``TextLines``; ``auto`` takes them too, in case it is text.
 
     Raises ConfigError for an unknown protocol or option, or an option's value that cannot be.
@@ -68,9 +72,10 @@ def open_parser(name: str, **options: str) -> Parser:
         if option not in known:
             choice = f"its options are {', '.join(known)}" if known else "it has no options"
             raise ConfigError(f"protocol {name}: unknown option {option}: {choice}")
-    if name != "auto":
-        return _ENTRIES[name].open(**options)
-    return Detector([entry.open(**(options if entry.options else {})) for entry in _ENTRIES.values()])
+    names = PROTOCOLS if name == "auto" else (name,)
+    texts = {**options, "headers": headers}
+    parsers = [_ENTRIES[each].open(**(texts if each == "text" else {})) for each in names]
+    return Detector(parsers) if name == "auto" else parsers[0]
 
 
 def encode_sample(protocol: str, sample: Sequence[float], index: int, time_ns: int) -> bytes:

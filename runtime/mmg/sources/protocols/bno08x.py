@@ -29,6 +29,7 @@ class Bno08xRvc(FrameParser):
     def __init__(self) -> None:
         super().__init__("bno08x", has_gyro=False)
         self._index = Unwrapped(8, restarts=False)
+        self._last = b""
 
     def _frame_length(self, buffer: bytes, start: int) -> int:
         if start + 1 == len(buffer):
@@ -38,11 +39,11 @@ class Bno08xRvc(FrameParser):
     def _parse(self, frame: bytes, last_byte: int) -> bool:
         if sum(frame[2:18]) & 0xFF != frame[18]:
             return False
-        step = self._index.step(frame[2])
-        if step == 0:
+        step, repeats, self._last = self._index.step(frame[2]), frame == self._last, frame
+        if step == 0 and repeats:  # with other content it is the index that stands still
             self._counters.duplicates += 1
             return True
-        self._counters.gaps += step - 1
+        self._counters.gaps += max(step - 1, 0)
         x, y, z = _ACCELERATION.unpack_from(frame, 9)
         acceleration = (x * ACCELERATION_LSB, y * ACCELERATION_LSB, z * ACCELERATION_LSB)
         self._add(acceleration, None, self._index.value * PERIOD_NS, last_byte)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from mmg.sources.protocols.parser import Counters, Parser, Samples, join
+from mmg.sources.protocols.parser import Counters, Finding, Parser, Samples, join
 
 REQUIRED_SAMPLES = 4
 WITHIN_BYTES = 8192  # wide enough for the longest frames, too narrow for chance to fill
@@ -14,7 +14,7 @@ class Detector:
     """Speaks whichever candidate first gives four samples close together, and hands these on too.
 
     One sample can be chance, as an 8-bit sum is right once in 256 times; four within 8 KiB are not. A device
-    that sends valid frames without acceleration in them is never chosen.
+    that sends valid frames without acceleration in them is never chosen, but found.
     """
 
     def __init__(self, candidates: Sequence[Parser]) -> None:
@@ -32,6 +32,12 @@ class Detector:
     def counters(self) -> Counters:
         """The chosen parser's, which has seen every byte; before that only ``bytes_fed`` counts."""
         return self._counters if self._chosen is None else self._chosen.counters
+
+    @property
+    def finding(self) -> Finding | None:
+        """The chosen parser's; before that the first candidate's that has one: text, the most tolerant, is the last."""
+        candidates = self._candidates if self._chosen is None else [self._chosen]
+        return next((found for candidate in candidates if (found := candidate.finding)), None)
 
     def feed(self, data: bytes) -> Samples:
         """See ``Parser.feed``."""

@@ -7,7 +7,7 @@ from typing import TypeAlias
 
 import numpy as np
 
-from mmg.sources.protocols.parser import UNTIMED, Counters, Samples
+from mmg.sources.protocols.parser import UNTIMED, VALID_FRAMES, Counters, Finding, Samples
 
 Vector: TypeAlias = tuple[float, ...]
 
@@ -121,6 +121,13 @@ class FrameParser(SampleCollector, ABC):
     @abstractmethod
     def _parse(self, frame: bytes, last_byte: int) -> bool:
         """Adds the samples of a whole frame; False where its checksum or structure is wrong."""
+
+    @property
+    def finding(self) -> Finding | None:
+        """See ``Parser.finding``."""
+        if self._counters.frames < VALID_FRAMES or self._counters.samples:
+            return None
+        return Finding(self.name, "valid frames, but none with acceleration: is that output switched on?")
 
     def feed(self, data: bytes) -> Samples:
         """See ``Parser.feed``."""

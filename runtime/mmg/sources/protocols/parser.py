@@ -10,6 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 STANDARD_GRAVITY = 9.80665  # m/s^2 in one g, exact by definition (CGPM 1901)
+VALID_FRAMES = 4
+"""So many good frames, or lines, are no chance: the protocol and the baud rate are right."""
 UNTIMED = int(np.iinfo(np.int64).min)  # in device_time_ns: the device gave no time for this one sample
 
 
@@ -63,6 +65,7 @@ class Counters:
     checksum_errors: places that began like a frame and failed its checksum or its structure.
     malformed: good frames, or lines, whose content cannot be used: not a number, not UTF-8, over-long,
         impossible.
+    other: lines of another kind, between samples: what a board prints besides them, or a sample cut short.
     incomplete: half samples let go because the other half never came (acceleration without gyro or the
         reverse).
     gaps: samples missing by the device's own counter.
@@ -75,6 +78,7 @@ class Counters:
     samples: int = 0
     checksum_errors: int = 0
     malformed: int = 0
+    other: int = 0
     incomplete: int = 0
     gaps: int = 0
     duplicates: int = 0
@@ -88,11 +92,24 @@ class Counters:
             self.samples,
             self.checksum_errors,
             self.malformed,
+            self.other,
             self.incomplete,
             self.gaps,
             self.duplicates,
             self.skipped_bytes,
         )
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What a device speaks that gives no samples: the protocol, and why it is of no use so far."""
+
+    protocol: str
+    problem: str
+
+    def at(self, baud: int) -> str:
+        """In one line, for who looks at the port."""
+        return f"{self.protocol} at {baud} baud: {self.problem}"
 
 
 class Parser(Protocol):
@@ -105,6 +122,10 @@ class Parser(Protocol):
     @property
     def counters(self) -> Counters:
         """The live counters: copy them to keep them."""
+
+    @property
+    def finding(self) -> Finding | None:
+        """What is known of a stream that gives no samples; None while it gives some, or nothing is known."""
 
     def feed(self, data: bytes) -> Samples:
         """Takes the next bytes and returns the samples that they completed, often none. Never raises."""

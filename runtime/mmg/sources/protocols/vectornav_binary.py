@@ -77,6 +77,7 @@ class VectorNavBinary(FrameParser):
     def __init__(self) -> None:
         super().__init__("vectornav-binary")
         self._time = Unwrapped(64)
+        self._last = b""
 
     def _frame_length(self, buffer: bytes, start: int) -> int:
         if start + 1 == len(buffer):
@@ -98,10 +99,10 @@ class VectorNavBinary(FrameParser):
             return True
         time_ns = UNTIMED
         if layout.time is not None:
-            if self._time.step(_NS.unpack_from(frame, layout.time)[0]) == 0:
+            if self._time.step(_NS.unpack_from(frame, layout.time)[0]) == 0 and frame == self._last:
                 self._counters.duplicates += 1
                 return True
-            time_ns = self._time.value
+            time_ns, self._last = self._time.value, frame
         acceleration: Vector = _VECTOR.unpack_from(frame, layout.acceleration)
         gyro: Vector | None = None if layout.gyro is None else _VECTOR.unpack_from(frame, layout.gyro)
         self._add(acceleration, gyro, time_ns, last_byte)

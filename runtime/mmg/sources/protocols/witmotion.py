@@ -1,7 +1,8 @@
 """WitMotion: frames of 11 bytes, ``55 TT``, four little-endian int16 and the sum of the ten bytes before.
 
 The device sends one frame a quantity in ascending order of type, cycle after cycle: 50 time, 51 acceleration,
-52 angular rate, 53 angle and so on, each only where it is switched on (WitMotion standard protocol).
+52 angular rate, 53 angle and so on, each only where it is switched on (WitMotion standard protocol). Its Bluetooth
+sensors send all in one frame instead: see ``witmotion_combined``.
 """
 
 from __future__ import annotations
@@ -13,6 +14,15 @@ from datetime import datetime, timedelta, timezone
 
 from mmg.sources.protocols.framing import UNKNOWN_LENGTH, FrameParser, Vector
 from mmg.sources.protocols.parser import STANDARD_GRAVITY, UNTIMED
+from mmg.sources.protocols.witmotion_combined import (
+    COMBINED,
+    FRAME_BYTES,
+    ROW,
+    encode_words,
+    follows,
+    is_plausible,
+    words_of,
+)
 
 TIME, ACCELERATION, GYRO = 0x50, 0x51, 0x52
 ACCELERATION_LSB = 16 * STANDARD_GRAVITY / 32768  # m/s^2
@@ -35,13 +45,29 @@ class WitMotion(FrameParser):
         super().__init__("witmotion")
         self._time_ns = UNTIMED
         self._acceleration: tuple[Vector, int, int] | None = None
+        self._is_combined = False
 
     def _frame_length(self, buffer: bytes, start: int) -> int:
         if start + 1 == len(buffer):
             return UNKNOWN_LENGTH
+        if buffer[start + 1] == COMBINED:
+            return self._combined_length(buffer, start)
         return _FRAME_BYTES if buffer[start + 1] in _TYPES else 0
 
+    def _combined_length(self, buffer: bytes, start: int) -> int:
+        """In a row that is believed the next frame tells, before that several."""
+        good = follows(buffer, start, 1 if self._is_combined else ROW)
+        if good is None:
+            return UNKNOWN_LENGTH
+        self._counters.checksum_errors += self._is_combined and not good
+        self._is_combined = good and (self._is_combined or is_plausible(buffer[start : start + ROW * FRAME_BYTES]))
+        return FRAME_BYTES if self._is_combined else 0
+
     def _parse(self, frame: bytes, last_byte: int) -> bool:
+        if frame[1] == COMBINED:
+            of_acceleration, of_gyro = words_of(frame)
+            self._add(_scaled(of_acceleration, ACCELERATION_LSB), _scaled(of_gyro, GYRO_LSB), UNTIMED, last_byte)
+            return True
         if sum(frame[:10]) & 0xFF != frame[10]:
             return False
         kind = frame[1]
@@ -50,8 +76,7 @@ class WitMotion(FrameParser):
             return True
         self._unpaired()
         if kind == ACCELERATION:
-            x, y, z, _ = _WORDS.unpack_from(frame, 2)
-            acceleration = (x * ACCELERATION_LSB, y * ACCELERATION_LSB, z * ACCELERATION_LSB)
+            acceleration = _scaled(_WORDS.unpack_from(frame, 2)[:3], ACCELERATION_LSB)
             self._acceleration = (acceleration, self._time_ns, last_byte)
             self._time_ns = UNTIMED
             if not self._has_gyro:
@@ -65,8 +90,7 @@ class WitMotion(FrameParser):
         held = self._acceleration
         if held is not None and last_byte - held[2] < 3 * _FRAME_BYTES:
             acceleration, time_ns, _ = held
-            x, y, z, _ = _WORDS.unpack_from(frame, 2)
-            self._add(acceleration, (x * GYRO_LSB, y * GYRO_LSB, z * GYRO_LSB), time_ns, last_byte)
+            self._add(acceleration, _scaled(_WORDS.unpack_from(frame, 2)[:3], GYRO_LSB), time_ns, last_byte)
             self._acceleration = None
         else:
             self._unpaired()
@@ -89,6 +113,11 @@ class WitMotion(FrameParser):
         return (moment - _EPOCH) // timedelta(microseconds=1) * 1000
 
 
+def _scaled(words: Sequence[int], lsb: float) -> Vector:
+    x, y, z = words
+    return x * lsb, y * lsb, z * lsb
+
+
 def encode_frame(kind: int, content: bytes) -> bytes:
     """One frame of type ``kind`` around eight bytes."""
     body = bytes((0x55, kind)) + content
@@ -101,9 +130,17 @@ def encode_sample(sample: Sequence[float], *, temperature_c: float = 25.0) -> by
     frames = b""
     for kind, scale, vector in ((ACCELERATION, ACCELERATION_LSB, sample[:3]), (GYRO, GYRO_LSB, sample[3:])):
         if len(vector):
-            counts = [max(-32768, min(32767, round(value / scale))) for value in vector]
-            frames += encode_frame(kind, _WORDS.pack(*counts, temperature))
+            frames += encode_frame(kind, _WORDS.pack(*_counts(vector, scale), temperature))
     return frames
+
+
+def encode_combined(sample: Sequence[float]) -> bytes:
+    """The one frame of a Bluetooth sensor: ``(6,)`` m/s^2 and rad/s. Out of range is clipped."""
+    return encode_words(_counts(sample[:3], ACCELERATION_LSB), _counts(sample[3:6], GYRO_LSB))
+
+
+def _counts(vector: Sequence[float], lsb: float) -> list[int]:
+    return [max(-32768, min(32767, round(value / lsb))) for value in vector]
 
 
 def encode_time(time_ns: int) -> bytes:

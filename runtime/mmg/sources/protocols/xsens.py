@@ -38,6 +38,7 @@ class Xsens(FrameParser):
         super().__init__("xsens")
         self._packet = Unwrapped(16)
         self._time = Unwrapped(32)
+        self._last: dict[int, tuple[int, bytes]] = {}
 
     def _frame_length(self, buffer: bytes, start: int) -> int:
         available = len(buffer) - start
@@ -80,7 +81,8 @@ class Xsens(FrameParser):
             time_ns = self._time.value * SAMPLE_TIME_FINE_NS
         if ACCELERATION not in items:
             return
-        if step == 0:
+        repeats, self._last = step == 0 and items == self._last, items
+        if repeats:  # with other content it is the counter that stands still
             self._counters.duplicates += 1
             return
         acceleration = decode_vector(*items[ACCELERATION])

@@ -13,9 +13,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mmg.errors import ConfigError, SourceError, SourceLost, SourceNotFound
+from mmg.sources.axes import parse_axes
 from mmg.sources.clock.clock_map import ClockMap
+from mmg.sources.clock.device_time import DeviceTime
 from mmg.sources.columns import Column
 from mmg.sources.ports.iio.device import IioDevice, Scans, read_text, scan_elements
+from mmg.sources.ports.iio.mounting import Mounting, plan_mounting
 from mmg.sources.ports.port import PortStatus, PortThread
 from mmg.sources.units import canonical, quantity
 from mmg.types import Chunk
@@ -27,7 +30,7 @@ if TYPE_CHECKING:
     from mmg.sources.url import SourceUrl
 
 SYSFS, DEV = Path("/sys/bus/iio/devices"), Path("/dev")
-OPTIONS = ("sysfs", "dev", "rate", "buffer")
+OPTIONS = ("sysfs", "dev", "rate", "buffer", "axes")
 KINDS = {"acceleration": "accel", "gyro": "anglvel"}
 PAIRS = (("_accel", "_gyro"), ("-accel", "-gyro"))
 """How drivers name the two halves of one chip: st_lsm6dsx writes lsm6dsox_accel, inv_icm42600 icm42605-accel."""
@@ -59,10 +62,10 @@ class IioListing:
 class IioPort(PortThread):
     """``iio://NAME``: that device, or ``iio://iio:device0``; ``iio://lsm6dsox`` is both halves of that chip.
 
-    Options: ``rate`` in Hz in place of the model's, ``buffer`` in samples, and ``sysfs`` and ``dev``, folders in place
-    of ``/sys/bus/iio/devices`` and ``/dev``. Of two halves the gyro is interpolated at the times of the acceleration.
-    A gyro that is missing is zeros where the bundle has it as optional. Axes are the chip's own: a mount matrix in the
-    device tree is not applied.
+    Options: ``rate`` in Hz in place of the model's, ``buffer`` in samples, ``axes`` as ``parse_axes`` reads them, and
+    ``sysfs`` and ``dev``, folders in place of ``/sys/bus/iio/devices`` and ``/dev``. Of two halves the gyro is
+    interpolated at the times of the acceleration. A gyro that is missing is zeros where the bundle has it as optional.
+    The device tree's mount matrix is applied, and ``axes`` to what it gives.
     """
 
     def __init__(self, url: SourceUrl, modality: Modality) -> None:
@@ -82,18 +85,22 @@ class IioPort(PortThread):
         if unknown:
             raise ConfigError(f"{url}: an IMU does not give {', '.join(unknown)}")
         self._per_si = np.array([_per_si(channel) for channel in modality.channels])
+        self._axes = parse_axes(url.options["axes"], str(url)) if "axes" in url.options else None
 
     def _session(self) -> None:
         shares = self._shares(find_devices(self._sysfs, self._name, self.url))
         with ExitStack() as stack:
             halves: list[_Half] = []
             for folder, columns in shares.items():
-                names = [self._elements[column] for column in columns]
-                device = IioDevice(self.url, folder, self._dev / folder.name, names)
+                wanted = [self._elements[column] for column in columns]
+                mounting = plan_mounting(folder, wanted, self._axes, self.url)
+                device = IioDevice(self.url, folder, self._dev / folder.name, mounting.names)
                 stack.callback(device.stop)
                 device.start(self._rate_hz, self._length)
-                halves.append(_Half(device, columns))
+                halves.append(_Half(device, columns, mounting))
             name = " and ".join(f"{read_text(folder / 'name')} ({folder.name})" for folder in shares)
+            if any(half.mounting.has_matrix for half in halves):
+                name += ", turned by its mount matrix"
             self._read_all(halves, name)
 
     def _read_all(self, halves: list[_Half], name: str) -> None:
@@ -119,7 +126,10 @@ class IioPort(PortThread):
         columns = [column for half in halves for column in half.columns]
         samples[:, columns] = rows * self._per_si[columns]
         first = halves[0]
-        quality, exact = first.clock.quality, first.is_exact
+        quality, exact = first.clock.quality, first.is_exact and not first.device_time.doubt
+        notes = dict.fromkeys(
+            each for half in halves for each in (half.mounting.problem, half.device_time.doubt) if each
+        )
         self.status = PortStatus(
             connected=True,
             reason="",
@@ -127,6 +137,7 @@ class IioPort(PortThread):
             drift_ppm=0.0 if exact else quality.drift_ppm,
             jitter_ms=0.0 if exact else quality.jitter_ms,
             uncertainty_ms=0.0 if exact else quality.uncertainty_ms,
+            note="; ".join(notes),
         )
         self._deliver(Chunk(self.modality, samples, times_ns, rate_hz=first.device.rate_hz))
 
@@ -152,12 +163,12 @@ class IioPort(PortThread):
 class _Half:
     """One device, the columns of the sample that it gives, and the rows that were read and not yet given on."""
 
-    def __init__(self, device: IioDevice, columns: list[int]) -> None:
-        self.device, self.columns = device, columns
+    def __init__(self, device: IioDevice, columns: list[int], mounting: Mounting) -> None:
+        self.device, self.columns, self.mounting = device, columns, mounting
         self.times_ns: NDArray[np.int64] = np.empty(0, np.int64)
         self.rows: NDArray[np.float64] = np.empty((0, len(columns)))
         self.is_exact: bool | None = None
-        self.clock = ClockMap()
+        self.clock, self.device_time = ClockMap(), DeviceTime()
         self._count = 0
         self._heard_ns = time.monotonic_ns()
 
@@ -175,32 +186,36 @@ class _Half:
         if len(scans.values):
             self._heard_ns = time.monotonic_ns()
             self.times_ns = np.append(self.times_ns, self._stamp(scans, self._heard_ns))
-            self.rows = np.concatenate((self.rows, scans.values))
+            self.rows = np.concatenate((self.rows, self.mounting.turn(scans.values)))
 
     def drop(self, count: int) -> None:
         self.times_ns, self.rows = self.times_ns[count:], self.rows[count:]
 
     def _stamp(self, scans: Scans, arrival_ns: int) -> NDArray[np.int64]:
         """Capture times: as stamped by the kernel, or by a clock fitted to the stamps, or to the samples' numbers."""
-        if self.is_exact is None:
-            self.is_exact = scans.stamps_ns is not None and self.device.monotonic and _fits(scans.stamps_ns, arrival_ns)
-            if scans.stamps_ns is None:
-                rate_hz = self.device.rate_hz
-                self.clock = ClockMap(1e9 / rate_hz if rate_hz else None, rate_error=OSCILLATOR_ERROR)
         numbers = self._count + np.arange(len(scans.values), dtype=np.int64)
         self._count += len(numbers)
-        if scans.stamps_ns is None:
+        was_doubted, stamps_ns = bool(self.device_time.doubt), scans.stamps_ns
+        ticks = None if stamps_ns is None else self.device_time.take(stamps_ns.tolist(), arrival_ns)
+        if self.is_exact is None or was_doubted != bool(self.device_time.doubt):
+            self.is_exact = ticks is not None and self.device.monotonic and _fits(ticks[-1], arrival_ns)
+            self.clock = ClockMap() if ticks is not None else self._clock_of_numbers()
+        if stamps_ns is None or ticks is None:
             return self.clock.stamp(numbers, arrival_ns)
         if not self.is_exact:
-            return self.clock.stamp(scans.stamps_ns, arrival_ns)
-        if abs(arrival_ns - int(scans.stamps_ns[-1])) > JUMP_NS:
+            return self.clock.stamp(np.array(ticks, np.int64), arrival_ns)
+        if abs(arrival_ns - int(stamps_ns[-1])) > JUMP_NS:
             raise SourceLost(self.device.url, "its time stamps jumped: restarting it")
-        return scans.stamps_ns
+        return stamps_ns
+
+    def _clock_of_numbers(self) -> ClockMap:
+        rate_hz = self.device.rate_hz
+        return ClockMap(1e9 / rate_hz if rate_hz else None, rate_error=OSCILLATOR_ERROR)
 
 
-def _fits(stamps_ns: NDArray[np.int64], arrival_ns: int) -> bool:
+def _fits(newest_ns: int, arrival_ns: int) -> bool:
     """Some drivers stamp by a clock of their own, whatever they were told."""
-    return -NEWEST_NS <= arrival_ns - int(stamps_ns[-1]) <= OLDEST_NS
+    return -NEWEST_NS <= arrival_ns - newest_ns <= OLDEST_NS
 
 
 def _join(halves: list[_Half]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:

@@ -23,13 +23,15 @@ if TYPE_CHECKING:
 
 MEASURE_S = 1.0
 """How long the samples of a device that was understood are counted."""
+MOST_APART = 1.5
+"""Two rates that are further apart are not both right: then the device tells its time in whole seconds, say."""
 
 
 @dataclass(frozen=True, slots=True)
 class Heard:
     """What was heard on a port: either a protocol, or a ``problem``: why there is none, and what to do.
 
-    rate_hz: by the device's own time stamps where it sends any, else by arrival; 0 where there was too little.
+    rate_hz: by the device's own time where that can be, else by arrival; 0 where there was too little.
     """
 
     protocol: str = ""
@@ -66,12 +68,14 @@ def _try_rates(line: SerialLine, seconds: float) -> Heard:
             return _measure(line, parser, samples, baud)
         if data and since_s is None:
             since_s = now_s
-        if since_s is not None and now_s - since_s > share_s:
+        if since_s is not None and now_s - since_s > share_s and parser.finding is None:
             baud, since_s, parser = next(bauds), now_s, open_parser("auto")
             tried[baud] = None
             line.tune(baud)
     if since_s is None:
         return Heard(problem=f"silent for {seconds:g} s: is the device on, and its TX wired to this port's RX?")
+    if (found := parser.finding) is not None:
+        return Heard(problem=found.at(baud))
     rates = ", ".join(map(str, tried))
     return Heard(problem=f"bytes but no protocol that mmg knows (tried {rates} baud)")
 
@@ -85,9 +89,9 @@ def _measure(line: SerialLine, parser: Parser, samples: Samples, baud: int) -> H
         if len(fresh):
             parts.append(fresh)
             count, newest_s = count + len(fresh), now_s
-    rate_hz = _rate_by_device(join(parts).device_time_ns)
-    if not rate_hz and count:
-        rate_hz = count / (newest_s - began_s)
+    by_device, by_arrival = _rate_by_device(join(parts).device_time_ns), count / (newest_s - began_s) if count else 0.0
+    is_sure = by_device and (not by_arrival or 1 / MOST_APART <= by_device / by_arrival <= MOST_APART)
+    rate_hz = by_device if is_sure else by_arrival
     return Heard(parser.name, baud, round(rate_hz, 2), parts[-1].has_gyro)
 
 
