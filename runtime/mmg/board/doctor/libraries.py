@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
-from mmg.backends import AUTO, BACKENDS, INSTALL, NAMES, PACKAGES
+from mmg.backends import AUTO, BACKENDS, INSTALL, NAMES, PACKAGES, TELEMETRY_OFF
 from mmg.board.doctor.finding import Finding
 from mmg.errors import pip_install
 
@@ -142,7 +142,7 @@ def _start(library: Library) -> subprocess.Popen[str]:
         stderr=subprocess.PIPE,
         text=True,
         errors="replace",
-        env={"ORT_DISABLE_TELEMETRY": "1", **os.environ},
+        env={**os.environ, **TELEMETRY_OFF},
     )
 
 

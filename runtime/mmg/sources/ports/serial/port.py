@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from mmg.errors import BackendUnavailable, ConfigError, SourceError, SourceNotFound
 from mmg.sources.clock.sample_clock import Arrivals, SampleClock
 from mmg.sources.ports.port import STATUS_NS, PortStatus, PortThread
-from mmg.sources.ports.serial.line import GONE, MOST_GATHERED, POLL_S, SerialLine
+from mmg.sources.ports.serial.line import GONE, MOST_GATHERED, POLL_S, SerialLine, check_device
 from mmg.sources.protocols import Counters, Parser, Samples, open_parser
 from mmg.types import Chunk
 
@@ -52,7 +52,7 @@ VIDEO_MAJOR = 81
 class SerialPort(PortThread):
     """``serial:///dev/ttyUSB0?protocol=witmotion&baud=115200``: an IMU on a serial port.
 
-    Any URL that pyserial opens works beneath: ``serial://socket://host:port``, ``serial://rfc2217://...``. Without
+    On a network: ``serial://socket://host:port``, ``serial://rfc2217://host:port``. Without
     ``protocol`` it is found out; without ``baud`` the usual rates are tried. The device is looked for again for ever.
     """
 
@@ -71,6 +71,7 @@ class SerialPort(PortThread):
         self._columns = None if columns == list(range(len(COLUMNS))) else columns
         self._needs_gyro = any(c.name in COLUMNS[3:] and not c.optional for c in modality.channels)
         self._device = url.path
+        check_device(self._device, str(url))
         self._protocol = url.options.get("protocol", "auto")
         self._text_options = {name: url.options[name] for name in TEXT_OPTIONS if name in url.options}
         baud = url.number("baud", 1200, 12_000_000)
@@ -263,9 +264,10 @@ class _Conversation:
 def open_serial(device: str, baud: int, url: str) -> Any:
     """A pyserial port for this process alone, with a read timeout of ``POLL_S``; close it.
 
-    device: a path, or a URL of pyserial's. url: how errors name it. Raises BackendUnavailable, SourceNotFound,
+    device: a path, or one of NETWORK. url: how errors name it. Raises ConfigError, BackendUnavailable, SourceNotFound,
     SourceError; their ``__cause__`` is pyserial's error.
     """
+    check_device(device, url)
     _require_pyserial()
     import serial
 
