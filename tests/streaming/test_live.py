@@ -293,6 +293,15 @@ def test_a_fault_is_told_though_no_decision_is_made(open_world: Open) -> None:
     assert notes == ["imu: connected: scripted", "imu: faulty: flat line"]
 
 
+def test_what_a_port_notes_is_told_once_whatever_else_is_told(open_world: Open) -> None:
+    world, pipeline, told = open_world()
+    sensor = world.sensors["audio"]
+    for note, reason in (("quiet: -71 dBFS", ""), ("quiet: -71 dBFS", "stalled"), ("quiet: -73 dBFS", "")):
+        sensor.port.status = replace(CONNECTED, note=note, reason=reason)
+        list(world.run(pipeline, 1.0))
+    assert [line for line in told if "quiet" in line] == ["audio: quiet: -71 dBFS"]
+
+
 def test_closing_closes_every_port_once_and_tells_what_was_lost(open_world: Open) -> None:
     world, pipeline, notes = open_world("imu")
     list(world.run(pipeline, 1.0))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import shlex
 import shutil
 import sys
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mmg.cli.exit_codes import run_printing_command
+from mmg.cli.output import wants_colours
 from mmg.cli.profile_flags import add_profile_flags, load_board
 from mmg.cli.reporting import stderr_reporter
 from mmg.cli.version import PrintVersion
@@ -89,7 +89,7 @@ def _run(options: argparse.Namespace) -> int:
 
 def _print_table(found: list[Found]) -> None:
     encoding = sys.stdout.encoding or "ascii"
-    colours = sys.stdout.isatty() and "NO_COLOR" not in os.environ
+    colours = wants_colours(sys.stdout)
     rows = [
         (one.modality, one.device, "-" if one.problem else one.url, one.problem or _description(one)) for one in found
     ]

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mmg.cli.exit_codes import handle_signals, raise_interrupt, run_command
+from mmg.cli.output import wants_colours
 from mmg.cli.profile_flags import add_profile_flags, load_board
 from mmg.cli.reporting import stderr_reporter
 from mmg.cli.version import PrintVersion
@@ -298,7 +299,7 @@ def _open_sink(format_name: str, manifest: Manifest) -> Sink:
         return JsonLines(sys.stdout)
     from mmg.sinks.console import Console
 
-    return Console(sys.stdout, manifest.labels)
+    return Console(sys.stdout, manifest.labels, colours=wants_colours(sys.stdout))
 
 
 def _names(text: str) -> tuple[str, ...]:

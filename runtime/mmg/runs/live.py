@@ -57,6 +57,7 @@ class LivePipeline:
         self._arrivals = {name: _Arrivals() for name in self._ports}
         self._reported: dict[str, str] = {}
         self._reported_ns: dict[tuple[str, str], int] = {}
+        self._noted: set[tuple[str, str]] = set()
         self._started = self._closing = False
         self.origin_ns = self._looked_ns = self._patient_ns = monotonic_ns()
         self.engine = make_engine(bundle, tuple(self._ports), settings, origin_ns=self.origin_ns)
@@ -143,6 +144,10 @@ class LivePipeline:
                     text = text.replace("connected", "recovered", 1)
                 self._reported[name], self._reported_ns[name, kind] = kind, now_ns
                 self._report(f"{name}: {text}")
+            noted = name, re.sub(r"[\d.]+", "", status.note)
+            if status.note and noted not in self._noted:
+                self._noted.add(noted)
+                self._report(f"{name}: {status.note}")
 
     def _explain(self, name: str) -> str:
         """Why this sensor gives nothing, in a few words."""

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from mmg.errors import ConfigError, SourceError, SourceNotFound
-from mmg.sources.url import SourceUrl, parse_url
+from mmg.sources.url import SourceUrl, live_url_of, parse_url
 
 if TYPE_CHECKING:
     from mmg.bundle.manifest import Modality
@@ -147,13 +147,15 @@ def _regular_file(url: SourceUrl) -> Path:
         if stat.S_ISREG(found.st_mode):
             path.open("rb").close()
     except (FileNotFoundError, NotADirectoryError) as error:
-        hint = f" (a port is serial://{path})" if path.is_relative_to("/dev") else ""
+        meant = live_url_of(path)
+        hint = f" (a {meant[0]} is {meant[1]})" if meant else ""
         raise SourceNotFound(str(url), f"there is no file {path.absolute()}{hint}") from error
     except OSError as error:
         raise SourceError(str(url), f"cannot be read: {error.strerror}") from error
     if not stat.S_ISREG(found.st_mode):
         kind = "a directory" if stat.S_ISDIR(found.st_mode) else "not a regular file"
-        hint = f"write serial://{path} for a port" if path.is_char_device() else "name one recording"
+        meant = live_url_of(path) if path.is_char_device() or path.is_dir() else None
+        hint = f"write {meant[1]} for a {meant[0]}" if meant else "name one recording"
         raise SourceError(str(url), f"is {kind}: {hint}")
     if found.st_size == 0:
         raise SourceError(str(url), "is empty")

@@ -28,6 +28,7 @@ class PortStatus:
     device: what answered, such as ``witmotion on /dev/ttyUSB0``.
     drift_ppm, jitter_ms, uncertainty_ms: how the device's clock runs against the host's.
     losses: what the device or the parser lost, by kind, since the port was started; it never goes back.
+    note: a line that is worth telling once while data flows; empty for nothing.
     """
 
     connected: bool = False
@@ -37,6 +38,7 @@ class PortStatus:
     jitter_ms: float = 0.0
     uncertainty_ms: float = 0.0
     losses: tuple[tuple[str, int], ...] = ()
+    note: str = ""
 
 
 class Port(Protocol):

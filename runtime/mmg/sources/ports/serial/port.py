@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import importlib.util
 import os
 import stat
 import termios
@@ -14,9 +13,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mmg.errors import BackendUnavailable, ConfigError, SourceError, SourceNotFound
+from mmg.errors import ConfigError, SourceError, SourceNotFound
 from mmg.sources.clock.sample_clock import Arrivals, SampleClock
 from mmg.sources.ports.port import STATUS_NS, PortStatus, PortThread
+from mmg.sources.ports.serial.library import load_pyserial, require_pyserial
 from mmg.sources.ports.serial.line import GONE, MOST_GATHERED, POLL_S, SerialLine, check_device
 from mmg.sources.protocols import Counters, Parser, Samples, open_parser
 from mmg.types import Chunk
@@ -80,7 +80,7 @@ class SerialPort(PortThread):
         self._baud_works = False
         self._past_losses: Counter[str] = Counter()  # of the parsers before the present one
         self._new_parser()
-        _require_pyserial()
+        require_pyserial()
 
     @property
     def _baud(self) -> int:
@@ -268,9 +268,7 @@ def open_serial(device: str, baud: int, url: str) -> Any:
     SourceError; their ``__cause__`` is pyserial's error.
     """
     check_device(device, url)
-    _require_pyserial()
-    import serial
-
+    serial = load_pyserial(url)
     _refuse_others(device, url)
     try:
         port = serial.serial_for_url(device, baudrate=baud, timeout=POLL_S, exclusive=True)
@@ -327,8 +325,3 @@ def _losses(counters: Counters) -> Counter[str]:
 def _roughly(seconds: float) -> int:
     """A power of two below: what is shown changes now and then, not all the time."""
     return 1 << max(int(seconds).bit_length() - 1, 0)
-
-
-def _require_pyserial() -> None:
-    if importlib.util.find_spec("serial") is None:
-        raise BackendUnavailable("pyserial", "pyserial")
