@@ -7,6 +7,7 @@ import importlib.util
 import os
 import subprocess
 import sys
+from collections.abc import Collection
 from pathlib import Path
 
 import pytest
@@ -46,3 +47,22 @@ def mmg_run(*arguments: object, timeout_s: float = 60) -> subprocess.CompletedPr
     """Run mmg-run in a process of its own."""
     command = [sys.executable, "-m", "mmg.cli.run", *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, timeout=timeout_s, check=False, cwd=ROOT)
+
+
+def traced(calls: str, *command: str, codes: Collection[int] = (0,), **environment: str) -> list[str]:
+    """What strace tells of these system calls of a command, its threads and its children. codes: how it may end."""
+    strace = next((folder for folder in os.get_exec_path() if (Path(folder) / "strace").exists()), None)
+    if strace is None:
+        pytest.skip("strace is not installed")
+    done = subprocess.run(
+        ["strace", "-f", "-e", f"trace={calls}", *command],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=ROOT,
+        env={**os.environ, **environment},
+    )
+    if "ptrace" in done.stderr and "Operation not permitted" in done.stderr:
+        pytest.skip("this machine does not let a process be traced")
+    assert done.returncode in codes, done.stderr[-2000:]
+    return done.stderr.splitlines()

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from mmg.cli.devices import main
 from mmg.sources.ports.discovery import Found
 from mmg_tools.virtual.microphone import AlsaMicrophone
 from mmg_tools.virtual.serial_device import VirtualSerial
@@ -152,6 +153,19 @@ def test_no_camera_is_ever_opened(tmp_path: Path) -> None:
         [sys.executable, "-c", RECORD_OPENED, str(tmp_path)], capture_output=True, text=True, timeout=30, check=False
     )
     assert done.stdout == "['Wrist Cam'] set()\n[]\nTrue\n", done.stderr
+
+
+def test_a_camera_that_the_profile_forbids_is_shown_and_never_advised(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    watch = tmp_path / "watch.toml"
+    watch.write_text('name = "watch"\ndescription = "made"\n[privacy]\nvideo = "never"\n')
+    camera = Found("video", "camera:///dev/video0", "Wrist Cam")
+    monkeypatch.setattr("mmg.sources.ports.discovery.find_devices", lambda **_: [camera])
+    assert main(["--sensors", "video", "--profile", str(watch)]) == 3
+    shown = capsys.readouterr()
+    assert shown.out == "video  Wrist Cam  -  stays off: privacy.video of profile watch is never\n"
+    assert shown.err == "mmg-devices: no usable video device\n"
 
 
 def test_help_teaches_and_loads_no_numpy() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -17,7 +16,7 @@ import pytest
 import soundfile
 from mmg.backends import is_installed
 from mmg.version import installed_version
-from recordings import DEMO, ROOT, mmg_run, real
+from recordings import DEMO, ROOT, mmg_run, real, traced
 
 SUBSETS = list(chain.from_iterable(combinations(("imu", "audio", "video"), size) for size in (1, 2, 3)))
 RUN = (sys.executable, "-m", "mmg.cli.run")
@@ -253,20 +252,6 @@ def test_with_the_imu_alone_nothing_of_the_other_sensors_is_opened_or_imported()
     assert not loaded & {"soundfile", "soxr", "sounddevice", "av", "cv2", "projectaria_tools", "torch", "serial"}
 
 
-def traced(calls: str, *command: str) -> list[str]:
-    """What strace tells of these system calls of a command and its threads."""
-    strace = next((folder for folder in os.get_exec_path() if (Path(folder) / "strace").exists()), None)
-    if strace is None:
-        pytest.skip("strace is not installed")
-    done = subprocess.run(
-        ["strace", "-f", "-e", f"trace={calls}", *command], capture_output=True, text=True, check=False, cwd=ROOT
-    )
-    if "ptrace" in done.stderr and "Operation not permitted" in done.stderr:
-        pytest.skip("this machine does not let a process be traced")
-    assert done.returncode == 0, done.stderr[-2000:]
-    return done.stderr.splitlines()
-
-
 def test_the_kernel_sees_no_other_model_or_library_opened_either() -> None:
     lines = traced("open,openat", *RUN, "--sensors", "imu", "--demo", "--duration", "5")
     calls = [line for line in lines if '"' in line and "ENOENT" not in line]
@@ -284,11 +269,3 @@ def test_the_kernel_sees_no_network(backend: str) -> None:
     assert any("192.0.2.1" in line for line in traced("%network", sys.executable, "-c", asking))
     lines = traced("%network", *RUN, "--sensors", "imu,audio", "--demo", "--duration", "20", "--backend", backend)
     assert not [line for line in lines if any(call in line for call in ("socket(", "connect(", "send"))]
-
-
-def test_a_run_leaves_nothing_in_the_home_directory(tmp_path: Path) -> None:
-    """onnxruntime 1.32 would keep a device number at home and ask for a host of its maker's."""
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(("ORT_", "XDG_"))}
-    command = [*RUN, "--sensors", "imu", "--demo", "--duration", "5"]
-    subprocess.run(command, env=environment | {"HOME": str(tmp_path)}, capture_output=True, check=True, cwd=ROOT)
-    assert list(tmp_path.rglob("*")) == []

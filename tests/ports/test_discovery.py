@@ -11,14 +11,19 @@ import termios
 import threading
 import time
 import tty
+import types
 from collections.abc import Callable, Iterator
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 from typing import TypeAlias
 
 import numpy as np
 import pytest
-from mmg.errors import pip_install
+from mmg.errors import SourceError, pip_install
 from mmg.sources.ports.discovery import Found, choose, find_devices
+from mmg.sources.ports.microphone.device import Microphone
+from mmg.sources.ports.microphone.lookout import Sight
+from mmg.sources.ports.serial.port import open_serial
 from mmg.sources.ports.serial.usb import UsbIdentity, find_usb
 from mmg.sources.protocols import PROTOCOLS, encode_sample
 from mmg.sources.protocols.witmotion import encode_frame
@@ -302,9 +307,23 @@ def test_a_path_of_the_environment_that_is_not_there_is_told(monkeypatch: pytest
 
 
 def test_without_pyserial_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "serial.tools.list_ports", None)
+    monkeypatch.setitem(sys.modules, "serial", None)
     problem = f"pyserial is not installed: {pip_install('pyserial')}"
     assert imus() == [Found("imu", "", "serial ports", problem=problem)]
+
+
+def test_another_module_in_pyserials_place_is_told_in_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    other = types.ModuleType("serial")
+    other.__spec__, other.__file__ = ModuleSpec("serial", None), "/somewhere/serial/__init__.py"
+    monkeypatch.setitem(sys.modules, "serial", other)
+    problem = "another module called serial is in pyserial's place, /somewhere/serial/__init__.py: "
+    [found] = imus()
+    assert (found.url, found.device) == ("", "serial ports")
+    assert found.problem.startswith(problem)
+    assert found.problem.endswith(pip_install("--force-reinstall", "pyserial"))
+    with pytest.raises(SourceError) as caught:
+        open_serial("/dev/ttyUSB0", 9600, "serial:///dev/ttyUSB0")
+    assert str(caught.value) == f"serial:///dev/ttyUSB0: {found.problem}"
 
 
 @pytest.fixture
@@ -392,9 +411,7 @@ def test_a_microphone_is_listed_the_default_one_first(tmp_path: Path, monkeypatc
 
 
 @needs_portaudio
-@pytest.mark.parametrize(
-    "name", ["USB Audio: - (hw:1,0)", "50% mic?", "a&b=c#d", "mikrofon żółty", "mic\udcff", " mic ", "a/b"]
-)
+@pytest.mark.parametrize("name", ["USB Audio: -", "50% mic?", "a&b=c#d", "mikrofon żółty", "mic\udcff", " mic ", "a/b"])
 def test_a_microphones_name_comes_back_from_its_url(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     [found] = listed(monkeypatch, (3, name))
     assert found.url.isascii()
@@ -408,13 +425,17 @@ def test_microphones_that_no_name_tells_apart_have_their_numbers(monkeypatch: py
     assert [one.url for one in found] == [f"mic://{number}" for number in range(1, 6)]
 
 
+def test_the_number_of_a_card_goes_into_a_url_only_where_its_name_does_not_tell(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    found = listed(monkeypatch, (1, "twin (hw:1,0)"), (2, "twin (hw:2,0)"), (3, "alone (hw:3,0)"), (4, "7 (hw:4,0)"))
+    assert [parse_url(one.url).path for one in found] == ["twin (hw:1,0)", "twin (hw:2,0)", "alone", "7 (hw:4,0)"]
+
+
 def listed(monkeypatch: pytest.MonkeyPatch, *devices: tuple[int, str]) -> list[Found]:
     """What is found where PortAudio lists these, none of them its default."""
-    from mmg.sources.ports.microphone import port as microphone
-
-    there = [microphone.Microphone(number, name, 2, 48000.0) for number, name in devices]
-    monkeypatch.setattr(microphone, "list_microphones", lambda: there)
-    monkeypatch.setattr("mmg.sources.ports.discovery._default_microphone", lambda: None)
+    there = [Microphone(number, name, 2, 48000.0) for number, name in devices]
+    monkeypatch.setattr("mmg.sources.ports.microphone.port.list_microphones", lambda: Sight(there, None))
     return find_devices(kinds=("audio",))
 
 

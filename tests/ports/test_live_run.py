@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -86,6 +87,29 @@ def test_a_required_imu_that_is_unplugged_ends_the_run_with_exit_code_3(wearable
         wearable.devices["imu"].unplug()
         assert run.wait(START_S) == 3
     assert any("required sensor lost: imu" in note for note in run.notes)
+
+
+@pytest.mark.parametrize("how", ["crashes", "hangs"])
+def test_where_portaudio_cannot_start_the_imu_decides_on_and_a_line_says_why(
+    wearable: VirtualWearable, tmp_path: Path, how: str
+) -> None:
+    config = tmp_path / "broken.conf"
+    os.mkfifo(tmp_path / "fifo")  # without a writer, opening it never returns
+    hangs = f'type file  slave.pcm {{ type null }}  file "/dev/null"  infile "{tmp_path}/fifo"'
+    config.write_text("" if how == "crashes" else f"pcm.!default {{ {hangs} }}\n")
+    urls = {"imu": wearable.urls["imu"], "audio": "mic://default"}
+    with AttachedRun(urls, {"ALSA_CONFIG_PATH": str(config), "JACK_NO_START_SERVER": "1"}) as run:
+        assert run.wait_for(lambda: any("audio: no sound: " in note for note in run.notes), START_S), run.notes
+        before = len(run.decisions)
+        assert run.wait_for(lambda: len(run.decisions) > before + 4, START_S), run.notes
+        code, seconds = run.stop()
+    assert (code, seconds < BACK_WITHIN_S) == (0, True)
+    [told] = [note for note in run.notes if "audio: " in note and "looking" not in note]
+    if how == "crashes":
+        assert f"ALSA has no configuration in {config}, which ALSA_CONFIG_PATH names: unset" in told
+    else:
+        assert told.endswith("audio: no sound: the sound system does not answer")
+    assert {state["state"] for state in (one.line["sensors"]["imu"] for one in run.decisions[4:])} == {"live"}
 
 
 def test_a_camera_stays_closed_unless_it_is_allowed() -> None:

@@ -23,6 +23,8 @@ import numpy as np
 import pytest
 from mmg.bundle.manifest import Channel, Encoder, Modality, Tensor
 from mmg.errors import BackendUnavailable, ConfigError
+from mmg.sources.ports.microphone.device import Microphone
+from mmg.sources.ports.microphone.lookout import Sight
 from mmg.sources.ports.microphone.port import MicrophonePort, SampleCount, list_microphones
 from mmg.sources.ports.microphone.portaudio import QUEUED_BLOCKS, Block, Capture
 from mmg.types import Chunk
@@ -73,6 +75,11 @@ class Listener:
         while sum(len(chunk.samples) / chunk.rate_hz for chunk in heard) < seconds:
             heard.append(self.chunks.get(timeout=PATIENCE_S))
         return heard
+
+    def hear_on(self, seconds: float) -> list[Chunk]:
+        """Chunks from a moment after the start, of whose sound a slow one loses some: the device waits for nobody."""
+        self.hear(0.1)
+        return self.hear(seconds)
 
     def forget(self) -> None:
         while not self.chunks.empty():
@@ -154,7 +161,7 @@ def running_capture() -> Capture:
 def test_a_tone_arrives_bit_exact_and_is_stamped_when_it_sounded(device: AlsaMicrophone, listener: Listener) -> None:
     device.plug()
     port = listener.open("mic://default")
-    chunks = listener.hear(2.5)
+    chunks = listener.hear_on(2.5)
     sound, times_ns = sound_of(chunks), times_of(chunks)
     first = place_in(tone(6), sound)
     np.testing.assert_array_equal(sound, tone(6)[first : first + len(sound)].astype(np.float32) / 32768)
@@ -176,7 +183,7 @@ def test_a_tone_arrives_bit_exact_and_is_stamped_when_it_sounded(device: AlsaMic
 def test_the_devices_own_rate_is_taken_where_it_refuses_the_models(make_device: MakeDevice, listener: Listener) -> None:
     make_device(tone(2, 48000), 48000).plug()
     listener.open("mic://wrist")
-    chunks = listener.hear(0.5)
+    chunks = listener.hear_on(0.5)
     first = place_in(tone(2, 48000), sound_of(chunks))
     np.testing.assert_array_equal(sound_of(chunks) * 32768, tone(2, 48000)[first : first + len(sound_of(chunks))])
     assert {chunk.rate_hz for chunk in chunks} == {48000}
@@ -186,9 +193,32 @@ def test_all_channels_come_where_they_are_asked_for(make_device: MakeDevice, lis
     played = tone(2, channels=2)
     make_device(played, RATE_HZ).plug()
     listener.open("mic://wrist_mic?channels=2&rate=16000")
-    heard = sound_of(listener.hear(0.5))
+    heard = sound_of(listener.hear_on(0.5))
     first = place_in(played, heard)
     np.testing.assert_array_equal(heard * 32768, played[first : first + len(heard)])
+
+
+@pytest.mark.parametrize("channel", [1, 2])
+def test_one_channel_of_several_is_that_one(make_device: MakeDevice, listener: Listener, channel: int) -> None:
+    played = tone(2, channels=2)
+    make_device(played, RATE_HZ).plug()
+    port = listener.open(f"mic://wrist_mic?channel={channel}&rate=16000")
+    heard = sound_of(listener.hear_on(0.5))
+    wanted = played[:, channel - 1 : channel].copy()
+    first = place_in(wanted, heard)
+    np.testing.assert_array_equal(heard * 32768, wanted[first : first + len(heard)])
+    assert port.status.device == f"wrist_mic, 16000 Hz, channel {channel}"
+
+
+def test_gain_makes_it_louder_and_counts_what_is_cut_off(device: AlsaMicrophone, listener: Listener) -> None:
+    device.plug()
+    port = listener.open("mic://default?gain=20")  # ten times: the tone of 8000 does not fit
+    chunks = listener.hear_on(0.5)
+    until(lambda: dict(port.status.losses)["clipped_samples"] > 0)
+    louder = tone(6)[:, 0].astype(np.float32) / 32768 * np.float32(10)
+    blocks = {block.tobytes() for block in louder.clip(-1, 1).reshape(-1, 320)}
+    assert all(chunk.samples.tobytes() in blocks for chunk in chunks)
+    assert np.abs(louder).max() > 1
 
 
 def test_a_stalled_device_is_told_and_opened_again(device: AlsaMicrophone, listener: Listener) -> None:
@@ -391,12 +421,14 @@ def test_a_process_ends_though_the_device_holds_portaudio(tmp_path: Path, when: 
 
 
 def test_devices_are_listed_with_what_a_url_needs(device: AlsaMicrophone) -> None:
-    assert list_microphones() == []
+    assert list_microphones() == ([], None)
     device.plug()
-    assert [(number, name, rate_hz) for number, name, _, rate_hz in list_microphones()] == [
+    there, default = list_microphones()
+    assert [(one.number, one.name, one.rate_hz) for one in there] == [
         (0, "wrist_mic", RATE_HZ),
         (1, "default", RATE_HZ),
     ]
+    assert default == 1
 
 
 @pytest.mark.parametrize("name", ["0", "WRIST", "wrist_mic", "wrist%5Fmic"])
@@ -427,10 +459,24 @@ def test_a_device_that_cannot_be_had_says_why(
     assert (port.status.connected, port.status.reason) == (False, reason)
 
 
+@pytest.mark.parametrize("option", ["channel=3", "channels=3"])
+def test_a_channel_that_the_device_does_not_have_is_refused(
+    device: AlsaMicrophone, listener: Listener, option: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    two = Sight([Microphone(0, "wrist_mic", 2, 16000.0)], 0)  # ALSA's plug plugin would make as many as are asked for
+    monkeypatch.setattr("mmg.sources.ports.microphone.port._seen_by", lambda _: two)
+    device.plug()
+    port = listener.open(f"mic://wrist?{option}")
+    until(lambda: port.status.reason == f"{option}: 'wrist_mic' has 2 channels")
+
+
 @pytest.mark.parametrize(
     ("url", "problem"),
     [
-        ("mic://default?gain=3", "unknown option 'gain'"),
+        ("mic://default?volume=3", "unknown option 'volume'"),
+        ("mic://default?gain=-3", "must be 0 to 60"),
+        ("mic://default?channel=0", "must be 1 to 128"),
+        ("mic://default?channel=1&channels=2", "give one of the two"),
         ("mic://default?rate=fast", "must be a number"),
         ("mic://default?channels=0", "must be 1 to 128"),
         ("mic://default?block_ms=0", "must be 1 to 1000"),
@@ -457,9 +503,10 @@ def test_without_sounddevice_the_extra_is_named(monkeypatch: pytest.MonkeyPatch)
             use()
 
 
-def test_without_portaudio_the_package_is_named() -> None:
+def test_without_portaudio_the_package_is_named(tmp_path: Path) -> None:
+    (tmp_path / "sounddevice.py").write_text("raise OSError('PortAudio library not found')")
     code = (
-        "import ctypes.util; ctypes.util.find_library = lambda name: None\n"
+        f"import sys; sys.path.insert(0, {str(tmp_path)!r})\n"
         "from mmg.sources.ports.microphone.port import list_microphones\n"
         "list_microphones()"
     )

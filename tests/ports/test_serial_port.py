@@ -17,6 +17,7 @@ from contextlib import closing, suppress
 from itertools import pairwise
 from pathlib import Path
 from random import Random
+from urllib.parse import quote
 
 import numpy as np
 import pytest
@@ -27,6 +28,7 @@ from mmg.sources.ports.serial import conversation
 from mmg.sources.ports.serial import port as serial_port
 from mmg.sources.ports.serial.line import SerialLine
 from mmg.sources.ports.serial.port import SerialPort, open_serial
+from mmg.sources.ports.serial.probe import listen
 from mmg.sources.protocols import PROTOCOLS, encode_sample, witmotion
 from mmg.sources.protocols import text as lines
 from mmg.sources.protocols.witmotion import encode_sample as encode_witmotion
@@ -607,7 +609,7 @@ def test_closing_is_quick_though_nobody_answers(listener: Listener) -> None:
 
 
 def test_a_port_that_is_neither_a_file_nor_a_socket_is_read_too() -> None:
-    with open_serial("loop://", 115200, "serial://loop://") as port:
+    with serial.serial_for_url("loop://", timeout=0.1) as port:
         line = SerialLine(port, "serial://loop://")
         assert line.read() == b""
         port.write(b"all of it")
@@ -700,7 +702,6 @@ def test_what_is_no_serial_port_is_told(tmp_path: Path) -> None:
         (str(tmp_path), f"cannot be opened: {tmp_path} is not a serial port"),
         ("/dev/null", "cannot be opened: /dev/null is not a serial port"),
         ("socket://127.0.0.1:1", "cannot be opened: Connection refused"),
-        ("morse://key", "cannot be opened: invalid URL, protocol 'morse' not known"),
     ):
         with pytest.raises(SourceError) as caught:
             open_serial(device, 115200, "serial://it")
@@ -754,6 +755,46 @@ def test_damage_to_other_frames_of_the_device_is_not_told_as_lost_samples(server
 def test_a_url_that_cannot_be_is_refused_before_anything_is_opened(options: str, problem: str) -> None:
     with pytest.raises(ConfigError, match=problem):
         SerialPort(parse_url(f"serial:///dev/ttyIMU?{options}"), imu())
+
+
+HANDLERS = [
+    "spy:///dev/ttyIMU?file={file}",
+    "SPY:///dev/ttyIMU?file={file}",
+    "spy://loop://?file={file}",
+    "alt:///dev/ttyIMU?class=PosixPollSerial",
+    "loop://",
+    "loop://?logging=debug",
+    "hwgrep://IMU",
+    "cp2110://0001",
+    "socket://127.0.0.1:9?logging=debug",
+    "rfc2217://127.0.0.1:9?logging=debug",
+    "rfc2217://127.0.0.1:9?ign_set_control&%6Cogging=debug",
+    "rfc2217://spy://127.0.0.1:9",
+    "morse://key",
+    "/dev/spy://x",
+]
+
+
+@pytest.mark.parametrize("device", HANDLERS)
+def test_of_pyserials_urls_only_those_of_a_network_are_opened(device: str, tmp_path: Path) -> None:
+    kept = tmp_path / "kept"
+    kept.write_text("precious")
+    device = device.format(file=kept)
+    with pytest.raises(ConfigError, match=r"^serial://it: a serial port is a path, as in .*rfc2217://HOST:PORT$"):
+        open_serial(device, 115200, "serial://it")
+    with pytest.raises(ConfigError, match="a serial port is a path"):
+        SerialPort(parse_url(f"serial://{quote(device)}"), imu())
+    heard = listen(device, "serial://it", 0.1)
+    assert heard.problem.startswith("a serial port is a path")
+    assert kept.read_text() == "precious"
+
+
+@pytest.mark.parametrize(
+    "device",
+    ["socket://host:4000", "Socket://[fe80::1%eth0]:1/", "rfc2217://10.0.0.1:2217?ign_set_control&timeout=0.5"],
+)
+def test_a_port_on_a_network_is_left(device: str) -> None:
+    SerialPort(parse_url(f"serial://{quote(device)}"), imu()).close()
 
 
 def test_a_bundle_that_wants_more_than_an_imu_is_refused() -> None:

@@ -235,11 +235,12 @@ def test_what_is_odd_about_a_sensor_that_delivers_is_told_and_shown_beside_it(op
     decision = list(world.run(pipeline, 3.0))[-1]
     assert (decision.sensors["imu"].state, decision.sensors["imu"].reason) == ("live", "")
     assert decision.sensors["imu"].note == "its clock was set back by 0.3 s: bridged"
-    assert notes == ["imu: connected: scripted, its clock was set back by 0.3 s: bridged"]
+    told = ["imu: connected: scripted", "imu: its clock was set back by 0.3 s: bridged"]
+    assert notes == told
     world.sensors["imu"].port.status = PortStatus(reason="unplugged", note="its clock was set back by 0.3 s: bridged")
     world.sensors["imu"].talking = False
     list(world.run(pipeline, 3.0))
-    assert notes[1:] == ["imu: unplugged"]
+    assert notes == [*told, "imu: unplugged"]
 
 
 def test_samples_that_come_an_hour_late_are_told(open_world: Open) -> None:
@@ -321,6 +322,15 @@ def test_a_fault_is_told_though_no_decision_is_made(open_world: Open) -> None:
     )
     assert len(list(world.run(pipeline, 4.0))) <= 1
     assert notes == ["imu: connected: scripted", "imu: faulty: flat line"]
+
+
+def test_what_a_port_notes_is_told_once_whatever_else_is_told(open_world: Open) -> None:
+    world, pipeline, told = open_world()
+    sensor = world.sensors["audio"]
+    for note, reason in (("quiet: -71 dBFS", ""), ("quiet: -71 dBFS", "stalled"), ("quiet: -73 dBFS", "")):
+        sensor.port.status = replace(CONNECTED, note=note, reason=reason)
+        list(world.run(pipeline, 1.0))
+    assert [line for line in told if "quiet" in line] == ["audio: quiet: -71 dBFS"]
 
 
 def test_closing_closes_every_port_once_and_tells_what_was_lost(open_world: Open) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes.util
+import importlib.util
 import json
 import os
 import select
@@ -205,23 +207,78 @@ def test_each_that_runs_models_computes_a_little(module: str) -> None:
 # Devices
 
 
+FINE_ALSA = "ALSA lacks nothing\n"
+
+
 def sound(tmp_path: Path, printed: str, status: int = 0) -> list[Finding]:
     [library] = [one for one in LIBRARIES if one.module == "sounddevice"]
     return judge_portaudio(tmp_path, [Trial(library, status, printed, "")])
 
 
 def test_portaudio_is_told_by_what_it_sees(tmp_path: Path) -> None:
-    assert sound(tmp_path, "inputs 2") == [Finding("PortAudio", "ok", "sees 2 devices that can record")]
-    assert sound(tmp_path, "inputs 0") == [Finding("PortAudio", "ok", "works, but no microphone is plugged in")]
-    [missing] = sound(tmp_path, "no PortAudio")
+    assert sound(tmp_path, f"{FINE_ALSA}inputs 2") == [Finding("PortAudio", "ok", "sees 2 devices that can record")]
+    assert sound(tmp_path, f"{FINE_ALSA}inputs 0") == [
+        Finding("PortAudio", "ok", "works, but no microphone is plugged in")
+    ]
+    [missing] = sound(tmp_path, f"{FINE_ALSA}no PortAudio")
     assert (missing.verdict, missing.do) == ("warning", "sudo apt-get install libportaudio2")
     lay(tmp_path, {"dev/snd/pcmC1D0c": ""})
-    [blind] = sound(tmp_path, "inputs 0")
+    [blind] = sound(tmp_path, f"{FINE_ALSA}inputs 0")
     assert blind.found == "sees no microphone, though the kernel has pcmC1D0c"
 
 
 def test_without_sounddevice_nothing_is_said_of_portaudio(tmp_path: Path) -> None:
     assert sound(tmp_path, "absent") == sound(tmp_path, "", status=1) == []
+
+
+def test_what_portaudio_does_is_not_held_against_the_wheel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("ALSA_CONFIG_PATH", raising=False)
+    [library] = [one for one in LIBRARIES if one.module == "sounddevice"]
+    trial = Trial(library, -signal.SIGABRT, "ALSA lacks configuration", "")
+    assert judged(trial).verdict == "ok"
+    [finding] = judge_portaudio(tmp_path, [trial])
+    assert (finding.verdict, finding.found) == ("problem", "ALSA has no configuration")
+    assert finding.do == "sudo apt-get install --reinstall libasound2-data"
+    [crashed] = judge_portaudio(tmp_path, [replace(trial, printed="ALSA lacks nothing")])
+    assert crashed.found == "PortAudio ended with SIGABRT"
+    [hung] = judge_portaudio(tmp_path, [replace(trial, status=None, printed="ALSA lacks nothing")])
+    assert hung.found == "does not answer: a sound server or a driver holds it"
+    [refused] = judge_portaudio(
+        tmp_path, [replace(trial, status=1, printed="ALSA lacks nothing", complaint="host error")]
+    )
+    assert refused.found == "does not start: host error"
+    early = replace(trial, printed="")
+    assert (judged(early).verdict, judge_portaudio(tmp_path, [early])) == ("problem", [])
+
+
+def test_sound_without_an_alsa_configuration_is_told_by_its_cause(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("cffi")
+    if ctypes.util.find_library("portaudio") is None or importlib.util.find_spec("sounddevice") is None:
+        pytest.skip("PortAudio or sounddevice is missing")
+    (tmp_path / "empty.conf").touch()
+    monkeypatch.setenv("ALSA_CONFIG_PATH", str(tmp_path / "empty.conf"))
+    [library] = [one for one in LIBRARIES if one.module == "sounddevice"]
+    [trial] = try_libraries(30.0, [library])
+    [finding] = judge_portaudio(tmp_path, [trial])
+    assert judged(trial).verdict == "ok"
+    assert finding.found == f"ALSA has no configuration in {tmp_path}/empty.conf, which ALSA_CONFIG_PATH names"
+    assert finding.do == "unset ALSA_CONFIG_PATH"
+
+
+@pytest.mark.parametrize("code", ["def dumps(): ...", "import a_library_that_it_needs"])
+def test_another_module_in_pyserials_place_is_named_with_the_way_back(
+    code: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "serial.py").write_text(code)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    [library] = [one for one in LIBRARIES if one.module == "serial"]
+    [trial] = try_libraries(30.0, [library])
+    finding = judged(trial)
+    assert finding.verdict == "problem"
+    assert finding.found == f"another module called serial is in pyserial's place: {tmp_path}/serial.py"
+    assert finding.do.splitlines()[-1] == pip_install("--force-reinstall", "pyserial")
 
 
 DIALOUT = 20
@@ -455,7 +512,7 @@ def pi5_says(command: Sequence[str]) -> str | None:
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """All libraries are there and well, without a process for each."""
-    trials = [Trial(one, 0, "inputs 1" if one.module == "sounddevice" else "", "") for one in LIBRARIES]
+    trials = [Trial(one, 0, f"{FINE_ALSA}inputs 1" if one.module == "sounddevice" else "", "") for one in LIBRARIES]
     monkeypatch.setattr("mmg.board.doctor.try_libraries", lambda _timeout_s: trials)
 
 

@@ -516,6 +516,16 @@ def test_a_camera_that_the_profile_forbids_is_never_advised() -> None:
     assert "privacy.video is never" in format_advice(advice)
 
 
+def test_a_camera_is_known_by_its_kind_whatever_its_name() -> None:
+    report = made_report([made_case(("imu", "glasses")), made_case(("imu",))])
+    report = replace(report, bundle=replace(report.bundle, video=("glasses",)))
+    assert [case.modalities for case in advise(report, {}, may_film=False).ranked] == [("imu",)]
+    [filming] = [case for case in report.cases if "glasses" in case.modalities]
+    advice = advise(replace(report, cases=(filming,)), {})
+    assert advice.command is not None
+    assert advice.command.endswith("--allow-video")
+
+
 def test_where_all_that_fits_would_film_the_advice_says_so() -> None:
     advice = advise(made_report([made_case(("imu", "video"))]), {}, may_film=False)
     assert advice.choice is None

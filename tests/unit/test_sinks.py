@@ -7,6 +7,7 @@ import json
 from dataclasses import replace
 
 import pytest
+from mmg.cli.output import wants_colours
 from mmg.sinks import Sink
 from mmg.sinks.console import Console
 from mmg.sinks.jsonl import JsonLines
@@ -39,7 +40,7 @@ class Terminal(io.StringIO):
         return True
 
 
-def console(encoding: str = "utf-8", *, colours: bool | None = None) -> tuple[Console, io.BytesIO]:
+def console(encoding: str = "utf-8", *, colours: bool = False) -> tuple[Console, io.BytesIO]:
     raw = io.BytesIO()
     stream = io.TextIOWrapper(raw, encoding=encoding, write_through=True)
     raw.wrapper = stream  # type: ignore[attr-defined]  # else the stream closes the bytes when it goes
@@ -115,13 +116,9 @@ def test_a_name_that_the_stream_cannot_hold_is_escaped(encoding: str) -> None:
     assert line.endswith("! \\u8dd1\\u6b65")
 
 
-def test_a_file_gets_no_colours() -> None:
-    assert "\x1b" not in line_of(DECISION, "still")
-
-
-def test_a_terminal_gets_colours_that_change_nothing_else() -> None:
+def test_colours_change_nothing_else() -> None:
     terminal = Terminal()
-    Console(terminal, LABELS).write(DECISION, "still")
+    Console(terminal, LABELS, colours=True).write(DECISION, "still")
     text = terminal.getvalue()
     assert "\x1b[1mwalking     \x1b[0m" in text
     assert "\x1b[32mimu ●\x1b[0m" in text
@@ -132,13 +129,19 @@ def test_a_terminal_gets_colours_that_change_nothing_else() -> None:
     assert text == line_of(DECISION, "still") + "\n"
 
 
-def test_colours_come_and_stay_away_as_they_are_asked_for() -> None:
-    sink, raw = console(colours=True)
-    sink.write(DECISION, None)
-    assert b"\x1b[1m" in raw.getvalue()
-    terminal = Terminal()
-    Console(terminal, LABELS, colours=False).write(DECISION, None)
-    assert "\x1b" not in terminal.getvalue()
+@pytest.mark.parametrize(
+    ("environment", "wanted"),
+    [({}, True), ({"NO_COLOR": "1"}, False), ({"NO_COLOR": ""}, True), ({"TERM": "dumb"}, False)],
+)
+def test_a_terminal_gets_colours_unless_it_declines_them(
+    environment: dict[str, str], wanted: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    monkeypatch.setenv("TERM", "xterm")
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    assert wants_colours(Terminal()) is wanted
+    assert not wants_colours(io.StringIO())
 
 
 def test_both_sinks_flush_each_line() -> None:

@@ -72,6 +72,61 @@ def test_an_unknown_scheme_lists_those_known() -> None:
         open_source("tape:///reel", PPG)
 
 
+@pytest.mark.parametrize(
+    ("text", "meant"),
+    [
+        ("serial:/dev/ttyUSB0", "serial:///dev/ttyUSB0"),
+        ("SERIAL:/dev/ttyUSB0?baud=9600", "serial:///dev/ttyUSB0?baud=9600"),
+        ("serial:ttyUSB0", "serial:///dev/ttyUSB0"),
+        ("serial://dev/ttyUSB0", "serial:///dev/ttyUSB0"),
+        ("camera:/dev/video0", "camera:///dev/video0"),
+        ("camera:video0", "camera:///dev/video0"),
+        ("camera://dev/video0", "camera:///dev/video0"),
+        ("mic:default", "mic://default"),
+        ("iio:lsm6dsox", "iio://lsm6dsox"),
+        ("file:/data/walk.csv", "file:///data/walk.csv"),
+    ],
+)
+def test_a_url_with_a_slash_too_few_is_refused_with_the_right_one(text: str, meant: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        parse_url(text)
+    assert str(caught.value).endswith(f": write {meant}")
+
+
+@pytest.mark.parametrize(
+    ("text", "hint"),
+    [
+        ("default", r"there is no file .*/default \(a microphone is mic://default\)"),
+        ("hw:1,0", r"\(a microphone is mic://hw:1,0\)"),
+        ("plughw:1", r"\(a microphone is mic://hw:1\)"),
+        ("/dev/ttyUSB77", r"\(a port is serial:///dev/ttyUSB77\)"),
+        ("/dev/video77", r"\(a camera is camera:///dev/video77\)"),
+        ("/dev/snd/pcmC77D0c", r"\(a microphone is mic://default\)"),
+        ("/dev/iio:device77", r"\(a chip is iio://NAME, which mmg-devices shows\)"),
+        ("walk.csv", r"there is no file .*/walk.csv$"),
+    ],
+)
+def test_a_port_that_is_named_as_a_file_is_told_its_url(
+    text: str, hint: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SourceNotFound, match=hint):
+        open_source(text, PPG)
+
+
+def test_a_device_that_is_there_is_told_its_url() -> None:
+    with pytest.raises(SourceError, match="is not a regular file: write serial:///dev/tty for a port"):
+        open_source("/dev/tty", PPG)
+
+
+def test_a_file_whose_name_looks_like_a_url_is_taken_by_its_path(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "mic:default").write_text(ROWS)
+    monkeypatch.chdir(tmp_path)
+    assert open_source("./mic:default", PPG).duration_s == pytest.approx(0.2)
+
+
 def test_an_unknown_option_is_named_with_those_allowed(tmp_path: Path) -> None:
     path = tmp_path / "walk.csv"
     path.write_text(ROWS)

@@ -21,6 +21,9 @@ NAMES = {"onnx": "onnxruntime", "litert": "LiteRT"}
 AUTO = "auto"
 """In place of a backend: one that is installed."""
 CPU_ONLY = ("CPUExecutionProvider",)
+TELEMETRY_OFF = {"ORT_DISABLE_TELEMETRY": "1"}
+"""What the environment must hold before onnxruntime loads, whatever it held: from 1.29 on it keeps a device number at
+home and sends events to a host of its maker's. 0, an empty value or a misspelt one leaves that on."""
 
 
 class Session(Protocol):

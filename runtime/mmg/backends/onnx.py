@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mmg.backends import CPU_ONLY
+from mmg.backends import CPU_ONLY, TELEMETRY_OFF
 from mmg.errors import BackendUnavailable, ModelError
 
 ON_HOST = {"CPUExecutionProvider", "XnnpackExecutionProvider"}
@@ -17,15 +17,15 @@ ON_HOST = {"CPUExecutionProvider", "XnnpackExecutionProvider"}
 
 
 def load_onnxruntime() -> Any:
-    """The one way to import it: 1.32 asks for a host of its maker's and keeps a device number at home, unless told not
-    to before it loads. Raises BackendUnavailable."""
-    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+    """The one way to import it, for its telemetry must be off before it loads. Raises BackendUnavailable."""
+    os.environ.update(TELEMETRY_OFF)
     try:
         import onnxruntime
     except ImportError as error:
         if isinstance(error.__cause__ or error.__context__, KeyboardInterrupt):
             raise KeyboardInterrupt from error  # Ctrl-C while its compiled part was loading
         raise BackendUnavailable("onnxruntime", "onnxruntime") from error
+    onnxruntime.disable_telemetry_events()  # where it was there before mmg
     return onnxruntime
 
 

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import argparse
-import os
 import shlex
 import shutil
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mmg.cli.exit_codes import run_printing_command
+from mmg.cli.output import wants_colours
+from mmg.cli.profile_flags import add_profile_flags, load_board
 from mmg.cli.reporting import stderr_reporter
 from mmg.cli.version import PrintVersion
 
@@ -52,6 +53,7 @@ def build_parser() -> argparse.ArgumentParser:
     add("--serial", metavar="PATH", action="append", default=[], help="listen to this port too; may be repeated")
     add("--seconds", metavar="S", type=_seconds, default=3.0, help="how long to listen to a serial port (default: 3)")
     add("--json", action="store_true", help="an array of objects: modality, url, device, detail, rate_hz, ...")
+    add_profile_flags(parser)
     return parser
 
 
@@ -65,7 +67,11 @@ def _run(options: argparse.Namespace) -> int:
     from mmg.sources.ports.discovery import choose, find_devices
 
     kinds, wanted = options.sensors or KINDS, options.sensors or WANTED
+    profile = load_board(options)
     found = find_devices(kinds=kinds, serial_paths=options.serial, seconds=options.seconds, report=_report)
+    if profile.privacy.video == "never":
+        never = f"stays off: privacy.video of profile {profile.name} is never"
+        found = [replace(one, problem=never) if one.modality == "video" else one for one in found]
     chosen = choose(found, wanted)
     if options.json:
         import json
@@ -83,7 +89,7 @@ def _run(options: argparse.Namespace) -> int:
 
 def _print_table(found: list[Found]) -> None:
     encoding = sys.stdout.encoding or "ascii"
-    colours = sys.stdout.isatty() and "NO_COLOR" not in os.environ
+    colours = wants_colours(sys.stdout)
     rows = [
         (one.modality, one.device, "-" if one.problem else one.url, one.problem or _description(one)) for one in found
     ]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 import textwrap
 import threading
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mmg.cli.exit_codes import run_printing_command
+from mmg.cli.output import wants_colours
 from mmg.cli.profile_flags import folder
 from mmg.cli.reporting import stderr_reporter
 from mmg.cli.version import PrintVersion
@@ -83,7 +83,7 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _print_table(examination: Examination) -> None:
-    colours = sys.stdout.isatty() and "NO_COLOR" not in os.environ
+    colours = wants_colours(sys.stdout)
     width = max(len(one.check) for one in examination.findings)
     _print(_headline(examination))
     for group, findings in groupby(examination.findings, key=lambda one: one.group):

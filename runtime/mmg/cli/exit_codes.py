@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable
 from typing import NoReturn
 
+from mmg.cli.output import let_output_wait
 from mmg.cli.reporting import release_stderr
 from mmg.errors import MmgError
 
@@ -16,6 +17,7 @@ def run_command(run: Callable[[], int], report: Callable[[str], None], *, stoppe
 
     stopped: the exit code after Ctrl-C.
     """
+    let_output_wait()
     try:
         return run()
     except MmgError as error:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 from mmg.cli.exit_codes import run_printing_command
+from mmg.cli.output import is_dumb, wants_colours
 from mmg.cli.profile_flags import add_profile_flags, folder, load_board
 from mmg.cli.reporting import stderr_reporter, write_stderr
 from mmg.cli.version import PrintVersion
@@ -316,7 +317,7 @@ def _format(stream: TextIO, report: Report | None, comparison: Comparison | None
     from mmg.board.profiling.table import format_table
     from mmg.board.profiling.text import ASCII
 
-    colours = stream.isatty()
+    colours = wants_colours(stream)
     width = max(get_terminal_size((100, 24)).columns, 80)
     try:
         "".join(map(chr, ASCII)).encode(stream.encoding or "ascii")
@@ -381,7 +382,7 @@ def _end_progress() -> None:
 
 
 def _beside_is_terminal() -> bool:
-    return sys.stderr is not None and not sys.stderr.closed and sys.stderr.isatty()
+    return sys.stderr is not None and not sys.stderr.closed and sys.stderr.isatty() and not is_dumb()
 
 
 if __name__ == "__main__":

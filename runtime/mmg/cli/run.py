@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mmg.cli.exit_codes import handle_signals, raise_interrupt, run_command
+from mmg.cli.output import wants_colours
 from mmg.cli.profile_flags import add_profile_flags, load_board
 from mmg.cli.reporting import stderr_reporter
 from mmg.cli.version import PrintVersion
@@ -219,8 +220,6 @@ def _choose_sources(options: argparse.Namespace) -> tuple[dict[str, str], str | 
     sensors = sensors or tuple(given)
     if len(set(sensors)) != len(sensors):
         raise ConfigError(f"--sensors {options.sensors}: a sensor is named twice")
-    if "video" in sensors and not options.allow_video:
-        raise ConfigError("video is off: add --allow-video to open it, or leave it out of --sensors")
     for name in given:
         if name not in sensors:
             _report(f"{name}: {given[name]} is not used, because --sensors does not name it")
@@ -238,31 +237,30 @@ def _resolve_settings(
 
     if options.duration is not None and options.duration < manifest.hop_s:
         raise ConfigError(f"--duration {options.duration:g}: is shorter than a hop of {manifest.hop_s:g} s")
-    profile, known = load_board(options), [modality.name for modality in manifest.modalities]
+    profile, kinds = load_board(options), {modality.name: modality.kind for modality in manifest.modalities}
     for name, url in profile.sensors.items():
         try:
             check_scheme(url)
         except ConfigError as error:
             raise ProfileError(options.profile or profile.name, f"sensors.{name}", str(error)) from error
-        if not urls and name not in known:
+        if not urls and name not in kinds:
             raise ProfileError(options.profile or profile.name, f"sensors.{name}", _lacks(manifest))
     if options.recording:
         urls = _in_recording(options, tuple(urls), manifest)
     if not urls:
-        urls = {name: url for name, url in profile.sensors.items() if name != "video"}
+        urls = {name: url for name, url in profile.sensors.items() if kinds[name] != "video"}
     urls = {name: url or profile.sensors.get(name, "") for name, url in urls.items()}
-    if "video" in urls and profile.privacy.video == "never":
-        raise ProfileError(
-            profile.name, "privacy.video", "is never: video stays off on this device, whatever the flags"
-        )
     required = _names(options.require)
     for name in (*urls, *required):
-        if name not in known:
-            raise ConfigError(f"bundle {manifest.name} has no sensor {name!r}; it has {', '.join(known)}")
+        if name not in kinds:
+            raise ConfigError(f"bundle {manifest.name} has no sensor {name!r}; it has {', '.join(kinds)}")
+    _refuse_video([name for name in urls if kinds[name] == "video"], options, profile)
     _report_unused(options, profile, urls, manifest)
-    if not (urls or {"imu", "audio"} & set(known)):
-        raise ConfigError(f"bundle {manifest.name} has {', '.join(known)}: give --source {known[0]}=URL")
-    urls = _find_missing(urls or dict.fromkeys((name for name in ("imu", "audio") if name in known), ""), required)
+    usual = [name for name in ("imu", "audio") if kinds.get(name, "video") != "video"]
+    if not (urls or usual):
+        first = next(iter(kinds))
+        raise ConfigError(f"bundle {manifest.name} has {', '.join(kinds)}: give --source {first}=URL")
+    urls = _find_missing(urls or dict.fromkeys(usual, ""), required)
     settings = Settings(
         allow_video=options.allow_video,
         required=required,
@@ -298,6 +296,19 @@ def _in_recording(options: argparse.Namespace, wanted: tuple[str, ...], manifest
         holds = ", ".join(sorted(kinds)) or "nothing that is known"
         raise NoSensorError({options.recording: f"holds {holds}, and none of it is a sensor of bundle {manifest.name}"})
     return dict.fromkeys(found, options.recording)
+
+
+def _refuse_video(names: list[str], options: argparse.Namespace, profile: Profile) -> None:
+    """A camera's modalities, whatever the bundle calls them, need a word on the command line, and the device's leave.
+
+    Raises ConfigError, ProfileError.
+    """
+    if names and profile.privacy.video == "never":
+        raise ProfileError(
+            profile.name, "privacy.video", f"is never: {names[0]} stays off on this device, whatever the flags"
+        )
+    if names and not options.allow_video:
+        raise ConfigError(f"{names[0]} is off: add --allow-video to open a camera, or leave it out of --sensors")
 
 
 def _report_unused(options: argparse.Namespace, profile: Profile, urls: dict[str, str], manifest: Manifest) -> None:
@@ -360,7 +371,7 @@ def _open_sink(format_name: str, manifest: Manifest) -> Sink:
         return JsonLines(sys.stdout)
     from mmg.sinks.console import Console
 
-    return Console(sys.stdout, manifest.labels)
+    return Console(sys.stdout, manifest.labels, colours=wants_colours(sys.stdout))
 
 
 def _names(text: str) -> tuple[str, ...]:

@@ -58,6 +58,7 @@ class LivePipeline:
         self._arrivals = {name: _Arrivals() for name in self._ports}
         self._reported: dict[str, str] = {}
         self._reported_ns: dict[tuple[str, str], int] = {}
+        self._noted: set[tuple[str, str]] = set()
         self._started = self._closing = False
         self.origin_ns = self._looked_ns = self._patient_ns = monotonic_ns()
         self.engine = make_engine(bundle, tuple(self._ports), settings, origin_ns=self.origin_ns)
@@ -144,8 +145,7 @@ class LivePipeline:
             state = self._states[name]
             text = status.reason or self._arrivals[name].problem
             if not text:
-                connected = ", ".join(filter(None, (status.device, status.note)))
-                text = f"faulty: {state.reason}" if state.state == "faulty" else f"connected: {connected}"
+                text = f"faulty: {state.reason}" if state.state == "faulty" else f"connected: {status.device}"
             # Numbers change all the time, as in "stalled: nothing for over 4 s"; only the rest is news.
             kind = re.sub(r"[\d.]+", "", text)
             again_ns = self._reported_ns.get((name, kind), now_ns) + REPORT_AGAIN_S * 1e9
@@ -154,6 +154,10 @@ class LivePipeline:
                     text = text.replace("connected", "recovered", 1)
                 self._reported[name], self._reported_ns[name, kind] = kind, now_ns
                 self._report(f"{name}: {text}")
+            noted = name, re.sub(r"[\d.]+", "", status.note)
+            if status.note and not status.reason and noted not in self._noted:
+                self._noted.add(noted)
+                self._report(f"{name}: {status.note}")
 
     def _report_gaps(self, statuses: Mapping[str, PortStatus], hops: int) -> None:
         """Of sensors that seem well, and that hops went without all the same."""

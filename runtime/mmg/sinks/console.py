@@ -13,11 +13,10 @@ PLAIN_MARKS = {"live": "+", "warming": "~", "stale": "o", "faulty": "x", "absent
 
 
 class Console:
-    """Writes to a terminal with colours, to a pipe without; in ASCII where the stream cannot hold more."""
+    """Writes with colours where they are wanted, and in ASCII where the stream cannot hold more."""
 
-    def __init__(self, stream: TextIO, labels: tuple[str, ...], *, colours: bool | None = None) -> None:
-        self._stream = stream
-        self._colours = stream.isatty() if colours is None else colours
+    def __init__(self, stream: TextIO, labels: tuple[str, ...], *, colours: bool = False) -> None:
+        self._stream, self._colours = stream, colours
         self._width = max(len(label) for label in labels)
         self._encoding = stream.encoding or "ascii"
         try:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from mmg.errors import ConfigError, SourceError, SourceNotFound
 from mmg.sources.files.contents import container_of
-from mmg.sources.url import SourceUrl, parse_url
+from mmg.sources.url import SourceUrl, live_url_of, parse_url
 
 if TYPE_CHECKING:
     from mmg.bundle.manifest import Modality
@@ -175,14 +175,16 @@ def readable(url: SourceUrl) -> Path:
         elif stat.S_ISDIR(found.st_mode):
             next(path.iterdir(), None)
     except (FileNotFoundError, NotADirectoryError) as error:
-        hint = f" (a port is serial://{path})" if path.is_relative_to("/dev") else ""
+        meant = live_url_of(path)
+        hint = f" (a {meant[0]} is {meant[1]})" if meant else ""
         raise SourceNotFound(str(url), f"there is no file {path.absolute()}{hint}") from error
     except OSError as error:
         raise SourceError(str(url), f"cannot be read: {error.strerror}") from error
     if stat.S_ISDIR(found.st_mode):
         return path
     if not stat.S_ISREG(found.st_mode):
-        hint = f"write serial://{path} for a port" if path.is_char_device() else "name one recording"
+        meant = live_url_of(path) if path.is_char_device() else None
+        hint = f"write {meant[1]} for a {meant[0]}" if meant else "name one recording"
         raise SourceError(str(url), f"is not a regular file: {hint}")
     if found.st_size == 0:
         raise SourceError(str(url), "is empty")

@@ -7,6 +7,7 @@ import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
+from pathlib import Path
 from urllib.parse import quote, unquote, unquote_to_bytes
 
 from mmg.errors import ConfigError
@@ -15,6 +16,10 @@ PLACING = ("start", "offset")
 RATED = ("mic", "iio", "camera")
 """Schemes of ports that can be asked for a rate."""
 LONGEST_SHIFT_S = 4_000_000_000
+SLIP = re.compile(r"(serial|iio|mic|camera|file):(?!//)(/?)(.+)", re.IGNORECASE | re.DOTALL)
+"""A URL without its slashes; a file of such a name is ./NAME."""
+NODES = ("serial", "camera")
+"""Schemes whose paths are those of device nodes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +89,10 @@ class Placing:
 
 def parse_url(text: str) -> SourceUrl:
     """Split a URL. A plain path is a file; it is taken as it is, without percent-decoding. Raises ConfigError."""
+    if slip := SLIP.fullmatch(text):
+        scheme, slash, rest = slip[1].lower(), slip[2], slip[3]
+        folder = "/dev/" if scheme in NODES and not slash and "/" not in rest else slash
+        raise ConfigError(f"{text!r}: is no URL: write {scheme}://{folder}{rest}")
     match = re.match(r"([A-Za-z][A-Za-z0-9+.-]*)://", text)
     rest, _, query = text[match.end() if match else 0 :].partition("?")
     try:
@@ -94,7 +103,25 @@ def parse_url(text: str) -> SourceUrl:
         raise ConfigError(
             f"{text!r}: names nothing: write file:///absolute/path, file://relative/path or mic://default"
         )
-    return SourceUrl(text, match[1].lower() if match else "file", path, _options(text, query))
+    scheme = match[1].lower() if match else "file"
+    if scheme in NODES and path.startswith("dev/"):
+        raise ConfigError(f"{text!r}: has one slash too few: write {scheme}:///{path}")
+    return SourceUrl(text, scheme, path, _options(text, query))
+
+
+def live_url_of(path: Path) -> tuple[str, str] | None:
+    """What kind of port goes by this path or name, and its URL; None where it looks like none."""
+    if path.is_relative_to("/dev"):
+        if path.name.startswith("video"):
+            return "camera", f"camera://{path}"
+        if path.is_relative_to("/dev/snd"):
+            return "microphone", "mic://default"
+        if path.name.startswith("iio"):
+            return "chip", "iio://NAME, which mmg-devices shows"
+        return "port", f"serial://{path}"
+    if re.fullmatch(r"default|(plug)?hw:\d.*", str(path)):
+        return "microphone", f"mic://{str(path).removeprefix('plug')}"
+    return None
 
 
 def joined(urls: Sequence[str]) -> str:

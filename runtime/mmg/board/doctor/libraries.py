@@ -15,9 +15,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
-from mmg.backends import AUTO, BACKENDS, INSTALL, NAMES, PACKAGES
+from mmg.backends import AUTO, BACKENDS, INSTALL, NAMES, PACKAGES, TELEMETRY_OFF
 from mmg.board.doctor.finding import Finding
 from mmg.errors import pip_install
+from mmg.sources.ports.microphone.lookout import LOOK
+from mmg.sources.ports.serial.library import TAKEN, ways_back
 
 PREPARE = """\
 import importlib.util, resource, sys
@@ -57,19 +59,26 @@ import numpy
 ones = numpy.ones((64, 64), "float32")
 assert (ones @ ones).sum() == 64**3, "computes wrongly"
 """
-SOUND_CODE = """\
+SERIAL_CODE = """\
 try:
-    import sounddevice
-except OSError as error:
-    if "PortAudio" not in str(error):
-        raise
+    import serial
+    place = "" if hasattr(serial, "serial_for_url") else serial.__file__
+except ImportError:  # pyserial needs nothing: this is none
+    place = importlib.util.find_spec("serial").origin
+if place:
+    print("taken by", place)
+"""
+SOUND_CODE = f"""\
+import _cffi_backend, runpy  # the only part of sounddevice that is compiled: what ends the process later is PortAudio
+look = runpy.run_path({str(LOOK)!r})
+print("ALSA lacks", look["lacks"]() or "nothing", flush=True)
+seen = look["see"]()
+if "missing" in seen:
     print("no PortAudio")
+elif "problem" in seen:
+    sys.exit(seen["problem"])
 else:
-    try:
-        devices = sounddevice.query_devices()
-    except sounddevice.PortAudioError:
-        devices = []
-    print("inputs", sum(device["max_input_channels"] > 0 for device in devices))
+    print("inputs", len(seen["devices"]))
 """
 
 
@@ -90,7 +99,7 @@ LIBRARIES = (
     Library("onnxruntime", "onnxruntime", "ONNX models", True, ONNX_CODE),
     Library("ai_edge_litert", "ai-edge-litert", "TFLite models", True, LITERT_CODE.format(package="ai_edge_litert")),
     Library("tflite_runtime", "tflite-runtime", "TFLite models", True, LITERT_CODE.format(package="tflite_runtime")),
-    Library("serial", "pyserial", "IMUs on a serial port", True),
+    Library("serial", "pyserial", "IMUs on a serial port", True, SERIAL_CODE),
     Library("sounddevice", "sounddevice", "microphones", True, SOUND_CODE),
     Library("soundfile", "soundfile", "sound files", True),
     Library("soxr", "soxr", "sound", True),
@@ -104,7 +113,10 @@ RUNNERS = {package: backend for backend in BACKENDS for package in PACKAGES[back
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """How the process of one library ended. status: its exit status, minus the signal's number; None where it hung."""
+    """How the process of one library ended. status: its exit status, minus the signal's number; None where it hung.
+
+    printed: what it wrote until then.
+    """
 
     library: Library
     status: int | None
@@ -114,6 +126,11 @@ class Trial:
     @property
     def absent(self) -> bool:
         return self.status == 0 and self.printed == "absent"
+
+    @property
+    def reached_portaudio(self) -> bool:
+        """What came of it is then PortAudio's, and no fault of the wheel."""
+        return self.library.module == SOUND and self.printed.startswith("ALSA lacks")
 
 
 def try_libraries(timeout_s: float = 30.0, libraries: Sequence[Library] = LIBRARIES) -> list[Trial]:
@@ -142,7 +159,7 @@ def _start(library: Library) -> subprocess.Popen[str]:
         stderr=subprocess.PIPE,
         text=True,
         errors="replace",
-        env={"ORT_DISABLE_TELEMETRY": "1", **os.environ},
+        env={**os.environ, **TELEMETRY_OFF},
     )
 
 
@@ -150,8 +167,8 @@ def _wait(library: Library, process: subprocess.Popen[str], ends_s: float) -> Tr
     try:
         # One that ended while another hung is still to be read.
         printed, complaints = process.communicate(timeout=max(ends_s - time.monotonic(), LAST_READ_S))
-    except subprocess.TimeoutExpired:
-        return Trial(library, None, "", "")
+    except subprocess.TimeoutExpired as error:
+        return Trial(library, None, (error.stdout or b"").decode(errors="replace").strip(), "")
     last = (complaints.strip().splitlines() or [""])[-1]
     return Trial(library, process.returncode, printed.strip(), last)
 
@@ -197,7 +214,10 @@ def _judge(trial: Trial, timeout_s: float, states: Mapping[str, bool]) -> Findin
     if trial.absent:
         return _judge_absent(trial.library)
     version = _version_of(package)
-    if trial.status == 0:
+    if trial.printed.startswith("taken by "):
+        place = trial.printed.removeprefix("taken by ")
+        return Finding(name, "problem", f"{TAKEN}: {place}", "\n".join(ways_back()))
+    if trial.status == 0 or trial.reached_portaudio:
         return Finding(name, "ok", version or "can be imported")
     again = pip_install("--force-reinstall", "--no-cache-dir", package)
     if trial.status is None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from mmg.board.profiling.budget import check_budget, explain
@@ -15,7 +15,6 @@ from mmg.board.profiling.text import BOLD, DIM, YELLOW, Lines
 TIE = 0.005
 """Accuracies that are no more than this apart are taken as equal: half a point."""
 RUNNERS_UP = 3
-VIDEO = "video"
 NEVER = "the device profile's privacy.video is never"
 
 
@@ -35,11 +34,13 @@ class Rejected:
 class Advice:
     """ranked: the cases that keep the budget, the best first. rejected: those that do not, the nearest first.
 
-    notes: what to know about the choice; missing: what was not measured at all, and why.
+    video: the bundle's modalities that a camera gives. notes: what to know about the choice; missing: what was not
+    measured at all, and why.
     """
 
     bundle: str
     flags: tuple[str, ...]
+    video: tuple[str, ...]
     budget: Mapping[str, float]
     ranked: tuple[Case, ...]
     rejected: tuple[Rejected, ...]
@@ -64,7 +65,7 @@ class Advice:
     @property
     def command(self) -> str | None:
         """The mmg-run command that runs the choice."""
-        return command(self.choice, self.bundle, self.flags) if self.choice else None
+        return command(self.choice, self.bundle, self.flags, self.video) if self.choice else None
 
 
 def advise(report: Report, budget: Mapping[str, float], *, may_film: bool = True, flags: Sequence[str] = ()) -> Advice:
@@ -80,7 +81,7 @@ def advise(report: Report, budget: Mapping[str, float], *, may_film: bool = True
     rejected: list[Rejected] = []
     for case in measured(report):
         failed = tuple(check for check in check_budget(case, budget) if not check.passed)
-        if VIDEO in case.modalities and not may_film:
+        if not may_film and _films(case, report.bundle.video):
             rejected.append(Rejected(case, (NEVER,), math.inf))
         elif why := _why(case, failed):
             rejected.append(Rejected(case, why, _overshoot(case, failed)))
@@ -89,6 +90,7 @@ def advise(report: Report, budget: Mapping[str, float], *, may_film: bool = True
     return Advice(
         bundle=report.bundle.path,
         flags=tuple(flags),
+        video=report.bundle.video,
         budget=dict(budget),
         ranked=tuple(_rank(fitting)),
         rejected=tuple(sorted(rejected, key=lambda one: (not one.case.valid, one.over))),
@@ -97,11 +99,15 @@ def advise(report: Report, budget: Mapping[str, float], *, may_film: bool = True
     )
 
 
-def command(case: Case, bundle: str, flags: Sequence[str] = ()) -> str:
+def command(case: Case, bundle: str, flags: Sequence[str] = (), video: Collection[str] = ()) -> str:
     """Such as ``mmg-run --bundle starter --sensors imu,audio --backend onnx --precision int8 --set threads=1``."""
     words = ["mmg-run", "--bundle", bundle, *flags, "--sensors", ",".join(case.modalities)]
     words += ["--backend", case.backend, "--precision", case.precision, "--set", f"threads={case.threads}"]
-    return shlex.join(words + (["--allow-video"] if VIDEO in case.modalities else []))
+    return shlex.join(words + (["--allow-video"] if _films(case, video) else []))
+
+
+def _films(case: Case, video: Collection[str]) -> bool:
+    return not set(video).isdisjoint(case.modalities)
 
 
 def format_advice(advice: Advice, *, width: int = 100, colours: bool = False, ascii: bool = False) -> str:
@@ -179,7 +185,7 @@ def _notes(
         notes.append("The bundle states no accuracy: the most modalities were taken, then the least processor time.")
     elif unknown:
         notes.append(f"The accuracy of {unknown} cases is not known: they rank behind the others.")
-    if fitting and VIDEO in _rank(fitting)[0].modalities:
+    if fitting and _films(_rank(fitting)[0], report.bundle.video):
         notes.append("This opens the camera: --allow-video is for the wearer, or the people it films, to decide.")
     if report.mode == "backtoback" and "decision_ms" in budget:
         notes.append("Run back to back: decision_ms was held against the processor time of a hop, without the waiting.")

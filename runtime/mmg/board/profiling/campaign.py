@@ -108,6 +108,7 @@ def run_campaign(plan: Plan, board: Board, command: Sequence[str], progress: Cal
                 version=manifest.version,
                 manifest_sha256=hashlib.sha256(msgspec.json.encode(manifest)).hexdigest(),
                 hop_s=manifest.hop_s,
+                video=tuple(modality.name for modality in manifest.modalities if modality.kind == "video"),
             ),
             machine=_machine(board, plan.root),
             cases=(*cases, *left),

@@ -176,13 +176,18 @@ class Machine(_Part, frozen=True):
 
 
 class Bundle(_Part, frozen=True):
-    """What was profiled. manifest_sha256: of its manifest, which names every file's hash."""
+    """What was profiled. manifest_sha256: of its manifest, which names every file's hash.
+
+    video: the modalities that a camera gives, whatever their names; a report without this key is of a bundle whose
+    camera was called so.
+    """
 
     path: str
     name: str
     version: str
     manifest_sha256: str
     hop_s: float
+    video: tuple[str, ...] = ("video",)
 
 
 class Report(_Part, frozen=True):

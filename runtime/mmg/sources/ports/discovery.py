@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from mmg.errors import BackendUnavailable
+from mmg.errors import MmgError
 
 if TYPE_CHECKING:
     from mmg.sources.ports.serial.probe import Heard
@@ -97,10 +97,13 @@ def _place(found: Found) -> int:
 
 
 def _find_serial(paths: Sequence[str], seconds: float, root: Path, report: Callable[[str], None]) -> list[Found]:
+    from mmg.sources.ports.serial.library import load_pyserial
+
     try:
+        load_pyserial("serial://")
         ports = _serial_ports(paths, root)
-    except ImportError:
-        return [Found("imu", "", "serial ports", problem=str(BackendUnavailable("pyserial", "pyserial")))]
+    except MmgError as error:
+        return [Found("imu", "", "serial ports", problem=str(error).removeprefix("serial://: "))]
     if not ports:
         return []
     from mmg.sources.ports.serial.probe import MEASURE_S, Heard, listen
@@ -150,10 +153,7 @@ def _serial_url(path: str) -> str:
 
 
 def _serial_ports(paths: Sequence[str], root: Path) -> dict[str, str]:
-    """The path of each port, that below ``by-id`` where it has one, and its name for a person; those asked for first.
-
-    Raises ImportError.
-    """
+    """The path of each port, below ``by-id`` where it has one, and its name for a person; those asked for first."""
     from serial.tools.list_ports import comports
 
     there = [port for port in comports() if not _is_taken_or_dead(port.device, root)]
@@ -219,34 +219,20 @@ def _iio_problem(root: Path, folder: Path, channels: Collection[str]) -> str:
 
 
 def _find_microphones() -> list[Found]:
+    from mmg.sources.ports.microphone.device import address
     from mmg.sources.ports.microphone.port import list_microphones
 
     try:
-        there = list_microphones()
-    except Exception as error:  # PortAudio's own error cannot be named where it is not installed
+        there, default = list_microphones()
+    except MmgError as error:
         return [Found("audio", "", "microphones", problem=str(error).removeprefix("mic://: "))]
-    names = [microphone.name for microphone in there]
-    default = _default_microphone() if there else None
     found = []
-    for number, name, channels, rate_hz in there:
-        if number == default:
-            url = DEFAULT_MICROPHONE
-        elif not name or name.isdecimal() or name == "default" or names.count(name) > 1:
-            url = f"mic://{number}"
-        else:
-            url = f"mic://{quote(os.fsencode(name), safe='/:,')}"
-        found.append(Found("audio", url, name or f"microphone {number}", f"{channels} ch", rate_hz))
+    for device in there:
+        path = "default" if device.number == default else address(device, there)
+        url = f"mic://{quote(os.fsencode(path), safe='/:,')}"
+        name = device.name or f"microphone {device.number}"
+        found.append(Found("audio", url, name, f"{device.channels} ch", device.rate_hz))
     return sorted(found, key=_place)
-
-
-def _default_microphone() -> int | None:
-    """PortAudio's number of it."""
-    import sounddevice
-
-    try:
-        return int(sounddevice.query_devices(kind="input")["index"])
-    except (sounddevice.PortAudioError, ValueError):
-        return None
 
 
 def _find_cameras(root: Path) -> list[Found]:

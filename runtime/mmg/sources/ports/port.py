@@ -28,7 +28,7 @@ class PortStatus:
     device: what answered, such as ``witmotion on /dev/ttyUSB0``.
     drift_ppm, jitter_ms, uncertainty_ms: how the device's clock runs against the host's.
     losses: what the device or the parser lost, by kind, since the port was started; it never goes back.
-    note: what is odd, and what is done about it, while data flows; empty where nothing is.
+    note: what is odd, and what is done about it, while data flows; it is told once. Empty where nothing is.
     """
 
     connected: bool = False

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import threading
 import time
-from concurrent.futures import Future, wait
+from concurrent.futures import Future
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mmg.errors import ConfigError, SourceError, SourceLost, SourceNotFound
+from mmg.errors import ConfigError, SourceError, SourceLost
 from mmg.sources.clock.clock_map import ClockMap
+from mmg.sources.ports.microphone.device import Meant, Microphone
+from mmg.sources.ports.microphone.level import Level
+from mmg.sources.ports.microphone.lookout import LOOKOUT, NO_ANSWER, Sight
 from mmg.sources.ports.microphone.portaudio import IN_USE, PORTAUDIO, STALL_S, Block, Capture, require_sounddevice
 from mmg.sources.ports.port import STATUS_NS, PortStatus, PortThread
 from mmg.sources.url import SourceUrl, parse_url
@@ -19,9 +22,9 @@ from mmg.types import Chunk
 
 if TYPE_CHECKING:
     from mmg.bundle.manifest import Modality
-    from mmg.types import Times
+    from mmg.types import Samples, Times
 
-OPTIONS = ("rate", "channels", "block_ms", "latency")
+OPTIONS = ("rate", "channels", "channel", "gain", "block_ms", "latency")
 BLOCK_MS = 20
 BUFFERED_BLOCKS = 3
 """PortAudio makes the driver's buffer of four periods: with this latency each is one block, with more it is several."""
@@ -36,30 +39,24 @@ SLOW_S, CLOSE_S = 5.0, 1.0
 CRYSTAL_ERROR = 1e-4
 
 
-class Microphone(NamedTuple):
-    """A device that records. ``number`` (PortAudio's index) and ``name`` both go into a URL; ``rate_hz`` is its own."""
-
-    number: int
-    name: str
-    channels: int
-    rate_hz: float
-
-
-def list_microphones() -> list[Microphone]:
-    """What PortAudio can record from now. Raises BackendUnavailable, SourceError."""
+def list_microphones() -> Sight:
+    """What PortAudio can record from now; it is not started in this process. Raises BackendUnavailable, SourceError."""
     require_sounddevice()
-    asked = PORTAUDIO.ask(lambda: _microphones(PORTAUDIO.library("mic://")))
-    if not wait([asked], SLOW_S).done:
-        raise SourceError("mic://", "the sound system does not answer")
-    return asked.result()
+    try:
+        seen = LOOKOUT.look("mic://")
+    finally:
+        LOOKOUT.rest()
+    assert seen is not None  # it is never over
+    return seen
 
 
 class MicrophonePort(PortThread):
     """``mic://default``, ``mic://NAME`` (part of a device's name) or ``mic://3`` (its number).
 
-    Options: ``rate`` in Hz (else the model's where the device takes it, else the device's own), ``channels`` (else the
-    first one alone), ``block_ms``, ``latency`` in ms (how much sound the driver holds while we are late). Chunks are
-    ``(T, C)`` float32 at the device's rate. A process has one PortAudio: looking for a device ends other streams in it.
+    Options: ``rate`` in Hz (else the model's where the device takes it, else the device's own), ``channels``, how many
+    (else the first one alone), or ``channel``, which one alone, from 1, ``gain`` in dB, ``block_ms``, ``latency`` in ms
+    (how much sound the driver holds while we are late). Chunks are ``(T, C)`` float32 at the device's rate. A process
+    has one PortAudio: while a stream of it runs, no device that was plugged in since can be opened.
     """
 
     def __init__(self, url: SourceUrl | str, modality: Modality) -> None:
@@ -71,26 +68,36 @@ class MicrophonePort(PortThread):
                 raise ConfigError(f"{url}: unknown option {option!r}: choose from {', '.join(OPTIONS)}")
         if modality.kind != "audio":
             raise ConfigError(f"{url}: a microphone does not give {modality.name}")
-        self._name = url.path
+        if {"channel", "channels"} <= url.options.keys():
+            raise ConfigError(f"{url}: channel= is one of them, channels= how many: give one of the two")
+        self._meant = Meant(str(url), url.path)
         self._rate_hz, self._model_rate_hz = float(url.number("rate", 1000, 1_000_000) or 0), modality.rate_hz
+        self._channel = int(url.number("channel", 1, 128) or 0)
         self._channels = int(url.number("channels", 1, 128) or 1)
+        self._gain = np.float32(10 ** (float(url.number("gain", 0, 60) or 0) / 20))
         self._block_s = float(url.number("block_ms", 1, 1000) or BLOCK_MS) / 1e3
         self._latency_s = float(url.number("latency", 1, 2000) or 0) / 1e3 or BUFFERED_BLOCKS * self._block_s
         require_sounddevice()
         self._wake = threading.Event()
-        self._overruns = self._lost = self._told_ns = 0
+        self._overruns = self._lost = self._clipped = self._told_ns = 0
 
     def close(self) -> None:
         """Stop; see Port. A PortAudio that does not answer is left behind."""
         self._stopping.set()
         self._wake.set()
         super().close()
+        LOOKOUT.rest()
         PORTAUDIO.give_time_to_close(CLOSE_S)
 
     def _session(self) -> None:
+        seen = LOOKOUT.look(self.url, self._stopping.is_set)
+        if seen is None:
+            return
+        self._meant.find(*seen)  # or it is not there
         capture = self._wait_for(PORTAUDIO.ask(self._open))
         if capture is None:
             return
+        LOOKOUT.rest()
         try:
             self._listen(capture)
         finally:
@@ -101,7 +108,7 @@ class MicrophonePort(PortThread):
         opening.add_done_callback(lambda _: self._wake.set())
         while not opening.done() and not self._stopping.is_set():
             if not self._wake.wait(SLOW_S):
-                self.status = replace(self.status, reason="the sound system does not answer")
+                self.status = replace(self.status, reason=NO_ANSWER)
             self._wake.clear()
         if opening.done():
             return opening.result()
@@ -112,14 +119,17 @@ class MicrophonePort(PortThread):
     def _open(self) -> Capture:
         sounddevice = PORTAUDIO.library(self.url)
         try:
-            device = self._find(sounddevice)
-            rate_hz = self._resolve_settings(sounddevice, device)
-            capture = Capture(f"{device.name}, {rate_hz:g} Hz, {self._channels} ch", rate_hz, self._wake)
+            device = self._meant.find(*_seen_by(sounddevice))
+            channels = self._resolve_channels(device)
+            rate_hz = self._resolve_settings(sounddevice, device, channels)
+            chosen = slice(self._channel - 1, self._channel) if self._channel else None
+            heard = f"channel {self._channel}" if self._channel else f"{channels} ch"
+            capture = Capture(f"{device.name}, {rate_hz:g} Hz, {heard}", rate_hz, self._wake, columns=chosen)
             PORTAUDIO.open(
                 capture,
                 device=device.number,
                 samplerate=rate_hz,
-                channels=self._channels,
+                channels=channels,
                 blocksize=max(round(rate_hz * self._block_s), 1),
                 latency=self._latency_s,
             )
@@ -128,28 +138,22 @@ class MicrophonePort(PortThread):
             raise SourceError(self.url, problem) from error
         return capture
 
-    def _find(self, sounddevice: Any) -> Microphone:
-        there = _microphones(sounddevice)
-        if self._name == "default":
-            found = [device for device in there if device.number == sounddevice.query_devices(kind="input")["index"]]
-        elif self._name.isdecimal():
-            found = [device for device in there if device.number == int(self._name)]
-        else:
-            found = [device for device in there if self._name.lower() in device.name.lower()]
-            found = [device for device in found if device.name == self._name] or found
-        if len(found) == 1:
-            return found[0]
-        names = ", ".join(f"{device.number} is {device.name!r}" for device in found or there) or "there is none"
-        if found:
-            raise SourceError(self.url, f"several match: give more of the name, or the number: {names}")
-        raise SourceNotFound(self.url, f"not plugged in ({names})")
+    def _resolve_channels(self, device: Microphone) -> int:
+        """How many to open it with. Raises SourceError."""
+        wanted = self._channel or self._channels
+        if wanted > device.channels:
+            option = "channel" if self._channel else "channels"
+            many = f"{device.channels} channel{'s' if device.channels > 1 else ''}"
+            raise SourceError(self.url, f"{option}={wanted}: {device.name!r} has {many}")
+        # Asked for one alone, ALSA's plug plugin gives the mean of a device's two.
+        return max(wanted, min(2, device.channels)) if self._channel else wanted
 
-    def _resolve_settings(self, sounddevice: Any, device: Microphone) -> float:
+    def _resolve_settings(self, sounddevice: Any, device: Microphone, channels: int) -> float:
         """The rate to open the device with; what it does not take is refused there."""
         if self._rate_hz:
             return self._rate_hz
         try:
-            sounddevice.check_input_settings(device.number, self._channels, "float32", samplerate=self._model_rate_hz)
+            sounddevice.check_input_settings(device.number, channels, "float32", samplerate=self._model_rate_hz)
         except sounddevice.PortAudioError as error:
             if IN_USE in error.args:
                 raise
@@ -157,14 +161,14 @@ class MicrophonePort(PortThread):
         return self._model_rate_hz
 
     def _listen(self, capture: Capture) -> None:
-        count = SampleCount(capture.rate_hz)
+        count, level = SampleCount(capture.rate_hz), Level(capture.rate_hz)
         heard_s, patience_s = time.monotonic(), START_S
         while not self._stopping.is_set():
             self._wake.wait(max(heard_s + patience_s - time.monotonic(), 0.0))
             self._wake.clear()
             ended, waiting = capture.ended, len(capture.blocks)
             for _ in range(waiting):
-                self._handle(capture, count, capture.blocks.popleft())
+                self._handle(capture, count, level, capture.blocks.popleft())
             if ended:
                 raise SourceLost(self.url, "unplugged")
             if waiting:
@@ -172,19 +176,31 @@ class MicrophonePort(PortThread):
             elif time.monotonic() - heard_s >= patience_s:
                 raise SourceLost(self.url, f"stalled: no sound for {patience_s} s")
 
-    def _handle(self, capture: Capture, count: SampleCount, block: Block) -> None:
+    def _handle(self, capture: Capture, count: SampleCount, level: Level, block: Block) -> None:
         times_ns, lost = count.place(block)
         if count.ahead_s > AHEAD_S:
             raise SourceLost(self.url, "runs faster than real time: the feed of this virtual device has ended")
         self._overruns += block.overrun
         self._lost += lost
+        sound = block.sound if self._gain == 1 else self._amplify(block.sound)
+        level.hear(sound)
         is_news = block.overrun or lost or self.status.reason or not self.status.connected
         if is_news or block.arrival_ns - self._told_ns >= STATUS_NS:
-            self._report(capture, count, block.arrival_ns)
-        self._deliver(Chunk(self.modality, block.sound, times_ns, capture.rate_hz, lost))
+            self._report(capture, count, level.note, block.arrival_ns)
+        self._deliver(Chunk(self.modality, sound, times_ns, capture.rate_hz, lost))
 
-    def _report(self, capture: Capture, count: SampleCount, arrival_ns: int) -> None:
+    def _amplify(self, sound: Samples) -> Samples:
+        """In place; what would be above full scale is cut off, as a device does it, and counted."""
+        sound *= self._gain
+        clipped = int(np.count_nonzero(np.abs(sound) > 1))
+        if clipped:
+            np.clip(sound, -1, 1, out=sound)
+            self._clipped += clipped
+        return sound
+
+    def _report(self, capture: Capture, count: SampleCount, note: str, arrival_ns: int) -> None:
         self._told_ns, quality = arrival_ns, count.clock.quality
+        clipped = (("clipped_samples", self._clipped),) if self._gain != 1 else ()
         self.status = PortStatus(
             connected=True,
             reason="",
@@ -192,7 +208,8 @@ class MicrophonePort(PortThread):
             drift_ppm=quality.drift_ppm,
             jitter_ms=quality.jitter_ms,
             uncertainty_ms=quality.uncertainty_ms,
-            losses=(("overruns", self._overruns), ("samples", self._lost)),
+            losses=(("overruns", self._overruns), ("samples", self._lost), *clipped),
+            note=note,
         )
 
 
@@ -240,12 +257,17 @@ class SampleCount:
             self._since = self._index, arrival_ns
 
 
-def _microphones(sounddevice: Any) -> list[Microphone]:
-    return [
+def _seen_by(sounddevice: Any) -> Sight:
+    """In this process, where numbers may be others than in the one that looked first."""
+    there = [
         Microphone(device["index"], device["name"], device["max_input_channels"], device["default_samplerate"])
         for device in sounddevice.query_devices()
         if device["max_input_channels"] > 0
     ]
+    try:
+        return Sight(there, sounddevice.query_devices(kind="input")["index"])
+    except (sounddevice.PortAudioError, ValueError):  # there is no default
+        return Sight(there, None)
 
 
 def _close_unheard(opening: Future[Capture]) -> None:

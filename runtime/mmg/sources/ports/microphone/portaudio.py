@@ -1,7 +1,8 @@
 """PortAudio: the one thread that calls it, and what its callbacks leave for the port's thread.
 
 A callback copies the block and leaves. All calls into PortAudio are made by a thread of their own: they are not safe
-from two, and may not return, for a stop waits for the thread that a driver holds. So closing a port never hangs.
+from two, and may not return, for a stop waits for the thread that a driver holds. So closing a port never hangs. It is
+not called before ``lookout`` has seen, in a process of its own, that it neither aborts nor hangs where it starts.
 """
 
 from __future__ import annotations
@@ -9,13 +10,13 @@ from __future__ import annotations
 import atexit
 import importlib
 import importlib.util
-import os
 import sys
 import threading
 import time
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, wait
+from contextlib import suppress
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
@@ -46,8 +47,9 @@ class Block(NamedTuple):
 class Capture:
     """A stream, and what its callback has left for the port's thread; when that is late the oldest block goes."""
 
-    def __init__(self, device: str, rate_hz: float, wake: threading.Event) -> None:
-        self.device, self.rate_hz, self._wake = device, rate_hz, wake
+    def __init__(self, device: str, rate_hz: float, wake: threading.Event, *, columns: slice | None = None) -> None:
+        """columns: the channels that are wanted, if not all that the stream has."""
+        self.device, self.rate_hz, self._wake, self._columns = device, rate_hz, wake, columns
         self.blocks: deque[Block] = deque(maxlen=QUEUED_BLOCKS)
         self.stream: Any = None
         self.heard_ns, self.ended, self._end = 0, False, 0
@@ -56,8 +58,9 @@ class Capture:
         """PortAudio's callback; ``sound`` is its own buffer, which it uses again."""
         self.heard_ns = time.monotonic_ns()
         self._end += samples
-        copied = np.frombuffer(sound, np.float32).reshape(samples, -1).copy()
-        self.blocks.append(Block(copied, self._end, self.heard_ns, flags.input_overflow))
+        heard = np.frombuffer(sound, np.float32).reshape(samples, -1)
+        wanted = heard if self._columns is None else heard[:, self._columns]
+        self.blocks.append(Block(wanted.copy(), self._end, self.heard_ns, flags.input_overflow))
         self._wake.set()
 
     def end(self) -> None:
@@ -87,7 +90,8 @@ class PortAudio:
     def give_time_to_close(self, seconds: float) -> None:
         """Wait for what was asked. A PortAudio that hangs would hang the interpreter's exit: it is left out there."""
         if not wait([self.ask(lambda: None)], seconds).done:
-            atexit.unregister(sys.modules["sounddevice"]._exit_handler)
+            with suppress(KeyError, AttributeError):  # not even imported yet
+                atexit.unregister(sys.modules["sounddevice"]._exit_handler)
 
     def _serve(self) -> None:
         while True:
@@ -101,7 +105,6 @@ class PortAudio:
 
     def library(self, url: str) -> Any:
         """sounddevice, with the devices that are there now: PortAudio lists them only when it starts."""
-        _check_alsa(url)
         known = "sounddevice" in sys.modules
         try:
             sounddevice: Any = importlib.import_module("sounddevice")
@@ -145,10 +148,3 @@ def require_sounddevice() -> None:
     """Raises BackendUnavailable where the library is not installed; loads nothing."""
     if importlib.util.find_spec("sounddevice") is None:
         raise BackendUnavailable("sounddevice", *SOUND)
-
-
-def _check_alsa(url: str) -> None:
-    """PortAudio 19.6 aborts the process where ALSA has no configuration. Raises SourceError."""
-    for path in os.environ.get("ALSA_CONFIG_PATH", "").split(":"):
-        if path and not os.access(path, os.R_OK):
-            raise SourceError(url, f"ALSA_CONFIG_PATH names {path}, which cannot be read: unset it, or fix the path")

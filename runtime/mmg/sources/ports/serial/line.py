@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import select
 import termios
 from typing import Any
 
-from mmg.errors import SourceLost
+from mmg.errors import ConfigError, SourceLost
 
 POLL_S = 0.1
 READ_BYTES, MOST_BYTES = 4096, 16384
@@ -16,6 +17,23 @@ MOST_GATHERED = 64
 """Linux hands over so many at once (tty_read), and hides a shorter rest until as many have come again."""
 GONE = (OSError, TypeError, termios.error)
 """What pyserial raises when a device is gone: its own errors are OSErrors, those of termios are not."""
+
+_HOST = r"(\[[\w:.%]+\]|[^/?#@:\[\]\s]+):\d{1,5}/?"
+_OPTION = r"(ign_set_control|poll_modem|timeout=[\d.]+)"
+NETWORK = re.compile(rf"socket://{_HOST}|rfc2217://{_HOST}(\?{_OPTION}(&{_OPTION})*)?", re.IGNORECASE)
+"""The URLs of pyserial's that are left. Others do whatever they say: spy:// overwrites a file, alt:// calls a class."""
+
+
+def check_device(device: str, url: str) -> None:
+    """Raises ConfigError for what pyserial takes for a URL, but for that of a port on a network.
+
+    url: how the error names it.
+    """
+    if "://" in device and not NETWORK.fullmatch(device):
+        raise ConfigError(
+            f"{url}: a serial port is a path, as in serial:///dev/ttyUSB0, or on a network serial://socket://HOST:PORT "
+            "or serial://rfc2217://HOST:PORT"
+        )
 
 
 class SerialLine:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import importlib.util
 import os
 import stat
 import termios
@@ -14,11 +13,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mmg.errors import BackendUnavailable, ConfigError, SourceError, SourceNotFound
+from mmg.errors import ConfigError, SourceError, SourceNotFound
 from mmg.sources.axes import parse_axes, turn
 from mmg.sources.ports.port import STATUS_NS, PortStatus, PortThread
 from mmg.sources.ports.serial.conversation import Conversation
-from mmg.sources.ports.serial.line import GONE, POLL_S, SerialLine
+from mmg.sources.ports.serial.library import load_pyserial, require_pyserial
+from mmg.sources.ports.serial.line import GONE, POLL_S, SerialLine, check_device
 from mmg.sources.ports.serial.usb import UsbIdentity, find_usb, identify
 from mmg.sources.protocols import Counters, Headers, Parser, open_parser
 from mmg.types import Chunk
@@ -48,9 +48,9 @@ VIDEO_MAJOR = 81
 class SerialPort(PortThread):
     """``serial:///dev/ttyUSB0?protocol=witmotion&baud=115200``: an IMU on a serial port.
 
-    Any URL that pyserial opens works beneath: ``serial://socket://host:port``, ``serial://rfc2217://...``. Without
-    ``protocol`` it is found out; without ``baud`` the usual rates are tried. The device is looked for again for ever:
-    with ``usb``, which ``mmg.sources.ports.discovery`` adds, also under another name.
+    On a network: ``serial://socket://host:port``, ``serial://rfc2217://host:port``. Without ``protocol`` it is found
+    out; without ``baud`` the usual rates are tried. The device is looked for again for ever: with ``usb``, which
+    ``mmg.sources.ports.discovery`` adds, also under another name.
     """
 
     CLOSE_S = 0.25  # a socket of pyserial takes 0.3 s to close, and seconds to connect to nobody
@@ -75,6 +75,7 @@ class SerialPort(PortThread):
         self._stranger = ""
         self._axes = parse_axes(url.options["axes"], self.url) if "axes" in url.options else None
         self._dtr, self._rts = (SWITCH.get(url.one_of(line, SWITCH) or "") for line in ("dtr", "rts"))
+        check_device(self._device, str(url))
         self._protocol = url.options.get("protocol", "auto")
         self._text_options = {name: url.options[name] for name in TEXT_OPTIONS if name in url.options}
         baud = url.number("baud", 1200, 12_000_000)
@@ -84,7 +85,7 @@ class SerialPort(PortThread):
         self._past_losses: Counter[str] = Counter()  # of the parsers before the present one
         self._headers = Headers()
         self._new_parser()
-        _require_pyserial()
+        require_pyserial()
 
     @property
     def _baud(self) -> int:
@@ -218,12 +219,12 @@ class SerialPort(PortThread):
 def open_serial(device: str, baud: int, url: str, *, dtr: bool | None = None, rts: bool | None = None) -> Any:
     """A pyserial port for this process alone, with a read timeout of ``POLL_S``; close it.
 
-    device: a path, or a URL of pyserial's. url: how errors name it. dtr, rts: how to set these lines, where not as they
-    usually are. Raises BackendUnavailable, SourceNotFound, SourceError; their ``__cause__`` is pyserial's error.
+    device: a path, or one of NETWORK. url: how errors name it. dtr, rts: how to set these lines, where not as they
+    usually are. Raises ConfigError, BackendUnavailable, SourceNotFound, SourceError; their ``__cause__`` is pyserial's
+    error.
     """
-    _require_pyserial()
-    import serial
-
+    check_device(device, url)
+    serial = load_pyserial(url)
     _refuse_others(device, url)
     try:
         port = serial.serial_for_url(device, baudrate=baud, timeout=POLL_S, exclusive=True, do_not_open=True)
@@ -285,8 +286,3 @@ def _losses(counters: Counters) -> Counter[str]:
 def _roughly(seconds: float) -> int:
     """A power of two below: what is shown changes now and then, not all the time."""
     return 1 << max(int(seconds).bit_length() - 1, 0)
-
-
-def _require_pyserial() -> None:
-    if importlib.util.find_spec("serial") is None:
-        raise BackendUnavailable("pyserial", "pyserial")

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mmg.errors import SourceError
+from mmg.errors import ConfigError, SourceError
 from mmg.sources.ports.serial.line import SerialLine
 from mmg.sources.ports.serial.port import BAUD_RATES, open_serial
 from mmg.sources.protocols import UNTIMED, Parser, Samples, join, open_parser
@@ -49,7 +49,7 @@ def listen(device: str, url: str, seconds: float) -> Heard:
     try:
         with closing(open_serial(device, BAUD_RATES[0], url)) as port:
             return _try_rates(SerialLine(port, url), seconds)
-    except SourceError as error:
+    except (ConfigError, SourceError) as error:
         return Heard(problem=str(error).removeprefix(f"{url}: "))
 
 

@@ -1,0 +1,171 @@
+"""Standard output that another program has set not to block: every byte arrives."""
+
+from __future__ import annotations
+
+import array
+import fcntl
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import termios
+import threading
+from collections.abc import Iterator
+from contextlib import suppress
+
+import pytest
+from mmg.cli import output
+from mmg.cli.exit_codes import run_command
+from recordings import ROOT
+
+SMALL = 4096
+F_SETPIPE_SZ = 1031
+PATIENCE_S = 30.0
+
+
+@pytest.fixture
+def pipe() -> Iterator[tuple[int, int]]:
+    """A small one that does not block who writes."""
+    reader, writer = os.pipe()
+    fcntl.fcntl(writer, F_SETPIPE_SZ, SMALL)
+    os.set_blocking(writer, False)
+    yield reader, writer
+    for descriptor in (reader, writer):
+        with suppress(OSError):
+            os.close(descriptor)
+
+
+def read_all(reader: int) -> bytes:
+    heard = b""
+    while part := os.read(reader, 1000):
+        heard += part
+    return heard
+
+
+def wait_until_full(reader: int, process: subprocess.Popen[bytes]) -> None:
+    pending, pause = array.array("i", [0]), threading.Event()
+    for _ in range(round(PATIENCE_S / 0.01)):
+        fcntl.ioctl(reader, termios.FIONREAD, pending)
+        if pending[0] > SMALL - 1024 or process.poll() is not None:
+            return
+        pause.wait(0.01)
+
+
+def test_a_stream_waits_for_its_reader_to_the_last_byte(pipe: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
+    reader, writer = pipe
+    lines = [f"{number} {'x' * (number % 700)}\n" for number in range(300)]
+    monkeypatch.setattr(sys, "stdout", open(writer, "w", encoding="ascii", closefd=False))  # noqa: SIM115
+    monkeypatch.setattr(sys, "stderr", io.StringIO())
+    heard: list[bytes] = []
+    output.let_output_wait()
+    thread = threading.Thread(target=lambda: heard.append(read_all(reader)))
+    thread.start()
+    for line in lines:
+        sys.stdout.write(line)
+        sys.stdout.flush()
+    os.close(writer)
+    thread.join(PATIENCE_S)
+    assert heard == ["".join(lines).encode()]
+
+
+def test_an_interrupt_makes_no_line_come_twice(pipe: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
+    reader, writer = pipe
+
+    class Interrupt(Exception):
+        pass
+
+    is_writing = False
+
+    def interrupt(*_: object) -> None:
+        if is_writing:
+            raise Interrupt
+
+    monkeypatch.setattr(sys, "stdout", open(writer, "w", encoding="ascii", closefd=False))  # noqa: SIM115
+    monkeypatch.setattr(sys, "stderr", io.StringIO())
+    heard: list[bytes] = []
+    output.let_output_wait()
+    thread = threading.Thread(target=lambda: heard.append(read_all(reader)))
+    thread.start()
+    interrupted, before = 0, signal.signal(signal.SIGALRM, interrupt)
+    for number in range(20_000):
+        try:
+            if number % 10 == 0:
+                signal.setitimer(signal.ITIMER_REAL, 2e-5 + number % 7 * 1e-5)
+            is_writing = True
+            sys.stdout.write(f"{number}\n")
+            sys.stdout.flush()
+            is_writing = False
+        except Interrupt:
+            is_writing = False
+            interrupted += 1
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    signal.signal(signal.SIGALRM, before)
+    sys.stdout.flush()
+    os.close(writer)
+    thread.join(PATIENCE_S)
+    numbers = heard[0].split()
+    assert interrupted > 100
+    assert len(set(numbers)) == len(numbers)
+
+
+def test_what_makes_the_stream_stays(monkeypatch: pytest.MonkeyPatch, pipe: tuple[int, int]) -> None:
+    stream = open(pipe[1], "w", buffering=1, encoding="latin-1", errors="backslashreplace", closefd=False)  # noqa: SIM115
+    monkeypatch.setattr(sys, "stdout", stream)
+    monkeypatch.setattr(sys, "stderr", None)
+    output.let_output_wait()
+    assert sys.stdout is not stream
+    assert (sys.stdout.encoding, sys.stdout.errors, sys.stdout.line_buffering) == ("latin-1", "backslashreplace", True)
+    assert (sys.stdout.fileno(), sys.stdout.isatty(), sys.stderr) == (pipe[1], False, None)
+    once = sys.stdout
+    output.let_output_wait()
+    assert sys.stdout is once
+
+
+def test_a_stream_that_is_no_file_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    stream = io.StringIO()
+    monkeypatch.setattr(sys, "stdout", stream)
+    assert run_command(lambda: sys.stdout.write("told"), lambda _: None) == 4
+    assert (sys.stdout, stream.getvalue()) == (stream, "told")
+
+
+def test_every_decision_arrives_though_the_reader_was_slow(pipe: tuple[int, int]) -> None:
+    reader, writer = pipe
+    command = [sys.executable, "-m", "mmg.cli.run", "--demo", "--sensors", "imu", "--format", "jsonl"]
+    with subprocess.Popen(command, stdout=writer, stderr=subprocess.PIPE, cwd=ROOT) as process:
+        os.close(writer)
+        wait_until_full(reader, process)
+        lines = read_all(reader).splitlines()
+        assert process.wait(PATIENCE_S) == 0
+        assert process.stderr is not None
+        assert f"{len(lines)} decisions from imu" in process.stderr.read().decode()
+    assert [json.loads(line)["t"] for line in lines] == [0.5 * (number + 1) for number in range(149)]
+
+
+def test_a_long_answer_of_another_command_arrives_too(pipe: tuple[int, int]) -> None:
+    reader, writer = pipe
+    command = [sys.executable, "-m", "mmg.cli.bundle", "inspect", "starter", "--json"]
+    with subprocess.Popen(command, stdout=writer, stderr=subprocess.PIPE, cwd=ROOT) as process:
+        os.close(writer)
+        wait_until_full(reader, process)
+        assert json.loads(read_all(reader))["manifest"]["name"] == "starter"
+        assert process.wait(PATIENCE_S) == 0
+
+
+@pytest.mark.parametrize(
+    ("environment", "coloured"), [({}, True), ({"NO_COLOR": "1"}, False), ({"TERM": "dumb"}, False)]
+)
+def test_a_run_on_a_terminal_has_colours_unless_they_are_declined(
+    environment: dict[str, str], coloured: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    screen, terminal = os.openpty()
+    command = [sys.executable, "-m", "mmg.cli.run", "--demo", "--sensors", "imu", "--duration", "3"]
+    told = {**os.environ, "TERM": "xterm", **environment}
+    subprocess.run(command, stdout=terminal, stderr=subprocess.DEVNULL, cwd=ROOT, env=told, check=True)
+    shown = os.read(screen, 65536)
+    os.close(screen)
+    os.close(terminal)
+    assert shown.count(b"imu") == 6
+    assert (b"\x1b" in shown) is coloured
