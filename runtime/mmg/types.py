@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     Times: TypeAlias = NDArray[np.int64]
     Samples: TypeAlias = NDArray[Any]
 
-State = Literal["absent", "warming", "live", "stale", "faulty"]
+State = Literal["absent", "warming", "live", "doubted", "stale", "faulty"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +57,8 @@ class SensorState:
 
     age_ms: hop end minus the capture time of the newest sample before it; 0 where nothing was ever captured.
     dropped: samples lost, refused or out of order since the start.
-    reason: why a sensor is faulty, or what its port knows of why nothing comes; empty while all is well.
+    state: ``live`` and ``doubted`` ones are decided from: a doubted one's values can hardly be right.
+    reason: why a sensor is faulty or doubted, or what its port knows of why nothing comes; empty while all is well.
     clock: only of a live port that has delivered.
     note: what is odd about a sensor that delivers, and what is done about it; empty while nothing is.
     """

@@ -12,7 +12,7 @@ from fuzzing import times
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from mmg.bundle import Modality
-from mmg.engine.health import GOOD_HOPS_TO_LIFT, Health
+from mmg.engine.health import GOOD_HOPS_TO_LIFT, WELL, Health
 from mmg.streams import Hop
 from msgspec.structs import replace
 from numpy.typing import NDArray
@@ -29,14 +29,10 @@ def walk(hop: int) -> Samples:
     return walking(hop * HOP_S + np.arange(COUNT) / IMU_HZ)
 
 
-def scaled_walk(acceleration: float, rotation: float) -> Maker:
-    return lambda hop: walk(hop) * np.array([acceleration] * 3 + [rotation] * 3, np.float32)
-
-
 def clipped_walk(hop: int) -> Samples:
-    """A sensor of 2 g full scale on a wearer who goes beyond it for most of the time."""
+    """A sensor of 2 g full scale on a wearer who goes beyond it for most of the time, and falls in between."""
     samples = walk(hop)
-    samples[:, 2] = np.minimum(samples[:, 2] + 15, 2 * G_M_S2)
+    samples[:, 2] = np.minimum(samples[:, 2] + np.where(np.arange(COUNT) % 5 < 3, 20, -17), 2 * G_M_S2)
     return samples
 
 
@@ -66,27 +62,16 @@ def frozen(_: int, picture: int = 1000) -> Samples:
     return np.tile(scene(picture)[:1], (2, 1, 1, 1))
 
 
-def one_axis_in_degrees(hop: int) -> Samples:
-    """Turning about one axis alone."""
-    samples = walk(hop)
-    samples[:, 3] *= 180 / np.pi * 30
-    samples[:, 4:] = 0
-    return samples
-
-
 def judge_all(modality: Modality, hops: Sequence[Samples], input_hz: float | None = None) -> list[str]:
+    """Why the sensor was faulty at each hop; empty where it was not."""
     health = Health(modality)
     rate_hz = modality.rate_hz if input_hz is None else input_hz
-    return [health.judge(Hop(index, samples, 0, 0, rate_hz)) for index, samples in enumerate(hops)]
+    verdicts = [health.judge(Hop(index, samples, 0, 0, rate_hz)) for index, samples in enumerate(hops)]
+    return [verdict.reason if verdict.state == "faulty" else "" for verdict in verdicts]
 
 
 FAULTS: list[tuple[Modality, Maker, Maker, int, str]] = [
     (IMU, walk, flat, 2, "flat line"),
-    (IMU, walk, scaled_walk(1 / G_M_S2, 1), 4, "acc_unit=g"),
-    (IMU, walk, scaled_walk(1000 / G_M_S2, 1), 4, "acc_unit=mg"),
-    (IMU, walk, scaled_walk(1, 180 / np.pi * 3), 4, "gyro_unit=deg/s"),
-    (IMU, walk, one_axis_in_degrees, 4, "gyro_unit=deg/s"),
-    (IMU, walk, scaled_walk(1e6, 1), 2, "acceleration reads"),
     (IMU, walk, clipped_walk, 2, "clipped at 20 m/s^2"),
     (AUDIO, room, lambda _: np.zeros((AUDIO_COUNT, 1), np.float32), 4, "silent"),
     (AUDIO, room, lambda hop: room(hop) / 1000, 4, "silent"),
@@ -95,8 +80,7 @@ FAULTS: list[tuple[Modality, Maker, Maker, int, str]] = [
     (VIDEO, scene, dark, 2, "dark"),
     (VIDEO, scene, frozen, 10, "frozen"),
 ]
-IDS = ["flat", "in g", "in mg", "in deg/s", "one axis in deg/s", "no acceleration can be", "clipped"]
-IDS += ["zeros", "under a bit", "stuck", "overdriven", "dark", "frozen"]
+IDS = ["flat", "clipped", "zeros", "under a bit", "stuck", "overdriven", "dark", "frozen"]
 every_fault = pytest.mark.parametrize(("modality", "good", "bad", "hops", "reason"), FAULTS, ids=IDS)
 
 
@@ -131,7 +115,8 @@ def test_a_fault_that_ends_just_in_time_is_never_shown(
 ) -> None:
     short = frozen_first(hops, reason) - 1
     pattern = [*map(bad, range(short)), good(90)]
-    assert judge_all(modality, pattern * 5) == [""] * len(pattern) * 5
+    repeats = 2 if reason == "flat line" else 5  # values that stand still again and again are a fault of their own
+    assert judge_all(modality, pattern * repeats) == [""] * len(pattern) * repeats
 
 
 @every_fault
@@ -161,7 +146,7 @@ def test_sound_may_come_at_any_rate_and_frames_at_half_the_models() -> None:
 def judge_losses(dropped: Sequence[int]) -> list[bool]:
     """Whether the sensor is faulty, where so many samples were lost up to each hop."""
     health = Health(IMU)
-    return [health.judge(Hop(hop, walk(hop), 0, count, IMU_HZ)) != "" for hop, count in enumerate(dropped)]
+    return [health.judge(Hop(hop, walk(hop), 0, count, IMU_HZ)) != WELL for hop, count in enumerate(dropped)]
 
 
 def test_a_sensor_that_loses_many_samples_is_faulty_until_it_stops() -> None:
@@ -176,7 +161,7 @@ def test_a_few_losses_or_many_at_once_are_no_fault() -> None:
 def test_a_hop_that_is_not_whole_neither_harms_nor_heals() -> None:
     health = Health(IMU)
     hops: list[Samples | None] = [walk(0), None, None, None, flat(4), flat(5), None, walk(7), None, walk(9)]
-    verdicts = [health.judge(Hop(index, hop, 0, 0, IMU_HZ)) != "" for index, hop in enumerate(hops)]
+    verdicts = [health.judge(Hop(index, hop, 0, 0, IMU_HZ)) != WELL for index, hop in enumerate(hops)]
     assert [bad for hop, bad in zip(hops, verdicts, strict=True) if hop is not None] == [
         False,
         False,
@@ -187,15 +172,14 @@ def test_a_hop_that_is_not_whole_neither_harms_nor_heals() -> None:
 
 
 def test_one_fault_may_turn_into_another_and_stays_shown() -> None:
-    flat_g = [flat(hop) for hop in range(3)] + [scaled_walk(1 / G_M_S2, 1)(hop) for hop in range(3)]
-    verdicts = judge_all(IMU, flat_g)
+    verdicts = judge_all(IMU, [*map(flat, range(3)), *map(clipped_walk, range(3, 6))])
     assert verdicts[:3] == ["", "flat line", "flat line"]
-    assert all("acc_unit=g" in verdict for verdict in verdicts[3:])
+    assert all("clipped at 20 m/s^2" in verdict for verdict in verdicts[3:])
 
 
 def test_two_faults_in_turns_are_not_added_up() -> None:
-    hops = [flat(hop) if hop % 2 else scaled_walk(1 / G_M_S2, 1)(hop) for hop in range(12)]
-    assert judge_all(IMU, hops) == [""] * 12
+    hops = [flat(hop) if hop % 2 else clipped_walk(hop) for hop in range(5)]
+    assert judge_all(IMU, hops) == [""] * 5
 
 
 def test_a_sensor_without_acceleration_knows_no_gravity() -> None:
@@ -223,6 +207,7 @@ def test_a_wearer_who_stands_walks_or_runs_is_never_faulty(
     for hop in range(20):
         samples = walking(hop * HOP_S + np.arange(COUNT) / IMU_HZ, step_hz=step_hz, strength=strength)
         samples[:, :3] = samples[:, :3] @ turn.T
+        samples[:, 3:] *= min(strength, 3.0) / 3.0  # who stands does not turn
         hops.append((samples + random.normal(0, noise, samples.shape)).astype(np.float32))
     assert judge_all(IMU, hops) == [""] * 20
 

@@ -31,7 +31,7 @@ from mmg.board.profiling.task import Task
 from mmg.bundle import Bundle, Manifest, Modality, describe_file
 from mmg.bundle.manifest import Channel, Subset
 from mmg.engine import Engine
-from mmg.engine.health import Health
+from mmg.engine.health import WELL, Health
 from mmg.errors import BundleError, ConfigError
 from mmg.streams import HopGrid, open_stream
 from mmg.types import Chunk
@@ -141,7 +141,7 @@ def test_each_made_chunk_ends_one_hop_which_is_healthy(name: str) -> None:
         assert hop.index == number
         assert hop.samples is not None
         assert hop.samples.shape == (modality.samples_in(HOP_S), *modality.sample_shape)
-        assert health.judge(hop) == ""
+        assert health.judge(hop) == WELL
     assert stream.dropped == 0
 
 

@@ -17,6 +17,9 @@ from mmg.streams import HopGrid
 from mmg.types import Chunk, Decision, SensorState
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from mmg.engine.health import Finding, ReadAs
     from mmg.types import Samples
 
 DEFAULT_GRACE_S = 0.2
@@ -112,6 +115,15 @@ class Engine:
     def waits_for(self, name: str) -> bool:
         """False once a decision was made without this modality, until it delivers again."""
         return self._tracks[name].waited_for
+
+    def read_as(self, name: str, read_as: ReadAs) -> None:
+        """Say how this modality's source took the units of its values: a ``reason`` advises no other."""
+        self._tracks[name].read_as(read_as)
+
+    def doubt(self, name: str, findings: Iterable[Finding]) -> None:
+        """Say before the first chunk what ``Health.lasting`` told of this sensor: it is faulty until its values show
+        that it is another. Without this the engine finds out by itself, from the first seconds."""
+        self._tracks[name].doubt(findings)
 
     @property
     def loaded(self) -> tuple[str, ...]:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mmg.bundle import Modality
 from mmg.engine.encoder import Encoder
-from mmg.engine.health import Health
+from mmg.engine.health import Finding, Health, ReadAs
 from mmg.streams import Hop, HopGrid, open_stream
 from mmg.streams.grid import all_finite
 from mmg.types import Chunk, SensorState, State
@@ -66,6 +66,14 @@ class Track:
         """Whether the encoder is loaded."""
         return self._encoder is not None
 
+    def read_as(self, read_as: ReadAs) -> None:
+        """Say how the source took its units, for what is advised."""
+        self._health.read_as = read_as
+
+    def doubt(self, findings: Iterable[Finding]) -> None:
+        """Say what is known to be wrong with the sensor before its first hop."""
+        self._health.presume(findings)
+
     def covers(self, hop: int) -> bool:
         """Whether all is known about this hop: it was given out, or it will never be whole."""
         return self._stream.next_hop > hop
@@ -74,10 +82,11 @@ class Track:
         tokens = None
         state: State = "stale" if self._was_live else "warming"
         begin_ns = self._clock()
-        reason = self._health.judge(hop)
+        verdict = self._health.judge(hop)
         encode_ns = self._clock()
-        if reason:
-            state = "faulty"
+        reason = ""
+        if verdict.state == "faulty":
+            state, reason = verdict
             encoder.reset()
         elif hop.samples is None:
             encoder.reset()
@@ -89,7 +98,7 @@ class Track:
                 state, reason, tokens = "faulty", "its encoder's tokens are not finite", None
                 encoder.reset()
             else:
-                state, self._was_live = "live", True
+                (state, reason), self._was_live = verdict, True
         # What it took to take the chunks that led to this hop, and to judge it.
         stream_ns, self._stream_ns = self._stream_ns + encode_ns - begin_ns, 0
         return HopRecord(tokens, state, reason, hop.last_ns, hop.dropped, stream_ns, self._clock() - encode_ns)
@@ -133,7 +142,7 @@ class Track:
     def is_live(self, hop: int) -> bool:
         """Whether this modality gave tokens for this very hop."""
         record = self._records.get(hop)
-        return record is not None and record.state == "live"
+        return record is not None and record.tokens is not None
 
     def spent_ns(self, hop: int) -> tuple[int, int]:
         """The time that it took to make this hop, and to encode it."""

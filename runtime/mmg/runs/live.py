@@ -12,6 +12,7 @@ from mmg.bundle import Bundle, Manifest
 from mmg.errors import NoSensorError, RequiredSensorLost
 from mmg.runs.inbox import Inbox
 from mmg.runs.lateness import Lateness
+from mmg.runs.look_ahead import read_as
 from mmg.runs.recorded import open_each
 from mmg.runs.settings import Settings, make_engine
 from mmg.sources import open_port
@@ -57,6 +58,7 @@ class LivePipeline:
         self._inbox = Inbox(tuple(self._ports))
         self._arrivals = {name: _Arrivals() for name in self._ports}
         self._reported: dict[str, str] = {}
+        self._devices: dict[str, str] = {}
         self._reported_ns: dict[tuple[str, str], int] = {}
         self._noted: set[tuple[str, str]] = set()
         self._started = self._closing = False
@@ -111,6 +113,11 @@ class LivePipeline:
         decisions += self.engine.advance(now_ns)
         self._states = self.engine.states()
         statuses = {name: port.status for name, port in self._ports.items()}
+        for name, status in statuses.items():
+            # What a device speaks, and so whose units these are, may be known only now.
+            if self._devices.get(name) != status.device:
+                self._devices[name] = status.device
+                self.engine.read_as(name, read_as(self._ports[name]))
         self._report_changes(statuses, now_ns)
         if not was_paused:
             self._report_gaps(statuses, round((self.engine.hop_end_ns - end_ns) / 1e9 / self.engine.hop_s))
@@ -133,7 +140,7 @@ class LivePipeline:
         for name, state in decision.sensors.items():
             status = statuses[name]
             reason = state.reason
-            if not reason and state.state != "live":
+            if not reason and state.state not in ("live", "doubted"):
                 reason = status.reason or self._arrivals[name].problem
             flowing = status.connected and not status.reason
             clock = ClockHealth(status.drift_ppm, status.jitter_ms, status.uncertainty_ms) if flowing else None
@@ -145,12 +152,14 @@ class LivePipeline:
             state = self._states[name]
             text = status.reason or self._arrivals[name].problem
             if not text:
-                text = f"faulty: {state.reason}" if state.state == "faulty" else f"connected: {status.device}"
+                unwell = state.state in ("faulty", "doubted")
+                text = f"{state.state}: {state.reason}" if unwell else f"connected: {status.device}"
             # Numbers change all the time, as in "stalled: nothing for over 4 s"; only the rest is news.
             kind = re.sub(r"[\d.]+", "", text)
             again_ns = self._reported_ns.get((name, kind), now_ns) + REPORT_AGAIN_S * 1e9
             if self._reported.get(name) != kind and ((name, kind) not in self._reported_ns or now_ns >= again_ns):
-                if self._reported.get(name, "").startswith("faulty") and text.startswith("connected"):
+                was_unwell = self._reported.get(name, "").startswith(("faulty", "doubted"))
+                if was_unwell and text.startswith("connected"):
                     text = text.replace("connected", "recovered", 1)
                 self._reported[name], self._reported_ns[name, kind] = kind, now_ns
                 self._report(f"{name}: {text}")

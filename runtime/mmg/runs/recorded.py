@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import heapq
 import math
+import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
@@ -11,9 +12,12 @@ from itertools import combinations
 from typing import Protocol, TypeVar
 
 from mmg.bundle import Bundle, Manifest, Modality
+from mmg.engine.health import advise
 from mmg.errors import BackendUnavailable, ConfigError, NoSensorError, RequiredSensorLost, SourceError
+from mmg.runs.look_ahead import look_ahead, read_as
 from mmg.runs.settings import Settings, make_engine
 from mmg.sources import CHUNK_NS, Recording, open_source
+from mmg.streams import HopGrid
 from mmg.types import Chunk, Decision, SensorState
 
 
@@ -49,11 +53,9 @@ class Pipeline:
         self.recordings: list[Recording] = open_each(
             bundle.manifest, urls, settings, report, partial(open_source, allow_video=settings.allow_video)
         )
-        for recording in self.recordings:
-            for line in recording.notes:
-                report(f"{recording.modality}: {line}")
-        self._reported = {recording.modality: len(recording.notes) for recording in self.recordings}
+        self._reported: set[str] = set()
         try:
+            self._report_notes()
             starts_ns = _pair(self.recordings)
             self._starts_ns = dict(zip((one.modality for one in self.recordings), starts_ns, strict=True))
             self.origin_ns = min(starts_ns)
@@ -70,9 +72,23 @@ class Pipeline:
             ]
             modalities = [recording.modality for recording in self.recordings]
             self.engine = make_engine(bundle, modalities, settings, origin_ns=self.origin_ns)
+            self._look_ahead(bundle.manifest)
         except BaseException:
             self.close()
             raise
+
+    def _look_ahead(self, manifest: Manifest) -> None:
+        """What is wrong with a recording from its start is told now, and nothing is decided from it."""
+        grid = HopGrid(self.origin_ns, manifest.hop_ns)
+        for recording in self.recordings:
+            name, how = recording.modality, read_as(recording)
+            self.engine.read_as(name, how)
+            if self._settings.look_ahead_s:
+                start_ns, seconds = self._starts_ns[name], self._settings.look_ahead_s
+                findings = look_ahead(recording, manifest.modality(name), start_ns, grid, seconds)
+                self.engine.doubt(name, findings)
+                self._report_once(name, "; ".join(advise(finding, how) for finding in findings))
+        self._report_notes()
 
     def __iter__(self) -> Iterator[Decision]:
         """The decisions as they are made. Raises RequiredSensorLost, ConfigError, ModelError."""
@@ -92,8 +108,9 @@ class Pipeline:
                 if decision.t_s <= until_s:
                     yield decision
                     self._check_required(decision.sensors, self.origin_ns + round(decision.t_s * 1e9))
-            if self._settings.required:
-                self._check_required(self.engine.states(), now_ns)
+            states = self.engine.states()
+            self._report_doubts(states, now_ns)
+            self._check_required(states, now_ns)
             # A little more than what is asked for, so that the last hop has all its sensors.
             if until_ns is not None and now_ns > until_ns + grace_ns:
                 break
@@ -104,6 +121,27 @@ class Pipeline:
             if decision.t_s <= until_s:
                 yield decision
         self._report_ends()
+
+    def _report_doubts(self, states: Mapping[str, SensorState], now_ns: int) -> None:
+        for name, state in states.items():
+            if state.state in ("faulty", "doubted"):
+                when = f"{state.state} from {(now_ns - self.origin_ns) / 1e9:.1f} s on"
+                self._report_once(name, state.reason, when)
+
+    def _report_once(self, name: str, text: str, when: str = "") -> None:
+        """Numbers change from hop to hop: only another text is news."""
+        kind = re.sub(r"[\d.]+", "", f"{name}: {text}")
+        if text and kind not in self._reported:
+            self._reported.add(kind)
+            self._report(f"{name}: {when}: {text}" if when else f"{name}: {text}")
+
+    def _report_notes(self) -> None:
+        """What a recording has to say, each line once: it is read more often."""
+        for recording in self.recordings:
+            for line in recording.notes:
+                if (told := f"{recording.modality}: {line}") not in self._reported:
+                    self._reported.add(told)
+                    self._report(told)
 
     def _report_ends(self) -> None:
         """Say which sensors were not well when the recordings ended; raise where none ever was."""
@@ -122,7 +160,8 @@ class Pipeline:
             state = states[name]
             # A recording that begins later than the others is not lost, only not there yet.
             due_ns = self._starts_ns[name] + round((2 * self.engine.hop_s + self._settings.grace_s) * 1e9)
-            if state.state in ("stale", "faulty") or (state.state != "live" and now_ns > due_ns):
+            is_well = state.state in ("live", "doubted")
+            if state.state in ("stale", "faulty") or (not is_well and now_ns > due_ns):
                 seconds = (now_ns - self.origin_ns) / 1e9
                 raise RequiredSensorLost({name: f"{state.reason or state.state} at {seconds:.1f} s"})
 
@@ -137,10 +176,9 @@ class Pipeline:
 
     def close(self) -> None:
         """Let go of the recordings, and tell what was lost in reading them."""
+        self._report_notes()
         for recording in self.recordings:
             recording.close()
-            for line in recording.notes[self._reported[recording.modality] :]:
-                self._report(f"{recording.modality}: {line}")
             losses = ", ".join(f"{count} {kind.replace('_', ' ')}" for kind, count in recording.losses.items() if count)
             if losses:
                 self._report(f"{recording.modality}: {losses} samples")

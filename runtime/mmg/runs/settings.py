@@ -10,6 +10,7 @@ from typing import Literal
 from mmg.backends import AUTO, CPU_ONLY
 from mmg.bundle import Bundle
 from mmg.engine import DEFAULT_GRACE_S, Engine
+from mmg.runs.look_ahead import LOOK_AHEAD_S
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +21,8 @@ class Settings:
     pace: of recordings: ``fast`` is as fast as the machine can, ``realtime`` keeps their own pace.
     duration_s: stop after so much of the sensors' time; None goes on to the recordings' end, or for ever.
     grace_s: how long after a hop's end a late modality is waited for.
+    look_ahead_s: how much of a recording is read, at most, before the first decision, to know whether its units can be
+        right; 0 finds out on the way, as with a port.
     backend: ``onnx``, ``litert``, or ``auto``. preferred_backend: which one ``auto`` takes where several are installed.
     providers: onnxruntime's execution providers, the preferred one first.
     """
@@ -29,6 +32,7 @@ class Settings:
     pace: Literal["fast", "realtime"] = "fast"
     duration_s: float | None = None
     grace_s: float = DEFAULT_GRACE_S
+    look_ahead_s: float = LOOK_AHEAD_S
     backend: str = AUTO
     preferred_backend: str = AUTO
     precision: str = "fp32"

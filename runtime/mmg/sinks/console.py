@@ -7,9 +7,9 @@ from typing import TextIO
 from mmg.types import Decision, SensorState
 
 BAR_CELLS = 10
-COLOURS = {"live": "32", "warming": "33", "stale": "33", "faulty": "31", "absent": "2"}
-MARKS = {"live": "●", "warming": "◐", "stale": "○", "faulty": "✗", "absent": "·"}
-PLAIN_MARKS = {"live": "+", "warming": "~", "stale": "o", "faulty": "x", "absent": "-"}
+COLOURS = {"live": "32", "doubted": "33", "warming": "33", "stale": "33", "faulty": "31", "absent": "2"}
+MARKS = {"live": "●", "doubted": "◒", "warming": "◐", "stale": "○", "faulty": "✗", "absent": "·"}
+PLAIN_MARKS = {"live": "+", "doubted": "?", "warming": "~", "stale": "o", "faulty": "x", "absent": "-"}
 
 
 class Console:
@@ -47,6 +47,8 @@ class Console:
             text += f" stale {state.age_ms / 1e3:.1f} s" + (f": {state.reason}" if state.reason else "")
         elif state.state == "faulty":
             text += f" {state.reason}"
+        elif state.state == "doubted":
+            text += f" doubted: {state.reason}"
         elif state.state != "live":
             text += f" {state.reason or state.state}"
         return self._paint(text, COLOURS[state.state])

@@ -83,6 +83,11 @@ class JoinedFile:
         """See TableFile."""
         return {option: unit for one in self._parts.values() for option, unit in one.declared.items()}
 
+    @property
+    def assumed(self) -> Mapping[str, str]:
+        """See TableFile."""
+        return {option: unit for one in self._parts.values() for option, unit in one.assumed.items()}
+
     def chunks(self, start_ns: int, every_ns: int = CHUNK_NS) -> Iterator[Chunk]:
         """See Recording."""
         self._unpaired = 0

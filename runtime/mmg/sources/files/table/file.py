@@ -89,6 +89,11 @@ class TableFile:
         """The units that the file or the URL names, by the option that would change them."""
         return self._layout.declared
 
+    @property
+    def assumed(self) -> Mapping[str, str]:
+        """The units that were assumed, by the option that would change them."""
+        return self._layout.assumed
+
     def chunks(self, start_ns: int, every_ns: int = CHUNK_NS) -> Iterator[Chunk]:
         """See Recording."""
         shift_ns = start_ns - int(self._first[0][0][0])

@@ -47,6 +47,7 @@ class Layout:
     notes: tuple[str, ...]
     understood: tuple[str, ...]
     declared: dict[str, str] = field(default_factory=dict)
+    assumed: dict[str, str] = field(default_factory=dict)
 
 
 def options_of(modality: Modality) -> list[str]:
@@ -104,6 +105,7 @@ def lay_out(url: SourceUrl, table: Table, rows: Sequence[Row], modality: Modalit
     else:
         understood.append(f"time <- rows at {rate_hz:g} Hz")
     declared = {unit.option: unit.name for unit in units if unit and unit.is_declared}
+    assumed = {unit.option: unit.name for unit in units if unit and not unit.is_declared}
     return Layout(
         sources,
         stamps,
@@ -115,6 +117,7 @@ def lay_out(url: SourceUrl, table: Table, rows: Sequence[Row], modality: Modalit
         tuple(dict.fromkeys(notes)),
         tuple(understood),
         declared,
+        assumed,
     )
 
 

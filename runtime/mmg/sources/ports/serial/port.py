@@ -9,6 +9,7 @@ import stat
 import termios
 import time
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -38,6 +39,7 @@ REOPEN_MOST_S = 60.0
 TEXT_OPTIONS = ("columns", "acc_unit", "gyro_unit")
 OPTIONS = ("protocol", "baud", *TEXT_OPTIONS, "axes", "dtr", "rts", "usb")
 SWITCH = {"on": True, "off": False}
+FIXED_UNITS = {"acc_unit": "m/s2", "gyro_unit": "rad/s"}
 LOSSES = ("checksum_errors", "malformed", "incomplete", "gaps", "duplicates")
 GATHER_S = 0.03
 """Samples are taken together as far as that: a wake costs more than what is then to be done for one of them."""
@@ -84,8 +86,14 @@ class SerialPort(PortThread):
         self._baud_works = False
         self._past_losses: Counter[str] = Counter()  # of the parsers before the present one
         self._headers = Headers()
+        self._spoken = ""
         self._new_parser()
         require_pyserial()
+
+    @property
+    def declared(self) -> Mapping[str, str]:
+        """The units that the protocol fixes, by the option that would change them; none of text, whose lines name none."""
+        return {} if self._spoken in ("", "text") else FIXED_UNITS
 
     @property
     def _baud(self) -> int:
@@ -204,6 +212,7 @@ class SerialPort(PortThread):
     def _report(self, talk: Conversation, reason: str) -> None:
         quality, parser = talk.clock.quality, talk.parser
         losses = self._past_losses + _losses(parser.counters)
+        self._spoken = parser.name if parser.counters.samples else self._spoken
         self.status = PortStatus(
             connected=True,
             reason=reason,

@@ -1,19 +1,24 @@
-"""Health: does what a sensor delivers look like a working sensor?
+"""The verdict on one sensor, hop by hop.
 
-Each check looks at one hop; a fault counts only after several hops in a row, and is lifted only after two good ones.
+What one hop shows by itself counts only after several hops in a row, and is lifted after two good ones. What an IMU's
+values show of each other over seconds (``Inertial``) has its own measure, and a wrong unit stays wrong until the values
+show another one.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mmg.bundle import Modality
+from mmg.engine.health.advice import ReadAs, advise
+from mmg.engine.health.finding import Finding
+from mmg.engine.health.inertial import FLAT_HOPS, Inertial
 from mmg.streams import Hop
 
 SLOWEST_INPUT = {"signal": 0.25, "audio": 0.0, "video": 0.5}
@@ -21,18 +26,13 @@ SLOWEST_INPUT = {"signal": 0.25, "audio": 0.0, "video": 0.5}
 MOST_LOST = 0.2
 """The part of a hop's samples that may be lost, not finite, or off their time stamps."""
 FLAT_PTP = 1e-9
-GRAVITY_LOW_M_S2, GRAVITY_HIGH_M_S2 = 3.0, 80.0
-"""The mean of |acceleration| over two seconds on a living wearer is near 9.8, and about 30 in a sprint."""
-IMPOSSIBLE_M_S2 = 1e5
-"""More than gravity in mg: no unit explains it."""
-GYRO_HIGH_RAD_S = 36.0
-"""Just above the 2000 deg/s (34.9 rad/s) full scale of wearable gyroscopes."""
 CLIPPED_PART_SIGNAL, CLIPPED_LEVEL_M_S2 = 0.5, 15.0
 QUIET_PEAK = 2e-5
 """Under one step of 16-bit sound (3.1e-5): a microphone that is on is never that quiet."""
 CLIPPED_PART_AUDIO, CLIPPED_LEVEL_AUDIO = 0.05, 0.999
 DARK_LEVEL = 8
 GOOD_HOPS_TO_LIFT = 2
+AXES = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,12 +44,23 @@ class Fault:
     hops: int
 
 
+class Verdict(NamedTuple):
+    """state: what the sensor is; reason: why it is not ``live``, empty where it is."""
+
+    state: Literal["live", "doubted", "faulty"]
+    reason: str
+
+
+WELL = Verdict("live", "")
+
+
 class Health:
-    """The verdict on one modality, hop by hop."""
+    """Looks at one modality's hops in order. ``read_as`` is how its source took the units, for what it advises."""
 
     def __init__(self, modality: Modality) -> None:
         self._modality = modality
-        checks: dict[str, Callable[[NDArray[Any]], Fault | None]] = {
+        self.read_as = ReadAs()
+        checks: dict[str, Callable[[NDArray[Any], Hop], Fault | None]] = {
             "signal": self._check_signal,
             "audio": self._check_audio,
             "video": self._check_video,
@@ -57,25 +68,27 @@ class Health:
         self._check = checks[modality.kind]
         units = [channel.unit for channel in modality.channels]
         self._accelerations = [index for index, unit in enumerate(units) if unit == "m/s^2"]
-        self._rotations = [index for index, unit in enumerate(units) if unit == "rad/s"]
+        rotations = [index for index, unit in enumerate(units) if unit == "rad/s"]
+        self._inertial: Inertial | None = None
+        if modality.kind == "signal" and len(self._accelerations) == AXES:
+            axes = self._accelerations + (rotations if len(rotations) == AXES else [])
+            self._inertial = Inertial(axes, modality.rate_hz)
         self._frame = b""
         self._kind, self._bad, self._good = "", 0, 0
         self._dropped, self._next_hop = 0, 0
         self._reason = ""
 
-    def judge(self, hop: Hop) -> str:
-        """The reason why the sensor is faulty as of this hop, or an empty string.
-
-        A hop that is not whole can show a wrong rate, and is no sign of health.
-        """
+    def judge(self, hop: Hop) -> Verdict:
+        """What the sensor is as of this hop. One that is not whole can show a wrong rate, and is no sign of health."""
         if hop.index != self._next_hop:
             self._bad = 0  # nothing came between: the edges of two gaps do not add up
         self._next_hop = hop.index + 1
         fault = self._check_rate(hop)
-        if fault is None and hop.samples is not None:
-            fault = self._check(hop.samples)
+        if hop.samples is not None:
+            shown = self._check(hop.samples, hop)
+            fault = fault or shown
         if fault is None and hop.samples is None:
-            return ""
+            return self._verdict("")
         if fault is None:
             self._good, self._bad = self._good + 1, 0
             if self._good >= GOOD_HOPS_TO_LIFT:
@@ -85,7 +98,30 @@ class Health:
             self._good, self._kind = 0, fault.kind
             if self._bad >= fault.hops or self._reason:
                 self._reason = fault.reason
-        return self._reason
+        return self._verdict(self._reason)
+
+    def presume(self, findings: Iterable[Finding]) -> None:
+        """Begin with what ``lasting`` told of the same sensor: nothing is decided from it until it is another."""
+        if self._inertial is not None:
+            self._inertial.presume(findings)
+
+    def lasting(self) -> tuple[Finding, ...]:
+        """What is wrong with this sensor, was from the first hop on, and will be unless it changes."""
+        return () if self._inertial is None else self._inertial.lasting()
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether more hops would tell nothing new of its units."""
+        return self._inertial is None or self._inertial.is_settled
+
+    def _verdict(self, reason: str) -> Verdict:
+        findings = () if self._inertial is None else self._inertial.findings
+        if not (reason or findings):
+            return WELL
+        faults = [advise(finding, self.read_as) for finding in findings if finding.is_fault]
+        if reason or faults:
+            return Verdict("faulty", "; ".join(([reason] if reason else []) + faults))
+        return Verdict("doubted", "; ".join(advise(finding, self.read_as) for finding in findings))
 
     def _check_rate(self, hop: Hop) -> Fault | None:
         rate_hz = self._modality.rate_hz
@@ -100,44 +136,25 @@ class Health:
                 return Fault("lost", f"{part:.0%} of its samples are lost, not finite or off their time stamps", 2)
         return None
 
-    def _check_signal(self, samples: NDArray[Any]) -> Fault | None:
+    def _check_signal(self, samples: NDArray[Any], hop: Hop) -> Fault | None:
         highest, lowest = np.maximum.reduce(samples).tolist(), np.minimum.reduce(samples).tolist()
-        peaks, flat = [], True
-        for high, low in zip(highest, lowest, strict=True):
-            peaks.append(max(high, -low))
-            flat = flat and high - low <= FLAT_PTP
-        if flat:
-            return Fault("flat", "flat line", 2)
-        if len(self._accelerations) == 3:
-            # Every length is between that of the box's nearest face and that of its farthest corner.
-            least = max(max(lowest[index], -highest[index]) for index in self._accelerations)
-            if fault := self._check_acceleration(samples, least, [peaks[index] for index in self._accelerations]):
-                return fault
-        # The mean of the largest is at most the largest of all.
-        if self._rotations and max(peaks[index] for index in self._rotations) > GYRO_HIGH_RAD_S:
-            turn = float(np.abs(samples[:, self._rotations]).max(axis=1).mean())
-            if turn > GYRO_HIGH_RAD_S:
-                return Fault("unit", f"turns at {turn:.0f} rad/s: wrong unit? (gyro_unit=deg/s)", 4)
+        if self._inertial is not None:
+            self._inertial.take(samples, lowest, highest, hop.input_hz * len(samples) / self._modality.rate_hz)
+        if all(high - low <= FLAT_PTP for high, low in zip(highest, lowest, strict=True)):
+            return Fault("flat", "flat line", FLAT_HOPS if self._inertial is None else self._inertial.flat_hops)
+        if len(self._accelerations) == AXES:
+            return self._check_range(samples, [max(highest[axis], -lowest[axis]) for axis in self._accelerations])
         return None
 
-    def _check_acceleration(self, samples: NDArray[Any], least: float, peaks: list[float]) -> Fault | None:
-        most = math.hypot(*peaks)
-        if least < GRAVITY_LOW_M_S2 or most > GRAVITY_HIGH_M_S2:
-            mean = float(np.sqrt((samples[:, self._accelerations].astype(np.float64) ** 2).sum(axis=1)).mean())
-            if mean < GRAVITY_LOW_M_S2:
-                return Fault("unit", f"gravity reads {mean:.2f} m/s^2: wrong unit? (acc_unit=g)", 4)
-            if mean > IMPOSSIBLE_M_S2:
-                return Fault("unit", f"acceleration reads {mean:.1e} m/s^2", 2)
-            if mean > GRAVITY_HIGH_M_S2:
-                return Fault("unit", f"gravity reads {mean:.0f} m/s^2: wrong unit? (acc_unit=mg)", 4)
-        if most > CLIPPED_LEVEL_M_S2:
+    def _check_range(self, samples: NDArray[Any], peaks: list[float]) -> Fault | None:
+        if math.hypot(*peaks) > CLIPPED_LEVEL_M_S2:
             limits = np.array(peaks)
             clipped = (np.abs(samples[:, self._accelerations]) >= limits * 0.999).mean(axis=0)
             if bool(((clipped > CLIPPED_PART_SIGNAL) & (limits > CLIPPED_LEVEL_M_S2)).any()):
                 return Fault("clipped", f"clipped at {limits.max():.0f} m/s^2", 2)
         return None
 
-    def _check_audio(self, samples: NDArray[Any]) -> Fault | None:
+    def _check_audio(self, samples: NDArray[Any], _: Hop) -> Fault | None:
         highest, lowest = float(np.maximum.reduce(samples[:, 0])), float(np.minimum.reduce(samples[:, 0]))
         peak = max(highest, -lowest)
         if peak <= QUIET_PEAK:
@@ -148,7 +165,7 @@ class Health:
             return Fault("clipped", "clipped: lower the gain", 2)
         return None
 
-    def _check_video(self, samples: NDArray[Any]) -> Fault | None:
+    def _check_video(self, samples: NDArray[Any], _: Hop) -> Fault | None:
         # As bytes: most frames differ within the first few, where the comparison ends.
         frames = [frame.tobytes() for frame in samples]
         before, self._frame = self._frame, frames[-1]

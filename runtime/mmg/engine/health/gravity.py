@@ -1,0 +1,167 @@
+"""Gravity: over some seconds the mean of a worn sensor's acceleration is 9.8 m/s^2 long, whatever its wearer does.
+
+The wearer's own acceleration averages out, for speed is bounded: 2 m/s gained in 4 s is 0.5 m/s^2. Measured over 4 s on
+sp-sw-har, UTD-MHAD and ClassyGlass, the mean was never longer than 1.33 g, and the root mean square, which turning does
+not shorten as it does the mean, never shorter than 0.92 g.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from typing import TYPE_CHECKING
+
+from mmg.engine.health.finding import Finding
+from mmg.sources.units import STANDARD_GRAVITY
+
+if TYPE_CHECKING:
+    from mmg.engine.health.piece import Motion, Piece
+
+SHORT, LONG = 4, 8
+"""Pieces: 2 s and 4 s."""
+LOW_SHORT, LOW_LONG = 0.5, 0.7
+"""A fall of 2 s would be 20 m deep."""
+HIGH_SHORT, HIGH_PIECE, HIGH_LONG = 2.2, 1.5, 1.5
+RIGHT, RIGHT_COHERENT = (0.8, 1.25), 0.7
+IMPOSSIBLE, IMPOSSIBLE_PIECES = 1e4, 2
+"""More than gravity in mg: no unit explains it."""
+ABSENT, ABSENT_PIECES = 0.3, 12
+"""A mean that is so short for so long, 12 pieces after the first 8, has no gravity in it: it is not turned away."""
+COHERENT, INCOHERENT, NOTHING = 0.6, 0.45, 0.05
+"""The mean over the root mean square: how steady the direction is. Shorter than NOTHING is no unit's gravity."""
+QUIET, QUIET_PIECES, FEWEST_QUIET = 0.05, 8, 4
+WHOLE_M_S2 = 100
+REST = (0.9, 1.12)
+"""The median length at rest, over gravity's: of the three sets' recordings it is between 0.95 and 1.08."""
+
+
+class Gravity:
+    """Whether the acceleration has gravity in it, and of the right length.
+
+    What was wrong stays wrong until it is right, and not until it is calm.
+    """
+
+    def __init__(self) -> None:
+        self.finding: Finding | None = None
+        self.doubt: Finding | None = None
+        """At rest gravity is too long or too short, by less than a unit."""
+        self.was_right = False
+        """Whether it was ever seen to be right."""
+        self._pieces: deque[Motion] = deque(maxlen=LONG)
+        self._quiet: deque[float] = deque(maxlen=QUIET_PIECES)
+        self._absent = 0
+        self._votes: dict[str, int] = {}
+        self._found: dict[str, Finding] = {}
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether it is known either way."""
+        return self.finding is not None or self.was_right
+
+    def presume(self, finding: Finding) -> None:
+        """Begin with what is known of this sensor already."""
+        if finding.is_fault:
+            self.finding = finding
+        else:
+            self.doubt = finding
+
+    def take(self, piece: Piece) -> None:
+        """Look at the next piece."""
+        motion = piece.motion
+        self._pieces.append(motion)
+        is_quiet = motion.rms**2 - motion.length**2 < (QUIET * motion.length) ** 2
+        if is_quiet:
+            self._quiet.append(motion.length / STANDARD_GRAVITY)
+        if self._is_right():
+            if self.finding is not None:
+                self._quiet.clear()
+            self.finding, self.was_right, self._absent = None, True, 0
+            self._votes.clear()
+        elif (wrong := self._wrong(list(self._pieces))) is not None:
+            if self.finding is None and self.was_right:
+                self._quiet.clear()  # those were of the right unit
+            # A moment may look like another fault: what most of them look like is told.
+            what = "" if not wrong.option else "scale" if wrong.factor else "either"
+            self._votes[what] = self._votes.get(what, 0) + 1
+            self._found[what] = wrong
+            self.finding = self._found[max(self._votes, key=lambda one: self._votes[one])]
+        if is_quiet and self.finding is None:
+            self._look_at_rest()
+
+    def _is_right(self) -> bool:
+        """Of the last two seconds."""
+        if len(self._pieces) < SHORT:
+            return False
+        x = y = z = rms = 0.0
+        for place in range(-SHORT, 0):
+            piece = self._pieces[place]
+            x, y, z = x + piece.mean[0], y + piece.mean[1], z + piece.mean[2]
+            rms += piece.rms
+        length = math.sqrt(x * x + y * y + z * z)
+        return RIGHT[0] <= length / SHORT / STANDARD_GRAVITY <= RIGHT[1] and length >= RIGHT_COHERENT * rms
+
+    def _wrong(self, pieces: list[Motion]) -> Finding | None:
+        if all(one.rms > IMPOSSIBLE * STANDARD_GRAVITY for one in pieces[-IMPOSSIBLE_PIECES:]) and len(pieces) > 1:
+            return Finding("gravity", f"acceleration reads {pieces[-1].rms:.1e} m/s^2", option="acc_unit")
+        if len(pieces) < SHORT:
+            return None
+        short, is_long = pieces[-SHORT:], len(pieces) == LONG
+        longest = max(one.rms for one in short) / STANDARD_GRAVITY
+        if longest < LOW_SHORT or (is_long and _rms(pieces) < LOW_LONG):
+            return self._low(pieces)
+        is_high = min(one.length for one in short) > HIGH_PIECE * STANDARD_GRAVITY and _mean_length(short) > HIGH_SHORT
+        if is_high or (is_long and _mean_length(pieces) > HIGH_LONG):
+            return self._scaled(pieces if is_long else short)
+        self._absent = self._absent + 1 if is_long and _mean_length(pieces) < ABSENT else 0
+        return _without(pieces) if self._absent >= ABSENT_PIECES else None
+
+    def _low(self, pieces: list[Motion]) -> Finding:
+        length, rms = _mean_length(pieces), _rms(pieces)
+        if length < NOTHING or length < INCOHERENT * rms:
+            return _without(pieces)
+        return self._scaled(pieces) if length >= COHERENT * rms else _reads(length, 0)
+
+    def _scaled(self, pieces: list[Motion]) -> Finding:
+        """At rest the length is known best; in motion an arm's swing may make it a third longer."""
+        if len(self._quiet) >= FEWEST_QUIET:
+            length = self._at_rest()
+            return _reads(length, 1 / length)
+        length = _mean_length(pieces)
+        return _reads(length, 1 / length, is_rough=True)
+
+    def _at_rest(self) -> float:
+        return sorted(self._quiet)[len(self._quiet) // 2]
+
+    def _look_at_rest(self) -> None:
+        if len(self._quiet) < FEWEST_QUIET:
+            return
+        length = self._at_rest()
+        self.doubt = None
+        if not RIGHT[0] <= length <= RIGHT[1]:
+            self.finding = _reads(length, 1 / length)
+        elif not REST[0] <= length <= REST[1]:
+            text = f"gravity at rest reads {length * STANDARD_GRAVITY:.3g} m/s^2: is it calibrated?"
+            self.doubt = Finding("rest", text, is_fault=False)
+
+
+def _reads(length: float, factor: float, *, is_rough: bool = False) -> Finding:
+    shown = length * STANDARD_GRAVITY
+    text = f"gravity reads {shown:.3g} m/s^2" if shown < WHOLE_M_S2 else f"gravity reads {shown:.0f} m/s^2"
+    return Finding("gravity", text, option="acc_unit", factor=factor, is_rough=is_rough)
+
+
+def _without(pieces: list[Motion]) -> Finding:
+    length = _mean_length(pieces) * STANDARD_GRAVITY
+    shown = f"its mean over {len(pieces) / 2:g} s is {length:.2g} m/s^2 long, in no steady direction"
+    return Finding("gravity", f"this is acceleration without gravity ({shown}): mmg needs it with gravity")
+
+
+def _mean_length(pieces: list[Motion]) -> float:
+    """The length of the mean, over that of gravity."""
+    x, y, z = (sum(piece.mean[axis] for piece in pieces) / len(pieces) for axis in range(3))
+    return math.sqrt(x * x + y * y + z * z) / STANDARD_GRAVITY
+
+
+def _rms(pieces: list[Motion]) -> float:
+    """The mean over the pieces of the root mean square, over the length of gravity."""
+    return sum(piece.rms for piece in pieces) / len(pieces) / STANDARD_GRAVITY

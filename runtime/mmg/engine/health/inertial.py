@@ -1,0 +1,148 @@
+"""An IMU's values against each other and against gravity: all that is known of one, piece by piece."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from mmg.engine.health.finding import Finding
+from mmg.engine.health.gravity import Gravity
+from mmg.engine.health.piece import AXES, Piece, make_piece
+from mmg.engine.health.rows import HELD_DOUBT, HELD_FAULT, Clipped, Held, Spikes
+from mmg.engine.health.stuck import STILL, Stuck
+from mmg.engine.health.turning import Turning
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from numpy.typing import NDArray
+
+LEAST_S, PIECE_S = 0.4, 0.5
+"""Shorter hops are looked at together until they are as long; those of twice that and more in parts."""
+CALM_M_S2 = 0.5
+"""Where the acceleration moves no more than that, a sensor's last bit is seen."""
+JUMPS = (1.0, 0.3)
+"""By how much values change when they are let go, in m/s^2 and rad/s: more than the noise of any sensor."""
+EVENLY_RAD_S = 0.5
+FLAT_HOPS, UNKNOWN_FLAT_HOPS, COARSE_FLAT_HOPS = 2, 10, 60
+"""So long may a sensor give the same values. One of few bits does where it is still: ClassyGlass, rounded to 1/64 g,
+for 37 hops. An accelerometer alone that has not moved yet may be one."""
+
+
+class Inertial:
+    """Bounded, and the same for the same hops, however their samples came."""
+
+    def __init__(self, channels: Sequence[int], rate_hz: float) -> None:
+        """channels: the places of three accelerations in m/s^2, and of three rates of turn in rad/s or none."""
+        self._channels = list(channels)
+        self._in_order = self._channels == list(range(len(channels)))
+        self._rate_hz, self._least = rate_hz, LEAST_S * rate_hz
+        self._waiting: list[NDArray[np.float64]] = []
+        self._waiting_rows = 0.0
+        self._has_gyro = False
+        self._gravity, self._turning, self._stuck = Gravity(), Turning(), Stuck()
+        self._held = tuple(Held(jump, rate_hz) for jump in JUMPS)
+        self._spikes, self._clipped = Spikes(), Clipped()
+        self.findings: tuple[Finding, ...] = ()
+        """What is found now, the faults first."""
+
+    @property
+    def flat_hops(self) -> int:
+        """After how many hops of the same values this sensor is dead and not only still."""
+        is_coarse = self._held[0].is_coarse
+        if is_coarse is None and not self._has_gyro:
+            return UNKNOWN_FLAT_HOPS
+        return COARSE_FLAT_HOPS if is_coarse else FLAT_HOPS
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether the units and every axis are known to be right or wrong."""
+        gravity, turning, stuck = self._gravity, self._turning, self._stuck
+        if stuck.finding is not None:
+            return True
+        return gravity.is_settled and stuck.is_settled and (turning.is_settled or not self._has_gyro)
+
+    def lasting(self) -> tuple[Finding, ...]:
+        """Of what is found now, what was so from the beginning, and will be unless the sensor changes."""
+        gravity, turning, stuck = self._of_units()
+        found = (
+            gravity if not self._gravity.was_right or (gravity and not gravity.is_fault) else None,
+            turning if not self._turning.was_right else None,
+            stuck if not self._stuck.was_right else None,
+        )
+        return tuple(finding for finding in found if finding)
+
+    def presume(self, findings: Iterable[Finding]) -> None:
+        """Begin with what ``lasting`` told of the same sensor."""
+        units: dict[str, Gravity | Turning | Stuck] = {"turning": self._turning, "stuck": self._stuck}
+        for finding in findings:
+            units.get(finding.kind, self._gravity).presume(finding)
+        self._sum_up()
+
+    def take(self, samples: NDArray[np.float32], lowest: list[float], highest: list[float], input_rows: float) -> None:
+        """Look at a whole hop ``(T, C)`` and the least and greatest value of each channel.
+
+        input_rows: of how many of the sensor's own samples it was made.
+        """
+        values = samples.astype(np.float64)
+        if not self._in_order:
+            values = values[:, self._channels]
+            lowest, highest = [lowest[at] for at in self._channels], [highest[at] for at in self._channels]
+        if self._least <= len(values) < 2 * self._least:
+            self._look_at(make_piece(values, lowest, highest, self._rate_hz, input_rows))
+            return
+        self._waiting.append(values)
+        self._waiting_rows += input_rows
+        rows = sum(map(len, self._waiting))
+        if rows < self._least:
+            return
+        parts = np.array_split(np.concatenate(self._waiting), max(round(rows / (PIECE_S * self._rate_hz)), 1))
+        for part in parts:
+            ends = np.minimum.reduce(part).tolist(), np.maximum.reduce(part).tolist()
+            self._look_at(make_piece(part, *ends, self._rate_hz, self._waiting_rows / len(parts)))
+        self._waiting, self._waiting_rows = [], 0.0
+
+    def _look_at(self, piece: Piece) -> None:
+        self._has_gyro = self._has_gyro or piece.has_gyro
+        self._stuck.take(piece)
+        self._held[0].take(piece.acceleration, is_calm=0 < max(piece.spans[:AXES]) < CALM_M_S2)
+        if piece.has_gyro:
+            self._held[1].take(piece.rotation)
+        self._spikes.take(piece)
+        self._clipped.take(piece)
+        if self._stuck.finding is not None:
+            # What the others say of a sensor with a stuck axis follows from that.
+            self._gravity, self._turning = Gravity(), Turning()
+        elif not self._spikes.is_hit and any(piece.spans[:AXES]):
+            # Blows to the signal, and values that stand still, say nothing of units.
+            self._gravity.take(piece)
+            is_held = any(held.is_held for held in self._held)
+            if piece.has_gyro and not is_held and not _turns_evenly(piece):
+                self._turning.take(piece)
+        self._sum_up()
+
+    def _of_units(self) -> tuple[Finding | None, Finding | None, Finding | None]:
+        """What is wrong with gravity, turning and single axes. What follows from another one is left out."""
+        if self._stuck.finding is not None:
+            return None, None, self._stuck.finding
+        gravity = self._gravity.finding
+        has_direction = gravity is None or gravity.option
+        return gravity or self._gravity.doubt, self._turning.finding if has_direction else None, None
+
+    def _sum_up(self) -> None:
+        found = (*self._of_units(), self._held_finding(), self._spikes.finding, self._clipped.finding)
+        there = [finding for finding in found if finding is not None]
+        self.findings = tuple(sorted(there, key=lambda finding: not finding.is_fault)) if there else ()
+
+    def _held_finding(self) -> Finding | None:
+        part = max(held.part for held in self._held)
+        if part < HELD_DOUBT:
+            return None
+        return Finding("held", f"its values stand still {part:.0%} of the time, and jump", part >= HELD_FAULT)
+
+
+def _turns_evenly(piece: Piece) -> bool:
+    """Whether an axis of the gyroscope gives one rate of turn, as none does that is worn."""
+    pairs = zip(piece.spans[AXES:], piece.lowest[AXES:], strict=True)
+    return any(span < STILL[1] and abs(low) > EVENLY_RAD_S for span, low in pairs)

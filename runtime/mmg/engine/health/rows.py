@@ -1,0 +1,214 @@
+"""What rows show that follow each other: values held, spikes, values at the end of the range."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from mmg.engine.health.finding import Finding
+from mmg.engine.health.piece import AXES
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from mmg.engine.health.piece import Piece
+
+HELD_PIECES, HELD_S, HELD_AGAIN = 16, 0.13, 3
+"""A sensor that gives 10 values a second at any rate of rows holds each for 0.1 s."""
+HELD_DOUBT, HELD_FAULT = 0.15, 0.4
+"""Parts of the rows: the starter loses 10 and 30 to 60 points of accuracy at 0.4 and 0.5, and none at 0.2."""
+FEW_SHORT = 0.25
+MOST_CALM = 10
+"""So many calm pieces with rows that are the same, more than without, are remembered."""
+SPIKE_PIECES, SPIKES_DOUBT, SPIKES_FAULT = 32, 3, 8
+SPIKE = (15.0, 4.0)
+"""How far a spike (m/s^2, rad/s) is off the rows around it, at least."""
+OVER_AROUND, OVER_MEDIAN = 6.0, 8.0
+NARROW, BLOW_ROWS = 0.6, 3
+"""A spike is one sample, and one row or a little of the next once it was resampled: the rows beside it are off by less
+than 0.6 of it together. A blow, as of hands that clap, is three rows wide."""
+EVEN, CALM, OVER_USUAL = 0.1, 0.1, 12.0
+"""One that lies just between two rows is in both by the same, to a tenth, and those around are off by a tenth."""
+CLIPPED_PIECES, CLIPPED_M_S2, CLIPPED_DOUBT = 16, 15.0, 0.06
+AT_END = 0.999
+
+
+class _Rows(NamedTuple):
+    """Rows of a piece in which something moved: those that are held, in how many runs, those that are the same as the
+    one before for a short time only, all of them, and those before them in which nothing moved."""
+
+    held: int
+    runs: int
+    short: int
+    moving: int
+    still: int
+
+
+NO_ROWS = _Rows(0, 0, 0, 0, 0)
+
+
+class Held:
+    """Whether one sensor's values stand still for parts of a second and then jump: a freeze, and not a calm moment."""
+
+    def __init__(self, jump: float, rate_hz: float) -> None:
+        """jump: by how much a value must have changed when it is let go."""
+        self._jump, self._least = jump, round(HELD_S * rate_hz)
+        self._pieces: deque[_Rows] = deque([NO_ROWS] * HELD_PIECES, maxlen=HELD_PIECES)
+        self._sums = NO_ROWS
+        self._last: NDArray[np.float64] | None = None
+        self._run = self._still = self._coarse = 0
+        self.is_held = False
+        """Whether the newest piece has values that are held."""
+
+    @property
+    def part(self) -> float:
+        """The part of the rows that are held."""
+        sums = self._sums
+        if sums.runs < HELD_AGAIN or sums.short >= FEW_SHORT * sums.held:
+            return 0.0
+        return sums.held / (sums.moving + sums.still)
+
+    @property
+    def is_coarse(self) -> bool | None:
+        """Whether the values have so few bits, or come so rarely, that rows are the same where it is calm; None while
+        that was not seen."""
+        return self._coarse > 0 if self._coarse else None
+
+    def take(self, rows: NDArray[np.float64], *, is_calm: bool = False) -> None:
+        """Look at the next ``(T, 3)`` of one sensor; is_calm: whether it moves by a few bits only, or not at all."""
+        last, self._last = self._last, rows[-1]
+        self.is_held = False
+        if not self._run and not _any_same(rows):
+            self._coarse -= is_calm and self._coarse > -MOST_CALM
+            self._keep(_Rows(0, 0, 0, len(rows), 0))
+            return
+        steps = np.abs(np.diff(rows, axis=0, prepend=rows[:1] if last is None else last[None])).max(axis=1)
+        moves = np.flatnonzero(steps > 0).tolist()
+        held = runs = short = 0
+        begin = int(last is None) - self._run
+        for place in moves:
+            run, begin = place - begin, place + 1
+            self.is_held = self.is_held or run >= self._least
+            if run < self._least / 2:
+                short += run
+            elif run >= self._least and steps[place : place + 2].max() > self._jump:
+                held, runs = held + run, runs + 1
+        self._run = len(rows) - begin
+        self._coarse += is_calm and len(moves) > 0 and self._coarse < MOST_CALM
+        self.is_held = self.is_held or self._run >= self._least
+        if moves:
+            self._keep(_Rows(held, runs, short, len(rows), self._still))
+        self._still = 0 if moves else self._still + len(rows)
+
+    def _keep(self, rows: _Rows) -> None:
+        old = self._pieces[0]
+        self._pieces.append(rows)
+        self._sums = _Rows(*(total + new - gone for total, new, gone in zip(self._sums, rows, old, strict=True)))
+
+
+class Spikes:
+    """Single rows that are far off those around them, again and again."""
+
+    def __init__(self) -> None:
+        self._pieces: deque[tuple[int, float]] = deque(maxlen=SPIKE_PIECES)
+        self._hit = 0
+        self.is_hit = False
+        """Whether the newest piece has a spike."""
+
+    @property
+    def finding(self) -> Finding | None:
+        """How large a part of its samples are spikes."""
+        if self._hit < SPIKES_DOUBT:
+            return None
+        part = sum(spikes for spikes, _ in self._pieces) / max(sum(rows for _, rows in self._pieces), 1)
+        return Finding("spikes", f"{part:.1%} of its samples are spikes", is_fault=self._hit >= SPIKES_FAULT)
+
+    def take(self, piece: Piece) -> None:
+        """Look at the next piece."""
+        spikes, spans = 0, piece.spans
+        # A spike is no higher than all that its axis spans.
+        if max(spans[:AXES]) > SPIKE[0]:
+            spikes = _count_spikes(piece.acceleration, SPIKE[0])
+        if piece.has_gyro and max(spans[AXES:]) > SPIKE[1]:
+            spikes = max(spikes, _count_spikes(piece.rotation, SPIKE[1]))
+        if len(self._pieces) == SPIKE_PIECES:
+            self._hit -= self._pieces[0][0] > 0
+        self._pieces.append((spikes, piece.input_rows))
+        self.is_hit = spikes > 0
+        self._hit += self.is_hit
+
+
+class Clipped:
+    """Rows at the end of an accelerometer's range: the largest value there is, to a thousandth, again and again."""
+
+    def __init__(self) -> None:
+        self._limit = CLIPPED_M_S2
+        self._pieces: deque[tuple[int, int]] = deque(maxlen=CLIPPED_PIECES)
+        self._any = 0
+
+    @property
+    def finding(self) -> Finding | None:
+        """How large a part of its samples are clipped."""
+        if not self._any or len(self._pieces) < CLIPPED_PIECES:
+            return None
+        rows = sum(rows for _, rows in self._pieces)
+        clipped = sum(clipped for clipped, _ in self._pieces)
+        if clipped <= CLIPPED_DOUBT * rows:
+            return None
+        return Finding("clipped", f"{clipped / rows:.0%} of its samples are clipped at {self._limit:.3g} m/s^2", False)
+
+    def take(self, piece: Piece) -> None:
+        """Look at the next piece."""
+        peak = max(*piece.highest[:AXES], -min(piece.lowest[:AXES]))
+        if peak > self._limit:
+            if peak * AT_END > self._limit:
+                self._pieces.clear()
+                self._any = 0
+            self._limit = peak
+        clipped = 0
+        if peak > CLIPPED_M_S2 and peak >= AT_END * self._limit:
+            clipped = int((np.abs(piece.acceleration) >= AT_END * self._limit).any(axis=1).sum())
+        if len(self._pieces) == CLIPPED_PIECES:
+            self._any -= self._pieces[0][0] > 0
+        self._pieces.append((clipped, len(piece.samples)))
+        self._any += clipped > 0
+
+
+def _any_same(rows: NDArray[np.float64]) -> bool:
+    """Whether a row is the same as the one before. One axis after the other: the first tells it of most sensors."""
+    same = rows[1:, 0] == rows[:-1, 0]
+    if not same.any():
+        return False
+    same &= rows[1:, 1] == rows[:-1, 1]
+    return bool(same.any()) and bool((same & (rows[1:, 2] == rows[:-1, 2])).any())
+
+
+def _count_spikes(rows: NDArray[np.float64], least: float) -> int:
+    """How often a single row, or two by the same, are off those around them, which are not off each other."""
+    before, after = rows[:-4], rows[4:]
+    middle = (before + after) / 2
+    off = np.abs(rows[2:-2] - middle)
+    if np.maximum.reduce(off, axis=None) <= least / 2:
+        return 0
+    beside = np.abs(rows[1:-3] - middle) + np.abs(rows[3:-1] - middle)
+    around = np.maximum(OVER_AROUND * np.abs(after - before), OVER_MEDIAN * np.median(off, axis=0))
+    is_hit = ((off > least) & (off > around) & (beside < NARROW * off)).any(axis=1)
+    is_hit[:-1] |= _even_pairs(rows, least)
+    hits = np.flatnonzero(is_hit)
+    return int((np.diff(hits, prepend=-BLOW_ROWS) >= BLOW_ROWS).sum())
+
+
+def _even_pairs(rows: NDArray[np.float64], least: float) -> NDArray[np.bool_]:
+    """For each pair of rows from the third on, whether it is one sample that lay just between them."""
+    middle = (rows[1:-4] + rows[4:-1]) / 2
+    one, other = rows[2:-3] - middle, rows[3:-2] - middle
+    off = np.abs(one + other)
+    around = sum(np.abs(rows[at : len(rows) - 5 + at] - middle) for at in (0, 1, 4, 5))
+    usual = np.median(np.abs(np.diff(rows, axis=0)), axis=0)
+    is_even = (one * other > 0) & (np.abs(one - other) < EVEN * off)
+    found: NDArray[np.bool_] = (is_even & (off > least) & (around < CALM * off) & (off > OVER_USUAL * usual)).any(
+        axis=1
+    )
+    return found

@@ -1,0 +1,102 @@
+"""Stuck: an axis that stays the same, but for its noise, while the sensor moves.
+
+In sp-sw-har, UTD-MHAD and ClassyGlass no axis was so still for more than one piece in a row in which the other two
+moved by over 1 m/s^2 or 0.3 rad/s. Of the same rounded to 1/16 g and 0.1 rad/s, none was for more than three.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from mmg.engine.health.finding import Finding
+from mmg.engine.health.piece import AXES
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from mmg.engine.health.piece import Piece
+
+MOVING = (1.0, 0.3)
+"""By how much an axis of the acceleration (m/s^2) or of the gyroscope (rad/s) moves within a piece that counts."""
+STILL = (0.1, 0.02)
+"""An axis that moves no more is still: a stuck one has the noise of its converter."""
+PIECES = 5
+TURNING_RAD_S = 3.0
+"""An even rate of turn of so much is none, whether or not anything else moves."""
+NAMES = ("ax", "ay", "az", "gx", "gy", "gz")
+SENSORS = {"its accelerometer": range(3), "its gyroscope": range(3, 6)}
+NONE, ALL = [0] * AXES, [True] * AXES
+
+
+class Stuck:
+    """Which axes are stuck, of the accelerometer and the gyroscope."""
+
+    def __init__(self) -> None:
+        self._values = [0.0] * 6
+        self._pieces = [0] * 6
+        self._moved = [False] * 6
+        self._has_gyro = False
+        self._presumed: Finding | None = None
+
+    @property
+    def finding(self) -> Finding | None:
+        """What is stuck now."""
+        if self._presumed is not None:
+            return self._presumed
+        if max(self._pieces) < PIECES:
+            return None
+        stuck = [axis for axis, pieces in enumerate(self._pieces) if pieces >= PIECES]
+        at = ", ".join(f"{self._values[axis]:.4g}" for axis in stuck)
+        which = ", ".join(NAMES[axis] for axis in stuck)
+        are = "is" if len(stuck) == 1 else "are"
+        for sensor, whole in SENSORS.items():
+            which, are = (sensor, "is") if stuck == list(whole) else (which, are)
+        return Finding("stuck", f"{which} {are} stuck at {at} while the sensor moves")
+
+    @property
+    def was_right(self) -> bool:
+        """Whether every axis that there is has moved."""
+        return all(self._moved[:3]) and (not self._has_gyro or all(self._moved[3:]))
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether it is known either way."""
+        return self.was_right or self.finding is not None
+
+    def presume(self, finding: Finding) -> None:
+        """Begin with what is known of this sensor already: until every axis has moved."""
+        self._presumed = finding
+
+    def take(self, piece: Piece) -> None:
+        """Look at the next piece."""
+        self._has_gyro = self._has_gyro or piece.has_gyro
+        self._look_at(0, piece.lowest, piece.spans)
+        if piece.has_gyro:
+            self._look_at(AXES, piece.lowest, piece.spans)
+        if self._presumed is not None and self.was_right:
+            self._presumed = None
+
+    def _look_at(self, first: int, values: Sequence[float], spans: Sequence[float]) -> None:
+        """The sensor whose axes begin at ``first``."""
+        sensor, own = first // AXES, spans[first : first + AXES]
+        if min(own) > STILL[sensor]:
+            self._pieces[first : first + AXES] = NONE
+            self._moved[first : first + AXES] = ALL
+            return
+        # One axis may be still but for its noise, where both others move; several only to the last bit, for who slides
+        # does not turn, and who turns may turn about one axis.
+        still = STILL[sensor] if sorted(own)[1] > MOVING[sensor] else 0.0
+        moving = [span for span in own if span > still]
+        # Where a sensor is still as a whole, the other one tells whether there was anything to measure.
+        other = spans[AXES:] if first == 0 else spans[:AXES]
+        is_telling = min(moving) > MOVING[sensor] if moving else max(other, default=0.0) > MOVING[1 - sensor]
+        for axis in range(first, first + AXES):
+            value, is_still = values[axis], spans[axis] <= still
+            if spans[axis] > STILL[sensor] or abs(value - self._values[axis]) > STILL[sensor]:
+                self._moved[axis] = self._moved[axis] or spans[axis] > STILL[sensor] or self._pieces[axis] > 0
+                self._pieces[axis] = 0
+            self._values[axis] = value
+            # Two axes of zeros beside one that turns are a gyroscope with one axis.
+            is_absent = first > 0 and value == spans[axis] == 0 and len(moving) < AXES - 1
+            if is_still and not is_absent and (is_telling or (first > 0 and abs(value) > TURNING_RAD_S)):
+                self._pieces[axis] += 1
