@@ -262,7 +262,7 @@ def test_a_feed_of_nothing_is_nothing(protocol: str) -> None:
         ("text", {"unit": "g"}, "its options are columns, acc_unit, gyro_unit"),
         ("auto", {"unit": "g"}, "its options are columns, acc_unit, gyro_unit"),
         ("text", {"acc_unit": "lb"}, "m/s2, g, mg"),
-        ("auto", {"gyro_unit": "rpm"}, "rad/s, deg/s"),
+        ("auto", {"gyro_unit": "furlong"}, "rad/s, deg/s"),
         ("text", {"columns": "t_ms,ax,ay"}, "name ax, ay, az"),
         ("text", {"columns": "ax,ay,az,gx"}, "all of gx, gy, gz or none"),
     ],

@@ -18,12 +18,13 @@ from mmg.bundle import Bundle
 from mmg.runs.live import LivePipeline
 from mmg.runs.settings import Settings
 from mmg.sources.ports.serial.conversation import Conversation
-from mmg.sources.ports.serial.line import SerialLine
+from mmg.sources.ports.serial.line import POLL_S, SerialLine
 from mmg.sources.protocols.witmotion import encode_frame
 from mmg.sources.url import parse_url
 
 pytest.importorskip("serial", reason="pyserial is not installed: pip install -e '.[serial]'")
-from mmg.sources.ports.serial.port import SerialPort, open_serial
+import serial
+from mmg.sources.ports.serial.port import SerialPort
 
 BOOT_NS = 7_000 * 10**9
 TICK_MS = 10
@@ -50,7 +51,7 @@ class Wire:
             bundle, [self.port], settings, report=self.notes.append, monotonic_ns=lambda: self.now_ns
         )
         self.pipeline.start()
-        self._line = SerialLine(open_serial("loop://", 115200, "serial://loop://"), "serial://loop://")
+        self._line = SerialLine(serial.serial_for_url("loop://", timeout=POLL_S), "serial://loop://")
         self._jitter = np.random.default_rng(3)
         self.plug()
 
@@ -94,7 +95,8 @@ def open_wire(bundle: Bundle) -> Iterator[Callable[..., Wire]]:
 def body(ms: int) -> list[float]:
     """Somebody who moves: ``(6,)`` m/s^2 and rad/s."""
     t = ms / 1000
-    return [math.sin(t * 9), math.cos(t * 7), 9.81, math.sin(t * 5) / 3, 0.02, -0.01]
+    turning = [math.sin(t * 5) / 3, math.cos(t * 4) / 5, math.sin(t * 3) / 5]
+    return [math.sin(t * 9), math.cos(t * 7), 9.81 + math.sin(t * 8), *turning]
 
 
 def text(ms: int, key: str, time: float) -> bytes:

@@ -194,7 +194,7 @@ def _count_spikes(rows: NDArray[np.float64], least: float) -> int:
         return 0
     beside = np.abs(rows[1:-3] - middle) + np.abs(rows[3:-1] - middle)
     around = np.maximum(OVER_AROUND * np.abs(after - before), OVER_MEDIAN * np.median(off, axis=0))
-    is_hit = ((off > least) & (off > around) & (beside < NARROW * off)).any(axis=1)
+    is_hit: NDArray[np.bool_] = np.asarray(((off > least) & (off > around) & (beside < NARROW * off)).any(axis=1))
     is_hit[:-1] |= _even_pairs(rows, least)
     hits = np.flatnonzero(is_hit)
     return int((np.diff(hits, prepend=-BLOW_ROWS) >= BLOW_ROWS).sum())
@@ -208,7 +208,5 @@ def _even_pairs(rows: NDArray[np.float64], least: float) -> NDArray[np.bool_]:
     around = sum(np.abs(rows[at : len(rows) - 5 + at] - middle) for at in (0, 1, 4, 5))
     usual = np.median(np.abs(np.diff(rows, axis=0)), axis=0)
     is_even = (one * other > 0) & (np.abs(one - other) < EVEN * off)
-    found: NDArray[np.bool_] = (is_even & (off > least) & (around < CALM * off) & (off > OVER_USUAL * usual)).any(
-        axis=1
-    )
-    return found
+    found = is_even & (off > least) & (around < CALM * off) & (off > OVER_USUAL * usual)
+    return np.asarray(found.any(axis=1))

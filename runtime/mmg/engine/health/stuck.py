@@ -23,6 +23,8 @@ STILL = (0.1, 0.02)
 PIECES = 5
 TURNING_RAD_S = 3.0
 """An even rate of turn of so much is none, whether or not anything else moves."""
+LONGEST_M_S2 = 12.0
+"""No axis shows more for long."""
 NAMES = ("ax", "ay", "az", "gx", "gy", "gz")
 SENSORS = {"its accelerometer": range(3), "its gyroscope": range(3, 6)}
 NONE, ALL = [0] * AXES, [True] * AXES
@@ -49,9 +51,14 @@ class Stuck:
         at = ", ".join(f"{self._values[axis]:.4g}" for axis in stuck)
         which = ", ".join(NAMES[axis] for axis in stuck)
         are = "is" if len(stuck) == 1 else "are"
+        is_whole = False
         for sensor, whole in SENSORS.items():
-            which, are = (sensor, "is") if stuck == list(whole) else (which, are)
-        return Finding("stuck", f"{which} {are} stuck at {at} while the sensor moves")
+            if stuck == list(whole):
+                which, are, is_whole = sensor, "is", True
+        # An axis at an ordinary value costs little, and may be a board's that does not measure it.
+        limits = [LONGEST_M_S2] * AXES + [TURNING_RAD_S] * AXES
+        is_fault = is_whole or any(abs(self._values[axis]) > limits[axis] for axis in stuck)
+        return Finding("stuck", f"{which} {are} stuck at {at} while the sensor moves", is_fault=is_fault)
 
     @property
     def was_right(self) -> bool:

@@ -92,7 +92,7 @@ class SerialPort(PortThread):
 
     @property
     def declared(self) -> Mapping[str, str]:
-        """The units that the protocol fixes, by the option that would change them; none of text, whose lines name none."""
+        """The units that the protocol fixes, by the option that would change them; none of text."""
         return {} if self._spoken in ("", "text") else FIXED_UNITS
 
     @property
