@@ -112,7 +112,7 @@ def test_a_zip_bomb_is_refused_before_it_unpacks(tmp_path: Path) -> None:
     ("arguments", "code", "expected"),
     [
         (["--imu", "absent.csv"], 3, "there is no file"),
-        (["--imu", "."], 3, "is a directory"),
+        (["--imu", "device_profiles"], 3, "holds no acceleration"),
         (["--imu", "ftp://walk.csv"], 2, "unknown scheme"),
         (["--imu", DEMO / "imu.csv?colour=red"], 2, "colour"),
         (["--sensors", "imu"], 3, "--imu URL"),
@@ -223,13 +223,13 @@ def test_a_time_unit_ten_times_off_is_noticed(tmp_path: Path) -> None:
     path = write_imu(tmp_path / "imu.csv", seconds=3)
     done = mmg_run("--imu", f"{path}?time_unit=us")
     assert done.returncode == 3
-    assert "too short" in done.stderr
+    assert "add ?time_unit=" in done.stderr
 
 
 def test_acceleration_in_g_is_a_faulty_sensor_that_names_the_option(tmp_path: Path) -> None:
     path = write_imu(tmp_path / "imu.csv", seconds=10, scale=1.0)
     wav = write_wav(tmp_path / "sound.wav", seconds=10)
-    done = mmg_run("--imu", path, "--audio", wav, "--format", "jsonl")
+    done = mmg_run("--imu", f"{path}?acc_unit=m/s2", "--audio", wav, "--format", "jsonl")
     state = json.loads(done.stdout.splitlines()[10])["sensors"]["imu"]
     assert state["state"] == "faulty"
     assert "acc_unit=g" in str(state["reason"])
@@ -294,7 +294,9 @@ def test_a_required_sensor_that_is_lost_ends_the_run_with_exit_code_3(tmp_path: 
 
 
 def test_impossible_acceleration_is_a_faulty_sensor_and_no_warning(tmp_path: Path) -> None:
-    done = mmg_run("--imu", write_imu(tmp_path / "imu.csv", scale=1e30))
+    path = write_imu(tmp_path / "imu.csv", scale=1e30)
+    assert "which is gravity in no unit" in mmg_run("--imu", path).stderr
+    done = mmg_run("--imu", f"{path}?acc_unit=m/s2")
     assert "Warning" not in done.stderr
     assert "acceleration reads" in done.stderr
 

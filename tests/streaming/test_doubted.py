@@ -297,7 +297,7 @@ def test_a_board_that_is_set_right_while_it_runs_recovers_and_that_is_told(
     assert "imu: recovered: scripted" in notes
 
 
-@pytest.mark.parametrize(("factor", "part"), [(1.0, 1 / 150), (1.18, 0.0)])
+@pytest.mark.parametrize(("factor", "part"), [(1.0, 1 / 157), (1.18, 0.0)])
 def test_a_doubt_is_told_of_a_port_too(
     world: tuple[World, LivePipeline, list[str]], factor: float, part: float
 ) -> None:

@@ -76,6 +76,7 @@ def test_a_line_tells_whether_the_decision_is_right() -> None:
         (SensorState("warming", 20, 0), "imu ◐ warming"),
         (SensorState("stale", 2345, 0), "imu ○ stale 2.3 s"),
         (SensorState("faulty", 20, 0, "flat line"), "imu ✗ flat line"),
+        (SensorState("doubted", 20, 0, "2% of its samples are spikes"), "imu ◒ doubted: 2% of its samples are spikes"),
         (SensorState("absent", 0, 0), "imu · absent"),
     ],
 )
@@ -95,11 +96,13 @@ def test_labels_are_as_wide_as_the_widest() -> None:
 
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
 def test_a_stream_that_holds_no_more_gets_ascii(encoding: str) -> None:
-    states: tuple[State, ...] = ("live", "warming", "stale", "faulty", "absent")
+    states: tuple[State, ...] = ("live", "doubted", "warming", "stale", "faulty", "absent")
     sensors = {f"s{number}": SensorState(state, 100, 0) for number, state in enumerate(states)}
     line = line_of(replace(DECISION, sensors=sensors), "still", encoding)
     assert line.isascii()
-    assert line.endswith("#######...  73%  s0 +  s1 ~ warming  s2 o stale 0.1 s  s3 x   s4 - absent  ! still")
+    assert line.endswith(
+        "#######...  73%  s0 +  s1 ? doubted:   s2 ~ warming  s3 o stale 0.1 s  s4 x   s5 - absent  ! still"
+    )
     assert line_of(DECISION, "walking", encoding).endswith("= walking")
 
 

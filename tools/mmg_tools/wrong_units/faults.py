@@ -43,7 +43,7 @@ def choose(random: np.random.Generator) -> Fault:
     kind = str(random.choice(("scale", "scale", "stuck", "swapped")))
     if kind == "scale":
         name = str(random.choice(list(SCALES)))
-        return Fault(name, kind, _scaled(*SCALES[name]))
+        return Fault(name, kind, scaled(*SCALES[name]))
     if kind == "swapped":
         return _swapped(random)
     sensors = {"its accelerometer": slice(0, 3), "its gyroscope": slice(3, 6)}
@@ -56,7 +56,8 @@ def choose(random: np.random.Generator) -> Fault:
     return Fault(f"{which} stuck at {how}", kind, _stuck(place, how))
 
 
-def _scaled(acceleration: float, gyro: float) -> Callable[[Samples], Samples]:
+def scaled(acceleration: float, gyro: float) -> Callable[[Samples], Samples]:
+    """As another unit of each would have it."""
     factors = np.array([acceleration] * 3 + [gyro] * 3, np.float32)
     return lambda samples: samples * factors
 
@@ -67,8 +68,8 @@ def _swapped(random: np.random.Generator) -> Fault:
     if name == "gravity taken out":
         return Fault(name, "swapped", _without_gravity)
     units = (1 / DEGREE, 1 / G) if "deg/s" in name else (1.0, 1.0)
-    scaled = _scaled(units[1], units[0])
-    return Fault(name, "swapped", lambda samples: scaled(samples)[:, [3, 4, 5, 0, 1, 2]])
+    in_units = scaled(units[1], units[0])
+    return Fault(name, "swapped", lambda samples: in_units(samples)[:, [3, 4, 5, 0, 1, 2]])
 
 
 def _without_gravity(samples: Samples) -> Samples:

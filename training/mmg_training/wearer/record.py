@@ -26,7 +26,7 @@ SOUND_FORMATS: dict[str, dict[str, Any]] = {
     ".ogg": {"format": "OGG", "subtype": "VORBIS", "compression_level": 1.0},
     ".wav": {"format": "WAV", "subtype": "PCM_16"},
 }
-COLUMNS = "t_ms,ax,ay,az,gx,gy,gz"
+COLUMNS = "t_ms,ax (m/s^2),ay (m/s^2),az (m/s^2),gx (rad/s),gy (rad/s),gz (rad/s)"
 
 
 def record(timeline: Timeline, out: Path) -> None:

@@ -34,7 +34,7 @@ SOUNDS = (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".m4a", ".aac", ".3g
 PICTURES = (".mp4", ".mov", ".mkv", ".webm", ".avi")
 OF_KIND = {"signal": TABLES, "audio": SOUNDS, "video": PICTURES}
 WHAT = {"signal": "table", "audio": "sound", "video": "video"}
-MOST_FILES, DEEPEST = 2000, 8
+MOST_FILES, DEEPEST = 2000, 2
 # An archive may promise more than a disk holds.
 LARGEST_BYTES = 8 << 30
 BROKEN_ZIP = (

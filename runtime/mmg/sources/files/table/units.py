@@ -150,7 +150,8 @@ def _written(
     unit = units.pop() if units else None
     if unit is None:
         return None
-    notes.append(f"{option}={unit} is taken from the header")
+    if unit != next(iter(table)):  # what is SI needs no word
+        notes.append(f"{option}={unit} is taken from the header")
     return Unit(unit, "the header says so", option=option)
 
 
