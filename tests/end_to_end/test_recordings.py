@@ -111,3 +111,15 @@ def test_a_gopros_film_gives_all_three_and_video_only_where_it_is_allowed() -> N
     assert "video: stays closed: add --allow-video to use it" in told
     opened, _ = decisions_of(film, "--allow-video")
     assert {name for _, names in opened for name in names} == {"imu", "audio", "video"}
+
+
+def test_explain_tells_what_is_doubted_and_the_option_that_would_change_it(tmp_path: Path) -> None:
+    rows = (DEMO / "imu.csv").read_text().splitlines()[1:]
+    turned = [[float(cell) for cell in row.split(",")] for row in rows]
+    path = tmp_path / "walk.csv"
+    lines = [",".join(map(str, [*row[:4], *(57.29578 * rate for rate in row[4:])])) for row in turned]
+    path.write_text("\n".join(["t_ms,ax,ay,az,gx,gy,gz", *lines]))
+    done = mmg_run("--explain", "--imu", path)
+    assert "gx <- gx [rad/s, assumed: gyro_unit= changes it]" in done.stdout
+    assert re.search(r"doubted: .*Add gyro_unit=deg/s to its URL", done.stdout), done.stdout
+    assert "doubted" not in mmg_run("--explain", "--imu", f"{path}?gyro_unit=deg/s").stdout

@@ -9,7 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from mmg import Bundle
-from mmg.errors import SourceError
+from mmg.errors import NoSensorError, SourceError
+from mmg.runs.recorded import Pipeline
+from mmg.runs.settings import Settings
 from mmg.sources import Recording, open_source
 
 CASES = Path(os.environ.get("MMG_CASES", Path(__file__).parents[3] / "shared" / "cases")) / "files"
@@ -75,6 +77,25 @@ REFUSALS = {
 def test_a_recording_that_cannot_be_used_says_the_way_out(place: str) -> None:
     with pytest.raises(SourceError, match=REFUSALS[place]):
         opened(place)
+
+
+DOUBTED = {
+    "03-no-gravity-wrong-advice/linear.csv": "this is acceleration without gravity .*mmg needs it with gravity",
+    "05-gyro-in-degrees-taken-as-radians/no_unit.csv": "Add gyro_unit=deg/s to its URL",
+}
+
+
+@ABSENT
+@pytest.mark.parametrize("place", DOUBTED)
+def test_what_cannot_be_right_is_told_and_not_decided_on(place: str) -> None:
+    told: list[str] = []
+    with Bundle.open("starter") as bundle:
+        pipeline = Pipeline(bundle, {"imu": str(CASES / place)}, Settings(), report=told.append)
+        with pytest.raises(NoSensorError, match="faulty"):
+            list(pipeline)
+        pipeline.close()
+    assert re.search(DOUBTED[place], "\n".join(told))
+    assert "acc_unit=g" not in "\n".join(told)
 
 
 @ABSENT

@@ -158,7 +158,7 @@ def _explain(urls: dict[str, str], settings: Settings, manifest: Manifest, forma
         modality = manifest.modality(name)
         try:
             recording = open_source(url, modality, allow_video=settings.allow_video)
-            told = explain(recording, modality, _report)
+            told = explain(recording, modality, manifest.hop_ns, _report)
             recording.close()
         except SourceError as error:
             code = error.exit_code

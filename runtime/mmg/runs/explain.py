@@ -11,7 +11,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mmg.bundle import Modality
+from mmg.engine.health.advice import advise
+from mmg.runs.look_ahead import LOOK_AHEAD_S, look_ahead, read_as
 from mmg.sources import Recording
+from mmg.streams import HopGrid
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -21,16 +24,18 @@ if TYPE_CHECKING:
 GAP_S = 0.25
 """Half a hop, which streams bridge; what is longer costs hops."""
 PROGRESS_EVERY_S = 2.0
-QUIET_WINDOW_S = 0.5
 
 
 @dataclass
 class Explanation:
     """What was read from one recording.
 
-    understood: which column or stream feeds which channel, in which unit, and how that is known. samples, seconds,
-    rate_hz: all of it; the rate is that of the median step. gaps: pauses of over a quarter of a second, and the
-    longest. levels: what the values are like, by name. losses, notes: as the recording counts and tells them.
+    understood: which column or stream feeds which channel, in which unit, and how that is known.
+    samples, seconds, rate_hz: all of it; the rate is that of the median step.
+    gaps, longest_gap_s: pauses of over a quarter of a second.
+    levels: what the values are like, by name.
+    doubts: what cannot be right, and what to type.
+    losses, notes: as the recording counts and tells them.
     """
 
     modality: str
@@ -43,6 +48,7 @@ class Explanation:
     gaps: int = 0
     longest_gap_s: float = 0.0
     levels: dict[str, float] = field(default_factory=dict)
+    doubts: list[str] = field(default_factory=list)
     losses: dict[str, int] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
@@ -56,19 +62,23 @@ class Explanation:
             *(f"  {line}" for line in self.understood),
             f"  {self.samples} samples in {self.seconds:.2f} s at {self.rate_hz:.4g} Hz, {gaps}{start}",
             *(f"  {name}: {value:.3g}" for name, value in self.levels.items()),
+            *(f"  doubted: {doubt}" for doubt in self.doubts),
             *([f"  lost: {', '.join(lost)}"] if lost else []),
             *(f"  note: {note}" for note in self.notes),
         ]
 
 
-def explain(recording: Recording, modality: Modality, report: Callable[[str], None]) -> Explanation:
+def explain(recording: Recording, modality: Modality, hop_ns: int, report: Callable[[str], None]) -> Explanation:
     """Read a recording to its end. report: called now and then where that takes long. Raises SourceError."""
     start_ns = recording.start_ns
+    grid = HopGrid(start_ns or 0, hop_ns)
+    findings = look_ahead(recording, modality, start_ns or 0, grid, LOOK_AHEAD_S)
     told = Explanation(
         modality.name,
         recording.url,
         list(getattr(recording, "understood", ())),
         None if start_ns is None else start_ns / 1e9,
+        doubts=[advise(finding, read_as(recording)) for finding in findings],
     )
     levels = LEVELS[modality.kind](modality)
     steps: list[NDArray[np.int64]] = []

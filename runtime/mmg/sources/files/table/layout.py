@@ -96,7 +96,7 @@ def lay_out(url: SourceUrl, table: Table, rows: Sequence[Row], modality: Modalit
         only = _one_device(url, columns, rows, used, stamps)
     understood = [
         f"{channel.name} <- {' + '.join(column.name for column in each) or 'zeros'}"
-        + (f" [{unit.name}, {unit.how}]" if unit and each else "")
+        + (f" [{_how(unit)}]" if unit and each else "")
         for channel, each, unit in zip(modality.channels, found, units, strict=True)
     ]
     if stamps:
@@ -119,6 +119,11 @@ def lay_out(url: SourceUrl, table: Table, rows: Sequence[Row], modality: Modalit
         declared,
         assumed,
     )
+
+
+def _how(unit: Unit) -> str:
+    """A unit, and how it is known; where it is not written, what would change it."""
+    return f"{unit.name}, {unit.how}" + ("" if unit.is_declared else f": {unit.option}= changes it")
 
 
 def _matched(
