@@ -357,6 +357,12 @@ def long_table(rows: int, alter: dict[int, str] | None = None) -> str:
     return table("t_ms,ax (m/s^2),ay (m/s^2),az (m/s^2)", *lines)
 
 
+def test_an_imu_that_was_mounted_otherwise_is_turned(tmp_path: Path) -> None:
+    assert whole(opened(tmp_path, PLAIN, "axes=y,-x,z")).samples[0].tolist() == [2, -1, 3, 5, -4, 6]
+    with pytest.raises(ConfigError, match="axes=y,x,z"):
+        opened(tmp_path, PLAIN, "axes=y,x,z")
+
+
 def test_a_long_table_is_read_as_it_is_needed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     read = 0
     rows = TextTable.rows

@@ -15,6 +15,7 @@ import numpy as np
 from mmg.bundle.manifest import Modality
 from mmg.errors import SourceError
 from mmg.sources import CHUNK_NS
+from mmg.sources.axes import parse_axes, triples_of, turn
 from mmg.sources.files.slicing import sliced
 from mmg.sources.files.table.clock import FASTEST_HZ, SLOWEST_HZ
 from mmg.sources.files.table.json import JsonTable, is_json, open_json
@@ -51,6 +52,8 @@ class TableFile:
         self.losses: Counter[str] = Counter()
         self.notes: list[str] = []
         self._channels, self._closed = len(modality.channels), False
+        self._axes = parse_axes(url.options["axes"], self.url) if "axes" in url.options else None
+        self._triples = triples_of(modality.channels) if self._axes is not None else []
         self._first: list[Block] = []
         self._rest: Iterator[Block] | None = None
         self._is_whole = False
@@ -211,7 +214,7 @@ class TableFile:
             for index, factor in zip(source.columns, source.factors, strict=True):
                 # A float32 times a float64, rounded once.
                 samples[:, place] += (cells[:, used.index(index)] * np.float64(factor)).astype(np.float32)
-        return times_ns, samples
+        return times_ns, samples if self._axes is None else turn(samples, self._axes, self._triples)
 
     def _duration_s(self) -> float:
         """To the last sample: where the file is not read to its end yet, as its end tells, or as its length does."""
