@@ -52,18 +52,8 @@ class Layout:
 
 def options_of(modality: Modality) -> list[str]:
     """The URL options that a table of this modality takes."""
-    return [
-        "time",
-        "time_unit",
-        "dates",
-        "columns",
-        "rate",
-        "delimiter",
-        "skip",
-        "where",
-        "with",
-        *unit_options(modality),
-    ]
+    common = ("time", "time_unit", "dates", "columns", "rate", "delimiter", "skip", "where", "with", "axes")
+    return [*common, *unit_options(modality)]
 
 
 def lay_out(url: SourceUrl, table: Table, rows: Sequence[Row], modality: Modality, part: str | None = None) -> Layout:
