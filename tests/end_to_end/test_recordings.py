@@ -104,12 +104,16 @@ def test_an_archive_that_holds_nothing_or_too_much_is_refused(tmp_path: Path) ->
         assert expected in done.stderr
 
 
-def test_a_gopros_film_gives_all_three_and_video_only_where_it_is_allowed() -> None:
+def test_a_gopros_film_gives_all_three_and_video_only_where_it_is_allowed(tmp_path: Path) -> None:
     film = real("gopro/karma.mp4")
     closed, told = decisions_of(film)
     assert {name for _, names in closed for name in names} == {"imu", "audio"}
     assert "video: stays closed: add --allow-video to use it" in told
     opened, _ = decisions_of(film, "--allow-video")
+    folder = tmp_path / "day"
+    folder.mkdir()
+    shutil.copy(film, folder)
+    assert decisions_of(folder)[0] == closed
     assert {name for _, names in opened for name in names} == {"imu", "audio", "video"}
 
 
@@ -123,3 +127,8 @@ def test_explain_tells_what_is_doubted_and_the_option_that_would_change_it(tmp_p
     assert "gx <- gx [rad/s, assumed: gyro_unit= changes it]" in done.stdout
     assert re.search(r"doubted: .*Add gyro_unit=deg/s to its URL", done.stdout), done.stdout
     assert "doubted" not in mmg_run("--explain", "--imu", f"{path}?gyro_unit=deg/s").stdout
+
+
+def test_a_recording_needs_no_sensor_that_the_profile_names_for_another_bundle(folder: Path) -> None:
+    decided, _ = decisions_of(folder, "--set", "sensors.pulse=serial:///dev/ttyUSB7")
+    assert {name for _, names in decided for name in names} == {"imu", "audio"}

@@ -147,6 +147,7 @@ def _run(options: argparse.Namespace) -> int:
 def _explain(urls: dict[str, str], settings: Settings, manifest: Manifest, format_name: str) -> int:
     """Print what is understood of each recording. The exit code is 3 where one cannot be used."""
     import json
+    from contextlib import closing
     from dataclasses import asdict
 
     from mmg.errors import SourceError
@@ -157,9 +158,8 @@ def _explain(urls: dict[str, str], settings: Settings, manifest: Manifest, forma
     for name, url in urls.items():
         modality = manifest.modality(name)
         try:
-            recording = open_source(url, modality, allow_video=settings.allow_video)
-            told = explain(recording, modality, manifest.hop_ns, _report)
-            recording.close()
+            with closing(open_source(url, modality, allow_video=settings.allow_video)) as recording:
+                told = explain(recording, modality, manifest.hop_ns, _report)
         except SourceError as error:
             code = error.exit_code
             _report(f"{name}: {error}")
@@ -238,6 +238,8 @@ def _resolve_settings(
     if options.duration is not None and options.duration < manifest.hop_s:
         raise ConfigError(f"--duration {options.duration:g}: is shorter than a hop of {manifest.hop_s:g} s")
     profile, kinds = load_board(options), {modality.name: modality.kind for modality in manifest.modalities}
+    if options.recording:
+        urls = _in_recording(options, tuple(urls), manifest)
     for name, url in profile.sensors.items():
         try:
             check_scheme(url)
@@ -245,8 +247,6 @@ def _resolve_settings(
             raise ProfileError(options.profile or profile.name, f"sensors.{name}", str(error)) from error
         if not urls and name not in kinds:
             raise ProfileError(options.profile or profile.name, f"sensors.{name}", _lacks(manifest))
-    if options.recording:
-        urls = _in_recording(options, tuple(urls), manifest)
     if not urls:
         urls = {name: url for name, url in profile.sensors.items() if kinds[name] != "video"}
     urls = {name: url or profile.sensors.get(name, "") for name, url in urls.items()}

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from mmg.bundle.manifest import Modality
 from mmg.errors import ConfigError, SourceError
 from mmg.sources.columns import Column
+from mmg.sources.files.contents import kinds_of
 from mmg.sources.files.joined import JoinedFile
 from mmg.sources.files.table.file import TableFile, open_table
 from mmg.sources.files.table.layout import LOOK_AHEAD_ROWS
@@ -54,12 +55,12 @@ def open_part(url: SourceUrl, folder: Path, modality: Modality) -> Recording:
 
     Raises SourceError where there is none, or more than one that could be meant.
     """
-    files = _files(url, folder)
+    found = [path for path in _files(url, folder) if modality.kind in _kinds_in_file(path)]
     roles = [wanted_role(channel) for channel in modality.channels]
-    if modality.kind == "signal" and any(role and role.kind == "acceleration" for role in roles):
-        parts = find_parts(url, [path for path in files if path.suffix.lower() in TABLES])
-        return _open_parts(url, parts, modality)
-    found = [path for path in files if path.suffix.lower() in OF_KIND[modality.kind]]
+    tables = [path for path in found if path.suffix.lower() in TABLES]
+    is_imu = modality.kind == "signal" and any(role and role.kind == "acceleration" for role in roles)
+    if is_imu and (tables or not found):
+        return _open_parts(url, find_parts(url, tables), modality)
     if not found:
         raise SourceError(str(url), f"holds no {WHAT[modality.kind]}")
     if len(found) > 1:
@@ -76,16 +77,19 @@ def kinds_in(url: SourceUrl) -> frozenset[str]:
     Raises SourceNotFound, SourceError.
     """
     from mmg.sources import readable
-    from mmg.sources.files.contents import kinds_of
 
     path = readable(url)
     if path.suffix.lower() == ".zip" and path.is_file():
         path = unpacked(str(url), path.absolute())
     found: set[str] = set()
     for one in _files(url, path) if path.is_dir() else [path]:
-        by_name = {kind for kind, suffixes in OF_KIND.items() if one.suffix.lower() in suffixes}
-        found |= kinds_of(one) or by_name
+        found |= _kinds_in_file(one)
     return frozenset(found)
+
+
+def _kinds_in_file(path: Path) -> frozenset[str]:
+    by_name = frozenset(kind for kind, suffixes in OF_KIND.items() if path.suffix.lower() in suffixes)
+    return kinds_of(path) or by_name
 
 
 def open_with(url: SourceUrl, path: Path, modality: Modality) -> Recording:
@@ -145,15 +149,7 @@ def unpacked(url: str, path: Path) -> Path:
     """A zip archive's files in a folder for temporary files, which goes when the process ends. Raises SourceError."""
     try:
         return _unpack(path)
-    except (
-        zipfile.BadZipFile,
-        zlib.error,
-        lzma.LZMAError,
-        NotImplementedError,
-        RuntimeError,
-        EOFError,
-        ValueError,
-    ) as error:
+    except BROKEN_ZIP as error:
         raise SourceError(url, f"is no zip archive that can be read: {error}") from error
     except OSError as error:
         raise SourceError(url, f"cannot be unpacked: {error.strerror or error}") from error
