@@ -14,8 +14,9 @@ from fuzzing import times
 from mmg.bundle import Bundle
 from mmg.engine import Engine
 from mmg.errors import ConfigError, NoSensorError, RequiredSensorLost
+from mmg.runs.deciding import PATIENCE_S, REPORT_AGAIN_S, TRYING_PATIENCE_S
 from mmg.runs.inbox import Inbox
-from mmg.runs.live import PATIENCE_S, REPORT_AGAIN_S, TRYING_PATIENCE_S, LivePipeline, open_ports
+from mmg.runs.live import LivePipeline, open_ports
 from mmg.runs.settings import Settings
 from mmg.sources.ports.port import PortStatus
 from mmg.types import Chunk, Decision
@@ -282,7 +283,7 @@ def test_what_was_decided_before_a_required_sensor_went_is_handed_out(
         world.elapse(0.6)
         world.sensors["imu"].talking = world.now_ns < 4 * 10**9
 
-    monkeypatch.setattr(pipeline._inbox, "wait", wait)
+    monkeypatch.setattr(pipeline._listening, "wait", wait)
     made: list[Decision] = []
     with pytest.raises(RequiredSensorLost):
         deque(map(made.append, pipeline))
@@ -307,7 +308,7 @@ def test_a_run_with_a_duration_in_which_nothing_ever_came_is_an_error(
         waits.append(timeout_s)
         world.now_ns += round(timeout_s * 1e9)
 
-    monkeypatch.setattr(pipeline._inbox, "wait", wait)
+    monkeypatch.setattr(pipeline._listening, "wait", wait)
     with pytest.raises(NoSensorError, match="imu: looking for the device"):
         list(pipeline)
     assert max(waits) <= 0.25

@@ -1,0 +1,50 @@
+"""Listening to ports: what they deliver from their own threads becomes one step after the other."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from mmg.engine.health import ReadAs
+from mmg.runs.inbox import Inbox
+from mmg.runs.look_ahead import read_as
+from mmg.runs.step import Step
+from mmg.sources.ports.port import Port, PortStatus
+
+
+class Listening:
+    """Ports, not started, and the clock that they stamp by. ``start`` it once, ``close`` it at the end."""
+
+    def __init__(self, ports: Sequence[Port], monotonic_ns: Callable[[], int]) -> None:
+        self._ports = {port.modality: port for port in ports}
+        self._monotonic_ns, self._inbox = monotonic_ns, Inbox(tuple(self._ports))
+        self._devices: dict[str, str] = {}
+
+    def start(self) -> None:
+        """Begin to listen."""
+        for port in self._ports.values():
+            port.start(self._inbox.put)
+
+    def wait(self, until_ns: int, timeout_s: float) -> None:
+        """Return when a sample captured at ``until_ns`` or later has come, after ``timeout_s`` at the latest."""
+        self._inbox.wait(until_ns, timeout_s)
+
+    def step(self) -> Step:
+        """What has come since the step before. Never waits."""
+        # What comes while this works is looked at the next time: the clock must not be ahead of the inbox.
+        now_ns = self._monotonic_ns()
+        chunks, statuses = tuple(self._inbox.take()), self.statuses()
+        return Step(now_ns, chunks, statuses, self._new_devices(statuses))
+
+    def _new_devices(self, statuses: dict[str, PortStatus]) -> dict[str, ReadAs]:
+        changed = [name for name, status in statuses.items() if self._devices.get(name) != status.device]
+        self._devices.update((name, statuses[name].device) for name in changed)
+        return {name: read_as(self._ports[name]) for name in changed}
+
+    def statuses(self) -> dict[str, PortStatus]:
+        """The newest status of each port."""
+        return {name: port.status for name, port in self._ports.items()}
+
+    def close(self) -> None:
+        """Stop every port. Twice is fine."""
+        for port in self._ports.values():
+            port.close()
