@@ -49,7 +49,7 @@ def choose(container: Any, kind: Literal["video", "audio"]) -> Any:
     A cover's picture is no video. Raises LookupError where there are streams of this kind, and no decoder for any.
     """
     found = [stream for stream in container.streams if stream.type == kind and not _is_cover(stream)]
-    chosen = next((stream for stream in found if stream.codec_context is not None), None)
+    chosen = next((stream for stream in found if _has_decoder(stream)), None)
     if found and chosen is None:
         raise LookupError(kind)
     for stream in container.streams:
@@ -128,6 +128,11 @@ def _sound_decoders() -> str:
             if av.Codec(name, "r").type == "audio":
                 names.append(name)
     return ",".join(names)
+
+
+def _has_decoder(stream: Any) -> bool:
+    """PyAV before 19 gives a stream that it has no decoder for no context, later ones a context of no codec."""
+    return stream.codec_context is not None and stream.codec_context.codec is not None
 
 
 def _is_cover(stream: Any) -> bool:

@@ -102,14 +102,14 @@ class VideoFile:
 
     def _turn(self, frame: Any) -> Turn | None:
         """How this frame is marked to be turned; None where it is not, or in a way that is no quarter turn."""
-        for data in frame.side_data:
-            if data.type.name == "DISPLAYMATRIX":
-                turn = Turn.of(np.frombuffer(bytes(data), np.int32))
-                if turn is None and not self._told_oblique:
-                    self.notes.append(f"{self._path.name} is marked as turned by no quarter turn: it is left as stored")
-                    self._told_oblique = True
-                return turn
-        return None
+        data = frame.side_data.get("DISPLAYMATRIX")
+        if data is None:
+            return None
+        turn = Turn.of(np.frombuffer(bytes(data), np.int32))
+        if turn is None and not self._told_oblique:
+            self.notes.append(f"{self._path.name} is marked as turned by no quarter turn: it is left as stored")
+            self._told_oblique = True
+        return turn
 
     def _lose(self) -> None:
         self.losses["unreadable"] += 1
