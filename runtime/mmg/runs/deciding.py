@@ -53,10 +53,6 @@ class Decider:
         hop_ns = bundle.manifest.hop_ns
         self._lateness = {name: Lateness(origin_ns, hop_ns, settings.grace_s) for name in urls}
 
-    def start(self, now_ns: int) -> None:
-        """The ports begin to be listened to: what they are waited for counts from here."""
-        self._looked_ns = self._patient_ns = now_ns
-
     def take(self, step: Step) -> list[Decision]:
         """Decide what is due, and tell what changed. Raises ConfigError, BundleError, ModelError."""
         now_ns, self._statuses = step.now_ns, dict(step.statuses)

@@ -77,7 +77,6 @@ class LivePipeline:
         """Begin to listen to the ports. Twice is fine."""
         if not self._started:
             self._started = True
-            self._decider.start(self._monotonic_ns())
             self._listening.start()
 
     def step(self) -> list[Decision]:

@@ -19,21 +19,26 @@ class JsonLines:
 
     def write(self, decision: Decision, truth: str | None) -> None:
         """The contract of docs/command-line.md; ``truth`` is a key of its own, there only where it is known."""
-        sensors = {name: _sensor(state) for name, state in decision.sensors.items()}
-        line = {
-            "t": round(decision.t_s, 6),
-            "label": decision.label,
-            "confidence": round(decision.confidence, 6),
-            "scores": {label: round(score, 6) for label, score in decision.scores.items()},
-            "modalities": decision.modalities,
-            "sensors": sensors,
-            "latency_ms": {stage: round(spent, 3) for stage, spent in decision.latency_ms.items()},
-        }
-        if truth is not None:
-            line["truth"] = truth
-        # json and not msgspec: it escapes what is not ASCII, so that any stream can hold any label.
-        self._stream.write(ENCODER.encode(line) + "\n")
+        self._stream.write(line_of(decision, truth) + "\n")
         self._stream.flush()
+
+
+def line_of(decision: Decision, truth: str | None = None) -> str:
+    """A decision as JSON, without the line's end."""
+    sensors = {name: _sensor(state) for name, state in decision.sensors.items()}
+    line = {
+        "t": round(decision.t_s, 6),
+        "label": decision.label,
+        "confidence": round(decision.confidence, 6),
+        "scores": {label: round(score, 6) for label, score in decision.scores.items()},
+        "modalities": decision.modalities,
+        "sensors": sensors,
+        "latency_ms": {stage: round(spent, 3) for stage, spent in decision.latency_ms.items()},
+    }
+    if truth is not None:
+        line["truth"] = truth
+    # json and not msgspec: it escapes what is not ASCII, so that any stream can hold any label.
+    return ENCODER.encode(line)
 
 
 def _sensor(state: SensorState) -> dict[str, Any]:

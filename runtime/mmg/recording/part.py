@@ -1,0 +1,114 @@
+"""One MCAP file in the making: it is on the disk at most a second after it is written here."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from mcap.writer import CompressionType, Writer
+
+from mmg.recording import schemas
+from mmg.recording.messages import Changes, MarkMessage, StepMessage
+from mmg.recording.sensors import Packer, Sensor
+from mmg.runs.step import Step
+from mmg.version import installed_version
+
+CHUNK_BYTES = 64 << 20
+"""Chunks end where they are flushed, and not by their size."""
+
+
+class Part:
+    """A file that must not be there yet. Every call raises OSError where the disk refuses.
+
+    metadata: of the recording, told in this file as in its others. epoch_ns: what turns the steps' clock into ns since
+    1970.
+    """
+
+    def __init__(self, path: Path, sensors: Sequence[Sensor], metadata: Mapping[str, str], epoch_ns: int) -> None:
+        self.path, self._epoch_ns = path, epoch_ns
+        self._file = path.open("xb")
+        _sync_folder(path.parent)
+        self._writer: Any = Writer(self._file, chunk_size=CHUNK_BYTES, compression=CompressionType.ZSTD)
+        self._writer.start(library=f"mmg {installed_version()}")
+        self._packers = {sensor.modality: Packer(sensor, epoch_ns) for sensor in sensors}
+        self._changes = Changes()
+        self._schemas: dict[str, int] = {}
+        self._sensors = {sensor.modality: self._channel(sensor.topic, sensor.schema) for sensor in sensors}
+        self._steps = self._channel(schemas.STEPS, schemas.STEP)
+        self._decisions = self._channel(schemas.DECISIONS, schemas.DECISION)
+        self._marks = self._channel(schemas.MARKS, schemas.MARK)
+        described = [msgspec.to_builtins(sensor) for sensor in sensors]
+        self._writer.add_metadata(
+            schemas.METADATA,
+            {"schema": schemas.SCHEMA, "epoch_ns": str(epoch_ns), "sensors": json.dumps(described), **metadata},
+        )
+
+    def _channel(self, topic: str, schema: schemas.Schema) -> int:
+        if schema.name not in self._schemas:
+            self._schemas[schema.name] = self._writer.register_schema(
+                schema.name, schema.encoding, schema.text.encode()
+            )
+        return self._writer.register_channel(topic, schema.message_encoding, self._schemas[schema.name])
+
+    @property
+    def size(self) -> int:
+        """Of the file so far, in bytes."""
+        return self._file.tell()
+
+    def step(self, step: Step) -> None:
+        """What came: the samples first, and then what puts them together."""
+        notes = []
+        for chunk in step.chunks:
+            messages, note = self._packers[chunk.modality].pack(chunk)
+            notes.append(note)
+            for stamp_ns, data in messages:
+                self._writer.add_message(self._sensors[chunk.modality], stamp_ns, data, stamp_ns)
+        changed, read_as = self._changes.note(step)
+        message = StepMessage(step.now_ns, notes, changed, read_as)
+        self._add(self._steps, step.now_ns + self._epoch_ns, msgspec.json.encode(message))
+
+    def decision(self, line: str, now_ns: int) -> None:
+        """A line of JSON that was decided by the steps before it."""
+        self._add(self._decisions, now_ns + self._epoch_ns, line.encode())
+
+    def mark(self, mark: MarkMessage, now_ns: int) -> None:
+        """A label begins or ends."""
+        self._add(self._marks, now_ns + self._epoch_ns, msgspec.json.encode(mark))
+
+    def _add(self, channel: int, stamp_ns: int, data: bytes) -> None:
+        self._writer.add_message(channel, stamp_ns, data, stamp_ns)
+
+    def sync(self) -> None:
+        """All of it is on the disk when this returns, and can be read from there without what comes later."""
+        self._writer.flush()
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        self._changes.forget()
+
+    def finish(self) -> None:
+        """The index at the file's end, and the file is closed."""
+        try:
+            self._writer.finish()
+            self._file.flush()
+            os.fsync(self._file.fileno())
+        finally:
+            self.abandon()
+
+    def abandon(self) -> None:
+        """Close the file as it is: it can be read up to what was synced last. Twice is fine."""
+        with suppress(OSError):  # what its buffer still holds has no room on the disk
+            self._file.close()
+
+
+def _sync_folder(folder: Path) -> None:
+    """A new file's name is on the disk only when its folder is."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,172 @@
+"""Records a live run beside it: a thread of its own writes, so that no decision waits for a disk."""
+
+from __future__ import annotations
+
+import threading
+import time
+import uuid
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from mmg.errors import ConfigError
+from mmg.recording.messages import MarkMessage
+from mmg.recording.part import Part
+from mmg.recording.sensors import Sensor
+from mmg.runs.step import Step
+
+SYNC_S = 1.0
+"""So often all is brought to the disk: what a power cut takes is that, what waits meanwhile, and the sync itself."""
+MOST_WAITING = 2000
+"""Entries that a slow disk may leave waiting, about a minute. What comes then is not recorded, and counted."""
+FULL_DISK = "what was recorded until then is whole"
+SUFFIX = ".mcap"
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How a recording is cut in files. Each of None is no limit.
+
+    split_s, split_bytes: how long, or large, one file may be. keep_s: files whose last sample is older go.
+    """
+
+    split_s: float | None = None
+    split_bytes: int | None = None
+    keep_s: float | None = None
+
+    @property
+    def is_split(self) -> bool:
+        """Whether there is more than one file."""
+        return self.split_s is not None or self.split_bytes is not None
+
+
+NO_LIMITS = Limits()
+
+
+def part_path(path: Path, number: int) -> Path:
+    """Where the part of a recording is that is cut: ``day-0003.mcap`` for ``day.mcap``."""
+    return path.with_name(f"{path.stem}-{number:04d}{SUFFIX}")
+
+
+class Recorder:
+    """A recording in the making. ``close`` it at the end.
+
+    path: of its file, which must not be there yet. origin_ns: from when its seconds count. metadata: what else is to be
+    known of the run. report: called, from any thread, with each line that is worth reading.
+
+    A disk that is full or gone ends the recording, is told once, and ends nothing else. Raises ConfigError where the
+    file is there already or cannot be made.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        sensors: Sequence[Sensor],
+        *,
+        origin_ns: int,
+        metadata: Mapping[str, str],
+        limits: Limits = NO_LIMITS,
+        sync_s: float = SYNC_S,
+        report: Callable[[str], None] = lambda _: None,
+        monotonic_ns: Callable[[], int] = time.monotonic_ns,
+        wall_ns: Callable[[], int] = time.time_ns,
+    ) -> None:
+        self.path, self._sensors, self._limits, self._report = path, tuple(sensors), limits, report
+        self.origin_ns, self._sync_s, self._monotonic_ns = origin_ns, sync_s, monotonic_ns
+        self._epoch_ns = wall_ns() - monotonic_ns()
+        self._metadata = {"session": uuid.uuid4().hex, "origin_ns": str(origin_ns), **metadata}
+        self._number = self._finished_bytes = 0
+        self._old: deque[tuple[int, Path]] = deque()  # when each finished part ended
+        self.bytes = 0
+        """Of all files, the removed ones too, as they were at the last sync."""
+        self.problem = ""
+        """Why nothing is recorded any more; empty while it is."""
+        self._lost = 0
+        self._waiting: deque[Callable[[Part], None]] = deque()
+        self._changed = threading.Condition()
+        self._closing = False
+        try:
+            self._part = self._open_part()
+        except FileExistsError as error:
+            raise ConfigError(f"{error.filename} is there already: choose another name for the recording") from error
+        except OSError as error:
+            raise ConfigError(f"{path}: cannot be recorded to: {error.strerror}") from error
+        self._began_ns = monotonic_ns()
+        self._thread = threading.Thread(target=self._live, name="mmg recorder", daemon=True)
+        self._thread.start()
+
+    def step(self, step: Step) -> None:
+        """Record what came. Returns at once."""
+        self._leave(partial(Part.step, step=step))
+
+    def decision(self, line: str, now_ns: int) -> None:
+        """Record a decision as its JSON line. Returns at once."""
+        self._leave(partial(Part.decision, line=line, now_ns=now_ns))
+
+    def mark(self, label: str, event: str, now_ns: int) -> None:
+        """Record that a label begins or ends. Returns at once."""
+        mark = MarkMessage(round((now_ns - self.origin_ns) / 1e9, 3), label, event)
+        self._leave(partial(Part.mark, mark=mark, now_ns=now_ns))
+
+    def _leave(self, entry: Callable[[Part], None]) -> None:
+        with self._changed:
+            if len(self._waiting) >= MOST_WAITING or self.problem:
+                self._lost += 1
+                return
+            self._waiting.append(entry)
+
+    def close(self) -> None:
+        """Write what waits and finish the file. Twice is fine."""
+        with self._changed:
+            self._closing = True
+            self._changed.notify()
+        self._thread.join()
+
+    def _live(self) -> None:
+        while not self.problem:
+            with self._changed:
+                # Once a second is soon enough, and wakes the processor least.
+                self._changed.wait_for(lambda: self._closing, self._sync_s)
+                waiting, closing = list(self._waiting), self._closing
+                self._waiting.clear()
+            try:
+                for entry in waiting:
+                    entry(self._part)
+                self._part.sync()
+                self._account()
+                if closing:
+                    self._part.finish()
+                    break
+            except OSError as error:
+                self._stop(f"{self._part.path}: {error.strerror}")
+            except Exception as error:
+                # What cannot be written for another reason would end this thread unseen.
+                self._stop(f"{self._part.path}: {type(error).__name__}: {error}")
+        if self._lost and not self.problem:
+            self._report(f"{self.path}: the disk was too slow: {self._lost} steps, decisions or marks are not recorded")
+
+    def _stop(self, problem: str) -> None:
+        self.problem = problem
+        self._part.abandon()
+        self._report(f"recording stops: {problem}; {FULL_DISK}, and the run goes on")
+
+    def _account(self) -> None:
+        """Begin another file where this one is long or large enough, and let old ones go."""
+        now_ns, limits, size = self._monotonic_ns(), self._limits, self._part.size
+        self.bytes = self._finished_bytes + size
+        too_long = limits.split_s is not None and now_ns - self._began_ns >= limits.split_s * 1e9
+        too_large = limits.split_bytes is not None and size >= limits.split_bytes
+        if not self._closing and (too_long or too_large):
+            self._part.finish()
+            self._finished_bytes += size
+            self._old.append((now_ns, self._part.path))
+            self._number += 1
+            self._part, self._began_ns = self._open_part(), now_ns
+        while limits.keep_s is not None and self._old and now_ns - self._old[0][0] > limits.keep_s * 1e9:
+            self._old.popleft()[1].unlink(missing_ok=True)
+
+    def _open_part(self) -> Part:
+        path = part_path(self.path, self._number) if self._limits.is_split else self.path
+        return Part(path, self._sensors, {**self._metadata, "part": str(self._number)}, self._epoch_ns)

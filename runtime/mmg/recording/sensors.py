@@ -1,0 +1,129 @@
+"""What a recording says of its sensors, and how each kind's samples become messages and samples again."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Literal
+
+import msgspec
+import numpy as np
+
+from mmg.recording import cdr, schemas, times
+from mmg.types import Chunk
+
+if TYPE_CHECKING:
+    from mmg.bundle import Modality
+    from mmg.types import Samples, Times
+
+
+class Sensor(msgspec.Struct, frozen=True, forbid_unknown_fields=False):
+    """One modality of a recording.
+
+    kind: as in a bundle. channels: of a signal, in the order of its samples' columns. url: of its port.
+    """
+
+    modality: str
+    kind: Literal["signal", "audio", "video"]
+    channels: tuple[str, ...]
+    url: str
+
+    @property
+    def topic(self) -> str:
+        """Of its messages."""
+        return f"/{self.modality}"
+
+    @property
+    def schema(self) -> schemas.Schema:
+        """Of its messages."""
+        if self.kind == "signal":
+            return schemas.IMU if set(self.channels) <= set(cdr.IMU_CHANNELS) else schemas.SIGNAL
+        return schemas.AUDIO if self.kind == "audio" else schemas.IMAGE
+
+
+class ChunkNote(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What the messages of a chunk do not tell. samples: how many it has.
+
+    messages: how many its samples are in. runs, times: of sound, when each sample was captured, as mmg.recording.times
+    writes it.
+    """
+
+    modality: str
+    samples: int
+    messages: int
+    rate_hz: float = 0.0
+    dropped: int = 0
+    runs: list[tuple[int, int]] = []
+    times: str = ""
+
+
+def sensor_of(modality: Modality, url: str) -> Sensor:
+    """How a recording describes this modality."""
+    return Sensor(modality.name, modality.kind, tuple(channel.name for channel in modality.channels), url)
+
+
+class Packer:
+    """Makes one sensor's chunks into messages. epoch_ns: what is added to capture times to count from 1970."""
+
+    def __init__(self, sensor: Sensor, epoch_ns: int) -> None:
+        self._sensor, self._epoch_ns = sensor, epoch_ns
+        self._layout = cdr.imu_layout(sensor.modality)
+
+    def pack(self, chunk: Chunk) -> tuple[list[tuple[int, bytes]], ChunkNote]:
+        """The chunk's messages, each with its time in ns since 1970, and what they do not tell."""
+        stamps_ns = chunk.times_ns + self._epoch_ns
+        kind = self._sensor.kind
+        if kind == "audio":
+            return self._pack_sound(chunk, int(stamps_ns[0]))
+        if kind == "video":
+            name = self._sensor.modality
+            made = [
+                cdr.image_message(frame, at, name) for frame, at in zip(chunk.samples, stamps_ns.tolist(), strict=True)
+            ]
+        elif self._sensor.schema is schemas.IMU:
+            made = self._pack_imu(chunk.samples, stamps_ns)
+        else:
+            made = [msgspec.json.encode({"values": row}) for row in chunk.samples.astype(float).tolist()]
+        note = ChunkNote(chunk.modality, len(made), len(made), chunk.rate_hz, chunk.dropped)
+        return list(zip(stamps_ns.tolist(), made, strict=True)), note
+
+    def _pack_imu(self, samples: Samples, stamps_ns: Times) -> list[bytes]:
+        data = cdr.imu_messages(self._layout, self._sensor.modality, self._sensor.channels, samples, stamps_ns)
+        size = self._layout.itemsize
+        return [data[at : at + size] for at in range(0, len(data), size)]
+
+    def _pack_sound(self, chunk: Chunk, first_ns: int) -> tuple[list[tuple[int, bytes]], ChunkNote]:
+        runs = times.to_runs(chunk.times_ns, chunk.rate_hz)
+        note = ChunkNote(
+            chunk.modality,
+            len(chunk.times_ns),
+            1,
+            chunk.rate_hz,
+            chunk.dropped,
+            runs or [],
+            "" if runs else times.to_text(chunk.times_ns),
+        )
+        return [(first_ns, cdr.audio_message(chunk.samples, first_ns, chunk.rate_hz))], note
+
+
+def unpack(sensor: Sensor, note: ChunkNote, messages: Sequence[tuple[int, bytes]], epoch_ns: int) -> Chunk:
+    """The chunk as it was. Raises ValueError, struct.error, msgspec.DecodeError where it cannot be."""
+    data = [one for _, one in messages]
+    stamps_ns = np.array([stamp_ns for stamp_ns, _ in messages], np.int64) - epoch_ns
+    if sensor.kind == "audio":
+        stamps_ns = times.from_runs(note.runs, note.rate_hz) if note.runs else times.from_text(note.times)
+    samples = samples_of(sensor, data)
+    if not len(samples) == len(stamps_ns) == note.samples:
+        raise ValueError(f"{len(samples)} samples of {note.samples}")
+    return Chunk(sensor.modality, samples, stamps_ns, note.rate_hz, note.dropped)
+
+
+def samples_of(sensor: Sensor, messages: Sequence[bytes]) -> Samples:
+    """The samples of these messages. Raises ValueError, struct.error, msgspec.DecodeError."""
+    if sensor.kind == "audio":
+        return np.concatenate([cdr.audio_samples(message) for message in messages])
+    if sensor.kind == "video":
+        return np.stack([cdr.image_samples(message) for message in messages])
+    if sensor.schema is schemas.IMU:
+        return cdr.imu_samples(b"".join(messages), sensor.channels)
+    rows = [msgspec.json.decode(message)["values"] for message in messages]
+    return np.array([[np.nan if value is None else value for value in row] for row in rows], np.float32)

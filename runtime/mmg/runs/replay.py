@@ -1,0 +1,81 @@
+"""A recorded run again: the steps of its ports, decided as they were live."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+
+from mmg.bundle import Bundle
+from mmg.engine import Engine
+from mmg.errors import NoSensorError
+from mmg.recording.reader import RecordingFile
+from mmg.runs.deciding import Decider
+from mmg.runs.settings import Settings
+from mmg.runs.step import Step
+from mmg.types import Decision
+
+
+class Replay:
+    """A recording in, decisions out. Iterate over it once; then ``close`` it.
+
+    With the bundle and the settings of the live run, its decisions, states and reasons are those of the live run to
+    the last bit; ``latency_ms["event_to_decision"]`` is the time at which it began to be made. Another bundle, or fewer
+    modalities, decide on the same samples at the same times. Raises as LivePipeline does.
+    """
+
+    def __init__(
+        self,
+        bundle: Bundle,
+        recording: RecordingFile,
+        modalities: tuple[str, ...],
+        settings: Settings,
+        *,
+        report: Callable[[str], None] = lambda _: None,
+        sleep: Callable[[float], None] = time.sleep,
+        monotonic_ns: Callable[[], int] = time.monotonic_ns,
+    ) -> None:
+        self._recording, self._modalities, self._settings = recording, modalities, settings
+        self._report, self._sleep, self._monotonic_ns = report, sleep, monotonic_ns
+        urls = {sensor.modality: sensor.url for sensor in recording.sensors if sensor.modality in modalities}
+        self._decider = Decider(bundle, urls, settings, origin_ns=recording.origin_ns, report=report)
+
+    @property
+    def engine(self) -> Engine:
+        """The engine that decides."""
+        return self._decider.engine
+
+    def __iter__(self) -> Iterator[Decision]:
+        origin_ns, until_s = self._recording.origin_ns, self._settings.duration_s
+        begin_ns, first_ns = self._monotonic_ns(), None
+        for step in self._recording.steps():
+            if first_ns is None:
+                first_ns = step.now_ns
+            if self._settings.pace == "realtime":
+                ahead_ns = (step.now_ns - first_ns) - (self._monotonic_ns() - begin_ns)
+                self._sleep(max(ahead_ns, 0) / 1e9)
+            for decision in self._decider.take(self._of_interest(step)):
+                if until_s is None or decision.t_s <= until_s:
+                    late_ms = (step.now_ns - origin_ns) / 1e6 - decision.t_s * 1e3
+                    yield replace(decision, latency_ms={**decision.latency_ms, "event_to_decision": late_ms})
+            self._decider.check_required()
+            if until_s is not None and step.now_ns - origin_ns > (until_s + self._settings.grace_s) * 1e9:
+                break
+        if first_ns is None:
+            raise NoSensorError({str(self._recording.parts[0]): "nothing was recorded"})
+        self._decider.check_decided()
+
+    def _of_interest(self, step: Step) -> Step:
+        names = self._modalities
+        return Step(
+            step.now_ns,
+            tuple(chunk for chunk in step.chunks if chunk.modality in names),
+            {name: status for name, status in step.statuses.items() if name in names},
+            {name: how for name, how in step.read_as.items() if name in names},
+        )
+
+    def close(self) -> None:
+        """Tell what was lost and how each sensor ended."""
+        self._decider.report_ends()
+        for line in self._recording.notes:
+            self._report(line)

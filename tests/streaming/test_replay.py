@@ -1,0 +1,80 @@
+"""A recorded run decides again what was decided live, to the last bit, from a file that is whole, cut or split."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from fakes import audio_modality, signal_modality, write_tiny_bundle
+from mmg.bundle import Bundle
+from mmg.recording.reader import open_recording
+from mmg.recording.recorder import NO_LIMITS, Limits, Recorder
+from mmg.recording.sensors import sensor_of
+from mmg.runs.live import LivePipeline
+from mmg.runs.replay import Replay
+from mmg.runs.settings import Settings
+from mmg.sinks.jsonl import line_of
+from mmg.sources.ports.port import PortStatus
+from mmg.types import Decision
+from scripted import CHUNK_NS, CONNECTED, World
+
+NAMES = ("imu", "audio")
+EPOCH_NS = 1_795_000_000_000_000_000
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bundle]:
+    path = write_tiny_bundle(
+        tmp_path_factory.mktemp("replay") / "tiny", signal_modality(state_hops=4), audio_modality()
+    )
+    with Bundle.open(path) as opened:
+        yield opened
+
+
+def record(bundle: Bundle, path: Path, seconds: int, *, seed: int = 0, limits: Limits = NO_LIMITS) -> list[str]:
+    """A live run in which sensors come, go and lose samples, recorded to ``path``; its lines without latencies."""
+    world, chance = World(NAMES, seed), random.Random(seed)
+    world.now_ns = 25_000 * CHUNK_NS
+    sensors = [sensor_of(bundle.manifest.modality(port.modality), port.url) for port in world.ports]
+    recorder = Recorder(
+        path,
+        sensors,
+        origin_ns=world.now_ns,
+        metadata={},
+        limits=limits,
+        monotonic_ns=lambda: world.now_ns,
+        wall_ns=lambda: world.now_ns + EPOCH_NS,
+        sync_s=0.001,
+    )
+    pipeline = LivePipeline(bundle, world.ports, Settings(), record=recorder.step, monotonic_ns=lambda: world.now_ns)
+    pipeline.start()
+    lines = []
+    for _ in range(seconds):
+        sensor = world.sensors[chance.choice(NAMES)]
+        sensor.talking, sensor.lost_part = chance.random() < 0.7, chance.choice((0.0, 0.0, 0.3))
+        is_there = CONNECTED if sensor.talking else PortStatus(reason="unplugged", device="scripted")
+        sensor.port.status = replace(is_there, jitter_ms=chance.random())
+        for decision in world.run(pipeline, 1.0):
+            recorder.decision(line_of(decision), world.now_ns)
+            lines.append(without_latency(decision))
+    pipeline.close()
+    recorder.close()
+    assert not recorder.problem
+    return lines
+
+
+def without_latency(decision: Decision) -> str:
+    return line_of(replace(decision, latency_ms={}))
+
+
+def replayed(bundle: Bundle, path: Path, names: tuple[str, ...] = NAMES) -> list[str]:
+    return [without_latency(decision) for decision in Replay(bundle, open_recording(path), names, Settings())]
+
+
+def test_a_replay_decides_what_was_decided_live(bundle: Bundle, tmp_path: Path) -> None:
+    live = record(bundle, tmp_path / "day.mcap", 60)
+    assert len(live) > 80
+    assert replayed(bundle, tmp_path / "day.mcap") == live
