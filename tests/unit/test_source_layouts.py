@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from mmg import Bundle
-from mmg.cli.run import DEMO
+from mmg.cli.sensors import DEMO
 from mmg.errors import MmgError
 from mmg.runs.recorded import Pipeline
 from mmg.runs.settings import Settings
