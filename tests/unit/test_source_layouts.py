@@ -452,6 +452,42 @@ def movesense(path: Path, rows: Table) -> str:
     return str(path)
 
 
+def ros(path: Path, rows: Table) -> str:
+    names = [f"field.{name}.{axis}" for name in ("linear_acceleration", "angular_velocity") for axis in "xyz"]
+    header = ["%time", "field.header.seq", "field.header.frame_id", "field.orientation.x", *names]
+    table = [[int(t * 1e6), i, "imu", 0.1, *row] for i, (t, *row) in enumerate(rows)]
+    return lines(path, header, table)
+
+
+def ros_as_json_lines(path: Path, rows: Table) -> str:
+    said = [{"t_ms": t, "linear_acceleration": _xyz(row[:3]), "angular_velocity": _xyz(row[3:])} for t, *row in rows]
+    path = path.with_suffix(".jsonl")
+    path.write_text("".join(json.dumps(one) + "\n" for one in said))
+    return str(path)
+
+
+def ros_without_gravity(path: Path, rows: Table) -> str:
+    means = np.mean(rows, axis=0)[1:4]
+    return ros(path, [[row[0], *(row[1:4] - means), *row[4:]] for row in rows])
+
+
+def decimal_commas_in_quotes(path: Path, rows: Table) -> str:
+    text = [[f'"{cell:.5f}"'.replace(".", ",") for cell in (t / 1000, *row)] for t, *row in rows]
+    return lines(path, ["time", *SI.split(",")], text)
+
+
+def some_decimal_commas_in_quotes(path: Path, rows: Table) -> str:
+    def written(cell: float) -> str:
+        return str(round(cell)) if abs(cell - round(cell)) < 0.0005 else f'"{cell:.3f}"'.replace(".", ",")
+
+    return lines(path, ["time", *SI.split(",")], [[round(t * 1000), *map(written, row)] for t, *row in rows])
+
+
+def thousands_in_quotes(path: Path, rows: Table) -> str:
+    counts = [[t, *(f'"{round(v * 1671):,}"' for v in row)] for t, *row in rows]
+    return lines(path, ["t_ms", *SI.split(",")], [row for row in counts if all("," in cell for cell in row[1:4])])
+
+
 def _xyz(values: Sequence[float]) -> dict[str, float]:
     return dict(zip("xyz", values, strict=True))
 
@@ -477,10 +513,12 @@ READ: list[Write] = [
     two_files_by_name, a_zip_of_sensor_logger, one_of_two_devices, raw_counts_with_scales, json_lines, nested_json,
     columns_of_json, edge_impulse, movesense, metawear, polar, physics_toolbox, xsens_dot, sensor_log, two_sessions,
     late_rows_and_one_wrong_stamp, seconds_and_milliseconds, milliseconds_of_the_second, milliseconds_without_zeros,
-    a_browsers,
+    a_browsers, ros, ros_as_json_lines, decimal_commas_in_quotes, some_decimal_commas_in_quotes,
 ]  # fmt: skip
 REFUSED: dict[Write, str] = {
     no_header: r"no header: number its 7 columns.*\?time=0&columns=",
+    ros_without_gravity: "without gravity alone .*mmg needs it with gravity",
+    thousands_in_quotes: r"gives 0 samples",
     linear_alone: "without gravity alone .*mmg needs it with gravity",
     two_devices: r"rows of several in its column device \(left, right\).*\?where=device:left",
     two_devices_side_by_side: r"more than one accelerometer \(left and right\).*\?columns=",
