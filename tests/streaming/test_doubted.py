@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from fakes import HOP_S, audio_modality, imu_chunk, signal_modality, write_tiny_bundle
 from mmg.bundle import Bundle
-from mmg.cli.run import DEMO
+from mmg.cli.sensors import DEMO
 from mmg.engine import Engine
 from mmg.engine.health import Finding, ReadAs
 from mmg.errors import NoSensorError, RequiredSensorLost

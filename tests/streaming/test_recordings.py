@@ -9,7 +9,7 @@ from typing import Literal
 
 import pytest
 from mmg.bundle import Bundle
-from mmg.cli.run import DEMO
+from mmg.cli.sensors import DEMO
 from mmg.errors import RequiredSensorLost
 from mmg.runs.recorded import Pipeline
 from mmg.runs.settings import Settings

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from mmg import Bundle
-from mmg.cli.run import DEMO
+from mmg.cli.sensors import DEMO
 from mmg.errors import MmgError
 from mmg.runs.recorded import Pipeline
 from mmg.runs.settings import Settings
@@ -452,6 +452,101 @@ def movesense(path: Path, rows: Table) -> str:
     return str(path)
 
 
+def ros(path: Path, rows: Table) -> str:
+    names = [f"field.{name}.{axis}" for name in ("linear_acceleration", "angular_velocity") for axis in "xyz"]
+    header = ["%time", "field.header.seq", "field.header.frame_id", "field.orientation.x", *names]
+    table = [[int(t * 1e6), i, "imu", 0.1, *row] for i, (t, *row) in enumerate(rows)]
+    return lines(path, header, table)
+
+
+def ros_as_json_lines(path: Path, rows: Table) -> str:
+    said = [{"t_ms": t, "linear_acceleration": _xyz(row[:3]), "angular_velocity": _xyz(row[3:])} for t, *row in rows]
+    path = path.with_suffix(".jsonl")
+    path.write_text("".join(json.dumps(one) + "\n" for one in said))
+    return str(path)
+
+
+def ros_without_gravity(path: Path, rows: Table) -> str:
+    means = np.mean(rows, axis=0)[1:4]
+    return ros(path, [[row[0], *(row[1:4] - means), *row[4:]] for row in rows])
+
+
+def decimal_commas_in_quotes(path: Path, rows: Table) -> str:
+    text = [[f'"{cell:.5f}"'.replace(".", ",") for cell in (t / 1000, *row)] for t, *row in rows]
+    return lines(path, ["time", *SI.split(",")], text)
+
+
+def some_decimal_commas_in_quotes(path: Path, rows: Table) -> str:
+    def written(cell: float) -> str:
+        return str(round(cell)) if abs(cell - round(cell)) < 0.0005 else f'"{cell:.3f}"'.replace(".", ",")
+
+    return lines(path, ["time", *SI.split(",")], [[round(t * 1000), *map(written, row)] for t, *row in rows])
+
+
+def thousands_in_quotes(path: Path, rows: Table) -> str:
+    counts = [[f'"{round(cell * 1671):,}"' for cell in row] for row in rows]
+    in_thousands = [[i * 10, *row[1:]] for i, row in enumerate(counts) if all("," in cell for cell in row[1:4])]
+    return lines(path, ["t_ms", *SI.split(",")], in_thousands)
+
+
+def lists_of_json(path: Path, rows: Table) -> str:
+    """Each sensor with its own times, the gyroscope's half as many."""
+    said = {
+        "accelerometer": [{"timestamp": t, **_xyz(row[:3])} for t, *row in rows],
+        "gyroscope": [{"timestamp": t, **_xyz(row[3:])} for t, *row in rows[::2]],
+        "gps": [{"timestamp": rows[0][0], "latitude": 48.1}],
+    }
+    path = path.with_suffix(".json")
+    path.write_text(json.dumps({"device": "watch", "data": said}))
+    return str(path)
+
+
+def objects_of_columns_of_json(path: Path, rows: Table) -> str:
+    times = [row[0] for row in rows]
+    said: dict[str, dict[str, list[float]]] = {
+        name: {"t": times[::step], **{a: [row[begin + i] for row in rows[::step]] for i, a in enumerate("xyz")}}
+        for name, begin, step in (("acc", 1, 1), ("gyro", 4, 2))
+    }
+    path = path.with_suffix(".json")
+    path.write_text(json.dumps(said))
+    return str(path)
+
+
+def packets_of_timed_lists(path: Path, rows: Table) -> str:
+    packets = [
+        {
+            "acc": [{"t_ms": t, **_xyz(row[:3])} for t, *row in part],
+            "gyro": [{"t_ms": t, **_xyz(row[3:])} for t, *row in part[::2]],
+        }
+        for part in (rows[i : i + 8] for i in range(0, len(rows), 8))
+    ]
+    path = path.with_suffix(".json")
+    path.write_text(json.dumps(packets))
+    return str(path)
+
+
+def packets_with_a_slower_gyroscope(path: Path, rows: Table) -> str:
+    packets = [
+        {
+            "timestamp": part[0][0],
+            "acc": [_xyz(row[1:4]) for row in part],
+            "gyro": [_xyz(row[4:]) for row in part[::2]],
+        }
+        for part in (rows[i : i + 4] for i in range(0, len(rows), 4))
+    ]
+    path = path.with_suffix(".json")
+    path.write_text(json.dumps(packets))
+    return str(path)
+
+
+def columns_of_two_lengths(path: Path, rows: Table) -> str:
+    columns = {name: [row[i] for row in rows] for i, name in enumerate(["t_ms", *SI.split(",")])}
+    columns |= {name: columns[name][::2] for name in ("gx", "gy", "gz")}
+    path = path.with_suffix(".json")
+    path.write_text(json.dumps(columns))
+    return str(path)
+
+
 def _xyz(values: Sequence[float]) -> dict[str, float]:
     return dict(zip("xyz", values, strict=True))
 
@@ -477,10 +572,15 @@ READ: list[Write] = [
     two_files_by_name, a_zip_of_sensor_logger, one_of_two_devices, raw_counts_with_scales, json_lines, nested_json,
     columns_of_json, edge_impulse, movesense, metawear, polar, physics_toolbox, xsens_dot, sensor_log, two_sessions,
     late_rows_and_one_wrong_stamp, seconds_and_milliseconds, milliseconds_of_the_second, milliseconds_without_zeros,
-    a_browsers,
+    a_browsers, ros, ros_as_json_lines, lists_of_json, objects_of_columns_of_json, packets_of_timed_lists,
+    decimal_commas_in_quotes, some_decimal_commas_in_quotes,
 ]  # fmt: skip
 REFUSED: dict[Write, str] = {
     no_header: r"no header: number its 7 columns.*\?time=0&columns=",
+    ros_without_gravity: "without gravity alone .*mmg needs it with gravity",
+    packets_with_a_slower_gyroscope: "holds packets with 4 of acc, 2 of gyro, and nothing tells their times",
+    columns_of_two_lengths: "has 700 figures of gx, and 1400 of others: write each sensor as an object of its own",
+    thousands_in_quotes: r"gives 0 samples",
     linear_alone: "without gravity alone .*mmg needs it with gravity",
     two_devices: r"rows of several in its column device \(left, right\).*\?where=device:left",
     two_devices_side_by_side: r"more than one accelerometer \(left and right\).*\?columns=",

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
-from mmg.cli.run import DEMO
+from mmg.cli.sensors import DEMO
 from mmg.errors import MmgError
 
 from mmg_tools.attached import COMMAND

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple, TypeAlias
 
@@ -10,6 +11,7 @@ from mmg.bundle.manifest import Channel, Modality
 from mmg.errors import SourceError
 from mmg.sources.columns import Column, Role, find_channel, names_another_quantity
 from mmg.sources.files.table.table import Row, Table
+from mmg.sources.files.table.units import is_shorter_than_gravity
 from mmg.sources.units import ACCELERATION, ANGULAR_RATE
 from mmg.sources.url import SourceUrl
 
@@ -34,6 +36,8 @@ BETTER = {
 AXES = 3
 NEUTRAL = frozenset((*BETTER, "array", "meas", "motion", "imu", "mpu", "hz", "csv", "data", "log", "filtered", "raw"))
 """Words that do not tell one device from another."""
+
+_ROS = re.compile(r"(.*?)(linear_acceleration|angular_velocity)_[xyz]")
 
 
 class Sensor(NamedTuple):
@@ -61,7 +65,7 @@ def choose_sensors(
     roles = [wanted_role(channel) for channel in modality.channels]
     if not any(role and role.kind in KINDS for role in roles):
         return [(one[0],) if (one := find_channel(table.columns, channel)) else () for channel in modality.channels]
-    sensors = find_sensors(table.columns, table.path.stem)
+    sensors = [_as_measured(one, rows) for one in find_sensors(table.columns, table.path.stem)]
     if part is not None:
         of_kind = [sensor for sensor in sensors if sensor.kind == part]
         if part == "linear" and not of_kind:
@@ -95,9 +99,11 @@ def choose_sensors(
 def find_sensors(columns: Sequence[Column], stem: str) -> list[Sensor]:
     """The triples of columns. Columns that only name an axis are told by their unit, else by the file's name."""
     found: dict[tuple[str, tuple[str, ...]], list[Axes]] = {}
+    ros = _of_ros(columns)
     for column in columns:
         if role := column.role():
-            _put(found.setdefault((role.kind, role.of), []), role.axis, column)
+            kind = "acceleration" if column in ros else role.kind
+            _put(found.setdefault((kind, role.of), []), role.axis, column)
     if not any(len(axes) == AXES for several in found.values() for axes in several) and not names_another_quantity(
         stem
     ):
@@ -108,6 +114,23 @@ def find_sensors(columns: Sequence[Column], stem: str) -> list[Sensor]:
                 _put(found.setdefault((kind, ()), []), bare[0], column)
         found.pop(("", ()), None)
     return [Sensor(kind, of, axes) for (kind, of), several in found.items() for axes in several if len(axes) == AXES]
+
+
+def _of_ros(columns: Sequence[Column]) -> list[Column]:
+    """The accelerations of ROS's sensor_msgs/Imu: linear they are as opposed to angular, and gravity is in them.
+
+    https://www.ros.org/reps/rep-0145.html
+    """
+    names = [(column, match) for column in columns if (match := _ROS.fullmatch(column.bare))]
+    turning = {match[1] for _, match in names if match[2] == "angular_velocity"}
+    return [column for column, match in names if match[2] == "linear_acceleration" and match[1] in turning]
+
+
+def _as_measured(sensor: Sensor, rows: Sequence[Row]) -> Sensor:
+    """Some of ROS's drivers leave gravity out all the same."""
+    columns = [sensor.axes[axis] for axis in "xyz"]
+    is_ros = sensor.kind == "acceleration" and all(_ROS.fullmatch(column.bare) for column in columns)
+    return sensor._replace(kind="linear") if is_ros and is_shorter_than_gravity(columns, rows) else sensor
 
 
 def _put(several: list[Axes], axis: str, column: Column) -> None:

@@ -30,6 +30,8 @@ NO_UNITS = frozenset(("", "-", "none", "no units", "no_units", "unitless", "n/a"
 
 _NUMBER = re.compile(r"\s*[-+]?(\d+(\.\d*)?|\.\d+)(e[-+]?\d+)?\s*|\s*nan\s*|\s*[-+]?inf\s*", re.IGNORECASE)
 _DECIMAL_COMMA = re.compile(r"\s*[-+]?\d+,\d+(e[-+]?\d+)?\s*", re.IGNORECASE)
+_QUOTED_COMMA = re.compile(r'"(\s*[-+]?\d+),(\d+(?:e[-+]?\d+)?\s*)"', re.IGNORECASE)
+_THOUSANDS = re.compile(r'"\s*[-+]?[1-9]\d{0,2},\d{3}\s*"')
 _STAMP = re.compile(r"\s*(\d{1,4}[-/.]\w{1,3}[-/.]\d{2,4}.*|\d{1,2}:\d\d.*)")
 
 
@@ -58,7 +60,7 @@ class TextTable:
         """Every data row as cells. A row that is no CSV (a quote left open, a line without end) is an empty list."""
         with _reading(self.path, self.encoding) as file:
             lines = itertools.islice(bounded_lines(file), self.begin, None)
-            yield from _split(_clean(lines, self.line_mark, self.decimal_comma), self.delimiter)
+            yield from _split(_clean(lines, self.delimiter, self.line_mark, self.decimal_comma), self.delimiter)
 
     def last_rows(self, size: int) -> list[list[str]]:
         """The rows in the last ``size`` bytes, without the first, which may be cut."""
@@ -70,7 +72,7 @@ class TextTable:
         tail = tail[len(tail) % 2 :] if self.encoding.startswith("utf-16") else tail
         encoding = ("utf-16-be" if is_big_endian else "utf-16-le") if self.encoding == "utf-16" else self.encoding
         lines = tail.decode(encoding, errors="replace").splitlines(keepends=True)[1:]
-        return list(_split(_clean(lines, self.line_mark, self.decimal_comma), self.delimiter))
+        return list(_split(_clean(lines, self.delimiter, self.line_mark, self.decimal_comma), self.delimiter))
 
     def is_header(self, row: Row) -> bool:
         """Whether a row within the data is the header again, as a logger that restarts writes it."""
@@ -99,7 +101,7 @@ def _table(url: str, path: Path, encoding: str, head: list[str], begin: int, del
     marks = [mark for mark in (";", ",") if _each_ends_with(head[begin:], mark)]
     best: tuple[int, str, bool, list[list[str]]] | None = None
     for delimiter in delimiters:
-        for comma in (False, True) if delimiter != "," else (False,):
+        for comma in (False, True) if delimiter != "," or _quotes_decimals(head[begin:]) else (False,):
             mark = marks[0] if marks and marks[0] != delimiter else ""
             grid = [_row(line, delimiter, mark, comma) for line in head]
             fits = _count_data(grid[begin:])
@@ -205,7 +207,12 @@ def bounded_lines(file: TextIO) -> Iterator[str]:
             pass
 
 
-def _clean(lines: Iterable[str], mark: str, decimal_comma: bool) -> Iterator[str]:
+def _quotes_decimals(lines: Iterable[str]) -> bool:
+    """Whether a comma within quotes is a decimal one: that of "9,812" alone may as well part the thousands."""
+    return any(not _THOUSANDS.fullmatch(match[0]) for line in lines for match in _QUOTED_COMMA.finditer(line))
+
+
+def _clean(lines: Iterable[str], delimiter: str, mark: str, decimal_comma: bool) -> Iterator[str]:
     for line in lines:
         if '"' in line or "\0" in line or len(line) > LONGEST_LINE:
             broken = line.count('"') % 2 or "\0" in line or len(line) > LONGEST_LINE
@@ -216,7 +223,9 @@ def _clean(lines: Iterable[str], mark: str, decimal_comma: bool) -> Iterator[str
             continue
         if mark:
             line = line.rstrip().removesuffix(mark)
-        yield line.replace(",", ".") if decimal_comma else line
+        if decimal_comma:
+            line = _QUOTED_COMMA.sub(r'"\1.\2"', line) if delimiter == "," else line.replace(",", ".")
+        yield line
 
 
 def _split(lines: Iterator[str], delimiter: str) -> Iterator[list[str]]:
@@ -227,7 +236,7 @@ def _row(line: str, delimiter: str, mark: str, decimal_comma: bool) -> list[str]
     """One line's cells, trimmed; none of a comment, or of what is no CSV."""
     if decimal_comma and not _DECIMAL_COMMA.search(line):
         decimal_comma = False  # a header may have commas that mean themselves
-    cells = next(_split(_clean(io.StringIO(line), mark, decimal_comma), delimiter), [])
+    cells = next(_split(_clean(io.StringIO(line), delimiter, mark, decimal_comma), delimiter), [])
     return list(_cells(cells))
 
 

@@ -199,6 +199,17 @@ def looks_like_gravity(columns: Sequence[Column], rows: Sequence[Row]) -> bool:
     return any(near) and float(np.quantile(lengths, 0.05)) > STEADY * middle
 
 
+def is_shorter_than_gravity(columns: Sequence[Column], rows: Sequence[Row]) -> bool:
+    """Whether three columns cannot be acceleration with gravity: too short in their unit, or in any where none is
+    written."""
+    lengths = _lengths(columns, rows)
+    if len(lengths) < FEWEST_ROWS or looks_like_gravity(columns, rows):
+        return False
+    role = columns[0].role()
+    factor = ACCELERATION.get((role and role.unit) or "", 1.0)
+    return float(np.median(lengths)) * factor < NEAR_GRAVITY[0] * STANDARD_GRAVITY
+
+
 def _lengths(columns: Sequence[Column], rows: Sequence[Row]) -> NDArray[np.float64]:
     cells = []
     for row in rows:
