@@ -34,6 +34,8 @@ def load_profile(name_or_path: str, overrides: Sequence[str] = ()) -> Profile:
     changed = check_profile(raw, SET)
     if profile.privacy.video == "never" and changed.privacy.video != "never":
         raise ProfileProblem(SET, "privacy.video", f"is never in {path}: it can be changed only there")
+    if not set(changed.privacy.record) <= set(profile.privacy.record):
+        raise ProfileProblem(SET, "privacy.record", f"allows less in {path}: it can be widened only there")
     return changed
 
 

@@ -62,9 +62,15 @@ class Energy(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
 
 
 class Privacy(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """video: flag needs --allow-video; never is refused even with it."""
+    """video: flag needs --allow-video; never is refused even with it.
+
+    record: the kinds of sensor that may be recorded, where it is asked for.
+    """
 
     video: Annotated[Literal["flag", "never"], Meta(description="flag or never")] = "flag"
+    record: Annotated[
+        tuple[Literal["signal", "audio", "video"], ...], Meta(description="a list of signal, audio, video")
+    ] = ("signal", "audio", "video")
 
 
 class Profile(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

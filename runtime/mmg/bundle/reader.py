@@ -73,6 +73,11 @@ class Bundle:
             raise
         return cls(where, manifest, data, container)
 
+    @property
+    def digest(self) -> str:
+        """The SHA-256 of the manifest, which names those of all files: what is decided depends on nothing else."""
+        return hashlib.sha256(self.manifest_bytes).hexdigest()
+
     def names(self) -> set[str]:
         """The paths of all its files."""
         return set(self._container.names())

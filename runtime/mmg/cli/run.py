@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import argparse
 import gc
+import json
 import os
 import sys
+import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mmg.cli.exit_codes import handle_signals, raise_interrupt, run_command
 from mmg.cli.output import wants_colours
 from mmg.cli.profile_flags import add_profile_flags, load_board
+from mmg.cli.recording import add_recording_flags, close_recorder, open_recorder
 from mmg.cli.reporting import stderr_reporter
 from mmg.cli.sensors import DEMO, find_sensors, named_sensors, names_in
 from mmg.cli.version import PrintVersion
@@ -21,8 +25,11 @@ if TYPE_CHECKING:
     from mmg_device_profiles import Profile
 
     from mmg.bundle import Bundle, Manifest
+    from mmg.recording.recorder import Recorder
+    from mmg.runs.compare import Comparison
     from mmg.runs.live import LivePipeline
     from mmg.runs.recorded import Pipeline
+    from mmg.runs.replay import Replay
     from mmg.runs.settings import Settings
     from mmg.sinks import Sink
 
@@ -36,8 +43,10 @@ examples:
   mmg-run --explain walk.zip                             what is understood of it, and what is doubted
   mmg-run --sensors imu,audio --imu walk.csv --audio walk.wav --format jsonl
   mmg-run --sensors imu --imu 'walk.csv?acc_unit=g&gyro_unit=deg/s&time_unit=ms'
+  mmg-run --sensors imu,audio --record day.mcap          decide, and keep what the sensors gave
+  mmg-run day.mcap --compare day.mcap                    decide on it again: as it was live, to the last bit
 
-exit codes: 0 done, 2 usage or configuration, 3 no usable sensor, 4 bundle or model
+exit codes: 0 done, 1 --compare found a difference, 2 usage or configuration, 3 no usable sensor, 4 bundle or model
 """
 
 
@@ -94,6 +103,14 @@ def build_parser() -> argparse.ArgumentParser:
     add("--duration", metavar="S", type=_seconds, help="stop after this many seconds of sensor time")
     add("--require", metavar="LIST", default="", help="sensors whose loss ends the run with exit code 3")
     add("--grace", metavar="S", type=_seconds, help="how long to wait for a late sensor after the end of a hop")
+    add("--record", metavar="DAY.mcap", type=Path, help="keep what live sensors give and what is decided, for replay")
+    add_recording_flags(parser)
+    add(
+        "--compare",
+        metavar="PATH",
+        type=Path,
+        help="tell where this run differs: JSON lines of mmg-run, or a recording",
+    )
     add("--truth", metavar="PATH", help="a CSV of start_s,end_s,label to print beside the decisions")
     add("--version", action=PrintVersion)
     return parser
@@ -112,6 +129,8 @@ def _run(options: argparse.Namespace) -> int:
     named = named_sensors(options, _report)
     truth_path = options.truth or (DEMO / "truth.csv" if options.demo else None)
     from mmg.bundle import Bundle
+    from mmg.runs.compare import Comparison, lines_of
+    from mmg.sinks.jsonl import line_of
     from mmg.truth import Truth
 
     truth = Truth(truth_path) if truth_path else None
@@ -128,26 +147,41 @@ def _run(options: argparse.Namespace) -> int:
 
             return print_explanations(urls, bundle.manifest, options.format, _report, allow_video=options.allow_video)
         settings = _resolve_settings(options, profile)
+        comparison = Comparison(lines_of(options.compare)) if options.compare else None
         sink, half_hop_s = _open_sink(options.format, bundle.manifest), bundle.manifest.hop_s / 2
-        pipeline = _open_pipeline(bundle, urls, settings)
+        pipeline, recorder = _open_pipeline(options, bundle, urls, settings, profile)
         _report_other_runtime(pipeline.engine.variant.backend, settings)
         gc.freeze()  # what there is now stays: it need not be looked through again and again
         try:
             for decision in pipeline:
                 label = truth.label_at(decision.t_s - half_hop_s) if truth else None
                 sink.write(decision, label)
+                if recorder:
+                    recorder.decision(line_of(decision), time.monotonic_ns())
+                if comparison:
+                    comparison.take(json.loads(line_of(decision)))
                 decided += 1
                 used.update(decision.modalities)
                 judged += label is not None
                 right += label == decision.label
         finally:
             pipeline.close()
+            if recorder:
+                close_recorder(recorder, _report)
     of = ", ".join(name for name in pipeline.engine.modalities if name in used)
     summary = f"{decided} decision{'s' * (decided != 1)} from {of or 'no sensor'}"
     if judged:
         summary += f", {right} of {judged} equal to the truth ({right / judged:.0%})"
     _report(summary)
-    return 0
+    return 0 if comparison is None else _report_differences(comparison, options.compare)
+
+
+def _report_differences(comparison: Comparison, path: Path) -> int:
+    result = comparison.finish()
+    for line in comparison.told:
+        _report(line)
+    _report(f"compared with {path}: {result}")
+    return 0 if comparison.is_same else 1
 
 
 def _resolve_settings(options: argparse.Namespace, profile: Profile) -> Settings:
@@ -181,20 +215,46 @@ def _report_other_runtime(backend: str, settings: Settings) -> None:
         _report(f"this onnxruntime has no {name}: running without it")
 
 
-def _open_pipeline(bundle: Bundle, urls: dict[str, str], settings: Settings) -> Pipeline | LivePipeline:
+def _open_pipeline(
+    options: argparse.Namespace, bundle: Bundle, urls: dict[str, str], settings: Settings, profile: Profile
+) -> tuple[Pipeline | LivePipeline | Replay, Recorder | None]:
+    """The run, and what records it where that is asked for."""
     from mmg.sources import is_live
 
     live = [name for name, url in urls.items() if is_live(url)]
-    if not live:
+    recorded = [name for name in urls if name not in live]
+    if live and recorded:
+        raise ConfigError(f"{live[0]} is a live port and {recorded[0]} a recording: a run takes one or the other")
+    if options.record and recorded:
+        raise ConfigError(f"--record {options.record}: {urls[recorded[0]]} is a recording already")
+    if recorded:
+        return _open_recorded(options, bundle, urls, settings), None
+    from mmg.runs.live import LivePipeline, open_ports
+
+    ports, origin_ns = open_ports(bundle.manifest, urls, settings, _report), time.monotonic_ns()
+    if not options.record:
+        return LivePipeline(bundle, ports, settings, report=_report, origin_ns=origin_ns), None
+    recorder = open_recorder(options, options.record, bundle, ports, profile, settings, origin_ns, _report)
+    pipeline = LivePipeline(bundle, ports, settings, report=_report, record=recorder.step, origin_ns=origin_ns)
+    return pipeline, recorder
+
+
+def _open_recorded(
+    options: argparse.Namespace, bundle: Bundle, urls: dict[str, str], settings: Settings
+) -> Pipeline | Replay:
+    from mmg.sources.files.contents import container_of
+
+    path = Path(options.recording or "")
+    if not options.recording or not path.is_file() or container_of(path) != "mcap":
         from mmg.runs.recorded import Pipeline
 
         return Pipeline(bundle, urls, settings, report=_report)
-    recorded = [name for name in urls if name not in live]
-    if recorded:
-        raise ConfigError(f"{live[0]} is a live port and {recorded[0]} a recording: a run takes one or the other")
-    from mmg.runs.live import LivePipeline, open_ports
+    from mmg.recording.reader import open_recording
+    from mmg.runs.replay import Replay, as_recorded
 
-    return LivePipeline(bundle, open_ports(bundle.manifest, urls, settings, _report), settings, report=_report)
+    recording = open_recording(path)
+    settings = as_recorded(recording, bundle, settings, _report, grace=options.grace, precision=options.precision)
+    return Replay(bundle, recording, tuple(urls), settings, report=_report)
 
 
 def _open_sink(format_name: str, manifest: Manifest) -> Sink:

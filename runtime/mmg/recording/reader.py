@@ -19,7 +19,6 @@ from mmg.recording.recorder import SUFFIX
 from mmg.recording.sensors import Sensor, unpack
 from mmg.runs.step import Step
 
-MAGIC = b"\x89MCAP0\r\n"
 LARGEST_RECORD = 256 << 20
 """In bytes: a chunk holds a second, and damage may promise more than there is memory."""
 PART = re.compile(r"(.+)-(\d{4,})")
@@ -64,22 +63,6 @@ class RecordingFile:
 
     def steps(self) -> Iterator[Step]:
         """The steps of the run, in order, as far as the files are whole."""
-        for entry in self.entries():
-            if isinstance(entry, Step):
-                yield entry
-
-    def decisions(self) -> Iterator[dict[str, Any]]:
-        """What was decided live: the objects of ``mmg-run --format jsonl``."""
-        for entry in self.entries():
-            if isinstance(entry, dict):
-                yield entry
-
-    def marks(self) -> list[MarkMessage]:
-        """The marks, in the order in which they were set."""
-        return [entry for entry in self.entries() if isinstance(entry, MarkMessage)]
-
-    def entries(self) -> Iterator[Step | dict[str, Any] | MarkMessage]:
-        """Steps, decisions and marks, in the order in which they were recorded."""
         story = Story()
         by_topic = {sensor.topic: sensor for sensor in self.sensors}
         for path in self.parts:
@@ -92,15 +75,37 @@ class RecordingFile:
                         message = msgspec.json.decode(record.data, type=StepMessage)
                         chunks = waiting.take(message)
                     except (ValueError, KeyError, struct.error):
+                        # What came before is not this step's: a damaged part lies between.
                         damage.chunks += 1
                         waiting.clear()
                         continue
                     yield Step(message.now_ns, chunks, story.statuses(message.ports), message.read_as)
-                elif record.topic == schemas.DECISIONS:
-                    yield json.loads(record.data)
-                elif record.topic == schemas.MARKS:
-                    yield msgspec.json.decode(record.data, type=MarkMessage)
             self._tell(damage.notes(path))
+
+    def decisions(self) -> Iterator[dict[str, Any]]:
+        """What was decided live: the objects of ``mmg-run --format jsonl``."""
+        for path in self.parts:
+            for record in read_records(path, Damage()):
+                if record.topic == schemas.DECISIONS:
+                    yield json.loads(record.data)
+
+    def marks(self) -> list[MarkMessage]:
+        """The marks, in the order in which they were set."""
+        records = (record for path in self.parts for record in read_records(path, Damage()))
+        marks = (record.data for record in records if record.topic == schemas.MARKS)
+        return [msgspec.json.decode(data, type=MarkMessage) for data in marks]
+
+    def last_stamp_ns(self) -> int:
+        """When the newest message of any kind was, in ns since 1970; the beginning where there is none."""
+        from mcap.records import Chunk
+
+        ends = (
+            record.message_end_time
+            for path in self.parts
+            for record in _records(path, Damage())
+            if isinstance(record, Chunk)
+        )
+        return max(ends, default=self.origin_ns + self.epoch_ns)
 
     def _tell(self, lines: list[str]) -> None:
         self.notes += [line for line in lines if line not in self.notes]
@@ -128,12 +133,6 @@ class _Waiting:
     def clear(self) -> None:
         for messages in self._messages.values():
             messages.clear()
-
-
-def is_recording(path: Path) -> bool:
-    """Whether a file is MCAP, by its first bytes. Raises OSError."""
-    with path.open("rb") as file:
-        return file.read(len(MAGIC)) == MAGIC
 
 
 def open_recording(path: Path) -> RecordingFile:

@@ -76,6 +76,7 @@ class Recorder:
         self.path, self._sensors, self._limits, self._report = path, tuple(sensors), limits, report
         self.origin_ns, self._sync_s, self._monotonic_ns = origin_ns, sync_s, monotonic_ns
         self._epoch_ns = wall_ns() - monotonic_ns()
+        self._names = frozenset(sensor.modality for sensor in sensors)
         self._metadata = {"session": uuid.uuid4().hex, "origin_ns": str(origin_ns), **metadata}
         self._number = self._finished_bytes = 0
         self._old: deque[tuple[int, Path]] = deque()  # when each finished part ended
@@ -98,8 +99,8 @@ class Recorder:
         self._thread.start()
 
     def step(self, step: Step) -> None:
-        """Record what came. Returns at once."""
-        self._leave(partial(Part.step, step=step))
+        """Record what came, of the sensors that are recorded. Returns at once."""
+        self._leave(partial(Part.step, step=step.only(self._names)))
 
     def decision(self, line: str, now_ns: int) -> None:
         """Record a decision as its JSON line. Returns at once."""
@@ -109,6 +110,11 @@ class Recorder:
         """Record that a label begins or ends. Returns at once."""
         mark = MarkMessage(round((now_ns - self.origin_ns) / 1e9, 3), label, event)
         self._leave(partial(Part.mark, mark=mark, now_ns=now_ns))
+
+    @property
+    def newest(self) -> Path:
+        """The file that is written to, or was last."""
+        return self._part.path
 
     def _leave(self, entry: Callable[[Part], None]) -> None:
         with self._changed:

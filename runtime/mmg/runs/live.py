@@ -26,9 +26,9 @@ class LivePipeline:
     """Ports in, decisions out. Iterate over it once; then ``close`` it.
 
     bundle: an open bundle. ports: one a modality, not started. report: called with each line that is worth reading.
-    record: called with each step before it is decided on.
+    record: called with each step before it is decided on. origin_ns: from when ``t_s`` counts; from now without it.
 
-    ``t_s`` counts from when the pipeline was made. A sensor's ``reason`` is what its port knows (unplugged, stalled),
+    A sensor's ``reason`` is what its port knows (unplugged, stalled),
     its ``clock`` how the device's clock runs; ``latency_ms["event_to_decision"]`` is the time from the hop's end, when
     its last sample was captured, to the moment the decision is handed out. A port that is not there is waited for as
     long as the run lasts. Raises RequiredSensorLost, NoSensorError where nothing ever decided until the duration was
@@ -43,12 +43,13 @@ class LivePipeline:
         *,
         report: Callable[[str], None] = lambda _: None,
         record: Callable[[Step], None] = lambda _: None,
+        origin_ns: int | None = None,
         monotonic_ns: Callable[[], int] = time.monotonic_ns,
     ) -> None:
         self._settings, self._record, self._monotonic_ns = settings, record, monotonic_ns
         self._listening = Listening(ports, monotonic_ns)
         self._started = self._closing = False
-        self.origin_ns = monotonic_ns()
+        self.origin_ns = monotonic_ns() if origin_ns is None else origin_ns
         urls = {port.modality: port.url for port in ports}
         self._decider = Decider(bundle, urls, settings, origin_ns=self.origin_ns, report=report)
 

@@ -12,8 +12,30 @@ from mmg.errors import NoSensorError
 from mmg.recording.reader import RecordingFile
 from mmg.runs.deciding import Decider
 from mmg.runs.settings import Settings
-from mmg.runs.step import Step
 from mmg.types import Decision
+
+
+def as_recorded(
+    recording: RecordingFile,
+    bundle: Bundle,
+    settings: Settings,
+    report: Callable[[str], None],
+    *,
+    grace: float | None,
+    precision: str | None,
+) -> Settings:
+    """The settings with those of the live run, where the user names no other, and a word where the bundle is another."""
+    told = recording.metadata
+    if told.get("bundle_digest", bundle.digest) != bundle.digest:
+        report(
+            f"recorded with another bundle ({told.get('bundle', '?')}): decisions may differ from those of the live run"
+        )
+    recorded_s = float(told.get("grace_s", settings.grace_s))
+    return replace(
+        settings,
+        grace_s=recorded_s if grace is None else grace,
+        precision=precision or told.get("precision", settings.precision),
+    )
 
 
 class Replay:
@@ -54,7 +76,7 @@ class Replay:
             if self._settings.pace == "realtime":
                 ahead_ns = (step.now_ns - first_ns) - (self._monotonic_ns() - begin_ns)
                 self._sleep(max(ahead_ns, 0) / 1e9)
-            for decision in self._decider.take(self._of_interest(step)):
+            for decision in self._decider.take(step.only(self._modalities)):
                 if until_s is None or decision.t_s <= until_s:
                     late_ms = (step.now_ns - origin_ns) / 1e6 - decision.t_s * 1e3
                     yield replace(decision, latency_ms={**decision.latency_ms, "event_to_decision": late_ms})
@@ -64,15 +86,6 @@ class Replay:
         if first_ns is None:
             raise NoSensorError({str(self._recording.parts[0]): "nothing was recorded"})
         self._decider.check_decided()
-
-    def _of_interest(self, step: Step) -> Step:
-        names = self._modalities
-        return Step(
-            step.now_ns,
-            tuple(chunk for chunk in step.chunks if chunk.modality in names),
-            {name: status for name, status in step.statuses.items() if name in names},
-            {name: how for name, how in step.read_as.items() if name in names},
-        )
 
     def close(self) -> None:
         """Tell what was lost and how each sensor ended."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 from mmg.engine.health import ReadAs
@@ -24,3 +24,11 @@ class Step:
     chunks: tuple[Chunk, ...]
     statuses: Mapping[str, PortStatus]
     read_as: Mapping[str, ReadAs] = field(default_factory=dict)
+
+    def only(self, names: Collection[str]) -> Step:
+        """What it tells of these modalities."""
+        if all(name in names for name in self.statuses):
+            return self
+        chunks = tuple(chunk for chunk in self.chunks if chunk.modality in names)
+        statuses = {name: status for name, status in self.statuses.items() if name in names}
+        return Step(self.now_ns, chunks, statuses, {name: how for name, how in self.read_as.items() if name in names})

@@ -125,6 +125,10 @@ def _refuse_video(url: str, modality: Modality, allow_video: bool) -> None:
 def open_file(url: SourceUrl, path: Path, modality: Modality) -> Recording:
     """The recording of this modality in a file. Raises SourceError, ConfigError."""
     container = container_of(path)
+    if container == "mcap":
+        from mmg.sources.files.mcap import McapSensor
+
+        return McapSensor(url, path, modality)
     if container == "vrs" or path.suffix.lower() == ".vrs":
         from mmg.sources.files.vrs import open_vrs
 

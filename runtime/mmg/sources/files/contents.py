@@ -5,17 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-Container = Literal["mp4", "matroska", "vrs"]
+Container = Literal["mp4", "matroska", "vrs", "mcap"]
 Kind = Literal["signal", "audio", "video"]
 
 # What an MP4 or MOV begins with: its type, or, in old ones, any of these boxes.
 FIRST_BOXES = (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip", b"pnot")
-MATROSKA, VRS = b"\x1a\x45\xdf\xa3", b"VisionRe"
+MATROSKA, VRS, MCAP = b"\x1a\x45\xdf\xa3", b"VisionRe", b"\x89MCAP0\r\n"
 HANDLERS: dict[str, Kind] = {"vide": "video", "soun": "audio"}
 
 
 def container_of(path: Path) -> Container | None:
-    """Which of these a file is by its first bytes: MP4 (MOV, M4A, 3GP), Matroska (WebM), VRS. Raises OSError."""
+    """Which of these a file is by its first bytes: MP4 (MOV, M4A, 3GP), Matroska (WebM), VRS, MCAP. Raises OSError."""
     with path.open("rb") as file:
         start = file.read(12)
     size = int.from_bytes(start[:4], "big")
@@ -24,13 +24,16 @@ def container_of(path: Path) -> Container | None:
         return "mp4"
     if start.startswith(MATROSKA):
         return "matroska"
+    if start.startswith(MCAP):
+        return "mcap"
     return "vrs" if start.startswith(VRS) else None
 
 
 def kinds_of(path: Path) -> frozenset[Kind]:
-    """The kinds of modality that the file can be opened for, none where it is no container that is known here.
+    """The kinds of modality that the file can be opened for; none where it is no container that is known here.
 
-    A GoPro's film holds a signal where its telemetry has an IMU. Raises OSError.
+    A GoPro's film holds a signal where its telemetry has an IMU. Raises OSError, and SourceError
+    for an MCAP file that is no recording of mmg.
     """
     container = container_of(path)
     if container == "mp4":
@@ -43,6 +46,10 @@ def kinds_of(path: Path) -> frozenset[Kind]:
         from mmg.sources.files.vrs_header import stream_kinds
 
         return stream_kinds(path)
+    if container == "mcap":
+        from mmg.recording.reader import open_recording
+
+        return frozenset(sensor.kind for sensor in open_recording(path).sensors)
     return frozenset()
 
 

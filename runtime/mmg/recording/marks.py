@@ -1,0 +1,73 @@
+"""Marks: the wearer, or who watches, says while it is recorded that a label begins and ends."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import NamedTuple
+
+from mmg.errors import ConfigError
+from mmg.recording.messages import MarkMessage
+
+START, END = "start", "end"
+KEYS = "123456789"
+"""Of a terminal: one for each label."""
+
+
+class Span(NamedTuple):
+    """A label and when it held, in seconds since the recording began."""
+
+    start_s: float
+    end_s: float
+    label: str
+
+
+class Marker:
+    """Sets marks: one label at a time, and another one ends it. set_mark: such as ``Recorder.mark``.
+
+    Raises ConfigError for more labels than there are keys, or one that is named twice or not at all.
+    """
+
+    def __init__(self, labels: Sequence[str], set_mark: Callable[[str, str, int], None]) -> None:
+        if len(labels) > len(KEYS) or len(set(labels)) < len(labels) or not all(labels):
+            raise ConfigError(
+                f"--labels {','.join(labels)}: name up to {len(KEYS)} different labels, such as walk,knead"
+            )
+        self.labels, self._set_mark = tuple(labels), set_mark
+        self.present: str | None = None
+        """The label that holds now."""
+
+    def press(self, key: str, now_ns: int) -> None:
+        """A digit begins its label, and the same one again ends it; 0 and the space bar end whichever holds."""
+        if key in KEYS and (place := KEYS.index(key)) < len(self.labels):
+            label = self.labels[place]
+            self.hold(None if label == self.present else label, now_ns)
+        elif key in "0 ":
+            self.hold(None, now_ns)
+
+    def hold(self, label: str | None, now_ns: int) -> None:
+        """From now on this label holds, or none."""
+        if label == self.present:
+            return
+        if self.present is not None:
+            self._set_mark(self.present, END, now_ns)
+        if label is not None:
+            self._set_mark(label, START, now_ns)
+        self.present = label
+
+
+def spans(marks: Iterable[MarkMessage], end_s: float) -> list[Span]:
+    """The labels that these marks tell. One that is not ended holds until ``end_s``, the recording's end.
+
+    A start while another label holds ends that one: a person does one thing at a time.
+    """
+    found: list[Span] = []
+    label, since_s = "", 0.0
+    for mark in marks:
+        if label and (mark.event == START or mark.label == label):
+            found.append(Span(since_s, mark.t, label))
+            label = ""
+        if mark.event == START:
+            label, since_s = mark.label, mark.t
+    if label:
+        found.append(Span(since_s, max(end_s, since_s), label))
+    return [span for span in found if span.end_s > span.start_s]

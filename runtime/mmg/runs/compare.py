@@ -1,0 +1,91 @@
+"""Where two runs over the same sensors differ, decision by decision."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from mmg.errors import ConfigError
+
+NOT_COMPARED = ("latency_ms", "truth")
+"""What the data does not determine."""
+MOST_TOLD = 10
+
+
+class Comparison:
+    """Of this run's lines with another's, which are objects of ``mmg-run --format jsonl`` in the order of time."""
+
+    def __init__(self, others: Iterable[dict[str, Any]]) -> None:
+        self._others = iter(others)
+        self._other = next(self._others, None)
+        self.equal = self.different = self.only_here = self.only_there = 0
+        self.told: list[str] = []
+
+    def take(self, line: dict[str, Any]) -> None:
+        """The next line of this run."""
+        while self._other is not None and self._other["t"] < line["t"]:
+            self._skip()
+        if self._other is None or self._other["t"] > line["t"]:
+            self.only_here += 1
+            self._tell(f"{line['t']:.1f} s: only here: {_said(line)}")
+            return
+        here, there = (
+            {key: value for key, value in one.items() if key not in NOT_COMPARED} for one in (line, self._other)
+        )
+        self._other = next(self._others, None)
+        if here == there:
+            self.equal += 1
+            return
+        self.different += 1
+        keys = ", ".join(key for key in here if here[key] != there.get(key))
+        self._tell(f"{line['t']:.1f} s: here {_said(here)}, there {_said(there)} ({keys})")
+
+    def finish(self) -> str:
+        """One line; call it when this run has no more."""
+        while self._other is not None:
+            self._skip()
+        counts = f"{self.equal} decisions equal, {self.different} different"
+        alone = f"{self.only_here} only here, {self.only_there} only there"
+        return f"{counts}, {alone}" if self.only_here or self.only_there else counts
+
+    @property
+    def is_same(self) -> bool:
+        """Whether nothing differs, so far."""
+        return not (self.different or self.only_here or self.only_there)
+
+    def _skip(self) -> None:
+        if self._other is not None:
+            self.only_there += 1
+            self._tell(f"{self._other['t']:.1f} s: only there: {_said(self._other)}")
+        self._other = next(self._others, None)
+
+    def _tell(self, text: str) -> None:
+        if len(self.told) < MOST_TOLD:
+            self.told.append(text)
+
+
+def lines_of(path: Path) -> Iterator[dict[str, Any]]:
+    """The decisions in a file: JSON lines that mmg-run printed, or a recording. Raises ConfigError, SourceError."""
+    if not path.is_file():
+        raise ConfigError(f"--compare {path}: there is no such file")
+    if path.suffix == ".mcap":
+        from mmg.recording.reader import open_recording
+
+        yield from open_recording(path).decisions()
+        return
+    with path.open(encoding="utf-8", errors="replace") as file:
+        for number, text in enumerate(file, 1):
+            try:
+                line = json.loads(text)
+                float(line["t"])
+            except (ValueError, KeyError, TypeError) as error:
+                raise ConfigError(
+                    f"--compare {path}: line {number} is no decision of mmg-run --format jsonl"
+                ) from error
+            yield line
+
+
+def _said(line: dict[str, Any]) -> str:
+    return f"{line.get('label')} {line.get('confidence', 0):.0%}"
