@@ -8,6 +8,7 @@ import time
 
 import numpy as np
 import pytest
+from mmg.errors import ConfigError
 from mmg.sources.protocols import UNTIMED, Finding, Headers, open_parser
 from mmg.sources.protocols.text import encode_csv, encode_header, encode_json
 
@@ -375,3 +376,34 @@ def test_a_line_that_nearly_fits_takes_no_longer_than_others(line: bytes) -> Non
     begin_s = time.process_time()
     parser.feed((line + b"\n") * 20)
     assert time.process_time() - begin_s < 1
+
+
+@pytest.mark.parametrize(
+    ("header", "row", "column", "option"),
+    [
+        (
+            b"t_ms,ax,ay,az,gx (\xc2\xb0/min),gy (\xc2\xb0/min),gz (\xc2\xb0/min)",
+            b"%d,0,0,9.8,1,2,3",
+            "gx (°/min)",
+            "gyro_unit",
+        ),
+        (b"t_ms,ax (counts),ay (counts),az (counts)", b"%d,0,0,1", "ax (counts)", "acc_unit"),
+        (b"", b'{"t_ms":%d,"ax":0,"ay":0,"az":9.8,"gx_deg":1,"gy_deg":2,"gz_deg":3}', "gx_deg", "gyro_unit"),
+    ],
+)
+def test_a_unit_that_is_not_known_is_named_and_no_sample_is_taken_as_si(
+    header: bytes, row: bytes, column: str, option: str
+) -> None:
+    lines = b"".join([header + b"\n", *(row % (10 * n) + b"\n" for n in range(8))])
+    parser = open_parser("text")
+    assert len(parser.feed(lines)) == 0
+    finding = parser.finding
+    assert finding is not None
+    assert finding.problem.startswith(f"the unit of {column} is not known here: add {option}=")
+    unit = {"gyro_unit": "deg/s", "acc_unit": "g"}[option]
+    assert len(open_parser("text", **{option: unit}).feed(lines)) == 8
+
+
+def test_columns_in_a_unit_that_is_not_known_are_refused() -> None:
+    with pytest.raises(ConfigError, match="the unit of ax_counts is not known here: add acc_unit="):
+        open_parser("text", columns="ax_counts,ay_counts,az_counts")

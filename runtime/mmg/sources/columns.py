@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -31,6 +31,10 @@ _OTHER = frozenset(
 )
 _NO_UNITS = _GRAVITY | {"g", "gs", "gforce", "force"}
 _FILLERS = frozenset(["axis", "axes", "in", "unit", "units", "value", "val", "data", "component", "sensor", "measured"])
+NO_UNITS = frozenset(("", "-", "none", "no units", "no_units", "unitless", "n/a", "counts", "count"))
+_COUNTS = frozenset(("count", "counts", "lsb", "adc", "digits"))
+# Words in a name that are said of a unit, where no unit that is known is found in it.
+_UNIT_WORDS = _COUNTS | {"deg", "degree", "degrees", "dps", "centidps", "rads", "rpm", "per"}
 _AXES = ("x", "y", "z")
 _WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|\d+")
 _DEGREE = re.compile(r"Â?[°º˚]")
@@ -93,12 +97,31 @@ class Column:
             return None
         return Role(found.kind, found.axis, self.unit or found.unit, found.of)
 
+    def unit_said(self) -> str | None:
+        """The unit that the name or its brackets tell, of whatever quantity."""
+        role, bare = self.role(), self.axis()
+        return role.unit if role else bare[1] if bare else self.unit
+
+    def is_in_unknown_unit(self, known: Container[str]) -> bool:
+        """Whether a unit is told that is none of these."""
+        unit = self.unit_said()
+        if unit is not None:
+            return unit not in known
+        return _is_unit(self.written) or bool(_UNIT_WORDS.intersection(self.words))
+
     def axis(self) -> tuple[str, str | None] | None:
         """The axis and unit of a column that does not say what it measures: ``X (m/s^2)``, ``y-axis (g)``."""
         found = _read(self.words)
         if found is None or found.kind is not None or found.of:
             return None
         return found.axis, self.unit or found.unit
+
+
+def _is_unit(text: str) -> bool:
+    """Whether what stands in brackets, or below a name, may be a unit, and not a place or a remark."""
+    return (
+        bool(text) and text.lower() not in NO_UNITS and not re.fullmatch(r"[A-Za-z. ]{4,40}|[xyzXYZ]", text)
+    ) or bool(_COUNTS.intersection(re.findall(r"[a-z]+", text.lower())))
 
 
 def names_another_quantity(name: str) -> bool:

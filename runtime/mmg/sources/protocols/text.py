@@ -49,7 +49,10 @@ class TextLines(SampleCollector):
             self._fixed = lay_out([name.strip() for name in columns.split(",")], self._units)
             if self._fixed is None:
                 raise ConfigError(f"columns={columns}: name ax, ay, az, and all of gx, gy, gz or none, each once")
+            if self._fixed.problem:
+                raise ConfigError(f"columns={columns}: {self._fixed.problem}")
             self._has_gyro = bool(self._fixed.gyro)
+        self._problem = ""  # of a header, or of named values
         self._named: dict[tuple[str, ...], RowLayout | None] = {}
         self._pending = b""
         self._overlong = False
@@ -64,6 +67,8 @@ class TextLines(SampleCollector):
         """See ``Parser.finding``."""
         if self._readable < VALID_FRAMES or 2 * self._readable < self._lines:
             return None
+        if self._problem:
+            return Finding(self.name, self._problem)
         rows = [cells for _, cells in split_row(self._unread) if len(cells) >= 3 and all(map(is_number, cells))]
         if not rows:
             problem = f"lines, but none with acceleration that mmg can read, such as {shown(self._unread)}"
@@ -162,6 +167,9 @@ class TextLines(SampleCollector):
                 self._named.clear()
             self._named[names] = lay_out(names, self._units)
         layout = self._named[names]
+        if layout is not None and layout.problem:
+            self._problem = layout.problem
+            return None
         return None if layout is None else self._sample(layout, list(named.values()))
 
     def _from_row(self, text: str) -> _Sample | None:
@@ -194,7 +202,11 @@ class TextLines(SampleCollector):
         for mark, cells in split_row(text.lstrip(_COMMENT)):
             layout = lay_out(cells, self._units)
             if layout is not None:
-                if self._fixed is None:
+                if self._fixed is None and layout.problem:
+                    self._problem = layout.problem
+                    self._headers.forget(layout.width)
+                elif self._fixed is None:
+                    self._problem = ""
                     self._headers.remember(layout)
                     self._has_gyro = bool(layout.gyro)
                 return True

@@ -48,12 +48,14 @@ class RowLayout:
 
     acceleration, gyro: for x, y and z the place, and the factor to SI; gyro is empty where there is none.
     time: its place and how many nanoseconds its unit lasts, 0 where that is to be found out; None where there is none.
+    problem: why these rows cannot be read all the same; else empty.
     """
 
     width: int
     acceleration: tuple[tuple[int, float], ...]
     gyro: tuple[tuple[int, float], ...]
     time: tuple[int, int] | None
+    problem: str = ""
 
 
 def lay_out(names: Sequence[str], units: Units) -> RowLayout | None:
@@ -74,7 +76,18 @@ def lay_out(names: Sequence[str], units: Units) -> RowLayout | None:
         tuple((column.index, _factor("m/s^2", units.acc_unit or unit)) for column, unit in present[:3]),
         tuple((column.index, _factor("rad/s", units.gyro_unit or unit)) for column, unit in present[3:]),
         None if time is None else (time[0].index, TIME_NS[time[1]] if time[1] else 0),
+        _unknown_unit([column for column, _ in present], units),
     )
+
+
+def _unknown_unit(columns: Sequence[Column], units: Units) -> str:
+    """Which column would be taken as SI though its name says another unit; empty for none."""
+    for part, option, si in ((columns[:3], "acc_unit", "m/s^2"), (columns[3:], "gyro_unit", "rad/s")):
+        known = quantity(si) or {}
+        for column in () if getattr(units, option) else part:
+            if column.is_in_unknown_unit(known):
+                return f"the unit of {column.name} is not known here: add {option}={'|'.join(list(known)[:3])}"
+    return ""
 
 
 def _factor(si: str, unit: str | None) -> float:

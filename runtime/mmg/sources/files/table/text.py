@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TextIO
 
 from mmg.errors import SourceError
-from mmg.sources.columns import Column
+from mmg.sources.columns import NO_UNITS, Column
 from mmg.sources.files.table.table import Row
 from mmg.sources.units import canonical
 
@@ -26,7 +26,6 @@ COMMENTS = ("#", "%", "//")
 DELIMITERS = ("\t", ";", "|", ",", " ")
 """Where two suit as well, the first: commas may be decimal, and blanks may stand within cells."""
 HEADER_ROWS = 4
-NO_UNITS = frozenset(("", "-", "none", "no units", "no_units", "unitless", "n/a", "counts", "count"))
 
 _NUMBER = re.compile(r"\s*[-+]?(\d+(\.\d*)?|\.\d+)(e[-+]?\d+)?\s*|\s*nan\s*|\s*[-+]?inf\s*", re.IGNORECASE)
 _DECIMAL_COMMA = re.compile(r"\s*[-+]?\d+,\d+(e[-+]?\d+)?\s*", re.IGNORECASE)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -12,15 +11,11 @@ from mmg.bundle.manifest import Channel, Modality
 from mmg.errors import ConfigError, SourceError
 from mmg.sources.columns import Column
 from mmg.sources.files.table.table import Row
-from mmg.sources.files.table.text import NO_UNITS
 from mmg.sources.units import ACCELERATION, ANGULAR_RATE, STANDARD_GRAVITY, canonical, quantity
 from mmg.sources.url import SourceUrl
 
 UNIT_OPTIONS = {"acc_unit": ACCELERATION, "gyro_unit": ANGULAR_RATE}
 SCALE_OPTIONS = {"acc_unit": "acc_scale", "gyro_unit": "gyro_scale"}
-COUNTS = frozenset(("count", "counts", "lsb", "adc", "digits"))
-UNIT_WORDS = COUNTS | {"deg", "degree", "degrees", "dps", "centidps", "rads", "rpm", "per"}
-"""Words in a name that are said of a unit, where no unit that is known is found in it."""
 NEAR_GRAVITY = (0.75, 1.33)
 """The median length of acceleration, worn and moving, over that of gravity."""
 STEADY = 0.5
@@ -133,11 +128,9 @@ def _written(
     """What the header says. Raises SourceError where that is no unit that is known, or differs among the axes."""
     units: set[str | None] = set()
     for column in columns:
-        role, bare = column.role(), column.axis()
-        unit = role.unit if role else bare[1] if bare else column.unit
+        unit = column.unit_said()
         units.add(unit)
-        foreign = unit is not None and unit not in table
-        if foreign or (unit is None and (_is_unit(column.written) or UNIT_WORDS.intersection(column.words))):
+        if column.is_in_unknown_unit(table):
             choice = "|".join(list(table)[:3])
             raise SourceError(
                 str(url),
@@ -153,13 +146,6 @@ def _written(
     if unit != next(iter(table)):  # what is SI needs no word
         notes.append(f"{option}={unit} is taken from the header")
     return Unit(unit, "the header says so", option=option)
-
-
-def _is_unit(text: str) -> bool:
-    """Whether what stands in brackets, or below a name, may be a unit, and not a place or a remark."""
-    return (
-        bool(text) and text.lower() not in NO_UNITS and not re.fullmatch(r"[A-Za-z. ]{4,40}|[xyzXYZ]", text)
-    ) or bool(COUNTS.intersection(re.findall(r"[a-z]+", text.lower())))
 
 
 def _by_gravity(url: SourceUrl, columns: Sequence[Column], rows: Sequence[Row]) -> str | None:
