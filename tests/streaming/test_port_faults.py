@@ -47,7 +47,7 @@ from port_faults import (
 from ports.usb_tree import UsbTree
 from truth_or_told import MOST_OTHER, AsTruth, Fault, Lost, Told, Truth, assert_truth_or_told, others, play
 
-SECONDS = 32.0
+SECONDS = 27.0
 LATER_S = 12.0
 """While the wearer brushes teeth."""
 
@@ -116,7 +116,7 @@ ON_THE_WAY: dict[str, Fault] = {
         lambda rows: lines(rows, lambda ms: ms + 3_600_000 * (ms > 12_000)), AsTruth()
     ),
     "ms that are called microseconds": Fault(
-        lambda rows: lines(rows, header=HEADER.replace(b"t_ms", b"t_us")), Lost("0.001 times the host's pace", 58)
+        lambda rows: lines(rows, header=HEADER.replace(b"t_ms", b"t_us")), Lost("0.001 times the host's pace", 48)
     ),
     "batches of half a second": Fault(
         lambda rows: batched(lines(rows), 500, 420), Lost("as they do in batches: --grace 0.6 waits for them", 0)
@@ -128,19 +128,19 @@ ON_THE_WAY: dict[str, Fault] = {
     "a magnetometer's rows between": Fault(
         lambda rows: beside(lines(rows), 3, lambda number: b"1.5,%d.25,3.5\n" % (number % 9)), AsTruth()
     ),
-    "single bits of its text flipped": Fault(lambda rows: flipped(lines(rows), 0.0005), Lost(r"\d+ malformed", 60)),
+    "single bits of its text flipped": Fault(lambda rows: flipped(lines(rows), 0.0005), Lost(r"\d+ malformed", 50)),
     "single bits of its frames flipped": Fault(
-        lambda rows: flipped(frames(rows), 0.002), Lost(r"\d+ checksum errors", 60), "protocol=witmotion"
+        lambda rows: flipped(frames(rows), 0.002), Lost(r"\d+ checksum errors", 50), "protocol=witmotion"
     ),
     "bytes of its text lost": Fault(lambda rows: eaten(lines(rows), 0.0005), Lost("a sample reads", 20)),
     "bytes of its frames lost": Fault(
-        lambda rows: eaten(frames(rows), 0.002), Lost(r"\d+ checksum errors", 60), "protocol=witmotion"
+        lambda rows: eaten(frames(rows), 0.002), Lost(r"\d+ checksum errors", 50), "protocol=witmotion"
     ),
     "bursts of 0.4 s lost": Fault(
-        lambda rows: lost(lines(rows), 2000, 400), Lost("leave gaps of more than half a hop", 25)
+        lambda rows: lost(lines(rows), 2000, 400), Lost("leave gaps of more than half a hop", 20)
     ),
     "bursts of a second lost": Fault(
-        lambda rows: lost(lines(rows), 3000, 1000), Lost("leave gaps of more than half a hop", 15)
+        lambda rows: lost(lines(rows), 3000, 1000), Lost("leave gaps of more than half a hop", 12)
     ),
     "bursts of 0.4 s lost without a time": Fault(
         lambda rows: lost(objects(rows), 2000, 400), Lost("leave gaps|as they do in batches", 1)
@@ -149,14 +149,14 @@ ON_THE_WAY: dict[str, Fault] = {
         lambda rows: ((at, data * 2) for at, data in lines(rows)), AsTruth(r"^imu: \d+ duplicates$")
     ),
     "a header seen once, and a cable that was out": Fault(
-        lambda rows: without(lines(rows), *OUT_S), Lost("^imu: unplugged", 50), out_s=OUT_S
+        lambda rows: without(lines(rows), *OUT_S), Lost("^imu: unplugged", 40), out_s=OUT_S
     ),
     "25 rows a second in place of 100": Fault(lambda rows: thinned(lines(rows), 12_000, 40), AsTruth()),
     "10 rows a second in place of 100": Fault(
         lambda rows: thinned(lines(rows), 12_000, 100), Told("faulty", "wrong rate: 10 Hz", 4.0), begin_s=12.0
     ),
     "20 rows a second in place of 100 without a time": Fault(
-        lambda rows: thinned(objects(rows), 12_000, 50), Lost("its samples arrive", 30)
+        lambda rows: thinned(objects(rows), 12_000, 50), Lost("its samples arrive", 25)
     ),
     "a gyroscope of zeros from then on": Fault(
         lambda rows: lines(since(LATER_S, stuck(3, 4, 5, at=0.0))(rows)), AsTruth()
