@@ -388,7 +388,6 @@ def test_a_line_that_nearly_fits_takes_no_longer_than_others(line: bytes) -> Non
             "gyro_unit",
         ),
         (b"t_ms,ax (counts),ay (counts),az (counts)", b"%d,0,0,1", "ax (counts)", "acc_unit"),
-        (b"", b'{"t_ms":%d,"ax":0,"ay":0,"az":9.8,"gx_deg":1,"gy_deg":2,"gz_deg":3}', "gx_deg", "gyro_unit"),
     ],
 )
 def test_a_unit_that_is_not_known_is_named_and_no_sample_is_taken_as_si(

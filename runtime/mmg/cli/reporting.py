@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
 from contextlib import suppress
@@ -28,3 +29,12 @@ def release_stderr() -> None:
             sys.stderr.flush()
         except (OSError, ValueError):
             sys.stderr = None
+
+
+def keep_stderr() -> None:
+    """Write to a descriptor of our own: sounddevice turns number 2 off while PortAudio starts, which can take long."""
+    try:
+        descriptor = os.dup(sys.stderr.fileno())
+    except (AttributeError, OSError, ValueError):
+        return  # closed, or no file
+    sys.stderr = open(descriptor, "w", buffering=1, encoding=sys.stderr.encoding, errors="backslashreplace")  # noqa: SIM115, PTH123

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import gc
 import json
-import os
 import sys
 import time
 from pathlib import Path
@@ -15,8 +14,8 @@ from mmg.cli.exit_codes import handle_signals, raise_interrupt, run_command
 from mmg.cli.output import wants_colours
 from mmg.cli.profile_flags import add_profile_flags, load_board
 from mmg.cli.recording import add_recording_flags, close_recorder, open_recorder
-from mmg.cli.reporting import stderr_reporter
-from mmg.cli.sensors import DEMO, find_sensors, named_sensors, names_in
+from mmg.cli.reporting import keep_stderr, stderr_reporter
+from mmg.cli.sensors import DEMO, add_sensor_flags, find_sensors, named_sensors, names_in, seconds
 from mmg.cli.version import PrintVersion
 from mmg.errors import ConfigError
 from mmg.runs.process import set_up_process
@@ -62,26 +61,7 @@ def build_parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("recording", metavar="RECORDING", nargs="?", help="a file, folder or .zip: every sensor that is in there")
     add("--explain", action="store_true", help="decide nothing: print what is understood of each recording")
-    add("--sensors", metavar="LIST", help="which sensors to use, such as imu,audio (default: those with a URL)")
-    add(
-        "--imu",
-        metavar="URL",
-        action="append",
-        help="where the IMU is: serial:///dev/ttyUSB0, iio://NAME, or a recording, walk.csv (twice: one in two files)",
-    )
-    add(
-        "--audio",
-        metavar="URL",
-        action="append",
-        help="where the sound is: mic://default, mic://NAME, or a recording, walk.wav",
-    )
-    add(
-        "--video",
-        metavar="URL",
-        action="append",
-        help="where the video is: camera:///dev/video0 or a file; off without --allow-video",
-    )
-    add("--source", metavar="NAME=URL", action="append", default=[], help="any other sensor; may be repeated")
+    add_sensor_flags(parser)
     add("--allow-video", action="store_true", help="allow video to be opened; you must also name it")
     add("--demo", action="store_true", help="use the recording that mmg ships, and its truth")
     add("--bundle", metavar="PATH", default="starter", help="a bundle: a directory or a .mmg file (default: starter)")
@@ -100,9 +80,9 @@ def build_parser() -> argparse.ArgumentParser:
         default="fast",
         help="replay recordings at their own pace, or fast (default)",
     )
-    add("--duration", metavar="S", type=_seconds, help="stop after this many seconds of sensor time")
+    add("--duration", metavar="S", type=seconds, help="stop after this many seconds of sensor time")
     add("--require", metavar="LIST", default="", help="sensors whose loss ends the run with exit code 3")
-    add("--grace", metavar="S", type=_seconds, help="how long to wait for a late sensor after the end of a hop")
+    add("--grace", metavar="S", type=seconds, help="how long to wait for a late sensor after the end of a hop")
     add("--record", metavar="DAY.mcap", type=Path, help="keep what live sensors give and what is decided, for replay")
     add_recording_flags(parser)
     add(
@@ -119,7 +99,7 @@ def build_parser() -> argparse.ArgumentParser:
 def main(arguments: list[str] | None = None) -> int:
     """Run, and return the exit code."""
     options = build_parser().parse_args(arguments)
-    _keep_stderr()
+    keep_stderr()
     handle_signals(raise_interrupt)
     return run_command(lambda: _run(options), _report)
 
@@ -267,25 +247,6 @@ def _open_sink(format_name: str, manifest: Manifest) -> Sink:
     from mmg.sinks.console import Console
 
     return Console(sys.stdout, manifest.labels, colours=wants_colours(sys.stdout))
-
-
-def _seconds(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1.0
-    if not 0 <= value < 1e9:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds")
-    return value
-
-
-def _keep_stderr() -> None:
-    """Write to a descriptor of our own: sounddevice turns number 2 off while PortAudio starts, which can take long."""
-    try:
-        descriptor = os.dup(sys.stderr.fileno())
-    except (AttributeError, OSError, ValueError):
-        return  # closed, or no file
-    sys.stderr = open(descriptor, "w", buffering=1, encoding=sys.stderr.encoding, errors="backslashreplace")  # noqa: SIM115, PTH123
 
 
 if __name__ == "__main__":

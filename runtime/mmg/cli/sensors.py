@@ -20,6 +20,31 @@ DEMO = Path(__file__).resolve().parent.parent / "demo"
 DEMO_FILES = {"imu": "imu.csv", "audio": "audio.ogg", "video": "video.mp4"}
 
 
+def add_sensor_flags(parser: argparse.ArgumentParser) -> None:
+    """``--sensors`` and the flags that say where each is."""
+    add = parser.add_argument
+    add("--sensors", metavar="LIST", help="which sensors to use, such as imu,audio (default: those with a URL)")
+    add(
+        "--imu",
+        metavar="URL",
+        action="append",
+        help="where the IMU is: serial:///dev/ttyUSB0, iio://NAME, or a recording, walk.csv (twice: one in two files)",
+    )
+    add(
+        "--audio",
+        metavar="URL",
+        action="append",
+        help="where the sound is: mic://default, mic://NAME, or a recording, walk.wav",
+    )
+    add(
+        "--video",
+        metavar="URL",
+        action="append",
+        help="where the video is: camera:///dev/video0 or a file; off without --allow-video",
+    )
+    add("--source", metavar="NAME=URL", action="append", default=[], help="any other sensor; may be repeated")
+
+
 def named_sensors(options: argparse.Namespace, report: Report) -> dict[str, str]:
     """The URL of each sensor that the flags name, "" where they do not say it. Raises ConfigError."""
     given = _given_urls(options)
@@ -190,3 +215,14 @@ def _find_missing(urls: dict[str, str], required: tuple[str, ...], report: Repor
 def names_in(text: str) -> tuple[str, ...]:
     """The names of a list such as ``imu,audio``."""
     return tuple(name.strip() for name in text.split(",") if name.strip())
+
+
+def seconds(text: str) -> float:
+    """A flag's number of seconds. Raises ArgumentTypeError."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value < 1e9:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds")
+    return value

@@ -53,12 +53,12 @@ class Part:
             self._schemas[schema.name] = self._writer.register_schema(
                 schema.name, schema.encoding, schema.text.encode()
             )
-        return self._writer.register_channel(topic, schema.message_encoding, self._schemas[schema.name])
+        return int(self._writer.register_channel(topic, schema.message_encoding, self._schemas[schema.name]))
 
     @property
     def size(self) -> int:
         """Of the file so far, in bytes."""
-        return self._file.tell()
+        return int(self._file.tell())
 
     def step(self, step: Step) -> None:
         """What came: the samples first, and then what puts them together."""

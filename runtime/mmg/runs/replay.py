@@ -24,7 +24,7 @@ def as_recorded(
     grace: float | None,
     precision: str | None,
 ) -> Settings:
-    """The settings with those of the live run, where the user names no other, and a word where the bundle is another."""
+    """The settings with those of the live run, where the user names no other. Tells where the bundle is another."""
     told = recording.metadata
     if told.get("bundle_digest", bundle.digest) != bundle.digest:
         report(

@@ -1,0 +1,181 @@
+"""``mmg-record``: what live sensors give, kept for replay, looking, labelling and training."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mmg.cli.exit_codes import handle_signals, raise_interrupt, run_command
+from mmg.cli.keys import keys
+from mmg.cli.profile_flags import add_profile_flags, load_board
+from mmg.cli.recording import add_recording_flags, close_recorder, open_recorder
+from mmg.cli.reporting import keep_stderr, stderr_reporter, write_stderr
+from mmg.cli.sensors import add_sensor_flags, find_sensors, named_sensors, names_in, seconds
+from mmg.cli.version import PrintVersion
+from mmg.errors import ConfigError, NoSensorError
+from mmg.runs.process import set_up_process
+
+if TYPE_CHECKING:
+    from mmg.recording.marks import Marker
+    from mmg.recording.recorder import Recorder
+    from mmg.runs.listening import Listening
+    from mmg.runs.step import Step
+
+_report = stderr_reporter("mmg-record")
+STEP_S = 0.25
+"""So often what came is handed to the recorder, and a change of a port is told."""
+SILENT_S = 15.0
+"""A recording in which nothing came for so long from its beginning is told of; it goes on."""
+EXAMPLES = """\
+examples:
+  mmg-record -o day.mcap                                 whatever IMU and microphone are plugged in, and says which
+  mmg-record --sensors imu,audio --imu serial:///dev/ttyUSB0 --audio mic://default -o day.mcap
+  mmg-record -o day.mcap --labels walk,knead,sweep       keys 1, 2 and 3 begin and end a label while it records
+  mmg-record -o day.mcap --split 1h --keep 24h           files of an hour, the last day of them
+  mmg-run day.mcap                                       decide on what was recorded
+
+exit codes: 0 done, 2 usage or configuration, 3 no usable sensor, 4 bundle
+"""
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The flags of mmg-record."""
+    parser = argparse.ArgumentParser(
+        prog="mmg-record",
+        description="Keep what live sensors give in an MCAP file. Nothing is decided; pictures need --record-video.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    add = parser.add_argument
+    add("-o", "--output", metavar="DAY.mcap", type=Path, required=True, help="the file, which must not be there yet")
+    add_sensor_flags(parser)
+    add("--allow-video", action="store_true", help="allow video to be opened; you must also name it")
+    add("--labels", metavar="LIST", default="", help="labels that the keys 1 to 9 begin and end, such as walk,knead")
+    add_recording_flags(parser)
+    add("--bundle", metavar="PATH", default="starter", help="whose sensors are recorded (default: starter)")
+    add("--duration", metavar="S", type=seconds, help="stop after this many seconds")
+    add_profile_flags(parser)
+    add("--version", action=PrintVersion)
+    parser.set_defaults(recording=None, demo=False, require="")
+    return parser
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Record, and return the exit code."""
+    options = build_parser().parse_args(arguments)
+    keep_stderr()
+    handle_signals(raise_interrupt)
+    return run_command(lambda: _record(options), _report)
+
+
+def _record(options: argparse.Namespace) -> int:
+    set_up_process()
+    named = named_sensors(options, _report)
+    from mmg.bundle import Bundle
+    from mmg.runs.listening import Listening
+    from mmg.runs.live import open_ports
+    from mmg.runs.settings import Settings
+    from mmg.sources import is_live
+
+    with Bundle.open(options.bundle) as bundle:
+        profile = load_board(options)
+        urls = find_sensors(options, named, profile, bundle.manifest, _report)
+        for name, url in urls.items():
+            if not is_live(url):
+                raise ConfigError(f"{name}: {url} is a recording already")
+        settings = Settings(allow_video=options.allow_video, grace_s=profile.grace_s)
+        ports = open_ports(bundle.manifest, urls, settings, _report)
+        origin_ns = time.monotonic_ns()
+        recorder = open_recorder(options, options.output, bundle, ports, profile, settings, origin_ns, _report)
+    listening = Listening(ports, time.monotonic_ns)
+    try:
+        marker, pressed = _keys(options, recorder)
+        with pressed as has_keys:
+            _explain_keys(marker, has_keys)
+            listening.start()
+            _listen(listening, recorder, marker, options.duration)
+    finally:
+        listening.close()
+        recorder.step(listening.step())
+        close_recorder(recorder, _report)
+    return 2 if recorder.problem else 0
+
+
+def _keys(options: argparse.Namespace, recorder: Recorder) -> tuple[Marker, AbstractContextManager[bool]]:
+    from mmg.recording.marks import Marker
+
+    marker = Marker(names_in(options.labels), recorder.mark)
+    return marker, keys(lambda key: marker.press(key, time.monotonic_ns()))
+
+
+def _explain_keys(marker: Marker, has_keys: bool) -> None:
+    if not marker.labels:
+        return
+    if not has_keys:
+        _report("standard input is no terminal: there are no keys for --labels")
+        return
+    told = ", ".join(f"{number} {label}" for number, label in enumerate(marker.labels, 1))
+    _report(f"keys: {told}; the same key, space or 0 ends it; Ctrl-C stops")
+
+
+def _listen(listening: Listening, recorder: Recorder, marker: Marker, duration_s: float | None) -> None:
+    """Until the duration is over, the recording stops by itself, or Ctrl-C."""
+    tell, heard, silent_s = _teller(), dict[str, int](), SILENT_S
+    while not recorder.problem:
+        now_ns = time.monotonic_ns()
+        elapsed_s = (now_ns - recorder.origin_ns) / 1e9
+        if duration_s is not None and elapsed_s >= duration_s:
+            return
+        listening.wait(now_ns + 10**12, STEP_S)
+        step = listening.step()
+        recorder.step(step)
+        for chunk in step.chunks:
+            heard[chunk.modality] = heard.get(chunk.modality, 0) + len(chunk.times_ns)
+        tell(step)
+        if elapsed_s > silent_s and not heard:
+            silent_s = float("inf")
+            reasons = {name: status.reason or "gives nothing" for name, status in step.statuses.items()}
+            _report(str(NoSensorError(reasons)))
+        _show(elapsed_s, heard, recorder, marker)
+    _show_end()
+
+
+def _teller() -> Callable[[Step], None]:
+    """Tells each port's news once."""
+    told: dict[str, str] = {}
+
+    def tell(step: Step) -> None:
+        for name, status in step.statuses.items():
+            text = status.reason or f"connected: {status.device}"
+            kind = "".join(letter for letter in text if not letter.isdigit())
+            if told.get(name) != kind:
+                told[name] = kind
+                _show_end()
+                _report(f"{name}: {text}")
+
+    return tell
+
+
+def _show(elapsed_s: float, heard: dict[str, int], recorder: Recorder, marker: Marker) -> None:
+    """One line on a terminal, written over the one before."""
+    if sys.stderr is None or not sys.stderr.isatty():
+        return
+    minutes, rest_s = divmod(int(elapsed_s), 60)
+    rates = "  ".join(f"{name} {count / max(elapsed_s, 1):.0f} Hz" for name, count in heard.items())
+    label = f"  [{marker.present}]" if marker.present else ""
+    write_stderr(f"\r\x1b[K{minutes:3d}:{rest_s:02d}  {recorder.bytes / 1e6:.1f} MB  {rates}{label}")
+
+
+def _show_end() -> None:
+    if sys.stderr is not None and sys.stderr.isatty():
+        write_stderr("\r\x1b[K")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
