@@ -1,4 +1,4 @@
-"""One MCAP file in the making: it is on the disk at most a second after it is written here."""
+"""One MCAP file in the making: it holds what comes until it is brought to the disk."""
 
 from __future__ import annotations
 
@@ -39,6 +39,8 @@ class Part:
         self._changes = Changes()
         self._schemas: dict[str, int] = {}
         self._sensors = {sensor.modality: self._channel(sensor.topic, sensor.schema) for sensor in sensors}
+        self._held: dict[int, list[tuple[int, bytes]]] = {channel: [] for channel in self._sensors.values()}
+        self._told: list[tuple[int, int, bytes]] = []
         self._steps = self._channel(schemas.STEPS, schemas.STEP)
         self._decisions = self._channel(schemas.DECISIONS, schemas.DECISION)
         self._marks = self._channel(schemas.MARKS, schemas.MARK)
@@ -64,10 +66,9 @@ class Part:
         """What came: the samples first, and then what puts them together."""
         notes = []
         for chunk in step.chunks:
-            messages, note = self._packers[chunk.modality].pack(chunk)
+            messages, note = self._packers[chunk.modality].pack(chunk, step.now_ns)
             notes.append(note)
-            for stamp_ns, data in messages:
-                self._writer.add_message(self._sensors[chunk.modality], stamp_ns, data, stamp_ns)
+            self._held[self._sensors[chunk.modality]] += messages
         changed, read_as = self._changes.note(step)
         message = StepMessage(step.now_ns, notes, changed, read_as)
         self._add(self._steps, step.now_ns + self._epoch_ns, msgspec.json.encode(message))
@@ -81,18 +82,31 @@ class Part:
         self._add(self._marks, now_ns + self._epoch_ns, msgspec.json.encode(mark))
 
     def _add(self, channel: int, stamp_ns: int, data: bytes) -> None:
-        self._writer.add_message(channel, stamp_ns, data, stamp_ns)
+        self._told.append((channel, stamp_ns, data))
+
+    def _write(self) -> None:
+        """What was held, each sensor in an MCAP chunk of its own: apart, sound and numbers take a tenth less room."""
+        for channel, messages in self._held.items():
+            for stamp_ns, data in messages:
+                self._writer.add_message(channel, stamp_ns, data, stamp_ns)
+            messages.clear()
+            self._writer.flush()
+        # What puts samples together comes after them: a file that is cut between has samples too many, and no step.
+        for channel, stamp_ns, data in self._told:
+            self._writer.add_message(channel, stamp_ns, data, stamp_ns)
+        self._told.clear()
+        self._writer.flush()
 
     def sync(self) -> None:
         """All of it is on the disk when this returns, and can be read from there without what comes later."""
-        self._writer.flush()
-        self._file.flush()
+        self._write()
         os.fsync(self._file.fileno())
         self._changes.forget()
 
     def finish(self) -> None:
         """The index at the file's end, and the file is closed."""
         try:
+            self._write()
             self._writer.finish()
             self._file.flush()
             os.fsync(self._file.fileno())

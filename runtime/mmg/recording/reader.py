@@ -34,16 +34,20 @@ class Record(NamedTuple):
 
 @dataclass
 class Damage:
-    """What a file lacks. cut: it ends before its end. chunks: how many could not be read, about a second each."""
+    """What a file lacks. cut: it ends before its end. chunks: of MCAP, a second of a sensor each, that cannot be read.
+
+    steps: of the run that lack samples for that, and are left out.
+    """
 
     cut: bool = False
     chunks: int = 0
+    steps: int = 0
 
     def notes(self, path: Path) -> list[str]:
         """In a line each."""
         cut = [f"{path.name} is cut: it was not finished, and ends with what was on the disk"] if self.cut else []
-        lost = f"{path.name} is damaged: {self.chunks} parts of about a second are left out"
-        return cut + [lost] * bool(self.chunks)
+        lost = f"{path.name} is damaged: about {self.chunks} s of it cannot be read and are left out"
+        return cut + [lost] * bool(self.chunks or self.steps)
 
 
 @dataclass
@@ -67,7 +71,11 @@ class RecordingFile:
         by_topic = {sensor.topic: sensor for sensor in self.sensors}
         for path in self.parts:
             damage, waiting = Damage(), _Waiting(by_topic, self.epoch_ns)
+            known = 0
             for record in read_records(path, damage):
+                if damage.chunks > known:
+                    waiting.clear()  # the steps of these samples may have been in what is damaged
+                    known = damage.chunks
                 if record.topic in by_topic:
                     waiting.put(record)
                 elif record.topic == schemas.STEPS:
@@ -75,9 +83,8 @@ class RecordingFile:
                         message = msgspec.json.decode(record.data, type=StepMessage)
                         chunks = waiting.take(message)
                     except (ValueError, KeyError, struct.error):
-                        # What came before is not this step's: a damaged part lies between.
-                        damage.chunks += 1
-                        waiting.clear()
+                        waiting.clear()  # its samples were in what is damaged
+                        damage.steps += 1
                         continue
                     yield Step(message.now_ns, chunks, story.statuses(message.ports), message.read_as)
             self._tell(damage.notes(path))
@@ -126,7 +133,7 @@ class _Waiting:
         for note in message.chunks:
             sensor = self._sensors[note.modality]
             waiting = self._messages[sensor.topic]
-            chunks.append(unpack(sensor, note, waiting[: note.messages], self._epoch_ns))
+            chunks.append(unpack(sensor, note, waiting[: note.messages], message.now_ns, self._epoch_ns))
             del waiting[: note.messages]
         return tuple(chunks)
 

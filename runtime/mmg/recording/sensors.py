@@ -68,12 +68,12 @@ class Packer:
         self._sensor, self._epoch_ns = sensor, epoch_ns
         self._layout = cdr.imu_layout(sensor.modality)
 
-    def pack(self, chunk: Chunk) -> tuple[list[tuple[int, bytes]], ChunkNote]:
-        """The chunk's messages, each with its time in ns since 1970, and what they do not tell."""
+    def pack(self, chunk: Chunk, now_ns: int) -> tuple[list[tuple[int, bytes]], ChunkNote]:
+        """The chunk's messages, each with its time in ns since 1970, and what they do not tell. now_ns: of its step."""
         stamps_ns = chunk.times_ns + self._epoch_ns
         kind = self._sensor.kind
         if kind == "audio":
-            return self._pack_sound(chunk, int(stamps_ns[0]))
+            return self._pack_sound(chunk, int(stamps_ns[0]), now_ns)
         if kind == "video":
             name = self._sensor.modality
             made = [
@@ -91,8 +91,8 @@ class Packer:
         size = self._layout.itemsize
         return [data[at : at + size] for at in range(0, len(data), size)]
 
-    def _pack_sound(self, chunk: Chunk, first_ns: int) -> tuple[list[tuple[int, bytes]], ChunkNote]:
-        runs = times.to_runs(chunk.times_ns, chunk.rate_hz)
+    def _pack_sound(self, chunk: Chunk, first_ns: int, now_ns: int) -> tuple[list[tuple[int, bytes]], ChunkNote]:
+        runs = times.to_runs(chunk.times_ns, chunk.rate_hz, now_ns)
         note = ChunkNote(
             chunk.modality,
             len(chunk.times_ns),
@@ -105,12 +105,12 @@ class Packer:
         return [(first_ns, cdr.audio_message(chunk.samples, first_ns, chunk.rate_hz))], note
 
 
-def unpack(sensor: Sensor, note: ChunkNote, messages: Sequence[tuple[int, bytes]], epoch_ns: int) -> Chunk:
+def unpack(sensor: Sensor, note: ChunkNote, messages: Sequence[tuple[int, bytes]], now_ns: int, epoch_ns: int) -> Chunk:
     """The chunk as it was. Raises ValueError, struct.error, msgspec.DecodeError where it cannot be."""
     data = [one for _, one in messages]
     stamps_ns = np.array([stamp_ns for stamp_ns, _ in messages], np.int64) - epoch_ns
     if sensor.kind == "audio":
-        stamps_ns = times.from_runs(note.runs, note.rate_hz) if note.runs else times.from_text(note.times)
+        stamps_ns = times.from_runs(note.runs, note.rate_hz, now_ns) if note.runs else times.from_text(note.times)
     samples = samples_of(sensor, data)
     if not len(samples) == len(stamps_ns) == note.samples:
         raise ValueError(f"{len(samples)} samples of {note.samples}")

@@ -14,8 +14,9 @@ MOST_RUNS = 64
 """A chunk of more is no sound that was stamped block by block."""
 
 
-def to_runs(times_ns: Times, rate_hz: float) -> list[tuple[int, int]] | None:
-    """Runs of so many samples that end at such a time, each a period before the next, as microphones are stamped.
+def to_runs(times_ns: Times, rate_hz: float, now_ns: int) -> list[tuple[int, int]] | None:
+    """Runs of so many samples that end so long before ``now_ns``, each a period before the next, as microphones are
+    stamped.
 
     None where the times are not made of few such runs.
     """
@@ -28,16 +29,16 @@ def to_runs(times_ns: Times, rate_hz: float) -> list[tuple[int, int]] | None:
         expected = rest[-1] - back_ns[-len(rest) :]
         wrong = np.flatnonzero(expected != rest)
         count = len(rest) - (int(wrong[-1]) + 1 if len(wrong) else 0)
-        runs.append((count, int(rest[-1])))
+        runs.append((count, now_ns - int(rest[-1])))
         rest = rest[: len(rest) - count]
         if len(runs) > MOST_RUNS:
             return None
     return runs[::-1]
 
 
-def from_runs(runs: list[tuple[int, int]], rate_hz: float) -> Times:
+def from_runs(runs: list[tuple[int, int]], rate_hz: float, now_ns: int) -> Times:
     """The times ``(T,)`` int64 of these runs."""
-    return np.concatenate([last_ns - _back(count, rate_hz) for count, last_ns in runs])
+    return np.concatenate([now_ns - before_ns - _back(count, rate_hz) for count, before_ns in runs])
 
 
 def to_text(times_ns: Times) -> str:

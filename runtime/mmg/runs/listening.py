@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from mmg.engine.health import ReadAs
 from mmg.runs.inbox import Inbox
 from mmg.runs.look_ahead import read_as
 from mmg.runs.step import Step
 from mmg.sources.ports.port import Port, PortStatus
+
+CLOCK_DIGITS = 3
+"""Of milliseconds and of parts in a million: as they are printed, and so a recording need not keep more."""
 
 
 class Listening:
@@ -42,9 +46,15 @@ class Listening:
 
     def statuses(self) -> dict[str, PortStatus]:
         """The newest status of each port."""
-        return {name: port.status for name, port in self._ports.items()}
+        return {name: _rounded(port.status) for name, port in self._ports.items()}
 
     def close(self) -> None:
         """Stop every port. Twice is fine."""
         for port in self._ports.values():
             port.close()
+
+
+def _rounded(status: PortStatus) -> PortStatus:
+    figures = status.drift_ppm, status.jitter_ms, status.uncertainty_ms
+    drift_ppm, jitter_ms, uncertainty_ms = (round(figure, CLOCK_DIGITS) for figure in figures)
+    return replace(status, drift_ppm=drift_ppm, jitter_ms=jitter_ms, uncertainty_ms=uncertainty_ms)
