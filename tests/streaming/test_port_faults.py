@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from mmg.bundle import Bundle
-from mmg.cli.run import DEMO
+from mmg.cli.sensors import DEMO
 from mmg.engine.health import WELL, Health
 from mmg.runs.recorded import Pipeline
 from mmg.runs.settings import Settings

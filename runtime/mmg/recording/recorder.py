@@ -87,7 +87,7 @@ class Recorder:
         self._lost = 0
         self._waiting: deque[Callable[[Part], None]] = deque()
         self._changed = threading.Condition()
-        self._closing = False
+        self._closing = self._is_wanted = False
         try:
             self._part = self._open_part()
         except FileExistsError as error:
@@ -123,18 +123,25 @@ class Recorder:
                 return
             self._waiting.append(entry)
 
+    def flush(self) -> None:
+        """Return when all that was left until now is on the disk, or nothing is recorded any more."""
+        with self._changed:
+            self._is_wanted = True
+            self._changed.notify_all()
+            self._changed.wait_for(lambda: not (self._is_wanted or self._waiting) or bool(self.problem))
+
     def close(self) -> None:
         """Write what waits and finish the file. Twice is fine."""
         with self._changed:
             self._closing = True
-            self._changed.notify()
+            self._changed.notify_all()
         self._thread.join()
 
     def _live(self) -> None:
         while not self.problem:
             with self._changed:
                 # Once a second is soon enough, and wakes the processor least.
-                self._changed.wait_for(lambda: self._closing, self._sync_s)
+                self._changed.wait_for(lambda: self._closing or self._is_wanted, self._sync_s)
                 waiting, closing = list(self._waiting), self._closing
                 self._waiting.clear()
             try:
@@ -144,6 +151,8 @@ class Recorder:
                 self._account()
                 if closing:
                     self._part.finish()
+                self._tell_synced()
+                if closing:
                     break
             except OSError as error:
                 self._stop(f"{self._part.path}: {error.strerror}")
@@ -153,8 +162,14 @@ class Recorder:
         if self._lost and not self.problem:
             self._report(f"{self.path}: the disk was too slow: {self._lost} steps, decisions or marks are not recorded")
 
+    def _tell_synced(self) -> None:
+        with self._changed:
+            self._is_wanted = False
+            self._changed.notify_all()
+
     def _stop(self, problem: str) -> None:
         self.problem = problem
+        self._tell_synced()
         self._part.abandon()
         self._report(f"recording stops: {problem}; {FULL_DISK}, and the run goes on")
 

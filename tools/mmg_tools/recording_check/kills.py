@@ -58,7 +58,8 @@ def check_kills(folder: Path, count: int, seed: int) -> Kills:
             killed_ns[place] = time.monotonic_ns()
             batch[place][1].send_signal(signal.SIGKILL)
         for place, (path, process) in enumerate(batch):
-            process.wait()
+            with process:
+                process.wait()
             kills.tried += 1
             try:
                 recording = open_recording(path)

@@ -1,0 +1,146 @@
+"""Recording and replaying by the commands: what may be kept, and what is said where it cannot be."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from mmg.recording.part import Part
+from mmg.recording.sensors import Sensor
+from mmg.runs.step import Step
+from mmg.sources.ports.port import PortStatus
+from mmg.types import Chunk
+from recordings import DEMO
+
+IMU = Sensor("imu", "signal", ("ax", "ay", "az", "gx", "gy", "gz"), "serial:///dev/ttyUSB0")
+S_NS = 1_000_000_000
+
+
+def command(name: str, *words: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    line = [sys.executable, "-m", f"mmg.cli.{name}", *map(str, words)]
+    return subprocess.run(line, capture_output=True, text=True, check=False, env=os.environ | environment, timeout=60)
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The demo's IMU as a run that was recorded: what mmg-run decides on it is known."""
+    path = tmp_path_factory.mktemp("recorded") / "demo.mcap"
+    rows = np.loadtxt(DEMO / "imu.csv", delimiter=",", skiprows=1)
+    part = Part(path, (IMU,), {"origin_ns": "0", "grace_s": "0.2"}, 1_795_000_000 * S_NS)
+    status = PortStatus(connected=True, reason="", device="made up")
+    for first in range(0, len(rows), 25):
+        some = rows[first : first + 25]
+        stamps = np.rint(some[:, 0] * 1e6).astype(np.int64)
+        chunk = Chunk("imu", some[:, 1:7].astype(np.float32), stamps)
+        part.step(Step(int(stamps[-1]) + 10_000_000, (chunk,), {"imu": status}))
+    part.finish()
+    return path
+
+
+def test_a_recording_is_decided_on_as_a_run_and_as_a_file(demo: Path) -> None:
+    replayed = command("run", demo, "--format", "jsonl")
+    assert replayed.returncode == 0, replayed.stderr
+    as_file = command("run", "--imu", demo, "--format", "jsonl")
+    of_csv = command("run", "--imu", DEMO / "imu.csv", "--format", "jsonl")
+    labels = [[json.loads(line)["label"] for line in one.stdout.splitlines()] for one in (replayed, as_file, of_csv)]
+    assert len(labels[0]) > 140
+    assert labels[1] == labels[2]
+    differing = sum(one != other for one, other in zip(labels[0][-140:], labels[2][-140:], strict=True))
+    assert differing <= 2, "a port shows what is wrong with its units later than a file that is read ahead"
+
+
+def test_what_a_recording_holds_is_explained(demo: Path) -> None:
+    done = command("run", "--explain", demo)
+    assert done.returncode == 0, done.stderr
+    assert "imu" in done.stdout
+
+
+def test_a_recording_is_not_recorded_again(demo: Path, tmp_path: Path) -> None:
+    done = command("run", demo, "--record", tmp_path / "again.mcap")
+    assert done.returncode == 2
+    assert "is a recording already" in done.stderr
+    done = command("record", "-o", tmp_path / "again.mcap", "--imu", demo)
+    assert done.returncode == 2
+    assert "is a recording already" in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("words", [("--record",), ("-o",)])
+def test_where_it_cannot_be_kept_is_said_before_anything_is_opened(words: tuple[str], tmp_path: Path) -> None:
+    name = "run" if words == ("--record",) else "record"
+    url = ("--imu", "serial:///dev/ttyUSB77")
+    (tmp_path / "there.mcap").write_bytes(b"kept")
+    done = command(name, *url, *words, tmp_path / "there.mcap")
+    assert (done.returncode, "is there already: choose another name" in done.stderr) == (2, True)
+    assert (tmp_path / "there.mcap").read_bytes() == b"kept"
+    done = command(name, *url, *words, tmp_path / "day.csv")
+    assert (done.returncode, "a recording is an MCAP file" in done.stderr) == (2, True)
+    done = command(name, *url, *words, tmp_path / "none" / "day.mcap")
+    assert (done.returncode, "there is no folder" in done.stderr) == (2, True)
+
+
+def test_a_profile_says_what_may_be_recorded_and_a_flag_cannot_widen_it(tmp_path: Path) -> None:
+    profile = tmp_path / "mine.toml"
+    profile.write_text('name = "mine"\ndescription = "x"\n[privacy]\nrecord = ["audio"]\n')
+    words = ("-o", tmp_path / "day.mcap", "--imu", "serial:///dev/ttyUSB77", "--profile", profile)
+    done = command("record", *words)
+    assert done.returncode == 2
+    assert "imu is not recorded: privacy.record of profile mine allows audio" in done.stderr
+    assert "none of these sensors may be recorded" in done.stderr
+    done = command("record", *words, "--set", 'privacy.record=["signal"]')
+    assert done.returncode == 2
+    assert "it can be widened only there" in done.stderr
+    assert not (tmp_path / "day.mcap").exists()
+
+
+def test_pictures_need_a_word_of_their_own(tmp_path: Path) -> None:
+    words = ("-o", tmp_path / "day.mcap", "--video", "camera:///dev/video77")
+    done = command("record", *words)
+    assert (done.returncode, "add --allow-video" in done.stderr) == (2, True)
+    done = command("record", *words, "--allow-video")
+    assert (done.returncode, "video is not recorded: add --record-video to keep pictures" in done.stderr) == (2, True)
+    assert not (tmp_path / "day.mcap").exists()
+
+
+@pytest.mark.parametrize("text", ["1x", "h", "-1h", "0MB", "1 parsec"])
+def test_a_size_that_is_none_is_refused(text: str, tmp_path: Path) -> None:
+    done = command("record", "-o", tmp_path / "day.mcap", f"--split={text}")
+    assert done.returncode == 2
+    assert "1h, 30min or 500MB" in done.stderr
+
+
+def test_a_full_disk_costs_no_decision_and_is_told(tmp_path: Path) -> None:
+    """A limit on the size of files stands in for the disk."""
+    limited = (
+        "import resource, signal, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN);"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (20000, 20000));"
+        "from mmg.recording.recorder import Recorder; from mmg.recording.sensors import Sensor;"
+        "from mmg_tools.recording_check.kills import SENSORS; from pathlib import Path;"
+        "from mmg.runs.step import Step; import numpy as np; from mmg.types import Chunk;"
+        "r = Recorder(Path(sys.argv[1]), SENSORS, origin_ns=0, metadata={}, report=print, sync_s=0.001);"
+        "sound = np.random.default_rng(0).integers(-9999, 9999, (16000, 1)).astype(np.float32) / np.float32(32768);"
+        "times = np.arange(16000, dtype=np.int64) * 62500;"
+        "heard = lambda n: (Chunk('audio', sound, times + 10**9 * n, 16000.0),);"
+        "[(r.step(Step(10**9 * n, heard(n), {})), r.flush()) for n in range(5)];"
+        "r.close(); print('went on')"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", limited, str(tmp_path / "day.mcap")], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("recording stops:") == 1
+    assert "File too large" in done.stdout
+    assert done.stdout.endswith("went on\n")
+
+
+def test_comparing_with_what_is_no_run_is_refused(demo: Path, tmp_path: Path) -> None:
+    (tmp_path / "x.jsonl").write_text("hello\n")
+    done = command("run", demo, "--compare", tmp_path / "x.jsonl")
+    assert (done.returncode, "line 1 is no decision" in done.stderr) == (2, True)
+    done = command("run", demo, "--compare", tmp_path / "none.jsonl")
+    assert (done.returncode, "there is no such file" in done.stderr) == (2, True)

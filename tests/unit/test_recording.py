@@ -1,0 +1,294 @@
+"""What a recording holds, read by other people's tools and by mmg, whole or damaged, and what may be in it."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from mcap.reader import make_reader
+from mcap_ros2.decoder import DecoderFactory
+from mmg.errors import ConfigError, SourceError, SourceNotFound
+from mmg.recording import schemas, times
+from mmg.recording.marks import Marker, spans
+from mmg.recording.messages import MarkMessage
+from mmg.recording.part import Part
+from mmg.recording.reader import open_recording
+from mmg.recording.recorder import NO_LIMITS, Limits, Recorder, part_path
+from mmg.recording.sensors import Packer, Sensor, unpack
+from mmg.runs.step import Step
+from mmg.sources.ports.port import PortStatus
+from mmg.types import Chunk
+
+S_NS = 1_000_000_000
+EPOCH_NS = 1_795_000_000 * S_NS + 123
+IMU = Sensor("imu", "signal", ("ax", "ay", "az", "gx", "gy", "gz"), "serial:///dev/ttyUSB0")
+AUDIO = Sensor("audio", "audio", ("mono",), "mic://default")
+VIDEO = Sensor("video", "video", (), "camera:///dev/video0")
+PPG = Sensor("ppg", "signal", ("green", "red"), "serial:///dev/ttyUSB1")
+STATUS = PortStatus(connected=True, reason="", device="made up")
+
+
+def imu_chunk(second: float, rows: int = 25) -> Chunk:
+    samples = np.random.default_rng(int(second * 100)).normal(size=(rows, 6)).astype(np.float32)
+    return Chunk("imu", samples, np.int64(second * S_NS) + np.arange(rows, dtype=np.int64) * 10_000_000)
+
+
+def sound_chunk(second: float, *, bits: int = 16, rate_hz: float = 16_000.0) -> Chunk:
+    count = round(rate_hz / 4)
+    values = np.random.default_rng(int(second * 100)).integers(-(2 ** (bits - 1)), 2 ** (bits - 1), (count, 1))
+    stamps = np.int64(second * S_NS) + np.rint(np.arange(count) * (1e9 / rate_hz)).astype(np.int64)
+    return Chunk("audio", (values / 2.0 ** (bits - 1)).astype(np.float32), stamps, rate_hz)
+
+
+def step_at(second: float) -> Step:
+    chunks = imu_chunk(second), sound_chunk(second)
+    return Step(round((second + 0.26) * S_NS), chunks, {"imu": STATUS, "audio": STATUS})
+
+
+def write(path: Path, seconds: int, sensors: Sequence[Sensor] = (IMU, AUDIO), **metadata: str) -> list[Step]:
+    """A file of so many seconds, synced at each."""
+    part = Part(path, sensors, {"origin_ns": "0", **metadata}, EPOCH_NS)
+    steps = [step_at(quarter / 4) for quarter in range(4 * seconds)]
+    for number, step in enumerate(steps, 1):
+        part.step(step)
+        if number % 4 == 0:
+            part.decision('{"t":1}', step.now_ns)
+            part.sync()
+    part.finish()
+    return steps
+
+
+def same(one: Step, other: Step) -> bool:
+    pairs = list(zip(one.chunks, other.chunks, strict=True))
+    return (one.now_ns, one.statuses) == (other.now_ns, other.statuses) and all(
+        (a.modality, a.rate_hz, a.dropped) == (b.modality, b.rate_hz, b.dropped)
+        and a.samples.dtype == b.samples.dtype
+        and np.array_equal(a.samples, b.samples)
+        and np.array_equal(a.times_ns, b.times_ns)
+        for a, b in pairs
+    )
+
+
+def test_other_tools_read_what_sensors_gave(tmp_path: Path) -> None:
+    write(tmp_path / "day.mcap", 2)
+    with (tmp_path / "day.mcap").open("rb") as file:
+        reader = make_reader(file, validate_crcs=True, decoder_factories=[DecoderFactory()])
+        decoded = reader.iter_decoded_messages(["/imu", "/audio"])
+        found = [(one.channel.topic, one.schema.name, one.decoded_message) for one in decoded if one.schema]
+    imu = [message for topic, _, message in found if topic == "/imu"]
+    sound = [message for topic, _, message in found if topic == "/audio"]
+    assert {(topic, name) for topic, name, _ in found} == {
+        ("/imu", "sensor_msgs/msg/Imu"),
+        ("/audio", "foxglove_msgs/msg/RawAudio"),
+    }
+    assert len(imu) == 8 * 25
+    first = imu_chunk(0).samples[0]
+    assert [imu[0].linear_acceleration.x, imu[0].angular_velocity.z] == [first[0], first[5]]
+    assert (imu[0].header.frame_id, imu[0].orientation_covariance[0]) == ("imu", -1)
+    assert imu[1].header.stamp.sec * S_NS + imu[1].header.stamp.nanosec == EPOCH_NS + 10_000_000
+    assert (sound[0].format, sound[0].sample_rate, sound[0].number_of_channels) == ("pcm-s16", 16_000, 1)
+    told = np.frombuffer(bytes(sound[0].data), "<i2") / np.float32(32768)
+    assert np.array_equal(told, sound_chunk(0).samples[:, 0])
+
+
+@pytest.mark.parametrize("name", ["imu", "left_wrist", "a", "abc", "abcd"])
+def test_the_name_of_a_sensor_moves_no_number(name: str) -> None:
+    sensor = Sensor(name, "signal", IMU.channels, "")
+    chunk = Chunk(name, imu_chunk(3).samples, imu_chunk(3).times_ns)
+    messages, note = Packer(sensor, EPOCH_NS).pack(chunk, 4 * S_NS)
+    again = unpack(sensor, note, messages, 4 * S_NS, EPOCH_NS)
+    assert np.array_equal(again.samples, chunk.samples)
+    assert np.array_equal(again.times_ns, chunk.times_ns)
+
+
+@pytest.mark.parametrize("bits", [8, 16, 20, 24])
+@pytest.mark.parametrize("rate_hz", [8000.0, 16_000.0, 44_100.0, 48_000.0, 11_025.5])
+def test_sound_is_kept_as_it_came(bits: int, rate_hz: float) -> None:
+    chunk = sound_chunk(7.25, bits=bits, rate_hz=rate_hz)
+    [(stamp_ns, data)], note = Packer(AUDIO, EPOCH_NS).pack(chunk, 8 * S_NS)
+    again = unpack(AUDIO, note, [(stamp_ns, data)], 8 * S_NS, EPOCH_NS)
+    assert np.array_equal(again.samples, chunk.samples)
+    assert np.array_equal(again.times_ns, chunk.times_ns)
+    assert (b"pcm-s16" in data) == (bits <= 16)
+
+
+def test_pictures_and_signals_of_any_kind_are_kept(tmp_path: Path) -> None:
+    frames = np.random.default_rng(0).integers(0, 256, (2, 6, 8, 3)).astype(np.uint8)
+    film = Chunk("video", frames, np.array([5, 250_000_005], np.int64))
+    light = Chunk("ppg", np.array([[0.1, np.nan], [1e9, -3]], np.float32), np.array([1, 2], np.int64), 25.0, 4)
+    part = Part(tmp_path / "day.mcap", (VIDEO, PPG), {"origin_ns": "0"}, EPOCH_NS)
+    part.step(Step(S_NS, (film, light), {"video": STATUS, "ppg": STATUS}))
+    part.finish()
+    [step] = open_recording(tmp_path / "day.mcap").steps()
+    assert np.array_equal(step.chunks[0].samples, frames)
+    assert np.array_equal(step.chunks[1].samples, light.samples, equal_nan=True)
+    assert (step.chunks[1].rate_hz, step.chunks[1].dropped) == (25.0, 4)
+
+
+@given(
+    blocks=st.lists(st.tuples(st.integers(1, 400), st.integers(0, 10**9)), min_size=1, max_size=8),
+    rate_hz=st.sampled_from([8000.0, 16_000.0, 44_100.0, 96_000.0]),
+)
+def test_capture_times_of_sound_are_exact(blocks: list[tuple[int, int]], rate_hz: float) -> None:
+    stamps, last_ns = [], 0
+    for count, pause_ns in blocks:
+        last_ns += pause_ns + round(count * 1e9 / rate_hz)
+        stamps.append(last_ns - np.rint(np.arange(count - 1, -1, -1) * (1e9 / rate_hz)).astype(np.int64))
+    whole = np.concatenate(stamps)
+    runs = times.to_runs(whole, rate_hz, last_ns + 77)
+    assert runs is not None
+    assert np.array_equal(times.from_runs(runs, rate_hz, last_ns + 77), whole)
+    assert np.array_equal(times.from_text(times.to_text(whole)), whole)
+
+
+def test_a_file_cut_anywhere_gives_the_steps_of_its_whole_seconds(tmp_path: Path) -> None:
+    steps = write(tmp_path / "day.mcap", 6)
+    data, chance = (tmp_path / "day.mcap").read_bytes(), random.Random(0)
+    for at in [*(chance.randrange(9, len(data) - 8) for _ in range(40)), len(data) - 9]:
+        (tmp_path / "cut.mcap").write_bytes(data[:at])
+        try:
+            recording = open_recording(tmp_path / "cut.mcap")
+        except SourceError:
+            assert at < 4000, "all that describes it is at its beginning"
+            continue
+        found = list(recording.steps())
+        assert len(found) % 4 == 0
+        assert all(same(one, other) for one, other in zip(found, steps, strict=False))
+        assert recording.notes == ["cut.mcap is cut: it was not finished, and ends with what was on the disk"]
+
+
+def test_a_damaged_second_is_left_out_and_told_and_no_sample_goes_to_another_step(tmp_path: Path) -> None:
+    steps = write(tmp_path / "day.mcap", 8)
+    data, chance = bytearray((tmp_path / "day.mcap").read_bytes()), random.Random(1)
+    whole = {step.now_ns: step for step in steps}
+    damaged = 0
+    for _ in range(60):
+        broken = bytearray(data)
+        broken[chance.randrange(5000, len(data) - 3000)] ^= 1 << chance.randrange(8)
+        (tmp_path / "broken.mcap").write_bytes(broken)
+        recording = open_recording(tmp_path / "broken.mcap")
+        found = list(recording.steps())
+        assert all(same(step, whole[step.now_ns]) for step in found)
+        damaged += len(found) < len(steps)
+        assert (len(found) == len(steps)) or recording.notes
+    assert damaged > 30
+
+
+def test_what_is_no_recording_is_refused_in_a_line(tmp_path: Path) -> None:
+    from mcap.writer import Writer
+
+    path = tmp_path / "foreign.mcap"
+    with path.open("wb") as file:
+        writer = Writer(file)
+        writer.start()
+        schema = writer.register_schema("x", "jsonschema", b"{}")
+        writer.add_message(writer.register_channel("/x", "json", schema), 1, b"{}", 1)
+        writer.finish()  # type: ignore[no-untyped-call]
+    with pytest.raises(SourceError, match="is MCAP, and no recording of mmg"):
+        open_recording(path)
+    (tmp_path / "empty.mcap").write_bytes(b"")
+    with pytest.raises(SourceError, match="no recording of mmg"):
+        open_recording(tmp_path / "empty.mcap")
+    with pytest.raises(SourceNotFound):
+        open_recording(tmp_path / "none.mcap")
+    write(tmp_path / "later.mcap", 1, schema="mmg-recording/2")
+    with pytest.raises(SourceError, match="of another mmg \\(mmg-recording/2\\): this one reads mmg-recording/1"):
+        open_recording(tmp_path / "later.mcap")
+
+
+class Clock:
+    """The time of a recorder that a test moves, and its syncs as fast as they can."""
+
+    def __init__(self) -> None:
+        self.now_ns = 0
+
+    def recorder(self, path: Path, limits: Limits = NO_LIMITS, sync_s: float = 0.001) -> tuple[Recorder, list[str]]:
+        told: list[str] = []
+        recorder = Recorder(
+            path,
+            (IMU, AUDIO),
+            origin_ns=0,
+            metadata={},
+            limits=limits,
+            sync_s=sync_s,
+            report=told.append,
+            monotonic_ns=lambda: self.now_ns,
+            wall_ns=lambda: self.now_ns + EPOCH_NS,
+        )
+        return recorder, told
+
+
+def test_a_second_recorder_on_a_file_is_refused(tmp_path: Path) -> None:
+    recorder, _ = Clock().recorder(tmp_path / "day.mcap")
+    with pytest.raises(ConfigError, match=r"day\.mcap is there already: choose another name"):
+        Clock().recorder(tmp_path / "day.mcap")
+    recorder.close()
+    with pytest.raises(ConfigError, match="cannot be recorded to: No such file or directory"):
+        Clock().recorder(tmp_path / "nowhere" / "day.mcap")
+
+
+def test_a_full_disk_ends_the_recording_and_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    recorder, told = Clock().recorder(tmp_path / "day.mcap")
+
+    def full(_: Part) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Part, "sync", full)
+    for quarter in range(40):
+        recorder.step(step_at(quarter / 4))
+    recorder.close()
+    assert len(told) == 1
+    assert told[0].startswith("recording stops:")
+    assert "No space left on device" in told[0]
+    recorder.step(step_at(11))
+    open_recording(tmp_path / "day.mcap")
+
+
+def test_a_split_recording_keeps_its_newest_files_and_is_read_from_any_of_them(tmp_path: Path) -> None:
+    clock = Clock()
+    recorder, _ = clock.recorder(tmp_path / "day.mcap", Limits(split_s=10, keep_s=25))
+    for second in range(60):
+        clock.now_ns = second * S_NS
+        recorder.step(step_at(second))
+        recorder.flush()
+    recorder.close()
+    names = sorted(path.name for path in tmp_path.iterdir())
+    assert names == [f"day-{number:04d}.mcap" for number in range(3, 6)]
+    recording = open_recording(part_path(tmp_path / "day.mcap", 4))
+    assert next(step.now_ns for step in recording.steps()) > 39 * S_NS
+    assert len(recording.parts) == 2
+    assert next(iter(recording.steps())).statuses == {"imu": STATUS, "audio": STATUS}
+
+
+def test_marks_become_labels() -> None:
+    set_marks: list[tuple[str, str, int]] = []
+    marker = Marker(("walk", "knead"), lambda *mark: set_marks.append(mark))
+    for second, key in enumerate("1 x22129"):
+        marker.press(key, second * S_NS)
+    told = [MarkMessage(now_ns / 1e9, label, event) for label, event, now_ns in set_marks]
+    assert spans(told, 20.0) == [(0.0, 1.0, "walk"), (3.0, 4.0, "knead"), (5.0, 6.0, "walk"), (6.0, 20.0, "knead")]
+    with pytest.raises(ConfigError, match="up to 9 different labels"):
+        Marker(("walk", "walk"), lambda *_: None)
+
+
+def test_a_label_that_another_interrupts_ends_there() -> None:
+    events = [(1, "a", "start"), (2, "b", "start"), (3, "a", "end"), (4, "b", "end")]
+    told = [MarkMessage(*event) for event in events]
+    assert spans(told, 9) == [(1, 2, "a"), (2, 4, "b")]
+
+
+def test_mcaps_own_index_finds_every_message(tmp_path: Path) -> None:
+    write(tmp_path / "day.mcap", 3)
+    with (tmp_path / "day.mcap").open("rb") as file:
+        reader = make_reader(file, validate_crcs=True)
+        summary = reader.get_summary()
+        counted = sum(1 for _ in reader.iter_messages())
+    assert summary is not None
+    assert summary.statistics is not None
+    assert counted == summary.statistics.message_count == 3 * 4 * (25 + 1 + 1) + 3
+    assert schemas.SCHEMA in open_recording(tmp_path / "day.mcap").metadata["schema"]
