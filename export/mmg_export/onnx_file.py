@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
+from functools import cache
 from typing import Any
 
 import onnx
@@ -19,6 +21,7 @@ IR_VERSION = 10
 
 def to_onnx(program: ExportedProgram, inputs: Sequence[str], outputs: Sequence[str]) -> bytes:
     """Convert, check and strip; inputs and outputs are named in order. Raises what torch raises."""
+    _keep_operators()
     converted = torch.onnx.export(
         program,
         dynamo=True,
@@ -33,6 +36,16 @@ def to_onnx(program: ExportedProgram, inputs: Sequence[str], outputs: Sequence[s
     strip(model)
     onnx.checker.check_model(model, full_check=True)
     return model.SerializeToString(deterministic=True)  # type: ignore[no-any-return]
+
+
+@cache
+def _keep_operators() -> None:
+    """Have this process keep torch's table of operators, which torch makes anew for each conversion: for a small model
+    half of the time. A conversion only looks things up in it. A torch that has it elsewhere goes on as before."""
+    with suppress(ImportError, AttributeError):
+        from torch.onnx._internal.exporter._registration import ONNXRegistry
+
+        setattr(ONNXRegistry, "from_torchlib", staticmethod(cache(ONNXRegistry.from_torchlib)))  # noqa: B010
 
 
 def _name_outputs(graph: Any, names: Sequence[str]) -> None:

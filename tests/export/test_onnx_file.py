@@ -6,7 +6,7 @@ import numpy as np
 import onnxruntime as ort
 import pytest
 import torch
-from mmg_export.onnx_file import to_onnx
+from mmg_export.onnx_file import OPSET, to_onnx
 from mmg_export.parts import Part
 from mmg_export.trace import trace
 from torch import Tensor, nn
@@ -37,3 +37,17 @@ def test_a_value_inside_may_have_the_name_of_an_output() -> None:
     assert [output.name for output in session.get_outputs()] == ["logits", "embedding"]
     for got, wanted in zip(session.run(None, {"modality": modality.numpy()}), module(modality).values(), strict=True):
         np.testing.assert_allclose(got, wanted.detach().numpy(), rtol=1e-6)
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning")
+def test_torchs_table_of_operators_is_made_once_and_gives_the_same_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    from torch.onnx._internal.exporter._registration import ONNXRegistry
+
+    torch.manual_seed(1)
+    inputs = {"modality": torch.tensor([[3, 0]], dtype=torch.int32)}
+    program = trace(Part("fusion", Looking().eval(), inputs, ("logits", "embedding"), {}))
+    data = to_onnx(program, ["modality"], ["logits", "embedding"])
+    kept = ONNXRegistry.from_torchlib
+    assert kept(opset_version=OPSET) is kept(opset_version=OPSET)
+    monkeypatch.setattr(ONNXRegistry, "from_torchlib", kept.__wrapped__)  # type: ignore[attr-defined]
+    assert to_onnx(program, ["modality"], ["logits", "embedding"]) == data

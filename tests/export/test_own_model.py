@@ -8,6 +8,7 @@ import subprocess
 import sys
 import warnings
 from collections.abc import Mapping
+from functools import cache
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -56,11 +57,12 @@ def parts(form: str) -> dict[str, Any]:
         return dict(import_module("wrist").build(form))
 
 
-def mmg_run(bundle: Path, page: Page) -> tuple[list[dict[str, Any]], set[str]]:
+@cache
+def mmg_run(bundle: Path, recordings: Path) -> tuple[list[dict[str, Any]], set[str]]:
     """The decisions on the page's recordings, and the packages that the process has loaded."""
     with Bundle.open(bundle) as opened:
         names = [modality.name for modality in opened.manifest.modalities]
-    sources = [f"--source={name}={page.folder / RECORDINGS[name]}" for name in names]
+    sources = [f"--source={name}={recordings / RECORDINGS[name]}" for name in names]
     command = [sys.executable, "-c", RUN, "--bundle", str(bundle), "--format", "jsonl", *sources]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
     assert done.returncode == 0, done.stderr
@@ -117,7 +119,7 @@ def decide(fusion: Any, tokens: Mapping[str, Mapping[int, Tensor]], hop: int) ->
 
 @pytest.mark.parametrize("form", FORMS)
 def test_mmg_run_decides_as_torch_does_offline(form: str, bundles: dict[str, Path], page: Page) -> None:
-    decisions, _ = mmg_run(bundles[form], page)
+    decisions, _ = mmg_run(bundles[form], page.folder)
     given, hops = parts(form), hops_of(bundles[form], page)
     tokens = offline(form, given["encoders"], hops)
     assert len(decisions) == {"ppg": 59, "window": 57, "streaming": 60}[form]
@@ -128,7 +130,7 @@ def test_mmg_run_decides_as_torch_does_offline(form: str, bundles: dict[str, Pat
 
 @pytest.mark.parametrize("form", FORMS)
 def test_the_device_loads_nothing_of_the_workstation(form: str, bundles: dict[str, Path], page: Page) -> None:
-    _, loaded = mmg_run(bundles[form], page)
+    _, loaded = mmg_run(bundles[form], page.folder)
     assert "mmg" in loaded
     assert not loaded & WORKSTATION
     assert len(loaded & {"onnxruntime", "ai_edge_litert"}) == 1
