@@ -282,12 +282,20 @@ def test_the_command_says_what_labels_are_shared(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     torch.manual_seed(0)
-    checkpoint.save(tmp_path, MultimodalModel(OWN, TINY).eval(), TrainConfig(model=TINY))
-    monkeypatch.setattr("mmg_training.data.load", lambda *_: other_set())
+    own = DataConfig(set="utd-mhad", train_people=("1",), modalities=("imu",))
+    checkpoint.save(tmp_path, MultimodalModel(OWN, TINY).eval(), TrainConfig(model=TINY, data=own))
+    asked: list[DataConfig] = []
+
+    def load_other(config: DataConfig, _: object) -> Dataset:
+        asked.append(config)
+        return other_set()
+
+    monkeypatch.setattr("mmg_training.data.load", load_other)
     assert evaluate([str(tmp_path), "--data", "set=paired"]) == 0
     out = capsys.readouterr().out
     assert out.count("## ") == 1
-    assert "Measured on other, another data set than the run was trained with." in out
+    assert asked == [DataConfig(set="paired")]
+    assert "Measured on other, another data set than it was trained for." in out
     assert "Shared labels: walk, sit;" in out
     assert evaluate([str(tmp_path), "--data", "set=paired", "--tables", "fewshot"]) == 2
     assert "only the labels that are shared can be measured" in capsys.readouterr().err

@@ -44,7 +44,10 @@ def open_candidate(
             yield _bundle(what, bundle, config.data, progress)
         return
     model, own = checkpoint.load(Path(what))
-    config = override(load(config_path) if config_path else own, settings, "--data")
+    # Another set has no use for what the run's own settings say of its own one.
+    other = settings.get("data.set", own.data.set) != own.data.set
+    base = replace(own, data=DataConfig(root=own.data.root)) if other else own
+    config = override(load(config_path) if config_path else base, settings, "--data")
     yield _run(Path(what), model, own.data, config.data, progress)
 
 
@@ -87,7 +90,7 @@ def _changed(dataset: Dataset, own: DataConfig, asked: DataConfig, progress: Rep
     if asked.set != own.set:
         return unknown, None
     try:
-        learnt = data.load(replace(own, root=asked.root), progress)
+        learnt = data.load(own, progress)
     except ConfigError:
         return unknown, None
     trained = [one for pool in learnt.training for one in pool.sessions]

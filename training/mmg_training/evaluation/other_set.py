@@ -73,7 +73,7 @@ def _sentences(
     lacking = [name for name in other.task.modalities if name not in names]
     gone = f" Left out: {plus(lacking)}, which the model does not take in this form." if lacking else ""
     return (
-        f"Measured on {other.task.name}, another data set than the run was trained with.",
+        f"Measured on {other.task.name}, another data set than it was trained for.",
         f"Shared labels: {_some(labels)}; {len(labels)} of the model's {len(own.labels)}, of the set's "
         f"{len(other.task.labels)}. Only what has one of them counts ({tested} of {len(other.test)} sessions), and the "
         f"model chooses among all of its own.",
