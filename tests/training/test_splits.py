@@ -222,6 +222,19 @@ def test_utd_mhad_trains_on_no_novel_action(split: int) -> None:
 
 
 @pytest.mark.usefixtures("_read_once")
+@pytest.mark.parametrize("split", [-1, 0])
+def test_utd_mhads_odd_half_is_cut_in_two_by_people(split: int) -> None:
+    made = load(set="utd-mhad", train_people=("1", "3"), test_people=("5", "7"), split=split)
+    assert (people(trained(made)), people(made.test)) == ({1, 3}, {5, 7})
+    check_apart(trained(made), made.test)
+    if split >= 0:
+        assert people(made.novel) == {5, 7}
+        assert len(labels(made.novel)) == utd_mhad.NOVEL_LABELS
+        assert not labels(made.novel) & labels((*trained(made), *made.test))
+        check_apart(trained(made), made.novel)
+
+
+@pytest.mark.usefixtures("_read_once")
 def test_utd_mhad_backward_is_like_no_novel_action() -> None:
     made = load(set="utd-mhad", split=0, leave_out=0, reverse=True)
     assert made.test == ()

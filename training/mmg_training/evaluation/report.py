@@ -65,7 +65,7 @@ class Candidate:
             "subsets": nothing,
             "extra": "" if self.dataset.extra else "the data set has no further tests",
             "missing": nothing or ("" if self.model else "needs a checkpoint: a bundle's engine takes no mask"),
-            "fewshot": "" if self.dataset.novel else "the data set has no new labels; set data.split",
+            "fewshot": "" if self.dataset.novel else "the test has no new labels; set data.split",
             "zeroshot": nothing or ("" if partly else "all labels were used; set data.labelled when training"),
         }
         return reasons[table]
