@@ -14,6 +14,7 @@ import torch
 from mmg import Bundle
 from mmg.errors import ConfigError
 from mmg_export.card import card
+from mmg_export.cli import main as export
 from mmg_training import checkpoint, data
 from mmg_training import metrics as metrics_file
 from mmg_training.batches import Batches
@@ -173,6 +174,9 @@ def test_a_run_without_a_held_out_part_says_so_and_is_measured_on_other_people(
     assert metrics.split is not None
     assert metrics.split.lines[0] == "Trained on: 1, 3, 5 and 7."
     assert metrics.split.lines[-1] == NOTHING_HELD_OUT
+    exported = [str(tmp_path / "run"), "-o", str(tmp_path / "odd.mmg"), "--backends", "onnx", "--evaluate"]
+    assert export([*exported, "--precisions", "fp32"]) == 2
+    assert "held nothing out to measure accuracy on; leave it out" in capsys.readouterr().err
     assert evaluate([str(tmp_path / "run")]) == 2
     assert "there is nothing to measure: nothing was held out" in capsys.readouterr().err
     options = ["--tables", "subsets", "--json", "-"]
