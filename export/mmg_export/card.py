@@ -28,14 +28,8 @@ def card(manifest: Manifest, metrics: Metrics) -> str:
             "",
             "## Held-out data",
             "",
-            f"Measured on {metrics.held_out}; every hop is a decision, or every clip where the data are clips.",
-            "",
-            *_subsets(metrics),
-            "",
-            "Recall of each label:",
-            "",
-            *_recalls(manifest.labels, metrics),
-            "",
+            *_split(metrics),
+            *_measured(manifest.labels, metrics),
             "## Further tests",
             "",
             *_extra(metrics),
@@ -65,6 +59,27 @@ def _rebuild(manifest: Manifest, metrics: Metrics) -> list[str]:
         "",
         f"    {training['command']}",
         f"    mmg-export runs/{manifest.name} -o {manifest.name}.mmg {' '.join(flags)}",
+    ]
+
+
+def _split(metrics: Metrics) -> list[str]:
+    """Who was in which part, where the run says so."""
+    return [*(f"- {line}" for line in metrics.split.lines), ""] if metrics.split else []
+
+
+def _measured(labels: Sequence[str], metrics: Metrics) -> list[str]:
+    """The figures on what was held out, if anything was."""
+    if metrics.split is not None and not metrics.split.test:
+        return ["So no subset of the sensors was measured.", ""]
+    return [
+        f"Measured on {metrics.held_out}; every hop is a decision, or every clip where the data are clips.",
+        "",
+        *_subsets(metrics),
+        "",
+        "Recall of each label:",
+        "",
+        *_recalls(labels, metrics),
+        "",
     ]
 
 

@@ -112,6 +112,8 @@ def _export(chosen: argparse.Namespace, backends: Sequence[str], precisions: Seq
             if chosen.evaluate or "int8" in precisions:
                 raise
             progress(f"no recorded hops are compared: {error}")
+    if chosen.evaluate and dataset is not None and not dataset.test:
+        raise ConfigError(f"--evaluate: {chosen.run} held nothing out to measure accuracy on; leave it out")
     return export_bundle(
         chosen.out,
         encoders=run.encoders(names),

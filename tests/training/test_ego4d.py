@@ -12,9 +12,10 @@ import pytest
 from mmg.errors import ConfigError
 from mmg_training import data
 from mmg_training.batches import Batches
-from mmg_training.config import DataConfig, TrainConfig
+from mmg_training.config import DataConfig, TrainConfig, build
 from mmg_training.data import ego4d, ego4d_media
 from mmg_training.data.ego4d_annotations import Losses, choose_labels, clip_start_s, read_stretches, read_videos
+from mmg_training.data.parts import told
 from mmg_training.data.sessions import Dataset, Session
 from mmg_training.task import AUDIO_HZ, CONTEXT_HOPS, IMU_HZ
 from training.ego4d_tree import COLUMNS, colour, make_tree
@@ -237,6 +238,31 @@ def test_a_training_batch_mixes_clips_with_and_without_modalities(loaded: tuple[
 def test_the_set_is_found_by_its_name(root: Path) -> None:
     with pytest.raises(ConfigError, match="no label has 10 stretches"):
         data.load(settings(root), lambda _: None)
+
+
+def test_lists_of_videos_or_clips_are_in_place_of_the_official_files(root: Path, tmp_path: Path) -> None:
+    linked(root, tmp_path)
+    (tmp_path / "ego4d" / "train.txt").write_text("train-ramp\nval-person-1.mp4\ntrain-nobody\nnot-downloaded\n")
+    (tmp_path / "ego4d" / "fit.txt").write_text("val-stereo\nboth\n")
+    (tmp_path / "ego4d" / "test.txt").write_text("train-redacted-clip\ntrain-outside\n")
+    said: list[str] = []
+    wanted = {"train_list": "train.txt", "validation_list": "fit.txt", "test_list": "test.txt"}
+    made = ego4d.load(build(DataConfig, {"set": "ego4d", "root": str(tmp_path), **wanted}, "--set"), said.append, LEAST)
+    sources = [{one.source for one in part} for part in (made.training[0].sessions, made.calibration, made.test)]
+    assert sources == [
+        {"ego4d train-ramp", "ego4d val-person-1", "ego4d train-nobody"},
+        {"ego4d both"},
+        {"ego4d train-redacted", "ego4d train-outside"},
+    ]
+    assert "data.train_list: 1 of 4 names are not there; the first is 'not-downloaded'" in said
+    assert "that the settings name" in told(made).measured
+
+
+def test_participants_may_be_named_for_the_parts(root: Path) -> None:
+    wanted = {"train_people": [1, 2, 3, 4], "test_people": [5, 6]}
+    made = ego4d.load(build(DataConfig, {"set": "ego4d", "root": str(root), **wanted}, "--set"), lambda _: None, LEAST)
+    assert {one.subject for one in (*made.training[0].sessions, *made.calibration)} <= {1, 2, 3, 4}
+    assert {one.subject for one in made.test} == {5, 6}
 
 
 def linked(root: Path, to: Path) -> Path:

@@ -28,6 +28,7 @@ from mmg_training.evaluation.study_tables import (
     zeroshot_table,
 )
 from mmg_training.evaluation.tables import Figure, text
+from training.utd_tree import write_trials
 
 BASE = """
 steps = 2
@@ -162,6 +163,8 @@ def test_the_studies_that_come_with_mmg_can_be_planned(path: Path) -> None:
         (("dropout.modality = 0.0", "dropout.modalities = 0.0"), "modalities: is not a setting"),
         (('base = "base.toml"', 'base = "none.toml"'), "No such file"),
         (("[variants.labels-imu]", "[variants.'a/b']"), "letters, digits"),
+        (("[folds]", "set.data.people = 3\n[folds]"), "set: data: people: is not a setting"),
+        (("[folds]", "set = 3\n[folds]"), "set: must be a table of settings"),
         (("[folds]", "[folds"), "not TOML"),
         (("ways = 2", 'score = "sum"'), "score: is not one of embedding"),
         (("shots = [1]", "shots = [0]"), "at least 2 ways, 1 shot and 1 episode"),
@@ -320,6 +323,33 @@ def test_the_command_trains_in_processes_prints_tables_and_does_nothing_the_seco
     assert main([*arguments, "--report"]) == 0
     assert main(arguments) == 0
     assert "1 runs, 1 of them done already" in capsys.readouterr().err
+
+
+def test_the_published_split_of_both_halves_is_run_and_its_tables_say_who_was_in_which_part(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_trials(tmp_path)
+    (tmp_path / "base.toml").write_text(BASE.format(root=tmp_path))
+    (tmp_path / "study.toml").write_text(
+        'base = "base.toml"\n[set]\ndata.train_people = "odd"\ndata.test_people = "even"\n[evaluate]\nmissing = false\n'
+        "[evaluate.fewshot]\nways = 3\nshots = [1]\nepisodes = 10\n[variants.all]\n"
+    )
+    assert main([str(tmp_path / "study.toml"), "--out", str(tmp_path / "out"), "--jobs", "1"]) == 0
+    accuracy, fewshot = capsys.readouterr().out.split("## Few-shot")
+    assert "Trained on: 1, 3, 5 and 7.\nTest: subjects 2, 4, 6 and 8 of UTD-MHAD.\n" in accuracy
+    assert "Trained on: 1, 3, 5 and 7.\n10 episodes of 3 ways in each fold, drawn with seed 0;" in fewshot
+    assert "A run's 95 % interval over its episodes is at most ±" in fewshot
+    assert "Few-shot: 2, 4, 6 and 8, who are in no training" in fewshot
+    assert "of different people in at least 100% at 1 shot of the episodes" in fewshot
+
+
+def test_settings_of_the_whole_study_are_changed_from_the_command_line(file: Path, tmp_path: Path) -> None:
+    file.write_text(STUDY.replace("[variants.all]", '[set]\ndata.train_people = "odd"\nsteps = 3\n[variants.all]'))
+    read = study.read(file)
+    runs = study.plan(read, tmp_path, {})
+    assert {(run.config.steps, run.config.data.train_people) for run in runs} == {(3, ("odd",))}
+    (run, *_) = study.plan(read, tmp_path, {"data.train_people": [1, 3]})
+    assert (run.config.steps, run.config.data.train_people) == (3, ("1", "3"))
 
 
 # --- tables --------------------------------------------------------------------------------------------------------

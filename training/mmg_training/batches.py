@@ -51,6 +51,8 @@ class Batches:
 
     def __init__(self, data: Dataset, config: TrainConfig, process: int = 0, processes: int = 1) -> None:
         self.data, self.config, self.process, self.processes = data, config, process, processes
+        if not any(pool.sessions for pool in data.training):
+            raise ConfigError("data: nobody is left to train on: everyone is named for another part")
         long_enough = (
             replace(pool, sessions=tuple(one for one in pool.sessions if one.hops >= config.sequence_hops))
             for pool in data.training

@@ -15,7 +15,8 @@ from typing import Annotated, Any, TypeVar
 from mmg.errors import ConfigError
 
 from mmg_training.models.multimodal import SIZES, ModelConfig
-from mmg_training.ranges import AMOUNT, Count, Positive, Range, Share
+from mmg_training.ranges import AMOUNT, Count, Positive, Range, Share, Words
+from mmg_training.splitting import SplitConfig
 from mmg_training.task import CONTEXT_HOPS, HOP_S
 from mmg_training.wearer.people import DEMO_SUBJECT, HELD_OUT_FROM
 
@@ -28,7 +29,7 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class DataConfig:
+class DataConfig(SplitConfig):
     """set: a name in ``mmg_training.data.load``. root: where recordings are; empty for ``MMG_DATA``, else
     ``../shared/data``.
 
@@ -38,7 +39,8 @@ class DataConfig:
     the set leaves one out. split: -1 trains on all labels, a split's number only on that split's base labels. subjects
     and held_out: virtual wearers to train and to measure on, each ``sessions`` sessions of ``session_s`` seconds.
     real_share: the share of a batch's sequences that are real recordings, where the set has both. reverse: clips played
-    backward are labels of their own (utd-mhad): more classes, for few-shot.
+    backward are labels of their own (utd-mhad): more classes, for few-shot. Who is trained on and who is tested may be
+    named instead of left out: ``SplitConfig`` has these settings.
     """
 
     set: str = "starter"
@@ -210,6 +212,9 @@ def build(kind: type[T], table: Mapping[str, Any], where: str) -> T:
         if key not in types:
             raise ConfigError(f"{place}: is not a setting; there are {', '.join(types)}")
         wanted, limits = _limits(types[key])
+        if isinstance(limits, Words):
+            values[key] = limits.read(value, place)
+            continue
         if dataclasses.is_dataclass(wanted):
             if not isinstance(value, Mapping):
                 raise ConfigError(f"{place}: must be a table")
@@ -245,8 +250,8 @@ def _widths(size: object, where: str) -> dict[str, Any]:
     }
 
 
-def _limits(annotated: Any) -> tuple[Any, Range | None]:
-    """The type of a setting, and its range where it has one."""
+def _limits(annotated: Any) -> tuple[Any, Range | Words | None]:
+    """The type of a setting, and its mark where it has one."""
     if typing.get_origin(annotated) is Annotated:
         return typing.get_args(annotated)[:2]
     return annotated, AMOUNT if annotated is float else None

@@ -42,10 +42,54 @@ class DataSource(msgspec.Struct, frozen=True, kw_only=True):
     modalities: tuple[str, ...] = ()
 
 
+class Split(msgspec.Struct, frozen=True, kw_only=True):
+    """Who is trained on, whom temperatures are fitted on (validation) and who is measured, by numbers or names, each
+    empty where nobody is. held_out: what the test is. both: those of the test who are trained on too. novel: who is
+    in the few-shot episodes, and of these novel_in_training; novel_labels_trained: its labels that training has."""
+
+    training: str
+    validation: str = ""
+    test: str = ""
+    held_out: str = ""
+    both: str = ""
+    novel: str = ""
+    novel_in_training: str = ""
+    novel_labels_trained: tuple[str, ...] = ()
+
+    @property
+    def measured(self) -> str:
+        """The part that was held out from the training, or that there is none."""
+        if not self.test:
+            return NOTHING_HELD_OUT
+        again = f", of whom {self.both} are trained on too" if self.both else ""
+        return f"Test: {self.held_out or self.test}{again}."
+
+    @property
+    def episodes(self) -> str:
+        """Who is in the few-shot episodes, and whether the training has them; empty without episodes."""
+        if not self.novel:
+            return ""
+        known = self.novel_in_training
+        people = f"of whom {known} are in training" if known else "who are in no training"
+        if self.novel_labels_trained:
+            return f"Few-shot: {self.novel}, {people}; its labels are NOT new: {', '.join(self.novel_labels_trained)}."
+        return f"Few-shot: {self.novel}, {people}, with labels that training does not have."
+
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """A sentence for each part."""
+        fitted = f"Validation: {self.validation}." if self.validation else "Validation: nobody, so no temperatures."
+        sentences = (f"Trained on: {self.training or 'nobody'}.", fitted, self.measured, self.episodes)
+        return tuple(one for one in sentences if one)
+
+
+NOTHING_HELD_OUT = "Nothing was held out: no figure of this run says how it does on people whom it was not trained on."
+
+
 class Metrics(msgspec.Struct, frozen=True, kw_only=True):
     """created: ISO date and time, UTC. weights_sha256: of the file that was measured. tools: name -> version. wall_s:
     how long the training took, after ``--resume`` only its last part, on ``device``. held_out: who is measured in
-    ``subsets``. extra: further tests. limits: what the data do not show."""
+    ``subsets``. extra: further tests. limits: what the data do not show. split: who is in which part, where known."""
 
     created: str
     seed: int
@@ -59,6 +103,7 @@ class Metrics(msgspec.Struct, frozen=True, kw_only=True):
     subsets: tuple[SubsetScore, ...] = ()
     extra: tuple[ExtraScore, ...] = ()
     limits: tuple[str, ...] = ()
+    split: Split | None = None
 
 
 def save(metrics: Metrics, path: Path) -> None:

@@ -33,9 +33,23 @@ class Range:
         return f"is more than {self.most}" if value > self.most else f"is less than {self.least}"
 
 
+@dataclass(frozen=True)
+class Words:
+    """A list of names; a number is one too, and a single name needs no list."""
+
+    def read(self, value: object, place: str) -> tuple[str, ...]:
+        """Each name once, in its place. Raises ConfigError."""
+        given = list(value) if isinstance(value, (list, tuple)) else [value]
+        for one in given:
+            if isinstance(one, bool) or not isinstance(one, (int, str)) or not str(one).strip():
+                raise ConfigError(f"{place}: {one!r} is neither a name nor a number")
+        return tuple(dict.fromkeys(str(one).strip() for one in given))
+
+
 AMOUNT = Range(0)
 """Of every number with a fraction that has no other mark."""
 SHARE = Range(0, 1)
 Count = Annotated[int, Range(1)]
 Share = Annotated[float, SHARE]
 Positive = Annotated[float, Range(0, above=True)]
+Names = Annotated[tuple[str, ...], Words()]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from mmg_training.config import TrainConfig
 from mmg_training.data.sessions import Dataset
 from mmg_training.models.multimodal import MultimodalModel
 from mmg_training.objective import Objective
+from mmg_training.splitting import SplitConfig
 from mmg_training.task import Task
 
 REPORT_EVERY = 25
@@ -94,7 +96,8 @@ def load_teacher(config: TrainConfig, task: Task) -> MultimodalModel:
     teacher, own = checkpoint.load(Path(config.loss.teacher))
     if teacher.task != task:
         raise ConfigError(f"loss.teacher: {config.loss.teacher} was trained for {teacher.task.name}, in another form")
-    for name in ("set", "leave_out", "split", "labelled", "apart"):
+    parts = (setting.name for setting in fields(SplitConfig))
+    for name in ("set", "leave_out", "split", "labelled", "apart", *parts):
         theirs, ours = getattr(own.data, name), getattr(config.data, name)
         if theirs != ours:
             raise ConfigError(

@@ -5,25 +5,19 @@ from __future__ import annotations
 import argparse
 import shlex
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 
-from mmg import Bundle
 from mmg.cli.exit_codes import run_command
 from mmg.cli.reporting import stderr_reporter
 from mmg.cli.version import PrintVersion
 from mmg.errors import ConfigError
 
-from mmg_training import checkpoint, data
-from mmg_training.config import TrainConfig, load, override, parse_setting
 from mmg_training.evaluation import plots
-from mmg_training.evaluation.engine import by_engine
+from mmg_training.evaluation.candidate import open_candidate
 from mmg_training.evaluation.fewshot import SCORES, FewshotConfig
-from mmg_training.evaluation.report import TABLES, Candidate, report
-from mmg_training.evaluation.subsets import by_model
-from mmg_training.evaluation.tables import as_json, markdown, plus
-from mmg_training.task import Task
+from mmg_training.evaluation.report import TABLES, report
+from mmg_training.evaluation.tables import as_json, markdown
 
 EXAMPLES = """\
 examples:
@@ -31,6 +25,8 @@ examples:
   mmg-eval runs/utd-5 --tables subsets,missing --plots plots
   mmg-eval runs/split-0 --tables fewshot --shots 1,5 --fewshot-score sequence
   mmg-eval utd.mmg --data set=utd-mhad --data leave_out=5    through the engine of the device
+  mmg-eval runs/odd --data 'test_people=[2, 4]'          other people of the run's data set
+  mmg-eval runs/mine --config other.toml                 another data set, by the labels of both
   mmg-eval starter --config training/configs/starter.toml --json scores.json
 """
 
@@ -89,7 +85,7 @@ def run(chosen: argparse.Namespace, command: str) -> int:
     if chosen.plots is not None:
         plots.require()
         chosen.plots.mkdir(parents=True, exist_ok=True)
-    with open_candidate(chosen.what, chosen.config, chosen.data) as candidate:
+    with open_candidate(chosen.what, chosen.config, chosen.data, progress) as candidate:
         score = chosen.fewshot_score or ("both" if candidate.model else "embedding")
         fewshot = fewshot_config(chosen.ways, chosen.shots, chosen.episodes, score)
         tables = report(candidate, wanted, fewshot, progress, chosen.plots)
@@ -100,41 +96,6 @@ def run(chosen: argparse.Namespace, command: str) -> int:
     if chosen.json is not None and chosen.json != "-":
         Path(chosen.json).write_text(as_json(tables, command), encoding="utf-8")
     return 0
-
-
-@contextmanager
-def open_candidate(what: str, config_path: Path | None, changes: Sequence[str]) -> Iterator[Candidate]:
-    """The run or the bundle with its data. Raises MmgError."""
-    settings = {f"data.{key}": value for key, value in (parse_setting(text, "--data") for text in changes)}
-    if is_bundle(what):
-        if config_path is None and "data.set" not in settings:
-            raise ConfigError(f"{what}: a bundle does not say what to measure it on; give --config or --data set=NAME")
-        config = override(load(config_path) if config_path else TrainConfig(), settings, "--data")
-        with Bundle.open(what) as bundle:
-            dataset = data.load(config.data, progress)
-            decider = by_engine(bundle, dataset.task, progress)
-            _check_modalities(what, tuple(modality.name for modality in bundle.manifest.modalities), dataset.task)
-            yield Candidate(decider, None, dataset, config.data, ("Decided by the engine from the bundle's files.",))
-        return
-    model, own = checkpoint.load(Path(what))
-    config = override(load(config_path) if config_path else own, settings, "--data")
-    dataset = data.load(config.data, progress)
-    _check_modalities(what, model.task.modalities, dataset.task)
-    if dataset.task.labels != model.task.labels:
-        raise ConfigError(f"{what}: was trained for {model.task.name}, not for the labels of {dataset.task.name}")
-    changed = ("Not the data settings that the run was trained with: it may have seen these sessions.",)
-    yield Candidate(by_model(model), model, dataset, config.data, changed if config.data != own.data else ())
-
-
-def _check_modalities(what: str, own: tuple[str, ...], task: Task) -> None:
-    if set(own) != set(task.modalities):
-        names = ", ".join(f'"{name}"' for name in own)
-        raise ConfigError(f"{what}: has {plus(own)}; give --data 'modalities=[{names}]'")
-
-
-def is_bundle(what: str) -> bool:
-    """Whether this names a bundle and not a run."""
-    return what == "starter" or what.endswith(".mmg") or (Path(what) / "manifest.json").is_file()
 
 
 def fewshot_config(ways: int, shots: str, episodes: int, score: str) -> FewshotConfig:

@@ -20,6 +20,7 @@ from mmg.errors import ConfigError
 from mmg_training import checkpoint, data
 from mmg_training import metrics as metrics_file
 from mmg_training.config import TrainConfig, load, override, parse_setting
+from mmg_training.data.parts import told
 from mmg_training.data.sessions import Dataset
 from mmg_training.evaluation.subsets import score_extra, score_subsets
 from mmg_training.metrics import Metrics
@@ -103,6 +104,8 @@ def run(config: TrainConfig, out: Path, fabric: Fabric, resume: bool = False, ov
         report(f"{out}: is done already, with these settings")
         return
     dataset = data.load(config.data, report)
+    for line in told(dataset).lines:
+        report(line)
     progress = Progress(config, out / checkpoint.LOGS if fabric.is_global_zero else None)
     try:
         model = train(config, dataset, fabric=fabric, out=out, resume=resume, watch=progress)
@@ -122,6 +125,8 @@ def run(config: TrainConfig, out: Path, fabric: Fabric, resume: bool = False, ov
         report(f"{' + '.join(score.modalities)}: {score.accuracy:.3f} of {score.samples}, {metrics.held_out}")
     for extra in metrics.extra:
         report(f"{' + '.join(extra.modalities)}: {extra.accuracy:.3f} of {extra.samples}, {extra.name} ({extra.kind})")
+    if not dataset.test:
+        report(f"nothing was held out: mmg-eval {out} --config OTHER.toml measures it on another set")
     report(f"wrote {out}")
 
 
@@ -149,7 +154,8 @@ def measure(
     model: MultimodalModel, dataset: Dataset, config: TrainConfig, weights_sha256: str, device: str, wall_s: float
 ) -> Metrics:
     """Every subset of what was trained on the held-out sessions, and the further tests."""
-    report("measuring every subset on what was held out")
+    if dataset.test:
+        report("measuring every subset on what was held out")
     subsets = score_subsets(model, dataset.calibration, dataset.test)
     temperatures = {score.modalities: score.temperature for score in subsets}
     return Metrics(
@@ -164,6 +170,7 @@ def measure(
         held_out=dataset.held_out,
         subsets=subsets,
         limits=dataset.limits,
+        split=told(dataset),
         extra=tuple(score_extra(model, test, temperatures) for test in dataset.extra),
     )
 

@@ -6,7 +6,7 @@ import os
 import zlib
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from importlib import import_module
 from pathlib import Path
 from zipfile import BadZipFile
@@ -16,16 +16,22 @@ from mmg.errors import ConfigError
 
 from mmg_training.config import DataConfig
 from mmg_training.data.sessions import UNLABELLED, Dataset, Session
+from mmg_training.splitting import SplitConfig
 
 SETS = {
     "starter": "everyday activities: the virtual wearer, and real recordings of one modality each",
     "benchmark": "30 activities of the virtual wearer in clips, base and novel (simulated)",
-    "utd-mhad": "27 actions, IMU and depth recorded together, one person left out (real)",
+    "utd-mhad": "27 actions, IMU and depth recorded together, people apart (real)",
     "paired": "real IMU with real sound of the same activity by others (class-paired)",
     "ego4d": "Ego4D or MMG-Ego4D, for those who hold its licence (real)",
 }
 
-ONLY = {"leave_out": ("utd-mhad",), "split": ("utd-mhad", "benchmark", "ego4d"), "reverse": ("utd-mhad",)}
+ONLY = {
+    "leave_out": ("utd-mhad",),
+    "split": ("utd-mhad", "benchmark", "ego4d"),
+    "reverse": ("utd-mhad",),
+    **{setting.name: ("utd-mhad", "ego4d") for setting in fields(SplitConfig)},
+}
 """Settings that some sets alone have a use for."""
 
 

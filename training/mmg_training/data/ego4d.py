@@ -40,12 +40,14 @@ from mmg_training.data.ego4d_annotations import (
 )
 from mmg_training.data.ego4d_media import HOLE_S, cut_imu, read_imu, read_media
 from mmg_training.data.sessions import TICKS_PER_HOP, Dataset, NamedTest, Pool, Session
+from mmg_training.data.split import Named, split
 from mmg_training.metrics import DataSource
 from mmg_training.task import CONTEXT_HOPS, MODALITIES, Task
 
 LEAST_CLIPS = 10
 CALIBRATION_SHARE = 0.1
 PROGRESS_EVERY = 200
+_OFFICIAL, _NAMED = "the official validation videos of Ego4D", "videos of Ego4D that the settings name"
 
 
 def load(config: DataConfig, report: Callable[[str], None], least: int = LEAST_CLIPS) -> Dataset:
@@ -57,27 +59,32 @@ def load(config: DataConfig, report: Callable[[str], None], least: int = LEAST_C
     measured on the same ones; the other clips of validation are in ``extra``. Labels with fewer than ``least`` clips in
     the training annotations are left out. With a split, a third of the labels is novel, or those of
     ``mmg_ego4d_novel.txt``: their clips are those of validation, and those of training are not used. A session's source
-    names its video, its subject is the participant, or negative, another
-    number in each video, where nobody knows who it is. Raises ConfigError.
+    names its video, its subject is the participant, or negative, another number in each video, where nobody knows who
+    it is. Where the settings name parts, by video, exported clip or participant, these are in place of the official
+    ones. Raises ConfigError.
     """
     root, losses = data.require(data.recordings(config), "ego4d"), Losses()
     videos = read_videos(root)
-    training, validation = read_stretches(root, videos, losses)
+    training, fitting, validation = _parts(config, root, videos, losses, report)
     labels, novel = choose_labels(root, config.split, training, validation, least)
     task = Task("ego4d", labels, clips=True)
-    for one in (*training, *validation):
+    for one in (*training, *fitting, *validation):
         if one.label not in labels:
             losses.add(f"stretches of labels with fewer than {least} in training", f"{one.label!r} in {one.video_uid}")
-    base = [one for one in training if one.label in labels and one.label not in novel]
+    base, fitted = (
+        [one for one in part if one.label in labels and one.label not in novel] for part in (training, fitting)
+    )
     learnt = _read_all(root, task, videos, base, losses, report)
     held = _read_all(root, task, videos, [one for one in validation if one.label in labels], losses, report)
-    trained, calibration = _calibration(learnt, losses)
+    trained, calibration = (learnt, []) if fitted else _calibration(learnt, losses)
+    if fitted:
+        calibration = [one for one in _read_all(root, task, videos, fitted, losses, report) if _whole(one)]
     unknown = [one for one in held if labels[one.labels[0]] in novel and _whole(one)]
     known = [one for one in held if labels[one.labels[0]] not in novel]
     test = [one for one in known if _whole(one)]
     losses.report(report)
     for name, sessions in (("training", trained), ("calibration", calibration), ("test", test)):
-        if not sessions:
+        if not sessions and (name != "test" or validation or not config.named):
             raise ConfigError(f"data: no clip of {root} is left for {name}; the lines above say what was lost")
     report(f"ego4d: {len(trained)} clips to train on, {len(calibration)} to calibrate, {len(test)} to test")
     return Dataset(
@@ -89,9 +96,26 @@ def load(config: DataConfig, report: Callable[[str], None], least: int = LEAST_C
         novel=tuple(unknown),
         extra=_extra(learnt, known),
         sources=(DataSource(name="Ego4D", what=f"{len(trained)} clips of moments", licence="Ego4D licence agreement"),),
-        limits=("The official split is by video: a person may be in both parts.",),
-        held_out="the official validation videos of Ego4D, clips with all modalities",
+        limits=() if config.named else ("The official split is by video: a person may be in both parts.",),
+        held_out=f"{_OFFICIAL if not config.named else _NAMED}, clips with all modalities",
     )
+
+
+def _parts(
+    config: DataConfig, root: Path, videos: dict[str, Video], losses: Losses, report: Callable[[str], None]
+) -> tuple[Sequence[Stretch], Sequence[Stretch], Sequence[Stretch]]:
+    """What is trained on, what temperatures are fitted on (nothing where the training's own people do) and what is
+    measured: as the settings name videos, exported clips or people of both official files, else the official parts."""
+    training, validation = read_stretches(root, videos, losses)
+    if not config.named:
+        return training, (), validation
+
+    def called(one: Stretch) -> Named:
+        person = videos[one.video_uid].fb_participant_id
+        return Named("" if person is None else str(person), (one.video_uid, one.clip_uid))
+
+    parts = split((*training, *validation), called, config, root, report)
+    return parts.training, parts.validation, parts.test
 
 
 def _whole(session: Session) -> bool:

@@ -82,8 +82,9 @@ class NamedTest:
 class Dataset:
     """training is drawn from; ``calibration`` fits the temperatures and ``test`` measures: no person, file or room of
     one is in another. kind: whether these two are simulated, class-paired or real. novel: clips of labels that training
-    never has, for few-shot episodes. extra: further tests. held_out: who is in ``test``, in words. backgrounds: sound
-    (T,) int16 to mix in. limits: what a model that is trained on these does not show, a sentence each."""
+    never has, for few-shot episodes. extra: further tests. held_out: who is in ``test``, in words; empty where nobody
+    is. people: what a subject is called, where that is not its number. backgrounds: sound (T,) int16 to mix in.
+    limits: what a model that is trained on these does not show, a sentence each."""
 
     task: Task
     kind: str
@@ -96,3 +97,4 @@ class Dataset:
     held_out: str = ""
     backgrounds: tuple[NDArray[np.int16], ...] = field(default=())
     limits: tuple[str, ...] = ()
+    people: Mapping[int, str] = field(default_factory=dict)

@@ -1,4 +1,7 @@
-"""UTD-MHAD: 27 actions of four people, IMU and depth really recorded together; one person is left out.
+"""UTD-MHAD: 27 actions of eight people, IMU and depth really recorded together; one person is left out, or the settings
+name who is trained on and who is tested (as published: odd subjects and even ones).
+
+The trials are in ``inertial_*.npz`` and ``depth_*.npz``, however many files these are.
 
 The nominal rates disagree (the IMU lasts 1.58 times the video), so a trial is brought to one length by normalised time:
 each is a clip of ``CONTEXT_HOPS`` hops. Research use; cite Chen, Jafari, Kehtarnavaz, ICIP 2015.
@@ -7,19 +10,22 @@ each is a clip of ``CONTEXT_HOPS`` hops. Research use; cite Chen, Jafari, Kehtar
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from mmg.errors import ConfigError
+from numpy.lib.npyio import NpzFile
 from numpy.typing import NDArray
 
 from mmg_training import data
 from mmg_training.config import DataConfig
 from mmg_training.data.sessions import TICKS_PER_HOP, Dataset, Pool, Session
 from mmg_training.data.signals import open_arrays
+from mmg_training.data.split import Named, Parts, counted, split
 from mmg_training.metrics import DataSource
 from mmg_training.models.imu import GRAVITY
 from mmg_training.task import CONTEXT_HOPS, Task
@@ -62,10 +68,10 @@ TWINS = (
     "stand_to_sit",
 )
 """One of a pair, played backward, is like the other, which may be a novel one: these are never reversed."""
-SUBJECTS = (1, 3, 5, 7)
+SUBJECTS = range(1, 9)
 NOVEL_LABELS, SPLITS = 10, 5
 TASK = Task("utd-mhad", ACTIONS, ("imu", "video"), video_fps=6, frame=(48, 32), clips=True)
-CLIP = re.compile(r"a(\d+)_s(\d+)_t\d+")
+CLIP = re.compile(r"a(\d+)_s(\d+)_t(\d+)")
 """How a trial is named: action and subject, from 1, and which of its repeats."""
 SEEN = (60, 80)
 """Rows and columns of a picture."""
@@ -73,20 +79,23 @@ TOP = 10
 """The first row of the pictures; the feet are at about 57."""
 
 
-def load(config: DataConfig, _report: Callable[[str], None]) -> Dataset:
-    """Train on three people and test on the one left out, or train on all four (``leave_out`` 0). With a split of the
-    actions train on its base actions only and keep the novel ones, of all people, for episodes. Nobody is left to fit
-    temperatures on. Raises ConfigError."""
-    sessions = read(data.require(data.recordings(config), "utd-mhad"), TASK)
-    if config.leave_out not in (0, *SUBJECTS):
-        raise ConfigError(f"data.leave_out: {config.leave_out} is not one of 0, {', '.join(map(str, SUBJECTS))}")
+def load(config: DataConfig, report: Callable[[str], None]) -> Dataset:
+    """Train on all people but the one left out, or on all (``leave_out`` 0), or as the settings of ``SplitConfig`` name
+    them. With a split of the actions train on its base actions only and keep the novel ones for episodes: of all
+    people, or, where the settings name parts, of the test's alone. Raises ConfigError."""
+    root = data.require(data.recordings(config), "utd-mhad")
+    sessions = read(root, TASK)
     if config.split >= SPLITS:
         raise ConfigError(f"data.split: {config.split} is not one of 0 to {SPLITS - 1}, or -1 for all labels")
+    parts = _parts(sessions, config, root, report)
     novel = set(novel_labels(config.split)) if config.split >= 0 else set()
-    base = [session for session in sessions if session.labels[0] not in novel]
-    training = [session for session in base if session.subject != config.leave_out]
-    people = ", ".join(str(number) for number in SUBJECTS if number != config.leave_out)
-    task = TASK
+
+    def base(some: Sequence[Session]) -> tuple[Session, ...]:
+        return tuple(one for one in some if one.labels[0] not in novel)
+
+    asked = parts.test if config.named else sessions
+    training, task = list(base(parts.training)), TASK
+    people = counted([str(one.subject) for one in training]) or "nobody"
     if config.reverse:
         task = replace(TASK, labels=(*ACTIONS, *(f"{name}, backward" for name in ACTIONS)))
         training += [backward(session) for session in training if ACTIONS[session.labels[0]] not in TWINS]
@@ -94,14 +103,42 @@ def load(config: DataConfig, _report: Callable[[str], None]) -> Dataset:
         task=task,
         kind="real",
         training=(Pool("utd-mhad", 1.0, tuple(training)),),
-        test=tuple(session for session in base if session.subject == config.leave_out),
-        novel=tuple(session for session in sessions if session.labels[0] in novel),
+        calibration=base(parts.validation),
+        test=base(parts.test),
+        novel=tuple(one for one in asked if one.labels[0] in novel),
         sources=(
             DataSource(name="UTD-MHAD", what=f"IMU and depth of subjects {people}", licence="research use, Chen 2015"),
         ),
         limits=("Clips cut out by hand, of one room and one kind of sensor; a trial is brought to one length.",),
-        held_out=f"subject {config.leave_out} of UTD-MHAD" if config.leave_out else "nobody",
+        held_out=_held_out(parts.test, config),
     )
+
+
+def _parts(
+    sessions: Sequence[Session], config: DataConfig, root: Path, report: Callable[[str], None]
+) -> Parts[Session]:
+    """As the settings name them, else with one person left out."""
+    if config.named:
+        return split(sessions, called, config, root, report)
+    people = sorted({one.subject for one in sessions})
+    if config.leave_out not in (0, *people):
+        raise ConfigError(f"data.leave_out: {config.leave_out} is not one of 0, {', '.join(map(str, people))}")
+    kept = tuple(one for one in sessions if one.subject != config.leave_out)
+    return Parts(kept, (), tuple(one for one in sessions if one.subject == config.leave_out), "people")
+
+
+def called(session: Session) -> Named:
+    """The person's number, and the trial's name and which of the repeats it is."""
+    trial = session.source.removeprefix("utd-mhad ")
+    return Named(str(session.subject), (trial, trial.rpartition("_t")[2]))
+
+
+def _held_out(test: Sequence[Session], config: DataConfig) -> str:
+    people = sorted({one.subject for one in test})
+    if not people:
+        return ""
+    trials = " (some trials)" if {"test_trials", "test_list"} & set(config.named) else ""
+    return f"subject{'s' if len(people) > 1 else ''} {counted([str(one) for one in people])} of UTD-MHAD{trials}"
 
 
 def backward(session: Session) -> Session:
@@ -119,18 +156,16 @@ def novel_labels(split: int) -> tuple[int, ...]:
 def read(root: Path, task: Task) -> tuple[Session, ...]:
     """Every trial with both modalities, as a clip. Raises ConfigError where the files hold something else."""
     sessions = []
-    with (
-        open_arrays(root / "inertial_odd_subjects.npz") as inertial,
-        open_arrays(root / "depth_odd_subjects.npz") as depth,
-    ):
-        for key in sorted(set(inertial.files) & set(depth.files)):
-            name, turns, frames = CLIP.fullmatch(key), inertial[key], depth[key]
+    with ExitStack() as files:
+        inertial, depth = (_trials(root, kind, files) for kind in ("inertial", "depth"))
+        for key in sorted(set(inertial) & set(depth)):
+            name, turns, frames = CLIP.fullmatch(key), inertial[key][key], depth[key][key]
             if name is None or not _is_trial(int(name[1]), int(name[2]), turns, frames):
                 shapes = f"{turns.shape} and {frames.shape}"
                 raise ConfigError(f"data: {root}: {key!r}, of {shapes}, is not a trial of UTD-MHAD, such as a1_s1_t1")
             sessions.append(
                 Session(
-                    "utd-mhad",
+                    f"utd-mhad {key}",
                     int(name[2]),
                     np.full(CONTEXT_HOPS * TICKS_PER_HOP + 1, int(name[1]) - 1, np.int16),
                     {
@@ -140,8 +175,23 @@ def read(root: Path, task: Task) -> tuple[Session, ...]:
                 )
             )
     if not sessions:
-        raise ConfigError(f"data: {root}: its two files have no trial in common")
+        raise ConfigError(f"data: {root}: its two kinds of files have no trial in common")
     return tuple(sessions)
+
+
+def _trials(root: Path, kind: str, files: ExitStack) -> dict[str, NpzFile]:
+    """Every trial's name, and the file of this kind that has it. Raises ConfigError where there is none, or where two
+    have the same trial."""
+    found: dict[str, NpzFile] = {}
+    paths = sorted(root.glob(f"{kind}_*.npz"))
+    if not paths:
+        raise ConfigError(f"data: utd-mhad cannot be read: there is no {kind}_*.npz in {root}")
+    for path in paths:
+        arrays = files.enter_context(open_arrays(path))
+        if both := sorted(set(arrays.files) & set(found)):
+            raise ConfigError(f"data: {path}: {both[0]!r} is in another {kind}_*.npz beside it too")
+        found |= dict.fromkeys(arrays.files, arrays)
+    return found
 
 
 def _is_trial(action: int, subject: int, turns: NDArray[Any], frames: NDArray[Any]) -> bool:
@@ -158,9 +208,10 @@ def _is_trial(action: int, subject: int, turns: NDArray[Any], frames: NDArray[An
 
 def inertial(root: Path, action: str) -> dict[str, NDArray[np.float32]]:
     """The IMU of every trial of one action, as recorded: (T, 6) in g and deg/s at nominal 50 Hz."""
-    with open_arrays(root / "inertial_odd_subjects.npz") as arrays:
-        number = ACTIONS.index(action) + 1
-        return {key: arrays[key] for key in sorted(arrays.files) if key.startswith(f"a{number}_")}
+    number = ACTIONS.index(action) + 1
+    with ExitStack() as files:
+        trials = _trials(root, "inertial", files)
+        return {key: trials[key][key] for key in sorted(trials) if key.startswith(f"a{number}_")}
 
 
 def motion(trial: NDArray[np.float32], count: int) -> NDArray[np.float32]:

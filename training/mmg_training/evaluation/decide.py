@@ -53,6 +53,15 @@ def decide_each(model: MultimodalModel, sessions: Sequence[Session], asked: Sequ
     return [_join(part) for part in parts]
 
 
+def labelled(made: Decisions) -> Decisions:
+    """Those of which the label is known: nothing else can be measured."""
+    known = made.labels >= 0
+    if bool(known.all()):
+        return made
+    tokens = {name: rows[known] for name, rows in made.tokens.items()}
+    return Decisions(made.logits[known], made.labels[known], made.embedding[known], tokens)
+
+
 def decisions_in(task: Task, session: Session) -> int:
     """How many decisions a session gives: one a hop, or one at the end of a clip."""
     return 1 if task.clips else session.hops

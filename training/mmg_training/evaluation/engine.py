@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 from mmg import Bundle, Chunk, Engine
+from mmg.bundle.manifest import Manifest
 from mmg.engine import DEFAULT_GRACE_S
 from mmg.errors import ConfigError
 
@@ -16,7 +17,7 @@ from mmg_training.evaluation.decide import Decisions
 from mmg_training.evaluation.progress import Counter, Reporter
 from mmg_training.evaluation.subsets import Decider, Subset
 from mmg_training.evaluation.tables import plus
-from mmg_training.task import HOP_S, Task
+from mmg_training.task import HOP_S, MODALITIES, Task
 
 HOP_NS = round(HOP_S * 1e9)
 
@@ -39,6 +40,13 @@ def by_engine(bundle: Bundle, task: Task, report: Reporter, backend: str = "auto
         }
 
     return decide_subsets
+
+
+def task_of(manifest: Manifest) -> Task:
+    """What a bundle is for; every hop is decided."""
+    frames = [(round(one.rate_hz), one.frame) for one in manifest.modalities if one.frame is not None]
+    names = tuple(name for name in MODALITIES if name in {one.name for one in manifest.modalities})
+    return Task(manifest.name, manifest.labels, names, *(frames[0] if frames else ()))
 
 
 def decide_with_engine(

@@ -190,6 +190,7 @@ def _note(scores: Sequence[FewshotScore], config: FewshotConfig) -> str:
     by_shots: Mapping[int, float] = {score.shots: score.apart for score in scores}
     apart = ", ".join(f"{share:.0%} at {shot_column(shots)}" for shots, share in by_shots.items())
     return (
-        f"{config.episodes} episodes, ± is a 95 % interval over them; score: {config.score}. No clip is both support "
-        f"and query; of different people in {apart} of the episodes. Chance is {1 / config.ways:.3f}."
+        f"{config.episodes} episodes, drawn with seed {config.seed}, ± is a 95 % interval over them; score: "
+        f"{config.score}. No clip is both support and query; of different people in {apart} of the episodes. "
+        f"Chance is {1 / config.ways:.3f}."
     )

@@ -23,6 +23,7 @@ from mmg_training.evaluation.subsets import (
     zeroshot_table,
 )
 from mmg_training.evaluation.tables import Figure, Table
+from mmg_training.metrics import Split
 from mmg_training.models.multimodal import MultimodalModel
 
 TABLES = ("subsets", "extra", "missing", "fewshot", "zeroshot")
@@ -30,24 +31,41 @@ TABLES = ("subsets", "extra", "missing", "fewshot", "zeroshot")
 
 @dataclass(frozen=True)
 class Candidate:
-    """What is measured: who decides, and the model where there is one (a bundle has none)."""
+    """What is measured: who decides, and the model where there is one (a bundle has none). split: who is in which part,
+    as far as that is known. other: the data set is not the one that it was trained for."""
 
     decider: Decider
     model: MultimodalModel | None
     dataset: Dataset
     data: DataConfig
     notes: tuple[str, ...] = ()
+    split: Split | None = None
+    other: bool = False
+
+    @property
+    def measured(self) -> tuple[str, ...]:
+        """Who was trained on and fitted on, where known, and who is measured."""
+        if self.split is None:
+            return (f"Measured: {self.dataset.held_out or 'the test sessions'}.",)
+        return tuple(line for line in self.split.lines if line != self.split.episodes)
+
+    @property
+    def episodes(self) -> tuple[str, ...]:
+        """Who is trained on, and who is in the few-shot episodes, where known."""
+        return () if self.split is None else (self.split.lines[0], self.split.episodes)
 
     def missing_for(self, table: str) -> str:
         """Why there can be no such table, or an empty string."""
         labelled = self.data.labelled
         partly = bool(labelled) and set(labelled) < set(self.dataset.task.modalities)
         nothing = "" if self.dataset.test else "the data set holds nothing out"
+        if self.other and table not in ("subsets", "extra"):
+            return "of another data set, only the labels that are shared can be measured"
         reasons = {
             "subsets": nothing,
             "extra": "" if self.dataset.extra else "the data set has no further tests",
             "missing": nothing or ("" if self.model else "needs a checkpoint: a bundle's engine takes no mask"),
-            "fewshot": "" if self.dataset.novel else "the data set has no new labels; set data.split",
+            "fewshot": "" if self.dataset.novel else "the test has no new labels; set data.split",
             "zeroshot": nothing or ("" if partly else "all labels were used; set data.labelled when training"),
         }
         return reasons[table]
@@ -62,9 +80,12 @@ def report(
             raise ConfigError(f"--tables {name}: {reason}")
     names = [name for name in TABLES if (name in wanted if wanted else not candidate.missing_for(name))]
     if not names:
-        raise ConfigError("there is nothing to measure: the data set holds nobody out; change it with --data")
+        raise ConfigError(
+            "there is nothing to measure: nothing was held out; --data 'test_people=[5]' names people of the set, and "
+            "--config OTHER.toml or --data set=NAME measures on another one"
+        )
     dataset, decider, kind = candidate.dataset, candidate.decider, candidate.dataset.kind
-    task, notes = dataset.task, (*candidate.notes, f"Measured: {dataset.held_out or 'the test sessions'}.")
+    task, notes = dataset.task, (*candidate.notes, *candidate.measured)
     test, novel = dataset.test, dataset.novel
     subsets = measurable(task, test)
     tables, temperatures = [], {}
@@ -92,7 +113,7 @@ def report(
     if "fewshot" in names:
         progress(f"{fewshot.episodes} episodes on {len(novel)} clips of new labels")
         scores = measure_fewshot(decider, task, novel, fewshot)
-        tables.append(fewshot_table(scores, fewshot, kind, candidate.notes))
+        tables.append(fewshot_table(scores, fewshot, kind, (*candidate.notes, *candidate.episodes)))
     if "zeroshot" in names:
         tables.append(zeroshot_table(task, made, test, candidate.data.labelled, kind, notes))
     if plots is not None and "subsets" in names:

@@ -15,6 +15,7 @@ from mmg.errors import ConfigError
 
 from mmg_training.config import TrainConfig, build, load, override
 from mmg_training.evaluation.fewshot import SCORES, FewshotConfig
+from mmg_training.metrics import Split
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -34,7 +35,8 @@ class EvaluateConfig:
 
 @dataclass(frozen=True)
 class StudyConfig:
-    """base: the settings that every run starts from, a path from the study file's folder. full: the variant that the
+    """base: the settings that every run starts from, a path from the study file's folder; the study's table ``set``
+    changes some of them. full: the variant that the
     ``ablations`` are compared with. train_subsets: variants that differ in ``data.modalities``, for the table of
     trained with against tested on. late_fusion: those of one modality each whose probabilities are averaged."""
 
@@ -84,18 +86,20 @@ class SubsetFigures(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class FewshotFigures(msgspec.Struct, frozen=True, kw_only=True):
-    """A pair's mean accuracy over episodes, and the share of these with support and query of different people."""
+    """A pair's mean accuracy over episodes, half of its 95 % interval over them, and the share of these with support
+    and query of different people."""
 
     support: tuple[str, ...]
     query: tuple[str, ...]
     shots: int
     accuracy: float
     apart: float
+    half: float | None = None
 
 
 class Results(msgspec.Struct, frozen=True, kw_only=True):
     """``results.json`` of one run. settings: the SHA-256 of all that it depends on. kind: real, class-paired or
-    simulated. missing: modality or ``all`` -> accuracy at each of ``rates``."""
+    simulated. split: who is in which part. missing: modality or ``all`` -> accuracy at each of ``rates``."""
 
     settings: str
     kind: str
@@ -107,6 +111,7 @@ class Results(msgspec.Struct, frozen=True, kw_only=True):
     fewshot: tuple[FewshotFigures, ...] = ()
     rates: tuple[float, ...] = ()
     missing: dict[str, tuple[float, ...]] = {}
+    split: Split | None = None
 
 
 def read(path: Path) -> Study:
@@ -117,7 +122,7 @@ def read(path: Path) -> Study:
         raise ConfigError(f"study {path}: {error.strerror}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"study {path}: not TOML: {error}") from error
-    variants, folds = table.pop("variants", {}), table.pop("folds", {})
+    variants, folds, shared = table.pop("variants", {}), table.pop("folds", {}), table.pop("set", {})
     folds = flat(folds) if isinstance(folds, Mapping) else folds
     config = build(StudyConfig, table, str(path))
     if not config.base or not config.seeds:
@@ -143,9 +148,12 @@ def read(path: Path) -> Study:
     for name in variants:
         if not name.replace("-", "").replace("_", "").isalnum():
             raise ConfigError(f"study {path}: variants.{name}: a name of letters, digits, - and _ only")
+    if not isinstance(shared, Mapping):
+        raise ConfigError(f"study {path}: set: must be a table of settings such as data.test_people")
     changes = {name: flat(table) for name, table in variants.items()}
     fold_key, values = next(iter(folds.items()), ("", []))
-    return Study(config, load(path.parent / config.base), changes, fold_key, tuple(values))
+    base = override(load(path.parent / config.base), flat(shared), f"study {path}: set")
+    return Study(config, base, changes, fold_key, tuple(values))
 
 
 def plan(study: Study, out: Path, settings: Mapping[str, Any]) -> list[Run]:
@@ -163,7 +171,7 @@ def plan(study: Study, out: Path, settings: Mapping[str, Any]) -> list[Run]:
     for variant, changes in study.variants.items():
         for value in study.folds or (None,):
             fold = {study.fold_key: value} if study.fold_key else {}
-            name = " ".join(f"{key.rsplit('.', 1)[-1]}-{value}" for key, value in fold.items())
+            name = " ".join(f"{key.rsplit('.', 1)[-1]}-{_word(value)}" for key, value in fold.items())
             for seed in study.config.seeds:
                 dotted = {**settings, **changes, **fold, "seed": seed}
                 config = override(study.base, dotted, f"variants.{variant}")
@@ -181,6 +189,11 @@ def flat(table: Mapping[str, Any], before: str = "") -> dict[str, Any]:
     for key, value in table.items():
         found |= flat(value, f"{before}{key}.") if isinstance(value, Mapping) else {before + key: value}
     return found
+
+
+def _word(value: Any) -> str:
+    """A fold's value in a name of a folder."""
+    return "+".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 def digest(config: TrainConfig, evaluate: EvaluateConfig) -> str:

@@ -20,6 +20,7 @@ from mmg.errors import ConfigError
 
 from mmg_training import checkpoint, data
 from mmg_training.config import TrainConfig, build
+from mmg_training.data.parts import told
 from mmg_training.data.sessions import Dataset
 from mmg_training.evaluation import study
 from mmg_training.evaluation.fewshot import measure_fewshot
@@ -95,7 +96,10 @@ def _measure(
     calibration, test, novel = dataset.calibration, dataset.test, dataset.novel
     subsets = measurable(task, test)
     if not subsets and not novel:
-        raise ConfigError(f"{task.name}: the data set holds nothing out that a study could measure")
+        raise ConfigError(
+            f"{task.name}: nothing is held out that a study could measure; name data.test_people, or train with "
+            "mmg-train and measure with mmg-eval RUN --config OTHER.toml"
+        )
     temperatures = fit_temperatures(decider, task, calibration, subsets)
     made, figures = decider(test, subsets) if subsets else {}, []
     for names in subsets:
@@ -122,11 +126,19 @@ def _measure(
         wall_s=round(wall_s, 1),
         subsets=tuple(figures),
         fewshot=tuple(
-            FewshotFigures(support=s.support, query=s.query, shots=s.shots, accuracy=s.accuracy.mean, apart=s.apart)
+            FewshotFigures(
+                support=s.support,
+                query=s.query,
+                shots=s.shots,
+                accuracy=s.accuracy.mean,
+                apart=s.apart,
+                half=s.accuracy.spread,
+            )
             for s in fewshot
         ),
         rates=curves.rates if curves else (),
         missing=curves.accuracy if curves else {},
+        split=told(dataset),
     )
 
 

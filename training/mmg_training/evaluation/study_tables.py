@@ -7,11 +7,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mmg_training.evaluation.fewshot import shot_column
+from mmg_training.evaluation.fewshot import FewshotConfig, shot_column
 from mmg_training.evaluation.late_fusion import late_fusion_of
 from mmg_training.evaluation.missing import MISSING_NOTE, column
 from mmg_training.evaluation.study import FewshotFigures, Results, Run, Study
 from mmg_training.evaluation.tables import Cell, Figure, Table, over_seeds, plus
+from mmg_training.metrics import Split
 from mmg_training.task import MODALITIES, subsets_of
 
 Subset = tuple[str, ...]
@@ -129,7 +130,6 @@ def zeroshot_table(outcome: Outcome) -> Table:
 def fewshot_table(outcome: Outcome) -> Table:
     """Each variant's pairs of support and query, then the means of the same and of the crossed ones."""
     settings, rows = outcome.study.config.evaluate.fewshot, list[tuple[Cell, ...]]()
-    apart = [score.apart for results in outcome.results.values() for score in results.fewshot]
     for name in outcome.study.variants:
         found = next((outcome.results[r.name].fewshot for r in outcome.runs if _has_fewshot(outcome, r, name)), ())
         pairs = list(dict.fromkeys((score.support, score.query) for score in found))
@@ -140,12 +140,24 @@ def fewshot_table(outcome: Outcome) -> Table:
             cells = (outcome.figure(name, _fewshot_of(shots, _of_kind(kind))) for shots in settings.shots)
             rows.append((name, "one", "the same one" if kind == "same" else "another", f"mean, {kind}", *cells))
     head = ("variant", "support", "query", "modalities", *(shot_column(shots) for shots in settings.shots))
-    note = (
-        f"{settings.episodes} episodes of {settings.ways} ways in each fold; score: {settings.score}. Chance is "
-        f"{1 / settings.ways:.3f}. Support and query of different people in at "
-        f"least {min(apart, default=1):.0%} of the episodes."
+    notes = (_episodes_note(outcome, settings), *_over_folds(outcome, lambda split: split.episodes))
+    return _table(outcome, "fewshot", f"Few-shot, {settings.ways} ways", head, rows, *notes)
+
+
+def _episodes_note(outcome: Outcome, settings: FewshotConfig) -> str:
+    """What the episodes are, how sure their mean is, and how many keep people apart."""
+    scores = [score for results in outcome.results.values() for score in results.fewshot]
+    apart = ", ".join(
+        f"{min((score.apart for score in scores if score.shots == shots), default=1):.0%} at {shot_column(shots)}"
+        for shots in settings.shots
     )
-    return _table(outcome, "fewshot", f"Few-shot, {settings.ways} ways", head, rows, note)
+    halves = [score.half for score in scores if score.half is not None]
+    within = f" A run's 95 % interval over its episodes is at most ± {max(halves):.3f}." if halves else ""
+    return (
+        f"{settings.episodes} episodes of {settings.ways} ways in each fold, drawn with seed {settings.seed}; score: "
+        f"{settings.score}. Chance is {1 / settings.ways:.3f}.{within} Support and query of different people in at "
+        f"least {apart} of the episodes."
+    )
 
 
 def missing_table(outcome: Outcome) -> Table:
@@ -198,7 +210,7 @@ def mean_accuracy(outcome: Outcome) -> Measure:
 
 
 def _table(
-    outcome: Outcome, name: str, title: str, head: tuple[str, ...], rows: Sequence[tuple[Cell, ...]], note: str = ""
+    outcome: Outcome, name: str, title: str, head: tuple[str, ...], rows: Sequence[tuple[Cell, ...]], *told: str
 ) -> Table:
     seeds, folds = len(outcome.study.config.seeds), len(outcome.study.folds)
     over = f"{seeds} seed{'s' if seeds > 1 else ''}" + (f", each the mean of {folds} folds" if folds > 1 else "")
@@ -207,9 +219,30 @@ def _table(
         if len(outcome.results) < len(outcome.runs)
         else ""
     )
-    notes = (f"Means over {over}; ± is the standard deviation over the seeds.{done}", *((note,) if note else ()))
+    means = f"Means over {over}; ± is the standard deviation over the seeds.{done}"
+    notes = (means, *_split_notes(outcome, name), *told)
     measured = tuple(row for row in rows if any(cell is not None for cell in row[1:]))
     return Table(name, title, head, measured, outcome.first.kind, notes)
+
+
+def _split_notes(outcome: Outcome, table: str) -> tuple[str, ...]:
+    """Who was trained on, and what the figures are of: the test, or for few-shot the people of the episodes."""
+    trained = _over_folds(outcome, lambda split: f"Trained on: {split.training or 'nobody'}.")
+    return trained if table == "fewshot" else (*trained, *_over_folds(outcome, lambda split: split.measured))
+
+
+def _over_folds(outcome: Outcome, told: Callable[[Split], str]) -> tuple[str, ...]:
+    """What is told of the runs' parts: once where all are alike, else for each fold."""
+    by_fold: dict[str, dict[str, None]] = {}
+    for run in outcome.runs:
+        done = outcome.results.get(run.name)
+        if done is not None and done.split is not None and (sentence := told(done.split)):
+            by_fold.setdefault(run.fold, {})[sentence] = None
+    alike = dict.fromkeys(sentence for sentences in by_fold.values() for sentence in sentences)
+    if len(alike) < 2:
+        return tuple(alike)
+    told_of = [(fold, sentence) for fold, sentences in by_fold.items() for sentence in sentences]
+    return tuple(f"{fold}: {sentence}" if fold else sentence for fold, sentence in told_of)
 
 
 def _heads(outcome: Outcome) -> list[str]:

@@ -8,7 +8,7 @@ from dataclasses import replace
 import torch
 
 from mmg_training.data.sessions import NamedTest, Session
-from mmg_training.evaluation.decide import Decisions, decide, decide_each, shared, subjects_of
+from mmg_training.evaluation.decide import Decisions, decide, decide_each, labelled, shared, subjects_of
 from mmg_training.evaluation.scores import accuracy, calibration_error, fit_temperature, interval, macro_f1, recall
 from mmg_training.evaluation.tables import Cell, Table, plus
 from mmg_training.metrics import ExtraScore, SubsetScore
@@ -42,7 +42,8 @@ def score_subsets(
     subset), everything else from ``test``."""
     scores, subsets, decider = [], measurable(model.task, test), by_model(model)
     temperatures = fit_temperatures(decider, model.task, calibration, subsets)
-    for names, made in (decider(test, subsets) if subsets else {}).items():
+    for names, every in (decider(test, subsets) if subsets else {}).items():
+        made = labelled(every)
         temperature, logits, labels = temperatures.get(names, 1.0), made.logits, made.labels
         scores.append(
             SubsetScore(
@@ -61,7 +62,8 @@ def score_subsets(
 def score_extra(model: MultimodalModel, test: NamedTest, temperatures: dict[tuple[str, ...], float]) -> ExtraScore:
     """One named test, from the modalities that all of its sessions have."""
     names = shared(model.task, test.sessions)
-    made, choices = in_groups(model.task, test, decide(model, test.sessions, names), temperatures.get(names, 1.0))
+    decided = labelled(decide(model, test.sessions, names))
+    made, choices = in_groups(model.task, test, decided, temperatures.get(names, 1.0))
     return ExtraScore(
         name=test.name,
         kind=test.kind,
@@ -94,7 +96,8 @@ def fit_temperatures(
     """The temperature of each subset that the calibration sessions have."""
     chosen = [names for names in subsets if calibration and set(names) <= set(shared(task, calibration))]
     made = decider(calibration, chosen) if chosen else {}
-    return {names: fit_temperature(one.logits, one.labels) for names, one in made.items()}
+    known = {names: labelled(one) for names, one in made.items()}
+    return {names: fit_temperature(one.logits, one.labels) for names, one in known.items()}
 
 
 def subset_table(
@@ -161,8 +164,10 @@ def zeroshot_table(
 
 
 def _row(task: Task, made: Decisions, sessions: Sequence[Session], temperature: float) -> tuple[tuple[Cell, ...], str]:
+    people = subjects_of(task, sessions)[(made.labels >= 0).numpy()]
+    made = labelled(made)
     right = (made.logits.argmax(1) == made.labels).numpy()
-    limits = interval(right, subjects_of(task, sessions))
+    limits = interval(right, people)
     calibrated = torch.softmax(made.logits / temperature, dim=1)
     figures: tuple[Cell, ...] = (
         accuracy(made.logits, made.labels),

@@ -1,0 +1,44 @@
+"""Who is in which part of a loaded data set, in words: what every report of figures states."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from mmg_training.data.sessions import Dataset, Session
+from mmg_training.data.split import counted
+from mmg_training.metrics import Split
+
+
+def told(dataset: Dataset) -> Split:
+    """From the sessions that the parts really have, whatever the settings say."""
+    training = [session for pool in dataset.training for session in pool.sessions]
+    learnt, labels = _known(training), dataset.task.labels
+    several = len(dataset.training) > 1
+    pools = "; ".join(f"{pool.name}, {len(pool.sessions)} sessions" for pool in dataset.training)
+    return Split(
+        training=pools if several else _people(dataset, training),
+        validation=_people(dataset, dataset.calibration),
+        test=_people(dataset, dataset.test),
+        held_out=dataset.held_out if dataset.test else "",
+        both=_people(dataset, [one for one in dataset.test if one.subject in learnt]),
+        novel=_people(dataset, dataset.novel),
+        novel_in_training=_people(dataset, [one for one in dataset.novel if one.subject in learnt]),
+        novel_labels_trained=tuple(labels[at] for at in sorted(_labels(training) & _labels(dataset.novel))),
+    )
+
+
+def _known(sessions: Sequence[Session]) -> set[int]:
+    return {one.subject for one in sessions if one.subject >= 0}
+
+
+def _labels(sessions: Sequence[Session]) -> set[int]:
+    return {label for one in sessions for label in set(one.labels.tolist()) if label >= 0}
+
+
+def _people(dataset: Dataset, sessions: Sequence[Session]) -> str:
+    """Subjects below nothing are those of whom nobody knows who they are, a number for each recording."""
+    names = [dataset.people.get(number, str(number)) for number in sorted(_known(sessions))]
+    unknown = len({one.subject for one in sessions if one.subject < 0})
+    told = [counted(names)] if names else []
+    told += [f"{unknown} recordings of people whom nobody names"] if unknown else []
+    return ", and ".join(told)
