@@ -183,6 +183,8 @@ def _hold_against(decided: Decided, truth: Sequence[Mark], hop_s: float) -> None
 def _spans_of(decided: Decided, hop_s: float) -> list[Mark]:
     """The truth that came with the decisions themselves, one span for each run of hops."""
     known = np.flatnonzero(decided.truth >= 0)
+    if not len(known):
+        return []
     ends_s, labels = decided.times_s[known], decided.truth[known]
     anew = (np.diff(labels, prepend=-1) != 0) | (np.diff(ends_s, prepend=-np.inf) > 1.5 * hop_s)
     firsts = np.flatnonzero(anew)

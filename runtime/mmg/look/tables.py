@@ -115,7 +115,8 @@ def _sound_line(content: Content, facts: dict[str, Any]) -> str:
     if sound is None:
         return "sound to be played: none was kept"
     kept_s = sound["blocks"] * content.hop_s
-    how = f"at {sound['rate_hz'] / 1000:g} kHz in 4 bits a sample, {sound['louder_db']:+.0f} dB"
+    how = f"at {sound['rate_hz'] / 1000:g} kHz in 4 bits a sample"
+    how += f", {louder} dB louder than it was" if (louder := round(sound["louder_db"])) > 0 else ""
     if kept_s >= content.span_s - 2 * content.hop_s:
         return f"sound to be played: all of it, {how}"
     return (

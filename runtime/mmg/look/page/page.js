@@ -69,7 +69,8 @@ class Scene {
       top += track.height + track.gap;
     }
     this.drawOverview(width);
-    byId("span").textContent = `${clock(view.from)} – ${clock(view.to)} of ${clock(facts.span_s)}`;
+    const decimals = view.length < 600 ? 1 : 0;
+    byId("span").textContent = `${clock(view.from, decimals)} – ${clock(view.to, decimals)} of ${clock(facts.span_s, decimals)}`;
     Object.assign(timeline.dataset, { from: view.from, to: view.to });
     this.placeCursor();
     if (this.hovered) this.hover(...this.hovered);

@@ -375,7 +375,8 @@ function signalTrack(signal, number) {
     if (low > high) return null;
     // To round steps, so that the scale does not tremble while one moves.
     const step = niceStep((high - low || Math.abs(high) || 1) / 4);
-    return { low: Math.floor(low / step) * step, high: Math.ceil(high / step) * step + (high === low ? step : 0), step };
+    const part = step / 4;
+    return { low: Math.floor(low / part) * part, high: Math.ceil(high / part) * part + (high === low ? step : 0), step };
   }
 
   function drawChannel(pen, paper, channel, level, y) {
@@ -438,6 +439,7 @@ function signalTrack(signal, number) {
       pen.inPlot(top, this.height, (paper) => {
         paper.lineWidth = 1.2;
         paper.lineJoin = "round";
+        paper.globalAlpha = 0.8;  // what lies below is still seen
         signal.channels.forEach((channel, place) => {
           paper.strokeStyle = paper.fillStyle = pen.colours[colours[place % 6]];
           drawChannel(pen, paper, channel, level, y);
