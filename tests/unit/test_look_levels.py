@@ -48,10 +48,7 @@ def cut_at(
     places: list[int], times: NDArray[np.int64], samples: NDArray[np.float32], rate_hz: float = 0.0
 ) -> list[Chunk]:
     edges = [0, *sorted(place % (len(times) + 1) for place in places), len(times)]
-    return [
-        Chunk("imu", samples[begin:end], times[begin:end], rate_hz)
-        for begin, end in pairwise(edges)
-    ]
+    return [Chunk("imu", samples[begin:end], times[begin:end], rate_hz) for begin, end in pairwise(edges)]
 
 
 @settings(deadline=None)

@@ -17,7 +17,7 @@ from mmg.errors import ConfigError
 from mmg.look.content import confusion
 from mmg.look.decided import MOST_REASONS, collect, read_lines
 from mmg.look.page import format_page
-from mmg.look.progress import Progress
+from mmg.look.progress import Notes, Progress
 from mmg.look.sound import choose_hops
 from mmg.look.spans import MOST_SPANS, Mark, label_places, within
 from mmg.truth import Span
@@ -101,6 +101,11 @@ def test_a_line_that_is_no_decision_is_named(tmp_path: Path, bad: str) -> None:
 def test_decisions_that_are_not_in_the_order_of_time_are_refused(times: tuple[float, float]) -> None:
     with pytest.raises(ConfigError, match="in the order of time"):
         collect([{"t": time, "label": "a", "confidence": 1} for time in times], LABELS)
+
+
+def test_labels_without_end_are_refused() -> None:
+    with pytest.raises(ConfigError, match="name 2000 labels"):
+        collect([{"t": hop + 1.0, "label": str(hop), "confidence": 1} for hop in range(2000)], ())
 
 
 def test_a_last_line_that_was_cut_is_left_out_and_told(tmp_path: Path) -> None:
@@ -261,6 +266,14 @@ def test_hundreds_of_labels_do_not_make_a_table_of_hundreds() -> None:
     page = format_page(content)
     assert len(page) < 400_000
     assert b"and 370 more" in page
+
+
+def test_what_a_recording_says_twice_is_told_once_and_kept() -> None:
+    told: list[str] = []
+    notes = Notes(told.append)
+    for line in ("a gap", "a gap", "a loss"):
+        notes(line)
+    assert notes.lines == told == ["a gap", "a loss"]
 
 
 def test_progress_is_told_every_two_seconds() -> None:

@@ -6,7 +6,7 @@ import argparse
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mmg.cli.exit_codes import handle_signals, raise_interrupt, run_command
 from mmg.cli.profile_flags import add_profile_flags, load_board
@@ -16,9 +16,11 @@ from mmg.errors import ConfigError, NoSensorError, ProfileError
 from mmg.runs.process import set_up_process
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
-    from mmg.bundle import Manifest
+    from mmg.bundle import Bundle, Manifest
+    from mmg.look.progress import Notes, Progress
+    from mmg.look.spans import Labelled
     from mmg.runs.settings import Settings
 
 _tell = stderr_reporter("mmg-look")
@@ -82,24 +84,17 @@ def _run(options: argparse.Namespace) -> int:
     named = _named(options, given)
     output = _output(options, named)
     from mmg.bundle import Bundle
-    from mmg.look.content import decide, gather
-    from mmg.look.decided import read_lines
+    from mmg.look.content import gather
     from mmg.look.page import format_page
+    from mmg.look.progress import Notes, Progress
     from mmg.truth import Truth
 
     truth = options.truth or (str(DEMO / "truth.csv") if options.demo else None)
-    told: set[str] = set()
-
-    def report(line: str) -> None:
-        """Recordings are read twice, and have no more to say the second time."""
-        if line not in told:
-            told.add(line)
-            _tell(line)
-
+    notes, progress = Notes(_tell), Progress(_tell)
     with Bundle.open(options.bundle, trust=options.trust) as bundle:
         urls = given or _in_recording(options.recording, bundle.manifest, options.allow_video)
         settings = _settings(options, urls, bundle.manifest)
-        lines = read_lines(options.decisions, report) if options.decisions else decide(bundle, urls, settings, report)
+        lines, marks = _lines_and_marks(options, bundle, urls, settings, notes, progress)
         content = gather(
             bundle,
             urls,
@@ -107,15 +102,38 @@ def _run(options: argparse.Namespace) -> int:
             lines,
             title=options.title or ("The demo recording" if options.demo else named.name),
             truth=Truth(truth).spans if truth else (),
-            marks=Truth(options.labels).spans if options.labels else (),
+            marks=marks,
             with_sound=not options.no_sound,
-            report=report,
+            notes=notes,
+            progress=progress,
         )
     page = format_page(content)
     _write(output, page)
     count = len(content.decided.times_s)
     _tell(f"wrote {output}: {content.span_s:.0f} s, {count} decision{'s' * (count != 1)}, {len(page) / 1e6:.2f} MB")
     return 0
+
+
+def _lines_and_marks(
+    options: argparse.Namespace,
+    bundle: Bundle,
+    urls: Mapping[str, str],
+    settings: Settings,
+    notes: Notes,
+    progress: Progress,
+) -> tuple[Iterable[dict[str, Any]], Sequence[Labelled]]:
+    """Where the decisions come from, as dicts with the keys of ``mmg-run --format jsonl``, and the marks.
+
+    Raises ConfigError; the decisions may raise more when they are taken.
+    """
+    from mmg.look.content import decide
+    from mmg.look.decided import read_lines
+    from mmg.truth import Truth
+
+    marks = Truth(options.labels).spans if options.labels else ()
+    if options.decisions:
+        return read_lines(options.decisions, notes), marks
+    return decide(bundle, urls, settings, notes, progress), marks
 
 
 def _given(options: argparse.Namespace) -> dict[str, str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from functools import partial
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from mmg.bundle import Bundle, Manifest
 from mmg.errors import NoSensorError
 from mmg.look.decided import Decided, collect, cut
-from mmg.look.progress import Progress
+from mmg.look.progress import Notes, Progress
 from mmg.look.reading import Heard, Outline, read_signal, read_sound
 from mmg.look.sound import KeptSound, choose_hops, room_for
 from mmg.look.spans import Labelled, Mark, label_places, within
@@ -54,15 +54,14 @@ class Content:
 
 
 def decide(
-    bundle: Bundle, urls: Mapping[str, str], settings: Settings, report: Callable[[str], None]
+    bundle: Bundle, urls: Mapping[str, str], settings: Settings, notes: Notes, progress: Progress
 ) -> Iterator[dict[str, Any]]:
     """The decisions of a run, as ``mmg-run --format jsonl`` would print them, as far as a page shows them.
 
     A recording from which nothing can be decided is told and no error: it can still be looked at. Raises ConfigError,
     NoSensorError where no recording can be opened, BundleError, ModelError.
     """
-    progress = Progress(report)
-    pipeline = Pipeline(bundle, urls, settings, report=report)
+    pipeline = Pipeline(bundle, urls, settings, report=notes)
     length_s = max(one.duration_s for one in pipeline.recordings)
     with closing(pipeline):
         try:
@@ -78,7 +77,7 @@ def decide(
                     },
                 }
         except NoSensorError as error:
-            report(f"nothing was decided: {error}")
+            notes(f"nothing was decided: {error}")
 
 
 def gather(
@@ -91,39 +90,34 @@ def gather(
     truth: Sequence[Labelled] = (),
     marks: Sequence[Labelled] = (),
     with_sound: bool = True,
-    report: Callable[[str], None] = lambda _: None,
+    notes: Notes,
+    progress: Progress,
 ) -> Content:
     """Read all of it. lines: the decisions, as ``decide`` gives them; marks: labels from elsewhere.
 
     Raises ConfigError, NoSensorError, SourceError, BundleError, ModelError.
     """
     manifest = bundle.manifest
-    notes: list[str] = []
-
-    def tell(line: str) -> None:
-        if line not in notes:
-            notes.append(line)
-            report(line)
-
     decided = collect(lines, manifest.labels)
     content = Content(title, f"{manifest.name} {manifest.version}", manifest.hop_s, 0.0, decided, dict(urls))
     open_one = partial(open_source, allow_video=settings.allow_video)
-    recordings = open_each(manifest, urls, settings, tell, open_one)
+    recordings = open_each(manifest, urls, settings, notes, open_one)
     try:
-        _read(content, recordings, manifest, marks, SOUND_BYTES if with_sound else 0, report)
+        _read(content, recordings, manifest, marks, SOUND_BYTES if with_sound else 0, progress)
     finally:
         for one in recordings:
             one.close()
-    content.notes = notes
     for one in recordings:
-        content.notes += [f"{one.modality}: {line}" for line in dict.fromkeys(one.notes)]
-        lost = ", ".join(f"{count} {kind.replace('_', ' ')}" for kind, count in one.losses.items() if count)
-        content.notes += [f"{one.modality}: {lost} samples"] if lost else []
+        for line in one.notes:
+            notes(f"{one.modality}: {line}")
+        if lost := ", ".join(f"{count} {kind.replace('_', ' ')}" for kind, count in one.losses.items() if count):
+            notes(f"{one.modality}: {lost} samples")
     content.span_s = max([content.span_s, *decided.times_s[-1:]])
-    content.truth = within(truth, content.span_s, "truth", tell)
-    content.marks = within(marks, content.span_s, "labels", tell)
+    content.truth = within(truth, content.span_s, "truth", notes)
+    content.marks = within(marks, content.span_s, "labels", notes)
     _hold_against(decided, content.truth, manifest.hop_s)
     content.truth = content.truth or _spans_of(decided, manifest.hop_s)
+    content.notes = notes.lines
     return content
 
 
@@ -133,13 +127,12 @@ def _read(
     manifest: Manifest,
     marks: Sequence[Labelled],
     sound_bytes: int,
-    report: Callable[[str], None],
+    progress: Progress,
 ) -> None:
     starts_ns = dict(zip((one.modality for one in recordings), pair(recordings), strict=True))
     grid = HopGrid(min(starts_ns.values()), manifest.hop_ns)
     kinds = {one.modality: manifest.modality(one.modality).kind for one in recordings}
     shares = {kind: max(list(kinds.values()).count(kind), 1) for kind in ("signal", "audio")}
-    progress = Progress(report)
 
     def watched(recording: Recording) -> Iterator[Chunk]:
         start_ns = starts_ns[recording.modality]

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from mmg.errors import ConfigError
 
-MOST_REASONS = 1000
+MOST_REASONS, MOST_LABELS = 1000, 1000
 LATEST_S = 4e9
 NO_DECISION = "is no decision of mmg-run --format jsonl"
 LONGEST_TEXT = 200
@@ -86,6 +86,8 @@ def collect(lines: Iterable[dict[str, Any]], labels: Iterable[str]) -> Decided:
         rows.append((line.t, place, line.confidence, second_place, score, truth))
         for name, state in line.sensors.items():
             _add_state(sensors.setdefault(cut(name), []), start_s, state)
+    if len(places) > MOST_LABELS:
+        raise ConfigError(f"the decisions name {len(places)} labels: a page shows {MOST_LABELS} at most")
     table = np.array(rows, np.float64).reshape(-1, 6)
     whole = table.astype(np.int16, casting="unsafe")
     parts = table.astype(np.float32)

@@ -1,4 +1,4 @@
-"""A line now and then of how far something has come."""
+"""What is told while a page is made: lines worth reading, which the page keeps, and how far reading has come."""
 
 from __future__ import annotations
 
@@ -6,6 +6,20 @@ import time
 from collections.abc import Callable
 
 EVERY_S = 2.0
+
+
+class Notes:
+    """Tells each line once, and keeps it: recordings are read twice, and have no more to say the second time."""
+
+    def __init__(self, report: Callable[[str], None]) -> None:
+        self._report = report
+        self.lines: list[str] = []
+
+    def __call__(self, line: str) -> None:
+        """Take a line."""
+        if line not in self.lines:
+            self.lines.append(line)
+            self._report(line)
 
 
 class Progress:

@@ -146,4 +146,5 @@ def _low_pass(divisor: int) -> NDArray[np.float32]:
     half = TAPS_A_STEP * divisor // 2
     places = np.arange(-half, half + 1)
     taps = np.sinc(places * 0.9 / divisor) * np.hamming(2 * half + 1)
-    return (taps / taps.sum()).astype(np.float32)
+    even: NDArray[np.float32] = (taps / taps.sum()).astype(np.float32)
+    return even

@@ -39,7 +39,7 @@ class Spectrogram:
     @property
     def columns_a_hop(self) -> float:
         """How many columns stand for a hop; less than one where each stands for several."""
-        return self._per_hop / 2**self._widened
+        return self._per_hop / (1 << self._widened)
 
     def push(self, hop: int, sound: NDArray[np.float32]) -> None:
         """Take the ``(samples,)`` of a hop."""

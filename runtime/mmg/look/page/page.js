@@ -69,6 +69,7 @@ class Scene {
       top += track.height + track.gap;
     }
     this.drawOverview(width);
+    for (const id of ["hair", "cursor"]) byId(id).style.height = `${height - 20}px`;
     const decimals = view.length < 600 ? 1 : 0;
     byId("span").textContent = `${clock(view.from, decimals)} – ${clock(view.to, decimals)} of ${clock(facts.span_s, decimals)}`;
     Object.assign(timeline.dataset, { from: view.from, to: view.to });

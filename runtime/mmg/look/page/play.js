@@ -54,7 +54,12 @@ class Player {
 
   toggle() {
     if (this.playing) this.stop();
-    else this.start(this.at_s >= this.end_s - 0.05 ? 0 : this.at_s);
+    else this.start(this.isOver ? 0 : this.at_s);
+  }
+
+  // Whether nothing is left to be played from here.
+  get isOver() {
+    return this.at_s >= this.end_s - 0.05 || (this.sound.pieces.length > 0 && !this.sound.pieceAt(this.at_s));
   }
 
   seek(time_s) {
@@ -99,7 +104,7 @@ class Player {
     const piece = this.sound.pieceAt(time_s);
     if (!piece) {
       this.stop();
-      this.say("No sound was kept after this place.");
+      if (!this.sound.isWhole) this.say("No sound was kept after this place.");
       return false;
     }
     if (piece.from > time_s + facts.hop_s) this.say(`No sound was kept at ${clock(time_s)}: on at ${clock(piece.from)}.`);

@@ -475,7 +475,8 @@ function shortNumber(value, step) {
 
 function soundTrack(one, kept) {
   const image = document.createElement("canvas");
-  const bandAt = (y, height) => Math.min(Math.max(Math.floor((1 - y / height) * one.bands), 0), one.bands - 1);
+  const tall = 128;
+  const bandAt = (y) => Math.min(Math.max(Math.floor((1 - y / tall) * one.bands), 0), one.bands - 1);
   const levelFor = (pen) => {
     const columns = pen.view.length / (pen.plot * pen.scale) / one.column_s;
     return Math.min(Math.max(Math.floor(Math.log2(Math.max(columns, 1))), 0), one.levels.length - 1);
@@ -511,7 +512,7 @@ function soundTrack(one, kept) {
 
   return {
     title: "sound",
-    height: 128,
+    height: tall + (kept.isWhole || !kept.spans.length ? 0 : 9),  // below it, what can be played
     gap: 10,
     named: true,
     draw(pen, top) {
@@ -520,13 +521,13 @@ function soundTrack(one, kept) {
       paint(pen);
       pen.inPlot(top + 1, this.height - 2, (paper) => {
         paper.imageSmoothingEnabled = false;
-        paper.drawImage(image, pen.left, top + 1, pen.plot, this.height - 2);
+        paper.drawImage(image, pen.left, top + 1, pen.plot, tall - 2);
         paper.imageSmoothingEnabled = true;
         if (!kept.isWhole) {
           for (const [from, to] of kept.spans) {
             if (to < pen.view.from || from > pen.view.to) continue;
             paper.fillStyle = pen.colours.sound;
-            paper.fillRect(pen.x(from), top + this.height - 5, Math.max(pen.x(to) - pen.x(from), 1.5), 4);
+            paper.fillRect(pen.x(from), top + tall + 2, Math.max(pen.x(to) - pen.x(from), 1.5), 5);
           }
         }
       });
@@ -535,23 +536,23 @@ function soundTrack(one, kept) {
         const place = one.edges_hz.findIndex((edge) => edge >= frequency);
         if (place < 1) continue;
         const part = place - 1 + (frequency - one.edges_hz[place - 1]) / (one.edges_hz[place] - one.edges_hz[place - 1]);
-        const y = top + (1 - part / one.bands) * this.height;
+        const y = top + (1 - part / one.bands) * tall;
         if (last - y < 13) continue;
         last = y;
-        pen.figure(String(frequency / 1000), y, top, this.height);
+        pen.figure(String(frequency / 1000), y, top, tall);
       }
     },
     tell(time_s, y, pen) {
       const level = levelFor(pen);
       const column = Math.floor(time_s / (one.column_s * 2 ** level));
       const shades = one.levels[level].subarray(column * one.bands, (column + 1) * one.bands);
-      const decibel = (shade) => `${(one.low_db + ((shade - 1) / 62) * (one.high_db - one.low_db)).toFixed(0)} dB`;
+      const decibel = (shade) => `${(one.low_db + ((shade - 1) / 62) * (one.high_db - one.low_db)).toFixed(0).replace("-", "−")} dB`;
       if (!shades.length || !shades[0]) return [["sound", "none"]];
       if (y === null) {
         const loudest = shades.indexOf(Math.max(...shades));
         return [["sound, loudest", `${decibel(shades[loudest])} at ${hertz(loudest)}`]];
       }
-      const band = bandAt(y, this.height);
+      const band = bandAt(y);
       return [["sound", `${shades[band] === 1 ? "≤ " : ""}${decibel(shades[band])} at ${hertz(band)}`]];
     },
   };
