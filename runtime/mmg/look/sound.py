@@ -17,6 +17,7 @@ LOWEST_HZ = 8000
 BEFORE_S, PIECE_S = 1.0, 5.0
 """A piece begins so long before what is interesting, and lasts so long."""
 TAPS_A_STEP = 32
+GOLDEN = 0.618034
 LOUDEST, QUIETEST = 0.97, 1e-4
 
 
@@ -107,7 +108,7 @@ def choose_hops(decided: Decided, marks: Sequence[Mark], hop_s: float, total_hop
         return frozenset(range(total_hops))
     before, length = round(BEFORE_S / hop_s), max(round(PIECE_S / hop_s), 1)
     # Steps of the golden ratio: wherever the room ends, they lie evenly over the whole.
-    spread = [total_hops * hop_s * (turn * 0.618034 % 1) for turn in range(most)]
+    spread = [total_hops * hop_s * (turn * GOLDEN % 1) for turn in range(most)]
     groups = [*_interesting(decided, marks), spread]
     kept: set[int] = set()
     turns = max(map(len, groups))
@@ -131,7 +132,9 @@ def _interesting(decided: Decided, marks: Sequence[Mark]) -> list[list[float]]:
         lengths = np.diff(changes, append=len(decided.label))
         begins, label = decided.times_s[changes], decided.label[changes]
         for place in np.unique(label):
-            order = np.argsort(-lengths[label == place], kind="stable")
+            # The longest first; of equal ones not those at the beginning.
+            here = lengths[label == place]
+            order = np.lexsort((np.arange(len(here)) * GOLDEN % 1, -here))
             groups.append([float(time) for time in begins[label == place][order]])
         wrong = (decided.truth >= 0) & (decided.truth != decided.label)
         doubtful = np.argsort(decided.confidence - wrong, kind="stable")[: max(len(wrong) // 10, 1)]

@@ -230,17 +230,21 @@ function laneTrack(decisions) {
     drawSmall(pen, top, height) {
       const lane = height / Math.max(lanes, 1);
       const columns = Math.ceil(pen.plot);
-      const seen = new Uint8Array(lanes * columns);
+      const [right, wrong, all] = [new Float32Array(lanes * columns), new Float32Array(lanes * columns), new Float32Array(columns)];
       for (let place = 0; place < decisions.count; place++) {
         const column = Math.min(Math.max(Math.floor(pen.x(decisions.end_s[place] - facts.hop_s / 2) - pen.left), 0), columns - 1);
-        seen[laneOf[decisions.label[place]] * columns + column] |= isWrong(decisions, place) ? 2 : 1;
+        (isWrong(decisions, place) ? wrong : right)[laneOf[decisions.label[place]] * columns + column] += 1;
+        all[column] += 1;
       }
       const least = pen.plot / Math.max(pen.view.total_s / facts.hop_s, 1);
-      for (let place = 0; place < seen.length; place++) {
-        if (!seen[place]) continue;
-        pen.paper.fillStyle = seen[place] === 2 ? pen.colours.wrong : pen.colours.right;
+      for (let place = 0; place < right.length; place++) {
+        const sum = right[place] + wrong[place];
+        if (!sum) continue;
+        pen.paper.globalAlpha = 0.2 + (0.8 * sum) / all[place % columns];
+        pen.paper.fillStyle = wrong[place] > right[place] ? pen.colours.wrong : pen.colours.right;
         pen.paper.fillRect(pen.left + (place % columns), top + Math.floor(place / columns) * lane, Math.max(least, 1), Math.max(lane - 0.5, 1));
       }
+      pen.paper.globalAlpha = 1;
     },
   };
 }
@@ -379,7 +383,28 @@ function signalTrack(signal, number) {
     return { low: Math.floor(low / part) * part, high: Math.ceil(high / part) * part + (high === low ? step : 0), step };
   }
 
-  function drawChannel(pen, paper, channel, level, y) {
+  // A bin of several samples is a bar from the least to the greatest, joined to the one before it.
+  function drawBars(pen, paper, channel, level, y) {
+    const bin_s = signal.bin_s * 2 ** level;
+    const bins = channel.levels[level];
+    const last = Math.min(Math.ceil(pen.view.to / bin_s), bins.low.length);
+    let [below, above] = [Infinity, -Infinity];
+    for (let bin = Math.max(Math.floor(pen.view.from / bin_s), 0); bin < last; bin++) {
+      if (bins.low[bin] === NOTHING) {
+        [below, above] = [Infinity, -Infinity];
+        continue;
+      }
+      const [low, high] = [bins.low[bin], bins.high[bin]];
+      const isFirst = below === Infinity;
+      const top = y(Math.max(high, isFirst ? high : below) * channel.step);
+      const bottom = y(Math.min(low, isFirst ? low : above) * channel.step);
+      const left = Math.round(pen.x(bin * bin_s));  // whole pixels: bars meet without a seam
+      paper.fillRect(left, top, Math.max(Math.round(pen.x((bin + 1) * bin_s)) - left, 1), Math.max(bottom - top, 1.2));
+      [below, above] = [low, high];
+    }
+  }
+
+  function drawLine(pen, paper, channel, level, y) {
     const bin_s = signal.bin_s * 2 ** level;
     const bins = channel.levels[level];
     const first = Math.max(Math.floor(pen.view.from / bin_s) - 1, 0);
@@ -442,7 +467,7 @@ function signalTrack(signal, number) {
         paper.globalAlpha = 0.8;  // what lies below is still seen
         signal.channels.forEach((channel, place) => {
           paper.strokeStyle = paper.fillStyle = pen.colours[colours[place % 6]];
-          drawChannel(pen, paper, channel, level, y);
+          (signal.is_whole && !level ? drawLine : drawBars)(pen, paper, channel, level, y);
         });
       });
     },
