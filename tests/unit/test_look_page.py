@@ -188,6 +188,12 @@ def test_a_page_of_eight_hours_of_noise_is_under_five_megabytes(day: bytes) -> N
     assert 2_000_000 < len(day) < FIVE_MB
 
 
+def test_a_page_of_a_day_and_a_night_is_under_five_megabytes_and_has_some_sound() -> None:
+    page = format_page(made_content(24 * 3600))
+    assert len(page) < FIVE_MB
+    assert sum(count for _, count in facts_of(page)["sound"]["pieces"]) > 200
+
+
 def test_the_page_says_what_it_does_not_hold(day: bytes) -> None:
     text = unescape(day.decode())
     assert re.search(r"sound to be played: [\d:]+ min of 8:00:00 h, at 8 kHz in 4 bits a sample", text)

@@ -232,7 +232,7 @@ function laneTrack(decisions) {
       const columns = Math.ceil(pen.plot);
       const [right, wrong, all] = [new Float32Array(lanes * columns), new Float32Array(lanes * columns), new Float32Array(columns)];
       for (let place = 0; place < decisions.count; place++) {
-        const column = Math.min(Math.max(Math.floor(pen.x(decisions.end_s[place] - facts.hop_s / 2) - pen.left), 0), columns - 1);
+        const column = Math.min(Math.max(Math.floor(pen.x(decisions.end_s[place] - facts.hop_s) - pen.left + 1e-6), 0), columns - 1);
         (isWrong(decisions, place) ? wrong : right)[laneOf[decisions.label[place]] * columns + column] += 1;
         all[column] += 1;
       }
