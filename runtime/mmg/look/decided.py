@@ -1,0 +1,146 @@
+"""The decisions of a recording, from a run or from the lines that one printed, in columns."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from mmg.errors import ConfigError
+
+MOST_REASONS, MOST_LABELS = 1000, 1000
+LATEST_S = 4e9
+NO_DECISION = "is no decision of mmg-run --format jsonl"
+LONGEST_TEXT = 200
+"""Labels and reasons are cut to so many characters."""
+
+
+class _Sensor(msgspec.Struct):
+    state: str
+    reason: str = ""
+
+
+class _Line(msgspec.Struct):
+    """The keys of ``mmg-run --format jsonl`` that the page shows."""
+
+    t: float
+    label: str
+    confidence: float
+    scores: dict[str, float] = {}
+    sensors: dict[str, _Sensor] = {}
+    truth: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StateRun:
+    """A sensor's state from ``start_s`` on, until the next one begins."""
+
+    start_s: float
+    state: str
+    reason: str
+
+
+@dataclass
+class Decided:
+    """Decisions in the order of time.
+
+    labels: all names; ``label``, ``second`` and ``truth`` are places in it, -1 for none.
+    times_s: the end of each hop. confidence, second_score: of the label, and of the one that came second.
+    sensors: for each sensor its states.
+    """
+
+    labels: list[str]
+    times_s: NDArray[np.float64]
+    label: NDArray[np.int16]
+    confidence: NDArray[np.float32]
+    second: NDArray[np.int16]
+    second_score: NDArray[np.float32]
+    truth: NDArray[np.int16]
+    sensors: dict[str, list[StateRun]] = field(default_factory=dict)
+
+
+def collect(lines: Iterable[dict[str, Any]], labels: Iterable[str]) -> Decided:
+    """Decisions from dicts with the keys of ``mmg-run --format jsonl``. labels: of the bundle, which come first.
+
+    Raises ConfigError for a dict that is no decision, and where one comes before the one before it.
+    """
+    places = {label: place for place, label in enumerate(dict.fromkeys(map(cut, labels)))}
+    rows: list[tuple[float, int, float, int, float, int]] = []
+    sensors: dict[str, list[StateRun]] = {}
+    last_s = 0.0
+    for line in map(_checked, lines):
+        if not last_s < line.t < LATEST_S:
+            raise ConfigError(f"a decision at {line.t:g} s after {last_s:g} s: decisions come in the order of time")
+        start_s, last_s = last_s, line.t
+        ranked = sorted(line.scores.items(), key=lambda item: -item[1])
+        second, score = next(((name, score) for name, score in ranked if name != line.label), ("", 0.0))
+        place = places.setdefault(cut(line.label), len(places))
+        second_place = places.setdefault(cut(second), len(places)) if second else -1
+        truth = places.setdefault(cut(line.truth), len(places)) if line.truth is not None else -1
+        rows.append((line.t, place, line.confidence, second_place, score, truth))
+        for name, state in line.sensors.items():
+            _add_state(sensors.setdefault(cut(name), []), start_s, state)
+    if len(places) > MOST_LABELS:
+        raise ConfigError(f"the decisions name {len(places)} labels: a page shows {MOST_LABELS} at most")
+    table = np.array(rows, np.float64).reshape(-1, 6)
+    whole = table.astype(np.int16, casting="unsafe")
+    parts = table.astype(np.float32)
+    return Decided(list(places), table[:, 0], whole[:, 1], parts[:, 2], whole[:, 3], parts[:, 4], whole[:, 5], sensors)
+
+
+def read_lines(path: str, report: Callable[[str], None]) -> Iterator[dict[str, Any]]:
+    """What ``mmg-run --format jsonl`` printed into a file. A last line that was cut is left out, and told.
+
+    Raises ConfigError, also for lines that are no decisions.
+    """
+    decode = msgspec.json.Decoder(dict[str, Any]).decode
+    try:
+        with Path(path).open("rb") as stream:
+            for number, text in enumerate(stream, 1):
+                if not text.strip():
+                    continue
+                try:
+                    data = decode(text)
+                    _checked(data)
+                except (ConfigError, ValueError) as error:
+                    if not text.endswith(b"\n"):
+                        report(f"{path}: the last line is cut, and left out")
+                        return
+                    told = error if isinstance(error, ConfigError) else f"{NO_DECISION} ({error})"
+                    raise ConfigError(f"{path}: line {number}: {told}") from error
+                yield data
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror}") from error
+
+
+def _checked(data: dict[str, Any]) -> _Line:
+    try:
+        return msgspec.convert(data, _Line)
+    except msgspec.ValidationError as error:
+        raise ConfigError(f"{NO_DECISION} ({error})") from error
+
+
+def cut(text: str) -> str:
+    """A name that is not too long to be shown."""
+    return text if len(text) <= LONGEST_TEXT else f"{text[: LONGEST_TEXT - 1]}…"
+
+
+def _add_state(runs: list[StateRun], start_s: float, sensor: _Sensor) -> None:
+    """Numbers in a reason change from hop to hop: only another text begins a new run."""
+    state, reason = cut(sensor.state), cut(sensor.reason)
+    last = runs[-1] if runs else None
+    if last and last.state == state and _kind(last.reason) == _kind(reason):
+        return
+    if len(runs) >= MOST_REASONS and last and last.state == state:
+        return
+    runs.append(StateRun(start_s, state, reason))
+
+
+def _kind(reason: str) -> str:
+    return re.sub(r"[\d.]+", "", reason)
