@@ -21,7 +21,7 @@ from mmg.version import installed_version
 
 LARGEST_BYTES = 4_900_000
 """Of the whole page: what is left of it, sound may have."""
-SCRIPTS = ("data.js", "view.js", "tracks.js", "play.js", "page.js")
+SCRIPTS = ("data.js", "view.js", "pen.js", "lanes.js", "signals.js", "health.js", "play.js", "page.js")
 FINEST = {"m/s^2": 0.01, "rad/s": 0.002}
 SAID = {"m/s^2": ("acceleration", "m/s²"), "rad/s": ("turning", "rad/s")}
 """What a channel of this unit is called, and how its unit is written."""

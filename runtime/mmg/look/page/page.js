@@ -26,7 +26,7 @@ function tracksOf(block, decisions, sound) {
     lanes,
     ...(decisions.count ? [confidenceTrack(decisions)] : []),
     ...(facts.marks.length ? [markTrack()] : []),
-    ...readSignals(block).map(signalTrack),
+    ...readSignals(block).map((signal) => signalTrack(signal)),
     ...readSpectrograms(block).map((one) => soundTrack(one, sound)),
     ...states,
   ];
@@ -111,8 +111,6 @@ class Scene {
     const x = this.pen.x(time_s);
     cursor.hidden = x < this.pen.left - 1 || x > this.pen.left + this.pen.plot + 1;
     cursor.style.transform = `translateX(${x}px)`;
-    if (this.player.playing) byId("said").dataset.time = clock(time_s);
-    byId("cursor").title = clock(time_s, 2);
   }
 
   // The tip at a place in pixels of the window: what every track has to say of that moment.
