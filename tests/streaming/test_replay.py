@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 from collections.abc import Iterator
 from dataclasses import replace
@@ -11,7 +12,7 @@ import pytest
 from fakes import audio_modality, signal_modality, write_tiny_bundle
 from mmg.bundle import Bundle
 from mmg.recording.reader import open_recording
-from mmg.recording.recorder import NO_LIMITS, Limits, Recorder
+from mmg.recording.recorder import NO_LIMITS, Limits, Recorder, part_path
 from mmg.recording.sensors import sensor_of
 from mmg.runs.live import LivePipeline
 from mmg.runs.replay import Replay
@@ -34,11 +35,22 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bundle]:
         yield opened
 
 
-def record(bundle: Bundle, path: Path, seconds: int, *, seed: int = 0, limits: Limits = NO_LIMITS) -> list[str]:
+def record(
+    bundle: Bundle,
+    path: Path,
+    seconds: int,
+    *,
+    seed: int = 0,
+    limits: Limits = NO_LIMITS,
+    as_tokens: tuple[str, ...] = (),
+) -> list[str]:
     """A live run in which sensors come, go and lose samples, recorded to ``path``; its lines without latencies."""
     world, chance = World(NAMES, seed), random.Random(seed)
     world.now_ns = 25_000 * CHUNK_NS
-    sensors = [sensor_of(bundle.manifest.modality(port.modality), port.url) for port in world.ports]
+    sensors = [
+        sensor_of(bundle.manifest.modality(port.modality), port.url, tokens=port.modality in as_tokens)
+        for port in world.ports
+    ]
     recorder = Recorder(
         path,
         sensors,
@@ -50,6 +62,7 @@ def record(bundle: Bundle, path: Path, seconds: int, *, seed: int = 0, limits: L
         sync_s=0.001,
     )
     pipeline = LivePipeline(bundle, world.ports, Settings(), record=recorder.step, monotonic_ns=lambda: world.now_ns)
+    pipeline.keep_tokens(as_tokens)
     pipeline.start()
     lines = []
     for _ in range(seconds):
@@ -78,3 +91,51 @@ def test_a_replay_decides_what_was_decided_live(bundle: Bundle, tmp_path: Path) 
     live = record(bundle, tmp_path / "day.mcap", 60)
     assert len(live) > 80
     assert replayed(bundle, tmp_path / "day.mcap") == live
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("as_tokens", [("audio",), ("imu", "audio")])
+def test_tokens_alone_decide_what_the_samples_did(
+    bundle: Bundle, tmp_path: Path, as_tokens: tuple[str, ...], seed: int
+) -> None:
+    live = record(bundle, tmp_path / "day.mcap", 30, seed=seed, as_tokens=as_tokens)
+    assert replayed(bundle, tmp_path / "day.mcap") == live
+    steps = list(open_recording(tmp_path / "day.mcap").steps())
+    assert {chunk.modality for step in steps for chunk in step.chunks} == set(NAMES) - set(as_tokens)
+    assert sum(len(one.hops) for step in steps for one in step.encoded) > 40
+
+
+def test_fewer_sensors_decide_on_the_same_samples(bundle: Bundle, tmp_path: Path) -> None:
+    record(bundle, tmp_path / "day.mcap", 20)
+    lines = [json.loads(line) for line in replayed(bundle, tmp_path / "day.mcap", ("imu",))]
+    assert lines
+    assert all(list(line["sensors"]) == ["imu"] for line in lines)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_recording_in_several_files_decides_as_one(bundle: Bundle, tmp_path: Path, seed: int) -> None:
+    live = record(bundle, tmp_path / "day.mcap", 40, seed=seed, limits=Limits(split_s=7))
+    assert len(list(tmp_path.glob("day-*.mcap"))) > 2
+    assert replayed(bundle, part_path(tmp_path / "day.mcap", 0)) == live
+
+
+def test_a_cut_recording_decides_as_the_live_run_until_then(bundle: Bundle, tmp_path: Path) -> None:
+    live = record(bundle, tmp_path / "day.mcap", 30)
+    data, chance = (tmp_path / "day.mcap").read_bytes(), random.Random(0)
+    longest = 0
+    for _ in range(8):
+        (tmp_path / "cut.mcap").write_bytes(data[: chance.randrange(len(data) // 3, len(data))])
+        lines = replayed(bundle, tmp_path / "cut.mcap")
+        assert lines == live[: len(lines)]
+        longest = max(longest, len(lines))
+    assert longest > len(live) // 3
+
+
+def test_at_its_own_pace_a_replay_waits_between_its_steps(bundle: Bundle, tmp_path: Path) -> None:
+    live = record(bundle, tmp_path / "day.mcap", 5)
+    slept: list[float] = []
+    recording = open_recording(tmp_path / "day.mcap")
+    paced = Replay(bundle, recording, NAMES, Settings(pace="realtime"), sleep=slept.append, monotonic_ns=lambda: 0)
+    assert [without_latency(decision) for decision in paced] == live
+    assert slept[-1] == pytest.approx(5, abs=0.1)
+

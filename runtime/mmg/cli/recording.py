@@ -37,6 +37,15 @@ def add_recording_flags(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_token_flag(parser: argparse.ArgumentParser) -> None:
+    """``--record-tokens``, of a command that has encoders."""
+    parser.add_argument(
+        "--record-tokens",
+        action="store_true",
+        help="keep what the encoders make of sound and pictures, and neither sound nor pictures",
+    )
+
+
 def open_recorder(
     options: argparse.Namespace,
     path: Path,
@@ -63,7 +72,11 @@ def open_recorder(
         raise ConfigError(f"{path}: there is no folder {path.parent}")
     kinds = {port.modality: bundle.manifest.modality(port.modality).kind for port in ports}
     names = _allowed(options, profile, kinds, report)
-    sensors = [sensor_of(bundle.manifest.modality(port.modality), port.url) for port in ports if port.modality in names]
+    sensors = [
+        sensor_of(bundle.manifest.modality(port.modality), port.url, tokens=port.modality in as_tokens(options, kinds))
+        for port in ports
+        if port.modality in names
+    ]
     free = shutil.disk_usage(path.parent).free
     if free < LOW_BYTES:
         report(f"{path}: only {free / 1e6:.0f} MB are free on its disk: the recording stops when it is full")
@@ -74,6 +87,12 @@ def open_recorder(
         "precision": settings.precision,
     }
     return Recorder(path, sensors, origin_ns=origin_ns, metadata=metadata, limits=_limits(options), report=report)
+
+
+def as_tokens(options: argparse.Namespace, kinds: Mapping[str, str]) -> tuple[str, ...]:
+    """Of which modalities tokens are recorded and no samples."""
+    is_asked = getattr(options, "record_tokens", False)
+    return tuple(name for name, kind in kinds.items() if is_asked and kind != "signal")
 
 
 def close_recorder(recorder: Recorder, report: Callable[[str], None]) -> None:
@@ -92,7 +111,7 @@ def _allowed(
         if kind not in profile.privacy.record:
             may = ", ".join(profile.privacy.record) or "nothing"
             report(f"{name} is not recorded: privacy.record of profile {profile.name} allows {may}")
-        elif kind == "video" and not options.record_video:
+        elif kind == "video" and not options.record_video and name not in as_tokens(options, kinds):
             report(f"{name} is not recorded: add --record-video to keep pictures")
         else:
             names.append(name)

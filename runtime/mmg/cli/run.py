@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from mmg.cli.exit_codes import handle_signals, raise_interrupt, run_command
 from mmg.cli.output import wants_colours
 from mmg.cli.profile_flags import add_profile_flags, load_board
-from mmg.cli.recording import add_recording_flags, close_recorder, open_recorder
+from mmg.cli.recording import add_recording_flags, add_token_flag, as_tokens, close_recorder, open_recorder
 from mmg.cli.reporting import keep_stderr, stderr_reporter
 from mmg.cli.sensors import DEMO, add_sensor_flags, find_sensors, named_sensors, names_in, seconds
 from mmg.cli.version import PrintVersion
@@ -85,6 +85,7 @@ def build_parser() -> argparse.ArgumentParser:
     add("--grace", metavar="S", type=seconds, help="how long to wait for a late sensor after the end of a hop")
     add("--record", metavar="DAY.mcap", type=Path, help="keep what live sensors give and what is decided, for replay")
     add_recording_flags(parser)
+    add_token_flag(parser)
     add(
         "--compare",
         metavar="PATH",
@@ -216,6 +217,8 @@ def _open_pipeline(
         return LivePipeline(bundle, ports, settings, report=_report, origin_ns=origin_ns), None
     recorder = open_recorder(options, options.record, bundle, ports, profile, settings, origin_ns, _report)
     pipeline = LivePipeline(bundle, ports, settings, report=_report, record=recorder.step, origin_ns=origin_ns)
+    kinds = {port.modality: bundle.manifest.modality(port.modality).kind for port in ports}
+    pipeline.keep_tokens(as_tokens(options, kinds))
     return pipeline, recorder
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from mmg.backends import AUTO, CPU_ONLY, open_session
 from mmg.bundle import Bundle
+from mmg.engine.encoded import Encoded
 from mmg.engine.encoder import load_encoder
 from mmg.engine.fusion import Fusion
 from mmg.engine.track import Track
@@ -85,6 +86,8 @@ class Engine:
         session = open_session(file.backend, data, name, threads=threads, providers=providers)
         self._fusion = Fusion(manifest, session)
         self._hop = 0
+        self.kept: dict[str, list[Encoded]] = {}
+        """By modality: what its chunks became, for whoever put a list here and takes from it."""
         self.decided = 0
         """How many decisions were made."""
 
@@ -130,12 +133,20 @@ class Engine:
         """The modalities whose encoder is loaded, because something came from their sensor."""
         return tuple(name for name, track in self._tracks.items() if track.is_loaded)
 
-    def push(self, chunk: Chunk) -> list[Decision]:
-        """Take one chunk and return the decisions that it completes. Raises ConfigError, BundleError, ModelError."""
+    def push(self, chunk: Chunk | Encoded) -> list[Decision]:
+        """Take one chunk, or what it became elsewhere, and return the decisions that it completes.
+
+        Raises ConfigError, BundleError, ModelError.
+        """
         track = self._tracks.get(chunk.modality)
         if track is None:
             raise ConfigError(f"got a chunk of {chunk.modality!r}; this engine has {', '.join(self._tracks)}")
-        track.push(chunk)
+        if isinstance(chunk, Encoded):
+            track.take(chunk)
+        else:
+            track.push(chunk)
+            if chunk.modality in self.kept:
+                self.kept[chunk.modality].append(track.encoded())
         decisions: list[Decision] = []
         while self._is_ready():
             self._step(decisions, None)

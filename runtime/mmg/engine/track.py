@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mmg.bundle import Modality
+from mmg.engine.encoded import Encoded, EncodedHop
 from mmg.engine.encoder import Encoder
 from mmg.engine.health import Finding, Health, ReadAs
-from mmg.streams import Hop, HopGrid, open_stream
+from mmg.errors import ConfigError
+from mmg.streams import Hop, HopGrid, Stream, open_stream
 from mmg.streams.grid import all_finite
 from mmg.types import Chunk, SensorState, State
 
@@ -29,6 +32,19 @@ class HopRecord(NamedTuple):
     encode_ns: int
 
 
+@dataclass
+class _Told:
+    """The stream of a modality whose hops were encoded elsewhere."""
+
+    next_hop: int
+    first_ns: int | None
+    last_ns: int | None
+    dropped: int
+
+    def push(self, chunk: Chunk) -> list[Hop]:
+        raise ConfigError(f"{chunk.modality}: takes tokens in this run, and no samples")
+
+
 class Track:
     """Runs one modality's stream, health and encoder, and remembers the hops of the context.
 
@@ -41,12 +57,14 @@ class Track:
     ) -> None:
         """load: opens the encoder; called once, when the first chunk comes."""
         self.modality, self.index = modality, index
-        self._stream, self._health, self._load = open_stream(modality, grid), Health(modality), load
+        self._stream: Stream = open_stream(modality, grid)
+        self._health, self._load = Health(modality), load
         self._encoder: Encoder | None = None
         self._grid, self._clock = grid, clock
         self._records: dict[int, HopRecord] = {}
         self._was_live = False
         self._stream_ns = 0
+        self._pushed: list[int] = []
         self.waited_for = True
         """False once a decision had to be made without this modality, until it delivers again."""
 
@@ -58,8 +76,27 @@ class Track:
         begin_ns = self._clock()
         hops = self._stream.push(chunk)
         self._stream_ns += self._clock() - begin_ns
+        self._pushed = [hop.index for hop in hops]
         for hop in hops:
             self._records[hop.index] = self._work(hop, self._encoder)
+
+    def encoded(self) -> Encoded:
+        """What the newest chunk became."""
+        stream, hops = self._stream, []
+        for index in self._pushed:
+            record = self._records[index]
+            known = record.state, record.reason, record.last_ns, record.dropped
+            hops.append(EncodedHop(index, record.tokens, *known))
+        return Encoded(
+            self.modality.name, tuple(hops), stream.next_hop, stream.first_ns, stream.last_ns, stream.dropped
+        )
+
+    def take(self, encoded: Encoded) -> None:
+        """What a chunk became in another run, in place of the chunk."""
+        self.waited_for = True
+        for hop in encoded.hops:
+            self._records[hop.hop] = HopRecord(hop.tokens, hop.state, hop.reason, hop.last_ns, hop.dropped, 0, 0)
+        self._stream = _Told(encoded.next_hop, encoded.first_ns, encoded.last_ns, encoded.dropped)
 
     @property
     def is_loaded(self) -> bool:

@@ -8,6 +8,7 @@ import msgspec
 
 from mmg.engine.health import ReadAs
 from mmg.recording.sensors import ChunkNote
+from mmg.recording.tokens import EncodedNote
 from mmg.runs.step import Step
 from mmg.sources.ports.port import PortStatus
 
@@ -19,6 +20,7 @@ class StepMessage(msgspec.Struct, omit_defaults=True):
     chunks: list[ChunkNote] = []
     ports: dict[str, PortStatus] = {}
     read_as: dict[str, ReadAs] = {}
+    encoded: list[EncodedNote] = []
 
 
 class MarkMessage(msgspec.Struct, frozen=True):

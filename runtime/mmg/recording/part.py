@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 from mcap.writer import CompressionType, Writer
 
-from mmg.recording import schemas
+from mmg.recording import schemas, tokens
 from mmg.recording.messages import Changes, MarkMessage, StepMessage
 from mmg.recording.sensors import Packer, Sensor
 from mmg.runs.step import Step
@@ -69,8 +69,13 @@ class Part:
             messages, note = self._packers[chunk.modality].pack(chunk, step.now_ns)
             notes.append(note)
             self._held[self._sensors[chunk.modality]] += messages
+        encoded = []
+        for one in step.encoded:
+            hops, token_note = tokens.pack(one)
+            encoded.append(token_note)
+            self._held[self._sensors[one.modality]] += [(step.now_ns + self._epoch_ns, hop) for hop in hops]
         changed, read_as = self._changes.note(step)
-        message = StepMessage(step.now_ns, notes, changed, read_as)
+        message = StepMessage(step.now_ns, notes, changed, read_as, encoded)
         self._add(self._steps, step.now_ns + self._epoch_ns, msgspec.json.encode(message))
 
     def decision(self, line: str, now_ns: int) -> None:

@@ -12,12 +12,14 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from mmg.engine.encoded import Encoded
 from mmg.errors import BackendUnavailable, SourceError, SourceNotFound
-from mmg.recording import schemas
+from mmg.recording import schemas, tokens
 from mmg.recording.messages import MarkMessage, StepMessage, Story
 from mmg.recording.recorder import SUFFIX
 from mmg.recording.sensors import Sensor, unpack
 from mmg.runs.step import Step
+from mmg.types import Chunk
 
 LARGEST_RECORD = 256 << 20
 """In bytes: a chunk holds a second, and damage may promise more than there is memory."""
@@ -81,12 +83,12 @@ class RecordingFile:
                 elif record.topic == schemas.STEPS:
                     try:
                         message = msgspec.json.decode(record.data, type=StepMessage)
-                        chunks = waiting.take(message)
+                        chunks, encoded = waiting.take(message)
                     except (ValueError, KeyError, struct.error):
                         waiting.clear()  # its samples were in what is damaged
                         damage.steps += 1
                         continue
-                    yield Step(message.now_ns, chunks, story.statuses(message.ports), message.read_as)
+                    yield Step(message.now_ns, chunks, story.statuses(message.ports), message.read_as, encoded)
             self._tell(damage.notes(path))
 
     def decisions(self) -> Iterator[dict[str, Any]]:
@@ -128,14 +130,18 @@ class _Waiting:
     def put(self, record: Record) -> None:
         self._messages[record.topic].append((record.stamp_ns, record.data))
 
-    def take(self, message: StepMessage) -> tuple[Any, ...]:
-        chunks = []
+    def take(self, message: StepMessage) -> tuple[tuple[Chunk, ...], tuple[Encoded, ...]]:
+        chunks, encoded = [], []
         for note in message.chunks:
             sensor = self._sensors[note.modality]
             waiting = self._messages[sensor.topic]
             chunks.append(unpack(sensor, note, waiting[: note.messages], message.now_ns, self._epoch_ns))
             del waiting[: note.messages]
-        return tuple(chunks)
+        for one in message.encoded:
+            waiting = self._messages[self._sensors[one.modality].topic]
+            encoded.append(tokens.unpack(one, [data for _, data in waiting[: one.messages]]))
+            del waiting[: one.messages]
+        return tuple(chunks), tuple(encoded)
 
     def clear(self) -> None:
         for messages in self._messages.values():

@@ -11,7 +11,7 @@ from typing import Literal, NamedTuple
 SCHEMA = "mmg-recording/1"
 """In a file's metadata; a later one is not read."""
 METADATA = "mmg"
-STEPS, DECISIONS, MARKS, TOKENS = "/mmg/steps", "/mmg/decisions", "/mmg/marks", "/mmg/tokens"
+STEPS, DECISIONS, MARKS = "/mmg/steps", "/mmg/decisions", "/mmg/marks"
 TIME = "builtin_interfaces/Time"
 TIME_PART = f"""
 ================================================================================
@@ -81,6 +81,14 @@ IMU = Schema("sensor_msgs/msg/Imu", "ros2msg", IMU_TEXT)
 AUDIO = Schema("foxglove_msgs/msg/RawAudio", "ros2msg", AUDIO_TEXT)
 IMAGE = Schema("foxglove_msgs/msg/RawImage", "ros2msg", IMAGE_TEXT)
 SIGNAL = _own("mmg.Signal", "One sample of a sensor: its values in the order of its channels", values="array")
+HOP = _own(
+    "mmg.Hop",
+    "What an encoder made of one hop: base64 of float32, count rows",
+    hop="integer",
+    state="string",
+    tokens="string",
+    count="integer",
+)
 STEP = _own(
     "mmg.Step",
     "What came of all ports since the step before, by the messages of their topics, and how the ports were",

@@ -19,22 +19,26 @@ if TYPE_CHECKING:
 class Sensor(msgspec.Struct, frozen=True, forbid_unknown_fields=False):
     """One modality of a recording.
 
-    kind: as in a bundle. channels: of a signal, in the order of its samples' columns. url: of its port.
+    kind: as in a bundle. channels: of a signal, in the order of its samples' columns. url: of its port. form: whether
+    its samples are kept, or what its encoder made of them.
     """
 
     modality: str
     kind: Literal["signal", "audio", "video"]
     channels: tuple[str, ...]
     url: str
+    form: Literal["samples", "tokens"] = "samples"
 
     @property
     def topic(self) -> str:
         """Of its messages."""
-        return f"/{self.modality}"
+        return f"/{self.modality}" if self.form == "samples" else f"/{self.modality}/tokens"
 
     @property
     def schema(self) -> schemas.Schema:
         """Of its messages."""
+        if self.form == "tokens":
+            return schemas.HOP
         if self.kind == "signal":
             return schemas.IMU if set(self.channels) <= set(cdr.IMU_CHANNELS) else schemas.SIGNAL
         return schemas.AUDIO if self.kind == "audio" else schemas.IMAGE
@@ -56,9 +60,10 @@ class ChunkNote(msgspec.Struct, frozen=True, omit_defaults=True):
     times: str = ""
 
 
-def sensor_of(modality: Modality, url: str) -> Sensor:
+def sensor_of(modality: Modality, url: str, *, tokens: bool = False) -> Sensor:
     """How a recording describes this modality."""
-    return Sensor(modality.name, modality.kind, tuple(channel.name for channel in modality.channels), url)
+    channels = tuple(channel.name for channel in modality.channels)
+    return Sensor(modality.name, modality.kind, channels, url, "tokens" if tokens else "samples")
 
 
 class Packer:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from mmg.bundle import Bundle
+from mmg.engine.encoded import Encoded
 from mmg.errors import NoSensorError, RequiredSensorLost
 from mmg.runs.lateness import Lateness
 from mmg.runs.settings import Settings, make_engine
@@ -62,7 +63,11 @@ class Decider:
         self._looked_ns, end_ns = now_ns, self.engine.hop_end_ns
         decisions: list[Decision] = []
         # Those that nobody waits for go first, or the others' backlog would be decided without them.
-        for chunk in sorted(step.chunks, key=lambda chunk: self.engine.waits_for(chunk.modality)):
+        came: list[Chunk | Encoded] = [*step.chunks, *step.encoded]
+        for chunk in sorted(came, key=lambda chunk: self.engine.waits_for(chunk.modality)):
+            if isinstance(chunk, Encoded):
+                decisions += self.engine.push(chunk)
+                continue
             accepted = self._arrivals[chunk.modality].accept(chunk, now_ns)
             if accepted is not None:
                 before_ns = self.engine.newest_ns(chunk.modality)

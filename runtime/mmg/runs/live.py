@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -83,8 +83,26 @@ class LivePipeline:
     def step(self) -> list[Decision]:
         """Take what has come, decide what is due, and tell what changed. Never waits."""
         step = self._listening.step()
-        self._record(step)
-        return [self._timed(decision) for decision in self._decider.take(step)]
+        if not self.engine.kept:
+            self._record(step)
+            return [self._timed(decision) for decision in self._decider.take(step)]
+        try:
+            decisions = self._decider.take(step)
+        finally:
+            self._record(self._as_tokens(step))
+        return [self._timed(decision) for decision in decisions]
+
+    def keep_tokens(self, names: Collection[str]) -> None:
+        """Give ``record`` of these modalities their tokens, and no samples."""
+        self.engine.kept = {name: [] for name in names}
+
+    def _as_tokens(self, step: Step) -> Step:
+        kept = self.engine.kept
+        chunks = tuple(chunk for chunk in step.chunks if chunk.modality not in kept)
+        encoded = tuple(one for made in kept.values() for one in made)
+        for made in kept.values():
+            made.clear()
+        return replace(step, chunks=chunks, encoded=encoded)
 
     def check_required(self) -> None:
         """Raises RequiredSensorLost where a required sensor is away for longer than is waited for, or faulty."""

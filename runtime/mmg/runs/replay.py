@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from mmg.bundle import Bundle
 from mmg.engine import Engine
-from mmg.errors import NoSensorError
+from mmg.errors import ConfigError, NoSensorError
 from mmg.recording.reader import RecordingFile
 from mmg.runs.deciding import Decider
 from mmg.runs.settings import Settings
@@ -26,6 +26,12 @@ def as_recorded(
 ) -> Settings:
     """The settings with those of the live run, where the user names no other. Tells where the bundle is another."""
     told = recording.metadata
+    as_tokens = [sensor.modality for sensor in recording.sensors if sensor.form == "tokens"]
+    if as_tokens and told.get("bundle_digest") != bundle.digest:
+        name = told.get("bundle", "?")
+        raise ConfigError(
+            f"{', '.join(as_tokens)}: was recorded as tokens of bundle {name}: only that one can decide on it"
+        )
     if told.get("bundle_digest", bundle.digest) != bundle.digest:
         report(
             f"recorded with another bundle ({told.get('bundle', '?')}): decisions may differ from those of the live run"

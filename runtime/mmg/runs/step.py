@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
+from mmg.engine.encoded import Encoded
 from mmg.engine.health import ReadAs
 from mmg.sources.ports.port import PortStatus
 from mmg.types import Chunk
@@ -17,6 +18,7 @@ class Step:
     now_ns: the host's monotonic clock; every chunk was there before it.
     chunks: in each modality's order.
     statuses: of every port, by modality.
+    encoded: of modalities of which tokens are recorded, and no samples: what their chunks became.
     read_as: how the values of a device were taken, of those ports whose device has changed.
     """
 
@@ -24,6 +26,7 @@ class Step:
     chunks: tuple[Chunk, ...]
     statuses: Mapping[str, PortStatus]
     read_as: Mapping[str, ReadAs] = field(default_factory=dict)
+    encoded: tuple[Encoded, ...] = ()
 
     def only(self, names: Collection[str]) -> Step:
         """What it tells of these modalities."""
@@ -31,4 +34,6 @@ class Step:
             return self
         chunks = tuple(chunk for chunk in self.chunks if chunk.modality in names)
         statuses = {name: status for name, status in self.statuses.items() if name in names}
-        return Step(self.now_ns, chunks, statuses, {name: how for name, how in self.read_as.items() if name in names})
+        read_as = {name: how for name, how in self.read_as.items() if name in names}
+        encoded = tuple(one for one in self.encoded if one.modality in names)
+        return Step(self.now_ns, chunks, statuses, read_as, encoded)

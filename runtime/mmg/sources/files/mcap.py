@@ -63,6 +63,10 @@ def _choose(url: str, sensors: tuple[Sensor, ...], modality: Modality) -> Sensor
     """The sensor of this name, else the only one that has the same kind and channels."""
     channels = tuple(channel.name for channel in modality.channels)
     alike = [one for one in sensors if one.kind == modality.kind]
+    if alike and all(one.form == "tokens" for one in alike):
+        raise SourceError(
+            url, f"holds {modality.name} as tokens, and no samples: give the recording alone to replay it"
+        )
     if modality.kind == "signal":
         alike = [one for one in alike if one.channels == channels]
     named = [one for one in alike if one.modality == modality.name]
