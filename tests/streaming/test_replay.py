@@ -73,6 +73,7 @@ def record(
         for decision in world.run(pipeline, 1.0):
             recorder.decision(line_of(decision), world.now_ns)
             lines.append(without_latency(decision))
+        recorder.flush()
     pipeline.close()
     recorder.close()
     assert not recorder.problem
@@ -102,7 +103,7 @@ def test_tokens_alone_decide_what_the_samples_did(
     assert replayed(bundle, tmp_path / "day.mcap") == live
     steps = list(open_recording(tmp_path / "day.mcap").steps())
     assert {chunk.modality for step in steps for chunk in step.chunks} == set(NAMES) - set(as_tokens)
-    assert sum(len(one.hops) for step in steps for one in step.encoded) > 40
+    assert sum(len(one.hops) for step in steps for one in step.encoded) > 20
 
 
 def test_fewer_sensors_decide_on_the_same_samples(bundle: Bundle, tmp_path: Path) -> None:
@@ -138,4 +139,3 @@ def test_at_its_own_pace_a_replay_waits_between_its_steps(bundle: Bundle, tmp_pa
     paced = Replay(bundle, recording, NAMES, Settings(pace="realtime"), sleep=slept.append, monotonic_ns=lambda: 0)
     assert [without_latency(decision) for decision in paced] == live
     assert slept[-1] == pytest.approx(5, abs=0.1)
-
