@@ -31,7 +31,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The demo's IMU as a run that was recorded: what mmg-run decides on it is known."""
     path = tmp_path_factory.mktemp("recorded") / "demo.mcap"
     rows = np.loadtxt(DEMO / "imu.csv", delimiter=",", skiprows=1)
-    part = Part(path, (IMU,), {"origin_ns": "0", "grace_s": "0.2"}, 1_795_000_000 * S_NS)
+    part = Part(path, (IMU,), {"origin_ns": "0", "settings": '{"grace_s":0.2}'}, 1_795_000_000 * S_NS)
     status = PortStatus(connected=True, reason="", device="made up")
     for first in range(0, len(rows), 25):
         some = rows[first : first + 25]

@@ -89,7 +89,12 @@ def _record(options: argparse.Namespace) -> int:
         for name, url in urls.items():
             if not is_live(url):
                 raise ConfigError(f"{name}: {url} is a recording already")
-        settings = Settings(allow_video=options.allow_video, grace_s=profile.grace_s)
+        settings = Settings(
+            allow_video=options.allow_video,
+            grace_s=profile.grace_s,
+            preferred_backend=profile.backend,
+            precision=profile.precision,
+        )
         ports = open_ports(bundle.manifest, urls, settings, _report)
         origin_ns = time.monotonic_ns()
         recorder = open_recorder(options, options.output, bundle, ports, profile, settings, origin_ns, _report)

@@ -6,11 +6,13 @@ import argparse
 import json
 import re
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mmg.errors import BackendUnavailable, ConfigError
+from mmg.errors import BackendUnavailable, ConfigError, ModelError
+from mmg.version import installed_version
 
 if TYPE_CHECKING:
     from mmg_device_profiles import Profile
@@ -35,6 +37,16 @@ def add_recording_flags(parser: argparse.ArgumentParser) -> None:
     add(
         "--record-video", action="store_true", help="record pictures too, beside --allow-video; without it they are not"
     )
+
+
+def _backend(bundle: Bundle, names: Sequence[str], settings: Settings) -> str:
+    """What runs the models of a run with these settings; empty where nothing that is installed can."""
+    from mmg.engine.variant import choose_variant
+
+    try:
+        return choose_variant(bundle, names, settings.backend, settings.precision, settings.preferred_backend).backend
+    except ModelError:
+        return ""  # mmg-record decides nothing, and needs none
 
 
 def add_token_flag(parser: argparse.ArgumentParser) -> None:
@@ -83,8 +95,10 @@ def open_recorder(
     metadata = {
         "bundle": bundle.manifest.name,
         "bundle_digest": bundle.digest,
-        "grace_s": json.dumps(settings.grace_s),
-        "precision": settings.precision,
+        "backend": _backend(bundle, names, settings),
+        "profile": profile.name,
+        "settings": json.dumps(asdict(settings)),
+        "mmg": installed_version(),
     }
     return Recorder(path, sensors, origin_ns=origin_ns, metadata=metadata, limits=_limits(options), report=report)
 

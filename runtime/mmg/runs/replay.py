@@ -6,6 +6,8 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
+import msgspec
+
 from mmg.bundle import Bundle
 from mmg.engine import Engine
 from mmg.errors import ConfigError, NoSensorError
@@ -36,11 +38,13 @@ def as_recorded(
         report(
             f"recorded with another bundle ({told.get('bundle', '?')}): decisions may differ from those of the live run"
         )
-    recorded_s = float(told.get("grace_s", settings.grace_s))
+    live = msgspec.json.decode(told.get("settings", "{}"))
     return replace(
         settings,
-        grace_s=recorded_s if grace is None else grace,
-        precision=precision or told.get("precision", settings.precision),
+        grace_s=live.get("grace_s", settings.grace_s) if grace is None else grace,
+        precision=precision or live.get("precision", settings.precision),
+        # Each library rounds in its own way: the one that ran live decides again, where it is installed.
+        preferred_backend=told.get("backend") or settings.preferred_backend,
     )
 
 
