@@ -8,7 +8,7 @@ from contextlib import closing
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from mmg.errors import SourceError
+from mmg.errors import BackendUnavailable, SourceError
 from mmg.runs.explain import explain
 from mmg.sources import open_source
 
@@ -34,7 +34,7 @@ def print_explanations(
         try:
             with closing(open_source(url, modality, allow_video=allow_video)) as recording:
                 told = explain(recording, modality, manifest.hop_ns, report)
-        except SourceError as error:
+        except (BackendUnavailable, SourceError) as error:
             code = error.exit_code
             report(f"{name}: {error}")
             continue

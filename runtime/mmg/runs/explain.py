@@ -12,7 +12,7 @@ import numpy as np
 
 from mmg.bundle import Modality
 from mmg.engine.health.advice import advise
-from mmg.runs.look_ahead import LOOK_AHEAD_S, look_ahead, read_as
+from mmg.runs.look_ahead import LOOK_AHEAD_S, LookAhead, read_as
 from mmg.sources import Recording
 from mmg.streams import HopGrid
 
@@ -22,7 +22,12 @@ if TYPE_CHECKING:
     from mmg.types import Chunk
 
 GAP_S = 0.25
-"""Half a hop, which streams bridge; what is longer costs hops."""
+"""Half a hop, which streams bridge; what is longer costs hops, unless the model's own samples are as far apart."""
+WINDOW_NS = 500_000_000
+FEWEST_IN_WINDOW = 4
+"""Samples whose spread tells whether they are steady."""
+MOST_WINDOWS = 20_000
+"""That are kept of a recording, however long it is."""
 PROGRESS_EVERY_S = 2.0
 
 
@@ -32,7 +37,7 @@ class Explanation:
 
     understood: which column or stream feeds which channel, in which unit, and how that is known.
     samples, seconds, rate_hz: all of it; the rate is that of the median step.
-    gaps, longest_gap_s: pauses of over a quarter of a second.
+    gaps, longest_gap_s: pauses of over a quarter of a second, and over two of the model's samples.
     levels: what the values are like, by name.
     doubts: what cannot be right, and what to type.
     losses, notes: as the recording counts and tells them.
@@ -71,20 +76,20 @@ class Explanation:
 def explain(recording: Recording, modality: Modality, hop_ns: int, report: Callable[[str], None]) -> Explanation:
     """Read a recording to its end. report: called now and then where that takes long. Raises SourceError."""
     start_ns = recording.start_ns
-    grid = HopGrid(start_ns or 0, hop_ns)
-    findings = look_ahead(recording, modality, start_ns or 0, grid, LOOK_AHEAD_S)
+    ahead = LookAhead(modality, start_ns or 0, HopGrid(start_ns or 0, hop_ns), LOOK_AHEAD_S)
     told = Explanation(
         modality.name,
         recording.url,
         list(getattr(recording, "understood", ())),
         None if start_ns is None else start_ns / 1e9,
-        doubts=[advise(finding, read_as(recording)) for finding in findings],
     )
     levels = LEVELS[modality.kind](modality)
+    gap_ns = max(GAP_S, 2 / modality.rate_hz) * 1e9
     steps: list[NDArray[np.int64]] = []
     first_ns = last_ns = None
     due_s = time.monotonic() + PROGRESS_EVERY_S
-    for chunk in recording.chunks(start_ns or 0):
+    for chunk in recording.chunks(start_ns or 0, WINDOW_NS):
+        ahead.take(chunk)
         times = chunk.times_ns
         first_ns = int(times[0]) if first_ns is None else first_ns
         between = np.diff(times, prepend=times[0] if last_ns is None else last_ns)
@@ -93,28 +98,48 @@ def explain(recording: Recording, modality: Modality, hop_ns: int, report: Calla
         told.samples += len(times)
         told.rate_hz = chunk.rate_hz
         levels.take(chunk)
-        if len(steps) > 1000:
-            steps = [_count_gaps(told, np.concatenate(steps))]
+        if len(steps) > 1000 or len(between) > 1000:
+            steps = [_count_gaps(told, np.concatenate(steps), gap_ns)]
         if time.monotonic() > due_s:
             due_s += PROGRESS_EVERY_S
             report(f"{modality.name}: read {(last_ns - first_ns) / 1e9:.0f} of about {recording.duration_s:.0f} s")
     if first_ns is not None and last_ns is not None:
         told.seconds = (last_ns - first_ns) / 1e9
-        rest = _count_gaps(told, np.concatenate(steps))
+        rest = _count_gaps(told, np.concatenate(steps), gap_ns)
         if not told.rate_hz and len(rest):
             told.rate_hz = 1e9 / float(np.median(rest))
     told.levels = levels.told()
+    told.doubts = [advise(finding, read_as(recording)) for finding in ahead.findings()]
     told.losses, told.notes = dict(recording.losses), list(recording.notes)
     return told
 
 
-def _count_gaps(told: Explanation, steps: NDArray[np.int64]) -> NDArray[np.int64]:
+def _count_gaps(told: Explanation, steps: NDArray[np.int64], gap_ns: float) -> NDArray[np.int64]:
     """Count the long steps, and keep some for the median."""
-    long = steps[steps > GAP_S * 1e9]
+    long = steps[steps > gap_ns]
     told.gaps += len(long)
     told.longest_gap_s = max(told.longest_gap_s, float(long.max()) / 1e9 if len(long) else 0.0)
-    kept: NDArray[np.int64] = steps[steps <= GAP_S * 1e9][:10_000]
+    kept: NDArray[np.int64] = steps[steps <= gap_ns][:10_000]
     return kept
+
+
+class _Windows:
+    """Figures of a recording's windows: of so many that every second one is enough, every second one is kept."""
+
+    def __init__(self) -> None:
+        self._kept: list[tuple[float, ...]] = []
+        self._every = self._seen = 1
+
+    def add(self, *figures: float) -> None:
+        if self._seen % self._every == 0:
+            self._kept.append(figures)
+            if len(self._kept) >= MOST_WINDOWS:
+                self._kept, self._every = self._kept[1::2], self._every * 2
+        self._seen += 1
+
+    def all(self) -> NDArray[np.float64]:
+        """``(N, K)``."""
+        return np.array(self._kept, np.float64)
 
 
 class _Signal:
@@ -124,24 +149,24 @@ class _Signal:
         units = [channel.unit for channel in modality.channels]
         self._acceleration = [place for place, unit in enumerate(units) if unit == "m/s^2"]
         self._gyro = [place for place, unit in enumerate(units) if unit == "rad/s"]
-        self._lengths: list[tuple[float, float]] = []
-        self._turns: list[float] = []
+        self._lengths, self._turns = _Windows(), _Windows()
 
     def take(self, chunk: Chunk) -> None:
-        if len(self._acceleration) == 3:
+        if len(self._acceleration) == 3 and len(chunk.samples) >= FEWEST_IN_WINDOW:
             lengths = np.linalg.norm(chunk.samples[:, self._acceleration].astype(np.float64), axis=1)
-            self._lengths.append((float(lengths.std()), float(lengths.mean())))
+            self._lengths.add(float(lengths.std()), float(lengths.mean()))
         if self._gyro:
             turns = np.linalg.norm(chunk.samples[:, self._gyro].astype(np.float64), axis=1)
-            self._turns.append(float(turns.mean()))
+            self._turns.add(float(turns.mean()))
 
     def told(self) -> dict[str, float]:
-        told = {}
-        if self._lengths:
-            steadiest = sorted(self._lengths)[: max(len(self._lengths) // 4, 1)]
-            told["gravity where it is steadiest, m/s^2"] = float(np.median([mean for _, mean in steadiest]))
-        if self._turns:
-            told["turning, median, rad/s"] = float(np.median(self._turns))
+        told, lengths, turns = {}, self._lengths.all(), self._turns.all()
+        if len(lengths):
+            spreads, means = lengths.T
+            steadiest = np.argsort(spreads, kind="stable")[: max(len(spreads) // 4, 1)]
+            told["gravity where it is steadiest, m/s^2"] = float(np.median(means[steadiest]))
+        if len(turns):
+            told["turning, median, rad/s"] = float(np.median(turns))
         return told
 
 
@@ -170,13 +195,14 @@ class _Pictures:
     """How bright they are."""
 
     def __init__(self, _modality: Modality) -> None:
-        self._brightness: list[float] = []
+        self._sum, self._frames = 0.0, 0
 
     def take(self, chunk: Chunk) -> None:
-        self._brightness.append(float(chunk.samples.mean()))
+        self._sum += float(chunk.samples.mean())
+        self._frames += 1
 
     def told(self) -> dict[str, float]:
-        return {"brightness, of 255": float(np.mean(self._brightness))} if self._brightness else {}
+        return {"brightness, of 255": self._sum / self._frames} if self._frames else {}
 
 
 LEVELS: dict[str, Any] = {"signal": _Signal, "audio": _Sound, "video": _Pictures}

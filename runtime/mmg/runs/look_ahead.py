@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from mmg.bundle import Modality
     from mmg.sources import Recording
     from mmg.sources.ports.port import Port
+    from mmg.types import Chunk
 
 LOOK_AHEAD_S = 60.0
 """A wearer who sits still for longer shows nothing of a gyroscope."""
@@ -28,16 +29,34 @@ def look_ahead(
 
     Reads until that is settled, and ``seconds`` at most. Raises SourceError.
     """
-    health, stream = Health(modality), open_stream(modality, grid)
-    if health.is_settled:
-        return ()
-    chunks = recording.chunks(start_ns, grid.hop_ns)
-    for chunk in chunks:
-        for hop in stream.push(chunk):
-            health.judge(hop)
-        if health.is_settled or int(chunk.times_ns[-1]) - start_ns > seconds * 1e9:
-            break
-    return health.lasting()
+    ahead = LookAhead(modality, start_ns, grid, seconds)
+    if not ahead.is_done:
+        for chunk in recording.chunks(start_ns, grid.hop_ns):
+            ahead.take(chunk)
+            if ahead.is_done:
+                break
+    return ahead.findings()
+
+
+class LookAhead:
+    """The same of a recording that is read for something else."""
+
+    def __init__(self, modality: Modality, start_ns: int, grid: HopGrid, seconds: float) -> None:
+        self._health, self._stream = Health(modality), open_stream(modality, grid)
+        self._until_ns = start_ns + round(seconds * 1e9)
+        self.is_done = self._health.is_settled
+        """Whether more chunks change nothing."""
+
+    def take(self, chunk: Chunk) -> None:
+        """The recording's next chunk."""
+        if not self.is_done:
+            for hop in self._stream.push(chunk):
+                self._health.judge(hop)
+            self.is_done = self._health.is_settled or int(chunk.times_ns[-1]) > self._until_ns
+
+    def findings(self) -> tuple[Finding, ...]:
+        """What is wrong from the first hop on, as far as the chunks show."""
+        return self._health.lasting()
 
 
 def read_as(source: Recording | Port) -> ReadAs:
