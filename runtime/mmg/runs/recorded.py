@@ -98,6 +98,7 @@ class Pipeline:
         until_ns = None if asked_s is None else self.origin_ns + round(asked_s * 1e9)
         until_s = math.inf if until_ns is None else (until_ns - self.origin_ns) / 1e9
         grace_ns = round(self._settings.grace_s * 1e9)
+        hop_end_ns = None
         for chunk, now_ns in _with_times(heapq.merge(*self._streams, key=_first_ns)):
             last_ns = max(last_ns, _last_ns(chunk))
             if self._settings.pace == "realtime":
@@ -108,9 +109,10 @@ class Pipeline:
                 if decision.t_s <= until_s:
                     yield decision
                     self._check_required(decision.sensors, self.origin_ns + round(decision.t_s * 1e9))
-            states = self.engine.states()
-            self._report_doubts(states, now_ns)
-            self._check_required(states, now_ns)
+            if self.engine.hop_end_ns != hop_end_ns:  # states are those of a hop, and cost as much as one
+                hop_end_ns, states = self.engine.hop_end_ns, self.engine.states()
+                self._report_doubts(states, now_ns)
+                self._check_required(states, now_ns)
             # A little more than what is asked for, so that the last hop has all its sensors.
             if until_ns is not None and now_ns > until_ns + grace_ns:
                 break
