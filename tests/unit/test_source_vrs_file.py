@@ -15,6 +15,8 @@ from fakes import UNUSED_ENCODER
 from mmg.bundle.manifest import Channel, Modality
 from mmg.errors import ConfigError, MmgError, SourceError
 from mmg.sources import open_source
+from mmg.sources.files.vrs import upright
+from mmg.sources.frames import shrink
 
 pytest.importorskip("projectaria_tools")
 RECORDING = Path(os.environ.get("MMG_DATA", Path(__file__).parents[3] / "shared" / "data")) / "aria/aea_recording.vrs"
@@ -110,6 +112,27 @@ def test_the_cameras_give_rgb_of_the_models_size(stream: str, grey: bool) -> Non
     image = chunks[0].samples[0]
     assert (np.ptp(image, axis=-1).max() == 0) == grey
     assert np.ptp(image) > 20
+
+
+@pytest.mark.parametrize("stream", ["camera-rgb", "camera-slam-left", "camera-slam-right"])
+def test_pictures_are_upright_as_the_calibration_says_the_cameras_are_mounted(stream: str) -> None:
+    from projectaria_tools.core import data_provider
+
+    provider = data_provider.create_vrs_data_provider(str(RECORDING))
+    stored = provider.get_image_data_by_index(provider.get_stream_id_from_label(stream), 0)[0].to_numpy_array()
+    stored = stored if stored.ndim == 3 else np.stack([stored] * 3, axis=-1)
+    recording = open_source(f"file://{RECORDING}?stream={stream}", VIDEO, allow_video=True)
+    image = next(recording.chunks(0)).samples[0].astype(float)
+    # Sides are cut into pixels from the left: turned, they are cut a little otherwise.
+    assert np.abs(image - shrink(np.rot90(stored, -1), (44, 32))).mean() < 4
+    assert np.abs(image - shrink(stored, (44, 32))).mean() > 10
+    assert recording.notes == []
+
+
+@pytest.mark.parametrize(("right", "down", "turns"), [(0, -1, 0), (1, 0, 1), (0, 1, 2), (-1, 0, 3)])
+def test_what_is_up_in_a_picture_comes_to_its_top(right: float, down: float, turns: int) -> None:
+    picture = np.arange(2 * 3 * 3, dtype=np.uint8).reshape(2, 3, 3)
+    assert np.array_equal(upright(right, down).apply(picture), np.rot90(picture, turns))
 
 
 def test_all_three_are_on_the_glasses_clock() -> None:

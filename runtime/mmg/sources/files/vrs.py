@@ -19,7 +19,7 @@ from mmg.errors import SourceError, pip_install
 from mmg.sources import CHUNK_NS
 from mmg.sources.files.imu_channels import ImuChannels
 from mmg.sources.files.slicing import spans
-from mmg.sources.frames import FrameChooser, shrink
+from mmg.sources.frames import FrameChooser, Turn, shrink
 from mmg.sources.url import Placing, SourceUrl
 from mmg.types import Chunk
 
@@ -52,7 +52,7 @@ class VrsStream(ABC):
     def __init__(self, url: SourceUrl, path: Path, modality: Modality) -> None:
         url.allow(["stream"])
         streams = STREAMS[modality.kind]
-        label = url.one_of("stream", streams) or streams[0]
+        self._label = label = url.one_of("stream", streams) or streams[0]
         self.modality, self.url = modality.name, str(url)
         self.losses: Counter[str] = Counter()
         self.notes: list[str] = []
@@ -184,14 +184,18 @@ class VrsAudio(VrsStream):
 
 class VrsVideo(VrsStream):
     """Frames ``(1, H, W, 3)`` uint8, resized to the manifest's frame (the aspect ratio gives way), at most two a
-    frame of the model. Grey cameras give three equal colours. ``losses``: ``backward``, ``unreadable`` frames."""
+    frame of the model, and turned upright as the file's calibration says that its cameras are mounted. Grey cameras
+    give three equal colours. ``losses``: ``backward``, ``unreadable`` frames."""
 
     def __init__(self, url: SourceUrl, path: Path, modality: Modality) -> None:
         if modality.frame is None:
             raise SourceError(str(url), f"{modality.name} has no frame size: it is not a video modality")
         super().__init__(url, path, modality)
         self._frame, self._rate_hz = modality.frame, modality.rate_hz
-        self.notes.append(f"{path.name}: frames are as the glasses store them, a quarter turn from upright")
+        turn = self._mounted()
+        self._turn = turn or Turn()
+        if turn is None:
+            self.notes.append(f"{path.name} does not say how its cameras are mounted: frames are as they are stored")
 
     def chunks(self, start_ns: int, _every_ns: int = CHUNK_NS) -> Iterator[Chunk]:
         """See Recording."""
@@ -203,13 +207,32 @@ class VrsVideo(VrsStream):
                 continue
             image = self._record(self._image, index)
             if image is not None:
-                yield Chunk(self.modality, shrink(image, self._frame)[None], np.array([start_ns + time_ns], np.int64))
+                seen = self._turn.apply(shrink(image, self._turn.stored(self._frame)))
+                yield Chunk(self.modality, seen[None], np.array([start_ns + time_ns], np.int64))
+
+    def _mounted(self) -> Turn | None:
+        """How the camera's pictures become upright; None where the file has no calibration."""
+        calibration = self._provider.get_device_calibration()
+        camera = calibration.get_camera_calib(self._label) if calibration is not None else None
+        if camera is None:
+            return None
+        # Of the wearer's eyes (CPF) y is up; of a camera x is to the right of its picture, and y downwards.
+        up = calibration.get_transform_device_cpf().rotation().to_matrix()[:, 1]
+        right, down, _ = (camera.get_transform_device_camera().rotation().to_matrix().T @ up).tolist()
+        return upright(right, down)
 
     def _image(self, stream: Any, index: int) -> NDArray[np.uint8]:
         image = self._provider.get_image_data_by_index(stream, index)[0].to_numpy_array()
         if image.dtype != np.uint8 or image.size == 0:
             raise ValueError("not an 8-bit image")
         return np.asarray(np.stack([image] * 3, axis=-1) if image.ndim == 2 else image)
+
+
+def upright(right: float, down: float) -> Turn:
+    """The quarter turn of a picture in which up is so far to the right and down."""
+    if abs(right) > abs(down):
+        return Turn(True, mirrored=True) if right < 0 else Turn(True, upside_down=True)
+    return Turn() if down < 0 else Turn(False, mirrored=True, upside_down=True)
 
 
 def _opened(url: str, path: Path) -> Any:
