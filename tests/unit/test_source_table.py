@@ -384,6 +384,13 @@ def test_a_long_table_is_read_as_it_is_needed(tmp_path: Path, monkeypatch: pytes
     assert read < 105_000
 
 
+def test_a_long_table_that_is_closed_unread_is_let_go_of_at_once(tmp_path: Path) -> None:
+    recording = opened(tmp_path, long_table(100_000))
+    recording.close()
+    held = [link.resolve() for link in Path("/proc/self/fd").iterdir()]
+    assert not [path for path in held if path.is_relative_to(tmp_path)]
+
+
 def test_a_second_reading_gives_the_same(tmp_path: Path) -> None:
     recording = opened(tmp_path, long_table(20_000, {15_000: "150000,x,0,9.8"}))
     first, again = whole(recording), whole(recording)

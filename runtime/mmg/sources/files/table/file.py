@@ -116,7 +116,7 @@ class TableFile:
 
     def close(self) -> None:
         """Let go of the file: iterators end."""
-        self._closed = True
+        self._closed, self._rest = True, None
 
     def _check_rate(self) -> None:
         """Raises SourceError for rows that follow each other as those of nothing that is worn do."""
