@@ -35,7 +35,7 @@ class WaitingWriter(io.BufferedWriter):
         self._is_given_up = False
 
     def write(self, data: Any) -> int:
-        """All of it, into the buffer. Of what an interrupt cuts while it waits the rest goes there next. Raises OSError."""
+        """All of it, into the buffer; where an interrupt ends the wait for it, the rest goes there next. Raises OSError."""
         if not self._is_given_up:
             self._take(self._held)
             self._take(bytes(data))
@@ -46,9 +46,11 @@ class WaitingWriter(io.BufferedWriter):
         while not self._is_given_up:
             self._take(self._held)
             try:
-                return super().flush()
+                super().flush()
             except BlockingIOError:
                 self._wait()
+            else:
+                return
 
     def give_up(self) -> None:
         """Write nothing more, neither what is held nor what comes: nobody reads."""
