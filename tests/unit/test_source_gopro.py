@@ -161,6 +161,14 @@ def test_a_sensor_alone_is_counted_where_the_other_is_lost(tmp_path: Path) -> No
     assert farthest(*joined(chunks)) < 0.07
 
 
+def test_what_came_before_a_long_loss_is_not_lost_with_it(tmp_path: Path) -> None:
+    payloads = [payload(begin, (400, 200)) for begin in range(10)]
+    payloads[3:8] = [one.replace(b"GYRO", b"XXXX") for one in payloads[3:8]]
+    recording, chunks = opened(recorded(tmp_path / "a.mp4", payloads))
+    assert recording.losses["alone"] == pytest.approx(5 * 400, abs=8)
+    assert farthest(*joined(chunks)) < 0.07
+
+
 @pytest.mark.parametrize("part", [b"SCAL", b"ORIN"])
 def test_a_payload_that_contradicts_the_others_is_not_believed(tmp_path: Path, part: bytes) -> None:
     payloads = [payload(begin, (200, 400)) for begin in range(5)]

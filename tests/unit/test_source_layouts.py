@@ -484,8 +484,67 @@ def some_decimal_commas_in_quotes(path: Path, rows: Table) -> str:
 
 
 def thousands_in_quotes(path: Path, rows: Table) -> str:
-    counts = [[t, *(f'"{round(v * 1671):,}"' for v in row)] for t, *row in rows]
-    return lines(path, ["t_ms", *SI.split(",")], [row for row in counts if all("," in cell for cell in row[1:4])])
+    counts = [[f'"{round(cell * 1671):,}"' for cell in row] for row in rows]
+    in_thousands = [[i * 10, *row[1:]] for i, row in enumerate(counts) if all("," in cell for cell in row[1:4])]
+    return lines(path, ["t_ms", *SI.split(",")], in_thousands)
+
+
+def lists_of_json(path: Path, rows: Table) -> str:
+    """Each sensor with its own times, the gyroscope's half as many."""
+    said = {
+        "accelerometer": [{"timestamp": t, **_xyz(row[:3])} for t, *row in rows],
+        "gyroscope": [{"timestamp": t, **_xyz(row[3:])} for t, *row in rows[::2]],
+        "gps": [{"timestamp": rows[0][0], "latitude": 48.1}],
+    }
+    path = path.with_suffix(".json")
+    path.write_text(json.dumps({"device": "watch", "data": said}))
+    return str(path)
+
+
+def objects_of_columns_of_json(path: Path, rows: Table) -> str:
+    times = [row[0] for row in rows]
+    said: dict[str, dict[str, list[float]]] = {
+        name: {"t": times[::step], **{a: [row[begin + i] for row in rows[::step]] for i, a in enumerate("xyz")}}
+        for name, begin, step in (("acc", 1, 1), ("gyro", 4, 2))
+    }
+    path = path.with_suffix(".json")
+    path.write_text(json.dumps(said))
+    return str(path)
+
+
+def packets_of_timed_lists(path: Path, rows: Table) -> str:
+    packets = [
+        {
+            "acc": [{"t_ms": t, **_xyz(row[:3])} for t, *row in part],
+            "gyro": [{"t_ms": t, **_xyz(row[3:])} for t, *row in part[::2]],
+        }
+        for part in (rows[i : i + 8] for i in range(0, len(rows), 8))
+    ]
+    path = path.with_suffix(".json")
+    path.write_text(json.dumps(packets))
+    return str(path)
+
+
+def packets_with_a_slower_gyroscope(path: Path, rows: Table) -> str:
+    packets = [
+        {
+            "timestamp": part[0][0],
+            "acc": [_xyz(row[1:4]) for row in part],
+            "gyro": [_xyz(row[4:]) for row in part[::2]],
+        }
+        for part in (rows[i : i + 4] for i in range(0, len(rows), 4))
+    ]
+    path = path.with_suffix(".json")
+    path.write_text(json.dumps(packets))
+    return str(path)
+
+
+def columns_of_two_lengths(path: Path, rows: Table) -> str:
+    columns = {name: [row[i] for row in rows] for i, name in enumerate(["t_ms", *SI.split(",")])}
+    columns |= {name: columns[name][::2] for name in ("gx", "gy", "gz")}
+    path = path.with_suffix(".json")
+    path.write_text(json.dumps(columns))
+    return str(path)
 
 
 def _xyz(values: Sequence[float]) -> dict[str, float]:
@@ -513,11 +572,14 @@ READ: list[Write] = [
     two_files_by_name, a_zip_of_sensor_logger, one_of_two_devices, raw_counts_with_scales, json_lines, nested_json,
     columns_of_json, edge_impulse, movesense, metawear, polar, physics_toolbox, xsens_dot, sensor_log, two_sessions,
     late_rows_and_one_wrong_stamp, seconds_and_milliseconds, milliseconds_of_the_second, milliseconds_without_zeros,
-    a_browsers, ros, ros_as_json_lines, decimal_commas_in_quotes, some_decimal_commas_in_quotes,
+    a_browsers, ros, ros_as_json_lines, lists_of_json, objects_of_columns_of_json, packets_of_timed_lists,
+    decimal_commas_in_quotes, some_decimal_commas_in_quotes,
 ]  # fmt: skip
 REFUSED: dict[Write, str] = {
     no_header: r"no header: number its 7 columns.*\?time=0&columns=",
     ros_without_gravity: "without gravity alone .*mmg needs it with gravity",
+    packets_with_a_slower_gyroscope: "holds packets with 4 of acc, 2 of gyro, and nothing tells their times",
+    columns_of_two_lengths: "has 700 figures of gx, and 1400 of others: write each sensor as an object of its own",
     thousands_in_quotes: r"gives 0 samples",
     linear_alone: "without gravity alone .*mmg needs it with gravity",
     two_devices: r"rows of several in its column device \(left, right\).*\?where=device:left",

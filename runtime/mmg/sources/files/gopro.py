@@ -17,9 +17,9 @@ from mmg.bundle.manifest import Modality
 from mmg.errors import SourceError
 from mmg.sources import CHUNK_NS
 from mmg.sources.files.gopro_clock import Line, Placed, learn
+from mmg.sources.files.gopro_joining import Joiner
 from mmg.sources.files.gpmf import Payload, Sensor, read_payload
 from mmg.sources.files.imu_channels import ABSENT, ImuChannels
-from mmg.sources.files.joining import Joiner
 from mmg.sources.files.mp4 import Sample, Track, film_begin_s, read_tracks
 from mmg.sources.files.slicing import spans
 from mmg.sources.url import Placing, SourceUrl

@@ -124,9 +124,11 @@ class Line:
         """Take a payload; give the one before it, ``(T,)`` after the film's beginning and ``(T, 3)``."""
         stream = placed.payload.streams.get(sensor)
         if stream is None or stream.scale != self._telemetry.scale:
+            # What is held is given now, at its usual pace: the other sensor's samples would wait for it.
+            given = self._place(None)
+            self._held, self._follows = None, False
             self._lost_until_ns = placed.film_ns + placed.lasts_ns
-            self._follows = False
-            return self._nothing()
+            return given
         if not len(stream.raw):
             self._follows = False
             return self._nothing()

@@ -1,4 +1,4 @@
-"""Joining sensors of one device that sample each at its own pace."""
+"""Joining the sensors of a GoPro, which sample each at its own pace, payload by payload."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ if TYPE_CHECKING:
 
     from mmg.types import Times
 
-# Nothing waits longer than this for the other sensor.
+# Nothing waits longer than this for the other sensor: both come a payload at a time, so that one without samples lost
+# its own, whatever a payload lasts.
 PATIENCE_NS = 3_000_000_000
 # A sample is with the other sensor's where one of these is no further away than this many of its periods.
 REACH = 1.0

@@ -13,6 +13,7 @@ import msgspec
 
 from mmg.errors import SourceError
 from mmg.sources.columns import Column
+from mmg.sources.files.table.json_lists import are_sensors, joined
 from mmg.sources.files.table.table import Row
 from mmg.sources.files.table.text import LONGEST_LINE, bounded_lines
 
@@ -95,18 +96,19 @@ def _from_document(url: str, path: Path, document: Any) -> JsonTable:
     payload = document.get("payload", document) if isinstance(document, Mapping) else document
     if isinstance(payload, Mapping) and isinstance(payload.get("sensors"), list) and "values" in payload:
         return _edge_impulse(url, path, payload)
-    columns = _columns_of(document)
+    columns = _columns_of(url, document)
     if columns:
         rows = tuple(zip(*columns.values(), strict=True))
         return JsonTable(path, tuple(Column.of(i, name) for i, name in enumerate(columns)), rows)
-    found = max(_object_lists(document, 0), key=len, default=[])
-    packets = [_packet(one) for one in found]
-    flat = [row for packet in packets for row in packet]
+    sensors = _sensor_lists(url, document, 0)
+    found = [] if sensors else max(_object_lists(document, 0), key=len, default=[])
+    packets = [_packet(url, one) for one in found]
+    flat = joined(sensors) if sensors else [row for packet in packets for row in packet]
     if not flat:
         raise SourceError(url, "is JSON without samples: an array of objects, or an object a line, is read")
     names = dict.fromkeys(name for row in flat[:LOOK_AHEAD_LINES] for name in row)
     rows = tuple(tuple(map(row.get, names)) for row in flat)
-    packed = len(flat) > len(packets)
+    packed = not sensors and len(flat) > len(packets)
     return JsonTable(path, tuple(Column.of(i, name) for i, name in enumerate(names)), rows, packed=packed)
 
 
@@ -124,14 +126,46 @@ def _edge_impulse(url: str, path: Path, payload: Mapping[str, Any]) -> JsonTable
     return JsonTable(path, columns, tuple(rows), rate_hz=1000 / interval_ms)
 
 
-def _columns_of(document: Any) -> dict[str, list[Any]]:
-    """The columns where the document is an object of lists of figures that are equally long."""
+def _columns_of(url: str, document: Any) -> dict[str, list[Any]]:
+    """The columns where the document is an object of lists of figures that are equally long.
+
+    Raises SourceError where a sensor's list is shorter than the others: nothing tells which of its figures belong to
+    which of theirs.
+    """
     if not isinstance(document, Mapping):
         return {}
     lists = {str(name): one for name, one in document.items() if isinstance(one, list) and one}
     flat = {name: one for name, one in lists.items() if not isinstance(one[0], list | Mapping)}
     longest = max(map(len, flat.values()), default=0)
-    return {name: one for name, one in flat.items() if len(one) == longest} if longest > 1 and len(flat) > 2 else {}
+    if longest < 2 or len(flat) < 3:
+        return {}
+    for name, one in flat.items():
+        if 1 < len(one) < longest and Column.of(0, name).role():
+            raise SourceError(
+                url,
+                f"has {len(one)} figures of {name}, and {longest} of others: write each sensor as an object of its own "
+                'with its times, {"acc": {"t": [...], "x": [...], ...}, "gyro": {"t": [...], ...}}',
+            )
+    return {name: one for name, one in flat.items() if len(one) == longest}
+
+
+def _sensor_lists(url: str, value: Any, depth: int) -> dict[str, list[dict[str, Any]]]:
+    """Lists of one object, or of each packet of a list, that are a sensor each, with its own times; none else."""
+    packets = value if isinstance(value, list) else [value]
+    if depth > DEEPEST or not all(isinstance(one, Mapping) for one in packets):
+        return {}
+    lists: dict[str, list[dict[str, Any]]] = {}
+    for packet in packets:
+        for name, one in packet.items():
+            columns = _columns_of(url, one) if isinstance(one, Mapping) else {}
+            if columns:
+                one = [dict(zip(columns, cells, strict=True)) for cells in zip(*columns.values(), strict=True)]
+            if isinstance(one, list) and one and all(isinstance(each, Mapping) for each in one):
+                lists.setdefault(str(name), []).extend(_flat(each, str(name), 0) for each in one)
+    if are_sensors(lists):
+        return lists
+    inner = (_sensor_lists(url, one, depth + 1) for packet in packets[:1] for one in packet.values())
+    return next(filter(None, inner), {})
 
 
 def _object_lists(value: Any, depth: int) -> Iterator[list[Any]]:
@@ -143,8 +177,11 @@ def _object_lists(value: Any, depth: int) -> Iterator[list[Any]]:
             yield from _object_lists(one, depth + 1)
 
 
-def _packet(value: Any) -> list[dict[str, Any]]:
-    """One object as rows: as many as its longest list of objects has, each with what stands beside the lists."""
+def _packet(url: str, value: Any) -> list[dict[str, Any]]:
+    """One object as rows: as many as its longest list of objects has, each with what stands beside the lists.
+
+    Raises SourceError where the lists of two sensors are not equally long, and have no times.
+    """
     if not isinstance(value, Mapping):
         return [{}]
     lists: dict[str, list[Any]] = {}
@@ -155,8 +192,10 @@ def _packet(value: Any) -> list[dict[str, Any]]:
         else:
             beside.update(_flat(one, str(name), 0))
     if len(lists) == 0 and len(value) == 1 and isinstance(only := next(iter(value.values())), Mapping):
-        return _packet(only)  # {"acc": {"Timestamp": ..., "ArrayAcc": [...]}}, Movesense's older form
+        return _packet(url, only)  # {"acc": {"Timestamp": ..., "ArrayAcc": [...]}}, Movesense's older form
     count = max(map(len, lists.values()), default=1)
+    if len(set(map(len, lists.values()))) > 1:
+        _refuse_unequal(url, lists)
     rows = []
     for i in range(count):
         row = dict(beside)
@@ -165,6 +204,16 @@ def _packet(value: Any) -> list[dict[str, Any]]:
                 row.update(_flat(one[i], name, 0))
         rows.append(row)
     return rows
+
+
+def _refuse_unequal(url: str, lists: Mapping[str, list[Any]]) -> None:
+    """Raises SourceError where those of two sensors are not equally long."""
+    lengths = {
+        name: len(one) for name, one in lists.items() if any(Column.of(0, f"{name}.{key}").role() for key in one[0])
+    }
+    if len(set(lengths.values())) > 1:
+        told = ", ".join(f"{length} of {name}" for name, length in lengths.items())
+        raise SourceError(url, f"holds packets with {told}, and nothing tells their times: write a time beside each")
 
 
 def _object(line: str) -> dict[str, Any] | None:
