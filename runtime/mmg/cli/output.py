@@ -35,7 +35,7 @@ class WaitingWriter(io.BufferedWriter):
         self._is_given_up = False
 
     def write(self, data: Any) -> int:
-        """All of it, into the buffer; where an interrupt ends the wait for it, the rest goes there next. Raises OSError."""
+        """All of it, into the buffer; the rest of what an interrupt cuts goes there next. Raises OSError."""
         if not self._is_given_up:
             self._take(self._held)
             self._take(bytes(data))

@@ -2,27 +2,21 @@
 
 from __future__ import annotations
 
-import re
-from collections import Counter
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from mmg.bundle.manifest import Modality
 from mmg.errors import ConfigError, SourceError
-from mmg.sources.columns import Column, find_named, find_times
+from mmg.sources.columns import Column
 from mmg.sources.files.table.clock import choose_clock, empatica_clock
+from mmg.sources.files.table.devices import chosen, one_device, rows_of
 from mmg.sources.files.table.sensors import choose_sensors, wanted_role
-from mmg.sources.files.table.stamps import UNREADABLE, Dates, Stamps, recognise
+from mmg.sources.files.table.stamps import Dates, Stamps, recognise
 from mmg.sources.files.table.table import Row, Table, listed, named_column
 from mmg.sources.files.table.units import Source, Unit, choose_units, looks_like_gravity, unit_options
 from mmg.sources.url import SourceUrl
 
-PLACES = re.compile(
-    r"device|sensor|id|mac|uuid|address|subject|user|person|participant|position|placement|location|side"
-)
-_NO_DEVICES = frozenset(("packet", "activity", "label", "row", "index", "frame", "sample", "event", "class", "time"))
 LOOK_AHEAD_ROWS = 2000
 """What is known of a table before it is read."""
 
@@ -67,13 +61,10 @@ def lay_out(url: SourceUrl, table: Table, rows: Sequence[Row], modality: Modalit
     if empatica:
         rows = rows[2:]
         notes.append(f"{table.path.name} is laid out as Empatica's: its first rows are the start and the rate")
-    only, strict = _where(url, columns)
+    only = chosen(url, columns)
+    strict = only is not None
     if only:
-        rows = [row for row in rows if only[0] < len(row) and str(row[only[0]]).strip() == only[1]]
-        if not rows:
-            raise SourceError(
-                str(url), f"has no row with where={url.options['where']} among its first {LOOK_AHEAD_ROWS}"
-            )
+        rows = rows_of(url, table, only, LOOK_AHEAD_ROWS)
     found = _matched(url, table, rows, modality, empatica is not None, notes, part)
     zeros = [channel.name for channel, each in zip(modality.channels, found, strict=True) if not each]
     if zeros:
@@ -82,8 +73,8 @@ def lay_out(url: SourceUrl, table: Table, rows: Sequence[Row], modality: Modalit
     sources, units = choose_units(url, modality, found, rows, given, notes)
     stamps, rate_hz, start_ns = choose_clock(url, table, rows, modality, empatica, notes)
     if not only:
-        used = {column.index for each in found for column in each} | set(stamps.columns if stamps else ())
-        only = _one_device(url, columns, rows, used, stamps)
+        signals = sorted({column.index for each in found for column in each})
+        only = one_device(url, table, rows, signals, stamps)
     understood = [
         f"{channel.name} <- {' + '.join(column.name for column in each) or 'zeros'}"
         + (f" [{_how(unit)}]" if unit and each else "")
@@ -176,59 +167,6 @@ def _given(url: SourceUrl, columns: Sequence[Column], modality: Modality) -> lis
         raise ConfigError(f"{url}: columns= names {len(names)} columns: {modality.name} wants {wanted}")
     found: list[tuple[Column, ...]] = [(named_column(str(url), columns, name),) for name in names]
     return found + [()] * (len(channels) - len(names))
-
-
-def _where(url: SourceUrl, columns: Sequence[Column]) -> tuple[tuple[int, str] | None, bool]:
-    if "where" not in url.options:
-        return None, False
-    text = url.options["where"]
-    for place in (i for i, character in enumerate(text) if character == ":"):
-        column, value = find_named(columns, text[:place]), text[place + 1 :].strip()
-        if column is not None and value:
-            return (column.index, value), True
-    raise ConfigError(f"{url}: where={text}: must be COLUMN:VALUE; its columns are {listed(columns)}")
-
-
-def _one_device(
-    url: SourceUrl, columns: Sequence[Column], rows: Sequence[Row], used: set[int], stamps: Stamps | None
-) -> tuple[int, str] | None:
-    """The column that names the device, and the one that is there. Raises SourceError where it names several."""
-    for column in columns:
-        if column.index in used or find_times([column]):
-            continue
-        values = _values(rows, column.index)
-        distinct = list(dict.fromkeys(values))
-        named = any(PLACES.fullmatch(word) for word in column.words) and not _NO_DEVICES.intersection(column.words)
-        several = 1 < len(distinct) <= max(len(rows) // 4, 1)
-        if several and (named or _differs_at_once(rows, column.index, stamps)):
-            listed_values = ", ".join(distinct[:4]) + (", ..." if len(distinct) > 4 else "")
-            raise SourceError(
-                str(url),
-                f"has rows of several in its column {column.name} ({listed_values}): choose one with "
-                f"?where={column.name}:{distinct[0]}",
-            )
-        if named and len(distinct) == 1:
-            return column.index, distinct[0]
-    return None
-
-
-def _values(rows: Sequence[Row], index: int) -> list[str]:
-    return [text for row in rows if index < len(row) and (text := str(row[index]).strip())]
-
-
-def _differs_at_once(rows: Sequence[Row], index: int, stamps: Stamps | None) -> bool:
-    """Whether most stamps stand on rows that differ here: rows of two devices, whatever the column is called."""
-    at: dict[int, set[str]] = {}
-    counts: Counter[int] = Counter()
-    for row in rows if stamps else ():
-        with suppress(*UNREADABLE):
-            stamp = stamps.read(row) if stamps else 0
-            at.setdefault(stamp, set()).add(str(row[index]).strip())
-            counts[stamp] += 1
-    shared = [stamp for stamp, count in counts.items() if count > 1]
-    # Of a coarse clock many rows share a stamp: a device's name is not another in each of them.
-    different = [stamp for stamp in shared if len(at[stamp]) > 1]
-    return len(shared) > len(at) // 2 and len(different) > 0.8 * len(shared)
 
 
 def _beside(path: Path) -> list[Path]:
