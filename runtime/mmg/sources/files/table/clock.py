@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import statistics
 from collections.abc import Sequence
 from contextlib import suppress
 from itertools import pairwise
@@ -27,6 +28,8 @@ from mmg.sources.url import SourceUrl
 MOSTLY = 0.995
 SLOWEST_HZ, FASTEST_HZ = 0.5, 5000.0
 """Of a signal that is worn; what is outside is another unit of time."""
+MOST_FASTER, MOST_SLOWER, FEWEST_ROWS = 3.0, 8.0, 100
+"""A guessed unit is believed where it makes a rate that so many rows tell, up to so many times the model's own."""
 _PREAMBLE_RATE = re.compile(
     r"([^\n]{0,24}\b(?:at|rate|sampl\w*|frequency)\b\D{0,20}?)(\d+(?:\.\d+)?)\s*Hz", re.IGNORECASE
 )
@@ -49,6 +52,7 @@ def choose_clock(
     if rate_hz and "time" in url.options:
         raise ConfigError(f"{url}: time= and rate= exclude each other: rate= is for rows without a time")
     if rate_hz:
+        _note_other_rate(url, table, rows, modality, float(rate_hz), notes)
         return None, float(rate_hz), None
     if empatica:
         return None, empatica[1], empatica[0]
@@ -89,6 +93,8 @@ def _stamps(url: SourceUrl, table: Table, rows: Sequence[Row], modality: Modalit
         if best is None or rank > best[0]:
             best = rank, stamps
     if best is not None:
+        if isinstance(best[1], Counts) and best[1].guessed:
+            _check_guess(url, table, best[1], rows, modality)
         if order is None:
             _note_clock(table, best[1], rows, notes)
         return best[1]
@@ -117,6 +123,50 @@ def _note_clock(table: Table, stamps: Stamps, rows: Sequence[Row], notes: list[s
         notes.append(f"column {name} is read as {stamps.told}: add ?dates={other} if that is wrong")
     elif isinstance(stamps, Days):
         notes.append(f"column {name} is read as {stamps.told}")
+
+
+def _check_guess(url: SourceUrl, table: Table, stamps: Counts, rows: Sequence[Row], modality: Modality) -> None:
+    """Raises SourceError where the likeliest unit makes a rate that is not likely: it may be ticks of another length."""
+    rate_hz = _rate_hz(stamps, rows)
+    if rate_hz is None or stamps.absolute or 1 / MOST_SLOWER < rate_hz / modality.rate_hz < MOST_FASTER:
+        return
+    name = table.columns[stamps.index].name
+    raise SourceError(
+        str(url),
+        f"names no unit of its column {name}: as {stamps.unit} its rows would follow each other at {rate_hz:.3g} Hz: "
+        f"add ?time_unit={stamps.unit} if they do, or ?rate=HZ",
+    )
+
+
+def _note_other_rate(
+    url: SourceUrl, table: Table, rows: Sequence[Row], modality: Modality, rate_hz: float, notes: list[str]
+) -> None:
+    """Say so where a sound clock in the table tells another rate than the user."""
+    for column, unit in find_times(table.columns):
+        stamps = recognise(rows, column.index, unit, modality.rate_hz, None)
+        if stamps is None or (isinstance(stamps, Counts) and stamps.guessed and not stamps.absolute):
+            continue
+        forward, distinct = _forward(stamps, rows)
+        told_hz = _rate_hz(stamps, rows)
+        if told_hz and forward > MOSTLY and distinct > 0.5 and abs(told_hz - rate_hz) > 0.05 * rate_hz:
+            notes.append(
+                f"column {column.name} says {told_hz:.4g} Hz, and rate={rate_hz:g} is taken: leave {url.path} without "
+                "rate= if the column is right"
+            )
+            return
+
+
+def _rate_hz(stamps: Stamps, rows: Sequence[Row]) -> float | None:
+    """Of the rows; None of too few."""
+    read = []
+    for row in rows:
+        with suppress(*UNREADABLE):
+            read.append(stamps.read(row))
+    steps = [late - early for early, late in pairwise(read) if late >= early]
+    forward = [step for step in steps if step > 0]
+    if len(steps) < FEWEST_ROWS or not forward:
+        return None
+    return 1e9 * len(steps) / (statistics.median(forward) * len(forward))
 
 
 def _forward(stamps: Stamps, rows: Sequence[Row]) -> tuple[float, float]:
