@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -119,3 +120,46 @@ def test_rows_in_no_order_are_refused_and_a_few_late_ones_are_not(tmp_path: Path
     shuffled = np.random.default_rng(0).permutation(rows).tolist()
     with pytest.raises(SourceError, match="over a second earlier than the one before: sort them first"):
         opened(tmp_path, header, shuffled)
+
+
+def as_rows_of_one_sensor(names: tuple[str, str]) -> list[str]:
+    rows = [row.split(",") for row in motion(1)]
+    return [
+        f"{10 * i},{name},{','.join(r[3 * k : 3 * k + 3])}" for i, r in enumerate(rows) for k, name in enumerate(names)
+    ]
+
+
+@pytest.mark.parametrize("header", ["t_ms,sensor,x,y,z", "t_ms,name,values.x,values.y,values.z"])
+@pytest.mark.parametrize("names", [("accelerometer", "gyroscope"), ("TotalAcceleration", "Gyroscope"), ("acc", "gyr")])
+def test_a_row_for_each_sensor_is_joined_on_time(tmp_path: Path, header: str, names: tuple[str, str]) -> None:
+    recording = opened(tmp_path, header, as_rows_of_one_sensor(names))
+    expected = np.array([list(map(float, row.split(","))) for row in motion(1)], np.float32)
+    assert samples(recording) == pytest.approx(expected)
+    assert recording.duration_s == pytest.approx(ROWS / 100, abs=0.02)
+    assert recording.losses == {}
+
+
+def test_a_document_of_objects_of_one_sensor_each_is_joined_on_time(tmp_path: Path) -> None:
+    objects = [
+        {"sensor": name, "time": str((1_714_730_400_000 + int(t)) * 1_000_000), "x": x, "y": y, "z": z}
+        for row in as_rows_of_one_sensor(("TotalAcceleration", "Gyroscope"))
+        for t, name, x, y, z in [row.split(",")]
+    ]
+    (tmp_path / "imu.json").write_text(json.dumps([{"sensor": "Metadata", "version": 3}, *objects]))
+    recording = open_source(str(tmp_path / "imu.json"), IMU)
+    assert len(samples(recording)) == ROWS
+    assert recording.duration_s == pytest.approx(ROWS / 100, abs=0.02)
+
+
+def test_rows_that_leave_the_other_sensors_cells_empty_are_joined_on_time(tmp_path: Path) -> None:
+    rows = [row.split(",") for row in motion(1)]
+    sparse = [
+        line
+        for i, row in enumerate(rows)
+        for line in (f"{10 * i},{','.join(row[:3])},,,", f"{10 * i + 2},,,,{','.join(row[3:])}")
+    ]
+    recording = opened(tmp_path, f"t_ms,{','.join(NAMES)}", sparse)
+    read = samples(recording)
+    assert len(read) == ROWS - 1
+    assert read[:, 0] == pytest.approx(np.array([float(row[0]) for row in rows[1:]], np.float32))
+    assert recording.losses == {"unpaired": 1}

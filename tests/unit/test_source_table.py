@@ -484,7 +484,7 @@ def test_a_table_most_of_whose_rows_cannot_be_read_is_refused_with_one_of_them(t
 @pytest.mark.parametrize("step", [2500, 100, 327, 1])
 def test_ticks_of_no_common_unit_are_refused_and_not_guessed(tmp_path: Path, step: int) -> None:
     text = table("timestamp,ax,ay,az", *(f"{step * number},0.1,0.2,9.8" for number in range(300)))
-    with pytest.raises(SourceError, match="names no unit of its column timestamp.*time_unit=.*rate=HZ"):
+    with pytest.raises(SourceError, match=r"names no unit of its column timestamp.*time_unit=.*rate=HZ"):
         opened(tmp_path, text, modality=signal("imu", 100, *ACCELERATION))
     given = whole(opened(tmp_path, text, f"rate={100}", signal("imu", 100, *ACCELERATION)))
     assert np.unique(np.diff(given.times_ns)).tolist() == [10 * MS]

@@ -30,7 +30,9 @@ _OTHER = frozenset(
     + ("energy", "fft", "jerk", "norm", "magnitude")
 )
 _NO_UNITS = _GRAVITY | {"g", "gs", "gforce", "force"}
-_FILLERS = frozenset(["axis", "axes", "in", "unit", "units", "value", "val", "data", "component", "sensor", "measured"])
+_FILLERS = frozenset(
+    ["axis", "axes", "in", "unit", "units", "value", "val", "values", "data", "component", "sensor", "measured"]
+)
 _AXES = ("x", "y", "z")
 _WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|\d+")
 _DEGREE = re.compile(r"Â?[°º˚]")

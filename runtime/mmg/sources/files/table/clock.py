@@ -28,8 +28,8 @@ from mmg.sources.url import SourceUrl
 MOSTLY = 0.995
 SLOWEST_HZ, FASTEST_HZ = 0.5, 5000.0
 """Of a signal that is worn; what is outside is another unit of time."""
-MOST_FASTER, MOST_SLOWER, FEWEST_ROWS = 3.0, 8.0, 100
-"""A guessed unit is believed where it makes a rate that so many rows tell, up to so many times the model's own."""
+LIKELY_HZ, MOST_FASTER, MOST_SLOWER, FEWEST_ROWS = (12.0, 250.0), 3.0, 8.0, 100
+"""A guessed unit is believed where it makes a rate that is usual, or up to so many times the model's own."""
 _PREAMBLE_RATE = re.compile(
     r"([^\n]{0,24}\b(?:at|rate|sampl\w*|frequency)\b\D{0,20}?)(\d+(?:\.\d+)?)\s*Hz", re.IGNORECASE
 )
@@ -126,9 +126,11 @@ def _note_clock(table: Table, stamps: Stamps, rows: Sequence[Row], notes: list[s
 
 
 def _check_guess(url: SourceUrl, table: Table, stamps: Counts, rows: Sequence[Row], modality: Modality) -> None:
-    """Raises SourceError where the likeliest unit makes a rate that is not likely: it may be ticks of another length."""
+    """Raises SourceError where the likeliest unit makes no usual rate: it may count ticks of another length."""
     rate_hz = _rate_hz(stamps, rows)
-    if rate_hz is None or stamps.absolute or 1 / MOST_SLOWER < rate_hz / modality.rate_hz < MOST_FASTER:
+    lowest = min(LIKELY_HZ[0], modality.rate_hz / MOST_SLOWER)
+    highest = max(LIKELY_HZ[1], modality.rate_hz * MOST_FASTER)
+    if rate_hz is None or stamps.absolute or lowest < rate_hz < highest:
         return
     name = table.columns[stamps.index].name
     raise SourceError(

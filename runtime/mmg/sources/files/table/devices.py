@@ -81,7 +81,7 @@ def one_device(
     """
     only: tuple[int, str] | None = None
     turns = _turns(rows, signals)
-    last = _last_rows(table)
+    last = last_rows(table)
     for column in table.columns:
         if column.index in signals or (stamps and column.index in stamps.columns) or find_times([column]):
             continue
@@ -120,7 +120,8 @@ def _names_a_device(column: Column) -> bool:
     return any(PLACES.fullmatch(word) for word in column.words) and not _NO_DEVICES.intersection(column.words)
 
 
-def _last_rows(table: Table) -> Sequence[Row]:
+def last_rows(table: Table) -> Sequence[Row]:
+    """Some of a table's last, where they can be had without all others."""
     if isinstance(table, TextTable):
         return [row for row in table.last_rows(TAIL_BYTES) if not table.is_header(row)]
     return table.document[-TAIL_ROWS:] if isinstance(table, JsonTable) and table.document is not None else ()

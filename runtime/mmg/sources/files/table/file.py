@@ -18,6 +18,7 @@ from mmg.sources import CHUNK_NS
 from mmg.sources.axes import parse_axes, triples_of, turn
 from mmg.sources.files.slicing import sliced
 from mmg.sources.files.table.clock import FASTEST_HZ, SLOWEST_HZ
+from mmg.sources.files.table.devices import last_rows
 from mmg.sources.files.table.json import JsonTable, is_json, open_json
 from mmg.sources.files.table.layout import LOOK_AHEAD_ROWS, Layout, lay_out, options_of
 from mmg.sources.files.table.order import BUFFERED_ROWS, HELD_ROWS, Block, InOrder
@@ -35,7 +36,7 @@ NULLS = frozenset(("", "null", "na", "n/a", "none", "-"))
 READ_ROWS = 2048
 BACK_NS, MOST_BACK, FEWEST_ROWS = 10**9, 0.05, 400
 """A clock that begins anew goes back by more once, and one whose rows are in no order again and again."""
-TAIL_BYTES, SIZED_BYTES = 16_384, 262_144
+SIZED_BYTES = 262_144
 
 
 class TableFile:
@@ -263,9 +264,11 @@ class TableFile:
         if self._is_whole:
             return (end_ns - begin_ns) / 1e9
         read_s, rows = (end_ns - begin_ns) / 1e9, sum(len(times) for times, _ in self._first)
-        if isinstance(self._table, JsonTable) and self._table.document is not None:
+        if isinstance(self._table, JsonTable) and self._table.document is not None and self._layout.stamps is None:
             return read_s * len(self._table.document) / rows
         guess_s, tail_s = _guess_s(self._table, read_s, rows), _tail_s(self._table, self._layout, begin_ns)
+        if isinstance(self._table, JsonTable) and self._table.document is not None:
+            return max(read_s, tail_s)
         # A last stamp that is far from what the file's size says is that of another session, or wrong.
         return tail_s if 0.5 * guess_s < tail_s < 2 * guess_s + 86_400 and tail_s >= read_s else max(read_s, guess_s)
 
@@ -281,10 +284,9 @@ def open_table(url: SourceUrl, path: Path) -> TextTable | JsonTable:
 
 def _tail_s(table: TextTable | JsonTable, layout: Layout, begin_ns: int) -> float:
     """From the first stamp to the last that the end of the file holds; 0 where it tells none."""
-    if not isinstance(table, TextTable) or layout.stamps is None:
+    if layout.stamps is None:
         return 0.0
-    rows = table.last_rows(TAIL_BYTES)
-    for row in reversed(rows):
+    for row in reversed(last_rows(table)):
         try:
             return (layout.stamps.read(row) - begin_ns) / 1e9
         except UNREADABLE:

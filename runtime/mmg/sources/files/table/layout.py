@@ -69,6 +69,8 @@ def lay_out(url: SourceUrl, table: Table, rows: Sequence[Row], modality: Modalit
     zeros = [channel.name for channel, each in zip(modality.channels, found, strict=True) if not each]
     if zeros:
         notes.append(f"{table.path.name} has no {', '.join(zeros)}: filled with zeros{_sibling(table, zeros)}")
+    if part is not None:  # where the rows of other sensors are between, their cells are empty
+        rows = [row for row in rows if all(_is_there(row, column) for each in found for column in each)]
     given = Unit("g/64", "is Empatica's") if empatica else None
     sources, units = choose_units(url, modality, found, rows, given, notes)
     stamps, rate_hz, start_ns = choose_clock(url, table, rows, modality, empatica, notes)
@@ -100,6 +102,10 @@ def lay_out(url: SourceUrl, table: Table, rows: Sequence[Row], modality: Modalit
         declared,
         assumed,
     )
+
+
+def _is_there(row: Row, column: Column) -> bool:
+    return column.index < len(row) and row[column.index] is not None and str(row[column.index]).strip() != ""
 
 
 def _how(unit: Unit) -> str:
