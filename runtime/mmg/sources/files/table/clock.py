@@ -18,6 +18,7 @@ from mmg.sources.files.table.stamps import (
     Dates,
     Days,
     Stamps,
+    Ticks,
     is_order_certain,
     recognise,
 )
@@ -33,6 +34,7 @@ LIKELY_HZ, MOST_FASTER, MOST_SLOWER, FEWEST_ROWS = (12.0, 250.0), 3.0, 8.0, 100
 _PREAMBLE_RATE = re.compile(
     r"([^\n]{0,24}\b(?:at|rate|sampl\w*|frequency)\b\D{0,20}?)(\d+(?:\.\d+)?)\s*Hz", re.IGNORECASE
 )
+_ROUNDED = re.compile(r"\d(?:[.,]\d{1,7})?e\+?\d+", re.IGNORECASE)
 _FILTER = re.compile(r"filter|pass|cut", re.IGNORECASE)
 
 
@@ -59,7 +61,7 @@ def choose_clock(
     stamps = _stamps(url, table, rows, modality, notes)
     if stamps:
         return stamps, 0.0, None
-    declared = _preamble_clock(table.preamble)
+    declared = preamble_clock(table.preamble)
     told_hz = table.rate_hz or declared[0]
     if told_hz:
         notes.append(f"{table.path.name} says {told_hz:g} Hz: its rows are spaced evenly")
@@ -93,6 +95,7 @@ def _stamps(url: SourceUrl, table: Table, rows: Sequence[Row], modality: Modalit
         if best is None or rank > best[0]:
             best = rank, stamps
     if best is not None:
+        _check_rounding(url, table, best[1], rows)
         if isinstance(best[1], Counts) and best[1].guessed:
             _check_guess(url, table, best[1], rows, modality)
         if order is None:
@@ -121,8 +124,20 @@ def _note_clock(table: Table, stamps: Stamps, rows: Sequence[Row], notes: list[s
     elif isinstance(stamps, Dates) and not is_order_certain(rows, stamps):
         other = "mdy" if stamps.order == "dmy" else "dmy"
         notes.append(f"column {name} is read as {stamps.told}: add ?dates={other} if that is wrong")
-    elif isinstance(stamps, Days):
+    elif isinstance(stamps, Days | Ticks):
         notes.append(f"column {name} is read as {stamps.told}")
+
+
+def _check_rounding(url: SourceUrl, table: Table, stamps: Stamps, rows: Sequence[Row]) -> None:
+    """Raises SourceError for ``1.71473E+12`` row after row: the digits that told them apart are gone."""
+    index = stamps.columns[0]
+    cells = [str(row[index]).strip() for row in rows if index < len(row)]
+    if len(cells) > 1 and all(map(_ROUNDED.fullmatch, cells)) and len(set(cells)) * 20 < len(cells):
+        raise SourceError(
+            str(url),
+            f"its column {table.columns[index].name} was rounded when it was written, as a spreadsheet does: "
+            f"{len(cells)} rows are at {cells[0]}: add ?rate=HZ, or export it again",
+        )
 
 
 def _check_guess(url: SourceUrl, table: Table, stamps: Counts, rows: Sequence[Row], modality: Modality) -> None:
@@ -195,7 +210,7 @@ def empatica_clock(table: Table, rows: Sequence[Row]) -> tuple[int, float] | Non
     return (round(start_s * 10**9), rate_hz) if EPOCH_S[0] < start_s < EPOCH_S[1] and 1 <= rate_hz <= 1000 else None
 
 
-def _preamble_clock(lines: Sequence[str]) -> tuple[float | None, int | None]:
+def preamble_clock(lines: Sequence[str]) -> tuple[float | None, int | None]:
     """The rate and the start that the lines above a table tell, as ActiGraph and GENEActiv write them."""
     text = "\n".join(lines)
     rates = {float(match[2]) for match in _PREAMBLE_RATE.finditer(text) if not _FILTER.search(match[1])}

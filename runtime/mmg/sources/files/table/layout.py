@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 
 from mmg.bundle.manifest import Modality
 from mmg.errors import ConfigError, SourceError
 from mmg.sources.columns import Column
-from mmg.sources.files.table.clock import choose_clock, empatica_clock
+from mmg.sources.files.table.clock import choose_clock, empatica_clock, preamble_clock
 from mmg.sources.files.table.devices import chosen, one_device, rows_of
 from mmg.sources.files.table.sensors import choose_sensors, wanted_role
-from mmg.sources.files.table.stamps import Dates, Stamps, recognise
+from mmg.sources.files.table.stamps import UNREADABLE, Dates, Stamps, recognise
 from mmg.sources.files.table.table import Row, Table, listed, named_column
 from mmg.sources.files.table.units import Source, Unit, choose_units, looks_like_gravity, unit_options
 from mmg.sources.url import SourceUrl
@@ -68,7 +70,9 @@ def lay_out(url: SourceUrl, table: Table, rows: Sequence[Row], modality: Modalit
     found = _matched(url, table, rows, modality, empatica is not None, notes, part)
     zeros = [channel.name for channel, each in zip(modality.channels, found, strict=True) if not each]
     if zeros:
-        notes.append(f"{table.path.name} has no {', '.join(zeros)}: filled with zeros{_sibling(table, zeros)}")
+        notes.append(
+            f"{table.path.name} has no {', '.join(zeros)}: filled with zeros{_sibling(table, zeros)}{_unused(table, found)}"
+        )
     if part is not None:  # where the rows of other sensors are between, their cells are empty
         rows = [row for row in rows if all(_is_there(row, column) for each in found for column in each)]
     given = Unit("g/64", "is Empatica's") if empatica else None
@@ -128,14 +132,17 @@ def _matched(
         return _given(url, columns, modality)
     if is_empatica:
         return _xyz(modality, columns[:3])
-    if not table.named and (plain := _dated_axes(table, rows, modality)):
-        notes.append(f"{table.path.name} has no header: a time and three columns as long as gravity are x, y, z")
+    if not table.named and (plain := _bare_axes(table, rows, modality)):
+        names = ", ".join(column.name for each in plain for column in each)
+        notes.append(f"{table.path.name} has no header: its columns {names}, as long as gravity, are x, y, z")
         return plain
     if not table.named:
+        begin = 1 if _rises(rows) else 0
+        numbers = ",".join(str(i) for i in range(begin, min(len(table.columns), begin + len(modality.channels))))
         raise SourceError(
             str(url),
-            f"has no header: number its {len(columns)} columns from 0: ?time=0&columns=1,2,... "
-            f"(its first row is {','.join(table.first)[:80]!r})",
+            f"has no header: number its {len(table.columns)} columns from 0: ?{'time=0' if begin else 'rate=HZ'}"
+            f"&columns={numbers} (its first row is {','.join(table.first)[:80]!r})",
         )
     found = choose_sensors(url, table, rows, modality, notes, part)
     pairs = list(zip(modality.channels, found, strict=True))
@@ -150,11 +157,30 @@ def _matched(
     return found
 
 
-def _dated_axes(table: Table, rows: Sequence[Row], modality: Modality) -> list[tuple[Column, ...]] | None:
-    """Of a table without a header, as Axivity writes it: a date, and three columns that can only be acceleration."""
-    if len(table.columns) != 4 or not isinstance(recognise(rows, 0, None, modality.rate_hz, None), Dates):
+def _bare_axes(table: Table, rows: Sequence[Row], modality: Modality) -> list[tuple[Column, ...]] | None:
+    """Three columns without a header that can only be acceleration.
+
+    They stand alone below a preamble that tells the rate (ActiGraph), or behind a date: with nothing else (Axivity),
+    or with light and temperature (GENEActiv).
+    """
+    axes = table.columns[1:4]
+    if len(table.columns) == 3 and preamble_clock(table.preamble)[0]:
+        axes = table.columns
+    elif len(table.columns) != 4 and not any("GENEActiv" in line for line in table.preamble[:5]):
         return None
-    return _xyz(modality, table.columns[1:]) if looks_like_gravity(table.columns[1:], rows) else None
+    elif not isinstance(recognise(rows, 0, None, modality.rate_hz, None), Dates):
+        return None
+    return _xyz(modality, axes) if len(axes) == 3 and looks_like_gravity(axes, rows) else None
+
+
+def _rises(rows: Sequence[Row]) -> bool:
+    """Whether the first column can be a time."""
+    stamps = recognise(rows, 0, None, 1.0, None)
+    read = []
+    for row in rows if stamps else ():
+        with suppress(*UNREADABLE):
+            read.append(stamps.read(row) if stamps else 0)
+    return len(read) > 1 and sum(late > early for early, late in pairwise(read)) > 0.9 * (len(read) - 1)
 
 
 def _xyz(modality: Modality, columns: Sequence[Column]) -> list[tuple[Column, ...]]:
@@ -173,6 +199,13 @@ def _given(url: SourceUrl, columns: Sequence[Column], modality: Modality) -> lis
         raise ConfigError(f"{url}: columns= names {len(names)} columns: {modality.name} wants {wanted}")
     found: list[tuple[Column, ...]] = [(named_column(str(url), columns, name),) for name in names]
     return found + [()] * (len(channels) - len(names))
+
+
+def _unused(table: Table, found: Sequence[tuple[Column, ...]]) -> str:
+    """Columns of axes that no channel takes, and may be meant."""
+    used = {column.index for each in found for column in each}
+    left = [one for one in table.columns if one.index not in used and one.words[-1:] in (("x",), ("y",), ("z",))]
+    return f"; {listed(left)} are not used: name the columns with ?columns= if they are meant" if left else ""
 
 
 def _beside(path: Path) -> list[Path]:

@@ -162,6 +162,8 @@ def _header(
         cells = _row(line.strip().lstrip(" #%/\t"), delimiter, "", False) if _is_comment(line) else grid[place]
         if abs(len(cells) - width) > 1 or _is_data(cells) or len(rows) == HEADER_ROWS or len(cells) < 2:
             break
+        if cells.count("") * 2 > len(cells) and any(_tells_all(below) for _, below in rows):
+            break  # a preamble that a spreadsheet has filled up with empty cells
         rows.append((place, cells))
     if not rows:
         return [], [], data
@@ -173,6 +175,11 @@ def _header(
         else:
             names = [f"{name} {cell}".strip() for name, cell in itertools.zip_longest(names, cells, fillvalue="")]
     return names, units, rows[-1][0]
+
+
+def _tells_all(cells: Sequence[str]) -> bool:
+    """Whether a row of a header needs none above it: each column has a name of its own."""
+    return "" not in cells and len(set(cells)) == len(cells)
 
 
 def _encoding(url: str, path: Path) -> str:
