@@ -114,6 +114,8 @@ def _from_document(url: str, path: Path, document: Any) -> JsonTable:
 
 def _edge_impulse(url: str, path: Path, payload: Mapping[str, Any]) -> JsonTable:
     """Edge Impulse's data acquisition format: https://docs.edgeimpulse.com (Acquisition format)."""
+    if "interval_ms" not in payload:
+        raise SourceError(url, "is Edge Impulse's format without interval_ms, so that nothing tells its rate: add it")
     try:
         interval_ms = float(payload["interval_ms"])
         sensors = [(str(one["name"]), str(one.get("units", ""))) for one in payload["sensors"]]

@@ -26,6 +26,17 @@ COMMENTS = ("#", "%", "//")
 DELIMITERS = ("\t", ";", "|", ",", " ")
 """Where two suit as well, the first: commas may be decimal, and blanks may stand within cells."""
 HEADER_ROWS = 4
+PACKED = {
+    b"\x1f\x8b": "packed by gzip: unpack it (gunzip)",
+    b"BZh": "packed by bzip2: unpack it (bunzip2)",
+    b"\xfd7zXZ": "packed by xz: unpack it (unxz)",
+    b"7z\xbc\xaf": "a 7z archive: unpack it",
+    b"PK\x03\x04": "a spreadsheet (.xlsx) or a zip archive: save it as CSV, or name it .zip",
+    b"\xd0\xcf\x11\xe0": "a spreadsheet (.xls): save it as CSV",
+    b"PAR1": "Parquet: save it as CSV",
+    b"\x93NUMPY": "a NumPy array: save it as CSV",
+    b"MATLAB": "a MATLAB file: save it as CSV",
+}
 NO_UNITS = frozenset(("", "-", "none", "no units", "no_units", "unitless", "n/a", "counts", "count"))
 
 _NUMBER = re.compile(r"\s*[-+]?(\d+(\.\d*)?|\.\d+)(e[-+]?\d+)?\s*|\s*nan\s*|\s*[-+]?inf\s*", re.IGNORECASE)
@@ -191,7 +202,8 @@ def _encoding(url: str, path: Path) -> str:
         even, odd = head[::2].count(0), head[1::2].count(0)
         if max(even, odd) > len(head) // 8 and min(even, odd) == 0:
             return "utf-16-le" if odd else "utf-16-be"
-        raise SourceError(url, "is not text: a signal is read from a table (CSV, JSON)")
+        way = next((way for begin, way in PACKED.items() if head.startswith(begin)), None)
+        raise SourceError(url, f"is {way}" if way else "is not text: a signal is read from a table (CSV, JSON)")
     try:
         codecs.getincrementaldecoder("utf-8")("strict").decode(head)
     except UnicodeDecodeError:
