@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 from fakes import UNUSED_ENCODER
 from mmg.bundle.manifest import Channel, Modality
@@ -80,3 +82,49 @@ def test_a_ports_name_is_no_file_and_its_url_is_named(
     with pytest.raises(SourceError, match="there is no file") as caught:
         open_source(name, IMU)
     assert meant in str(caught.value)
+
+
+VALUES = [(round(0.1 * number, 2), -0.2, 9.8) for number in range(100)]
+
+
+def labelled(number: int, ax: float, ay: float, az: float) -> str:
+    return f"t_ms:{20 * number} ax:{ax} ay:{ay} az:{az}"
+
+
+def labelled_with_commas(number: int, ax: float, ay: float, az: float) -> str:
+    return f"t_ms={20 * number}, ax={ax}, ay={ay}, az={az}"
+
+
+def monitored(number: int, ax: float, ay: float, az: float) -> str:
+    return f"10:00:{number // 50:02}.{20 * (number % 50):03} -> ax:{ax},ay:{ay},az:{az}"
+
+
+def monitored_cells(number: int, ax: float, ay: float, az: float) -> str:
+    header = "10:00:00.000 -> ax,ay,az\n" if number == 0 else ""
+    return f"{header}10:00:{number // 50:02}.{20 * (number % 50):03} -> {ax},{ay},{az}"
+
+
+def json_line(number: int, ax: float, ay: float, az: float) -> str:
+    boot = "I (123) main: boot\n" if number == 0 else ""
+    return f'{boot}{{"t_ms": {20 * number}, "ax": {ax}, "ay": {ay}, "az": {az}}}'
+
+
+@pytest.mark.parametrize("line", [labelled, labelled_with_commas, monitored, monitored_cells, json_line])
+def test_what_a_serial_monitor_saved_is_read(tmp_path: Path, line: Callable[[int, float, float, float], str]) -> None:
+    lines = [line(number, *values) for number, values in enumerate(VALUES)]
+    lines.insert(70, "I (4242) wifi: beacon timeout")
+    path = tmp_path / "log.txt"
+    path.write_text("\n".join((*lines, "")))
+    [chunk] = open_source(str(path), IMU).chunks(0, 10**10)
+    assert chunk.samples == pytest.approx(np.array(VALUES, np.float32))
+    assert np.unique(np.diff(chunk.times_ns)).tolist() == [20_000_000]
+
+
+def test_sound_that_ends_before_its_index_is_cut_and_not_unknown(tmp_path: Path) -> None:
+    pytest.importorskip("av")
+    boxes = (24).to_bytes(4, "big") + b"ftypM4A \0\0\0\0M4A mp42" + (1 << 20).to_bytes(4, "big") + b"mdat" + bytes(4096)
+    (tmp_path / "memo.m4a").write_bytes(boxes)
+    mono = (Channel(name="mono", unit="1"),)
+    sound = Modality(name="audio", kind="audio", rate_hz=16_000, channels=mono, encoder=UNUSED_ENCODER)
+    with pytest.raises(SourceError, match="is cut: it ends before its index"):
+        open_source(str(tmp_path / "memo.m4a"), sound)

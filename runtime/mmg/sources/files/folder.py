@@ -245,10 +245,8 @@ def _only(url: SourceUrl, found: Sequence[Path], what: str) -> Path:
     total = [path for path in better if "total" in path.stem.lower()]
     better = total if len(total) == 1 else better
     if len(better) > 1:
-        raise SourceError(
-            str(url),
-            f"has {what} in several files: {_named(better)}: name the one that is meant with ?file={_placed(better[0])}",
-        )
+        way = f"name the one that is meant with ?file={_placed(better[0])}"
+        raise SourceError(str(url), f"has {what} in several files: {_named(better)}: {way}")
     return better[0]
 
 

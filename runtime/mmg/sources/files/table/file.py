@@ -21,6 +21,7 @@ from mmg.sources.files.table.clock import FASTEST_HZ, SLOWEST_HZ
 from mmg.sources.files.table.devices import last_rows
 from mmg.sources.files.table.json import JsonTable, is_json, open_json
 from mmg.sources.files.table.layout import LOOK_AHEAD_ROWS, Layout, lay_out, options_of
+from mmg.sources.files.table.log import LogTable, open_log
 from mmg.sources.files.table.order import BUFFERED_ROWS, HELD_ROWS, Block, InOrder
 from mmg.sources.files.table.stamps import UNREADABLE
 from mmg.sources.files.table.table import Row
@@ -273,16 +274,18 @@ class TableFile:
         return tail_s if 0.5 * guess_s < tail_s < 2 * guess_s + 86_400 and tail_s >= read_s else max(read_s, guess_s)
 
 
-def open_table(url: SourceUrl, path: Path) -> TextTable | JsonTable:
+def open_table(url: SourceUrl, path: Path) -> TextTable | JsonTable | LogTable:
     """A file as columns and rows. Raises SourceError where it is no table, ConfigError, OSError."""
     url.one_of("delimiter", DELIMITERS)
     skip = url.number("skip", 0, 100_000)
     if not skip and is_json(path):
         return open_json(str(url), path)
+    if not skip and "delimiter" not in url.options and (log := open_log(path)):
+        return log
     return open_text(str(url), path, DELIMITERS.get(url.options.get("delimiter", "")), int(skip or 0))
 
 
-def _tail_s(table: TextTable | JsonTable, layout: Layout, begin_ns: int) -> float:
+def _tail_s(table: TextTable | JsonTable | LogTable, layout: Layout, begin_ns: int) -> float:
     """From the first stamp to the last that the end of the file holds; 0 where it tells none."""
     if layout.stamps is None:
         return 0.0
@@ -294,7 +297,7 @@ def _tail_s(table: TextTable | JsonTable, layout: Layout, begin_ns: int) -> floa
     return 0.0
 
 
-def _guess_s(table: TextTable | JsonTable, read_s: float, rows: int) -> float:
+def _guess_s(table: TextTable | JsonTable | LogTable, read_s: float, rows: int) -> float:
     """From the size of the file, and that of its first lines."""
     with table.path.open("rb") as file:
         head = file.read(SIZED_BYTES)

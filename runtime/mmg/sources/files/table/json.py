@@ -64,6 +64,9 @@ def is_json(path: Path) -> bool:
     """Whether a file begins as JSON does."""
     with path.open("rb") as file:
         head = file.read(4096).removeprefix(b"\xef\xbb\xbf").lstrip()
+    lines = head.splitlines()[:-1]
+    if sum(line.startswith(b'{"') for line in lines) * 2 > len(lines) > 3:
+        return True  # a log with a boot message above
     return bool(re.match(rb'\{\s*["}]|\[\s*([{\["\]-]|\d)', head))
 
 

@@ -70,9 +70,8 @@ def lay_out(url: SourceUrl, table: Table, rows: Sequence[Row], modality: Modalit
     found = _matched(url, table, rows, modality, empatica is not None, notes, part)
     zeros = [channel.name for channel, each in zip(modality.channels, found, strict=True) if not each]
     if zeros:
-        notes.append(
-            f"{table.path.name} has no {', '.join(zeros)}: filled with zeros{_sibling(table, zeros)}{_unused(table, found)}"
-        )
+        elsewhere = _sibling(table, zeros) + _unused(table, found)
+        notes.append(f"{table.path.name} has no {', '.join(zeros)}: filled with zeros{elsewhere}")
     if part is not None:  # where the rows of other sensors are between, their cells are empty
         rows = [row for row in rows if all(_is_there(row, column) for each in found for column in each)]
     given = Unit("g/64", "is Empatica's") if empatica else None
@@ -166,9 +165,9 @@ def _bare_axes(table: Table, rows: Sequence[Row], modality: Modality) -> list[tu
     axes = table.columns[1:4]
     if len(table.columns) == 3 and preamble_clock(table.preamble)[0]:
         axes = table.columns
-    elif len(table.columns) != 4 and not any("GENEActiv" in line for line in table.preamble[:5]):
-        return None
-    elif not isinstance(recognise(rows, 0, None, modality.rate_hz, None), Dates):
+    elif not isinstance(recognise(rows, 0, None, modality.rate_hz, None), Dates) or not (
+        len(table.columns) == 4 or any("GENEActiv" in line for line in table.preamble[:5])
+    ):
         return None
     return _xyz(modality, axes) if len(axes) == 3 and looks_like_gravity(axes, rows) else None
 
