@@ -29,7 +29,7 @@ from mmg.sources.url import SourceUrl
 MOSTLY = 0.995
 SLOWEST_HZ, FASTEST_HZ = 0.5, 5000.0
 """Of a signal that is worn; what is outside is another unit of time."""
-LIKELY_HZ, MOST_FASTER, MOST_SLOWER, FEWEST_ROWS = (12.0, 250.0), 3.0, 8.0, 100
+LIKELY_HZ, MOST_FASTER, MOST_SLOWER, FEWEST_ROWS = (12.0, 250.0), 3.0, 2.0, 100
 """A guessed unit is believed where it makes a rate that is usual, or up to so many times the model's own."""
 _PREAMBLE_RATE = re.compile(
     r"([^\n]{0,24}\b(?:at|rate|sampl\w*|frequency)\b\D{0,20}?)(\d+(?:\.\d+)?)\s*Hz", re.IGNORECASE
@@ -147,12 +147,11 @@ def _check_guess(url: SourceUrl, table: Table, stamps: Counts, rows: Sequence[Ro
     highest = max(LIKELY_HZ[1], modality.rate_hz * MOST_FASTER)
     if rate_hz is None or stamps.absolute or lowest < rate_hz < highest:
         return
-    name = table.columns[stamps.index].name
-    raise SourceError(
-        str(url),
-        f"names no unit of its column {name}: as {stamps.unit} its rows would follow each other at {rate_hz:.3g} Hz: "
-        f"add ?time_unit={stamps.unit} if they do, or ?rate=HZ",
-    )
+    column = table.columns[stamps.index]
+    told = f"names a unit that is not known here ({column.written}) in" if column.written else "names no unit of"
+    rate = f"as {stamps.unit} its rows would follow each other at {rate_hz:.3g} Hz"
+    way = f"add ?time_unit={stamps.unit} if they do, or ?rate=HZ"
+    raise SourceError(str(url), f"{told} its column {column.name}: {rate}: {way}")
 
 
 def _note_other_rate(
