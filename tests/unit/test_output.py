@@ -169,3 +169,41 @@ def test_a_run_on_a_terminal_has_colours_unless_they_are_declined(
     os.close(terminal)
     assert shown.count(b"imu") == 6
     assert (b"\x1b" in shown) is coloured
+
+
+@pytest.mark.parametrize("blocks", [True, False])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_a_run_whose_output_nobody_reads(
+    number: signal.Signals, blocks: bool, pipe: tuple[int, int]
+) -> None:
+    reader, writer = pipe
+    os.set_blocking(writer, blocks)
+    command = [sys.executable, "-m", "mmg.cli.run", "--demo", "--sensors", "imu", "--format", "jsonl"]
+    with subprocess.Popen(command, stdout=writer, stderr=subprocess.PIPE, cwd=ROOT) as process:
+        wait_until_full(reader, process)
+        process.send_signal(number)
+        _, told = process.communicate(timeout=PATIENCE_S)
+    assert process.returncode == 0
+    assert told.endswith(b"mmg-run: stopped\n")
+
+
+def test_what_was_said_before_a_signal_is_written_where_it_is_read(
+    pipe: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reader, writer = pipe
+    monkeypatch.setattr(sys, "stdout", open(writer, "w", encoding="ascii", closefd=False))  # noqa: SIM115
+    monkeypatch.setattr(sys, "stderr", io.StringIO())
+    lines = [f"{number} {'x' * 500}\n" for number in range(12)]
+    heard: list[bytes] = []
+    thread = threading.Thread(target=lambda: heard.append(read_all(reader)))
+
+    def say() -> int:
+        for line in lines:
+            sys.stdout.write(line)
+        thread.start()
+        raise KeyboardInterrupt
+
+    assert run_command(say, lambda _: None) == 0
+    os.close(writer)
+    thread.join(PATIENCE_S)
+    assert heard == ["".join(lines).encode()]

@@ -460,3 +460,45 @@ def test_a_json_document_too_large_to_be_held_is_refused_unread(tmp_path: Path) 
 def test_json_that_holds_no_samples_says_so(tmp_path: Path, content: str, expected: str) -> None:
     with pytest.raises(SourceError, match=expected):
         opened(tmp_path, content)
+
+
+def counted_in_thousands(values: range, gravity: str = "9.812") -> str:
+    rows = (f'"{value:,}"' if value > 999 else str(value) for value in values)
+    return table("t_ms,ax,ay,az", *(f"{stamp},0.5,-0.25,{gravity}" for stamp in rows))
+
+
+@pytest.mark.parametrize("begin", [0, 990, 1_714_730_400_000])
+def test_quoted_thousands_are_one_figure(tmp_path: Path, begin: int) -> None:
+    read = whole(opened(tmp_path, counted_in_thousands(range(begin, begin + 30_000, 10))))
+    assert len(read.samples) == 3000
+    assert np.unique(np.diff(read.times_ns)).tolist() == [10 * MS]
+    assert read.samples[-1, :3].tolist() == pytest.approx([0.5, -0.25, 9.812])
+
+
+def test_a_table_most_of_whose_rows_cannot_be_read_is_refused_with_one_of_them(tmp_path: Path) -> None:
+    rows = [f"{10 * number},{'1' if number < 90 else 'x7'},0,9.8" for number in range(500)]
+    with pytest.raises(SourceError, match=r"410 of its first 500 rows cannot be read, such as '900,x7,0,9.8'"):
+        opened(tmp_path, table("t_ms,ax,ay,az", *rows))
+
+
+@pytest.mark.parametrize("step", [2500, 100, 327, 1])
+def test_ticks_of_no_common_unit_are_refused_and_not_guessed(tmp_path: Path, step: int) -> None:
+    text = table("timestamp,ax,ay,az", *(f"{step * number},0.1,0.2,9.8" for number in range(300)))
+    with pytest.raises(SourceError, match=r"names no unit of its column timestamp.*time_unit=.*rate=HZ"):
+        opened(tmp_path, text, modality=signal("imu", 100, *ACCELERATION))
+    given = whole(opened(tmp_path, text, f"rate={100}", signal("imu", 100, *ACCELERATION)))
+    assert np.unique(np.diff(given.times_ns)).tolist() == [10 * MS]
+
+
+@pytest.mark.parametrize(("step", "hz"), [("20", 50), ("5", 200), ("40", 25), ("10000", 100), ("0.01", 100)])
+def test_common_rates_need_no_unit(tmp_path: Path, step: str, hz: int) -> None:
+    text = table("timestamp,ax,ay,az", *(f"{float(step) * number:.2f},0.1,0.2,9.8" for number in range(300)))
+    read = whole(opened(tmp_path, text, modality=signal("imu", 100, *ACCELERATION)))
+    assert np.median(np.diff(read.times_ns)) == pytest.approx(1e9 / hz)
+
+
+def test_a_rate_that_the_files_clock_contradicts_is_told(tmp_path: Path) -> None:
+    text = table("t_ms,ax,ay,az", *(f"{10 * number},0.1,0.2,9.8" for number in range(300)))
+    [*_, note] = opened(tmp_path, text, "rate=50").notes
+    assert note.startswith("column t_ms says 100 Hz, and rate=50 is taken")
+    assert not any("says" in note for note in opened(tmp_path, text, "rate=100").notes)

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable
 from typing import NoReturn
 
-from mmg.cli.output import let_output_wait
+from mmg.cli.output import let_output_wait, say_last
 from mmg.cli.reporting import release_stderr
 from mmg.errors import MmgError
 
@@ -33,7 +33,7 @@ def run_command(run: Callable[[], int], report: Callable[[str], None], *, stoppe
         sys.stdout = None
         return 2
     except KeyboardInterrupt:
-        report("stopped")
+        say_last(lambda: report("stopped"))
         return stopped
     finally:
         release_stderr()

@@ -137,9 +137,11 @@ def _in_recording(
         one.name: one.kind for one in manifest.modalities if one.kind in kinds and (not wanted or one.name in wanted)
     }
     for name, kind in found.items():
-        if kind == "video" and not options.allow_video and name not in wanted:
+        if kind == "video" and len(found) > 1 and not options.allow_video and name not in wanted:
             report(f"{name}: stays closed: add --allow-video to use it")
     found = {name: kind for name, kind in found.items() if kind != "video" or options.allow_video or name in wanted}
+    if not found and "video" in kinds and not options.allow_video:
+        raise NoSensorError({options.recording: "holds video alone, and the camera stays closed without --allow-video"})
     if not found:
         holds = ", ".join(sorted(kinds)) or "nothing that is known"
         raise NoSensorError({options.recording: f"holds {holds}, and none of it is a sensor of bundle {manifest.name}"})

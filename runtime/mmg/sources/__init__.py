@@ -151,9 +151,9 @@ def open_file(url: SourceUrl, path: Path, modality: Modality) -> Recording:
         from mmg.sources.files.folder import open_with
 
         return open_with(url, path, modality)
-    from mmg.sources.files.table.file import TableFile
+    from mmg.sources.files.interleaved import open_table_file
 
-    return TableFile(url, path, modality)
+    return open_table_file(url, path, modality)
 
 
 def _open_path(url: SourceUrl, modality: Modality) -> Recording:

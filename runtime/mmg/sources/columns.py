@@ -30,7 +30,9 @@ _OTHER = frozenset(
     + ("energy", "fft", "jerk", "norm", "magnitude")
 )
 _NO_UNITS = _GRAVITY | {"g", "gs", "gforce", "force"}
-_FILLERS = frozenset(["axis", "axes", "in", "unit", "units", "value", "val", "data", "component", "sensor", "measured"])
+_FILLERS = frozenset(
+    ["axis", "axes", "in", "unit", "units", "value", "val", "values", "data", "component", "sensor", "measured"]
+)
 NO_UNITS = frozenset(("", "-", "none", "no units", "no_units", "unitless", "n/a", "counts", "count"))
 _COUNTS = frozenset(("count", "counts", "lsb", "adc", "digits"))
 # Words in a name that are said of a unit, where no unit that is known is found in it.

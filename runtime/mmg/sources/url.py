@@ -119,6 +119,12 @@ def live_url_of(path: Path) -> tuple[str, str] | None:
         if path.name.startswith("iio"):
             return "chip", "iio://NAME, which mmg-devices shows"
         return "port", f"serial://{path}"
+    if re.fullmatch(r"tty(USB|ACM|AMA|S|O|mxc)\d+|cu\..+", str(path)):
+        return "port", f"serial:///dev/{path}"
+    if re.fullmatch(r"COM\d+", str(path), re.IGNORECASE):
+        return "port", f"serial://{path}"
+    if re.fullmatch(r"mic|microphone", str(path), re.IGNORECASE):
+        return "microphone", "mic://default"
     if re.fullmatch(r"default|(plug)?hw:\d.*", str(path)):
         return "microphone", f"mic://{str(path).removeprefix('plug')}"
     return None

@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from mmg.errors import SourceError, pip_install
+from mmg.sources.files.contents import container_of
+from mmg.sources.files.mp4 import boxes
 
 # Kinds of file that are known by what is in them. FFmpeg takes others by their names, whatever they hold.
 SOUND_FORMATS = (
@@ -40,7 +42,19 @@ def open_container(url: str, path: Path, kind: Literal["video", "audio"], advice
     try:
         return av.open(str(path.absolute()), options=options, **lenient)
     except (av.FFmpegError, OSError, ValueError) as error:
+        if _lacks_index(path):
+            raise SourceError(
+                url, "is cut: it ends before its index (moov), without which nothing can be found in it: copy it again"
+            ) from error
         raise SourceError(url, f"is not a readable {NAMES[kind]} ({_reason(error)}): {advice}") from error
+
+
+def _lacks_index(path: Path) -> bool:
+    """Whether an MP4, M4A or 3GP ends before its index, as one does that was not closed, or was copied in part."""
+    if container_of(path) != "mp4":
+        return False
+    with path.open("rb") as file:
+        return all(name != "moov" for name, _ in boxes(file, 0, path.stat().st_size))
 
 
 def choose(container: Any, kind: Literal["video", "audio"]) -> Any:

@@ -36,6 +36,8 @@ PICTURES = (".mp4", ".mov", ".mkv", ".webm", ".avi")
 OF_KIND = {"signal": TABLES, "audio": SOUNDS, "video": PICTURES}
 WHAT = {"signal": "table", "audio": "sound", "video": "video"}
 MOST_FILES, DEEPEST = 2000, 2
+UNPACKED = "mmg-zip-"
+"""How the folder of an archive's files begins; it means nothing to a person."""
 # An archive may promise more than a disk holds.
 LARGEST_BYTES = 8 << 30
 BROKEN_ZIP = (
@@ -55,6 +57,8 @@ def open_part(url: SourceUrl, folder: Path, modality: Modality) -> Recording:
 
     Raises SourceError where there is none, or more than one that could be meant.
     """
+    if "file" in url.options:
+        return _open_named(url, folder, modality)
     found = [path for path in _files(url, folder) if modality.kind in _kinds_in_file(path)]
     roles = [wanted_role(channel) for channel in modality.channels]
     tables = [path for path in found if path.suffix.lower() in TABLES]
@@ -64,11 +68,26 @@ def open_part(url: SourceUrl, folder: Path, modality: Modality) -> Recording:
     if not found:
         raise SourceError(str(url), f"holds no {WHAT[modality.kind]}")
     if len(found) > 1:
-        raise SourceError(str(url), f"holds several: {_named(found)}: name the one that is meant")
+        raise SourceError(str(url), f"holds several: {_named(found)}: name one with ?file={_placed(found[0])}")
     from mmg.sources import open_file
 
     placing = {name: value for name, value in url.options.items() if name in PLACING}
     return open_file(SourceUrl(str(url), "file", str(found[0]), placing), found[0], modality)
+
+
+def _open_named(url: SourceUrl, folder: Path, modality: Modality) -> Recording:
+    """The file that the URL's ``file`` names, by its path within or by the end of it."""
+    from mmg.sources import open_file
+
+    name = url.options["file"]
+    files = _files(url, folder)
+    found = [path for path in files if path == folder / name] or [
+        path for path in files if f"/{path}".endswith(f"/{name}")
+    ]
+    if len(found) != 1:
+        raise SourceError(str(url), f"has {len(found) or 'no'} files {name}: it holds {_named(files)}")
+    options = {option: value for option, value in url.options.items() if option != "file"}
+    return open_file(SourceUrl(str(url), "file", str(found[0]), options), found[0], modality)
 
 
 def kinds_in(url: SourceUrl) -> frozenset[str]:
@@ -97,7 +116,7 @@ def open_with(url: SourceUrl, path: Path, modality: Modality) -> Recording:
     others = [path.parent / name for name in url.options["with"].split(",")]
     for other in others:
         if not other.is_file():
-            raise SourceError(str(url), f"with={other.name}: there is no file {other}")
+            raise SourceError(str(url), f"with={other.name}: there is no such file beside {path.name}")
     for one in (path, *others):
         if not _kinds(one):
             raise SourceError(
@@ -163,7 +182,7 @@ def _unpack(path: Path) -> Path:
         size = sum(one.file_size for one in wanted)
         if size > LARGEST_BYTES or len(wanted) > MOST_FILES:
             raise ValueError(f"it holds {len(wanted)} files of {size / 1e9:.1f} GB: unpack it and name the folder")
-        folder = tempfile.mkdtemp(prefix="mmg-zip-")
+        folder = tempfile.mkdtemp(prefix=UNPACKED)
         atexit.register(shutil.rmtree, folder, ignore_errors=True)
         if size > shutil.disk_usage(folder).free:
             raise ValueError(f"it holds {size / 1e6:.0f} MB, more than there is room for in {folder}")
@@ -217,7 +236,7 @@ def _are_of_one_device(one: Path, two: Path) -> bool:
 
 
 def _placed(path: Path) -> str:
-    return f"{path.parent.name}/{path.name}"
+    return path.name if path.parent.name.startswith(UNPACKED) else f"{path.parent.name}/{path.name}"
 
 
 def _only(url: SourceUrl, found: Sequence[Path], what: str) -> Path:
@@ -226,7 +245,8 @@ def _only(url: SourceUrl, found: Sequence[Path], what: str) -> Path:
     total = [path for path in better if "total" in path.stem.lower()]
     better = total if len(total) == 1 else better
     if len(better) > 1:
-        raise SourceError(str(url), f"has {what} in several files: {_named(better)}: name the one that is meant")
+        way = f"name the one that is meant with ?file={_placed(better[0])}"
+        raise SourceError(str(url), f"has {what} in several files: {_named(better)}: {way}")
     return better[0]
 
 

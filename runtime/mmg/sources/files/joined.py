@@ -35,14 +35,18 @@ class JoinedFile:
     SourceError where a part cannot be used or the parts never overlap, and ConfigError.
     """
 
-    def __init__(self, url: SourceUrl, parts: Mapping[str, Path], modality: Modality) -> None:
+    def __init__(
+        self, url: SourceUrl, parts: Mapping[str, Path], modality: Modality, where: Mapping[str, str] | None = None
+    ) -> None:
+        """where: which rows are each part's, as the URL's option tells it, where parts are in one file."""
         self.modality, self.url = modality.name, str(url)
         self._closed, self._channels = False, len(modality.channels)
         self._places: dict[str, list[int]] = {}
         self._parts: dict[str, TableFile] = {}
         for kind, path in parts.items():
             part, self._places[kind] = _part_of(modality, kind)
-            self._parts[kind] = TableFile(_url_of(url, path, kind), path, part, kind)
+            rows = where.get(kind, "") if where else ""
+            self._parts[kind] = TableFile(_url_of(url, path, kind, rows), path, part, kind)
         starts = [one.start_ns or 0 for one in self._parts.values()]
         ends = [start + round(one.duration_s * 1e9) for start, one in zip(starts, self._parts.values(), strict=True)]
         if max(starts) >= min(ends):
@@ -50,9 +54,12 @@ class JoinedFile:
                 f"{path.name} covers {start / 1e9:.1f} to {end / 1e9:.1f} s"
                 for path, start, end in zip(parts.values(), starts, ends, strict=True)
             )
-            raise SourceError(self.url, f"its files never overlap: {spans}")
+            raise SourceError(self.url, f"its files never overlap: {spans}: choose columns of one clock with ?time=")
         self._unpaired = 0
-        named = ", ".join(f"{kind} from {path.name}" for kind, path in parts.items())
+        self._is_one_file = where is not None
+        named = ", ".join(
+            f"{kind} from {where.get(kind) or path.name if where else path.name}" for kind, path in parts.items()
+        )
         self._note = f"{named}: joined on time"
         self._begin_ns = self._first_ns()
         has_clock = all(one.start_ns is not None for one in self._parts.values())
@@ -71,6 +78,8 @@ class JoinedFile:
         losses = Counter({"unpaired": self._unpaired})
         for one in self._parts.values():
             losses.update(one.losses)
+        if self._is_one_file:
+            losses.pop("null", None)  # the other sensors' rows
         return {kind: count for kind, count in losses.items() if count}
 
     @property
@@ -161,8 +170,9 @@ def _part_of(modality: Modality, kind: str) -> tuple[Modality, list[int]]:
     return msgspec.structs.replace(modality, channels=channels), places
 
 
-def _url_of(url: SourceUrl, path: Path, kind: str) -> SourceUrl:
-    """The options that concern this file."""
+def _url_of(url: SourceUrl, path: Path, kind: str, where: str) -> SourceUrl:
+    """The options that concern this file. where: see JoinedFile."""
     other = ("acc_unit", "acc_scale") if kind == "gyro" else ("gyro_unit", "gyro_scale")
     left_out = (*other, "with", "start", "offset")
-    return SourceUrl(str(path), "file", str(path), {k: v for k, v in url.options.items() if k not in left_out})
+    options = {name: value for name, value in url.options.items() if name not in left_out}
+    return SourceUrl(str(path), "file", str(path), {**options, "where": where} if where else options)

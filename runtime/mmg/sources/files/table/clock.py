@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import statistics
 from collections.abc import Sequence
 from contextlib import suppress
 from itertools import pairwise
@@ -17,6 +18,7 @@ from mmg.sources.files.table.stamps import (
     Dates,
     Days,
     Stamps,
+    Ticks,
     is_order_certain,
     recognise,
 )
@@ -27,9 +29,12 @@ from mmg.sources.url import SourceUrl
 MOSTLY = 0.995
 SLOWEST_HZ, FASTEST_HZ = 0.5, 5000.0
 """Of a signal that is worn; what is outside is another unit of time."""
+LIKELY_HZ, MOST_FASTER, MOST_SLOWER, FEWEST_ROWS = (12.0, 250.0), 3.0, 2.0, 100
+"""A guessed unit is believed where it makes a rate that is usual, or up to so many times the model's own."""
 _PREAMBLE_RATE = re.compile(
     r"([^\n]{0,24}\b(?:at|rate|sampl\w*|frequency)\b\D{0,20}?)(\d+(?:\.\d+)?)\s*Hz", re.IGNORECASE
 )
+_ROUNDED = re.compile(r"\d(?:[.,]\d{1,7})?e\+?\d+", re.IGNORECASE)
 _FILTER = re.compile(r"filter|pass|cut", re.IGNORECASE)
 
 
@@ -49,13 +54,14 @@ def choose_clock(
     if rate_hz and "time" in url.options:
         raise ConfigError(f"{url}: time= and rate= exclude each other: rate= is for rows without a time")
     if rate_hz:
+        _note_other_rate(url, table, rows, modality, float(rate_hz), notes)
         return None, float(rate_hz), None
     if empatica:
         return None, empatica[1], empatica[0]
     stamps = _stamps(url, table, rows, modality, notes)
     if stamps:
         return stamps, 0.0, None
-    declared = _preamble_clock(table.preamble)
+    declared = preamble_clock(table.preamble)
     told_hz = table.rate_hz or declared[0]
     if told_hz:
         notes.append(f"{table.path.name} says {told_hz:g} Hz: its rows are spaced evenly")
@@ -89,6 +95,9 @@ def _stamps(url: SourceUrl, table: Table, rows: Sequence[Row], modality: Modalit
         if best is None or rank > best[0]:
             best = rank, stamps
     if best is not None:
+        _check_rounding(url, table, best[1], rows)
+        if isinstance(best[1], Counts) and best[1].guessed:
+            _check_guess(url, table, best[1], rows, modality)
         if order is None:
             _note_clock(table, best[1], rows, notes)
         return best[1]
@@ -115,8 +124,65 @@ def _note_clock(table: Table, stamps: Stamps, rows: Sequence[Row], notes: list[s
     elif isinstance(stamps, Dates) and not is_order_certain(rows, stamps):
         other = "mdy" if stamps.order == "dmy" else "dmy"
         notes.append(f"column {name} is read as {stamps.told}: add ?dates={other} if that is wrong")
-    elif isinstance(stamps, Days):
+    elif isinstance(stamps, Days | Ticks):
         notes.append(f"column {name} is read as {stamps.told}")
+
+
+def _check_rounding(url: SourceUrl, table: Table, stamps: Stamps, rows: Sequence[Row]) -> None:
+    """Raises SourceError for ``1.71473E+12`` row after row: the digits that told them apart are gone."""
+    index = stamps.columns[0]
+    cells = [str(row[index]).strip() for row in rows if index < len(row)]
+    if len(cells) > 1 and all(map(_ROUNDED.fullmatch, cells)) and len(set(cells)) * 20 < len(cells):
+        raise SourceError(
+            str(url),
+            f"its column {table.columns[index].name} was rounded when it was written, as a spreadsheet does: "
+            f"{len(cells)} rows are at {cells[0]}: add ?rate=HZ, or export it again",
+        )
+
+
+def _check_guess(url: SourceUrl, table: Table, stamps: Counts, rows: Sequence[Row], modality: Modality) -> None:
+    """Raises SourceError where the likeliest unit makes no usual rate: it may count ticks of another length."""
+    rate_hz = _rate_hz(stamps, rows)
+    lowest = min(LIKELY_HZ[0], modality.rate_hz / MOST_SLOWER)
+    highest = max(LIKELY_HZ[1], modality.rate_hz * MOST_FASTER)
+    if rate_hz is None or stamps.absolute or lowest < rate_hz < highest:
+        return
+    column = table.columns[stamps.index]
+    told = f"names a unit that is not known here ({column.written}) in" if column.written else "names no unit of"
+    rate = f"as {stamps.unit} its rows would follow each other at {rate_hz:.3g} Hz"
+    way = f"add ?time_unit={stamps.unit} if they do, or ?rate=HZ"
+    raise SourceError(str(url), f"{told} its column {column.name}: {rate}: {way}")
+
+
+def _note_other_rate(
+    url: SourceUrl, table: Table, rows: Sequence[Row], modality: Modality, rate_hz: float, notes: list[str]
+) -> None:
+    """Say so where a sound clock in the table tells another rate than the user."""
+    for column, unit in find_times(table.columns):
+        stamps = recognise(rows, column.index, unit, modality.rate_hz, None)
+        if stamps is None or (isinstance(stamps, Counts) and stamps.guessed and not stamps.absolute):
+            continue
+        forward, distinct = _forward(stamps, rows)
+        told_hz = _rate_hz(stamps, rows)
+        if told_hz and forward > MOSTLY and distinct > 0.5 and abs(told_hz - rate_hz) > 0.05 * rate_hz:
+            notes.append(
+                f"column {column.name} says {told_hz:.4g} Hz, and rate={rate_hz:g} is taken: leave {url.path} without "
+                "rate= if the column is right"
+            )
+            return
+
+
+def _rate_hz(stamps: Stamps, rows: Sequence[Row]) -> float | None:
+    """Of the rows; None of too few."""
+    read = []
+    for row in rows:
+        with suppress(*UNREADABLE):
+            read.append(stamps.read(row))
+    steps = [late - early for early, late in pairwise(read) if late >= early]
+    forward = [step for step in steps if step > 0]
+    if len(steps) < FEWEST_ROWS or not forward:
+        return None
+    return 1e9 * len(steps) / (statistics.median(forward) * len(forward))
 
 
 def _forward(stamps: Stamps, rows: Sequence[Row]) -> tuple[float, float]:
@@ -143,7 +209,7 @@ def empatica_clock(table: Table, rows: Sequence[Row]) -> tuple[int, float] | Non
     return (round(start_s * 10**9), rate_hz) if EPOCH_S[0] < start_s < EPOCH_S[1] and 1 <= rate_hz <= 1000 else None
 
 
-def _preamble_clock(lines: Sequence[str]) -> tuple[float | None, int | None]:
+def preamble_clock(lines: Sequence[str]) -> tuple[float | None, int | None]:
     """The rate and the start that the lines above a table tell, as ActiGraph and GENEActiv write them."""
     text = "\n".join(lines)
     rates = {float(match[2]) for match in _PREAMBLE_RATE.finditer(text) if not _FILTER.search(match[1])}

@@ -18,8 +18,10 @@ from mmg.sources import CHUNK_NS
 from mmg.sources.axes import parse_axes, triples_of, turn
 from mmg.sources.files.slicing import sliced
 from mmg.sources.files.table.clock import FASTEST_HZ, SLOWEST_HZ
+from mmg.sources.files.table.devices import last_rows
 from mmg.sources.files.table.json import JsonTable, is_json, open_json
 from mmg.sources.files.table.layout import LOOK_AHEAD_ROWS, Layout, lay_out, options_of
+from mmg.sources.files.table.log import LogTable, open_log
 from mmg.sources.files.table.order import BUFFERED_ROWS, HELD_ROWS, Block, InOrder
 from mmg.sources.files.table.stamps import UNREADABLE
 from mmg.sources.files.table.table import Row
@@ -33,7 +35,9 @@ if TYPE_CHECKING:
 DELIMITERS = {",": ",", ";": ";", "|": "|", ":": ":", "\t": "\t", "tab": "\t", " ": " ", "space": " "}
 NULLS = frozenset(("", "null", "na", "n/a", "none", "-"))
 READ_ROWS = 2048
-TAIL_BYTES, SIZED_BYTES = 16_384, 262_144
+BACK_NS, MOST_BACK, FEWEST_ROWS = 10**9, 0.05, 400
+"""A clock that begins anew goes back by more once, and one whose rows are in no order again and again."""
+SIZED_BYTES = 262_144
 
 
 class TableFile:
@@ -64,8 +68,7 @@ class TableFile:
             self._layout = lay_out(url, self._table, rows, modality, part)
             self.notes.extend(self._layout.notes)
             self._open_blocks()
-            if not self._is_whole and _falls(self._layout, rows):
-                raise SourceError(self.url, "its rows are in falling order of time: sort them first (sort -n)")
+            self._check_order(rows)
             self.duration_s = self._duration_s()
         except OSError as error:
             raise SourceError(self.url, f"cannot be read: {error.strerror}") from error
@@ -74,6 +77,7 @@ class TableFile:
             lost = ", ".join(f"{count} {why}" for why, count in self.losses.items()) or "none lost"
             example = f": the first lost row is {self._first_lost!r}" if self._first_lost is not None else ""
             raise SourceError(self.url, f"gives {there} samples, but two are needed (rows: {lost}){example}")
+        self._check_rows(there)
         self._check_rate()
         self._note_disorder(there)
         self.rate_hz = self._layout.rate_hz
@@ -118,12 +122,41 @@ class TableFile:
         """Let go of the file: iterators end."""
         self._closed, self._rest = True, None
 
+    def _check_order(self, rows: Sequence[Row]) -> None:
+        """Raises SourceError where the first rows fall, and are too many to be held; and where they are in no order."""
+        stamps = []
+        index, value = self._layout.only or (0, None)
+        for row in rows if self._layout.stamps else ():
+            with suppress(*UNREADABLE):
+                if value is not None and str(row[index]).strip() != value:
+                    continue
+                stamps.append(self._layout.stamps.read(row) if self._layout.stamps else 0)
+        steps = np.diff(np.array(stamps, np.int64))
+        if len(steps) and (steps < 0).mean() > 0.9 and not self._is_whole:
+            raise SourceError(self.url, "its rows are in falling order of time: sort them first (sort -n)")
+        back = int((steps < -BACK_NS).sum())
+        if back > MOST_BACK * max(len(steps), FEWEST_ROWS):
+            raise SourceError(
+                self.url,
+                f"{back} of its first {len(stamps)} rows are over a second earlier than the one before: sort them "
+                "first (sort -n), or name the column of time with ?time=, or one device of several with "
+                "?where=COLUMN:VALUE",
+            )
+
     def _check_rate(self) -> None:
         """Raises SourceError for rows that follow each other as those of nothing that is worn do."""
         steps = np.diff(np.concatenate([times for times, _ in self._first]))
         rate_hz = 1e9 / float(np.median(steps))
         if not SLOWEST_HZ <= rate_hz <= FASTEST_HZ and len(steps) > 100:
             raise SourceError(self.url, f"its rows follow each other at {rate_hz:.3g} Hz: add ?time_unit= or ?rate=HZ")
+
+    def _check_rows(self, there: int) -> None:
+        """Raises SourceError where most of what is read of it so far is no sample."""
+        if (unreadable := self.losses["unreadable"]) > there:
+            raise SourceError(
+                self.url,
+                f"{unreadable} of its first {unreadable + there} rows cannot be read, such as {self._first_lost!r}",
+            )
 
     def _note_disorder(self, rows: int) -> None:
         for loss, share, told in (("backward", 0.1, "out of order"), ("repeated", 0.3, "at the time of another")):
@@ -194,9 +227,17 @@ class TableFile:
         index, value = self._layout.only
         for row in rows:
             if index < len(row) and str(row[index]).strip() != value and not self._table.is_header(row):
-                self.losses["another_device"] += not self._layout.strict
+                if not self._layout.strict:
+                    self._leave_out(row, index)
             else:
                 yield row
+
+    def _leave_out(self, row: Row, index: int) -> None:
+        name, value = self._table.columns[index].name, str(row[index]).strip()
+        if not self.losses["another_device"]:
+            told = f"rows whose column {name} is {value or 'empty'} are left out"
+            self.notes.append(told + (f": take them with ?where={name}:{value}" if value else ""))
+        self.losses["another_device"] += 1
 
     def _lose(self, row: Row, used: Sequence[int]) -> None:
         if self._table.is_header(row):
@@ -224,38 +265,31 @@ class TableFile:
         if self._is_whole:
             return (end_ns - begin_ns) / 1e9
         read_s, rows = (end_ns - begin_ns) / 1e9, sum(len(times) for times, _ in self._first)
-        if isinstance(self._table, JsonTable) and self._table.document is not None:
+        if isinstance(self._table, JsonTable) and self._table.document is not None and self._layout.stamps is None:
             return read_s * len(self._table.document) / rows
         guess_s, tail_s = _guess_s(self._table, read_s, rows), _tail_s(self._table, self._layout, begin_ns)
+        if isinstance(self._table, JsonTable) and self._table.document is not None:
+            return max(read_s, tail_s)
         # A last stamp that is far from what the file's size says is that of another session, or wrong.
         return tail_s if 0.5 * guess_s < tail_s < 2 * guess_s + 86_400 and tail_s >= read_s else max(read_s, guess_s)
 
 
-def open_table(url: SourceUrl, path: Path) -> TextTable | JsonTable:
+def open_table(url: SourceUrl, path: Path) -> TextTable | JsonTable | LogTable:
     """A file as columns and rows. Raises SourceError where it is no table, ConfigError, OSError."""
     url.one_of("delimiter", DELIMITERS)
     skip = url.number("skip", 0, 100_000)
     if not skip and is_json(path):
         return open_json(str(url), path)
+    if not skip and "delimiter" not in url.options and (log := open_log(path)):
+        return log
     return open_text(str(url), path, DELIMITERS.get(url.options.get("delimiter", "")), int(skip or 0))
 
 
-def _falls(layout: Layout, rows: Sequence[Row]) -> bool:
-    """Whether a file's first rows go back in time, nearly all of them."""
-    stamps = []
-    for row in rows if layout.stamps else ():
-        with suppress(*UNREADABLE):
-            stamps.append(layout.stamps.read(row) if layout.stamps else 0)
-    steps = np.diff(np.array(stamps, np.int64))
-    return bool(len(steps) and (steps < 0).mean() > 0.9)
-
-
-def _tail_s(table: TextTable | JsonTable, layout: Layout, begin_ns: int) -> float:
+def _tail_s(table: TextTable | JsonTable | LogTable, layout: Layout, begin_ns: int) -> float:
     """From the first stamp to the last that the end of the file holds; 0 where it tells none."""
-    if not isinstance(table, TextTable) or layout.stamps is None:
+    if layout.stamps is None:
         return 0.0
-    rows = table.last_rows(TAIL_BYTES)
-    for row in reversed(rows):
+    for row in reversed(last_rows(table)):
         try:
             return (layout.stamps.read(row) - begin_ns) / 1e9
         except UNREADABLE:
@@ -263,7 +297,7 @@ def _tail_s(table: TextTable | JsonTable, layout: Layout, begin_ns: int) -> floa
     return 0.0
 
 
-def _guess_s(table: TextTable | JsonTable, read_s: float, rows: int) -> float:
+def _guess_s(table: TextTable | JsonTable | LogTable, read_s: float, rows: int) -> float:
     """From the size of the file, and that of its first lines."""
     with table.path.open("rb") as file:
         head = file.read(SIZED_BYTES)

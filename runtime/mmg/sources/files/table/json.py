@@ -64,6 +64,9 @@ def is_json(path: Path) -> bool:
     """Whether a file begins as JSON does."""
     with path.open("rb") as file:
         head = file.read(4096).removeprefix(b"\xef\xbb\xbf").lstrip()
+    lines = head.splitlines()[:-1]
+    if sum(line.startswith(b'{"') for line in lines) * 2 > len(lines) > 3:
+        return True  # a log with a boot message above
     return bool(re.match(rb'\{\s*["}]|\[\s*([{\["\]-]|\d)', head))
 
 
@@ -114,6 +117,8 @@ def _from_document(url: str, path: Path, document: Any) -> JsonTable:
 
 def _edge_impulse(url: str, path: Path, payload: Mapping[str, Any]) -> JsonTable:
     """Edge Impulse's data acquisition format: https://docs.edgeimpulse.com (Acquisition format)."""
+    if "interval_ms" not in payload:
+        raise SourceError(url, "is Edge Impulse's format without interval_ms, so that nothing tells its rate: add it")
     try:
         interval_ms = float(payload["interval_ms"])
         sensors = [(str(one["name"]), str(one.get("units", ""))) for one in payload["sensors"]]

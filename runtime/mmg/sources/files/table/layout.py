@@ -2,27 +2,23 @@
 
 from __future__ import annotations
 
-import re
-from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 
 from mmg.bundle.manifest import Modality
 from mmg.errors import ConfigError, SourceError
-from mmg.sources.columns import Column, find_named, find_times
-from mmg.sources.files.table.clock import choose_clock, empatica_clock
+from mmg.sources.columns import Column
+from mmg.sources.files.table.clock import choose_clock, empatica_clock, preamble_clock
+from mmg.sources.files.table.devices import chosen, one_device, rows_of
 from mmg.sources.files.table.sensors import choose_sensors, wanted_role
 from mmg.sources.files.table.stamps import UNREADABLE, Dates, Stamps, recognise
 from mmg.sources.files.table.table import Row, Table, listed, named_column
 from mmg.sources.files.table.units import Source, Unit, choose_units, looks_like_gravity, unit_options
 from mmg.sources.url import SourceUrl
 
-PLACES = re.compile(
-    r"device|sensor|id|mac|uuid|address|subject|user|person|participant|position|placement|location|side"
-)
-_NO_DEVICES = frozenset(("packet", "activity", "label", "row", "index", "frame", "sample", "event", "class", "time"))
 LOOK_AHEAD_ROWS = 2000
 """What is known of a table before it is read."""
 
@@ -67,23 +63,23 @@ def lay_out(url: SourceUrl, table: Table, rows: Sequence[Row], modality: Modalit
     if empatica:
         rows = rows[2:]
         notes.append(f"{table.path.name} is laid out as Empatica's: its first rows are the start and the rate")
-    only, strict = _where(url, columns)
+    only = chosen(url, columns)
+    strict = only is not None
     if only:
-        rows = [row for row in rows if only[0] < len(row) and str(row[only[0]]).strip() == only[1]]
-        if not rows:
-            raise SourceError(
-                str(url), f"has no row with where={url.options['where']} among its first {LOOK_AHEAD_ROWS}"
-            )
+        rows = rows_of(url, table, only, LOOK_AHEAD_ROWS)
     found = _matched(url, table, rows, modality, empatica is not None, notes, part)
     zeros = [channel.name for channel, each in zip(modality.channels, found, strict=True) if not each]
     if zeros:
-        notes.append(f"{table.path.name} has no {', '.join(zeros)}: filled with zeros{_sibling(table, zeros)}")
+        elsewhere = _sibling(table, zeros) + _unused(table, found)
+        notes.append(f"{table.path.name} has no {', '.join(zeros)}: filled with zeros{elsewhere}")
+    if part is not None:  # where the rows of other sensors are between, their cells are empty
+        rows = [row for row in rows if all(_is_there(row, column) for each in found for column in each)]
     given = Unit("g/64", "is Empatica's") if empatica else None
     sources, units = choose_units(url, modality, found, rows, given, notes)
     stamps, rate_hz, start_ns = choose_clock(url, table, rows, modality, empatica, notes)
     if not only:
-        used = {column.index for each in found for column in each} | set(stamps.columns if stamps else ())
-        only = _one_device(url, columns, rows, used, stamps)
+        signals = sorted({column.index for each in found for column in each})
+        only = one_device(url, table, rows, signals, stamps)
     understood = [
         f"{channel.name} <- {' + '.join(column.name for column in each) or 'zeros'}"
         + (f" [{_how(unit)}]" if unit and each else "")
@@ -111,6 +107,10 @@ def lay_out(url: SourceUrl, table: Table, rows: Sequence[Row], modality: Modalit
     )
 
 
+def _is_there(row: Row, column: Column) -> bool:
+    return column.index < len(row) and row[column.index] is not None and str(row[column.index]).strip() != ""
+
+
 def _how(unit: Unit) -> str:
     """A unit, and how it is known; where it is not written, what would change it."""
     return f"{unit.name}, {unit.how}" + ("" if unit.is_declared else f": {unit.option}= changes it")
@@ -131,14 +131,17 @@ def _matched(
         return _given(url, columns, modality)
     if is_empatica:
         return _xyz(modality, columns[:3])
-    if not table.named and (plain := _dated_axes(table, rows, modality)):
-        notes.append(f"{table.path.name} has no header: a time and three columns as long as gravity are x, y, z")
+    if not table.named and (plain := _bare_axes(table, rows, modality)):
+        names = ", ".join(column.name for each in plain for column in each)
+        notes.append(f"{table.path.name} has no header: its columns {names}, as long as gravity, are x, y, z")
         return plain
     if not table.named:
+        begin = 1 if _rises(rows) else 0
+        numbers = ",".join(str(i) for i in range(begin, min(len(table.columns), begin + len(modality.channels))))
         raise SourceError(
             str(url),
-            f"has no header: number its {len(columns)} columns from 0: ?time=0&columns=1,2,... "
-            f"(its first row is {','.join(table.first)[:80]!r})",
+            f"has no header: number its {len(table.columns)} columns from 0: ?{'time=0' if begin else 'rate=HZ'}"
+            f"&columns={numbers} (its first row is {','.join(table.first)[:80]!r})",
         )
     found = choose_sensors(url, table, rows, modality, notes, part)
     pairs = list(zip(modality.channels, found, strict=True))
@@ -153,11 +156,30 @@ def _matched(
     return found
 
 
-def _dated_axes(table: Table, rows: Sequence[Row], modality: Modality) -> list[tuple[Column, ...]] | None:
-    """Of a table without a header, as Axivity writes it: a date, and three columns that can only be acceleration."""
-    if len(table.columns) != 4 or not isinstance(recognise(rows, 0, None, modality.rate_hz, None), Dates):
+def _bare_axes(table: Table, rows: Sequence[Row], modality: Modality) -> list[tuple[Column, ...]] | None:
+    """Three columns without a header that can only be acceleration.
+
+    They stand alone below a preamble that tells the rate (ActiGraph), or behind a date: with nothing else (Axivity),
+    or with light and temperature (GENEActiv).
+    """
+    axes = table.columns[1:4]
+    if len(table.columns) == 3 and preamble_clock(table.preamble)[0]:
+        axes = table.columns
+    elif not isinstance(recognise(rows, 0, None, modality.rate_hz, None), Dates) or not (
+        len(table.columns) == 4 or any("GENEActiv" in line for line in table.preamble[:5])
+    ):
         return None
-    return _xyz(modality, table.columns[1:]) if looks_like_gravity(table.columns[1:], rows) else None
+    return _xyz(modality, axes) if len(axes) == 3 and looks_like_gravity(axes, rows) else None
+
+
+def _rises(rows: Sequence[Row]) -> bool:
+    """Whether the first column can be a time."""
+    stamps = recognise(rows, 0, None, 1.0, None)
+    read = []
+    for row in rows if stamps else ():
+        with suppress(*UNREADABLE):
+            read.append(stamps.read(row) if stamps else 0)
+    return len(read) > 1 and sum(late > early for early, late in pairwise(read)) > 0.9 * (len(read) - 1)
 
 
 def _xyz(modality: Modality, columns: Sequence[Column]) -> list[tuple[Column, ...]]:
@@ -178,57 +200,11 @@ def _given(url: SourceUrl, columns: Sequence[Column], modality: Modality) -> lis
     return found + [()] * (len(channels) - len(names))
 
 
-def _where(url: SourceUrl, columns: Sequence[Column]) -> tuple[tuple[int, str] | None, bool]:
-    if "where" not in url.options:
-        return None, False
-    text = url.options["where"]
-    for place in (i for i, character in enumerate(text) if character == ":"):
-        column, value = find_named(columns, text[:place]), text[place + 1 :].strip()
-        if column is not None and value:
-            return (column.index, value), True
-    raise ConfigError(f"{url}: where={text}: must be COLUMN:VALUE; its columns are {listed(columns)}")
-
-
-def _one_device(
-    url: SourceUrl, columns: Sequence[Column], rows: Sequence[Row], used: set[int], stamps: Stamps | None
-) -> tuple[int, str] | None:
-    """The column that names the device, and the one that is there. Raises SourceError where it names several."""
-    for column in columns:
-        if column.index in used or find_times([column]):
-            continue
-        values = _values(rows, column.index)
-        distinct = list(dict.fromkeys(values))
-        named = any(PLACES.fullmatch(word) for word in column.words) and not _NO_DEVICES.intersection(column.words)
-        several = 1 < len(distinct) <= max(len(rows) // 4, 1)
-        if several and (named or _differs_at_once(rows, column.index, stamps)):
-            listed_values = ", ".join(distinct[:4]) + (", ..." if len(distinct) > 4 else "")
-            raise SourceError(
-                str(url),
-                f"has rows of several in its column {column.name} ({listed_values}): choose one with "
-                f"?where={column.name}:{distinct[0]}",
-            )
-        if named and len(distinct) == 1:
-            return column.index, distinct[0]
-    return None
-
-
-def _values(rows: Sequence[Row], index: int) -> list[str]:
-    return [text for row in rows if index < len(row) and (text := str(row[index]).strip())]
-
-
-def _differs_at_once(rows: Sequence[Row], index: int, stamps: Stamps | None) -> bool:
-    """Whether most stamps stand on rows that differ here: rows of two devices, whatever the column is called."""
-    at: dict[int, set[str]] = {}
-    counts: Counter[int] = Counter()
-    for row in rows if stamps else ():
-        with suppress(*UNREADABLE):
-            stamp = stamps.read(row) if stamps else 0
-            at.setdefault(stamp, set()).add(str(row[index]).strip())
-            counts[stamp] += 1
-    shared = [stamp for stamp, count in counts.items() if count > 1]
-    # Of a coarse clock many rows share a stamp: a device's name is not another in each of them.
-    different = [stamp for stamp in shared if len(at[stamp]) > 1]
-    return len(shared) > len(at) // 2 and len(different) > 0.8 * len(shared)
+def _unused(table: Table, found: Sequence[tuple[Column, ...]]) -> str:
+    """Columns of axes that no channel takes, and may be meant."""
+    used = {column.index for each in found for column in each}
+    left = [one for one in table.columns if one.index not in used and one.words[-1:] in (("x",), ("y",), ("z",))]
+    return f"; {listed(left)} are not used: name the columns with ?columns= if they are meant" if left else ""
 
 
 def _beside(path: Path) -> list[Path]:

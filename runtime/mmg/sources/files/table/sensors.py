@@ -53,6 +53,11 @@ def wanted_role(channel: Channel) -> Role | None:
     return Column.of(0, channel.name).role()
 
 
+def role_of_name(name: str) -> Role | None:
+    """What a sensor of this name measures, such as ``TotalAcceleration``; None where the name says nothing."""
+    return Column.of(0, re.sub(r"(?i)^(total)(?=\w)", r"\1 ", name) + " x").role()
+
+
 def choose_sensors(
     url: SourceUrl, table: Table, rows: Sequence[Row], modality: Modality, notes: list[str], part: str | None
 ) -> list[tuple[Column, ...]]:
@@ -65,7 +70,9 @@ def choose_sensors(
     roles = [wanted_role(channel) for channel in modality.channels]
     if not any(role and role.kind in KINDS for role in roles):
         return [(one[0],) if (one := find_channel(table.columns, channel)) else () for channel in modality.channels]
-    sensors = [_as_measured(one, rows) for one in find_sensors(table.columns, table.path.stem)]
+    rows_name = url.options.get("where", "").rpartition(":")[2]
+    name = rows_name if role_of_name(rows_name) else table.path.stem
+    sensors = [_as_measured(one, rows) for one in find_sensors(table.columns, name)]
     if part is not None:
         of_kind = [sensor for sensor in sensors if sensor.kind == part]
         if part == "linear" and not of_kind:
@@ -107,7 +114,7 @@ def find_sensors(columns: Sequence[Column], stem: str) -> list[Sensor]:
     if not any(len(axes) == AXES for several in found.values() for axes in several) and not names_another_quantity(
         stem
     ):
-        named = Column.of(0, f"{stem} x").role()
+        named = role_of_name(stem)
         for column in columns:
             if bare := column.axis():
                 kind = _kind_by_unit(bare[1], named.kind if named else "")

@@ -23,14 +23,20 @@ EPOCH_S = (946_684_800, 4_102_444_800)
 SLOWEST_HZ, FASTEST_HZ = 0.05, 20_000
 # Day 0 of Excel (1899-12-30, its 1900 has a 29th of February) and of MATLAB's datenum, in days before 1970.
 SPREADSHEETS = {"Excel": 25_569, "MATLAB": 719_529}
+TICKS = {"Windows": 11_644_473_600, ".NET": 62_135_596_800}
+TICKS_A_SECOND = 10_000_000
+"""Seconds from 1601 and from the year 1 to 1970; https://learn.microsoft.com (FILETIME, DateTime.Ticks)."""
 UNREADABLE = (ValueError, TypeError, IndexError, ArithmeticError)
 """What a cell raises that is no number or no time."""
 GUESSED = ("s", "ms", "us", "ns")
 COUNTER_BITS = (16, 24, 31, 32)
 _MONTHS = ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"]
 _DATE = r"(?P<a>\d{1,4})[-/. ](?P<b>\d{1,2}|[A-Za-z]{3})[-/. ](?P<c>\d{4}|\d{1,2})"
-_TIME = r"(?P<h>\d{1,2}):(?P<m>\d{2})(?::(?P<s>\d{2}))?(?:[.,:](?P<f>\d{1,12}))?\s*(?P<half>[AaPp])?(?:\.?[Mm]\.?)?"
+_TIME = r"(?P<h>\d{1,2}):(?P<m>\d{1,2})(?::(?P<s>\d{1,2}))?(?:[.,:](?P<f>\d{1,12}))?\s*(?P<half>[AaPp])?(?:\.?[Mm]\.?)?"
 _ZONE = r"\s*(?:Z|UTC|GMT|(?P<sign>[+-])(?P<zh>\d{2}):?(?P<zm>\d{2})?)?"
+_COMPACT = re.compile(
+    r"\s*((?:19|20)\d\d)(0[1-9]|1[0-2])([0-2]\d|3[01])[T_ -]?([01]\d|2[0-3])([0-5]\d)([0-5]\d)[.,_]?(\d{1,9})?(Z?)\s*"
+)
 _STAMP = re.compile(rf"\s*(?:{_DATE})?(?:[T_ ,;-]*{_TIME}{_ZONE})?\s*(?:\[.*\])?\s*")
 
 
@@ -124,6 +130,33 @@ class Days:
 
 
 @dataclass(frozen=True, slots=True)
+class Ticks:
+    """Counts of 100 ns since a year of its own, as Windows (FILETIME) and .NET write them."""
+
+    index: int
+    program: str
+    absolute: bool = True
+    wraps_ns: tuple[int, ...] = ()
+
+    @property
+    def columns(self) -> tuple[int, ...]:
+        """See Stamps."""
+        return (self.index,)
+
+    @property
+    def told(self) -> str:
+        """See Stamps."""
+        return f"ticks of 100 ns, as {self.program} counts them"
+
+    def read(self, row: Row) -> int:
+        """See Stamps."""
+        since_1970 = int(str(row[self.index])) - TICKS[self.program] * TICKS_A_SECOND
+        if abs(since_1970) * 100 > FARTHEST_NS:
+            raise ValueError(row[self.index])
+        return since_1970 * 100
+
+
+@dataclass(frozen=True, slots=True)
 class Dates:
     """Dates with times, in one column or two; times of day where there is no date. Without a zone they count as UTC.
 
@@ -153,7 +186,7 @@ class Dates:
 
     def read(self, row: Row) -> int:
         """See Stamps."""
-        text = " ".join(str(row[index]).strip() for index in self.columns)
+        text = _spelled(" ".join(str(row[index]).strip() for index in self.columns))
         match = _STAMP.fullmatch(text)
         if match is None or (self.absolute and match["a"] is None) or match["h"] is None:
             raise ValueError(text)
@@ -163,6 +196,15 @@ class Dates:
         if self.counted:
             return seconds * 10**9 + int(match["f"] or "0") * 10**6
         return seconds * 10**9 + int((match["f"] or "0").ljust(9, "0")[:9])
+
+
+def _spelled(text: str) -> str:
+    """``20240503_100000.5`` as ``2024-05-03 10:00:00.5``; any other text as it is."""
+    match = _COMPACT.fullmatch(text)
+    if match is None:
+        return text
+    year, month, day, hour, minute, second, fraction, zone = match.groups()
+    return f"{year}-{month}-{day} {hour}:{minute}:{second}" + (f".{fraction}" if fraction else "") + zone
 
 
 def _seconds(match: re.Match[str], hours: bool) -> int:
@@ -200,6 +242,8 @@ def recognise(
     """
     cells = [str(row[index]).strip() for row in rows if index < len(row) and row[index] is not None]
     cells = [cell for cell in cells if cell]
+    if cells and all(map(_COMPACT.fullmatch, cells)):
+        return Dates((index,), "ymd", True)
     numbers = [value for cell in cells if (value := _number(cell)) is not None]
     if cells and len(numbers) * 2 > len(cells):
         return _counted(index, unit, numbers, rate_hz)
@@ -263,6 +307,10 @@ def _counted(index: int, unit: str | None, values: list[float], rate_hz: float) 
             since_1970_s = (middle - shift) * 86_400
             if EPOCH_S[0] <= since_1970_s <= EPOCH_S[1] and SLOWEST_HZ <= 1 / (step * 86_400) <= FASTEST_HZ < 1 / step:
                 return Days(index, program)
+        for program, shift_s in TICKS.items():
+            since_1970_s = middle / TICKS_A_SECOND - shift_s
+            if EPOCH_S[0] <= since_1970_s <= EPOCH_S[1] and SLOWEST_HZ <= TICKS_A_SECOND / step <= FASTEST_HZ:
+                return Ticks(index, program)
     chosen = unit or _guessed_unit(step, middle, rate_hz)
     absolute = EPOCH_S[0] <= middle * TIME_NS[chosen] / 10**9 <= EPOCH_S[1]
     return Counts(index, chosen, unit is None, absolute)

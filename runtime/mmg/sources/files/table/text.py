@@ -26,11 +26,24 @@ COMMENTS = ("#", "%", "//")
 DELIMITERS = ("\t", ";", "|", ",", " ")
 """Where two suit as well, the first: commas may be decimal, and blanks may stand within cells."""
 HEADER_ROWS = 4
+PACKED = {
+    b"\x1f\x8b": "packed by gzip: unpack it (gunzip)",
+    b"BZh": "packed by bzip2: unpack it (bunzip2)",
+    b"\xfd7zXZ": "packed by xz: unpack it (unxz)",
+    b"7z\xbc\xaf": "a 7z archive: unpack it",
+    b"PK\x03\x04": "a spreadsheet (.xlsx) or a zip archive: save it as CSV, or name it .zip",
+    b"\xd0\xcf\x11\xe0": "a spreadsheet (.xls): save it as CSV",
+    b"PAR1": "Parquet: save it as CSV",
+    b"\x93NUMPY": "a NumPy array: save it as CSV",
+    b"MATLAB": "a MATLAB file: save it as CSV",
+}
 
 _NUMBER = re.compile(r"\s*[-+]?(\d+(\.\d*)?|\.\d+)(e[-+]?\d+)?\s*|\s*nan\s*|\s*[-+]?inf\s*", re.IGNORECASE)
 _DECIMAL_COMMA = re.compile(r"\s*[-+]?\d+,\d+(e[-+]?\d+)?\s*", re.IGNORECASE)
 _QUOTED_COMMA = re.compile(r'"(\s*[-+]?\d+),(\d+(?:e[-+]?\d+)?\s*)"', re.IGNORECASE)
-_THOUSANDS = re.compile(r'"\s*[-+]?[1-9]\d{0,2},\d{3}\s*"')
+_THOUSANDS = re.compile(r'"\s*[-+]?[1-9]\d{0,2}(?:,\d{3})+(?:\.\d+)?\s*"')
+_QUOTED_COMMAS = re.compile(r'"\s*[-+]?\d+(?:,\d+)+(?:\.\d+)?\s*"')
+_POINT = re.compile(r"\d\.\d")
 _STAMP = re.compile(r"\s*(\d{1,4}[-/.]\w{1,3}[-/.]\d{2,4}.*|\d{1,2}:\d\d.*)")
 
 
@@ -38,7 +51,8 @@ _STAMP = re.compile(r"\s*(\d{1,4}[-/.]\w{1,3}[-/.]\d{2,4}.*|\d{1,2}:\d\d.*)")
 class TextTable:
     """A table as text. ``columns`` are numbered where there is no header, and ``named`` tells whether there is one.
 
-    preamble: the lines above the header. first: the first row, for messages.
+    preamble: the lines above the header. first: the first row, for messages. thousands: whether commas within quotes
+    part the thousands of a figure.
     """
 
     path: Path
@@ -54,11 +68,12 @@ class TextTable:
     begin: int
     rate_hz: float | None = None
     packed: bool = False
+    thousands: bool = False
 
     def rows(self) -> Iterator[list[str]]:
         """Every data row as cells. A row that is no CSV (a quote left open, a line without end) is an empty list."""
         with _reading(self.path, self.encoding) as file:
-            lines = itertools.islice(bounded_lines(file), self.begin, None)
+            lines = _joined(itertools.islice(bounded_lines(file), self.begin, None), thousands=self.thousands)
             yield from _split(_clean(lines, self.delimiter, self.line_mark, self.decimal_comma), self.delimiter)
 
     def last_rows(self, size: int) -> list[list[str]]:
@@ -70,7 +85,7 @@ class TextTable:
             is_big_endian = file.read(2) == codecs.BOM_UTF16_BE
         tail = tail[len(tail) % 2 :] if self.encoding.startswith("utf-16") else tail
         encoding = ("utf-16-be" if is_big_endian else "utf-16-le") if self.encoding == "utf-16" else self.encoding
-        lines = tail.decode(encoding, errors="replace").splitlines(keepends=True)[1:]
+        lines = _joined(tail.decode(encoding, errors="replace").splitlines(keepends=True)[1:], thousands=self.thousands)
         return list(_split(_clean(lines, self.delimiter, self.line_mark, self.decimal_comma), self.delimiter))
 
     def is_header(self, row: Row) -> bool:
@@ -96,6 +111,8 @@ def open_text(url: str, path: Path, delimiter: str | None, skip: int) -> TextTab
 
 
 def _table(url: str, path: Path, encoding: str, head: list[str], begin: int, delimiters: Sequence[str]) -> TextTable:
+    thousands = _parts_thousands(head[begin:])
+    head = list(_joined(head, thousands=thousands))
     # Numbers behind which each line has a ";" that separates nothing are "0.5;" otherwise.
     marks = [mark for mark in (";", ",") if _each_ends_with(head[begin:], mark)]
     best: tuple[int, str, bool, list[list[str]]] | None = None
@@ -119,7 +136,9 @@ def _table(url: str, path: Path, encoding: str, head: list[str], begin: int, del
     first = tuple(grid[data])
     header = frozenset(_cells(row) for row in grid[above:data] if row)
     preamble = tuple(line.strip() for line in head[:above] if line.strip())
-    return TextTable(path, encoding, delimiter, comma, mark, columns, bool(names), preamble, first, header, data)
+    return TextTable(
+        path, encoding, delimiter, comma, mark, columns, bool(names), preamble, first, header, data, thousands=thousands
+    )
 
 
 def _without_data(
@@ -153,6 +172,8 @@ def _header(
         cells = _row(line.strip().lstrip(" #%/\t"), delimiter, "", False) if _is_comment(line) else grid[place]
         if abs(len(cells) - width) > 1 or _is_data(cells) or len(rows) == HEADER_ROWS or len(cells) < 2:
             break
+        if cells.count("") * 2 > len(cells) and any(_tells_all(below) for _, below in rows):
+            break  # a preamble that a spreadsheet has filled up with empty cells
         rows.append((place, cells))
     if not rows:
         return [], [], data
@@ -166,6 +187,11 @@ def _header(
     return names, units, rows[-1][0]
 
 
+def _tells_all(cells: Sequence[str]) -> bool:
+    """Whether a row of a header needs none above it: each column has a name of its own."""
+    return "" not in cells and len(set(cells)) == len(cells)
+
+
 def _encoding(url: str, path: Path) -> str:
     with path.open("rb") as file:
         head = file.read(HEAD_BYTES)
@@ -175,7 +201,8 @@ def _encoding(url: str, path: Path) -> str:
         even, odd = head[::2].count(0), head[1::2].count(0)
         if max(even, odd) > len(head) // 8 and min(even, odd) == 0:
             return "utf-16-le" if odd else "utf-16-be"
-        raise SourceError(url, "is not text: a signal is read from a table (CSV, JSON)")
+        way = next((way for begin, way in PACKED.items() if head.startswith(begin)), None)
+        raise SourceError(url, f"is {way}" if way else "is not text: a signal is read from a table (CSV, JSON)")
     try:
         codecs.getincrementaldecoder("utf-8")("strict").decode(head)
     except UnicodeDecodeError:
@@ -209,6 +236,17 @@ def bounded_lines(file: TextIO) -> Iterator[str]:
 def _quotes_decimals(lines: Iterable[str]) -> bool:
     """Whether a comma within quotes is a decimal one: that of "9,812" alone may as well part the thousands."""
     return any(not _THOUSANDS.fullmatch(match[0]) for line in lines for match in _QUOTED_COMMA.finditer(line))
+
+
+def _parts_thousands(lines: Sequence[str]) -> bool:
+    """Whether commas within quotes part thousands for certain: each could, and a point is what is decimal."""
+    quoted = [match[0] for line in lines for match in _QUOTED_COMMAS.finditer(line)]
+    return bool(quoted) and all(map(_THOUSANDS.fullmatch, quoted)) and any(map(_POINT.search, lines))
+
+
+def _joined(lines: Iterable[str], *, thousands: bool) -> Iterable[str]:
+    """The lines with ``"1,234"`` as ``"1234"`` where commas part thousands."""
+    return (_THOUSANDS.sub(lambda found: found[0].replace(",", ""), line) for line in lines) if thousands else lines
 
 
 def _clean(lines: Iterable[str], delimiter: str, mark: str, decimal_comma: bool) -> Iterator[str]:
