@@ -29,7 +29,7 @@ _OTHER = frozenset(
     + ("orientation", "attitude", "bias", "offset", "drift", "std", "var", "min", "max", "mean", "median", "rms")
     + ("energy", "fft", "jerk", "norm", "magnitude")
 )
-_NO_UNITS = _GRAVITY | {"g", "gs", "gforce", "force"}
+_GRAVITY_WORDS = _GRAVITY | {"g", "gs", "gforce", "force"}
 _FILLERS = frozenset(
     ["axis", "axes", "in", "unit", "units", "value", "val", "values", "data", "component", "sensor", "measured"]
 )
@@ -181,7 +181,7 @@ def _unit_among(said: list[str]) -> tuple[str | None, list[str]]:
         for begin in range(len(said) - length + 1):
             run = said[begin : begin + length]
             unit = canonical(" ".join(run))
-            if unit in (*ACCELERATION, *ANGULAR_RATE) and not _NO_UNITS.intersection(run):
+            if unit in (*ACCELERATION, *ANGULAR_RATE) and not _GRAVITY_WORDS.intersection(run):
                 return unit, said[:begin] + said[begin + length :]
     return None, said
 
