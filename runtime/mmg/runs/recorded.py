@@ -56,7 +56,7 @@ class Pipeline:
         self._reported: set[str] = set()
         try:
             self._report_notes()
-            starts_ns = _pair(self.recordings)
+            starts_ns = pair(self.recordings)
             self._starts_ns = dict(zip((one.modality for one in self.recordings), starts_ns, strict=True))
             self.origin_ns = min(starts_ns)
             self._ends_ns = [
@@ -240,7 +240,7 @@ def open_each(
     return opened
 
 
-def _pair(recordings: Sequence[Recording]) -> list[int]:
+def pair(recordings: Sequence[Recording]) -> list[int]:
     """When each recording begins, on the clock they share.
 
     One without a clock of its own (a WAV) begins with the earliest that has one. Raises ConfigError where two never
