@@ -67,9 +67,7 @@ def _run(chosen: argparse.Namespace) -> int:
     source = chosen.labels or beside
     if chosen.labels is None and not beside.exists():
         typed = f"mmg-label {chosen.recording} labels.txt"
-        raise ConfigError(
-            f"{chosen.recording}: has no labels yet (no {beside}): {typed}"
-        )
+        raise ConfigError(f"{chosen.recording}: has no labels yet (no {beside}): {typed}")
     labels: Sequence[Label] = read_labels(source, chosen.tier)
     if chosen.points:
         labels = until_next(labels, duration_s)

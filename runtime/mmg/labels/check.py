@@ -8,6 +8,8 @@ from mmg.labels.label import Label
 
 ROUNDING_S = 0.001
 """Tools round times: neighbours that share less do not overlap."""
+TOLD_S = 0.1
+"""What a label may go past the last sample without a word."""
 BEYOND_S = 1.0
 """By how much the last label may go past the end of a recording, which tools show longer than it is."""
 
@@ -38,7 +40,7 @@ def against_recording(labels: Sequence[Label], duration_s: float) -> tuple[tuple
                 f"{one.label!r} from {one.start_s:g} to {one.end_s:g} s is past the end of the recording, which lasts "
                 f"{duration_s:.1f} s: are they labels of another one?"
             )
-        if past_s > ROUNDING_S:
+        if past_s > TOLD_S:
             lines.append(f"{one.label!r} goes {past_s:.2f} s past the end and is cut there")
         kept.append(Label(one.start_s, min(one.end_s, max(duration_s, one.start_s)), one.label))
     for first, second in overlaps(kept):

@@ -7,6 +7,7 @@ import shlex
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from mmg import Bundle
@@ -111,19 +112,26 @@ def open_candidate(what: str, config_path: Path | None, changes: Sequence[str]) 
             raise ConfigError(f"{what}: a bundle does not say what to measure it on; give --config or --data set=NAME")
         config = override(load(config_path) if config_path else TrainConfig(), settings, "--data")
         with Bundle.open(what) as bundle:
+            config = _with_labels(config, bundle.manifest.labels)
             dataset = data.load(config.data, progress)
             decider = by_engine(bundle, dataset.task, progress)
             _check_modalities(what, tuple(modality.name for modality in bundle.manifest.modalities), dataset.task)
             yield Candidate(decider, None, dataset, config.data, ("Decided by the engine from the bundle's files.",))
         return
     model, own = checkpoint.load(Path(what))
-    config = override(load(config_path) if config_path else own, settings, "--data")
+    config = _with_labels(override(load(config_path) if config_path else own, settings, "--data"), model.task.labels)
     dataset = data.load(config.data, progress)
     _check_modalities(what, model.task.modalities, dataset.task)
     if dataset.task.labels != model.task.labels:
         raise ConfigError(f"{what}: was trained for {model.task.name}, not for the labels of {dataset.task.name}")
     changed = ("Not the data settings that the run was trained with: it may have seen these sessions.",)
-    yield Candidate(by_model(model), model, dataset, config.data, changed if config.data != own.data else ())
+    same = config.data in (own.data, _with_labels(own, model.task.labels).data)
+    yield Candidate(by_model(model), model, dataset, config.data, () if same else changed)
+
+
+def _with_labels(config: TrainConfig, labels: tuple[str, ...]) -> TrainConfig:
+    """Another folder of sessions has other labels, and is measured by those that are decided between."""
+    return replace(config, data=replace(config.data, names=labels)) if config.data.set == "folder" else config
 
 
 def _check_modalities(what: str, own: tuple[str, ...], task: Task) -> None:
