@@ -80,6 +80,13 @@ def test_sessions_are_folders_and_recordings_and_a_folder_of_folders_is_a_person
     assert labels_of(sessions["ride"]) == (Label(0, 5, "a"),)
 
 
+def test_a_folder_and_a_file_of_one_name_are_not_mixed_up(tmp_path: Path) -> None:
+    session(tmp_path / "ride")
+    imu(tmp_path / "ride.csv", 5)
+    with pytest.raises(ConfigError, match="a folder and a file are both called ride: rename one"):
+        find_sessions(tmp_path)
+
+
 def test_a_table_says_who_and_where(tmp_path: Path) -> None:
     session(tmp_path / "one")
     session(tmp_path / "two")

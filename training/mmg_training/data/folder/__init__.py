@@ -28,6 +28,8 @@ ANCHORED = 0.7
 REHEARSED = 0.4
 """The share of virtual wearers where the starter's labels are kept: what is never shown again is forgotten."""
 LEAST_LABELS = 2
+TOLD_S = 5.0
+"""What is lost at the ends of sensors is not worth a line."""
 KIND = "own recordings"
 
 
@@ -53,7 +55,8 @@ def load(config: DataConfig, report: Callable[[str], None]) -> Dataset:
     sessions = {
         one.session.name: pieces_of(one, task, people[one.session.person], _ticks(one, names)) for one in usable
     }
-    if lost_s := too_short_s([piece for name in parted.training for piece in sessions[name]]):
+    lost_s = too_short_s([piece for name in parted.training for piece in sessions[name]])
+    if lost_s > TOLD_S:
         report(f"{lost_s:.0f} s are in stretches too short to learn from: a sensor paused, or a label stands alone")
     training = _joined(sessions, parted.training)
     pools = (Pool(KIND, 1.0, training, ANCHORED),) if training else ()

@@ -6,6 +6,7 @@ import csv
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +58,9 @@ def find_sessions(root: Path) -> list[Recorded]:
         raise ConfigError(f"{error.filename}: cannot be read: {error.strerror}") from error
     if told:
         raise ConfigError(f"{root / TABLE}: there is no session {next(iter(told))!r} in {root}")
+    for one, other in pairwise(found):
+        if one.name == other.name:
+            raise ConfigError(f"{root}: a folder and a file are both called {one.name}: rename one")
     if not found:
         raise ConfigError(f"{root}: holds no session: a folder of files, or a recording, for each")
     return found
@@ -89,8 +93,8 @@ def _is_aside(path: Path) -> bool:
         return False
     try:
         read_labels(path)
-    except ConfigError as error:
-        return "choose one with --tier" in str(error)
+    except ConfigError:
+        return False
     return True
 
 

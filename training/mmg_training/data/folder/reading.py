@@ -98,6 +98,8 @@ def read_session(session: Recorded, sensors: Sequence[Modality]) -> Read:
         read.problems.append(f"cannot be read: {error}")
     except (SourceError, ConfigError, BackendUnavailable) as error:
         read.problems.append(str(error))
+    except OSError as error:
+        read.problems.append(f"cannot be read: {error.filename or session.name}: {error.strerror}")
     return read
 
 
