@@ -16,8 +16,8 @@ STARTER_RUN = Path(__file__).parent / STARTER
 """The checkpoint that the starter bundle was exported from."""
 
 
-STEPS = {False: 400, True: 1000}
-"""By whether the starter's labels are kept, for which two kinds of data are learnt at once."""
+STEPS, LEARNING_RATE = {False: 400, True: 1000}, {False: 1e-3, True: 5e-4}
+"""By whether the starter's labels are kept: then two kinds of data are learnt at once, and none is to be forgotten."""
 
 
 def own_settings(
@@ -31,7 +31,7 @@ def own_settings(
         batch=24,
         sequence_hops=8,
         contexts=6,
-        learning_rate=1e-3,
+        learning_rate=LEARNING_RATE[keep],
         warmup_steps=20,
         ema=0.98,
         data=DataConfig(
