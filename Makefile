@@ -90,12 +90,12 @@ endurance:  ## An hour on virtual ports: processor time, memory, lateness
 starter:  ## Train the starter model anew and export its bundle (40 minutes on one core)
 	@$(INSTALL_TEST)
 	@$(BIN)/mmg-train training/configs/starter.toml --out runs/starter --overwrite
-	@cp runs/starter/model.safetensors runs/starter/config.json runs/starter/metrics.json training/starter/
+	@cp runs/starter/model.safetensors runs/starter/config.json runs/starter/metrics.json training/mmg_training/starter/
 	@$(MAKE) --no-print-directory starter-bundle
 
-starter-bundle:  ## Export the starter's checkpoint, training/starter, to the bundle that mmg carries
+starter-bundle:  ## Export the starter's checkpoint, training/mmg_training/starter, to the bundle that mmg carries
 	@$(INSTALL_TEST)
-	@$(BIN)/mmg-export training/starter -o runtime/mmg/starter --precisions fp32,int8 --half --evaluate
+	@$(BIN)/mmg-export training/mmg_training/starter -o runtime/mmg/starter --precisions fp32,int8 --half --evaluate
 	@mv runtime/mmg/starter.report.* docs/export/
 
 demo:  ## Render the demo recording anew

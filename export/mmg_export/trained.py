@@ -102,9 +102,10 @@ class TrainedRun:
         return data.load(self.config.data, progress)
 
     def recordings(self, dataset: Dataset, names: Sequence[str]) -> dict[str, Array]:
-        """Calibration sessions one after another, from which nothing is measured: what an encoder takes, (T, C) or
-        frames. Empty where no session has all of the modalities."""
-        sessions = [one for one in dataset.calibration if set(names) <= set(one.samples)]
+        """Sessions one after another from which nothing is measured, those for calibration or else for training: what
+        an encoder takes, (T, C) or frames. Empty where no session has all of the modalities."""
+        unmeasured = dataset.calibration or [one for pool in dataset.training for one in pool.sessions]
+        sessions = [one for one in unmeasured if set(names) <= set(one.samples)]
         found: dict[str, list[Array]] = {name: [] for name in names}
         hops = 0
         for session in sessions:
@@ -164,6 +165,8 @@ def _subsets(metrics: Metrics, names: Sequence[str]) -> tuple[Subset, ...]:
 
 def training_command(config: TrainConfig) -> str:
     """What trains it anew: from the settings file that comes with mmg, where one holds these very settings."""
+    if config.data.set == "folder" and config.start:
+        return f"mmg-train --data FOLDER --labels {'keep' if config.data.keep else 'replace'} --out runs/{config.name}"
     for path in sorted(CONFIGS.glob("*.toml")):
         if load(path) == config:
             return f"mmg-train training/configs/{path.name} --out runs/{config.name}"

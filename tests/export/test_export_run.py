@@ -30,7 +30,8 @@ from mmg_training import checkpoint
 from mmg_training import metrics as metrics_file
 from mmg_training.config import TrainConfig, load
 from mmg_training.metrics import DataSource, ExtraScore, Metrics, SubsetScore
-from mmg_training.models.multimodal import ModelConfig, MultimodalModel
+from mmg_training.models.multimodal import MultimodalModel
+from mmg_training.models.sizes import ModelConfig
 from mmg_training.task import Task
 from torch import nn
 

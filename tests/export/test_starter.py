@@ -11,7 +11,7 @@ from mmg.bundle import Bundle
 from mmg.cli.run import main as run
 from mmg_export.cli import main as export
 
-CHECKPOINT = Path(__file__).resolve().parents[2] / "training" / "starter"
+CHECKPOINT = Path(__file__).resolve().parents[2] / "training" / "mmg_training" / "starter"
 SUBSETS = ("imu", "audio", "video", "imu,audio", "imu,video", "audio,video", "imu,audio,video")
 
 

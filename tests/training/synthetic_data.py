@@ -14,7 +14,8 @@ from mmg_training.config import (
     TrainConfig,
 )
 from mmg_training.data.sessions import Dataset, Pool, Session
-from mmg_training.models.multimodal import ModelConfig, MultimodalModel
+from mmg_training.models.multimodal import MultimodalModel
+from mmg_training.models.sizes import ModelConfig
 from mmg_training.task import AUDIO_HZ, IMU_HZ, Task
 from numpy.typing import NDArray
 

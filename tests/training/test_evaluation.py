@@ -30,7 +30,8 @@ from mmg_training.evaluation.subsets import by_model, in_groups, score_subsets, 
 from mmg_training.evaluation.tables import Figure, Table, as_json, markdown, over_seeds
 from mmg_training.metrics import Metrics
 from mmg_training.metrics import save as save_metrics
-from mmg_training.models.multimodal import ModelConfig, MultimodalModel
+from mmg_training.models.multimodal import MultimodalModel
+from mmg_training.models.sizes import ModelConfig
 from mmg_training.task import CONTEXT_HOPS, Task
 
 CLIPS = Task("tiny", ("a", "b", "c"), ("imu", "video"), frame=(16, 16), clips=True)

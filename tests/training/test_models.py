@@ -11,7 +11,8 @@ from mmg_training.augment import random_rotations
 from mmg_training.models.audio import folded_dft, folded_frames
 from mmg_training.models.causal import StreamingEncoder
 from mmg_training.models.fusion import Fusion
-from mmg_training.models.multimodal import SIZES, ModelConfig, MultimodalModel, make_encoder, make_fusion
+from mmg_training.models.multimodal import MultimodalModel, make_encoder, make_fusion
+from mmg_training.models.sizes import SIZES, ModelConfig
 from mmg_training.models.window import WindowEncoder
 from mmg_training.task import CONTEXT_HOPS, TOKENS_PER_HOP, Task
 from torch import Tensor, nn

@@ -177,11 +177,11 @@ def test_window_encoders_are_compared_on_the_same_hops() -> None:
 @pytest.mark.torch
 @pytest.mark.usefixtures("shared_conversions")
 def test_each_ratio_is_told_for_each_size(monkeypatch: pytest.MonkeyPatch) -> None:
-    from mmg_training.models import multimodal
+    from mmg_training.models import sizes as widths
 
     # The base size is the starter's, whose files others convert: here it has the small one's models, made only once.
     monkeypatch.setattr(sizes, "SIZES", ("small", "base"))
-    monkeypatch.setitem(multimodal.SIZES, "base", multimodal.SIZES["small"])
+    monkeypatch.setitem(widths.SIZES, "base", widths.SIZES["small"])
     figures = sizes.measure(silent, quick=True)
     assert [figure.name for figure in figures] == ["push by size", "window by size", "eager by size"]
     pushes = figures[0]

@@ -14,13 +14,13 @@ import numpy as np
 import pytest
 from look_pages import HOP_S, LABELS, made_content, made_lines
 from mmg.errors import ConfigError
+from mmg.labels import Label
 from mmg.look.content import confusion
 from mmg.look.decided import MOST_REASONS, collect, read_lines
 from mmg.look.page import format_page
 from mmg.look.progress import Notes, Progress
 from mmg.look.sound import choose_hops
 from mmg.look.spans import MOST_SPANS, Mark, label_places, within
-from mmg.truth import Span
 
 EVIL = "</script><script>document.documentElement.dataset.evil = 1</script><img src=x onerror='throw 1'>\"&\u2028"
 FIVE_MB = 5_000_000
@@ -120,8 +120,8 @@ def test_a_last_line_that_was_cut_is_left_out_and_told(tmp_path: Path) -> None:
 
 def test_spans_outside_the_recording_are_left_out_and_counted() -> None:
     told: list[str] = []
-    spans = [Span(5, 7, "c"), Span(8, 20, "b"), Span(11, 12, "past"), Span(-3, -1, "before"), Span(3, 2, "turned")]
-    kept = within([*spans, Span(float("nan"), 4, "no time")], 10, "labels", told.append)
+    spans = [Label(5, 7, "c"), Label(8, 20, "b"), Label(11, 12, "past"), Label(-3, -1, "before"), Label(3, 2, "turned")]
+    kept = within([*spans, Label(float("nan"), 4, "no time")], 10, "labels", told.append)
     assert kept == [Mark(5, 7, "c"), Mark(8, 10, "b")]
     assert told == [
         "labels: 2 spans left out: they end before they begin, or name no time",
@@ -131,7 +131,7 @@ def test_spans_outside_the_recording_are_left_out_and_counted() -> None:
 
 def test_more_spans_than_a_page_has_room_for_are_counted() -> None:
     told: list[str] = []
-    assert len(within([Span(1, 2, "a")] * (MOST_SPANS + 3), 10, "labels", told.append)) == MOST_SPANS
+    assert len(within([Label(1, 2, "a")] * (MOST_SPANS + 3), 10, "labels", told.append)) == MOST_SPANS
     assert told[0].startswith("labels: 3 spans left out")
 
 

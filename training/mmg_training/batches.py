@@ -13,7 +13,7 @@ from torch import Tensor
 
 from mmg_training.augment import Augment
 from mmg_training.config import TrainConfig
-from mmg_training.data.sessions import TICKS_PER_HOP, Dataset, Pool, Session
+from mmg_training.data.sessions import TICKS_PER_HOP, UNLABELLED, Dataset, Pool, Session
 from mmg_training.dropout import context_mask, drop_modalities
 
 
@@ -120,9 +120,11 @@ class Batches:
 
 
 def _moments(pool: Pool) -> list[NDArray[np.int64]]:
-    """For each label of the pool, the moments (session, tick) at which it goes on."""
+    """For each label of the pool, the moments (session, tick) at which it goes on. What has none is seen around."""
     found: dict[int, list[tuple[int, int]]] = {}
     for number, session in enumerate(pool.sessions):
         for tick, label in enumerate(session.labels.tolist()):
+            if label == UNLABELLED:
+                continue
             found.setdefault(label, []).append((number, tick))
     return [np.array(found[label]) for label in sorted(found)]

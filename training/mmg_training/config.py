@@ -14,7 +14,7 @@ from typing import Annotated, Any, TypeVar
 
 from mmg.errors import ConfigError
 
-from mmg_training.models.multimodal import SIZES, ModelConfig
+from mmg_training.models.sizes import SIZES, ModelConfig
 from mmg_training.ranges import AMOUNT, Count, Positive, Range, Share, Words
 from mmg_training.splitting import SplitConfig
 from mmg_training.task import CONTEXT_HOPS, HOP_S
@@ -41,6 +41,10 @@ class DataConfig(SplitConfig):
     real_share: the share of a batch's sequences that are real recordings, where the set has both. reverse: clips played
     backward are labels of their own (utd-mhad): more classes, for few-shot. Who is trained on and who is tested may be
     named instead of left out: ``SplitConfig`` has these settings.
+
+    For folder: hold_out, the people or else the sessions to measure on, ``all`` for all, empty for a choice of its own.
+    keep: the starter's labels stay, and virtual wearers who show them join the training. names: the labels, in order;
+    empty for those of the folder. allow_video: whether video may be opened.
     """
 
     set: str = "starter"
@@ -56,6 +60,10 @@ class DataConfig(SplitConfig):
     session_s: Annotated[float, Range(CONTEXT_HOPS * HOP_S)] = 60.0
     real_share: Share = 0.3
     reverse: bool = False
+    hold_out: tuple[str, ...] = ()
+    keep: bool = False
+    names: tuple[str, ...] = ()
+    allow_video: bool = False
 
 
 @dataclass(frozen=True)
@@ -134,7 +142,8 @@ class TrainConfig:
     ``warmup_steps`` of a straight rise; weight_decay: AdamW's, of weights only. learning_rate_end: the part of the
     learning rate that is left at the end. An average of weights that still move lies in a flatter place than where they
     come to rest, which new people profit from (SWAD, Cha et al. 2021). ema: how much of the averaged weights stays at
-    each step; the average is what is kept. save_every: steps between two checkpoints to resume from.
+    each step; the average is what is kept. save_every: steps between two checkpoints to resume from. start: a run
+    whose weights training begins with, or ``starter``; empty for fresh ones.
     """
 
     name: str = "model"
@@ -150,6 +159,7 @@ class TrainConfig:
     warmup_steps: Annotated[int, Range(0)] = 50
     ema: Share = 0.99
     save_every: Count = 200
+    start: str = ""
     data: DataConfig = field(default_factory=DataConfig)
     loss: LossConfig = field(default_factory=LossConfig)
     dropout: DropoutConfig = field(default_factory=DropoutConfig)

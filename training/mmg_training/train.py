@@ -23,6 +23,7 @@ from mmg_training.data.sessions import Dataset
 from mmg_training.models.multimodal import MultimodalModel
 from mmg_training.objective import Objective
 from mmg_training.splitting import SplitConfig
+from mmg_training.starting import start_from
 from mmg_training.task import Task
 
 REPORT_EVERY = 25
@@ -44,12 +45,15 @@ def train(
     """A model trained on ``data``, in evaluation mode: the average of the weights over the last steps.
 
     The same for the same settings, data, machine and number of processes, also when it was stopped and went on:
-    everything random is a function of the seed and the step. out: where to keep what ``resume`` goes on from. watch:
-    called with each step and its losses. Raises ConfigError where ``resume`` finds another run's progress.
+    everything random is a function of the seed and the step. It begins with the weights of ``config.start``. out: where
+    to keep what ``resume`` goes on from. watch: called with each step and its losses. Raises ConfigError where
+    ``resume`` finds another run's progress.
     """
     fabric = fabric or Fabric(accelerator="cpu", devices=1)
     torch.manual_seed(config.seed)
     model = MultimodalModel(data.task, config.model)
+    if config.start:
+        start_from(model, config.start)
     teacher = load_teacher(config, data.task) if config.loss.teacher else None
     objective = Objective(model, config.loss, config.data.labelled or data.task.modalities, teacher)
     # Faster convolutions of pictures.
@@ -97,7 +101,7 @@ def load_teacher(config: TrainConfig, task: Task) -> MultimodalModel:
     if teacher.task != task:
         raise ConfigError(f"loss.teacher: {config.loss.teacher} was trained for {teacher.task.name}, in another form")
     parts = (setting.name for setting in fields(SplitConfig))
-    for name in ("set", "leave_out", "split", "labelled", "apart", *parts):
+    for name in ("set", "leave_out", "split", "labelled", "apart", "hold_out", *parts):
         theirs, ours = getattr(own.data, name), getattr(config.data, name)
         if theirs != ours:
             raise ConfigError(

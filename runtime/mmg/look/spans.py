@@ -17,7 +17,7 @@ MOST_SPANS = 5000
 
 
 class Labelled(Protocol):
-    """What has a start, an end and a label, as ``mmg.truth.Span`` does."""
+    """What has a start, an end and a label, as ``mmg.labels.Label`` does."""
 
     @property
     def start_s(self) -> float: ...

@@ -9,8 +9,8 @@ from mmg.backends import is_installed
 from mmg.bundle.manifest import Backend
 from mmg.errors import BackendUnavailable, ConfigError
 
-STARTER_RUN = Path(__file__).resolve().parents[3] / "training" / "starter"
-"""The checkpoint that the starter bundle was exported from; in a checkout only."""
+STARTER_RUN = Path(__file__).resolve().parents[3] / "training" / "mmg_training" / "starter"
+"""The checkpoint that the starter bundle was exported from; of a checkout."""
 
 
 def run_backends() -> tuple[Backend, ...]:

@@ -53,12 +53,12 @@ def untrained(size: str) -> TrainedRun:
     """The starter's task and form, with fresh weights of this size."""
     import torch
     from mmg_export.trained import TrainedRun
-    from mmg_training.models import multimodal
+    from mmg_training.models import multimodal, sizes
 
     torch.set_num_threads(1)
     torch.manual_seed(0)
     run = TrainedRun(STARTER_RUN)
-    config = replace(multimodal.SIZES[size], imu_axes=run.model.config.imu_axes)
+    config = replace(sizes.SIZES[size], imu_axes=run.model.config.imu_axes)
     run.model = multimodal.MultimodalModel(run.model.task, config).eval()
     return run
 

@@ -1,4 +1,4 @@
-"""Where the three commands begin: without what ``mmg-runtime[train]`` installs they say so in one line."""
+"""Where the commands that need torch begin: without what ``mmg-runtime[train]`` installs they say so in one line."""
 
 from __future__ import annotations
 

@@ -6,8 +6,10 @@ import argparse
 import datetime
 import os
 import platform
+import shlex
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,16 +21,20 @@ from mmg.errors import ConfigError
 
 from mmg_training import checkpoint, data
 from mmg_training import metrics as metrics_file
+from mmg_training.cli.data import add_data_flags, names_in
 from mmg_training.config import TrainConfig, load, override, parse_setting
 from mmg_training.data.parts import told
 from mmg_training.data.sessions import Dataset
 from mmg_training.evaluation.subsets import score_extra, score_subsets
 from mmg_training.metrics import Metrics
 from mmg_training.models.multimodal import MultimodalModel
+from mmg_training.own import own_settings
 from mmg_training.train import Progress, report, train
 
 EXAMPLES = """\
 examples:
+  mmg-train --data sessions/                             your own recordings, from the starter's weights; see mmg-data
+  mmg-train --data sessions/ --labels keep               the starter's labels, and yours
   mmg-train training/configs/starter.toml --out runs/starter
   mmg-train training/configs/utd_mhad.toml --out runs/utd-5 --set data.leave_out=5 --set seed=2
   mmg-train training/configs/starter.toml --out runs/starter --resume
@@ -46,8 +52,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action=PrintVersion)
-    parser.add_argument("config", type=Path, help="settings, TOML; training/configs has some")
-    parser.add_argument("--out", type=Path, required=True, help="the folder for the run")
+    parser.add_argument("config", type=Path, nargs="?", help="settings, TOML; training/configs has some")
+    parser.add_argument("--data", type=Path, metavar="FOLDER", help="your own sessions; no settings are needed")
+    parser.add_argument(
+        "--labels",
+        choices=("replace", "keep"),
+        help="with --data: decide between your labels (replace, the default), or the starter's as well (keep)",
+    )
+    add_data_flags(parser)
+    parser.add_argument("--out", type=Path, help="the folder for the run (with --data: runs/NAME by default)")
     parser.add_argument("--resume", action="store_true", help="resume a stopped run in --out from where it last saved")
     parser.add_argument("--overwrite", action="store_true", help="overwrite a finished run in --out")
     parser.add_argument(
@@ -72,11 +85,38 @@ def main(arguments: Sequence[str] | None = None) -> int:
     torch.set_num_threads(max(1, chosen.threads))
 
     def train_once() -> int:
-        config = override(load(chosen.config), dict(parse_setting(text, "--set") for text in chosen.set), "--set")
-        run(config, chosen.out, open_fabric(chosen), chosen.resume, chosen.overwrite)
+        config = settings_of(chosen)
+        if chosen.out is None and chosen.data is None:
+            raise ConfigError("--out FOLDER: say where the run goes")
+        out = chosen.out or Path("runs") / config.name
+        run(config, out, open_fabric(chosen), chosen.resume, chosen.overwrite)
         return 0
 
     return run_command(train_once, report, stopped=130)
+
+
+def settings_of(chosen: argparse.Namespace) -> TrainConfig:
+    """The settings that the command line names. Raises ConfigError."""
+    sensors, hold_out = names_in(chosen.sensors), names_in(chosen.hold_out)
+    changes = dict(parse_setting(text, "--set") for text in chosen.set)
+    if chosen.data is None:
+        if chosen.labels or sensors or hold_out or chosen.allow_video:
+            raise ConfigError("--labels, --sensors, --hold-out and --allow-video: go with --data FOLDER")
+        if chosen.config is None:
+            raise ConfigError("name --data FOLDER with your own sessions, or settings: training/configs/starter.toml")
+        return override(load(chosen.config), changes, "--set")
+    if not chosen.data.is_dir():
+        raise ConfigError(f"--data {chosen.data}: is no folder")
+    own = own_settings(
+        chosen.data,
+        keep=chosen.labels == "keep",
+        modalities=sensors,
+        allow_video=chosen.allow_video,
+        hold_out=hold_out,
+    )
+    if chosen.config is not None:
+        own = replace(load(chosen.config), data=own.data)
+    return override(own, changes, "--set")
 
 
 def open_fabric(chosen: argparse.Namespace) -> Fabric:
@@ -125,9 +165,17 @@ def run(config: TrainConfig, out: Path, fabric: Fabric, resume: bool = False, ov
         report(f"{' + '.join(score.modalities)}: {score.accuracy:.3f} of {score.samples}, {metrics.held_out}")
     for extra in metrics.extra:
         report(f"{' + '.join(extra.modalities)}: {extra.accuracy:.3f} of {extra.samples}, {extra.name} ({extra.kind})")
-    if not dataset.test:
-        report(f"nothing was held out: mmg-eval {out} --config OTHER.toml measures it on another set")
-    report(f"wrote {out}")
+    if not metrics.subsets:
+        report(f"nothing was measured: {_measured_elsewhere(config, out)}")
+    report(f"wrote {out}; next: {shlex.join(['mmg-export', str(out), '-o', f'{config.name}.mmg'])}")
+
+
+def _measured_elsewhere(config: TrainConfig, out: Path) -> str:
+    """What to do about a run that held nothing out."""
+    if config.data.set != "folder":
+        return f"mmg-eval {out} --config OTHER.toml measures it on another set"
+    other = shlex.join(["mmg-eval", str(out), "--data", "root=OTHER", "--data", 'hold_out=["all"]'])
+    return f"record another session (mmg-data says which), or measure it on another folder: {other}"
 
 
 def is_done(out: Path, config: TrainConfig) -> bool:

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import fields, replace
 from importlib import import_module
+from importlib.metadata import entry_points
 from pathlib import Path
 from zipfile import BadZipFile
 
@@ -18,19 +19,27 @@ from mmg_training.config import DataConfig
 from mmg_training.data.sessions import UNLABELLED, Dataset, Session
 from mmg_training.splitting import SplitConfig
 
+Loader = Callable[[DataConfig, Callable[[str], None]], Dataset]
 SETS = {
     "starter": "everyday activities: the virtual wearer, and real recordings of one modality each",
     "benchmark": "30 activities of the virtual wearer in clips, base and novel (simulated)",
     "utd-mhad": "27 actions, IMU and depth recorded together, people apart (real)",
     "paired": "real IMU with real sound of the same activity by others (class-paired)",
     "ego4d": "Ego4D or MMG-Ego4D, for those who hold its licence (real)",
+    "folder": "your own recordings: a folder of sessions with labels",
 }
+PLUG_INS = "mmg.datasets"
+"""The group of entry points under which other packages give data sets, each a ``load`` as these have."""
 
 ONLY = {
     "leave_out": ("utd-mhad",),
     "split": ("utd-mhad", "benchmark", "ego4d"),
     "reverse": ("utd-mhad",),
-    **{setting.name: ("utd-mhad", "ego4d") for setting in fields(SplitConfig)},
+    **{setting.name: ("utd-mhad", "ego4d", "folder") for setting in fields(SplitConfig)},
+    "hold_out": ("folder",),
+    "keep": ("folder",),
+    "names": ("folder",),
+    "allow_video": ("folder",),
 }
 """Settings that some sets alone have a use for."""
 
@@ -40,14 +49,12 @@ def load(config: DataConfig, report: Callable[[str], None]) -> Dataset:
 
     Raises ConfigError where its name is unknown or it is not there.
     """
-    if config.set not in SETS:
-        raise ConfigError(f"data.set: {config.set!r} is not one of {', '.join(SETS)}")
     for key, sets in ONLY.items():
-        if config.set not in sets and getattr(config, key) != getattr(DataConfig(), key):
+        if config.set in SETS and config.set not in sets and getattr(config, key) != getattr(DataConfig(), key):
             raise ConfigError(f"data.{key}: is for {' and '.join(sets)}, and {config.set} has no use for it")
-    module = import_module(f"mmg_training.data.{config.set.replace('-', '_')}")
+    loader = _loader(config.set)
     try:
-        data: Dataset = module.load(config, report)
+        data = loader(config, report)
     except (OSError, BadZipFile, zlib.error) as error:
         raise ConfigError(f"data: {config.set} in {recordings(config)} cannot be read: {error}") from error
     known = config.modalities or data.task.modalities
@@ -59,6 +66,30 @@ def load(config: DataConfig, report: Callable[[str], None]) -> Dataset:
     if config.modalities:
         data = _only(data, config.modalities)
     return _apart(data, config.labelled) if config.apart else data
+
+
+def _loader(name: str) -> Loader:
+    """``load`` of one of ``SETS``, or of a package's entry point. Raises ConfigError."""
+    if name in SETS:
+        found: Loader = import_module(f"mmg_training.data.{name.replace('-', '_')}").load
+        return found
+    others = {one.name: one for one in entry_points(group=PLUG_INS)}
+    if name not in others:
+        raise ConfigError(f"data.set: {name!r} is not one of {', '.join((*SETS, *sorted(others)))}")
+    try:
+        plugged = others[name].load()
+    except (ImportError, AttributeError) as error:
+        raise ConfigError(f"data.set: {name}: its package gives no {others[name].value}: {error}") from error
+    if not callable(plugged):
+        raise ConfigError(f"data.set: {name}: {others[name].value} is no function load(config, report)")
+
+    def load_plugged(config: DataConfig, report: Callable[[str], None]) -> Dataset:
+        made = plugged(config, report)
+        if not isinstance(made, Dataset):
+            raise ConfigError(f"data.set: {name}: {others[name].value} gave a {type(made).__name__}, and no Dataset")
+        return made
+
+    return load_plugged
 
 
 def _apart(data: Dataset, labelled: tuple[str, ...]) -> Dataset:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection, Hashable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Generic, TypeVar
 
-import numpy as np
 from mmg.errors import ConfigError
 
 from mmg_training.splitting import PARTS, SplitConfig
@@ -76,36 +75,40 @@ def split(
 def hold_out(
     recordings: Sequence[T],
     called: Callable[[T], Named],
-    labels: Callable[[T], Collection[Hashable]],
+    labels: Callable[[T], Collection[str]],
     share: float = TEST_SHARE,
 ) -> Parts[T]:
-    """Parts where nobody named any: whole people are held out until the test has ``share`` of the recordings, or whole
-    sessions (each by its own name) where one person alone is known; the same at every call.
+    """Parts where nobody named any: a share of the people is held out, one at least, or of the sessions (each by its
+    own name) where people cannot be; the same at every call.
 
     No label loses its last recording to the test, so that there may be nothing left to hold out: then ``by`` is
     ``nothing`` and the test is empty.
     """
-    names = [called(one) for one in recordings]
-    people = {name.person for name in names}
-    for by, group_of in (
-        ("people", [name.person for name in names] if "" not in people and len(people) > 1 else []),
-        ("sessions", [name.names[0] for name in names]),
-    ):
-        groups = sorted(set(group_of))
-        left = Counter(label for one in recordings for label in set(labels(one)))
-        held: set[str] = set()
-        test: list[int] = []
-        for at in np.random.default_rng(0x5917).permutation(len(groups)):
-            own = [place for place, group in enumerate(group_of) if group == groups[at]]
-            lost = Counter(label for place in own for label in set(labels(recordings[place])))
-            if len(test) < share * len(names) and all(left[label] > count for label, count in lost.items()):
-                left -= lost
-                held.add(groups[at])
-                test += own
-        if test:
-            kept = tuple(one for one, group in zip(recordings, group_of, strict=True) if group not in held)
-            return Parts(kept, (), tuple(recordings[place] for place in sorted(test)), by)
+    names, shown = [called(one) for one in recordings], [set(labels(one)) for one in recordings]
+    people = [name.person for name in names]
+    kinds = {"people": people} if all(people) and len(set(people)) > 1 else {}
+    for by, group_of in {**kinds, "sessions": [name.names[0] for name in names]}.items():
+        if held := _spare(group_of, shown, share):
+            training, test = (
+                tuple(one for one, group in zip(recordings, group_of, strict=True) if (group in held) == is_held)
+                for is_held in (False, True)
+            )
+            return Parts(training, (), test, by)
     return Parts(tuple(recordings), (), (), "nothing")
+
+
+def _spare(group_of: Sequence[str], shown: Sequence[Collection[str]], share: float) -> set[str]:
+    """The last groups by name, those with the most labels first, that leave every label to the others."""
+    own: dict[str, Counter[str]] = {}
+    for group, labels in zip(group_of, shown, strict=True):
+        own.setdefault(group, Counter()).update(labels)
+    left, held = sum(own.values(), Counter[str]()), set[str]()
+    wanted = min(max(1, round(share * len(own))), len(own) - 1)
+    for group in sorted(sorted(own, reverse=True), key=lambda one: -len(own[one])):
+        if len(held) < wanted and all(left[label] > count for label, count in own[group].items()):
+            left -= own[group]
+            held.add(group)
+    return held
 
 
 def counted(names: Collection[str]) -> str:

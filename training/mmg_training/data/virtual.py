@@ -50,15 +50,14 @@ def simulate_clips(
 def render(task: Task, timeline: Timeline) -> Session:
     """All the task's modalities of a timeline."""
     ticks = np.linspace(0.0, timeline.duration_s, round(timeline.duration_s / TICK_S) + 1)
-    sound = render_sound(timeline, AUDIO_HZ)
-    samples: dict[str, NDArray[Any]] = {
-        "imu": render_imu(timeline, IMU_HZ),
-        "audio": (sound * 32767).round().astype(np.int16),
-        "video": render_frames(timeline, task.video_fps, task.frame),
+    makers: dict[str, Callable[[], NDArray[Any]]] = {
+        "imu": lambda: render_imu(timeline, IMU_HZ),
+        "audio": lambda: (render_sound(timeline, AUDIO_HZ) * 32767).round().astype(np.int16),
+        "video": lambda: render_frames(timeline, task.video_fps, task.frame),
     }
     return Session(
         "virtual wearer",
         timeline.subject.number,
         np.array([task.labels.index(label) for label in timeline.labels(ticks)], dtype=np.int16),
-        {name: samples[name] for name in task.modalities},
+        {name: makers[name]() for name in task.modalities},
     )

@@ -87,7 +87,7 @@ def _changed(dataset: Dataset, own: DataConfig, asked: DataConfig, progress: Rep
     """What is to be said where a run is measured on other parts of its data set, or of one with the same labels; and
     who is in which part, where the training's own data can be looked at."""
     unknown = f"{OTHER}: it may have seen these sessions."
-    if asked.set != own.set:
+    if asked.set != own.set or (own.set == "folder" and asked.root != own.root):
         return unknown, None
     try:
         learnt = data.load(own, progress)
@@ -95,7 +95,7 @@ def _changed(dataset: Dataset, own: DataConfig, asked: DataConfig, progress: Rep
         return unknown, None
     trained = [one for pool in learnt.training for one in pool.sessions]
     split = told(replace(dataset, training=learnt.training))
-    if seen := shared_subjects(trained, (*dataset.test, *dataset.novel)):
+    if seen := shared_subjects(trained, (*dataset.test, *dataset.novel), dataset.people):
         return f"{OTHER}, which has recordings of {counted(seen)} that are measured here: it has seen them.", split
     return f"{OTHER}, but no recording that is measured was trained on.", split
 

@@ -32,6 +32,12 @@ class Decisions:
     embedding: Tensor
     tokens: dict[str, Tensor]
 
+    def known(self) -> Decisions:
+        """Those alone whose label is known."""
+        rows = self.labels >= 0
+        tokens = {name: values[rows] for name, values in self.tokens.items()}
+        return Decisions(self.logits[rows], self.labels[rows], self.embedding[rows], tokens)
+
 
 def decide(model: MultimodalModel, sessions: Sequence[Session], names: Sequence[str]) -> Decisions:
     """Decide all hops of the sessions, or each clip at its end, from the named modalities only."""
@@ -53,13 +59,9 @@ def decide_each(model: MultimodalModel, sessions: Sequence[Session], asked: Sequ
     return [_join(part) for part in parts]
 
 
-def labelled(made: Decisions) -> Decisions:
-    """Those of which the label is known: nothing else can be measured."""
-    known = made.labels >= 0
-    if bool(known.all()):
-        return made
-    tokens = {name: rows[known] for name, rows in made.tokens.items()}
-    return Decisions(made.logits[known], made.labels[known], made.embedding[known], tokens)
+def having(sessions: Sequence[Session], names: Sequence[str]) -> list[Session]:
+    """The sessions with all of these modalities."""
+    return [one for one in sessions if set(names) <= set(one.samples)]
 
 
 def decisions_in(task: Task, session: Session) -> int:
@@ -68,8 +70,9 @@ def decisions_in(task: Task, session: Session) -> int:
 
 
 def subjects_of(task: Task, sessions: Sequence[Session]) -> NDArray[np.int64]:
-    """(N,): the person of each decision."""
-    return np.repeat([s.subject for s in sessions], [decisions_in(task, s) for s in sessions]).astype(np.int64)
+    """(N,): the person of each decision whose label is known."""
+    counts = [int((s.cut(task, 0, s.hops)[1][-decisions_in(task, s) :] >= 0).sum()) for s in sessions]
+    return np.repeat([s.subject for s in sessions], counts).astype(np.int64)
 
 
 def shared(task: Task, sessions: Sequence[Session]) -> tuple[str, ...]:

@@ -13,7 +13,7 @@ from mmg.engine import DEFAULT_GRACE_S
 from mmg.errors import ConfigError
 
 from mmg_training.data.sessions import Session
-from mmg_training.evaluation.decide import Decisions
+from mmg_training.evaluation.decide import Decisions, having
 from mmg_training.evaluation.progress import Counter, Reporter
 from mmg_training.evaluation.subsets import Decider, Subset
 from mmg_training.evaluation.tables import plus
@@ -35,7 +35,9 @@ def by_engine(bundle: Bundle, task: Task, report: Reporter, backend: str = "auto
 
     def decide_subsets(sessions: Sequence[Session], subsets: Sequence[Subset]) -> dict[Subset, Decisions]:
         return {
-            names: decide_with_engine(bundle, task, sessions, names, report, backend=backend, precision=precision)
+            names: decide_with_engine(
+                bundle, task, having(sessions, names), names, report, backend=backend, precision=precision
+            ).known()
             for names in subsets
         }
 

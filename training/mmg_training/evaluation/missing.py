@@ -44,9 +44,10 @@ def measure_missing(
     known = [task.modalities.index(name) for name in names]
     figures = np.zeros((len(masks), 2))
     for number, made in enumerate(decide_each(model, sessions, asked)):
-        nothing = ~masks[number][:, known].any(axis=(1, 2))
-        right = (made.logits.argmax(1) == made.labels).numpy()
-        figures[number] = np.where(nothing, 1 / len(task.labels), right).mean(), nothing.mean()
+        nothing = np.asarray(~masks[number][:, known].any(axis=(1, 2)))
+        right: NDArray[np.bool_] = (made.logits.argmax(1) == made.labels).numpy()
+        told = (made.labels >= 0).numpy()
+        figures[number] = np.where(nothing[told], 1 / len(task.labels), right[told]).mean(), nothing[told].mean()
     means = figures.reshape(len(cases), len(rates), DRAWS, 2).mean(axis=2)
     accuracy = dict(zip([*names, EVERY], means[:, :, 0].tolist(), strict=True))
     return MissingCurves(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -56,10 +56,11 @@ def as_known(other: Dataset, own: Task) -> tuple[Dataset, tuple[str, ...]]:
     return narrowed, _sentences(other, own, names, labels, len(test))
 
 
-def shared_subjects(own: Sequence[Session], test: Sequence[Session]) -> tuple[str, ...]:
-    """The subjects of ``test`` of whom a recording of the same name is in ``own``."""
+def shared_subjects(own: Sequence[Session], test: Sequence[Session], people: Mapping[int, str]) -> tuple[str, ...]:
+    """The subjects of ``test`` of whom a recording of the same name is in ``own``, as ``people`` calls them."""
     learnt = {(one.source, one.subject) for one in own}
-    return tuple(dict.fromkeys(str(one.subject) for one in test if (one.source, one.subject) in learnt))
+    both = (one.subject for one in test if (one.source, one.subject) in learnt)
+    return tuple(dict.fromkeys(people.get(subject, str(subject)) for subject in both))
 
 
 def _alike(own: Task, other: Task, name: str) -> bool:

@@ -8,7 +8,7 @@ from dataclasses import replace
 import torch
 
 from mmg_training.data.sessions import NamedTest, Session
-from mmg_training.evaluation.decide import Decisions, decide, decide_each, labelled, shared, subjects_of
+from mmg_training.evaluation.decide import Decisions, decide, decide_each, having, shared, subjects_of
 from mmg_training.evaluation.scores import accuracy, calibration_error, fit_temperature, interval, macro_f1, recall
 from mmg_training.evaluation.tables import Cell, Table, plus
 from mmg_training.metrics import ExtraScore, SubsetScore
@@ -20,19 +20,28 @@ Decider = Callable[[Sequence[Session], Sequence[Subset]], dict[Subset, Decisions
 
 
 def by_model(model: MultimodalModel) -> Decider:
-    """Decides with a checkpoint's model, from each of some subsets."""
+    """Decides with a checkpoint's model, from each of some subsets, in the sessions that have it: those whose label is
+    known."""
 
     def decide_subsets(sessions: Sequence[Session], subsets: Sequence[Subset]) -> dict[Subset, Decisions]:
-        made = decide_each(model, sessions, [(names, None) for names in subsets])
-        return dict(zip(subsets, made, strict=True))
+        alike: dict[tuple[int, ...], list[Subset]] = {}
+        for names in subsets:
+            which = tuple(number for number, one in enumerate(sessions) if set(names) <= set(one.samples))
+            alike.setdefault(which, []).append(names)
+        made: dict[Subset, Decisions] = {}
+        for which, some in alike.items():
+            decided = decide_each(model, [sessions[number] for number in which], [(names, None) for names in some])
+            made.update((names, one.known()) for names, one in zip(some, decided, strict=True))
+        return {names: made[names] for names in subsets}
 
     return decide_subsets
 
 
 def measurable(task: Task, sessions: Sequence[Session]) -> tuple[Subset, ...]:
-    """The task's subsets whose modalities all of these sessions have; none where there are no sessions."""
-    names = shared(task, sessions) if sessions else ()
-    return tuple(subset for subset in task.subsets() if set(subset) <= set(names))
+    """The task's subsets of which one of these sessions has all modalities, and a label."""
+    return tuple(
+        names for names in task.subsets() if any((one.labels[1::2] >= 0).any() for one in having(sessions, names))
+    )
 
 
 def score_subsets(
@@ -42,8 +51,7 @@ def score_subsets(
     subset), everything else from ``test``."""
     scores, subsets, decider = [], measurable(model.task, test), by_model(model)
     temperatures = fit_temperatures(decider, model.task, calibration, subsets)
-    for names, every in (decider(test, subsets) if subsets else {}).items():
-        made = labelled(every)
+    for names, made in (decider(test, subsets) if subsets else {}).items():
         temperature, logits, labels = temperatures.get(names, 1.0), made.logits, made.labels
         scores.append(
             SubsetScore(
@@ -62,7 +70,7 @@ def score_subsets(
 def score_extra(model: MultimodalModel, test: NamedTest, temperatures: dict[tuple[str, ...], float]) -> ExtraScore:
     """One named test, from the modalities that all of its sessions have."""
     names = shared(model.task, test.sessions)
-    decided = labelled(decide(model, test.sessions, names))
+    decided = decide(model, test.sessions, names).known()
     made, choices = in_groups(model.task, test, decided, temperatures.get(names, 1.0))
     return ExtraScore(
         name=test.name,
@@ -94,10 +102,10 @@ def fit_temperatures(
     decider: Decider, task: Task, calibration: Sequence[Session], subsets: Sequence[Subset]
 ) -> dict[Subset, float]:
     """The temperature of each subset that the calibration sessions have."""
-    chosen = [names for names in subsets if calibration and set(names) <= set(shared(task, calibration))]
+    possible = measurable(task, calibration)
+    chosen = [names for names in subsets if names in possible]
     made = decider(calibration, chosen) if chosen else {}
-    known = {names: labelled(one) for names, one in made.items()}
-    return {names: fit_temperature(one.logits, one.labels) for names, one in known.items()}
+    return {names: fit_temperature(one.logits, one.labels) for names, one in made.items()}
 
 
 def subset_table(
@@ -114,7 +122,7 @@ def subset_table(
         if names not in made:
             rows.append((plus(names), None, None, None, None, None))
             continue
-        figures, method = _row(task, made[names], test, temperatures.get(names, 1.0))
+        figures, method = _row(task, made[names], having(test, names), temperatures.get(names, 1.0))
         methods.add(method)
         rows.append((plus(names), *figures))
     head = ("modalities", "accuracy", "95 % interval", "macro F1", "ECE", "decisions")
@@ -156,7 +164,7 @@ def zeroshot_table(
     for names, decisions in made.items():
         known = sum(name in labelled for name in names)
         used = "never (zero-shot)" if not known else "all" if known == len(names) else "of a part"
-        (right, limits, *_), _ = _row(task, decisions, test, 1.0)
+        (right, limits, *_), _ = _row(task, decisions, having(test, names), 1.0)
         rows.append((plus(names), used, right, limits))
     head = ("modalities", "their labels used", "accuracy", "95 % interval")
     chance = f"Labels of {plus(labelled)} only were used in training. Chance is {1 / len(task.labels):.3f}."
@@ -164,8 +172,7 @@ def zeroshot_table(
 
 
 def _row(task: Task, made: Decisions, sessions: Sequence[Session], temperature: float) -> tuple[tuple[Cell, ...], str]:
-    people = subjects_of(task, sessions)[(made.labels >= 0).numpy()]
-    made = labelled(made)
+    people = subjects_of(task, sessions)
     right = (made.logits.argmax(1) == made.labels).numpy()
     limits = interval(right, people)
     calibrated = torch.softmax(made.logits / temperature, dim=1)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import torch
 from mmg.errors import ConfigError
@@ -14,44 +13,9 @@ from mmg_training.models.causal import StreamingEncoder
 from mmg_training.models.concatenation import Concatenation
 from mmg_training.models.fusion import Fusion
 from mmg_training.models.imu import ImuEncoder
+from mmg_training.models.sizes import ModelConfig
 from mmg_training.models.video import VideoEncoder
-from mmg_training.ranges import Count, Share
 from mmg_training.task import CONTEXT_HOPS, TOKENS_PER_HOP, Task
-
-
-@dataclass(frozen=True)
-class ModelConfig:
-    """Channels of each encoder, bands of the sound, and the fusion; all share the tokens' width.
-
-    imu_axes: whether the IMU's own axes are seen, or only what does not depend on its mounting.
-    fusion: ``transformer``, or ``concatenation`` with zeros for what is missing, a baseline that is not exported.
-    """
-
-    imu_width: Count = 64
-    imu_axes: bool = True
-    audio_width: Count = 64
-    mels: Count = 40
-    video_widths: tuple[int, int, int] = (24, 32, 48)
-    video_width: Count = 64
-    token_dim: Count = 64
-    embedding_dim: Count = 64
-    heads: Count = 4
-    layers: Count = 2
-    dropout: Share = 0.1
-    fusion: str = "transformer"
-
-    def __post_init__(self) -> None:
-        if self.token_dim % self.heads:
-            raise ConfigError(f"model.heads: {self.heads} does not divide token_dim {self.token_dim}")
-        if min(self.video_widths) < 1:
-            raise ConfigError(f"model.video_widths: {list(self.video_widths)} has a width below 1")
-
-
-SIZES = {
-    "small": ModelConfig(32, True, 32, 32, (12, 16, 24), 32, token_dim=32, embedding_dim=32, heads=2),
-    "base": ModelConfig(),
-    "large": ModelConfig(128, True, 128, 64, (32, 64, 96), 128, token_dim=128, embedding_dim=128),
-}
 
 
 class MultimodalModel(nn.Module):

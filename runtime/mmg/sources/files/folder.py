@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from mmg.bundle.manifest import Modality
 from mmg.errors import ConfigError, SourceError
+from mmg.labels.beside import is_labels_file
 from mmg.sources.columns import Column
 from mmg.sources.files.contents import kinds_of
 from mmg.sources.files.joined import JoinedFile
@@ -209,7 +210,7 @@ def _files(url: SourceUrl, folder: Path) -> list[Path]:
 
 def _walk(folder: Path, depth: int) -> Iterator[Path]:
     for path in sorted(folder.iterdir()):
-        if path.name.startswith(".") or path.name == "__MACOSX":
+        if path.name.startswith(".") or path.name == "__MACOSX" or is_labels_file(path):
             continue
         if path.is_dir() and not path.is_symlink():
             if depth:

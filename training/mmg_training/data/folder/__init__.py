@@ -1,0 +1,153 @@
+"""Your own recordings: a folder of sessions, each with labels and a word on who and where."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from mmg.errors import ConfigError
+from numpy.typing import NDArray
+
+from mmg_training.config import DataConfig
+from mmg_training.data.folder.found import UNKNOWN, find_sessions
+from mmg_training.data.folder.pieces import pieces_of, too_short_s
+from mmg_training.data.folder.reading import Read, read_session, sensors_of
+from mmg_training.data.folder.split import Split, split
+from mmg_training.data.sessions import UNLABELLED, Dataset, NamedTest, Pool, Session
+from mmg_training.data.virtual import simulate_all
+from mmg_training.evaluation.progress import Counter
+from mmg_training.metrics import DataSource
+from mmg_training.task import MODALITIES, Task
+from mmg_training.wearer import EVERYDAY
+from mmg_training.wearer.people import held_out_subjects, training_subjects
+
+ANCHORED = 0.7
+"""A label that was recorded for a minute is to be seen as often as one of ten minutes, nearly."""
+REHEARSED = 0.4
+"""The share of virtual wearers where the starter's labels are kept: what is never shown again is forgotten."""
+LEAST_LABELS = 2
+TOLD_S = 5.0
+"""What is lost at the ends of sensors is not worth a line."""
+KIND = "own recordings"
+
+
+def load(config: DataConfig, report: Callable[[str], None]) -> Dataset:
+    """The sessions in ``config.root``, split as the settings name the parts, else by person where all are named and
+    there are several, else by session.
+
+    ``report`` gets what is left out and why. Raises ConfigError where nothing is left to train on.
+    """
+    if not config.root:
+        raise ConfigError("data.root: name the folder of your sessions")
+    root = Path(config.root)
+    read = read_all(root, config.modalities, config.allow_video, report)
+    usable = [one for one in read if one.labels and one.samples]
+    if not usable:
+        raise ConfigError(f"{root}: no session has both a sensor and labels: mmg-data {root} says what is wrong")
+    parted = split([one.described() for one in usable], config.hold_out, config, root, report)
+    names = _names(config, usable, parted)
+    modalities = tuple(name for name in (config.modalities or MODALITIES) if any(name in one.samples for one in usable))
+    task = Task(root.resolve().name, names, modalities)
+    subjects = _subjects(usable)
+    sessions = {
+        one.session.name: pieces_of(one, task, subjects[one.session.name], _ticks(one, names)) for one in usable
+    }
+    lost_s = too_short_s([piece for name in parted.training for piece in sessions[name]])
+    if lost_s > TOLD_S:
+        report(f"{lost_s:.0f} s are in stretches too short to learn from: a sensor paused, or a label stands alone")
+    training = _joined(sessions, parted.training)
+    pools = (Pool(KIND, 1.0, training, ANCHORED),) if training else ()
+    made = Dataset(
+        task=task,
+        kind=KIND,
+        training=pools,
+        calibration=_joined(sessions, parted.calibration),
+        test=_joined(sessions, parted.test),
+        sources=(_source(root, usable, modalities),),
+        held_out=parted.held_out,
+        limits=(*parted.limits, *_where(usable)),
+        people={subjects[one.session.name]: one.session.person for one in usable},
+    )
+    return _rehearsed(made, config, report) if config.keep else made
+
+
+def read_all(root: Path, modalities: Sequence[str], allow_video: bool, report: Callable[[str], None]) -> list[Read]:
+    """Every session of the folder; ``report`` gets what is wrong with each. Raises ConfigError."""
+    sensors, sessions, read = sensors_of(modalities, allow_video), find_sessions(root), list[Read]()
+    counter = Counter(report, "sessions read", len(sessions))
+    for session in sessions:
+        one = read_session(session, sensors)
+        counter.step()
+        for line in one.problems:
+            report(f"{session.name}: {line}")
+        read.append(one)
+    return read
+
+
+def _names(config: DataConfig, usable: Sequence[Read], parted: Split) -> tuple[str, ...]:
+    """The labels in the order of the logits. Raises ConfigError where they are too few."""
+    if config.names:
+        return config.names
+    learning = [one for one in usable if one.session.name in parted.training] or usable
+    learnt = {label.label for one in learning for label in one.labels}
+    if config.keep:
+        return (*EVERYDAY, *sorted(learnt - set(EVERYDAY)))
+    if parted.training and len(learnt) < LEAST_LABELS:
+        only = ", ".join(learnt) or "nothing"
+        raise ConfigError(f"{config.root}: a model needs two labels at least, and {only} is labelled")
+    return tuple(sorted(learnt))
+
+
+def _subjects(usable: Sequence[Read]) -> dict[str, int]:
+    """Session -> the number of its person; below nothing, each its own, where nobody says who it is."""
+    people = sorted({one.session.person for one in usable})
+    return {
+        one.session.name: -1 - place if one.session.person == UNKNOWN else people.index(one.session.person)
+        for place, one in enumerate(usable)
+    }
+
+
+def _rehearsed(data: Dataset, config: DataConfig, report: Callable[[str], None]) -> Dataset:
+    """With virtual wearers who show what the starter knows, and some of them to measure that on."""
+    task = Task("everyday", EVERYDAY, data.task.modalities)
+    people, others = training_subjects(config.subjects), held_out_subjects(config.held_out)
+    report(f"rendering {len(people) + len(others)} virtual wearers who show the starter's labels (once: they are kept)")
+    shown = simulate_all(task, people, config.sessions, config.session_s, report)
+    asked = simulate_all(task, others, config.sessions, config.session_s, report)
+    pools = tuple(replace(pool, share=pool.share * (1 - REHEARSED)) for pool in data.training)
+    name = f"the starter's labels, virtual wearers {others[0]} to {others[-1]}"
+    return replace(
+        data,
+        training=(*pools, Pool("virtual wearer", REHEARSED, shown)) if pools else (),
+        extra=(NamedTest(name, "simulated", asked),),
+        sources=(
+            *data.sources,
+            DataSource(name="virtual wearer", what=f"{len(people)} simulated wearers", licence="Apache-2.0"),
+        ),
+        limits=(*data.limits, "What it does of the starter's labels was measured on a simulation."),
+    )
+
+
+def _ticks(read: Read, names: Sequence[str]) -> NDArray[np.int16]:
+    return read.ticks({name: number for number, name in enumerate(names)})
+
+
+def _joined(sessions: Mapping[str, Sequence[Session]], names: Sequence[str]) -> tuple[Session, ...]:
+    return tuple(piece for name in names for piece in sessions[name] if (piece.labels[1::2] != UNLABELLED).any())
+
+
+def _source(root: Path, usable: Sequence[Read], modalities: tuple[str, ...]) -> DataSource:
+    hours = sum(one.duration_s for one in usable) / 3600
+    people = {one.session.person for one in usable}
+    what = f"{hours:.2f} h, {len(usable)} sessions of {len(people)} {'people' if len(people) > 1 else 'person'}"
+    return DataSource(
+        name=f"own recordings ({root.resolve().name})", what=what, licence="their owner's", modalities=modalities
+    )
+
+
+def _where(usable: Sequence[Read]) -> tuple[str, ...]:
+    """What a reader of the model card must know of the people and places."""
+    places = {one.session.place for one in usable} - {""}
+    return (f"Recorded in one place: {next(iter(places))}.",) if len(places) == 1 else ()

@@ -1,0 +1,145 @@
+"""Which sessions a folder holds, and who and where each is of."""
+
+from __future__ import annotations
+
+import csv
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from mmg.errors import ConfigError
+from mmg.labels import Label, is_labels_file, labels_file, read_labels
+from mmg.sources.files.folder import PICTURES, SOUNDS, TABLES
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+UNKNOWN = "unknown"
+TABLE, ABOUT = "sessions.csv", "session.toml"
+RECORDINGS = (*TABLES, *SOUNDS, *PICTURES, ".zip", ".vrs", ".mcap")
+KEYS = ("person", "place")
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """One session: ``files`` is a folder, or the files beside each other that share a stem. person: ``UNKNOWN`` where
+    nobody is named."""
+
+    name: str
+    files: tuple[Path, ...]
+    person: str = UNKNOWN
+    place: str = ""
+
+
+def labels_of(session: Recorded) -> tuple[Label, ...]:
+    """The labels that lie beside a session; none where there are none. Raises ConfigError where they cannot be."""
+    path = labels_file(session.files[0])
+    return read_labels(path) if path.exists() else ()
+
+
+def find_sessions(root: Path) -> list[Recorded]:
+    """The sessions in a folder, by their names: each folder that holds a file, and each recording beside them.
+
+    A folder that holds folders only is a person's, and holds that person's sessions. Raises ConfigError.
+    """
+    if not root.is_dir():
+        raise ConfigError(f"{root}: is no folder; name the one that holds your sessions")
+    told = _table(root / TABLE)
+    found = []
+    try:
+        for name, files, person in _walk(root):
+            found.append(_described(name, files, person, told.pop(name, {})))
+    except OSError as error:
+        raise ConfigError(f"{error.filename}: cannot be read: {error.strerror}") from error
+    if told:
+        raise ConfigError(f"{root / TABLE}: there is no session {next(iter(told))!r} in {root}")
+    for one, other in pairwise(found):
+        if one.name == other.name:
+            raise ConfigError(f"{root}: a folder and a file are both called {one.name}: rename one")
+    if not found:
+        raise ConfigError(f"{root}: holds no session: a folder of files, or a recording, for each")
+    return found
+
+
+def _walk(root: Path) -> list[tuple[str, tuple[Path, ...], str]]:
+    """Name, files and the person that a folder is of."""
+    found: list[tuple[str, tuple[Path, ...], str]] = []
+    stems: dict[str, list[Path]] = {}
+    for path in _visible(root):
+        inner = _visible(path) if path.is_dir() else []
+        if path.is_dir() and inner and all(one.is_dir() for one in inner):
+            found += [(f"{path.name}/{one.name}", (one,), path.name) for one in inner]
+        elif path.is_dir():
+            found.append((path.name, (path,), UNKNOWN))
+        elif path.suffix.lower() in RECORDINGS and not _is_aside(path):
+            stems.setdefault(path.stem, []).append(path)
+    return sorted((*found, *((stem, tuple(paths), UNKNOWN) for stem, paths in stems.items())))
+
+
+def _visible(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.iterdir() if not path.name.startswith((".", "__")))
+
+
+def _is_aside(path: Path) -> bool:
+    """Whether it is about a recording and none itself: a table of sessions, or labels as a tool wrote them."""
+    if path.name == TABLE or is_labels_file(path):
+        return True
+    if path.suffix.lower() not in TABLES:
+        return False
+    try:
+        read_labels(path)
+    except ConfigError:
+        return False
+    return True
+
+
+def _described(name: str, files: tuple[Path, ...], person: str, told: Mapping[str, str]) -> Recorded:
+    beside = files[0] / ABOUT if files[0].is_dir() else files[0].with_name(f"{files[0].stem}.{ABOUT}")
+    own = _about(beside) if beside.exists() else {}
+    for key in KEYS:
+        if own.get(key, told.get(key)) != told.get(key, own.get(key)):
+            raise ConfigError(f"{beside}: {key} is {own[key]!r}, but {told[key]!r} in {TABLE}: which is right?")
+    both = {**own, **told}
+    return Recorded(name, files, both.get("person") or person, both.get("place") or "")
+
+
+def _about(path: Path) -> dict[str, str]:
+    try:
+        table: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: is no TOML: {error}") from error
+    return _checked(table, str(path))
+
+
+def _table(path: Path) -> dict[str, dict[str, str]]:
+    """Session -> who and where; nothing where there is no table."""
+    if not path.exists():
+        return {}
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as stream:
+            rows = [
+                {str(key).strip(): (cell or "").strip() for key, cell in row.items()} for row in csv.DictReader(stream)
+            ]
+    except (OSError, UnicodeDecodeError, csv.Error, AttributeError) as error:
+        raise ConfigError(f"{path}: needs the columns session, person and place ({error})") from error
+    found: dict[str, dict[str, str]] = {}
+    for number, row in enumerate(rows, 2):
+        name = row.pop("session", "")
+        if not name or name in found:
+            raise ConfigError(f"{path}: line {number}: {'names a session twice' if name else 'names no session'}")
+        found[name] = _checked({key: cell for key, cell in row.items() if cell}, f"{path}: line {number}")
+    return found
+
+
+def _checked(table: Mapping[str, Any], where: str) -> dict[str, str]:
+    for key, value in table.items():
+        if key not in KEYS:
+            raise ConfigError(f"{where}: {key!r} is not one of {', '.join(KEYS)}")
+        if not isinstance(value, str) or not value.isprintable():
+            raise ConfigError(f"{where}: {key} is to be a word")
+    return {key: value.strip() for key, value in table.items()}
