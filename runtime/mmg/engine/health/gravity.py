@@ -95,24 +95,26 @@ class Gravity:
         x = y = z = rms = 0.0
         for place in range(-SHORT, 0):
             piece = self._pieces[place]
-            x, y, z = x + piece.mean[0], y + piece.mean[1], z + piece.mean[2]
-            rms += piece.rms
+            of_x, of_y, of_z = piece.mean
+            x, y, z, rms = x + of_x, y + of_y, z + of_z, rms + piece.rms
         length = math.sqrt(x * x + y * y + z * z)
         return RIGHT[0] <= length / SHORT / STANDARD_GRAVITY <= RIGHT[1] and length >= RIGHT_COHERENT * rms
 
     def _wrong(self, pieces: list[Motion]) -> Finding | None:
-        if all(one.rms > IMPOSSIBLE * STANDARD_GRAVITY for one in pieces[-IMPOSSIBLE_PIECES:]) and len(pieces) > 1:
+        newest = pieces[-IMPOSSIBLE_PIECES:]
+        if len(newest) > 1 and min([one.rms for one in newest]) > IMPOSSIBLE * STANDARD_GRAVITY:
             return Finding("gravity", f"acceleration reads {pieces[-1].rms:.1e} m/s^2", option="acc_unit")
         if len(pieces) < SHORT:
             return None
         short, is_long = pieces[-SHORT:], len(pieces) == LONG
-        longest = max(one.rms for one in short) / STANDARD_GRAVITY
+        longest = max([one.rms for one in short]) / STANDARD_GRAVITY
         if longest < LOW_SHORT or (is_long and _rms(pieces) < LOW_LONG):
             return self._low(pieces)
-        is_high = min(one.length for one in short) > HIGH_PIECE * STANDARD_GRAVITY and _mean_length(short) > HIGH_SHORT
-        if is_high or (is_long and _mean_length(pieces) > HIGH_LONG):
+        is_high = min([one.length for one in short]) > HIGH_PIECE * STANDARD_GRAVITY and _mean_length(short) > HIGH_SHORT
+        length = _mean_length(pieces)
+        if is_high or (is_long and length > HIGH_LONG):
             return self._scaled(pieces if is_long else short)
-        self._absent = self._absent + 1 if is_long and _mean_length(pieces) < ABSENT else 0
+        self._absent = self._absent + 1 if is_long and length < ABSENT else 0
         return _without(pieces) if self._absent >= ABSENT_PIECES else None
 
     def _low(self, pieces: list[Motion]) -> Finding:
@@ -158,10 +160,13 @@ def _without(pieces: list[Motion]) -> Finding:
 
 def _mean_length(pieces: list[Motion]) -> float:
     """The length of the mean, over that of gravity."""
-    x, y, z = (sum(piece.mean[axis] for piece in pieces) / len(pieces) for axis in range(3))
-    return math.sqrt(x * x + y * y + z * z) / STANDARD_GRAVITY
+    x = y = z = 0.0
+    for piece in pieces:
+        of_x, of_y, of_z = piece.mean
+        x, y, z = x + of_x, y + of_y, z + of_z
+    return math.sqrt(x * x + y * y + z * z) / len(pieces) / STANDARD_GRAVITY
 
 
 def _rms(pieces: list[Motion]) -> float:
     """The mean over the pieces of the root mean square, over the length of gravity."""
-    return sum(piece.rms for piece in pieces) / len(pieces) / STANDARD_GRAVITY
+    return sum([piece.rms for piece in pieces]) / len(pieces) / STANDARD_GRAVITY

@@ -7,7 +7,6 @@ show another one.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
@@ -19,6 +18,7 @@ from mmg.bundle import Modality
 from mmg.engine.health.advice import ReadAs, advise
 from mmg.engine.health.finding import Finding
 from mmg.engine.health.inertial import FLAT_HOPS, Inertial
+from mmg.engine.health.rows import AT_END
 from mmg.streams import Hop
 
 SLOWEST_INPUT = {"signal": 0.25, "audio": 0.0, "video": 0.5}
@@ -147,11 +147,11 @@ class Health:
         return None
 
     def _check_range(self, samples: NDArray[Any], peaks: list[float]) -> Fault | None:
-        if math.hypot(*peaks) > CLIPPED_LEVEL_M_S2:
-            limits = np.array(peaks)
-            clipped = (np.abs(samples[:, self._accelerations]) >= limits * 0.999).mean(axis=0)
-            if bool(((clipped > CLIPPED_PART_SIGNAL) & (limits > CLIPPED_LEVEL_M_S2)).any()):
-                return Fault("clipped", f"clipped at {limits.max():.0f} m/s^2", 2)
+        for axis, peak in zip(self._accelerations, peaks, strict=True):
+            if peak > CLIPPED_LEVEL_M_S2:
+                at_end = np.abs(samples[:, axis].astype(np.float64)) >= peak * AT_END
+                if np.count_nonzero(at_end) > CLIPPED_PART_SIGNAL * len(samples):
+                    return Fault("clipped", f"clipped at {max(peaks):.0f} m/s^2", 2)
         return None
 
     def _check_audio(self, samples: NDArray[Any], _: Hop) -> Fault | None:

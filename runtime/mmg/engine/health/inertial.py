@@ -42,7 +42,7 @@ class Inertial:
         self._waiting_rows = 0.0
         self._has_gyro = False
         self._gravity, self._turning, self._stuck = Gravity(), Turning(), Stuck()
-        self._held = tuple(Held(jump, rate_hz) for jump in JUMPS)
+        self._held = (Held(0, JUMPS[0], rate_hz), Held(AXES, JUMPS[1], rate_hz))
         self._spikes, self._clipped = Spikes(), Clipped()
         self.findings: tuple[Finding, ...] = ()
         """What is found now, the faults first."""
@@ -106,9 +106,10 @@ class Inertial:
     def _look_at(self, piece: Piece) -> None:
         self._has_gyro = self._has_gyro or piece.has_gyro
         self._stuck.take(piece)
-        self._held[0].take(piece.acceleration, is_calm=0 < max(piece.spans[:AXES]) < CALM_M_S2)
+        held, gyro_held = self._held
+        held.take(piece, is_calm=0 < max(piece.spans[:AXES]) < CALM_M_S2)
         if piece.has_gyro:
-            self._held[1].take(piece.rotation)
+            gyro_held.take(piece)
         self._spikes.take(piece)
         self._clipped.take(piece)
         if self._stuck.finding is not None:
@@ -117,7 +118,7 @@ class Inertial:
         elif not self._spikes.is_hit and any(piece.spans[:AXES]):
             # Blows to the signal, and values that stand still, say nothing of units.
             self._gravity.take(piece)
-            is_held = any(held.is_held for held in self._held)
+            is_held = held.is_held or gyro_held.is_held
             if piece.has_gyro and not is_held and not _turns_evenly(piece):
                 self._turning.take(piece)
         self._sum_up()
@@ -136,7 +137,7 @@ class Inertial:
         self.findings = tuple(sorted(there, key=lambda finding: not finding.is_fault)) if there else ()
 
     def _held_finding(self) -> Finding | None:
-        part = max(held.part for held in self._held)
+        part = max(self._held[0].part, self._held[1].part)
         if part < HELD_DOUBT:
             return None
         return Finding("held", f"its values stand still {part:.0%} of the time, and jump", part >= HELD_FAULT)
@@ -144,5 +145,8 @@ class Inertial:
 
 def _turns_evenly(piece: Piece) -> bool:
     """Whether an axis of the gyroscope gives one rate of turn, as none does that is worn."""
-    pairs = zip(piece.spans[AXES:], piece.lowest[AXES:], strict=True)
+    spans = piece.spans[AXES:]
+    if min(spans) >= STILL[1]:
+        return False
+    pairs = zip(spans, piece.lowest[AXES:], strict=True)
     return any(span < STILL[1] and abs(low) > EVENLY_RAD_S for span, low in pairs)

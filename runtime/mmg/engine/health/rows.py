@@ -32,6 +32,8 @@ NARROW, BLOW_ROWS = 0.6, 3
 than 0.6 of it together. A blow, as of hands that clap, is three rows wide."""
 EVEN, CALM, OVER_USUAL = 0.1, 0.1, 12.0
 """One that lies just between two rows is in both by the same, to a tenth, and those around are off by a tenth."""
+SURELY = 0.999
+"""Of a limit, where the same is first computed in another way, which rounds otherwise."""
 CLIPPED_PIECES, CLIPPED_M_S2, CLIPPED_DOUBT = 16, 15.0, 0.06
 AT_END = 0.999
 
@@ -53,8 +55,9 @@ NO_ROWS = _Rows(0, 0, 0, 0, 0)
 class Held:
     """Whether one sensor's values stand still for parts of a second and then jump: a freeze, and not a calm moment."""
 
-    def __init__(self, jump: float, rate_hz: float) -> None:
-        """jump: by how much a value must have changed when it is let go."""
+    def __init__(self, first: int, jump: float, rate_hz: float) -> None:
+        """first: the first of its axes. jump: by how much a value must have changed when it is let go."""
+        self._axes = slice(first, first + AXES)
         self._jump, self._least = jump, round(HELD_S * rate_hz)
         self._pieces: deque[_Rows] = deque([NO_ROWS] * HELD_PIECES, maxlen=HELD_PIECES)
         self._sums = NO_ROWS
@@ -77,36 +80,41 @@ class Held:
         that was not seen."""
         return self._coarse > 0 if self._coarse else None
 
-    def take(self, rows: NDArray[np.float64], *, is_calm: bool = False) -> None:
-        """Look at the next ``(T, 3)`` of one sensor; is_calm: whether it moves by a few bits only, or not at all."""
-        last, self._last = self._last, rows[-1]
+    def take(self, piece: Piece, *, is_calm: bool = False) -> None:
+        """Look at the next piece; is_calm: whether the sensor moves by a few bits only, or not at all."""
+        rows, before, self._last = len(piece.samples), self._last, piece.samples[-1]
         self.is_held = False
-        if not self._run and not _any_same(rows):
+        if not self._run and not (piece.repeats and _any_same(piece.steps[:, self._axes])):
             self._coarse -= is_calm and self._coarse > -MOST_CALM
-            self._keep(_Rows(0, 0, 0, len(rows), 0))
+            self._keep(_Rows(0, 0, 0, rows, 0))
             return
-        steps = np.abs(np.diff(rows, axis=0, prepend=rows[:1] if last is None else last[None])).max(axis=1)
-        moves = np.flatnonzero(steps > 0).tolist()
+        steps = np.zeros((rows, AXES))
+        steps[1:] = piece.steps[:, self._axes]
+        if before is not None:
+            steps[0] = (piece.samples[0] - before)[self._axes]
+        sizes = np.abs(steps).max(axis=1)
+        moves = np.flatnonzero(sizes > 0).tolist()
         held = runs = short = 0
-        begin = int(last is None) - self._run
+        begin = int(before is None) - self._run
         for place in moves:
             run, begin = place - begin, place + 1
             self.is_held = self.is_held or run >= self._least
             if run < self._least / 2:
                 short += run
-            elif run >= self._least and steps[place : place + 2].max() > self._jump:
+            elif run >= self._least and sizes[place : place + 2].max() > self._jump:
                 held, runs = held + run, runs + 1
-        self._run = len(rows) - begin
+        self._run = rows - begin
         self._coarse += is_calm and len(moves) > 0 and self._coarse < MOST_CALM
         self.is_held = self.is_held or self._run >= self._least
         if moves:
-            self._keep(_Rows(held, runs, short, len(rows), self._still))
-        self._still = 0 if moves else self._still + len(rows)
+            self._keep(_Rows(held, runs, short, rows, self._still))
+        self._still = 0 if moves else self._still + rows
 
     def _keep(self, rows: _Rows) -> None:
         old = self._pieces[0]
         self._pieces.append(rows)
-        self._sums = _Rows(*(total + new - gone for total, new, gone in zip(self._sums, rows, old, strict=True)))
+        if rows != old:
+            self._sums = _Rows(*(total + new - gone for total, new, gone in zip(self._sums, rows, old, strict=True)))
 
 
 class Spikes:
@@ -131,9 +139,9 @@ class Spikes:
         spikes, spans = 0, piece.spans
         # A spike is no higher than all that its axis spans.
         if max(spans[:AXES]) > SPIKE[0]:
-            spikes = _count_spikes(piece.acceleration, SPIKE[0])
+            spikes = _count_spikes(piece.acceleration, piece.steps[:, :AXES], SPIKE[0])
         if piece.has_gyro and max(spans[AXES:]) > SPIKE[1]:
-            spikes = max(spikes, _count_spikes(piece.rotation, SPIKE[1]))
+            spikes = max(spikes, _count_spikes(piece.rotation, piece.steps[:, AXES:], SPIKE[1]))
         if len(self._pieces) == SPIKE_PIECES:
             self._hit -= self._pieces[0][0] > 0
         self._pieces.append((spikes, piece.input_rows))
@@ -147,18 +155,15 @@ class Clipped:
     def __init__(self) -> None:
         self._limit = CLIPPED_M_S2
         self._pieces: deque[tuple[int, int]] = deque(maxlen=CLIPPED_PIECES)
-        self._any = 0
+        self._clipped = self._rows = 0
 
     @property
     def finding(self) -> Finding | None:
         """How large a part of its samples are clipped."""
-        if not self._any or len(self._pieces) < CLIPPED_PIECES:
+        if len(self._pieces) < CLIPPED_PIECES or self._clipped <= CLIPPED_DOUBT * self._rows:
             return None
-        rows = sum(rows for _, rows in self._pieces)
-        clipped = sum(clipped for clipped, _ in self._pieces)
-        if clipped <= CLIPPED_DOUBT * rows:
-            return None
-        return Finding("clipped", f"{clipped / rows:.0%} of its samples are clipped at {self._limit:.3g} m/s^2", False)
+        part = self._clipped / self._rows
+        return Finding("clipped", f"{part:.0%} of its samples are clipped at {self._limit:.3g} m/s^2", False)
 
     def take(self, piece: Piece) -> None:
         """Look at the next piece."""
@@ -166,42 +171,51 @@ class Clipped:
         if peak > self._limit:
             if peak * AT_END > self._limit:
                 self._pieces.clear()
-                self._any = 0
+                self._clipped = self._rows = 0
             self._limit = peak
-        clipped = 0
+        clipped, rows = 0, len(piece.samples)
         if peak > CLIPPED_M_S2 and peak >= AT_END * self._limit:
             clipped = int((np.abs(piece.acceleration) >= AT_END * self._limit).any(axis=1).sum())
-        if len(self._pieces) == CLIPPED_PIECES:
-            self._any -= self._pieces[0][0] > 0
-        self._pieces.append((clipped, len(piece.samples)))
-        self._any += clipped > 0
+        gone = self._pieces[0] if len(self._pieces) == CLIPPED_PIECES else (0, 0)
+        self._pieces.append((clipped, rows))
+        self._clipped, self._rows = self._clipped + clipped - gone[0], self._rows + rows - gone[1]
 
 
-def _any_same(rows: NDArray[np.float64]) -> bool:
+def _any_same(steps: NDArray[np.float64]) -> bool:
     """Whether a row is the same as the one before. One axis after the other: the first tells it of most sensors."""
-    same = rows[1:, 0] == rows[:-1, 0]
-    if not same.any():
+    if any(np.count_nonzero(steps[:, axis]) == len(steps) for axis in range(AXES)):
         return False
-    same &= rows[1:, 1] == rows[:-1, 1]
-    return bool(same.any()) and bool((same & (rows[1:, 2] == rows[:-1, 2])).any())
+    return not bool((steps != 0).any(axis=1).all())
 
 
-def _count_spikes(rows: NDArray[np.float64], least: float) -> int:
-    """How often a single row, or two by the same, are off those around them, which are not off each other."""
-    steps = np.abs(rows[1:] - rows[:-1])
-    usual = _median(steps)
+def _count_spikes(rows: NDArray[np.float64], steps: NDArray[np.float64], least: float) -> int:
+    """How often a single row, or two by the same, are off those around them, which are not off each other.
+
+    steps: from each row to the next.
+    """
+    # A row is off the mean of those two before and two after it by half of what two changes of the step, each within
+    # two rows, add up to; the pair of _even_pairs is off by just one such change. So where none is large there is none.
+    if not np.count_nonzero(np.abs(steps[2:] - steps[:-2]) > SURELY * least):
+        return 0
+    sizes = np.abs(steps)
+    usual = _median(sizes)
     # Most pieces that move so strongly do so throughout, and are done with here.
-    if not (np.maximum.reduce(steps) > np.maximum(OVER_USUAL / 2 * usual, least / 4)).any():
+    if not (np.maximum.reduce(sizes) > np.maximum(OVER_USUAL / 2 * usual, least / 4)).any():
         return 0
     before, after = rows[:-4], rows[4:]
     middle = (before + after) / 2
     off = np.abs(rows[2:-2] - middle)
-    beside = np.abs(rows[1:-3] - middle) + np.abs(rows[3:-1] - middle)
-    around = np.maximum(OVER_AROUND * np.abs(after - before), OVER_MEDIAN * _median(off))
-    is_hit: NDArray[np.bool_] = np.asarray(((off > least) & (off > around) & (beside < NARROW * off)).any(axis=1))
+    is_far = off > least
+    is_hit = np.zeros(len(off), np.bool_)
+    if is_far.any():
+        beside = np.abs(rows[1:-3] - middle) + np.abs(rows[3:-1] - middle)
+        around = np.maximum(OVER_AROUND * np.abs(after - before), OVER_MEDIAN * _median(off))
+        is_hit |= (is_far & (off > around) & (beside < NARROW * off)).any(axis=1)
     is_hit[:-1] |= _even_pairs(rows, least, usual)
-    hits = np.flatnonzero(is_hit)
-    return int((np.diff(hits, prepend=-BLOW_ROWS) >= BLOW_ROWS).sum())
+    spikes, last = 0, -BLOW_ROWS
+    for hit in np.flatnonzero(is_hit).tolist():
+        spikes, last = spikes + (hit - last >= BLOW_ROWS), hit
+    return spikes
 
 
 def _even_pairs(rows: NDArray[np.float64], least: float, usual: NDArray[np.float64]) -> NDArray[np.bool_]:

@@ -39,10 +39,10 @@ class Stuck:
         self._moved = [False] * 6
         self._has_gyro = False
         self._presumed: Finding | None = None
-
-    @property
-    def finding(self) -> Finding | None:
+        self.finding: Finding | None = None
         """What is stuck now."""
+
+    def _find(self) -> Finding | None:
         if self._presumed is not None:
             return self._presumed
         if max(self._pieces) < PIECES:
@@ -72,7 +72,7 @@ class Stuck:
 
     def presume(self, finding: Finding) -> None:
         """Begin with what is known of this sensor already: until every axis has moved."""
-        self._presumed = finding
+        self._presumed = self.finding = finding
 
     def take(self, piece: Piece) -> None:
         """Look at the next piece."""
@@ -82,6 +82,7 @@ class Stuck:
             self._look_at(AXES, piece.lowest, piece.spans)
         if self._presumed is not None and self.was_right:
             self._presumed = None
+        self.finding = self._find()
 
     def _look_at(self, first: int, values: Sequence[float], spans: Sequence[float]) -> None:
         """The sensor whose axes begin at ``first``."""

@@ -36,6 +36,7 @@ SPANS = (1, 2, 4)
 SHORT_BY, SPARED_RAD, MOST_SHORT_RAD, TOO_SHORT_RAD = 4.0, 0.2, 0.3, 0.4
 """A change of gravity by over 4 times the gyroscope's path and 0.2 rad counts, each time by 0.3 rad at most: the
 braking of a train looks like a turn by 0.1 to 0.2 rad."""
+SPARED_COSINE = math.cos(SPARED_RAD)
 
 
 class _Place(NamedTuple):
@@ -141,8 +142,8 @@ class Turning:
 
     def _look_between(self, motion: Motion) -> None:
         self._path += motion.path
-        x, y, z = motion.mean
-        here = _Place((x / motion.length, y / motion.length, z / motion.length), self._path, motion.path)
+        (x, y, z), length = motion.mean, motion.length
+        here = _Place((x / length, y / length, z / length), self._path, motion.path)
         self._places.append(here)
         if SHORT_BY * here.within > math.pi:
             return
@@ -151,8 +152,10 @@ class Turning:
             if len(self._places) <= span:
                 break
             there = self._places[-1 - span]
-            least = SHORT_BY * (here.path - there.path + there.within) + SPARED_RAD
             cosine = _cosine(here.direction, there.direction)
+            if cosine > SPARED_COSINE:
+                continue
+            least = SHORT_BY * (here.path - there.path + there.within) + SPARED_RAD
             if least < math.pi and cosine < math.cos(least):
                 angle = math.acos(max(cosine, -1.0))
                 if angle - least > worst:
