@@ -110,8 +110,8 @@ class Gravity:
         longest = max([one.rms for one in short]) / STANDARD_GRAVITY
         if longest < LOW_SHORT or (is_long and _rms(pieces) < LOW_LONG):
             return self._low(pieces)
-        is_high = min([one.length for one in short]) > HIGH_PIECE * STANDARD_GRAVITY and _mean_length(short) > HIGH_SHORT
-        length = _mean_length(pieces)
+        shortest, length = min([one.length for one in short]) / STANDARD_GRAVITY, _mean_length(pieces)
+        is_high = shortest > HIGH_PIECE and _mean_length(short) > HIGH_SHORT
         if is_high or (is_long and length > HIGH_LONG):
             return self._scaled(pieces if is_long else short)
         self._absent = self._absent + 1 if is_long and length < ABSENT else 0

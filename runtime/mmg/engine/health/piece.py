@@ -77,7 +77,7 @@ def make_piece(
     motion = _measure(samples, rate_hz, has_gyro)
     spans = [high - low for high, low in zip(highest, lowest, strict=True)]
     steps = samples[1:] - samples[:-1]
-    repeats = np.count_nonzero(steps) < steps.size
+    repeats = bool(np.count_nonzero(steps) < steps.size)
     return Piece(samples, steps, repeats, has_gyro, lowest, highest, spans, input_rows, motion)
 
 
