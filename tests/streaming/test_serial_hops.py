@@ -11,65 +11,14 @@ import math
 import struct
 from collections.abc import Callable, Iterator
 
-import numpy as np
 import pytest
 from fakes import HOP_S, signal_modality, write_tiny_bundle
 from mmg.bundle import Bundle
-from mmg.runs.live import LivePipeline
-from mmg.runs.settings import Settings
-from mmg.sources.ports.serial.conversation import Conversation
-from mmg.sources.ports.serial.line import POLL_S, SerialLine
 from mmg.sources.protocols.witmotion import encode_frame
-from mmg.sources.url import parse_url
+from mmg.types import Decision
+from wires import Say, Wire
 
-pytest.importorskip("serial", reason="pyserial is not installed: pip install -e '.[serial]'")
-import serial
-from mmg.sources.ports.serial.port import SerialPort
-
-BOOT_NS = 7_000 * 10**9
-TICK_MS = 10
 SHARED = "many samples share one time of its clock: they are counted instead"
-Say = Callable[[int], bytes]
-
-
-class MadePort(SerialPort):
-    """A port without a thread of its own: a test says what comes, and when."""
-
-    def _live(self) -> None:
-        """Nothing by itself."""
-
-
-class Wire:
-    """A board on a made port under a live pipeline, and the time."""
-
-    def __init__(self, bundle: Bundle, query: str, grace_s: float) -> None:
-        self.now_ns = BOOT_NS
-        self.notes: list[str] = []
-        self.port = MadePort(parse_url(f"serial:///dev/ttyIMU?{query}"), bundle.manifest.modalities[0])
-        settings = Settings(grace_s=grace_s)
-        self.pipeline = LivePipeline(
-            bundle, [self.port], settings, report=self.notes.append, monotonic_ns=lambda: self.now_ns
-        )
-        self.pipeline.start()
-        self._line = SerialLine(serial.serial_for_url("loop://", timeout=POLL_S), "serial://loop://")
-        self._jitter = np.random.default_rng(3)
-        self.plug()
-
-    def plug(self) -> None:
-        """The cable is put in again."""
-        self._talk = Conversation(self.port._new_parser(), self.now_ns / 1e9)
-
-    def run(self, say: Say, seconds: float) -> list[float]:
-        """The board says ``say(ms)`` every 10 ms, from the ms since the start on; returns when decisions are of."""
-        decided = []
-        for _ in range(round(seconds * 1000 / TICK_MS)):
-            said = say((self.now_ns - BOOT_NS) // 10**6)
-            if said:
-                arrival_ns = self.now_ns + round(abs(self._jitter.normal(0, 1e6)))
-                self.port._hear(self._talk, self._line, said, arrival_ns)
-            self.now_ns += TICK_MS * 10**6
-            decided += [decision.t_s for decision in self.pipeline.step()]
-        return decided
 
 
 @pytest.fixture(scope="module")
@@ -116,8 +65,8 @@ def row(ms: int) -> bytes:
     return b",".join(b"%g" % value for value in (ms * 1000, *body(ms))) + b"\n"
 
 
-def assert_every_hop(decided: list[float], seconds: float, but: int = 1) -> None:
-    assert len(decided) >= round(seconds / HOP_S) - 1 - but, decided
+def assert_every_hop(decided: list[Decision], seconds: float, but: int = 1) -> None:
+    assert len(decided) >= round(seconds / HOP_S) - 1 - but, [decision.t_s for decision in decided]
 
 
 CLOCKS: dict[str, tuple[str, Say, list[str]]] = {

@@ -126,9 +126,10 @@ def test_a_wrong_unit_stays_wrong_through_calm_and_until_it_is_right(unit: str) 
 
 
 def test_a_unit_that_becomes_wrong_on_the_way_is_told() -> None:
-    right = hops(wear(40))
+    right = hops(np.concatenate([wear(40), still(5)]))
     verdicts = judge(IMU, [*right, *hops(scaled(wear(20, seed=1), 2.0, 1 / DEGREE))])
     assert set(verdicts[: len(right)]) == {WELL}
+    assert not any(re.search(r"gravity reads 9\.|acc_unit=m/s2", verdict.reason) for verdict in verdicts)
     assert "gravity reads" in verdicts[-1].reason
     assert "gyroscope turns" in verdicts[-1].reason
 
@@ -171,6 +172,17 @@ def test_an_axis_that_is_stuck_while_the_others_move_is_named(axis: int, noise: 
     verdicts = judge(IMU, hops(samples))
     assert first(verdicts, lambda verdict: verdict.state == "doubted") < TOLD_WITHIN
     assert f"{('ax', 'ay', 'az', 'gx', 'gy', 'gz')[axis]} is stuck at" in verdicts[-1].reason
+
+
+def test_an_axis_that_is_stuck_to_the_last_bit_is_named_where_only_one_other_moves_much() -> None:
+    times_s = np.arange(20 * RATE_HZ) / RATE_HZ
+    samples = still(20)
+    samples[:, 0] = 5.0
+    samples[:, 1] += (0.25 * np.sin(2 * np.pi * 4 * times_s)).astype(np.float32)
+    samples[:, 2] += (0.9 * np.cos(2 * np.pi * 4 * times_s)).astype(np.float32)
+    verdicts = judge(IMU, hops(samples))
+    assert first(verdicts, lambda verdict: verdict.state == "doubted") < TOLD_WITHIN
+    assert "ax is stuck at 5 " in verdicts[-1].reason
 
 
 @pytest.mark.parametrize(("sensor", "value", "name"), [(1, 34.9, "gyroscope"), (1, 0.1, "gyroscope"), (0, 5.0, "acc")])
@@ -233,6 +245,18 @@ def test_spikes_are_told_with_their_part_of_the_samples(part: float, state: str)
     told = float(verdict.reason.partition("%")[0])
     assert part * 30 < told < part * 200
     assert verdict.reason.endswith("of its samples are spikes")
+
+
+@pytest.mark.parametrize(("axis", "value", "told"), [(2, 49970.0, "5e+04 m/s^2"), (4, -270.0, "2.7e+02 rad/s")])
+@pytest.mark.parametrize("rows", [1, 2])
+def test_a_figure_that_no_sensor_gives_is_never_decided_from_and_soon_forgiven(
+    axis: int, value: float, told: str, rows: int
+) -> None:
+    samples = wear(20)
+    samples[260 : 260 + rows, axis] = value
+    verdicts = judge(IMU, hops(samples))
+    assert verdicts[10] == Verdict("faulty", f"a sample reads {told}")
+    assert set(verdicts[:10] + verdicts[12:]) == {WELL}
 
 
 def test_a_range_that_is_too_small_is_doubted_with_the_part_that_is_clipped() -> None:

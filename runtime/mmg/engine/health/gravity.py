@@ -23,6 +23,8 @@ LOW_SHORT, LOW_LONG = 0.5, 0.7
 """A fall of 2 s would be 20 m deep."""
 HIGH_SHORT, HIGH_PIECE, HIGH_LONG = 2.2, 1.5, 1.5
 RIGHT, RIGHT_COHERENT = (0.8, 1.25), 0.7
+WORN = (0.88, 1.4)
+"""Over 2 s a worn sensor's root mean square is no shorter than the one, and its mean no longer than the other."""
 IMPOSSIBLE, IMPOSSIBLE_PIECES = 1e4, 2
 """More than gravity in mg: no unit explains it."""
 ABSENT, ABSENT_PIECES = 0.3, 12
@@ -98,7 +100,18 @@ class Gravity:
             of_x, of_y, of_z = piece.mean
             x, y, z, rms = x + of_x, y + of_y, z + of_z, rms + piece.rms
         length = math.sqrt(x * x + y * y + z * z)
-        return RIGHT[0] <= length / SHORT / STANDARD_GRAVITY <= RIGHT[1] and length >= RIGHT_COHERENT * rms
+        length, rms = length / SHORT / STANDARD_GRAVITY, rms / SHORT / STANDARD_GRAVITY
+        is_near = RIGHT[0] <= length <= RIGHT[1] and length >= RIGHT_COHERENT * rms
+        return is_near and not self._is_as_found(length, rms)
+
+    def _is_as_found(self, length: float, rms: float) -> bool:
+        """Whether the scale that was found explains these values too: motion brings some near the right ones."""
+        if self.finding is None or not self.finding.factor:
+            return False
+        if rms**2 - length**2 < (QUIET * length) ** 2:
+            return not REST[0] <= length <= REST[1]
+        found = 1 / self.finding.factor
+        return rms > WORN[0] * found and length < WORN[1] * found
 
     def _wrong(self, pieces: list[Motion]) -> Finding | None:
         newest = pieces[-IMPOSSIBLE_PIECES:]
@@ -125,7 +138,8 @@ class Gravity:
 
     def _scaled(self, pieces: list[Motion]) -> Finding:
         """At rest the length is known best; in motion an arm's swing may make it a third longer."""
-        if len(self._quiet) >= FEWEST_QUIET:
+        is_changed = self.finding is None and self.was_right  # what was seen at rest was of the right unit
+        if len(self._quiet) >= FEWEST_QUIET and not is_changed:
             length = self._at_rest()
             return _reads(length, 1 / length)
         length = _mean_length(pieces)

@@ -139,7 +139,9 @@ class Health:
     def _check_signal(self, samples: NDArray[Any], hop: Hop) -> Fault | None:
         highest, lowest = np.maximum.reduce(samples).tolist(), np.minimum.reduce(samples).tolist()
         if self._inertial is not None:
-            self._inertial.take(samples, lowest, highest, hop.input_hz * len(samples) / self._modality.rate_hz)
+            rows = hop.input_hz * len(samples) / self._modality.rate_hz
+            if problem := self._inertial.take(samples, lowest, highest, rows):
+                return Fault("impossible", problem, 1)
         if all(high - low <= FLAT_PTP for high, low in zip(highest, lowest, strict=True)):
             return Fault("flat", "flat line", FLAT_HOPS if self._inertial is None else self._inertial.flat_hops)
         if len(self._accelerations) == AXES:

@@ -9,7 +9,7 @@ import numpy as np
 from mmg.engine.health.finding import Finding
 from mmg.engine.health.gravity import Gravity
 from mmg.engine.health.piece import AXES, Piece, make_piece
-from mmg.engine.health.rows import HELD_DOUBT, HELD_FAULT, Clipped, Held, Spikes
+from mmg.engine.health.rows import HELD_DOUBT, HELD_FAULT, Clipped, Held, Spikes, impossible
 from mmg.engine.health.stuck import STILL, Stuck
 from mmg.engine.health.turning import Turning
 
@@ -80,28 +80,32 @@ class Inertial:
             units.get(finding.kind, self._gravity).presume(finding)
         self._sum_up()
 
-    def take(self, samples: NDArray[np.float32], lowest: list[float], highest: list[float], input_rows: float) -> None:
+    def take(self, samples: NDArray[np.float32], lowest: list[float], highest: list[float], input_rows: float) -> str:
         """Look at a whole hop ``(T, C)`` and the least and greatest value of each channel.
 
         input_rows: of how many of the sensor's own samples it was made.
+        Returns why nothing of this hop can be used, in a few words; mostly nothing.
         """
         values = samples.astype(np.float64)
         if not self._in_order:
             values = values[:, self._channels]
             lowest, highest = [lowest[at] for at in self._channels], [highest[at] for at in self._channels]
+        if problem := impossible(values, lowest, highest):
+            return problem
         if self._least <= len(values) < 2 * self._least:
             self._look_at(make_piece(values, lowest, highest, self._rate_hz, input_rows))
-            return
+            return ""
         self._waiting.append(values)
         self._waiting_rows += input_rows
         rows = sum(map(len, self._waiting))
         if rows < self._least:
-            return
+            return ""
         parts = np.array_split(np.concatenate(self._waiting), max(round(rows / (PIECE_S * self._rate_hz)), 1))
         for part in parts:
             ends = np.minimum.reduce(part).tolist(), np.maximum.reduce(part).tolist()
             self._look_at(make_piece(part, *ends, self._rate_hz, self._waiting_rows / len(parts)))
         self._waiting, self._waiting_rows = [], 0.0
+        return ""
 
     def _look_at(self, piece: Piece) -> None:
         self._has_gyro = self._has_gyro or piece.has_gyro

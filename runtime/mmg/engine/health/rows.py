@@ -11,6 +11,8 @@ from mmg.engine.health.finding import Finding
 from mmg.engine.health.piece import AXES
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
     from mmg.engine.health.piece import Piece
@@ -34,8 +36,11 @@ EVEN, CALM, OVER_USUAL = 0.1, 0.1, 12.0
 """One that lies just between two rows is in both by the same, to a tenth, and those around are off by a tenth."""
 SURELY = 0.999
 """Of a limit, where the same is first computed in another way, which rounds otherwise."""
+IMPOSSIBLE, OVER_OTHERS, LONE_ROWS = (320.0, 70.0), 10.0, 2
+"""More than the full scale of wearable sensors, 32 g and 4000 deg/s (m/s^2, rad/s), and ten times all else in a hop."""
 CLIPPED_PIECES, CLIPPED_M_S2, CLIPPED_DOUBT = 16, 15.0, 0.06
 AT_END = 0.999
+UNITS = ("m/s^2", "rad/s")
 
 
 class _Rows(NamedTuple):
@@ -179,6 +184,20 @@ class Clipped:
         gone = self._pieces[0] if len(self._pieces) == CLIPPED_PIECES else (0, 0)
         self._pieces.append((clipped, rows))
         self._clipped, self._rows = self._clipped + clipped - gone[0], self._rows + rows - gone[1]
+
+
+def impossible(rows: NDArray[np.floating], lowest: Sequence[float], highest: Sequence[float]) -> str:
+    """A single sample of a hop ``(T, 3)`` or ``(T, 6)`` that no sensor gives, as bytes that were lost make of a figure.
+
+    In a few words; empty where there is none. One is in two rows at most once it was resampled.
+    """
+    for first in range(0, rows.shape[1], AXES):
+        peak = max(*highest[first : first + AXES], -min(lowest[first : first + AXES]))
+        if peak > IMPOSSIBLE[first // AXES]:
+            sizes = np.sort(np.abs(rows[:, first : first + AXES]).max(axis=1))
+            if len(sizes) > LONE_ROWS and peak > OVER_OTHERS * sizes[-1 - LONE_ROWS]:
+                return f"a sample reads {peak:.2g} {UNITS[first // AXES]}"
+    return ""
 
 
 def _any_same(steps: NDArray[np.float64]) -> bool:

@@ -20,6 +20,8 @@ MOVING = (1.0, 0.3)
 """By how much an axis of the acceleration (m/s^2) or of the gyroscope (rad/s) moves within a piece that counts."""
 STILL = (0.1, 0.02)
 """An axis that moves no more is still: a stuck one has the noise of its converter."""
+STIRRED = (0.3, 0.06)
+"""Beside an axis that stays the same to the last bit it is enough that one other moves, and the third one so much."""
 PIECES = 5
 TURNING_RAD_S = 3.0
 """An even rate of turn of so much is none, whether or not anything else moves."""
@@ -97,7 +99,12 @@ class Stuck:
         moving = [span for span in own if span > still]
         # Where a sensor is still as a whole, the other one tells whether there was anything to measure.
         other = spans[AXES:] if first == 0 else spans[:AXES]
-        is_telling = min(moving) > MOVING[sensor] if moving else max(other, default=0.0) > MOVING[1 - sensor]
+        if len(moving) == AXES - 1:
+            is_telling = max(moving) > MOVING[sensor] and min(moving) > STIRRED[sensor]
+        elif moving:
+            is_telling = min(moving) > MOVING[sensor]
+        else:
+            is_telling = max(other, default=0.0) > MOVING[1 - sensor]
         for axis in range(first, first + AXES):
             value, is_still = values[axis], spans[axis] <= still
             if spans[axis] > STILL[sensor] or abs(value - self._values[axis]) > STILL[sensor]:
