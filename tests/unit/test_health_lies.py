@@ -1,0 +1,74 @@
+"""An IMU that lies a little, or from its first hop on: told soon, told steadily, and a healthy one left alone."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from fakes import G_M_S2, signal_modality
+from mmg.engine.health import WELL, Verdict
+from motions import Samples, first, hops, judge, scaled, wear
+
+IMU = signal_modality()
+DEGREE = np.pi / 180
+SCALE_HOPS = 20
+"""A scale that begins while the wearer moves is told within so many."""
+
+
+def is_told(verdict: Verdict) -> bool:
+    return verdict.state != "live"
+
+
+def still(seconds: float, *, seed: int = 0) -> Samples:
+    return wear(seconds, turn=0.0, push=0.0, seed=seed)
+
+
+# --- scales --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("factor", [0.75, 0.8, 1.15, 1.25, 1.3, 1.35, 1.4, 1.5])
+def test_a_scale_that_is_off_by_less_than_a_unit_is_told_of_the_first_hop_at_rest_and_stays_told(factor: float) -> None:
+    verdicts = judge(IMU, hops(scaled(np.concatenate([still(4), wear(30)]), factor)))
+    assert all(map(is_told, verdicts))
+    assert f"{factor * G_M_S2:.2g}"[:1] in verdicts[-1].reason
+
+
+@pytest.mark.parametrize("factor", [0.7, 0.8, 1.4, 1.5])
+def test_a_scale_that_begins_while_the_wearer_moves_is_told_and_stays_told(factor: float) -> None:
+    right = hops(wear(30))
+    verdicts = judge(IMU, [*right, *hops(scaled(wear(40, seed=1), factor))])
+    assert set(verdicts[: len(right)]) == {WELL}
+    began = first(verdicts, is_told)
+    assert len(right) <= began < len(right) + SCALE_HOPS
+    assert all(map(is_told, verdicts[began:]))
+
+
+@pytest.mark.parametrize("factor", [0.8, 1.5])
+def test_a_scale_that_was_put_right_is_no_longer_told(factor: float) -> None:
+    wrong = hops(scaled(wear(30), factor))
+    verdicts = judge(IMU, [*wrong, *hops(wear(40, turn=0.5, push=1.0, seed=1))])
+    assert is_told(verdicts[len(wrong) - 1])
+    assert verdicts[-1] == WELL
+
+
+# --- first hops ----------------------------------------------------------------------------------------------------
+
+UNLIKELY = {
+    "g": (1 / G_M_S2, 1.0),
+    "mg": (1000 / G_M_S2, 1.0),
+    "counts": (16384 / G_M_S2, 131 / DEGREE),
+}
+
+
+@pytest.mark.parametrize("unit", UNLIKELY)
+@pytest.mark.parametrize("push", [0.0, 2.0])
+def test_what_no_wearer_shows_is_told_of_the_first_hop(unit: str, push: float) -> None:
+    verdicts = judge(IMU, hops(scaled(wear(20, turn=push / 4, push=push), *UNLIKELY[unit])))
+    assert all(map(is_told, verdicts))
+    assert verdicts[-1].state == "faulty"
+
+
+def test_a_fall_and_a_blow_in_the_first_hop_are_forgiven() -> None:
+    samples = wear(20)
+    samples[:10, :3] *= 0.1
+    samples[10:14, :3] += 60.0
+    assert judge(IMU, hops(samples))[-1] == WELL
