@@ -72,3 +72,23 @@ def test_a_fall_and_a_blow_in_the_first_hop_are_forgiven() -> None:
     samples[:10, :3] *= 0.1
     samples[10:14, :3] += 60.0
     assert judge(IMU, hops(samples))[-1] == WELL
+
+
+# --- channels ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("axis", range(6))
+@pytest.mark.parametrize("turn", [0.0, 1.0])
+def test_an_axis_without_noise_beside_two_with_it_is_told_within_three_hops(axis: int, turn: float) -> None:
+    samples = wear(20, turn=turn, push=turn)
+    samples[:, axis] = samples[0, axis]
+    verdicts = judge(IMU, hops(samples))
+    assert first(verdicts, is_told) <= 2
+    assert "is stuck at" in verdicts[2].reason
+
+
+def test_a_coarse_sensor_at_rest_has_no_stuck_axis() -> None:
+    samples = wear(60, turn=0.02, push=0.1)
+    samples[:, :3] = np.round(samples[:, :3] / (G_M_S2 / 64)) * (G_M_S2 / 64)
+    samples[:, 3:] = np.round(samples[:, 3:] * 100) / 100
+    assert set(judge(IMU, hops(samples))) == {WELL}
