@@ -142,13 +142,17 @@ class Health:
             rows = hop.input_hz * len(samples) / self._modality.rate_hz
             if problem := self._inertial.take(samples, lowest, highest, rows):
                 return Fault("impossible", problem, 1)
-        if all(high - low <= FLAT_PTP for high, low in zip(highest, lowest, strict=True)):
+        # Of nearly every hop the first channel tells it.
+        is_flat = highest[0] - lowest[0] <= FLAT_PTP
+        if is_flat and all(high - low <= FLAT_PTP for high, low in zip(highest, lowest, strict=True)):
             return Fault("flat", "flat line", FLAT_HOPS if self._inertial is None else self._inertial.flat_hops)
         if len(self._accelerations) == AXES:
             return self._check_range(samples, [max(highest[axis], -lowest[axis]) for axis in self._accelerations])
         return None
 
     def _check_range(self, samples: NDArray[Any], peaks: list[float]) -> Fault | None:
+        if max(peaks) <= CLIPPED_LEVEL_M_S2:
+            return None
         for axis, peak in zip(self._accelerations, peaks, strict=True):
             if peak > CLIPPED_LEVEL_M_S2:
                 at_end = np.abs(samples[:, axis].astype(np.float64)) >= peak * AT_END
