@@ -92,3 +92,39 @@ def test_a_coarse_sensor_at_rest_has_no_stuck_axis() -> None:
     samples[:, :3] = np.round(samples[:, :3] / (G_M_S2 / 64)) * (G_M_S2 / 64)
     samples[:, 3:] = np.round(samples[:, 3:] * 100) / 100
     assert set(judge(IMU, hops(samples))) == {WELL}
+
+
+# --- rows ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("rows", "turn"), [(4, 0.0), (4, 1.0), (5, 0.0), (5, 1.0), (12, 0.0), (12, 1.0), (25, 1.0)])
+def test_values_that_come_in_steps_are_told_soon_and_for_as_long(rows: int, turn: float) -> None:
+    samples = wear(30, turn=turn, push=2 * turn)
+    held = np.repeat(samples[::rows], rows, axis=0)[7 : len(samples)]
+    verdicts = judge(IMU, hops(held))
+    began = first(verdicts, is_told)
+    assert began <= (2 if rows < 12 else 8)
+    assert all(map(is_told, verdicts[began:]))
+
+
+def test_steps_are_forgiven_once_they_are_gone() -> None:
+    samples = wear(30)
+    verdicts = judge(IMU, [*hops(np.repeat(samples[::5], 5, axis=0)), *hops(samples)])
+    assert is_told(verdicts[59])
+    assert verdicts[-1] == WELL
+
+
+def test_two_rows_at_full_scale_are_told_of_the_first_hop() -> None:
+    samples = wear(10)
+    samples[[5, 16], :3] = 78.4
+    verdicts = judge(IMU, hops(samples))
+    assert verdicts[0].state == "doubted"
+    assert "spikes" in verdicts[0].reason
+
+
+def test_spikes_in_two_of_four_hops_are_told_and_stay_told_while_they_come() -> None:
+    samples = wear(40)
+    samples[60::75, :3] = 78.4
+    verdicts = judge(IMU, hops(samples))
+    assert first(verdicts, is_told) == 5
+    assert all(map(is_told, verdicts[5:]))

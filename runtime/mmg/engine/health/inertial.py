@@ -8,8 +8,9 @@ import numpy as np
 
 from mmg.engine.health.finding import Finding
 from mmg.engine.health.gravity import Gravity
+from mmg.engine.health.held import Held, held_finding
 from mmg.engine.health.piece import AXES, Piece, make_piece
-from mmg.engine.health.rows import HELD_DOUBT, HELD_FAULT, Clipped, Held, Spikes, impossible
+from mmg.engine.health.rows import Clipped, Spikes, impossible
 from mmg.engine.health.stuck import STILL, Stuck
 from mmg.engine.health.turning import Turning
 
@@ -136,15 +137,9 @@ class Inertial:
         return gravity or self._gravity.doubt, self._turning.finding if has_direction else None, None
 
     def _sum_up(self) -> None:
-        found = (*self._of_units(), self._held_finding(), self._spikes.finding, self._clipped.finding)
+        found = (*self._of_units(), held_finding(self._held), self._spikes.finding, self._clipped.finding)
         there = [finding for finding in found if finding is not None]
         self.findings = tuple(sorted(there, key=lambda finding: not finding.is_fault)) if there else ()
-
-    def _held_finding(self) -> Finding | None:
-        part = max(self._held[0].part, self._held[1].part)
-        if part < HELD_DOUBT:
-            return None
-        return Finding("held", f"its values stand still {part:.0%} of the time, and jump", part >= HELD_FAULT)
 
 
 def _turns_evenly(piece: Piece) -> bool:
