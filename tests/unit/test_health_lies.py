@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from fakes import G_M_S2, signal_modality
-from mmg.engine.health import WELL, Verdict
+from mmg.engine.health import WELL, ReadAs, Verdict
 from motions import Samples, first, hops, judge, scaled, wear
 
 IMU = signal_modality()
@@ -128,3 +128,54 @@ def test_spikes_in_two_of_four_hops_are_told_and_stay_told_while_they_come() -> 
     verdicts = judge(IMU, hops(samples))
     assert first(verdicts, is_told) == 5
     assert all(map(is_told, verdicts[5:]))
+
+
+# --- the gyroscope -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("gyro", [1 / DEGREE, 1000.0])
+@pytest.mark.parametrize("turn", [0.0, 0.5])
+def test_a_gyroscope_that_turns_far_too_much_is_told_of_the_first_hop(gyro: float, turn: float) -> None:
+    samples = wear(20, turn=turn, push=4 * turn)
+    samples[:, 3:] += np.array([0.03, -0.01, 0.03], np.float32)
+    verdicts = judge(IMU, hops(scaled(samples, gyro=gyro)))
+    assert first(verdicts, is_told) <= 1
+    assert verdicts[-1].state == "faulty"
+
+
+def test_a_gyroscope_at_full_scale_is_told_of_the_first_hop() -> None:
+    samples = wear(5)
+    samples[:, 3:] = 34.9
+    assert all(verdict.state == "faulty" for verdict in judge(IMU, hops(samples)))
+
+
+@pytest.mark.parametrize("offset", [0.5, 1.0])
+def test_a_gyroscope_with_an_offset_is_doubted_through_motion_and_until_it_goes(offset: float) -> None:
+    biased = np.concatenate([still(4), wear(20), still(4, seed=1)])
+    biased[:, 3] += offset
+    verdicts = judge(IMU, [*hops(biased), *hops(still(10, seed=2))])
+    began = first(verdicts, is_told)
+    assert began <= 2
+    assert all("rad/s at rest: is it calibrated?" in verdict.reason for verdict in verdicts[began:56])
+    assert verdicts[-1] == WELL
+
+
+def test_one_who_turns_on_a_chair_has_no_offset() -> None:
+    samples = still(20)
+    samples[:, 3:] += samples[:, :3] / G_M_S2
+    assert set(judge(IMU, hops(samples))) == {WELL}
+
+
+def test_a_gyroscope_that_reads_zeros_from_a_moment_on_is_told_until_it_reads_again() -> None:
+    samples = wear(40)
+    samples[1000:1500, 3:] = 0.0
+    verdicts = judge(IMU, hops(samples))
+    assert set(verdicts[:40]) == {WELL}
+    assert all("nothing but zeros" in verdict.reason for verdict in verdicts[41:60])
+    assert verdicts[-1] == WELL
+
+
+def test_zeros_are_told_of_a_file_with_columns_for_them_and_of_no_accelerometer_alone() -> None:
+    samples = wear(10) * np.array([1] * 3 + [0] * 3, np.float32)
+    assert set(judge(IMU, hops(samples))) == {WELL}
+    assert "nothing but zeros" in judge(IMU, hops(samples), ReadAs(gives_gyro=True))[-1].reason

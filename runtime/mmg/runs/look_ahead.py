@@ -29,6 +29,7 @@ def look_ahead(
     Reads until that is settled, and ``seconds`` at most. Raises SourceError.
     """
     health, stream = Health(modality), open_stream(modality, grid)
+    health.read_as = read_as(recording)
     if health.is_settled:
         return ()
     chunks = recording.chunks(start_ns, grid.hop_ns)
@@ -59,4 +60,5 @@ def read_as(source: Recording | Port) -> ReadAs:
         taken=given | dict(getattr(source, "assumed", {})),
         options={option: units for option, units in usual.items() if option not in scaled},
         has_scale=not is_port and "acc_unit" not in scaled,
+        gives_gyro=not is_port and "gyro_unit" in {**source.declared, **getattr(source, "assumed", {})},
     )

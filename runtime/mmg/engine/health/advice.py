@@ -26,13 +26,14 @@ class ReadAs:
     declared: the unit that its header or protocol tells, by option: never advised against.
     taken: the unit that its URL tells or that was assumed, by option; SI units where it is not there.
     options: the units that each option takes; none where it has no such option.
-    has_scale: whether it has ``acc_scale``.
+    has_scale: whether it has ``acc_scale``. gives_gyro: whether it has columns of rates of turn, so that zeros are none.
     """
 
     declared: Mapping[str, str] = field(default_factory=dict)
     taken: Mapping[str, str] = field(default_factory=dict)
     options: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: USUAL)
     has_scale: bool = False
+    gives_gyro: bool = False
 
 
 def advise(finding: Finding, read_as: ReadAs) -> str:

@@ -139,6 +139,7 @@ class Health:
     def _check_signal(self, samples: NDArray[Any], hop: Hop) -> Fault | None:
         highest, lowest = np.maximum.reduce(samples).tolist(), np.minimum.reduce(samples).tolist()
         if self._inertial is not None:
+            self._inertial.gives_gyro = self.read_as.gives_gyro
             rows = hop.input_hz * len(samples) / self._modality.rate_hz
             if problem := self._inertial.take(samples, lowest, highest, rows):
                 return Fault("impossible", problem, 1)

@@ -9,6 +9,7 @@ import numpy as np
 from mmg.engine.health.finding import Finding
 from mmg.engine.health.gravity import Gravity
 from mmg.engine.health.held import Held, held_finding
+from mmg.engine.health.offset import Offset
 from mmg.engine.health.piece import AXES, Piece, make_piece
 from mmg.engine.health.rows import Clipped, Spikes, impossible
 from mmg.engine.health.stuck import STILL, Stuck
@@ -26,6 +27,8 @@ CALM_M_S2 = 0.5
 JUMPS = (1.0, 0.3)
 """By how much values change when they are let go, in m/s^2 and rad/s: more than the noise of any sensor."""
 EVENLY_RAD_S = 0.5
+ZEROS = 2
+"""Pieces without any rate of turn in which the acceleration moves, of a gyroscope that is there. The sets have none."""
 FLAT_HOPS, UNKNOWN_FLAT_HOPS, COARSE_FLAT_HOPS = 2, 10, 60
 """So long may a sensor give the same values. One of few bits does where it is still: ClassyGlass, rounded to 1/64 g,
 for 37 hops. An accelerometer alone that has not moved yet may be one."""
@@ -44,7 +47,10 @@ class Inertial:
         self._has_gyro = False
         self._gravity, self._turning, self._stuck = Gravity(), Turning(), Stuck()
         self._held = (Held(0, JUMPS[0], rate_hz), Held(AXES, JUMPS[1], rate_hz))
+        self._offset, self._zeros = Offset(), 0
         self._spikes, self._clipped = Spikes(), Clipped()
+        self.gives_gyro = False
+        """Whether the source said that it gives rates of turn."""
         self.findings: tuple[Finding, ...] = ()
         """What is found now, the faults first."""
 
@@ -62,22 +68,28 @@ class Inertial:
         gravity, turning, stuck = self._gravity, self._turning, self._stuck
         if stuck.finding is not None:
             return True
-        return gravity.is_settled and stuck.is_settled and (turning.is_settled or not self._has_gyro)
+        if not self._has_gyro:
+            return gravity.is_settled and stuck.is_settled and (not self.gives_gyro or self._zeros >= ZEROS)
+        return gravity.is_settled and stuck.is_settled and turning.is_settled
 
     def lasting(self) -> tuple[Finding, ...]:
         """Of what is found now, what was so from the beginning, and will be unless the sensor changes."""
         gravity, turning, stuck = self._of_units()
         found = (
             gravity if not self._gravity.was_right or (gravity and not gravity.is_fault) else None,
-            turning if not self._turning.was_right else None,
+            turning if not self._turning.was_right or (turning and turning.kind == "offset") else None,
             stuck if not self._stuck.was_right else None,
+            self._zeros_finding() if not self._has_gyro else None,
         )
         return tuple(finding for finding in found if finding)
 
     def presume(self, findings: Iterable[Finding]) -> None:
         """Begin with what ``lasting`` told of the same sensor."""
-        units: dict[str, Gravity | Turning | Stuck] = {"turning": self._turning, "stuck": self._stuck}
+        units: dict[str, Gravity | Turning | Stuck | Offset] = {"turning": self._turning, "stuck": self._stuck, "offset": self._offset}
         for finding in findings:
+            if finding.kind == "zeros":
+                self._zeros = ZEROS
+                continue
             units.get(finding.kind, self._gravity).presume(finding)
         self._sum_up()
 
@@ -111,6 +123,10 @@ class Inertial:
     def _look_at(self, piece: Piece) -> None:
         self._has_gyro = self._has_gyro or piece.has_gyro
         self._stuck.take(piece)
+        if piece.has_gyro:
+            self._zeros = 0
+        elif (self._has_gyro or self.gives_gyro) and max(piece.spans[:AXES]) > JUMPS[0]:
+            self._zeros += 1
         held, gyro_held = self._held
         held.take(piece, is_calm=0 < max(piece.spans[:AXES]) < CALM_M_S2)
         if piece.has_gyro:
@@ -124,7 +140,7 @@ class Inertial:
             # Blows to the signal, and values that stand still, say nothing of units.
             self._gravity.take(piece)
             is_held = held.is_held or gyro_held.is_held
-            if piece.has_gyro and not is_held and not _turns_evenly(piece):
+            if piece.has_gyro and not is_held and not self._offset.take(piece) and not _turns_evenly(piece):
                 self._turning.take(piece)
         self._sum_up()
 
@@ -134,12 +150,18 @@ class Inertial:
             return None, None, self._stuck.finding
         gravity = self._gravity.finding
         has_direction = gravity is None or gravity.option
-        return gravity or self._gravity.doubt, self._turning.finding if has_direction else None, None
+        turning = (self._turning.finding or self._offset.finding or self._turning.doubt) if has_direction else None
+        return gravity or self._gravity.doubt, turning, None
 
     def _sum_up(self) -> None:
-        found = (*self._of_units(), held_finding(self._held), self._spikes.finding, self._clipped.finding)
+        found = (*self._of_units(), held_finding(self._held), self._zeros_finding(), self._spikes.finding, self._clipped.finding)
         there = [finding for finding in found if finding is not None]
         self.findings = tuple(sorted(there, key=lambda finding: not finding.is_fault)) if there else ()
+
+    def _zeros_finding(self) -> Finding | None:
+        if self._zeros < ZEROS:
+            return None
+        return Finding("zeros", "its gyroscope reads nothing but zeros", is_fault=False)
 
 
 def _turns_evenly(piece: Piece) -> bool:

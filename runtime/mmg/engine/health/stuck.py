@@ -136,5 +136,7 @@ class Stuck:
             self._values[axis] = value
             # Two axes of zeros beside one that turns are a gyroscope with one axis.
             is_absent = first > 0 and value == spans[axis] == 0 and len(moving) < AXES - 1
-            if is_still and not is_absent and (is_telling or (first > 0 and abs(value) > TURNING_RAD_S)):
+            if is_still and first > 0 and abs(value) > TURNING_RAD_S:
+                self._pieces[axis] = PIECES
+            elif is_still and not is_absent and is_telling:
                 self._pieces[axis] += 1
