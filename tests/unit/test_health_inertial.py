@@ -71,9 +71,20 @@ def test_what_was_read_as_g_and_is_si_is_told_to_be_si() -> None:
 def test_a_unit_that_the_header_gives_is_never_advised_against() -> None:
     read_as = ReadAs(declared={"acc_unit": "m/s2", "gyro_unit": "rad/s"}, options=FILE.options, has_scale=True)
     verdicts = judge(IMU, hops(scaled(wear(20), 1 / G_M_S2, 1 / DEGREE)), read_as)
-    assert "though its unit is given as m/s2" in verdicts[-1].reason
-    assert "though its unit is given as rad/s" in verdicts[-1].reason
+    assert "though its unit is given as m/s2 (acc_unit=g would explain it)" in verdicts[-1].reason
+    assert "though its unit is given as rad/s (gyro_unit=deg/s would explain it)" in verdicts[-1].reason
     assert "Add" not in verdicts[-1].reason
+
+
+def test_a_header_that_says_g_of_si_values_is_told_with_the_unit_that_explains_them() -> None:
+    read_as = ReadAs(declared={"acc_unit": "g"}, options=FILE.options, has_scale=True)
+    verdicts = judge(IMU, hops(scaled(still(10), G_M_S2)), read_as)
+    assert verdicts[-1].reason.endswith("though its unit is given as g (acc_unit=m/s2 would explain it)")
+
+
+def test_a_scale_that_is_no_unit_is_told_of_a_header_without_an_option() -> None:
+    read_as = ReadAs(declared={"acc_unit": "m/s2"}, options=FILE.options, has_scale=True)
+    assert judge(IMU, hops(scaled(still(10), 1.5)), read_as)[-1].reason.endswith("though its unit is given as m/s2")
 
 
 def test_a_source_without_such_options_is_not_told_to_use_them() -> None:

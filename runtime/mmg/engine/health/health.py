@@ -18,6 +18,7 @@ from mmg.bundle import Modality
 from mmg.engine.health.advice import ReadAs, advise
 from mmg.engine.health.finding import Finding
 from mmg.engine.health.inertial import FLAT_HOPS, Inertial
+from mmg.engine.health.level import Level
 from mmg.engine.health.rows import AT_END
 from mmg.streams import Hop
 
@@ -73,6 +74,7 @@ class Health:
         if modality.kind == "signal" and len(self._accelerations) == AXES:
             axes = self._accelerations + (rotations if len(rotations) == AXES else [])
             self._inertial = Inertial(axes, modality.rate_hz)
+        self._level = Level(modality.rate_hz) if modality.kind == "audio" else None
         self._frame = b""
         self._kind, self._bad, self._good = "", 0, 0
         self._dropped, self._next_hop = 0, 0
@@ -116,6 +118,8 @@ class Health:
 
     def _verdict(self, reason: str) -> Verdict:
         findings = () if self._inertial is None else self._inertial.findings
+        if self._level is not None and self._level.finding is not None:
+            findings = (self._level.finding,)
         if not (reason or findings):
             return WELL
         faults = [advise(finding, self.read_as) for finding in findings if finding.is_fault]
@@ -164,6 +168,8 @@ class Health:
     def _check_audio(self, samples: NDArray[Any], _: Hop) -> Fault | None:
         highest, lowest = float(np.maximum.reduce(samples[:, 0])), float(np.minimum.reduce(samples[:, 0]))
         peak = max(highest, -lowest)
+        if self._level is not None and peak > QUIET_PEAK:
+            self._level.take(samples)
         if peak <= QUIET_PEAK:
             return Fault("silent", "silent: muted or unplugged?", 4)
         if highest - lowest <= QUIET_PEAK:
