@@ -1,4 +1,4 @@
-"""Sound whose gain is far too low, told of files and of microphones; quiet rooms that were louder before are left alone."""
+"""Sound whose gain is far too low, told of files and of microphones; a room that was louder before is left alone."""
 
 from __future__ import annotations
 

@@ -26,8 +26,8 @@ class ReadAs:
     declared: the unit that its header or protocol tells, by option: never advised against.
     taken: the unit that its URL tells or that was assumed, by option; SI units where it is not there.
     options: the units that each option takes; none where it has no such option.
-    has_scale: whether it has ``acc_scale``. gives_gyro: whether it has columns of rates of turn, so that zeros are none.
-    has_gain: whether it has ``gain``.
+    has_scale: whether it has ``acc_scale``. has_gain: whether it has ``gain``.
+    gives_gyro: whether it has columns of rates of turn, so that zeros are none.
     """
 
     declared: Mapping[str, str] = field(default_factory=dict)
@@ -43,7 +43,9 @@ def advise(finding: Finding, read_as: ReadAs) -> str:
     if not finding.option:
         return finding.text
     if finding.option == "gain":
-        return finding.text + (f": add gain={finding.factor:.0f} to its URL" if read_as.has_gain else ": too low a gain?")
+        return finding.text + (
+            f": add gain={finding.factor:.0f} to its URL" if read_as.has_gain else ": too low a gain?"
+        )
     declared = read_as.declared.get(finding.option, "")
     remedy = _remedy(finding, read_as, declared) if finding.factor else ""
     if declared:

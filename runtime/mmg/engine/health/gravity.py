@@ -224,7 +224,9 @@ def _are_last(bits: int, count: int) -> bool:
 
 
 def _reads(length: float, factor: float, *, is_rough: bool = False) -> Finding:
-    return Finding("gravity", f"gravity reads {_shown(length)} m/s^2", option="acc_unit", factor=factor, is_rough=is_rough)
+    return Finding(
+        "gravity", f"gravity reads {_shown(length)} m/s^2", option="acc_unit", factor=factor, is_rough=is_rough
+    )
 
 
 def _shown(length: float) -> str:

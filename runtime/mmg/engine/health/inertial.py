@@ -85,7 +85,11 @@ class Inertial:
 
     def presume(self, findings: Iterable[Finding]) -> None:
         """Begin with what ``lasting`` told of the same sensor."""
-        units: dict[str, Gravity | Turning | Stuck | Offset] = {"turning": self._turning, "stuck": self._stuck, "offset": self._offset}
+        units: dict[str, Gravity | Turning | Stuck | Offset] = {
+            "turning": self._turning,
+            "stuck": self._stuck,
+            "offset": self._offset,
+        }
         for finding in findings:
             if finding.kind == "zeros":
                 self._zeros = ZEROS
@@ -154,7 +158,13 @@ class Inertial:
         return gravity or self._gravity.doubt, turning, None
 
     def _sum_up(self) -> None:
-        found = (*self._of_units(), held_finding(self._held), self._zeros_finding(), self._spikes.finding, self._clipped.finding)
+        found = (
+            *self._of_units(),
+            held_finding(self._held),
+            self._zeros_finding(),
+            self._spikes.finding,
+            self._clipped.finding,
+        )
         there = [finding for finding in found if finding is not None]
         self.findings = tuple(sorted(there, key=lambda finding: not finding.is_fault)) if there else ()
 

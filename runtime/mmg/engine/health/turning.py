@@ -22,7 +22,8 @@ FLOOR_RAD = 0.01
 """The noise of an accelerometer, as an angle of gravity."""
 TELLING_RAD = 0.05
 """A piece in which neither moved so far tells nothing."""
-TOO_MUCH = 4.0
+TOO_MUCH = 2.5
+"""Over this a piece votes against the gyroscope, under it for it. With 2.5, 3 and 4 no healthy recording was doubted."""
 VOTES, MOST_VOTES = 4.0, 6.0
 STEADY, CALM = 0.6, 0.5
 """The mean over the root mean square of the acceleration, in a piece whose mean is gravity; the standard deviation over
@@ -113,7 +114,9 @@ class Turning:
         motion = piece.motion
         self._look_at_speed(piece)
         if not self.is_settled and motion.path > FIRST_PATH_RAD:
-            self.doubt = Finding("turning", f"its gyroscope turns by {motion.path:.2g} rad in half a second", False, OPTION)
+            self.doubt = Finding(
+                "turning", f"its gyroscope turns by {motion.path:.2g} rad in half a second", False, OPTION
+            )
         if motion.length < STEADY * motion.rms or not motion.length:
             self._places.clear()
             self._path = 0.0
