@@ -23,11 +23,11 @@ HELD_DOUBT, HELD_FAULT = 0.15, 0.4
 """Parts of the rows: held for 0.2, 0.4 and 0.5 of the time, the starter lost up to 2, 4 to 14, and 27 to 31 points of
 accuracy on the demo and sp-sw-har's held-out wearers."""
 FEW_SHORT = 0.25
-STEP_ROWS, STEP_AXES, STEP_PIECES, STEPS_DOUBT = 0.55, 0.8, 8, 2
-"""A sensor whose values come too rarely repeats so many rows, and in so many of the others every axis changes; at half
-the rows it would be no worse than one at half the rate. In one of few bits at rest, an axis or two change. None of the
-three sets' 117,077 pieces is so, and at most 11 of the same rounded to 1/256, 1/64 or 1/16 g are. Two of 8 are doubted
-until none of 8 is so."""
+STEP_RUN, STEP_ROWS, STEP_AXES, STEP_PIECES, STEPS_DOUBT = 2, 0.4, 0.8, 8, 2
+"""A sensor whose values come too rarely repeats so many rows, two and more in a row, and in so many of the others every
+axis changes; one that repeats every second row is no worse than one at half the rate. In one of few bits at rest, an
+axis or two change. None of the three sets' 117,077 pieces is so, and at most 11 of the same rounded to 1/256, 1/64 or
+1/16 g are. Two of 8 are doubted until none of 8 is so."""
 STILL_DOUBTED, STILL_A_FAULT = 0.05, 0.2
 """What was found is found until less than these parts are held."""
 MOST_CALM = 10
@@ -94,11 +94,12 @@ class Held:
             steps[0] = (piece.samples[0] - before)[self._axes]
         sizes = np.abs(steps).max(axis=1)
         moves = np.flatnonzero(sizes > 0).tolist()
-        held = runs = short = 0
+        held = runs = short = repeated = 0
         begin = int(before is None) - self._run
         for place in moves:
             run, begin = place - begin, place + 1
             self.is_held = self.is_held or run >= self._least
+            repeated += run if run >= STEP_RUN else 0
             if run < self._least / 2:
                 short += run
             elif run >= self._least and sizes[place : place + 2].max() > self._jump:
@@ -109,7 +110,7 @@ class Held:
         if moves:
             changed = steps[moves]
             whole = int(np.count_nonzero(changed.all(axis=1)))
-            is_stepped = len(moves) > 1 and rows - len(moves) >= STEP_ROWS * rows and whole >= STEP_AXES * len(moves)
+            is_stepped = len(moves) > 1 and repeated >= STEP_ROWS * rows and whole >= STEP_AXES * len(moves)
             self._keep(_Rows(held, runs, short, rows, self._still), is_stepped=is_stepped)
         self._still = 0 if moves else self._still + rows
 

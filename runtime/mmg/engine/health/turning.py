@@ -23,7 +23,7 @@ FLOOR_RAD = 0.01
 TELLING_RAD = 0.05
 """A piece in which neither moved so far tells nothing."""
 TOO_MUCH = 2.5
-"""Over this a piece votes against the gyroscope, under it for it. With 2.5, 3 and 4 no healthy recording was doubted."""
+"""Over this a piece votes against the gyroscope, under it for it: of the sets, none is doubted with 2.5, nor with 4."""
 VOTES, MOST_VOTES = 4.0, 6.0
 STEADY, CALM = 0.6, 0.5
 """The mean over the root mean square of the acceleration, in a piece whose mean is gravity; the standard deviation over
