@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from mmg import Bundle
 from mmg.bundle import Modality
-from mmg_tools.wrong_units.__main__ import LEAST_TOLD, Figures, is_told, main, try_faults, try_healthy
+from mmg_tools.wrong_units.__main__ import LEAST_TOLD, Figures, is_told, main, try_faults, try_healthy, try_small
 from mmg_tools.wrong_units.faults import SCALES, Fault, scaled
 from mmg_tools.wrong_units.recordings import Person, load
 
@@ -34,6 +34,16 @@ def test_seeded_faults_over_the_demo_are_told_before_the_third_decision(imu: Mod
 @pytest.mark.parametrize("name", SCALES)
 def test_every_wrong_scale_is_told(imu: Modality, demo: list[Person], name: str) -> None:
     assert is_told(demo[0], Fault(name, "scale", scaled(*SCALES[name])), imu)
+
+
+def test_every_smaller_fault_of_the_demo_is_told_but_of_gyroscopes_that_are_off_by_less_than_a_few_times(
+    imu: Modality, demo: list[Person]
+) -> None:
+    figures = Figures(seed=0)
+    try_small(demo, imu, figures, lambda _: None)
+    untold = [name for name, one in figures.small.items() if not one["told"]]
+    assert all(name.startswith("gyroscope times ") for name in untold)
+    assert {"gyroscope times 0.1", "gyroscope times 10"}.isdisjoint(untold)
 
 
 def test_the_demo_as_it_is_is_not_doubted(imu: Modality, demo: list[Person]) -> None:

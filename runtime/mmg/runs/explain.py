@@ -76,7 +76,7 @@ class Explanation:
 def explain(recording: Recording, modality: Modality, hop_ns: int, report: Callable[[str], None]) -> Explanation:
     """Read a recording to its end. report: called now and then where that takes long. Raises SourceError."""
     start_ns = recording.start_ns
-    ahead = LookAhead(modality, start_ns or 0, HopGrid(start_ns or 0, hop_ns), LOOK_AHEAD_S)
+    ahead = LookAhead(recording, modality, start_ns or 0, HopGrid(start_ns or 0, hop_ns), LOOK_AHEAD_S)
     told = Explanation(
         modality.name,
         recording.url,

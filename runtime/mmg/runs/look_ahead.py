@@ -29,7 +29,7 @@ def look_ahead(
 
     Reads until that is settled, and ``seconds`` at most. Raises SourceError.
     """
-    ahead = LookAhead(modality, start_ns, grid, seconds)
+    ahead = LookAhead(recording, modality, start_ns, grid, seconds)
     if not ahead.is_done:
         for chunk in recording.chunks(start_ns, grid.hop_ns):
             ahead.take(chunk)
@@ -41,8 +41,11 @@ def look_ahead(
 class LookAhead:
     """The same of a recording that is read for something else."""
 
-    def __init__(self, modality: Modality, start_ns: int, grid: HopGrid, seconds: float) -> None:
+    def __init__(
+        self, recording: Recording, modality: Modality, start_ns: int, grid: HopGrid, seconds: float
+    ) -> None:
         self._health, self._stream = Health(modality), open_stream(modality, grid)
+        self._health.read_as = read_as(recording)
         self._until_ns = start_ns + round(seconds * 1e9)
         self.is_done = self._health.is_settled
         """Whether more chunks change nothing."""
@@ -65,9 +68,9 @@ def read_as(source: Recording | Port) -> ReadAs:
     A source that lets its URL say the units has ``declared``: the unit that its header or protocol tells, or its URL
     gives, by the option of the URL, such as ``{"acc_unit": "g"}``. It may have ``assumed`` in the same form.
     """
-    if not hasattr(source, "declared"):
-        return ReadAs(options={})
     url = parse_url(source.url)
+    if not hasattr(source, "declared"):
+        return ReadAs(options={}, has_gain=url.scheme == "mic" and "gain" not in url.options)
     given = {option: url.options[option] for option in TABLES if url.options.get(option) in TABLES[option]}
     # A scale in the URL is the user's own figure for this sensor: that it is wrong is all that can be said.
     scaled = [option for option in TABLES if option.replace("unit", "scale") in url.options]
@@ -76,6 +79,12 @@ def read_as(source: Recording | Port) -> ReadAs:
     return ReadAs(
         declared={option: unit for option, unit in source.declared.items() if option not in (*given, *scaled)},
         taken=given | dict(getattr(source, "assumed", {})),
-        options={option: units for option, units in usual.items() if option not in scaled},
+        # What a port's protocol fixes no option changes.
+        options={
+            option: units
+            for option, units in usual.items()
+            if option not in scaled and not (is_port and option in source.declared)
+        },
         has_scale=not is_port and "acc_unit" not in scaled,
+        gives_gyro=not is_port and "gyro_unit" in {**source.declared, **getattr(source, "assumed", {})},
     )

@@ -29,6 +29,7 @@ from mmg.streams import HopGrid, open_stream
 
 from mmg_tools.wrong_units.faults import Fault, choose
 from mmg_tools.wrong_units.recordings import SETS, InMemory, Person, load
+from mmg_tools.wrong_units.small_faults import FROM_HALFWAY, SMALL_FAULTS
 
 HOP_NS = 500_000_000
 DATA = Path(os.environ.get("MMG_DATA", Path(__file__).resolve().parents[4] / "shared" / "data"))
@@ -46,6 +47,8 @@ class Figures:
 
     untold: what was not. healthy: recordings of each set; doubted: the names of those that were. command, command_told:
     how many of the faults mmg-run was given, and told before its third decision.
+    small: of each smaller fault, of how many recordings it was told at all, and before the third hop from its begin on,
+        without a look ahead, and the median number of hops until it was.
     """
 
     seed: int
@@ -57,6 +60,7 @@ class Figures:
     doubted: list[str] = field(default_factory=list)
     command: int = 0
     command_told: int = 0
+    small: dict[str, dict[str, float]] = field(default_factory=dict)
 
     def lines(self) -> list[str]:
         """For a person."""
@@ -69,6 +73,11 @@ class Figures:
             *(f"  not told: {one}" for one in self.untold),
             f"healthy recordings doubted: {doubted} of {count} ({_part(doubted, count):.2%}); {sets}",
             *(f"  doubted: {one}" for one in self.doubted),
+        ]
+        lines += [
+            f"{name}: told of {one['told']:.0f} of {one['tried']:.0f}, {one['soon']:.0f} of them before the third hop"
+            + (f", the median in hop {one['median']:.0f}" if one["told"] else "")
+            for name, one in self.small.items()
         ]
         if self.command:
             lines.append(f"the same by mmg-run: {self.command_told} of {self.command}")
@@ -129,6 +138,20 @@ def try_faults(
     return made
 
 
+def try_small(people: Sequence[Person], modality: Modality, figures: Figures, report: Callable[[str], None]) -> None:
+    """Each smaller fault of each of these recordings, as a port would show it."""
+    for name, change in (SMALL_FAULTS | FROM_HALFWAY).items():
+        after = []
+        for person in people:
+            doubts = _doubts(InMemory(person.times_ns, change(person.samples)), modality)
+            begin = len(doubts) // 2 if name in FROM_HALFWAY else 0
+            after += [next((number for number, text in enumerate(doubts[begin:], 1) if text), 0)]
+        told = [number for number in after if number]
+        soon, median = sum(number < THIRD for number in told), float(np.median(told)) if told else 0.0
+        figures.small[name] = {"tried": len(after), "told": len(told), "soon": soon, "median": median}
+        report(f"{name}: {len(told)} of {len(after)} told")
+
+
 def try_healthy(
     name: str, people: Sequence[Person], modality: Modality, figures: Figures, report: Callable[[str], None]
 ) -> None:
@@ -166,6 +189,7 @@ def main(arguments: list[str] | None = None) -> int:
     add("--seed", metavar="N", type=int, default=1, help="chooses them (default: 1)")
     add("--data", metavar="DIR", type=Path, default=DATA, help="the folder of real recordings")
     add("--sets", metavar="LIST", default=",".join(SETS), help=f"which sets (default: {','.join(SETS)})")
+    add("--small", metavar="N", type=int, default=0, help="try the smaller faults on the demo and N of sp-sw-har")
     add("--command", metavar="N", type=int, default=0, help="give so many of the faults to mmg-run too")
     add("--json", action="store_true", help="print an object in place of lines")
     options = parser.parse_args(arguments)
@@ -183,6 +207,9 @@ def _run(options: argparse.Namespace) -> int:
     sets = {name: load(name, options.data) for name in names}
     people = [person for name in FAULTY_SETS for person in sets.get(name, [])]
     made = try_faults(people, options.faults if people else 0, modality, figures, report)
+    if options.small:
+        every = max(len(people) // options.small, 1)
+        try_small(people[::every], modality, figures, report)
     for name, recordings in sets.items():
         try_healthy(name, recordings, modality, figures, report)
     try_command(made[: options.command], figures)

@@ -26,29 +26,39 @@ class ReadAs:
     declared: the unit that its header or protocol tells, by option: never advised against.
     taken: the unit that its URL tells or that was assumed, by option; SI units where it is not there.
     options: the units that each option takes; none where it has no such option.
-    has_scale: whether it has ``acc_scale``.
+    has_scale: whether it has ``acc_scale``. has_gain: whether it has ``gain``.
+    gives_gyro: whether it has columns of rates of turn, so that zeros are none.
     """
 
     declared: Mapping[str, str] = field(default_factory=dict)
     taken: Mapping[str, str] = field(default_factory=dict)
     options: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: USUAL)
     has_scale: bool = False
+    gives_gyro: bool = False
+    has_gain: bool = False
 
 
 def advise(finding: Finding, read_as: ReadAs) -> str:
     """One line: what was found, and what to add to the sensor's URL where that is sure."""
     if not finding.option:
         return finding.text
-    if finding.option in read_as.declared:
-        return f"{finding.text}, though its unit is given as {read_as.declared[finding.option]}"
-    remedy = _remedy(finding, read_as) if finding.factor else ""
+    if finding.option == "gain":
+        return finding.text + (
+            f": add gain={finding.factor:.0f} to its URL" if read_as.has_gain else ": too low a gain?"
+        )
+    declared = read_as.declared.get(finding.option, "")
+    remedy = _remedy(finding, read_as, declared) if finding.factor else ""
+    if declared:
+        # What the header says is not advised against: what would explain the values is told as the fact that it is.
+        fact = f" ({remedy} would explain it)" if "_unit=" in remedy and not remedy.endswith(f"={declared}") else ""
+        return f"{finding.text}, though its unit is given as {declared}{fact}"
     return f"{finding.text}: wrong unit?" + (f" Add {remedy} to its URL" if remedy else "")
 
 
-def _remedy(finding: Finding, read_as: ReadAs) -> str:
+def _remedy(finding: Finding, read_as: ReadAs, declared: str) -> str:
     """Such as ``acc_unit=g``; empty where no option would do."""
     option, table = finding.option, TABLES[finding.option]
-    own = table.get(read_as.taken.get(option, next(iter(table))), 1.0)
+    own = table.get(declared or read_as.taken.get(option, next(iter(table))), 1.0)
     wanted = own * finding.factor
     names = read_as.options.get(option, ())
     near = ROUGHLY if finding.is_rough else NEAR

@@ -11,9 +11,9 @@ class Finding:
 
     kind: which check found it. text: the evidence, in a few words.
     is_fault: it cannot be right, so nothing may be decided from it; else it is only doubted.
-    option: the URL option that tells the unit of these values, ``acc_unit`` or ``gyro_unit``; empty where none would
-        help. factor: what the values would have to be multiplied by, 0 where that is not known; is_rough: where it is
-        known to a third or so.
+    option: the URL option that tells the unit of these values, ``acc_unit`` or ``gyro_unit``, or ``gain``; empty where
+        none would help. factor: what the values would have to be multiplied by, in dB for ``gain``; 0 where that is not
+        known; is_rough: where it is known to a third or so.
     """
 
     kind: str

@@ -35,6 +35,18 @@ QUIET, QUIET_PIECES, FEWEST_QUIET = 0.05, 8, 4
 WHOLE_M_S2 = 100
 REST = (0.9, 1.12)
 """The median length at rest, over gravity's: of the three sets' recordings it is between 0.95 and 1.08."""
+FIRST_RMS, FIRST_LENGTH, FIRST_IMPOSSIBLE = 0.6, 2.1, 33.0
+"""A first piece with a shorter root mean square or a longer mean is doubted at once: those of the sets' 1154 recordings
+had 0.77 and more, and 1.85 and less. Over 32 g there is no wearable's range. Of pieces at rest REST holds at once."""
+TALL, TALL_IN_A_ROW, TALL_PIECES, EVEN = 1.22, 8, 13, 0.5
+"""Pieces of 8 in a row, or 13 of 16, without a blow in them (a standard deviation under half the mean) whose mean is
+longer: of the sets' the shortest of 8 in a row was 1.18 at most, and the fourth shortest of 16 was 1.14."""
+SMALL, SMALL_IN_A_ROW = 0.9, 8
+"""Pieces in a row whose root mean square is shorter: of the sets' the longest of 8 in a row was 0.96 and more."""
+AS_EVER, AS_EVER_PIECES = (0.95, 1.1), 14
+"""A doubt that came of motion goes where so many of 16 pieces have a root mean square over the one and a mean under the
+other, and one that came of the first pieces, where gravity is seen to be right."""
+ALL_16 = 0xFFFF
 
 
 class Gravity:
@@ -52,6 +64,8 @@ class Gravity:
         self._pieces: deque[Motion] = deque(maxlen=LONG)
         self._quiet: deque[float] = deque(maxlen=QUIET_PIECES)
         self._absent = 0
+        self._tall = self._small = self._usual = 0
+        """Of the last 16 pieces, a bit each: too long, too short, and neither."""
         self._votes: dict[str, int] = {}
         self._found: dict[str, Finding] = {}
 
@@ -71,13 +85,19 @@ class Gravity:
         """Look at the next piece."""
         motion = piece.motion
         self._pieces.append(motion)
+        length, rms = motion.length / STANDARD_GRAVITY, motion.rms / STANDARD_GRAVITY
         is_quiet = motion.rms**2 - motion.length**2 < (QUIET * motion.length) ** 2
+        if not self.is_settled:
+            self._look_at_first(length, rms, is_quiet=is_quiet)
+        self._look_at_many(length, rms)
         if is_quiet:
             self._quiet.append(motion.length / STANDARD_GRAVITY)
         if self._is_right():
             if self.finding is not None:
                 self._quiet.clear()
             self.finding, self.was_right, self._absent = None, True, 0
+            if self.doubt is not None and self.doubt.option:
+                self.doubt = None
             self._votes.clear()
         elif (wrong := self._wrong(list(self._pieces))) is not None:
             if self.finding is None and self.was_right:
@@ -90,6 +110,34 @@ class Gravity:
         if is_quiet and self.finding is None:
             self._look_at_rest()
 
+    def _look_at_first(self, length: float, rms: float, *, is_quiet: bool) -> None:
+        """Before gravity was seen for long enough to tell, what is unlikely is doubted."""
+        if rms > FIRST_IMPOSSIBLE:
+            self.finding = _unlikely(rms, is_fault=True)
+        elif is_quiet:
+            is_unit = not RIGHT[0] <= length <= RIGHT[1]
+            if is_unit or not REST[0] <= length <= REST[1]:
+                self.doubt = _unlikely(length, is_fault=False) if is_unit else _uncalibrated(length)
+        elif len(self._pieces) == 1 and (rms < FIRST_RMS or length > FIRST_LENGTH):
+            self.doubt = _unlikely(rms, is_fault=False)
+
+    def _look_at_many(self, length: float, rms: float) -> None:
+        """In motion a scale that is off by less than a unit shows in that nearly all pieces are."""
+        is_tall = length > TALL and rms**2 - length**2 < (EVEN * length) ** 2
+        self._tall = (self._tall << 1 | is_tall) & ALL_16
+        self._small = (self._small << 1 | (rms < SMALL)) & ALL_16
+        self._usual = (self._usual << 1 | (rms > AS_EVER[0] and length < AS_EVER[1])) & ALL_16
+        if not self._tall and not self._small:
+            if self.doubt is not None and self.doubt.kind == "motion" and self._usual.bit_count() >= AS_EVER_PIECES:
+                self.doubt = None
+            return
+        is_tall = _are_last(self._tall, TALL_IN_A_ROW) or self._tall.bit_count() >= TALL_PIECES
+        if self.doubt is None and self.finding is None and (is_tall or _are_last(self._small, SMALL_IN_A_ROW)):
+            lengths = sorted(one.length if is_tall else one.rms for one in self._pieces)
+            text = f"gravity reads about {lengths[len(lengths) // 2]:.2g} m/s^2: is it calibrated?"
+            self.doubt = Finding("motion", text, is_fault=False)
+            self._quiet.clear()  # those before were of another scale, or too few
+
     def _is_right(self) -> bool:
         """Of the last two seconds."""
         if len(self._pieces) < SHORT:
@@ -97,8 +145,8 @@ class Gravity:
         x = y = z = rms = 0.0
         for place in range(-SHORT, 0):
             piece = self._pieces[place]
-            x, y, z = x + piece.mean[0], y + piece.mean[1], z + piece.mean[2]
-            rms += piece.rms
+            of_x, of_y, of_z = piece.mean
+            x, y, z, rms = x + of_x, y + of_y, z + of_z, rms + piece.rms
         length = math.sqrt(x * x + y * y + z * z)
         length, rms = length / SHORT / STANDARD_GRAVITY, rms / SHORT / STANDARD_GRAVITY
         is_near = RIGHT[0] <= length <= RIGHT[1] and length >= RIGHT_COHERENT * rms
@@ -114,18 +162,20 @@ class Gravity:
         return rms > WORN[0] * found and length < WORN[1] * found
 
     def _wrong(self, pieces: list[Motion]) -> Finding | None:
-        if all(one.rms > IMPOSSIBLE * STANDARD_GRAVITY for one in pieces[-IMPOSSIBLE_PIECES:]) and len(pieces) > 1:
+        newest = pieces[-IMPOSSIBLE_PIECES:]
+        if len(newest) > 1 and min([one.rms for one in newest]) > IMPOSSIBLE * STANDARD_GRAVITY:
             return Finding("gravity", f"acceleration reads {pieces[-1].rms:.1e} m/s^2", option="acc_unit")
         if len(pieces) < SHORT:
             return None
         short, is_long = pieces[-SHORT:], len(pieces) == LONG
-        longest = max(one.rms for one in short) / STANDARD_GRAVITY
+        longest = max([one.rms for one in short]) / STANDARD_GRAVITY
         if longest < LOW_SHORT or (is_long and _rms(pieces) < LOW_LONG):
             return self._low(pieces)
-        is_high = min(one.length for one in short) > HIGH_PIECE * STANDARD_GRAVITY and _mean_length(short) > HIGH_SHORT
-        if is_high or (is_long and _mean_length(pieces) > HIGH_LONG):
+        shortest, length = min([one.length for one in short]) / STANDARD_GRAVITY, _mean_length(pieces)
+        is_high = shortest > HIGH_PIECE and _mean_length(short) > HIGH_SHORT
+        if is_high or (is_long and length > HIGH_LONG):
             return self._scaled(pieces if is_long else short)
-        self._absent = self._absent + 1 if is_long and _mean_length(pieces) < ABSENT else 0
+        self._absent = self._absent + 1 if is_long and length < ABSENT else 0
         return _without(pieces) if self._absent >= ABSENT_PIECES else None
 
     def _low(self, pieces: list[Motion]) -> Finding:
@@ -154,14 +204,34 @@ class Gravity:
         if not RIGHT[0] <= length <= RIGHT[1]:
             self.finding = _reads(length, 1 / length)
         elif not REST[0] <= length <= REST[1]:
-            text = f"gravity at rest reads {length * STANDARD_GRAVITY:.3g} m/s^2: is it calibrated?"
-            self.doubt = Finding("rest", text, is_fault=False)
+            self.doubt = _uncalibrated(length)
+
+
+def _uncalibrated(length: float) -> Finding:
+    text = f"gravity at rest reads {length * STANDARD_GRAVITY:.3g} m/s^2: is it calibrated?"
+    return Finding("rest", text, is_fault=False)
+
+
+def _unlikely(rms: float, *, is_fault: bool) -> Finding:
+    """For the first pieces: no factor is told from one of them."""
+    return Finding("gravity", f"acceleration reads {_shown(rms)} m/s^2", is_fault, option="acc_unit")
+
+
+def _are_last(bits: int, count: int) -> bool:
+    """Whether the newest so many are set."""
+    newest = (1 << count) - 1
+    return bits & newest == newest
 
 
 def _reads(length: float, factor: float, *, is_rough: bool = False) -> Finding:
+    return Finding(
+        "gravity", f"gravity reads {_shown(length)} m/s^2", option="acc_unit", factor=factor, is_rough=is_rough
+    )
+
+
+def _shown(length: float) -> str:
     shown = length * STANDARD_GRAVITY
-    text = f"gravity reads {shown:.3g} m/s^2" if shown < WHOLE_M_S2 else f"gravity reads {shown:.0f} m/s^2"
-    return Finding("gravity", text, option="acc_unit", factor=factor, is_rough=is_rough)
+    return f"{shown:.3g}" if shown < WHOLE_M_S2 else f"{shown:.0f}"
 
 
 def _without(pieces: list[Motion]) -> Finding:
@@ -172,10 +242,13 @@ def _without(pieces: list[Motion]) -> Finding:
 
 def _mean_length(pieces: list[Motion]) -> float:
     """The length of the mean, over that of gravity."""
-    x, y, z = (sum(piece.mean[axis] for piece in pieces) / len(pieces) for axis in range(3))
-    return math.sqrt(x * x + y * y + z * z) / STANDARD_GRAVITY
+    x = y = z = 0.0
+    for piece in pieces:
+        of_x, of_y, of_z = piece.mean
+        x, y, z = x + of_x, y + of_y, z + of_z
+    return math.sqrt(x * x + y * y + z * z) / len(pieces) / STANDARD_GRAVITY
 
 
 def _rms(pieces: list[Motion]) -> float:
     """The mean over the pieces of the root mean square, over the length of gravity."""
-    return sum(piece.rms for piece in pieces) / len(pieces) / STANDARD_GRAVITY
+    return sum([piece.rms for piece in pieces]) / len(pieces) / STANDARD_GRAVITY

@@ -7,7 +7,6 @@ show another one.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
@@ -19,6 +18,8 @@ from mmg.bundle import Modality
 from mmg.engine.health.advice import ReadAs, advise
 from mmg.engine.health.finding import Finding
 from mmg.engine.health.inertial import FLAT_HOPS, Inertial
+from mmg.engine.health.level import Level
+from mmg.engine.health.rows import AT_END
 from mmg.streams import Hop
 
 SLOWEST_INPUT = {"signal": 0.25, "audio": 0.0, "video": 0.5}
@@ -73,6 +74,7 @@ class Health:
         if modality.kind == "signal" and len(self._accelerations) == AXES:
             axes = self._accelerations + (rotations if len(rotations) == AXES else [])
             self._inertial = Inertial(axes, modality.rate_hz)
+        self._level = Level(modality.rate_hz) if modality.kind == "audio" else None
         self._frame = b""
         self._kind, self._bad, self._good = "", 0, 0
         self._dropped, self._next_hop = 0, 0
@@ -116,6 +118,8 @@ class Health:
 
     def _verdict(self, reason: str) -> Verdict:
         findings = () if self._inertial is None else self._inertial.findings
+        if self._level is not None and self._level.finding is not None:
+            findings = (self._level.finding,)
         if not (reason or findings):
             return WELL
         faults = [advise(finding, self.read_as) for finding in findings if finding.is_fault]
@@ -139,26 +143,33 @@ class Health:
     def _check_signal(self, samples: NDArray[Any], hop: Hop) -> Fault | None:
         highest, lowest = np.maximum.reduce(samples).tolist(), np.minimum.reduce(samples).tolist()
         if self._inertial is not None:
+            self._inertial.gives_gyro = self.read_as.gives_gyro
             rows = hop.input_hz * len(samples) / self._modality.rate_hz
             if problem := self._inertial.take(samples, lowest, highest, rows):
                 return Fault("impossible", problem, 1)
-        if all(high - low <= FLAT_PTP for high, low in zip(highest, lowest, strict=True)):
+        # Of nearly every hop the first channel tells it.
+        is_flat = highest[0] - lowest[0] <= FLAT_PTP
+        if is_flat and all(high - low <= FLAT_PTP for high, low in zip(highest, lowest, strict=True)):
             return Fault("flat", "flat line", FLAT_HOPS if self._inertial is None else self._inertial.flat_hops)
         if len(self._accelerations) == AXES:
             return self._check_range(samples, [max(highest[axis], -lowest[axis]) for axis in self._accelerations])
         return None
 
     def _check_range(self, samples: NDArray[Any], peaks: list[float]) -> Fault | None:
-        if math.hypot(*peaks) > CLIPPED_LEVEL_M_S2:
-            limits = np.array(peaks)
-            clipped = (np.abs(samples[:, self._accelerations]) >= limits * 0.999).mean(axis=0)
-            if bool(((clipped > CLIPPED_PART_SIGNAL) & (limits > CLIPPED_LEVEL_M_S2)).any()):
-                return Fault("clipped", f"clipped at {limits.max():.0f} m/s^2", 2)
+        if max(peaks) <= CLIPPED_LEVEL_M_S2:
+            return None
+        for axis, peak in zip(self._accelerations, peaks, strict=True):
+            if peak > CLIPPED_LEVEL_M_S2:
+                at_end = np.abs(samples[:, axis].astype(np.float64)) >= peak * AT_END
+                if np.count_nonzero(at_end) > CLIPPED_PART_SIGNAL * len(samples):
+                    return Fault("clipped", f"clipped at {max(peaks):.0f} m/s^2", 2)
         return None
 
     def _check_audio(self, samples: NDArray[Any], _: Hop) -> Fault | None:
         highest, lowest = float(np.maximum.reduce(samples[:, 0])), float(np.minimum.reduce(samples[:, 0]))
         peak = max(highest, -lowest)
+        if self._level is not None and peak > QUIET_PEAK:
+            self._level.take(samples)
         if peak <= QUIET_PEAK:
             return Fault("silent", "silent: muted or unplugged?", 4)
         if highest - lowest <= QUIET_PEAK:

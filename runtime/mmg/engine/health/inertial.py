@@ -8,8 +8,10 @@ import numpy as np
 
 from mmg.engine.health.finding import Finding
 from mmg.engine.health.gravity import Gravity
+from mmg.engine.health.held import Held, held_finding
+from mmg.engine.health.offset import Offset
 from mmg.engine.health.piece import AXES, Piece, make_piece
-from mmg.engine.health.rows import HELD_DOUBT, HELD_FAULT, Clipped, Held, Spikes, impossible
+from mmg.engine.health.rows import Clipped, Spikes, impossible
 from mmg.engine.health.stuck import STILL, Stuck
 from mmg.engine.health.turning import Turning
 
@@ -25,6 +27,8 @@ CALM_M_S2 = 0.5
 JUMPS = (1.0, 0.3)
 """By how much values change when they are let go, in m/s^2 and rad/s: more than the noise of any sensor."""
 EVENLY_RAD_S = 0.5
+ZEROS = 2
+"""Pieces without any rate of turn in which the acceleration moves, of a gyroscope that is there. The sets have none."""
 FLAT_HOPS, UNKNOWN_FLAT_HOPS, COARSE_FLAT_HOPS = 2, 10, 60
 """So long may a sensor give the same values. One of few bits does where it is still: ClassyGlass, rounded to 1/64 g,
 for 37 hops. An accelerometer alone that has not moved yet may be one."""
@@ -42,8 +46,11 @@ class Inertial:
         self._waiting_rows = 0.0
         self._has_gyro = False
         self._gravity, self._turning, self._stuck = Gravity(), Turning(), Stuck()
-        self._held = tuple(Held(jump, rate_hz) for jump in JUMPS)
+        self._held = (Held(0, JUMPS[0], rate_hz), Held(AXES, JUMPS[1], rate_hz))
+        self._offset, self._zeros = Offset(), 0
         self._spikes, self._clipped = Spikes(), Clipped()
+        self.gives_gyro = False
+        """Whether the source said that it gives rates of turn."""
         self.findings: tuple[Finding, ...] = ()
         """What is found now, the faults first."""
 
@@ -61,22 +68,32 @@ class Inertial:
         gravity, turning, stuck = self._gravity, self._turning, self._stuck
         if stuck.finding is not None:
             return True
-        return gravity.is_settled and stuck.is_settled and (turning.is_settled or not self._has_gyro)
+        if not self._has_gyro:
+            return gravity.is_settled and stuck.is_settled and (not self.gives_gyro or self._zeros >= ZEROS)
+        return gravity.is_settled and stuck.is_settled and turning.is_settled
 
     def lasting(self) -> tuple[Finding, ...]:
         """Of what is found now, what was so from the beginning, and will be unless the sensor changes."""
         gravity, turning, stuck = self._of_units()
         found = (
             gravity if not self._gravity.was_right or (gravity and not gravity.is_fault) else None,
-            turning if not self._turning.was_right else None,
+            turning if not self._turning.was_right or (turning and turning.kind == "offset") else None,
             stuck if not self._stuck.was_right else None,
+            self._zeros_finding() if not self._has_gyro else None,
         )
         return tuple(finding for finding in found if finding)
 
     def presume(self, findings: Iterable[Finding]) -> None:
         """Begin with what ``lasting`` told of the same sensor."""
-        units: dict[str, Gravity | Turning | Stuck] = {"turning": self._turning, "stuck": self._stuck}
+        units: dict[str, Gravity | Turning | Stuck | Offset] = {
+            "turning": self._turning,
+            "stuck": self._stuck,
+            "offset": self._offset,
+        }
         for finding in findings:
+            if finding.kind == "zeros":
+                self._zeros = ZEROS
+                continue
             units.get(finding.kind, self._gravity).presume(finding)
         self._sum_up()
 
@@ -110,9 +127,14 @@ class Inertial:
     def _look_at(self, piece: Piece) -> None:
         self._has_gyro = self._has_gyro or piece.has_gyro
         self._stuck.take(piece)
-        self._held[0].take(piece.acceleration, is_calm=0 < max(piece.spans[:AXES]) < CALM_M_S2)
         if piece.has_gyro:
-            self._held[1].take(piece.rotation)
+            self._zeros = 0
+        elif (self._has_gyro or self.gives_gyro) and max(piece.spans[:AXES]) > JUMPS[0]:
+            self._zeros += 1
+        held, gyro_held = self._held
+        held.take(piece, is_calm=0 < max(piece.spans[:AXES]) < CALM_M_S2)
+        if piece.has_gyro:
+            gyro_held.take(piece)
         self._spikes.take(piece)
         self._clipped.take(piece)
         if self._stuck.finding is not None:
@@ -121,8 +143,8 @@ class Inertial:
         elif not self._spikes.is_hit and any(piece.spans[:AXES]):
             # Blows to the signal, and values that stand still, say nothing of units.
             self._gravity.take(piece)
-            is_held = any(held.is_held for held in self._held)
-            if piece.has_gyro and not is_held and not _turns_evenly(piece):
+            is_held = held.is_held or gyro_held.is_held
+            if piece.has_gyro and not is_held and not self._offset.take(piece) and not _turns_evenly(piece):
                 self._turning.take(piece)
         self._sum_up()
 
@@ -132,21 +154,30 @@ class Inertial:
             return None, None, self._stuck.finding
         gravity = self._gravity.finding
         has_direction = gravity is None or gravity.option
-        return gravity or self._gravity.doubt, self._turning.finding if has_direction else None, None
+        turning = (self._turning.finding or self._offset.finding or self._turning.doubt) if has_direction else None
+        return gravity or self._gravity.doubt, turning, None
 
     def _sum_up(self) -> None:
-        found = (*self._of_units(), self._held_finding(), self._spikes.finding, self._clipped.finding)
+        found = (
+            *self._of_units(),
+            held_finding(self._held),
+            self._zeros_finding(),
+            self._spikes.finding,
+            self._clipped.finding,
+        )
         there = [finding for finding in found if finding is not None]
         self.findings = tuple(sorted(there, key=lambda finding: not finding.is_fault)) if there else ()
 
-    def _held_finding(self) -> Finding | None:
-        part = max(held.part for held in self._held)
-        if part < HELD_DOUBT:
+    def _zeros_finding(self) -> Finding | None:
+        if self._zeros < ZEROS:
             return None
-        return Finding("held", f"its values stand still {part:.0%} of the time, and jump", part >= HELD_FAULT)
+        return Finding("zeros", "its gyroscope reads nothing but zeros", is_fault=False)
 
 
 def _turns_evenly(piece: Piece) -> bool:
     """Whether an axis of the gyroscope gives one rate of turn, as none does that is worn."""
-    pairs = zip(piece.spans[AXES:], piece.lowest[AXES:], strict=True)
+    spans = piece.spans[AXES:]
+    if min(spans) >= STILL[1]:
+        return False
+    pairs = zip(spans, piece.lowest[AXES:], strict=True)
     return any(span < STILL[1] and abs(low) > EVENLY_RAD_S for span, low in pairs)

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from mmg.engine.health.finding import Finding
 from mmg.engine.health.piece import AXES
 
@@ -23,6 +25,9 @@ STILL = (0.1, 0.02)
 STIRRED = (0.3, 0.06)
 """Beside an axis that stays the same to the last bit it is enough that one other moves, and the third one so much."""
 PIECES = 5
+EXACT_PIECES, LIVELY = 2, 0.8
+"""An axis that stays the same to the last bit, beside two of which so many rows differ from the one before: no piece of
+the three sets has one, nor has any of the same rounded to 1/64 g and 0.01 rad/s, twice in a row."""
 TURNING_RAD_S = 3.0
 """An even rate of turn of so much is none, whether or not anything else moves."""
 LONGEST_M_S2 = 12.0
@@ -39,17 +44,19 @@ class Stuck:
         self._values = [0.0] * 6
         self._pieces = [0] * 6
         self._moved = [False] * 6
+        self._exact = [0] * 6
         self._has_gyro = False
         self._presumed: Finding | None = None
-
-    @property
-    def finding(self) -> Finding | None:
+        self.finding: Finding | None = None
         """What is stuck now."""
+
+    def _find(self) -> Finding | None:
         if self._presumed is not None:
             return self._presumed
-        if max(self._pieces) < PIECES:
+        if max(self._pieces) < PIECES and max(self._exact) < EXACT_PIECES:
             return None
-        stuck = [axis for axis, pieces in enumerate(self._pieces) if pieces >= PIECES]
+        counts = enumerate(zip(self._pieces, self._exact, strict=True))
+        stuck = [axis for axis, (pieces, exact) in counts if pieces >= PIECES or exact >= EXACT_PIECES]
         at = ", ".join(f"{self._values[axis]:.4g}" for axis in stuck)
         which = ", ".join(NAMES[axis] for axis in stuck)
         are = "is" if len(stuck) == 1 else "are"
@@ -74,7 +81,7 @@ class Stuck:
 
     def presume(self, finding: Finding) -> None:
         """Begin with what is known of this sensor already: until every axis has moved."""
-        self._presumed = finding
+        self._presumed = self.finding = finding
 
     def take(self, piece: Piece) -> None:
         """Look at the next piece."""
@@ -82,8 +89,25 @@ class Stuck:
         self._look_at(0, piece.lowest, piece.spans)
         if piece.has_gyro:
             self._look_at(AXES, piece.lowest, piece.spans)
+        self._look_for_exact(piece)
         if self._presumed is not None and self.was_right:
             self._presumed = None
+        self.finding = self._find()
+
+    def _look_for_exact(self, piece: Piece) -> None:
+        """A stuck axis at rest too: it has no noise, and those beside it have."""
+        spans = piece.spans if piece.has_gyro else piece.spans[:AXES]
+        if min(spans) > 0:
+            self._exact = [0] * 6
+            return
+        for axis, span in enumerate(spans):
+            if span > 0:
+                self._exact[axis] = 0
+            else:
+                first = axis // AXES * AXES
+                steps = piece.steps[:, first : first + AXES]
+                lively = np.count_nonzero(steps, axis=0) > LIVELY * len(steps)
+                self._exact[axis] += int(np.count_nonzero(lively)) == AXES - 1
 
     def _look_at(self, first: int, values: Sequence[float], spans: Sequence[float]) -> None:
         """The sensor whose axes begin at ``first``."""
@@ -112,5 +136,7 @@ class Stuck:
             self._values[axis] = value
             # Two axes of zeros beside one that turns are a gyroscope with one axis.
             is_absent = first > 0 and value == spans[axis] == 0 and len(moving) < AXES - 1
-            if is_still and not is_absent and (is_telling or (first > 0 and abs(value) > TURNING_RAD_S)):
+            if is_still and first > 0 and abs(value) > TURNING_RAD_S:
+                self._pieces[axis] = PIECES
+            elif is_still and not is_absent and is_telling:
                 self._pieces[axis] += 1

@@ -22,20 +22,26 @@ FLOOR_RAD = 0.01
 """The noise of an accelerometer, as an angle of gravity."""
 TELLING_RAD = 0.05
 """A piece in which neither moved so far tells nothing."""
-TOO_MUCH = 4.0
+TOO_MUCH = 2.5
+"""Over this a piece votes against the gyroscope, under it for it: of the sets, none is doubted with 2.5, nor with 4."""
 VOTES, MOST_VOTES = 4.0, 6.0
 STEADY, CALM = 0.6, 0.5
 """The mean over the root mean square of the acceleration, in a piece whose mean is gravity; the standard deviation over
 the mean, in one that has no blow in it that would turn the mean."""
 FASTEST_RAD_S, FASTEST_PIECES = 36.0, 4
 """Just above the 2000 deg/s (34.9 rad/s) full scale of wearable gyroscopes."""
+FIRST_RATIO, FIRST_PATH_RAD, IMPOSSIBLE_RAD_S = 14.0, 8.0, 70.0
+"""Until the two were seen to agree, a piece with a larger ratio or a longer path is doubted at once: of the sets'
+pieces none has a ratio over 12.9, and no recording's first one a path over 3.3. No range is over 4000 deg/s."""
 DEGREES, DEGREES_SHORT, RATIOS = (8.0, 300.0), 60.0, 16
 """Where deg/s were taken for rad/s, the gyroscope turns so many times as much as gravity in the median of the last 16
 pieces that show it; where rad/s were taken for deg/s, gravity turned by less than 60 times as much."""
+OPTION = "gyro_unit"
 SPANS = (1, 2, 4)
 SHORT_BY, SPARED_RAD, MOST_SHORT_RAD, TOO_SHORT_RAD = 4.0, 0.2, 0.3, 0.4
 """A change of gravity by over 4 times the gyroscope's path and 0.2 rad counts, each time by 0.3 rad at most: the
 braking of a train looks like a turn by 0.1 to 0.2 rad."""
+SPARED_COSINE = math.cos(SPARED_RAD)
 
 
 class _Place(NamedTuple):
@@ -57,6 +63,8 @@ class Turning:
         self._turned = (0.0, 0.0)
         self._is_large = self._is_short = False
         self._presumed: Finding | None = None
+        self.doubt: Finding | None = None
+        """The first pieces are unlikely, and none told yet."""
         self.was_right = False
         """Whether the gyroscope was ever seen to be right."""
 
@@ -71,7 +79,7 @@ class Turning:
             gravity, gyro = (math.degrees(angle) for angle in self._turned)
             text = f"gravity turns by {gravity:.0f} deg while its gyroscope turns by {gyro:.2g}"
             factor = 180 / math.pi if gravity < DEGREES_SHORT * gyro else 0.0
-            return Finding("turning", text, option="gyro_unit", factor=factor)
+            return Finding("turning", text, option=OPTION, factor=factor)
         return None
 
     def _too_large(self) -> Finding:
@@ -83,7 +91,7 @@ class Turning:
         else:
             text = f"its gyroscope turns at {self._speed:.0f} rad/s"
             is_degrees = self._speed < math.degrees(FASTEST_RAD_S)
-        return Finding("turning", text, option="gyro_unit", factor=math.pi / 180 if is_degrees else 0.0)
+        return Finding("turning", text, option=OPTION, factor=math.pi / 180 if is_degrees else 0.0)
 
     @property
     def is_settled(self) -> bool:
@@ -92,6 +100,9 @@ class Turning:
 
     def presume(self, finding: Finding) -> None:
         """Begin with what is known of this sensor already."""
+        if not finding.is_fault:
+            self.doubt = finding
+            return
         self._presumed = finding
         if finding.factor > 1:
             self._is_short, self._short = True, TOO_SHORT_RAD
@@ -102,6 +113,10 @@ class Turning:
         """Look at the next piece of a sensor with a gyroscope."""
         motion = piece.motion
         self._look_at_speed(piece)
+        if not self.is_settled and motion.path > FIRST_PATH_RAD:
+            self.doubt = Finding(
+                "turning", f"its gyroscope turns by {motion.path:.2g} rad in half a second", False, OPTION
+            )
         if motion.length < STEADY * motion.rms or not motion.length:
             self._places.clear()
             self._path = 0.0
@@ -119,7 +134,8 @@ class Turning:
             # The mean of the largest is at most the largest of all.
             fastest = float(abs(piece.rotation).max(axis=1).mean())
         self._fast = self._fast + 1 if fastest > FASTEST_RAD_S else 0
-        if self._fast >= FASTEST_PIECES:
+        is_impossible = fastest > IMPOSSIBLE_RAD_S and not self.was_right
+        if self._fast >= FASTEST_PIECES or is_impossible:
             self._large, self._is_large, self._speed = MOST_VOTES, True, fastest
 
     def _look_within(self, motion: Motion) -> None:
@@ -130,19 +146,23 @@ class Turning:
         vote = min(max(vote, -1.0), 1.0)
         if vote > 0:
             self._ratios.append(ratio)
+        if ratio > FIRST_RATIO and not self.is_settled:
+            text = f"its gyroscope turns {ratio:.2g} times as much as gravity does"
+            self.doubt = Finding("turning", text, False, OPTION)
         self._large = min(max(self._large + vote, -MOST_VOTES), MOST_VOTES)
         if self._large >= VOTES:
             self._is_large = True
         elif self._large <= -VOTES:
             self._is_large, self.was_right = False, self.was_right or motion.turned > TELLING_RAD
+            self.doubt = None
             self._ratios.clear()
         if motion.turned > TELLING_RAD and vote < 0:
             self._agree()
 
     def _look_between(self, motion: Motion) -> None:
         self._path += motion.path
-        x, y, z = motion.mean
-        here = _Place((x / motion.length, y / motion.length, z / motion.length), self._path, motion.path)
+        (x, y, z), length = motion.mean, motion.length
+        here = _Place((x / length, y / length, z / length), self._path, motion.path)
         self._places.append(here)
         if SHORT_BY * here.within > math.pi:
             return
@@ -151,8 +171,10 @@ class Turning:
             if len(self._places) <= span:
                 break
             there = self._places[-1 - span]
-            least = SHORT_BY * (here.path - there.path + there.within) + SPARED_RAD
             cosine = _cosine(here.direction, there.direction)
+            if cosine > SPARED_COSINE:
+                continue
+            least = SHORT_BY * (here.path - there.path + there.within) + SPARED_RAD
             if least < math.pi and cosine < math.cos(least):
                 angle = math.acos(max(cosine, -1.0))
                 if angle - least > worst:
