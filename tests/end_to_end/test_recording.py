@@ -144,3 +144,16 @@ def test_comparing_with_what_is_no_run_is_refused(demo: Path, tmp_path: Path) ->
     assert (done.returncode, "line 1 is no decision" in done.stderr) == (2, True)
     done = command("run", demo, "--compare", tmp_path / "none.jsonl")
     assert (done.returncode, "there is no such file" in done.stderr) == (2, True)
+
+
+@pytest.mark.parametrize("words", [("day.mcap",), ("--imu", "day.mcap"), ("--imu", "x.csv", "--compare", "day.mcap")])
+def test_without_the_library_what_to_type_is_said(demo: Path, tmp_path: Path, words: tuple[str, ...]) -> None:
+    for name, whole in (("day.mcap", demo), ("x.csv", DEMO / "imu.csv")):
+        (tmp_path / name).symlink_to(whole)
+    hidden = "import sys; sys.modules['mcap'] = None; from mmg.cli.run import main; sys.exit(main(sys.argv[1:]))"
+    line = [sys.executable, "-c", hidden, *words]
+    done = subprocess.run(line, capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert done.returncode in (3, 4), done.stderr
+    assert "mcap, which recordings need, is not installed: " in done.stderr
+    assert "-m pip install mcap" in done.stderr
+    assert done.stderr.count("\n") == 1

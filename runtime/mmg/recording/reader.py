@@ -15,7 +15,6 @@ import msgspec
 from mmg.errors import BackendUnavailable, SourceError, SourceNotFound
 from mmg.recording import schemas
 from mmg.recording.messages import MarkMessage, StepMessage, Story
-from mmg.recording.recorder import SUFFIX
 from mmg.recording.sensors import Sensor, unpack
 from mmg.runs.step import Step
 
@@ -158,8 +157,10 @@ def open_recording(path: Path) -> RecordingFile:
 
 def read_metadata(path: Path) -> dict[str, str]:
     """What a recording of mmg says of itself, without reading on. Raises as ``open_recording``."""
-    from mcap.records import Chunk, Metadata
-
+    try:
+        from mcap.records import Chunk, Metadata
+    except ImportError as error:
+        raise BackendUnavailable("mcap, which recordings need,", "mcap") from error
     for record in _records(path, Damage()):
         if isinstance(record, Metadata) and record.name == schemas.METADATA:
             found = dict(record.metadata)
@@ -178,7 +179,7 @@ def _with_later_parts(path: Path, metadata: dict[str, str]) -> Iterator[Path]:
     number = int(matched[2]) if matched else 0
     while matched:
         number += 1
-        following = path.with_name(f"{matched[1]}-{number:04d}{SUFFIX}")
+        following = path.with_name(f"{matched[1]}-{number:04d}{schemas.SUFFIX}")
         if not following.is_file() or read_metadata(following).get("session") != metadata.get("session"):
             return
         yield following
@@ -208,12 +209,10 @@ def read_records(path: Path, damage: Damage) -> Iterator[Record]:
 
 def _records(path: Path, damage: Damage) -> Iterator[Any]:
     """The records of a file; ``damage.cut`` where they end before its end."""
-    try:
-        from mcap.exceptions import McapError
-        from mcap.records import Footer
-        from mcap.stream_reader import StreamReader
-    except ImportError as error:
-        raise BackendUnavailable("mcap", "mcap") from error
+    from mcap.exceptions import McapError
+    from mcap.records import Footer
+    from mcap.stream_reader import StreamReader
+
     damage.cut = True
     try:
         with path.open("rb") as file:
