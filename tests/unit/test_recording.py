@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import random
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -292,3 +294,32 @@ def test_mcaps_own_index_finds_every_message(tmp_path: Path) -> None:
     assert summary.statistics is not None
     assert counted == summary.statistics.message_count == 3 * 4 * (25 + 1 + 1) + 3
     assert schemas.SCHEMA in open_recording(tmp_path / "day.mcap").metadata["schema"]
+
+
+def understood(schema: dict[str, Any], value: object) -> bool:
+    """As Foxglove reads JSON Schema: every object has properties, every array one type of items."""
+    kinds = {"object": dict, "array": list, "string": str, "number": (int, float), "integer": int}
+    if not isinstance(value, kinds[schema["type"]]):
+        return False
+    if isinstance(value, dict):
+        known = schema["properties"]
+        return all(understood(known[key], one) for key, one in value.items() if key in known)
+    return not isinstance(value, list) or all(understood(schema["items"], one) for one in value)
+
+
+def test_foxglove_understands_what_mmg_writes_as_json(tmp_path: Path) -> None:
+    scores = {"label": "walk", "confidence": 0.5, "scores": {"walk": 0.5}, "modalities": ["imu"], "sensors": {"imu": {}}}
+    light = Chunk("ppg", np.zeros((2, 2), np.float32), np.array([1, 2], np.int64), 25.0)
+    part = Part(tmp_path / "day.mcap", (AUDIO, PPG), {"origin_ns": "0"}, EPOCH_NS)
+    part.step(Step(S_NS, (sound_chunk(0), light), {"audio": STATUS, "ppg": STATUS}))
+    part.decision(json.dumps({"t": 1.5, **scores}), S_NS)
+    part.mark(MarkMessage(0.5, "walk", "start"), S_NS)
+    part.finish()
+    with (tmp_path / "day.mcap").open("rb") as file:
+        found = [
+            (schema.name, understood(json.loads(schema.data), json.loads(message.data)))
+            for schema, _, message in make_reader(file).iter_messages()
+            if schema and schema.encoding == "jsonschema"
+        ]
+    assert {name for name, _ in found} == {"mmg.Signal", "mmg.Step", "mmg.Decision", "mmg.Mark"}
+    assert all(is_right for _, is_right in found)
