@@ -267,6 +267,28 @@ def test_a_split_recording_keeps_its_newest_files_and_is_read_from_any_of_them(t
     assert next(iter(recording.steps())).statuses == {"imu": STATUS, "audio": STATUS}
 
 
+def test_what_an_earlier_ring_kept_is_told_at_the_start_and_not_hours_later(tmp_path: Path) -> None:
+    (tmp_path / "day-0003.mcap").write_bytes(b"of yesterday")
+    for limits in (NO_LIMITS, Limits(split_s=10, keep_s=25)):
+        with pytest.raises(ConfigError, match=r"day-0003\.mcap is there already: choose another name"):
+            Clock().recorder(tmp_path / "day.mcap", limits)
+    assert [path.name for path in tmp_path.iterdir()] == ["day-0003.mcap"]
+
+
+@pytest.mark.parametrize("name", ["day", "day-2026", "day-0000"])
+def test_a_week_in_one_recording_has_several_files_and_is_read_from_its_name(tmp_path: Path, name: str) -> None:
+    clock = Clock()
+    recorder, _ = clock.recorder(tmp_path / f"{name}.mcap")
+    for hour in range(7 * 24):
+        clock.now_ns = hour * 3600 * S_NS
+        recorder.step(step_at(hour * 3600))
+        recorder.flush()
+    recorder.close()
+    assert len(list(tmp_path.iterdir())) == 7 * 24 / 4
+    assert (tmp_path / f"{name}-0041.mcap").is_file()
+    assert len(list(open_recording(tmp_path / f"{name}.mcap").steps())) == 7 * 24
+
+
 def test_marks_become_labels() -> None:
     set_marks: list[tuple[str, str, int]] = []
     marker = Marker(("walk", "knead"), lambda *mark: set_marks.append(mark))
@@ -308,11 +330,11 @@ def understood(schema: dict[str, Any], value: object) -> bool:
 
 
 def test_foxglove_understands_what_mmg_writes_as_json(tmp_path: Path) -> None:
-    scores = {"label": "walk", "confidence": 0.5, "scores": {"walk": 0.5}, "modalities": ["imu"], "sensors": {"imu": {}}}
+    decided = {"t": 1.5, "label": "walk", "confidence": 0.5, "scores": {"walk": 0.5}, "modalities": ["imu"]}
     light = Chunk("ppg", np.zeros((2, 2), np.float32), np.array([1, 2], np.int64), 25.0)
     part = Part(tmp_path / "day.mcap", (AUDIO, PPG), {"origin_ns": "0"}, EPOCH_NS)
     part.step(Step(S_NS, (sound_chunk(0), light), {"audio": STATUS, "ppg": STATUS}))
-    part.decision(json.dumps({"t": 1.5, **scores}), S_NS)
+    part.decision(json.dumps({**decided, "sensors": {"imu": {}}}), S_NS)
     part.mark(MarkMessage(0.5, "walk", "start"), S_NS)
     part.finish()
     with (tmp_path / "day.mcap").open("rb") as file:

@@ -176,13 +176,20 @@ def read_metadata(path: Path) -> dict[str, str]:
 def _with_later_parts(path: Path, metadata: dict[str, str]) -> Iterator[Path]:
     yield path
     matched = PART.fullmatch(path.stem)
-    number = int(matched[2]) if matched else 0
-    while matched:
-        number += 1
-        following = path.with_name(f"{matched[1]}-{number:04d}{schemas.SUFFIX}")
-        if not following.is_file() or read_metadata(following).get("session") != metadata.get("session"):
-            return
-        yield following
+    numbered = [(matched[1], int(matched[2]))] if matched else []
+    # A recording may itself be called day-2026: then day-2026-0001 follows.
+    for stem, number in (*numbered, (path.stem, 0)):
+        following = _part_after(path, stem, number, metadata)
+        while following:
+            yield following
+            number += 1
+            following = _part_after(path, stem, number, metadata)
+
+
+def _part_after(path: Path, stem: str, number: int, metadata: dict[str, str]) -> Path | None:
+    following = path.with_name(f"{stem}-{number + 1:04d}{schemas.SUFFIX}")
+    is_next = following.is_file() and read_metadata(following).get("session") == metadata.get("session")
+    return following if is_next else None
 
 
 def read_records(path: Path, damage: Damage) -> Iterator[Record]:

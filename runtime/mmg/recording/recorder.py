@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import re
 import threading
 import time
 import uuid
@@ -22,6 +25,8 @@ SYNC_S = 1.0
 """So often all is brought to the disk: what a power cut takes is that, what waits meanwhile, and the sync itself."""
 MOST_WAITING = 2000
 """Entries that a slow disk may leave waiting, about a minute. What comes then is not recorded, and counted."""
+LONGEST_PART_S = 4 * 3600.0
+"""Without other limits: a file's index is in memory until the file ends, about 5 MB an hour."""
 FULL_DISK = "what was recorded until then is whole"
 
 
@@ -29,7 +34,8 @@ FULL_DISK = "what was recorded until then is whole"
 class Limits:
     """How a recording is cut in files. Each of None is no limit.
 
-    split_s, split_bytes: how long, or large, one file may be. keep_s: files whose last sample is older go.
+    split_s, split_bytes: how long, or large, one file may be; LONGEST_PART_S where neither is given.
+    keep_s: files whose last sample is older go.
     """
 
     split_s: float | None = None
@@ -38,7 +44,7 @@ class Limits:
 
     @property
     def is_split(self) -> bool:
-        """Whether there is more than one file."""
+        """Whether all files are numbered; else the first has the name that was given."""
         return self.split_s is not None or self.split_bytes is not None
 
 
@@ -48,6 +54,14 @@ NO_LIMITS = Limits()
 def part_path(path: Path, number: int) -> Path:
     """Where the part of a recording is that is cut: ``day-0003.mcap`` for ``day.mcap``."""
     return path.with_name(f"{path.stem}-{number:04d}{SUFFIX}")
+
+
+def _refuse_parts_of_another(path: Path) -> None:
+    """What an earlier recording of this name kept would end this one hours later. Raises FileExistsError."""
+    numbered = re.compile(re.escape(path.stem) + r"-\d{4,}" + re.escape(SUFFIX))
+    for other in sorted(path.parent.iterdir()):
+        if numbered.fullmatch(other.name):
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(other))
 
 
 class Recorder:
@@ -89,6 +103,7 @@ class Recorder:
         self._changed = threading.Condition()
         self._closing = self._is_wanted = False
         try:
+            _refuse_parts_of_another(path)
             self._part = self._open_part()
         except FileExistsError as error:
             raise ConfigError(f"{error.filename} is there already: choose another name for the recording") from error
@@ -177,7 +192,8 @@ class Recorder:
         """Begin another file where this one is long or large enough, and let old ones go."""
         now_ns, limits, size = self._monotonic_ns(), self._limits, self._part.size
         self.bytes = self._finished_bytes + size
-        too_long = limits.split_s is not None and now_ns - self._began_ns >= limits.split_s * 1e9
+        longest_s = limits.split_s if limits.is_split else LONGEST_PART_S
+        too_long = longest_s is not None and now_ns - self._began_ns >= longest_s * 1e9
         too_large = limits.split_bytes is not None and size >= limits.split_bytes
         if not self._closing and (too_long or too_large):
             self._part.finish()
@@ -189,5 +205,5 @@ class Recorder:
             self._old.popleft()[1].unlink(missing_ok=True)
 
     def _open_part(self) -> Part:
-        path = part_path(self.path, self._number) if self._limits.is_split else self.path
+        path = part_path(self.path, self._number) if self._limits.is_split or self._number else self.path
         return Part(path, self._sensors, {**self._metadata, "part": str(self._number)}, self._epoch_ns)
