@@ -289,6 +289,17 @@ def test_a_week_in_one_recording_has_several_files_and_is_read_from_its_name(tmp
     assert len(list(open_recording(tmp_path / f"{name}.mcap").steps())) == 7 * 24
 
 
+def test_a_part_that_says_nothing_of_itself_costs_no_other(tmp_path: Path) -> None:
+    paths = [part_path(tmp_path / "day.mcap", number) for number in range(4)]
+    for path in paths:
+        write(path, 1, session="a")
+    paths[2].write_bytes(b"")
+    recording = open_recording(paths[0])
+    assert recording.parts == (paths[0], paths[1], paths[3])
+    assert len(recording.notes) == 1
+    assert recording.notes[0].startswith(f"left out: {paths[2]}: ")
+
+
 def test_marks_become_labels() -> None:
     set_marks: list[tuple[str, str, int]] = []
     marker = Marker(("walk", "knead"), lambda *mark: set_marks.append(mark))

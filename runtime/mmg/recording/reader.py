@@ -7,6 +7,7 @@ import re
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -152,7 +153,9 @@ def open_recording(path: Path) -> RecordingFile:
         origin_ns, epoch_ns = int(metadata["origin_ns"]), int(metadata["epoch_ns"])
     except (KeyError, ValueError) as error:
         raise SourceError(str(path), f"its metadata is damaged: {error}") from error
-    return RecordingFile(tuple(_with_later_parts(path, metadata)), sensors, metadata, origin_ns, epoch_ns)
+    notes: list[str] = []
+    parts = tuple(_with_later_parts(path, metadata, notes))
+    return RecordingFile(parts, sensors, metadata, origin_ns, epoch_ns, notes)
 
 
 def read_metadata(path: Path) -> dict[str, str]:
@@ -173,23 +176,25 @@ def read_metadata(path: Path) -> dict[str, str]:
     raise SourceError(str(path), "is MCAP, and no recording of mmg: it does not say which sensor is which")
 
 
-def _with_later_parts(path: Path, metadata: dict[str, str]) -> Iterator[Path]:
+def _with_later_parts(path: Path, metadata: dict[str, str], notes: list[str]) -> Iterator[Path]:
+    """This part and those after it. One that says nothing of itself, as after a power cut, goes to ``notes``."""
     yield path
     matched = PART.fullmatch(path.stem)
     numbered = [(matched[1], int(matched[2]))] if matched else []
     # A recording may itself be called day-2026: then day-2026-0001 follows.
-    for stem, number in (*numbered, (path.stem, 0)):
-        following = _part_after(path, stem, number, metadata)
-        while following:
+    for stem, first in (*numbered, (path.stem, 0)):
+        for number in count(first + 1):
+            following = path.with_name(f"{stem}-{number:04d}{schemas.SUFFIX}")
+            if not following.is_file():
+                break
+            try:
+                session = read_metadata(following).get("session")
+            except SourceError as error:
+                notes.append(f"left out: {error}")
+                continue
+            if session != metadata.get("session"):
+                break
             yield following
-            number += 1
-            following = _part_after(path, stem, number, metadata)
-
-
-def _part_after(path: Path, stem: str, number: int, metadata: dict[str, str]) -> Path | None:
-    following = path.with_name(f"{stem}-{number + 1:04d}{schemas.SUFFIX}")
-    is_next = following.is_file() and read_metadata(following).get("session") == metadata.get("session")
-    return following if is_next else None
 
 
 def read_records(path: Path, damage: Damage) -> Iterator[Record]:
