@@ -181,6 +181,44 @@ def test_a_damaged_second_is_left_out_and_told_and_no_sample_goes_to_another_ste
     assert damaged > 30
 
 
+def test_the_first_chunk_is_worth_no_more_than_another(tmp_path: Path) -> None:
+    steps = write(tmp_path / "day.mcap", 8)
+    data = bytearray((tmp_path / "day.mcap").read_bytes())
+    data[data.index(b"\x04\0\0\0zstd") + 100] ^= 1
+    (tmp_path / "broken.mcap").write_bytes(data)
+    found = list(open_recording(tmp_path / "broken.mcap").steps())
+    assert [step.now_ns for step in found] == [step.now_ns for step in steps[4:]]
+
+
+@pytest.mark.parametrize("fill", [b"\0", b"\xff", b"\x06"])
+def test_a_bad_block_costs_seconds_and_never_the_rest_of_the_day(tmp_path: Path, fill: bytes) -> None:
+    steps = write(tmp_path / "day.mcap", 12)
+    data, chance = (tmp_path / "day.mcap").read_bytes(), random.Random(2)
+    whole = {step.now_ns: step for step in steps}
+    for _ in range(25):
+        at = chance.randrange(2000, len(data) - 60_000)
+        (tmp_path / "broken.mcap").write_bytes(data[:at] + 4096 * fill + data[at + 4096 :])
+        recording = open_recording(tmp_path / "broken.mcap")
+        found = list(recording.steps())
+        assert all(same(step, whole[step.now_ns]) for step in found)
+        assert len(steps) - len(found) <= 8
+        assert found[-1].now_ns == steps[-1].now_ns
+        assert recording.notes
+        assert "cut" not in recording.notes[0]
+
+
+@pytest.mark.parametrize("bit", range(64))
+def test_a_length_that_is_damaged_costs_its_second_at_most(tmp_path: Path, bit: int) -> None:
+    steps = write(tmp_path / "day.mcap", 6)
+    data = bytearray((tmp_path / "day.mcap").read_bytes())
+    at = data.index(b"\x04\0\0\0zstd", len(data) // 2) - 36
+    data[at + bit // 8] ^= 1 << bit % 8
+    (tmp_path / "broken.mcap").write_bytes(data)
+    found = {step.now_ns: step for step in open_recording(tmp_path / "broken.mcap").steps()}
+    assert len(found) in (len(steps) - 4, len(steps))
+    assert all(same(found[step.now_ns], step) for step in steps if step.now_ns in found)
+
+
 def test_what_is_no_recording_is_refused_in_a_line(tmp_path: Path) -> None:
     from mcap.writer import Writer
 

@@ -38,6 +38,7 @@ class Part:
         self._packers = {sensor.modality: Packer(sensor, epoch_ns) for sensor in sensors}
         self._changes = Changes()
         self._schemas: dict[str, int] = {}
+        self._topics: dict[int, str] = {}
         self._sensors = {sensor.modality: self._channel(sensor.topic, sensor.schema) for sensor in sensors}
         self._held: dict[int, list[tuple[int, bytes]]] = {channel: [] for channel in self._sensors.values()}
         self._told: list[tuple[int, int, bytes]] = []
@@ -47,7 +48,13 @@ class Part:
         described = [msgspec.to_builtins(sensor) for sensor in sensors]
         self._writer.add_metadata(
             schemas.METADATA,
-            {"schema": schemas.SCHEMA, "epoch_ns": str(epoch_ns), "sensors": json.dumps(described), **metadata},
+            {
+                "schema": schemas.SCHEMA,
+                "epoch_ns": str(epoch_ns),
+                "sensors": json.dumps(described),
+                "topics": json.dumps(self._topics),
+                **metadata,
+            },
         )
 
     def _channel(self, topic: str, schema: schemas.Schema) -> int:
@@ -55,7 +62,9 @@ class Part:
             self._schemas[schema.name] = self._writer.register_schema(
                 schema.name, schema.encoding, schema.text.encode()
             )
-        return int(self._writer.register_channel(topic, schema.message_encoding, self._schemas[schema.name]))
+        channel = int(self._writer.register_channel(topic, schema.message_encoding, self._schemas[schema.name]))
+        self._topics[channel] = topic
+        return channel
 
     @property
     def size(self) -> int:
