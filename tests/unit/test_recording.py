@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import random
+import threading
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -287,6 +289,53 @@ def test_a_full_disk_ends_the_recording_and_nothing_else(tmp_path: Path, monkeyp
     assert "No space left on device" in told[0]
     recorder.step(step_at(11))
     open_recording(tmp_path / "day.mcap")
+
+
+def test_what_cannot_be_kept_costs_its_step_alone_and_is_told(tmp_path: Path) -> None:
+    recorder, told = Clock().recorder(tmp_path / "day.mcap")
+    odd = replace(sound_chunk(1), times_ns=sound_chunk(1).times_ns - 2**62)
+    steps = [step_at(0), replace(step_at(1), chunks=(imu_chunk(1), odd)), step_at(2)]
+    for step in steps:
+        recorder.step(step)
+    recorder.close()
+    assert [line.partition(": ")[2] for line in told] == [
+        "a step is not recorded: ValueError: audio: samples without a time since 1970",
+        "some could not be written: 1 steps, decisions or marks are not recorded",
+    ]
+    recording = open_recording(tmp_path / "day.mcap")
+    assert all(same(one, other) for one, other in zip(recording.steps(), [steps[0], steps[2]], strict=True))
+    assert recording.notes[0].startswith("day.mcap: 1 steps, decisions or marks could not be recorded")
+
+
+def test_samples_from_the_far_future_are_kept_as_they_came(tmp_path: Path) -> None:
+    ahead_ns = 10**9 * S_NS
+    chunks = [replace(one, times_ns=one.times_ns + ahead_ns) for one in (imu_chunk(1), sound_chunk(1))]
+    step = replace(step_at(1), chunks=tuple(chunks))
+    recorder, told = Clock().recorder(tmp_path / "day.mcap")
+    recorder.step(step)
+    recorder.close()
+    assert told == []
+    [again] = open_recording(tmp_path / "day.mcap").steps()
+    assert same(again, step)
+
+
+def test_a_disk_that_hangs_is_told_at_once_and_the_gap_is_in_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mmg.recording.recorder.MOST_WAITING", 3)
+    goes_on, sync = threading.Event(), Part.sync
+    monkeypatch.setattr(Part, "sync", lambda part: goes_on.wait(10) and sync(part))
+    recorder, told = Clock().recorder(tmp_path / "day.mcap")
+    for quarter in range(40):
+        recorder.step(step_at(quarter / 4))
+    assert told == [f"{tmp_path / 'day.mcap'}: the disk is too slow: what comes now is not recorded"]
+    goes_on.set()
+    recorder.flush()
+    recorder.step(step_at(11))
+    recorder.close()
+    recording = open_recording(tmp_path / "day.mcap")
+    kept = len(list(recording.steps()))
+    assert recording.notes[0].startswith(f"day.mcap: {41 - kept} steps, decisions or marks could not be recorded")
 
 
 def test_a_split_recording_keeps_its_newest_files_and_is_read_from_any_of_them(tmp_path: Path) -> None:

@@ -36,7 +36,7 @@ class Part:
         self._writer: Any = Writer(self._file, chunk_size=CHUNK_BYTES, compression=CompressionType.ZSTD)
         self._writer.start(library=f"mmg {installed_version()}")
         self._packers = {sensor.modality: Packer(sensor, epoch_ns) for sensor in sensors}
-        self._changes = Changes()
+        self._changes, self._lost = Changes(), 0
         self._schemas: dict[str, int] = {}
         self._topics: dict[int, str] = {}
         self._sensors = {sensor.modality: self._channel(sensor.topic, sensor.schema) for sensor in sensors}
@@ -72,19 +72,23 @@ class Part:
         return int(self._file.tell())
 
     def step(self, step: Step) -> None:
-        """What came: the samples first, and then what puts them together."""
-        notes = []
-        for chunk in step.chunks:
-            messages, note = self._packers[chunk.modality].pack(chunk, step.now_ns)
-            notes.append(note)
-            self._held[self._sensors[chunk.modality]] += messages
+        """What came: the samples first, and then what puts them together. Raises ValueError where it cannot be kept."""
+        # All or nothing: samples without their step would be taken for those of the next one.
+        packed = [self._packers[chunk.modality].pack(chunk, step.now_ns) for chunk in step.chunks]
         changed, read_as = self._changes.note(step)
-        message = StepMessage(step.now_ns, notes, changed, read_as)
+        message = StepMessage(step.now_ns, [note for _, note in packed], changed, read_as, self._lost)
+        self._lost = 0
+        for chunk, (messages, _) in zip(step.chunks, packed, strict=True):
+            self._held[self._sensors[chunk.modality]] += messages
         self._add(self._steps, step.now_ns + self._epoch_ns, msgspec.json.encode(message))
 
     def decision(self, line: str, now_ns: int) -> None:
         """A line of JSON that was decided by the steps before it."""
         self._add(self._decisions, now_ns + self._epoch_ns, line.encode())
+
+    def lose(self, count: int) -> None:
+        """So much was not recorded, which the next step tells."""
+        self._lost += count
 
     def mark(self, mark: MarkMessage, now_ns: int) -> None:
         """A label begins or ends."""

@@ -44,7 +44,7 @@ class RecordingFile:
         by_topic = {sensor.topic: sensor for sensor in self.sensors}
         for path in self.parts:
             damage, waiting = Damage(), _Waiting(by_topic, self.epoch_ns)
-            known = 0
+            known = lost = 0
             for record in read_records(path, damage):
                 if damage.chunks > known:
                     waiting.clear()  # the steps of these samples may have been in what is damaged
@@ -60,8 +60,10 @@ class RecordingFile:
                         waiting.clear()  # its samples were in what is damaged
                         damage.steps += 1
                         continue
+                    lost += message.lost
                     yield Step(message.now_ns, chunks, statuses, message.read_as)
-            self._tell(damage.notes(path))
+            what = "steps, decisions or marks could not be recorded: what is decided after them may differ"
+            self._tell([*damage.notes(path), *[f"{path.name}: {lost} {what}"] * bool(lost)])
 
     def decisions(self) -> Iterator[dict[str, Any]]:
         """What was decided live: the objects of ``mmg-run --format jsonl``."""

@@ -98,7 +98,7 @@ class Recorder:
         """Of all files, the removed ones too, as they were at the last sync."""
         self.problem = ""
         """Why nothing is recorded any more; empty while it is."""
-        self._lost = 0
+        self._lost = self._odd = 0
         self._waiting: deque[Callable[[Part], None]] = deque()
         self._changed = threading.Condition()
         self._closing = self._is_wanted = False
@@ -133,10 +133,13 @@ class Recorder:
 
     def _leave(self, entry: Callable[[Part], None]) -> None:
         with self._changed:
-            if len(self._waiting) >= MOST_WAITING or self.problem:
-                self._lost += 1
-                return
-            self._waiting.append(entry)
+            is_full = len(self._waiting) >= MOST_WAITING
+            is_first = is_full and not (self._lost or self.problem)
+            self._lost += is_full
+            if not (is_full or self.problem):
+                self._waiting.append(entry)
+        if is_first:
+            self._report(f"{self.path}: the disk is too slow: what comes now is not recorded")
 
     def flush(self) -> None:
         """Return when all that was left until now is on the disk, or nothing is recorded any more."""
@@ -153,15 +156,18 @@ class Recorder:
         self._thread.join()
 
     def _live(self) -> None:
+        told = 0  # of what was lost
         while not self.problem:
             with self._changed:
                 # Once a second is soon enough, and wakes the processor least.
                 self._changed.wait_for(lambda: self._closing or self._is_wanted, self._sync_s)
-                waiting, closing = list(self._waiting), self._closing
+                waiting, closing, lost = list(self._waiting), self._closing, self._lost - told
                 self._waiting.clear()
             try:
                 for entry in waiting:
-                    entry(self._part)
+                    self._keep(entry)
+                self._part.lose(lost)
+                told += lost
                 self._part.sync()
                 self._account()
                 if closing:
@@ -174,8 +180,20 @@ class Recorder:
             except Exception as error:
                 # What cannot be written for another reason would end this thread unseen.
                 self._stop(f"{self._part.path}: {type(error).__name__}: {error}")
-        if self._lost and not self.problem:
-            self._report(f"{self.path}: the disk was too slow: {self._lost} steps, decisions or marks are not recorded")
+        if (self._lost or self._odd) and not self.problem:
+            why = "the disk was too slow" if self._lost else "some could not be written"
+            lost = self._lost + self._odd
+            self._report(f"{self.path}: {why}: {lost} steps, decisions or marks are not recorded")
+
+    def _keep(self, entry: Callable[[Part], None]) -> None:
+        """One that cannot be written, whatever a driver gave, costs no other."""
+        try:
+            entry(self._part)
+        except Exception as error:
+            self._part.lose(1)
+            self._odd += 1
+            if self._odd == 1:
+                self._report(f"{self.path}: a step is not recorded: {type(error).__name__}: {error}")
 
     def _tell_synced(self) -> None:
         with self._changed:

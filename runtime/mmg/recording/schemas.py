@@ -100,6 +100,7 @@ STEP = _own(
     chunks="array of object",
     ports="object",
     read_as="object",
+    lost="integer",
 )
 DECISION = _own(
     "mmg.Decision",
