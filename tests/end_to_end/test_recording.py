@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from mmg.recording.part import Part
+from mmg.recording.reader import open_recording
 from mmg.recording.sensors import Sensor
 from mmg.runs.step import Step
 from mmg.sources.ports.port import PortStatus
@@ -157,3 +158,60 @@ def test_without_the_library_what_to_type_is_said(demo: Path, tmp_path: Path, wo
     assert "mcap, which recordings need, is not installed: " in done.stderr
     assert "-m pip install mcap" in done.stderr
     assert done.stderr.count("\n") == 1
+
+
+BACKGROUND = """
+import fcntl, os, sys, termios
+from mmg.cli.keys import keys
+fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+child = os.fork()
+if not child:
+    os.setpgid(0, 0)
+    with keys(print) as has_keys:
+        os._exit(10 + has_keys)
+_, status = os.waitpid(child, os.WUNTRACED)
+os.kill(child, 9) if os.WIFSTOPPED(status) else None
+print("stopped" if os.WIFSTOPPED(status) else os.WEXITSTATUS(status))
+"""
+
+
+def test_a_recording_in_the_background_of_a_terminal_is_not_stopped() -> None:
+    ours, theirs = os.openpty()
+    line = [sys.executable, "-c", BACKGROUND]
+    done = subprocess.run(
+        line, stdin=theirs, capture_output=True, text=True, start_new_session=True, check=False, timeout=60
+    )
+    os.close(ours)
+    os.close(theirs)
+    assert done.stdout == "10\n", done.stderr
+
+
+def test_a_run_that_does_not_begin_leaves_no_file(tmp_path: Path) -> None:
+    done = command("record", "-o", tmp_path / "day.mcap", "--imu", "serial:///dev/ttyUSB77", "--labels", "walk,walk")
+    assert (done.returncode, "up to 9 different labels" in done.stderr) == (2, True)
+    words = ("--imu", "serial:///dev/ttyUSB77", "--record", tmp_path / "day.mcap")
+    hidden = (
+        "import sys; import mmg.runs.live as live; from mmg.errors import ModelError\n"
+        "def refuse(*_, **__): raise ModelError('no such model')\n"
+        "live.LivePipeline = refuse\n"
+        "from mmg.cli.run import main; sys.exit(main(sys.argv[1:]))"
+    )
+    done = subprocess.run([sys.executable, "-c", hidden, *words], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (4, "mmg-run: no such model\n")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("words", [("record", "-o"), ("run", "--record")])
+def test_a_second_ctrl_c_still_finishes_the_file(tmp_path: Path, words: tuple[str, str]) -> None:
+    hidden = (
+        "import sys; from mmg.runs.listening import Listening\n"
+        "def press_again(_): raise KeyboardInterrupt\n"
+        "Listening.close = press_again\n"
+        f"from mmg.cli.{words[0]} import main; sys.exit(main(sys.argv[1:]))"
+    )
+    line = [sys.executable, "-c", hidden, "--imu", "serial:///dev/ttyUSB77", words[1], str(tmp_path / "day.mcap")]
+    done = subprocess.run([*line, "--duration", "0.6"], capture_output=True, text=True, check=False)
+    assert "recorded" in done.stderr
+    recording = open_recording(tmp_path / "day.mcap")
+    assert len(list(recording.steps())) > 1
+    assert recording.notes == []

@@ -288,7 +288,16 @@ def test_a_full_disk_ends_the_recording_and_nothing_else(tmp_path: Path, monkeyp
     assert told[0].startswith("recording stops:")
     assert "No space left on device" in told[0]
     recorder.step(step_at(11))
+    recorder.flush()
     open_recording(tmp_path / "day.mcap")
+
+
+def test_a_recorder_that_is_closed_makes_nobody_wait(tmp_path: Path) -> None:
+    recorder, _ = Clock().recorder(tmp_path / "day.mcap")
+    recorder.close()
+    recorder.step(step_at(1))
+    recorder.flush()
+    recorder.close()
 
 
 def test_what_cannot_be_kept_costs_its_step_alone_and_is_told(tmp_path: Path) -> None:

@@ -145,9 +145,11 @@ def _run(options: argparse.Namespace) -> int:
                 judged += label is not None
                 right += label == decision.label
         finally:
-            pipeline.close()
-            if recorder:
-                close_recorder(recorder, _report)
+            try:
+                pipeline.close()
+            finally:  # a second Ctrl-C while a driver is slow to close costs nothing
+                if recorder:
+                    close_recorder(recorder, _report)
     of = ", ".join(name for name in pipeline.engine.modalities if name in used)
     summary = f"{decided} decision{'s' * (decided != 1)} from {of or 'no sensor'}"
     if judged:
@@ -215,7 +217,11 @@ def _open_pipeline(
     if not options.record:
         return LivePipeline(bundle, ports, settings, report=_report, origin_ns=origin_ns), None
     recorder = open_recorder(options, options.record, bundle, ports, profile, settings, origin_ns, _report)
-    pipeline = LivePipeline(bundle, ports, settings, report=_report, record=recorder.step, origin_ns=origin_ns)
+    try:
+        pipeline = LivePipeline(bundle, ports, settings, report=_report, record=recorder.step, origin_ns=origin_ns)
+    except BaseException:
+        recorder.discard()  # the same line again must not find the name taken
+        raise
     return pipeline, recorder
 
 

@@ -27,6 +27,8 @@ MOST_WAITING = 2000
 """Entries that a slow disk may leave waiting, about a minute. What comes then is not recorded, and counted."""
 LONGEST_PART_S = 4 * 3600.0
 """Without other limits: a file's index is in memory until the file ends, about 5 MB an hour."""
+SLOW_S = 5.0
+"""Who waits longer for the end of a recording is told for what."""
 FULL_DISK = "what was recorded until then is whole"
 
 
@@ -101,7 +103,7 @@ class Recorder:
         self._lost = self._odd = 0
         self._waiting: deque[Callable[[Part], None]] = deque()
         self._changed = threading.Condition()
-        self._closing = self._is_wanted = False
+        self._closing = self._is_wanted = self._is_over = False
         try:
             _refuse_parts_of_another(path)
             self._part = self._open_part()
@@ -146,16 +148,32 @@ class Recorder:
         with self._changed:
             self._is_wanted = True
             self._changed.notify_all()
-            self._changed.wait_for(lambda: not (self._is_wanted or self._waiting) or bool(self.problem))
+            self._changed.wait_for(lambda: not (self._is_wanted or self._waiting) or self._is_over)
 
     def close(self) -> None:
         """Write what waits and finish the file. Twice is fine."""
         with self._changed:
             self._closing = True
             self._changed.notify_all()
-        self._thread.join()
+        self._thread.join(SLOW_S)
+        if self._thread.is_alive():
+            self._report(f"{self.newest}: waiting for its disk; Ctrl-C gives up what it has not taken yet")
+            self._thread.join()
+
+    def discard(self) -> None:
+        """Of a run that did not begin: end, and leave no file."""
+        self.close()
+        self.newest.unlink(missing_ok=True)
 
     def _live(self) -> None:
+        try:
+            self._record()
+        finally:
+            with self._changed:
+                self._is_over = True
+                self._changed.notify_all()
+
+    def _record(self) -> None:
         told = 0  # of what was lost
         while not self.problem:
             with self._changed:
@@ -176,7 +194,7 @@ class Recorder:
                 if closing:
                     break
             except OSError as error:
-                self._stop(f"{self._part.path}: {error.strerror}")
+                self._stop(f"{error.filename or self._part.path}: {error.strerror or error}")
             except Exception as error:
                 # What cannot be written for another reason would end this thread unseen.
                 self._stop(f"{self._part.path}: {type(error).__name__}: {error}")
