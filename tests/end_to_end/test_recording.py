@@ -215,3 +215,50 @@ def test_a_second_ctrl_c_still_finishes_the_file(tmp_path: Path, words: tuple[st
     recording = open_recording(tmp_path / "day.mcap")
     assert len(list(recording.steps())) > 1
     assert recording.notes == []
+
+
+@pytest.mark.parametrize("words", [("--split", "1h"), ("--keep", "1d"), ("--record-video",)])
+def test_limits_of_a_recording_that_nobody_makes_are_refused(words: tuple[str, ...]) -> None:
+    done = command("run", "--imu", "serial:///dev/ttyUSB77", *words)
+    assert (done.returncode, done.stderr) == (2, f"mmg-run: {words[0]} is of a recording: add --record DAY.mcap\n")
+
+
+def two_seconds(path: Path, sensor: Sensor, **metadata: str) -> Path:
+    part = Part(path, (sensor,), {"origin_ns": "0", **metadata}, 1_795_000_000 * S_NS)
+    status = PortStatus(connected=True, reason="", device="made up")
+    for first in range(0, 200, 25):
+        stamps = np.arange(first, first + 25, dtype=np.int64) * 10_000_000
+        chunk = Chunk(
+            sensor.modality,
+            np.random.default_rng(first).normal(size=(25, len(sensor.channels))).astype(np.float32),
+            stamps,
+        )
+        part.step(Step(int(stamps[-1]) + 20_000_000, (chunk,), {sensor.modality: status}))
+    part.finish()
+    return path
+
+
+def test_what_lets_a_replay_decide_otherwise_is_told(tmp_path: Path) -> None:
+    done = command("run", two_seconds(tmp_path / "day.mcap", IMU, not_recorded="video", mmg="0.0.1", backend="other"))
+    assert done.returncode == 0, done.stderr
+    assert "video took part in the live run and is not recorded: decisions differ" in done.stderr
+    assert "recorded by mmg 0.0.1, and this is " in done.stderr
+    assert "decided live by other, and here by onnx" in done.stderr
+
+
+def test_a_replay_ends_where_the_live_run_was_told_to(tmp_path: Path) -> None:
+    path = two_seconds(tmp_path / "day.mcap", IMU, duration_s="1.0")
+    assert len(command("run", path, "--format", "jsonl").stdout.splitlines()) == 2
+    assert len(command("run", path, "--format", "jsonl", "--duration", "1.5").stdout.splitlines()) == 3
+
+
+def test_sensors_that_the_bundle_does_not_know_are_refused_in_a_line(tmp_path: Path) -> None:
+    other = two_seconds(tmp_path / "other.mcap", Sensor("imu", "signal", ("ax", "ay", "az"), "x"))
+    done = command("run", other)
+    assert (done.returncode, "imu is ax, ay, az, and bundle starter" in done.stderr) == (3, True), done.stderr
+    wrist = two_seconds(tmp_path / "wrist.mcap", Sensor("wrist", "signal", IMU.channels, "x"))
+    done = command("run", wrist)
+    assert (done.returncode, f"no imu: --source imu={wrist} takes what is alike" in done.stderr) == (3, True)
+    assert command("run", "--source", f"imu={wrist}").returncode == 0
+    damaged = command("run", two_seconds(tmp_path / "damaged.mcap", IMU, grace_s="x"))
+    assert (damaged.returncode, "its metadata is damaged: grace_s is 'x'" in damaged.stderr) == (3, True)

@@ -427,7 +427,13 @@ def test_mcaps_own_index_finds_every_message(tmp_path: Path) -> None:
 
 def understood(schema: dict[str, Any], value: object) -> bool:
     """As Foxglove reads JSON Schema: every object has properties, every array one type of items."""
-    kinds = {"object": dict, "array": list, "string": str, "number": (int, float), "integer": int}
+    kinds: dict[str, tuple[type, ...]] = {
+        "object": (dict,),
+        "array": (list,),
+        "string": (str,),
+        "number": (int, float),
+        "integer": (int,),
+    }
     if not isinstance(value, kinds[schema["type"]]):
         return False
     if isinstance(value, dict):

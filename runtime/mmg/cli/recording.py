@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mmg.errors import BackendUnavailable, ConfigError
+from mmg.version import installed_version
 
 if TYPE_CHECKING:
     from mmg_device_profiles import Profile
@@ -35,6 +36,14 @@ def add_recording_flags(parser: argparse.ArgumentParser) -> None:
     add(
         "--record-video", action="store_true", help="record pictures too, beside --allow-video; without it they are not"
     )
+
+
+def refuse_without_recording(options: argparse.Namespace) -> None:
+    """Raises ConfigError for flags of a recording where none is made: who gave them believes that there is one."""
+    given = {"--split": options.split, "--keep": options.keep, "--record-video": options.record_video}
+    for flag, value in given.items():
+        if value and not options.record:
+            raise ConfigError(f"{flag} is of a recording: add --record DAY.mcap")
 
 
 def open_recorder(
@@ -72,6 +81,10 @@ def open_recorder(
         "bundle_digest": bundle.digest,
         "grace_s": json.dumps(settings.grace_s),
         "precision": settings.precision,
+        "backend": settings.backend,
+        "duration_s": json.dumps(settings.duration_s),
+        "mmg": installed_version(),
+        "not_recorded": ",".join(name for name in kinds if name not in names),
     }
     return Recorder(path, sensors, origin_ns=origin_ns, metadata=metadata, limits=_limits(options), report=report)
 
