@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from mmg.recording.part import Part
+from mmg.recording.reader import open_recording
 from mmg.recording.sensors import Sensor
 from mmg.runs.step import Step
 from mmg.sources.ports.port import PortStatus
@@ -144,3 +145,120 @@ def test_comparing_with_what_is_no_run_is_refused(demo: Path, tmp_path: Path) ->
     assert (done.returncode, "line 1 is no decision" in done.stderr) == (2, True)
     done = command("run", demo, "--compare", tmp_path / "none.jsonl")
     assert (done.returncode, "there is no such file" in done.stderr) == (2, True)
+
+
+@pytest.mark.parametrize("words", [("day.mcap",), ("--imu", "day.mcap"), ("--imu", "x.csv", "--compare", "day.mcap")])
+def test_without_the_library_what_to_type_is_said(demo: Path, tmp_path: Path, words: tuple[str, ...]) -> None:
+    for name, whole in (("day.mcap", demo), ("x.csv", DEMO / "imu.csv")):
+        (tmp_path / name).symlink_to(whole)
+    hidden = "import sys; sys.modules['mcap'] = None; from mmg.cli.run import main; sys.exit(main(sys.argv[1:]))"
+    line = [sys.executable, "-c", hidden, *words]
+    done = subprocess.run(line, capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert done.returncode in (3, 4), done.stderr
+    assert "mcap, which recordings need, is not installed: " in done.stderr
+    assert "-m pip install mcap" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+BACKGROUND = """
+import fcntl, os, sys, termios
+from mmg.cli.keys import keys
+fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+child = os.fork()
+if not child:
+    os.setpgid(0, 0)
+    with keys(print) as has_keys:
+        os._exit(10 + has_keys)
+_, status = os.waitpid(child, os.WUNTRACED)
+os.kill(child, 9) if os.WIFSTOPPED(status) else None
+print("stopped" if os.WIFSTOPPED(status) else os.WEXITSTATUS(status))
+"""
+
+
+def test_a_recording_in_the_background_of_a_terminal_is_not_stopped() -> None:
+    ours, theirs = os.openpty()
+    line = [sys.executable, "-c", BACKGROUND]
+    done = subprocess.run(
+        line, stdin=theirs, capture_output=True, text=True, start_new_session=True, check=False, timeout=60
+    )
+    os.close(ours)
+    os.close(theirs)
+    assert done.stdout == "10\n", done.stderr
+
+
+def test_a_run_that_does_not_begin_leaves_no_file(tmp_path: Path) -> None:
+    done = command("record", "-o", tmp_path / "day.mcap", "--imu", "serial:///dev/ttyUSB77", "--labels", "walk,walk")
+    assert (done.returncode, "up to 9 different labels" in done.stderr) == (2, True)
+    words = ("--imu", "serial:///dev/ttyUSB77", "--record", tmp_path / "day.mcap")
+    hidden = (
+        "import sys; import mmg.runs.live as live; from mmg.errors import ModelError\n"
+        "def refuse(*_, **__): raise ModelError('no such model')\n"
+        "live.LivePipeline = refuse\n"
+        "from mmg.cli.run import main; sys.exit(main(sys.argv[1:]))"
+    )
+    done = subprocess.run([sys.executable, "-c", hidden, *words], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (4, "mmg-run: no such model\n")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("words", [("record", "-o"), ("run", "--record")])
+def test_a_second_ctrl_c_still_finishes_the_file(tmp_path: Path, words: tuple[str, str]) -> None:
+    hidden = (
+        "import sys; from mmg.runs.listening import Listening\n"
+        "def press_again(_): raise KeyboardInterrupt\n"
+        "Listening.close = press_again\n"
+        f"from mmg.cli.{words[0]} import main; sys.exit(main(sys.argv[1:]))"
+    )
+    line = [sys.executable, "-c", hidden, "--imu", "serial:///dev/ttyUSB77", words[1], str(tmp_path / "day.mcap")]
+    done = subprocess.run([*line, "--duration", "0.6"], capture_output=True, text=True, check=False)
+    assert "recorded" in done.stderr
+    recording = open_recording(tmp_path / "day.mcap")
+    assert len(list(recording.steps())) > 1
+    assert recording.notes == []
+
+
+@pytest.mark.parametrize("words", [("--split", "1h"), ("--keep", "1d"), ("--record-video",)])
+def test_limits_of_a_recording_that_nobody_makes_are_refused(words: tuple[str, ...]) -> None:
+    done = command("run", "--imu", "serial:///dev/ttyUSB77", *words)
+    assert (done.returncode, done.stderr) == (2, f"mmg-run: {words[0]} is of a recording: add --record DAY.mcap\n")
+
+
+def two_seconds(path: Path, sensor: Sensor, **metadata: str) -> Path:
+    part = Part(path, (sensor,), {"origin_ns": "0", **metadata}, 1_795_000_000 * S_NS)
+    status = PortStatus(connected=True, reason="", device="made up")
+    for first in range(0, 200, 25):
+        stamps = np.arange(first, first + 25, dtype=np.int64) * 10_000_000
+        chunk = Chunk(
+            sensor.modality,
+            np.random.default_rng(first).normal(size=(25, len(sensor.channels))).astype(np.float32),
+            stamps,
+        )
+        part.step(Step(int(stamps[-1]) + 20_000_000, (chunk,), {sensor.modality: status}))
+    part.finish()
+    return path
+
+
+def test_what_lets_a_replay_decide_otherwise_is_told(tmp_path: Path) -> None:
+    done = command("run", two_seconds(tmp_path / "day.mcap", IMU, not_recorded="video", mmg="0.0.1", backend="other"))
+    assert done.returncode == 0, done.stderr
+    assert "video took part in the live run and is not recorded: decisions differ" in done.stderr
+    assert "recorded by mmg 0.0.1, and this is " in done.stderr
+    assert "decided live by other, and here by onnx" in done.stderr
+
+
+def test_a_replay_ends_where_the_live_run_was_told_to(tmp_path: Path) -> None:
+    path = two_seconds(tmp_path / "day.mcap", IMU, duration_s="1.0")
+    assert len(command("run", path, "--format", "jsonl").stdout.splitlines()) == 2
+    assert len(command("run", path, "--format", "jsonl", "--duration", "1.5").stdout.splitlines()) == 3
+
+
+def test_sensors_that_the_bundle_does_not_know_are_refused_in_a_line(tmp_path: Path) -> None:
+    other = two_seconds(tmp_path / "other.mcap", Sensor("imu", "signal", ("ax", "ay", "az"), "x"))
+    done = command("run", other)
+    assert (done.returncode, "imu is ax, ay, az, and bundle starter" in done.stderr) == (3, True), done.stderr
+    wrist = two_seconds(tmp_path / "wrist.mcap", Sensor("wrist", "signal", IMU.channels, "x"))
+    done = command("run", wrist)
+    assert (done.returncode, f"no imu: --source imu={wrist} takes what is alike" in done.stderr) == (3, True)
+    assert command("run", "--source", f"imu={wrist}").returncode == 0
+    damaged = command("run", two_seconds(tmp_path / "damaged.mcap", IMU, grace_s="x"))
+    assert (damaged.returncode, "its metadata is damaged: grace_s is 'x'" in damaged.stderr) == (3, True)

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import random
+import threading
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -179,6 +183,44 @@ def test_a_damaged_second_is_left_out_and_told_and_no_sample_goes_to_another_ste
     assert damaged > 30
 
 
+def test_the_first_chunk_is_worth_no_more_than_another(tmp_path: Path) -> None:
+    steps = write(tmp_path / "day.mcap", 8)
+    data = bytearray((tmp_path / "day.mcap").read_bytes())
+    data[data.index(b"\x04\0\0\0zstd") + 100] ^= 1
+    (tmp_path / "broken.mcap").write_bytes(data)
+    found = list(open_recording(tmp_path / "broken.mcap").steps())
+    assert [step.now_ns for step in found] == [step.now_ns for step in steps[4:]]
+
+
+@pytest.mark.parametrize("fill", [b"\0", b"\xff", b"\x06"])
+def test_a_bad_block_costs_seconds_and_never_the_rest_of_the_day(tmp_path: Path, fill: bytes) -> None:
+    steps = write(tmp_path / "day.mcap", 12)
+    data, chance = (tmp_path / "day.mcap").read_bytes(), random.Random(2)
+    whole = {step.now_ns: step for step in steps}
+    for _ in range(25):
+        at = chance.randrange(2000, len(data) - 60_000)
+        (tmp_path / "broken.mcap").write_bytes(data[:at] + 4096 * fill + data[at + 4096 :])
+        recording = open_recording(tmp_path / "broken.mcap")
+        found = list(recording.steps())
+        assert all(same(step, whole[step.now_ns]) for step in found)
+        assert len(steps) - len(found) <= 8
+        assert found[-1].now_ns == steps[-1].now_ns
+        assert recording.notes
+        assert "cut" not in recording.notes[0]
+
+
+@pytest.mark.parametrize("bit", range(64))
+def test_a_length_that_is_damaged_costs_its_second_at_most(tmp_path: Path, bit: int) -> None:
+    steps = write(tmp_path / "day.mcap", 6)
+    data = bytearray((tmp_path / "day.mcap").read_bytes())
+    at = data.index(b"\x04\0\0\0zstd", len(data) // 2) - 36
+    data[at + bit // 8] ^= 1 << bit % 8
+    (tmp_path / "broken.mcap").write_bytes(data)
+    found = {step.now_ns: step for step in open_recording(tmp_path / "broken.mcap").steps()}
+    assert len(found) in (len(steps) - 4, len(steps))
+    assert all(same(found[step.now_ns], step) for step in steps if step.now_ns in found)
+
+
 def test_what_is_no_recording_is_refused_in_a_line(tmp_path: Path) -> None:
     from mcap.writer import Writer
 
@@ -246,7 +288,63 @@ def test_a_full_disk_ends_the_recording_and_nothing_else(tmp_path: Path, monkeyp
     assert told[0].startswith("recording stops:")
     assert "No space left on device" in told[0]
     recorder.step(step_at(11))
+    recorder.flush()
     open_recording(tmp_path / "day.mcap")
+
+
+def test_a_recorder_that_is_closed_makes_nobody_wait(tmp_path: Path) -> None:
+    recorder, _ = Clock().recorder(tmp_path / "day.mcap")
+    recorder.close()
+    recorder.step(step_at(1))
+    recorder.flush()
+    recorder.close()
+
+
+def test_what_cannot_be_kept_costs_its_step_alone_and_is_told(tmp_path: Path) -> None:
+    recorder, told = Clock().recorder(tmp_path / "day.mcap")
+    odd = replace(sound_chunk(1), times_ns=sound_chunk(1).times_ns - 2**62)
+    steps = [step_at(0), replace(step_at(1), chunks=(imu_chunk(1), odd)), step_at(2)]
+    for step in steps:
+        recorder.step(step)
+    recorder.close()
+    assert [line.partition(": ")[2] for line in told] == [
+        "a step is not recorded: ValueError: audio: samples without a time since 1970",
+        "some could not be written: 1 steps, decisions or marks are not recorded",
+    ]
+    recording = open_recording(tmp_path / "day.mcap")
+    assert all(same(one, other) for one, other in zip(recording.steps(), [steps[0], steps[2]], strict=True))
+    assert recording.notes[0].startswith("day.mcap: 1 steps, decisions or marks could not be recorded")
+
+
+def test_samples_from_the_far_future_are_kept_as_they_came(tmp_path: Path) -> None:
+    ahead_ns = 10**9 * S_NS
+    chunks = [replace(one, times_ns=one.times_ns + ahead_ns) for one in (imu_chunk(1), sound_chunk(1))]
+    step = replace(step_at(1), chunks=tuple(chunks))
+    recorder, told = Clock().recorder(tmp_path / "day.mcap")
+    recorder.step(step)
+    recorder.close()
+    assert told == []
+    [again] = open_recording(tmp_path / "day.mcap").steps()
+    assert same(again, step)
+
+
+def test_a_disk_that_hangs_is_told_at_once_and_the_gap_is_in_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mmg.recording.recorder.MOST_WAITING", 3)
+    goes_on, sync = threading.Event(), Part.sync
+    monkeypatch.setattr(Part, "sync", lambda part: goes_on.wait(10) and sync(part))
+    recorder, told = Clock().recorder(tmp_path / "day.mcap")
+    for quarter in range(40):
+        recorder.step(step_at(quarter / 4))
+    assert told == [f"{tmp_path / 'day.mcap'}: the disk is too slow: what comes now is not recorded"]
+    goes_on.set()
+    recorder.flush()
+    recorder.step(step_at(11))
+    recorder.close()
+    recording = open_recording(tmp_path / "day.mcap")
+    kept = len(list(recording.steps()))
+    assert recording.notes[0].startswith(f"day.mcap: {41 - kept} steps, decisions or marks could not be recorded")
 
 
 def test_a_split_recording_keeps_its_newest_files_and_is_read_from_any_of_them(tmp_path: Path) -> None:
@@ -263,6 +361,39 @@ def test_a_split_recording_keeps_its_newest_files_and_is_read_from_any_of_them(t
     assert next(step.now_ns for step in recording.steps()) > 39 * S_NS
     assert len(recording.parts) == 2
     assert next(iter(recording.steps())).statuses == {"imu": STATUS, "audio": STATUS}
+
+
+def test_what_an_earlier_ring_kept_is_told_at_the_start_and_not_hours_later(tmp_path: Path) -> None:
+    (tmp_path / "day-0003.mcap").write_bytes(b"of yesterday")
+    for limits in (NO_LIMITS, Limits(split_s=10, keep_s=25)):
+        with pytest.raises(ConfigError, match=r"day-0003\.mcap is there already: choose another name"):
+            Clock().recorder(tmp_path / "day.mcap", limits)
+    assert [path.name for path in tmp_path.iterdir()] == ["day-0003.mcap"]
+
+
+@pytest.mark.parametrize("name", ["day", "day-2026", "day-0000"])
+def test_a_week_in_one_recording_has_several_files_and_is_read_from_its_name(tmp_path: Path, name: str) -> None:
+    clock = Clock()
+    recorder, _ = clock.recorder(tmp_path / f"{name}.mcap")
+    for hour in range(7 * 24):
+        clock.now_ns = hour * 3600 * S_NS
+        recorder.step(step_at(hour * 3600))
+        recorder.flush()
+    recorder.close()
+    assert len(list(tmp_path.iterdir())) == 7 * 24 / 4
+    assert (tmp_path / f"{name}-0041.mcap").is_file()
+    assert len(list(open_recording(tmp_path / f"{name}.mcap").steps())) == 7 * 24
+
+
+def test_a_part_that_says_nothing_of_itself_costs_no_other(tmp_path: Path) -> None:
+    paths = [part_path(tmp_path / "day.mcap", number) for number in range(4)]
+    for path in paths:
+        write(path, 1, session="a")
+    paths[2].write_bytes(b"")
+    recording = open_recording(paths[0])
+    assert recording.parts == (paths[0], paths[1], paths[3])
+    assert len(recording.notes) == 1
+    assert recording.notes[0].startswith(f"left out: {paths[2]}: ")
 
 
 def test_marks_become_labels() -> None:
@@ -292,3 +423,38 @@ def test_mcaps_own_index_finds_every_message(tmp_path: Path) -> None:
     assert summary.statistics is not None
     assert counted == summary.statistics.message_count == 3 * 4 * (25 + 1 + 1) + 3
     assert schemas.SCHEMA in open_recording(tmp_path / "day.mcap").metadata["schema"]
+
+
+def understood(schema: dict[str, Any], value: object) -> bool:
+    """As Foxglove reads JSON Schema: every object has properties, every array one type of items."""
+    kinds: dict[str, tuple[type, ...]] = {
+        "object": (dict,),
+        "array": (list,),
+        "string": (str,),
+        "number": (int, float),
+        "integer": (int,),
+    }
+    if not isinstance(value, kinds[schema["type"]]):
+        return False
+    if isinstance(value, dict):
+        known = schema["properties"]
+        return all(understood(known[key], one) for key, one in value.items() if key in known)
+    return not isinstance(value, list) or all(understood(schema["items"], one) for one in value)
+
+
+def test_foxglove_understands_what_mmg_writes_as_json(tmp_path: Path) -> None:
+    decided = {"t": 1.5, "label": "walk", "confidence": 0.5, "scores": {"walk": 0.5}, "modalities": ["imu"]}
+    light = Chunk("ppg", np.zeros((2, 2), np.float32), np.array([1, 2], np.int64), 25.0)
+    part = Part(tmp_path / "day.mcap", (AUDIO, PPG), {"origin_ns": "0"}, EPOCH_NS)
+    part.step(Step(S_NS, (sound_chunk(0), light), {"audio": STATUS, "ppg": STATUS}))
+    part.decision(json.dumps({**decided, "sensors": {"imu": {}}}), S_NS)
+    part.mark(MarkMessage(0.5, "walk", "start"), S_NS)
+    part.finish()
+    with (tmp_path / "day.mcap").open("rb") as file:
+        found = [
+            (schema.name, understood(json.loads(schema.data), json.loads(message.data)))
+            for schema, _, message in make_reader(file).iter_messages()
+            if schema and schema.encoding == "jsonschema"
+        ]
+    assert {name for name, _ in found} == {"mmg.Signal", "mmg.Step", "mmg.Decision", "mmg.Mark"}
+    assert all(is_right for _, is_right in found)

@@ -27,13 +27,22 @@ def keys(press: Callable[[str], None]) -> Iterator[bool]:
     except (AttributeError, ValueError, OSError, termios.error):  # closed, no file, or no terminal
         yield False
         return
+    if not _is_ours(descriptor):
+        yield False
+        return
     ended = threading.Event()
 
     def read() -> None:
         while not ended.is_set():
             ready, _, _ = select.select([descriptor], [], [], WAIT_S)
             if ready:
-                data = os.read(descriptor, 64)
+                try:
+                    if not _is_ours(descriptor):  # Ctrl-Z and bg, and what is typed is the shell's
+                        ended.wait(WAIT_S)
+                        continue
+                    data = os.read(descriptor, 64)
+                except OSError:  # the terminal is gone
+                    return
                 if not data:
                     return
                 for key in data.decode(errors="replace"):
@@ -48,4 +57,13 @@ def keys(press: Callable[[str], None]) -> Iterator[bool]:
         ended.set()
         thread.join()
         with suppress(termios.error):
-            termios.tcsetattr(descriptor, termios.TCSANOW, before)
+            if _is_ours(descriptor):
+                termios.tcsetattr(descriptor, termios.TCSANOW, before)
+
+
+def _is_ours(descriptor: int) -> bool:
+    """Whether this process may touch the terminal: one in the background, as after &, would be stopped for it."""
+    try:
+        return os.tcgetpgrp(descriptor) == os.getpgrp()
+    except OSError:  # the terminal of no session, and so without a background
+        return True

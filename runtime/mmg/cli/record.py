@@ -6,7 +6,7 @@ import argparse
 import sys
 import time
 from collections.abc import Callable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -78,11 +78,13 @@ def _record(options: argparse.Namespace) -> int:
     set_up_process()
     named = named_sensors(options, _report)
     from mmg.bundle import Bundle
+    from mmg.recording.marks import check_labels
     from mmg.runs.listening import Listening
     from mmg.runs.live import open_ports
     from mmg.runs.settings import Settings
     from mmg.sources import is_live
 
+    check_labels(names_in(options.labels))
     with Bundle.open(options.bundle) as bundle:
         profile = load_board(options)
         urls = find_sensors(options, named, profile, bundle.manifest, _report)
@@ -106,9 +108,11 @@ def _record(options: argparse.Namespace) -> int:
             listening.start()
             _listen(listening, recorder, marker, options.duration)
     finally:
-        listening.close()
-        recorder.step(listening.step())
-        close_recorder(recorder, _report)
+        try:
+            listening.close()
+            recorder.step(listening.step())
+        finally:  # a second Ctrl-C while a driver is slow to close costs nothing
+            close_recorder(recorder, _report)
     return 2 if recorder.problem else 0
 
 
@@ -116,6 +120,8 @@ def _keys(options: argparse.Namespace, recorder: Recorder) -> tuple[Marker, Abst
     from mmg.recording.marks import Marker
 
     marker = Marker(names_in(options.labels), recorder.mark)
+    if not marker.labels:
+        return marker, nullcontext(False)
     return marker, keys(lambda key: marker.press(key, time.monotonic_ns()))
 
 
@@ -123,7 +129,7 @@ def _explain_keys(marker: Marker, has_keys: bool) -> None:
     if not marker.labels:
         return
     if not has_keys:
-        _report("standard input is no terminal: there are no keys for --labels")
+        _report("standard input is no terminal of this command: there are no keys for --labels")
         return
     told = ", ".join(f"{number} {label}" for number, label in enumerate(marker.labels, 1))
     _report(f"keys: {told}; the same key, space or 0 ends it; Ctrl-C stops")

@@ -6,12 +6,12 @@ import argparse
 import json
 import re
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mmg.errors import BackendUnavailable, ConfigError, ModelError
+from mmg.errors import BackendUnavailable, ConfigError
 from mmg.version import installed_version
 
 if TYPE_CHECKING:
@@ -39,16 +39,6 @@ def add_recording_flags(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _backend(bundle: Bundle, names: Sequence[str], settings: Settings) -> str:
-    """What runs the models of a run with these settings; empty where nothing that is installed can."""
-    from mmg.engine.variant import choose_variant
-
-    try:
-        return choose_variant(bundle, names, settings.backend, settings.precision, settings.preferred_backend).backend
-    except ModelError:
-        return ""  # mmg-record decides nothing, and needs none
-
-
 def add_token_flag(parser: argparse.ArgumentParser) -> None:
     """``--record-tokens``, of a command that has encoders."""
     parser.add_argument(
@@ -56,6 +46,19 @@ def add_token_flag(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="keep what the encoders make of sound and pictures, and neither sound nor pictures",
     )
+
+
+def refuse_without_recording(options: argparse.Namespace) -> None:
+    """Raises ConfigError for flags of a recording where none is made: who gave them believes that there is one."""
+    given = {
+        "--split": options.split,
+        "--keep": options.keep,
+        "--record-video": options.record_video,
+        "--record-tokens": options.record_tokens,
+    }
+    for flag, value in given.items():
+        if value and not options.record:
+            raise ConfigError(f"{flag} is of a recording: add --record DAY.mcap")
 
 
 def open_recorder(
@@ -95,10 +98,14 @@ def open_recorder(
     metadata = {
         "bundle": bundle.manifest.name,
         "bundle_digest": bundle.digest,
-        "backend": _backend(bundle, names, settings),
+        "grace_s": json.dumps(settings.grace_s),
+        "precision": settings.precision,
+        "backend": settings.backend,
+        "duration_s": json.dumps(settings.duration_s),
         "profile": profile.name,
         "settings": json.dumps(asdict(settings)),
         "mmg": installed_version(),
+        "not_recorded": ",".join(name for name in kinds if name not in names),
     }
     return Recorder(path, sensors, origin_ns=origin_ns, metadata=metadata, limits=_limits(options), report=report)
 

@@ -7,13 +7,21 @@ import gc
 import json
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mmg.cli.exit_codes import handle_signals, raise_interrupt, run_command
 from mmg.cli.output import wants_colours
 from mmg.cli.profile_flags import add_profile_flags, load_board
-from mmg.cli.recording import add_recording_flags, add_token_flag, as_tokens, close_recorder, open_recorder
+from mmg.cli.recording import (
+    add_recording_flags,
+    add_token_flag,
+    as_tokens,
+    close_recorder,
+    open_recorder,
+    refuse_without_recording,
+)
 from mmg.cli.reporting import keep_stderr, stderr_reporter
 from mmg.cli.sensors import DEMO, add_sensor_flags, find_sensors, named_sensors, names_in, seconds
 from mmg.cli.version import PrintVersion
@@ -107,6 +115,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _run(options: argparse.Namespace) -> int:
     set_up_process()
+    refuse_without_recording(options)
     named = named_sensors(options, _report)
     truth_path = options.truth or (DEMO / "truth.csv" if options.demo else None)
     from mmg.bundle import Bundle
@@ -146,9 +155,11 @@ def _run(options: argparse.Namespace) -> int:
                 judged += label is not None
                 right += label == decision.label
         finally:
-            pipeline.close()
-            if recorder:
-                close_recorder(recorder, _report)
+            try:
+                pipeline.close()
+            finally:  # a second Ctrl-C while a driver is slow to close costs nothing
+                if recorder:
+                    close_recorder(recorder, _report)
     of = ", ".join(name for name in pipeline.engine.modalities if name in used)
     summary = f"{decided} decision{'s' * (decided != 1)} from {of or 'no sensor'}"
     if judged:
@@ -210,13 +221,21 @@ def _open_pipeline(
         raise ConfigError(f"--record {options.record}: {urls[recorded[0]]} is a recording already")
     if recorded:
         return _open_recorded(options, bundle, urls, settings), None
+    from mmg.engine.variant import choose_variant
     from mmg.runs.live import LivePipeline, open_ports
 
     ports, origin_ns = open_ports(bundle.manifest, urls, settings, _report), time.monotonic_ns()
     if not options.record:
         return LivePipeline(bundle, ports, settings, report=_report, origin_ns=origin_ns), None
-    recorder = open_recorder(options, options.record, bundle, ports, profile, settings, origin_ns, _report)
-    pipeline = LivePipeline(bundle, ports, settings, report=_report, record=recorder.step, origin_ns=origin_ns)
+    names = [port.modality for port in ports]
+    chosen = choose_variant(bundle, names, settings.backend, settings.precision, settings.preferred_backend)
+    told = replace(settings, backend=chosen.backend)
+    recorder = open_recorder(options, options.record, bundle, ports, profile, told, origin_ns, _report)
+    try:
+        pipeline = LivePipeline(bundle, ports, settings, report=_report, record=recorder.step, origin_ns=origin_ns)
+    except BaseException:
+        recorder.discard()  # the same line again must not find the name taken
+        raise
     kinds = {port.modality: bundle.manifest.modality(port.modality).kind for port in ports}
     pipeline.keep_tokens(as_tokens(options, kinds))
     return pipeline, recorder
@@ -236,7 +255,9 @@ def _open_recorded(
     from mmg.runs.replay import Replay, as_recorded
 
     recording = open_recording(path)
-    settings = as_recorded(recording, bundle, settings, _report, grace=options.grace, precision=options.precision)
+    settings = as_recorded(
+        recording, bundle, settings, _report, tuple(urls), grace=options.grace, precision=options.precision
+    )
     return Replay(bundle, recording, tuple(urls), settings, report=_report)
 
 

@@ -23,6 +23,8 @@ UNKNOWN = -1.0
 PCM_S16, PCM_F32 = "pcm-s16", "pcm-f32"
 FULL_SCALE = 32768.0
 S_NS = 1_000_000_000
+LAST_S = 2**31 - 1
+"""The last second that a stamp can tell; the time of the MCAP message goes further."""
 
 
 def imu_layout(frame_id: str) -> np.dtype:
@@ -50,7 +52,8 @@ def imu_messages(layout: np.dtype, frame_id: str, channels: tuple[str, ...], sam
     """Samples ``(T, C)`` of these channels, stamped ``(T,)`` ns since 1970, as T messages one after the other."""
     rows = np.zeros(len(times), layout)
     rows["encapsulation"] = ENCAPSULATION
-    rows["sec"], rows["nanosec"] = np.divmod(times, S_NS)
+    seconds, rows["nanosec"] = np.divmod(times, S_NS)
+    rows["sec"] = np.minimum(seconds, LAST_S)
     rows["length"], rows["frame_id"] = len(frame_id.encode()) + 1, frame_id.encode()
     rows["orientation_covariance"][:, 0] = UNKNOWN
     for name, first in (("linear_acceleration", 0), ("angular_velocity", 3)):
@@ -84,7 +87,7 @@ def audio_message(samples: Samples, first_ns: int, rate_hz: float) -> bytes:
     fits = bool((whole == scaled).all() and (np.abs(whole + 0.5) <= FULL_SCALE).all())
     data = (whole.astype("<i2") if fits else samples.astype("<f4")).tobytes()
     sec, nanosec = divmod(first_ns, S_NS)
-    head = ENCAPSULATION + struct.pack("<iII", sec, nanosec, len(data))
+    head = ENCAPSULATION + struct.pack("<iII", min(sec, LAST_S), nanosec, len(data))
     tail = _text(PCM_S16 if fits else PCM_F32) + struct.pack("<II", round(rate_hz), samples.shape[1])
     return head + data + bytes(-len(data) % 4) + tail
 
@@ -108,7 +111,7 @@ def image_message(frame: Samples, time_ns: int, frame_id: str) -> bytes:
     """A picture ``(H, W, 3)`` uint8 RGB as one RawImage."""
     height, width, _ = frame.shape
     sec, nanosec = divmod(time_ns, S_NS)
-    head = struct.pack("<iI", sec, nanosec) + _padded(_text(frame_id))
+    head = struct.pack("<iI", min(sec, LAST_S), nanosec) + _padded(_text(frame_id))
     head += struct.pack("<II", width, height) + _text("rgb8") + bytes(3)
     return ENCAPSULATION + head + struct.pack("<II", 3 * width, frame.size) + frame.tobytes()
 

@@ -28,10 +28,7 @@ class Marker:
     """
 
     def __init__(self, labels: Sequence[str], set_mark: Callable[[str, str, int], None]) -> None:
-        if len(labels) > len(KEYS) or len(set(labels)) < len(labels) or not all(labels):
-            raise ConfigError(
-                f"--labels {','.join(labels)}: name up to {len(KEYS)} different labels, such as walk,knead"
-            )
+        check_labels(labels)
         self.labels, self._set_mark = tuple(labels), set_mark
         self.present: str | None = None
         """The label that holds now."""
@@ -53,6 +50,12 @@ class Marker:
         if label is not None:
             self._set_mark(label, START, now_ns)
         self.present = label
+
+
+def check_labels(labels: Sequence[str]) -> None:
+    """Raises ConfigError for more labels than there are keys, or one that is named twice or not at all."""
+    if len(labels) > len(KEYS) or len(set(labels)) < len(labels) or not all(labels):
+        raise ConfigError(f"--labels {','.join(labels)}: name up to {len(KEYS)} different labels, such as walk,knead")
 
 
 def spans(marks: Iterable[MarkMessage], end_s: float) -> list[Span]:

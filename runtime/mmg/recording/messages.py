@@ -14,13 +14,17 @@ from mmg.sources.ports.port import PortStatus
 
 
 class StepMessage(msgspec.Struct, omit_defaults=True):
-    """What the messages of a step's samples do not tell. ports, read_as: of those that changed since the last step."""
+    """What the messages of a step's samples do not tell. ports, read_as: of those that changed since the last step.
+
+    lost: how many steps, decisions and marks before it are not recorded.
+    """
 
     now_ns: int
     chunks: list[ChunkNote] = []
     ports: dict[str, PortStatus] = {}
     read_as: dict[str, ReadAs] = {}
     encoded: list[EncodedNote] = []
+    lost: int = 0
 
 
 class MarkMessage(msgspec.Struct, frozen=True):

@@ -36,8 +36,9 @@ class Part:
         self._writer: Any = Writer(self._file, chunk_size=CHUNK_BYTES, compression=CompressionType.ZSTD)
         self._writer.start(library=f"mmg {installed_version()}")
         self._packers = {sensor.modality: Packer(sensor, epoch_ns) for sensor in sensors}
-        self._changes = Changes()
+        self._changes, self._lost = Changes(), 0
         self._schemas: dict[str, int] = {}
+        self._topics: dict[int, str] = {}
         self._sensors = {sensor.modality: self._channel(sensor.topic, sensor.schema) for sensor in sensors}
         self._held: dict[int, list[tuple[int, bytes]]] = {channel: [] for channel in self._sensors.values()}
         self._told: list[tuple[int, int, bytes]] = []
@@ -47,7 +48,13 @@ class Part:
         described = [msgspec.to_builtins(sensor) for sensor in sensors]
         self._writer.add_metadata(
             schemas.METADATA,
-            {"schema": schemas.SCHEMA, "epoch_ns": str(epoch_ns), "sensors": json.dumps(described), **metadata},
+            {
+                "schema": schemas.SCHEMA,
+                "epoch_ns": str(epoch_ns),
+                "sensors": json.dumps(described),
+                "topics": json.dumps(self._topics),
+                **metadata,
+            },
         )
 
     def _channel(self, topic: str, schema: schemas.Schema) -> int:
@@ -55,7 +62,9 @@ class Part:
             self._schemas[schema.name] = self._writer.register_schema(
                 schema.name, schema.encoding, schema.text.encode()
             )
-        return int(self._writer.register_channel(topic, schema.message_encoding, self._schemas[schema.name]))
+        channel = int(self._writer.register_channel(topic, schema.message_encoding, self._schemas[schema.name]))
+        self._topics[channel] = topic
+        return channel
 
     @property
     def size(self) -> int:
@@ -63,24 +72,27 @@ class Part:
         return int(self._file.tell())
 
     def step(self, step: Step) -> None:
-        """What came: the samples first, and then what puts them together."""
-        notes = []
-        for chunk in step.chunks:
-            messages, note = self._packers[chunk.modality].pack(chunk, step.now_ns)
-            notes.append(note)
-            self._held[self._sensors[chunk.modality]] += messages
-        encoded = []
-        for one in step.encoded:
-            hops, token_note = tokens.pack(one)
-            encoded.append(token_note)
-            self._held[self._sensors[one.modality]] += [(step.now_ns + self._epoch_ns, hop) for hop in hops]
+        """What came: the samples first, and then what puts them together. Raises ValueError where it cannot be kept."""
+        # All or nothing: samples without their step would be taken for those of the next one.
+        packed = [self._packers[chunk.modality].pack(chunk, step.now_ns) for chunk in step.chunks]
+        encoded = [tokens.pack(one) for one in step.encoded]
         changed, read_as = self._changes.note(step)
-        message = StepMessage(step.now_ns, notes, changed, read_as, encoded)
+        notes, token_notes = [note for _, note in packed], [note for _, note in encoded]
+        message = StepMessage(step.now_ns, notes, changed, read_as, token_notes, self._lost)
+        self._lost = 0
+        for chunk, (messages, _) in zip(step.chunks, packed, strict=True):
+            self._held[self._sensors[chunk.modality]] += messages
+        for one, (hops, _) in zip(step.encoded, encoded, strict=True):
+            self._held[self._sensors[one.modality]] += [(step.now_ns + self._epoch_ns, hop) for hop in hops]
         self._add(self._steps, step.now_ns + self._epoch_ns, msgspec.json.encode(message))
 
     def decision(self, line: str, now_ns: int) -> None:
         """A line of JSON that was decided by the steps before it."""
         self._add(self._decisions, now_ns + self._epoch_ns, line.encode())
+
+    def lose(self, count: int) -> None:
+        """So much was not recorded, which the next step tells."""
+        self._lost += count
 
     def mark(self, mark: MarkMessage, now_ns: int) -> None:
         """A label begins or ends."""

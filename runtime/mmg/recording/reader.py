@@ -7,49 +7,22 @@ import re
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 
 from mmg.engine.encoded import Encoded
-from mmg.errors import BackendUnavailable, SourceError, SourceNotFound
+from mmg.errors import BackendUnavailable, SourceError
 from mmg.recording import schemas, tokens
 from mmg.recording.messages import MarkMessage, StepMessage, Story
-from mmg.recording.recorder import SUFFIX
+from mmg.recording.records import Damage, Record, file_records, read_records
 from mmg.recording.sensors import Sensor, unpack
 from mmg.runs.step import Step
 from mmg.types import Chunk
 
-LARGEST_RECORD = 256 << 20
-"""In bytes: a chunk holds a second, and damage may promise more than there is memory."""
 PART = re.compile(r"(.+)-(\d{4,})")
-
-
-class Record(NamedTuple):
-    """A message. topic: of its channel. stamp_ns: ns since 1970."""
-
-    topic: str
-    stamp_ns: int
-    data: bytes
-
-
-@dataclass
-class Damage:
-    """What a file lacks. cut: it ends before its end. chunks: of MCAP, a second of a sensor each, that cannot be read.
-
-    steps: of the run that lack samples for that, and are left out.
-    """
-
-    cut: bool = False
-    chunks: int = 0
-    steps: int = 0
-
-    def notes(self, path: Path) -> list[str]:
-        """In a line each."""
-        cut = [f"{path.name} is cut: it was not finished, and ends with what was on the disk"] if self.cut else []
-        lost = f"{path.name} is damaged: about {self.chunks} s of it cannot be read and are left out"
-        return cut + [lost] * bool(self.chunks or self.steps)
 
 
 @dataclass
@@ -73,7 +46,7 @@ class RecordingFile:
         by_topic = {sensor.topic: sensor for sensor in self.sensors}
         for path in self.parts:
             damage, waiting = Damage(), _Waiting(by_topic, self.epoch_ns)
-            known = 0
+            known = lost = 0
             for record in read_records(path, damage):
                 if damage.chunks > known:
                     waiting.clear()  # the steps of these samples may have been in what is damaged
@@ -83,13 +56,16 @@ class RecordingFile:
                 elif record.topic == schemas.STEPS:
                     try:
                         message = msgspec.json.decode(record.data, type=StepMessage)
+                        statuses = story.statuses(message.ports)
                         chunks, encoded = waiting.take(message)
                     except (ValueError, KeyError, struct.error):
                         waiting.clear()  # its samples were in what is damaged
                         damage.steps += 1
                         continue
-                    yield Step(message.now_ns, chunks, story.statuses(message.ports), message.read_as, encoded)
-            self._tell(damage.notes(path))
+                    lost += message.lost
+                    yield Step(message.now_ns, chunks, statuses, message.read_as, encoded)
+            what = "steps, decisions or marks could not be recorded: what is decided after them may differ"
+            self._tell([*damage.notes(path), *[f"{path.name}: {lost} {what}"] * bool(lost)])
 
     def decisions(self) -> Iterator[dict[str, Any]]:
         """What was decided live: the objects of ``mmg-run --format jsonl``."""
@@ -111,7 +87,7 @@ class RecordingFile:
         ends = (
             record.message_end_time
             for path in self.parts
-            for record in _records(path, Damage())
+            for record in file_records(path, Damage())
             if isinstance(record, Chunk)
         )
         return max(ends, default=self.origin_ns + self.epoch_ns)
@@ -159,14 +135,18 @@ def open_recording(path: Path) -> RecordingFile:
         origin_ns, epoch_ns = int(metadata["origin_ns"]), int(metadata["epoch_ns"])
     except (KeyError, ValueError) as error:
         raise SourceError(str(path), f"its metadata is damaged: {error}") from error
-    return RecordingFile(tuple(_with_later_parts(path, metadata)), sensors, metadata, origin_ns, epoch_ns)
+    notes: list[str] = []
+    parts = tuple(_with_later_parts(path, metadata, notes))
+    return RecordingFile(parts, sensors, metadata, origin_ns, epoch_ns, notes)
 
 
 def read_metadata(path: Path) -> dict[str, str]:
     """What a recording of mmg says of itself, without reading on. Raises as ``open_recording``."""
-    from mcap.records import Chunk, Metadata
-
-    for record in _records(path, Damage()):
+    try:
+        from mcap.records import Chunk, Metadata
+    except ImportError as error:
+        raise BackendUnavailable("mcap, which recordings need,", "mcap") from error
+    for record in file_records(path, Damage()):
         if isinstance(record, Metadata) and record.name == schemas.METADATA:
             found = dict(record.metadata)
             if found.get("schema") != schemas.SCHEMA:
@@ -178,57 +158,22 @@ def read_metadata(path: Path) -> dict[str, str]:
     raise SourceError(str(path), "is MCAP, and no recording of mmg: it does not say which sensor is which")
 
 
-def _with_later_parts(path: Path, metadata: dict[str, str]) -> Iterator[Path]:
+def _with_later_parts(path: Path, metadata: dict[str, str], notes: list[str]) -> Iterator[Path]:
+    """This part and those after it. One that says nothing of itself, as after a power cut, goes to ``notes``."""
     yield path
     matched = PART.fullmatch(path.stem)
-    number = int(matched[2]) if matched else 0
-    while matched:
-        number += 1
-        following = path.with_name(f"{matched[1]}-{number:04d}{SUFFIX}")
-        if not following.is_file() or read_metadata(following).get("session") != metadata.get("session"):
-            return
-        yield following
-
-
-def read_records(path: Path, damage: Damage) -> Iterator[Record]:
-    """Every message that can be read, in the order of writing. What is not there goes to ``damage``."""
-    from mcap.records import Channel, Chunk, Message
-    from mcap.stream_reader import breakup_chunk
-
-    topics: dict[int, str] = {}
-    for record in _records(path, damage):
-        inner = [record]
-        if isinstance(record, Chunk):
+    numbered = [(matched[1], int(matched[2]))] if matched else []
+    # A recording may itself be called day-2026: then day-2026-0001 follows.
+    for stem, first in (*numbered, (path.stem, 0)):
+        for number in count(first + 1):
+            following = path.with_name(f"{stem}-{number:04d}{schemas.SUFFIX}")
+            if not following.is_file():
+                break
             try:
-                inner = breakup_chunk(record, validate_crc=True)
-            except Exception:
-                # Whatever zstandard or a broken length raises: a damaged chunk is left out, and counted.
-                damage.chunks += 1
+                session = read_metadata(following).get("session")
+            except SourceError as error:
+                notes.append(f"left out: {error}")
                 continue
-        for one in inner:
-            if isinstance(one, Channel):
-                topics[one.id] = one.topic
-            elif isinstance(one, Message) and one.channel_id in topics:
-                yield Record(topics[one.channel_id], one.log_time, one.data)
-
-
-def _records(path: Path, damage: Damage) -> Iterator[Any]:
-    """The records of a file; ``damage.cut`` where they end before its end."""
-    try:
-        from mcap.exceptions import McapError
-        from mcap.records import Footer
-        from mcap.stream_reader import StreamReader
-    except ImportError as error:
-        raise BackendUnavailable("mcap", "mcap") from error
-    damage.cut = True
-    try:
-        with path.open("rb") as file:
-            for record in StreamReader(file, emit_chunks=True, record_size_limit=LARGEST_RECORD).records:
-                yield record
-                damage.cut = damage.cut and not isinstance(record, Footer)
-    except FileNotFoundError as error:
-        raise SourceNotFound(str(path), f"there is no file {path.absolute()}") from error
-    except OSError as error:
-        raise SourceError(str(path), f"cannot be read: {error.strerror}") from error
-    except (McapError, ValueError, struct.error, UnicodeDecodeError, MemoryError, OverflowError, KeyError):
-        return  # what comes after this cannot be found
+            if session != metadata.get("session"):
+                break
+            yield following

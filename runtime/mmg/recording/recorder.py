@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import re
 import threading
 import time
 import uuid
@@ -14,6 +17,7 @@ from pathlib import Path
 from mmg.errors import ConfigError
 from mmg.recording.messages import MarkMessage
 from mmg.recording.part import Part
+from mmg.recording.schemas import SUFFIX
 from mmg.recording.sensors import Sensor
 from mmg.runs.step import Step
 
@@ -21,15 +25,19 @@ SYNC_S = 1.0
 """So often all is brought to the disk: what a power cut takes is that, what waits meanwhile, and the sync itself."""
 MOST_WAITING = 2000
 """Entries that a slow disk may leave waiting, about a minute. What comes then is not recorded, and counted."""
+LONGEST_PART_S = 4 * 3600.0
+"""Without other limits: a file's index is in memory until the file ends, about 5 MB an hour."""
+SLOW_S = 5.0
+"""Who waits longer for the end of a recording is told for what."""
 FULL_DISK = "what was recorded until then is whole"
-SUFFIX = ".mcap"
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
     """How a recording is cut in files. Each of None is no limit.
 
-    split_s, split_bytes: how long, or large, one file may be. keep_s: files whose last sample is older go.
+    split_s, split_bytes: how long, or large, one file may be; LONGEST_PART_S where neither is given.
+    keep_s: files whose last sample is older go.
     """
 
     split_s: float | None = None
@@ -38,7 +46,7 @@ class Limits:
 
     @property
     def is_split(self) -> bool:
-        """Whether there is more than one file."""
+        """Whether all files are numbered; else the first has the name that was given."""
         return self.split_s is not None or self.split_bytes is not None
 
 
@@ -48,6 +56,14 @@ NO_LIMITS = Limits()
 def part_path(path: Path, number: int) -> Path:
     """Where the part of a recording is that is cut: ``day-0003.mcap`` for ``day.mcap``."""
     return path.with_name(f"{path.stem}-{number:04d}{SUFFIX}")
+
+
+def _refuse_parts_of_another(path: Path) -> None:
+    """What an earlier recording of this name kept would end this one hours later. Raises FileExistsError."""
+    numbered = re.compile(re.escape(path.stem) + r"-\d{4,}" + re.escape(SUFFIX))
+    for other in sorted(path.parent.iterdir()):
+        if numbered.fullmatch(other.name):
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(other))
 
 
 class Recorder:
@@ -84,11 +100,12 @@ class Recorder:
         """Of all files, the removed ones too, as they were at the last sync."""
         self.problem = ""
         """Why nothing is recorded any more; empty while it is."""
-        self._lost = 0
+        self._lost = self._odd = 0
         self._waiting: deque[Callable[[Part], None]] = deque()
         self._changed = threading.Condition()
-        self._closing = self._is_wanted = False
+        self._closing = self._is_wanted = self._is_over = False
         try:
+            _refuse_parts_of_another(path)
             self._part = self._open_part()
         except FileExistsError as error:
             raise ConfigError(f"{error.filename} is there already: choose another name for the recording") from error
@@ -118,35 +135,57 @@ class Recorder:
 
     def _leave(self, entry: Callable[[Part], None]) -> None:
         with self._changed:
-            if len(self._waiting) >= MOST_WAITING or self.problem:
-                self._lost += 1
-                return
-            self._waiting.append(entry)
+            is_full = len(self._waiting) >= MOST_WAITING
+            is_first = is_full and not (self._lost or self.problem)
+            self._lost += is_full
+            if not (is_full or self.problem):
+                self._waiting.append(entry)
+        if is_first:
+            self._report(f"{self.path}: the disk is too slow: what comes now is not recorded")
 
     def flush(self) -> None:
         """Return when all that was left until now is on the disk, or nothing is recorded any more."""
         with self._changed:
             self._is_wanted = True
             self._changed.notify_all()
-            self._changed.wait_for(lambda: not (self._is_wanted or self._waiting) or bool(self.problem))
+            self._changed.wait_for(lambda: not (self._is_wanted or self._waiting) or self._is_over)
 
     def close(self) -> None:
         """Write what waits and finish the file. Twice is fine."""
         with self._changed:
             self._closing = True
             self._changed.notify_all()
-        self._thread.join()
+        self._thread.join(SLOW_S)
+        if self._thread.is_alive():
+            self._report(f"{self.newest}: waiting for its disk; Ctrl-C gives up what it has not taken yet")
+            self._thread.join()
+
+    def discard(self) -> None:
+        """Of a run that did not begin: end, and leave no file."""
+        self.close()
+        self.newest.unlink(missing_ok=True)
 
     def _live(self) -> None:
+        try:
+            self._record()
+        finally:
+            with self._changed:
+                self._is_over = True
+                self._changed.notify_all()
+
+    def _record(self) -> None:
+        told = 0  # of what was lost
         while not self.problem:
             with self._changed:
                 # Once a second is soon enough, and wakes the processor least.
                 self._changed.wait_for(lambda: self._closing or self._is_wanted, self._sync_s)
-                waiting, closing = list(self._waiting), self._closing
+                waiting, closing, lost = list(self._waiting), self._closing, self._lost - told
                 self._waiting.clear()
             try:
                 for entry in waiting:
-                    entry(self._part)
+                    self._keep(entry)
+                self._part.lose(lost)
+                told += lost
                 self._part.sync()
                 self._account()
                 if closing:
@@ -155,12 +194,24 @@ class Recorder:
                 if closing:
                     break
             except OSError as error:
-                self._stop(f"{self._part.path}: {error.strerror}")
+                self._stop(f"{error.filename or self._part.path}: {error.strerror or error}")
             except Exception as error:
                 # What cannot be written for another reason would end this thread unseen.
                 self._stop(f"{self._part.path}: {type(error).__name__}: {error}")
-        if self._lost and not self.problem:
-            self._report(f"{self.path}: the disk was too slow: {self._lost} steps, decisions or marks are not recorded")
+        if (self._lost or self._odd) and not self.problem:
+            why = "the disk was too slow" if self._lost else "some could not be written"
+            lost = self._lost + self._odd
+            self._report(f"{self.path}: {why}: {lost} steps, decisions or marks are not recorded")
+
+    def _keep(self, entry: Callable[[Part], None]) -> None:
+        """One that cannot be written, whatever a driver gave, costs no other."""
+        try:
+            entry(self._part)
+        except Exception as error:
+            self._part.lose(1)
+            self._odd += 1
+            if self._odd == 1:
+                self._report(f"{self.path}: a step is not recorded: {type(error).__name__}: {error}")
 
     def _tell_synced(self) -> None:
         with self._changed:
@@ -177,7 +228,8 @@ class Recorder:
         """Begin another file where this one is long or large enough, and let old ones go."""
         now_ns, limits, size = self._monotonic_ns(), self._limits, self._part.size
         self.bytes = self._finished_bytes + size
-        too_long = limits.split_s is not None and now_ns - self._began_ns >= limits.split_s * 1e9
+        longest_s = limits.split_s if limits.is_split else LONGEST_PART_S
+        too_long = longest_s is not None and now_ns - self._began_ns >= longest_s * 1e9
         too_large = limits.split_bytes is not None and size >= limits.split_bytes
         if not self._closing and (too_long or too_large):
             self._part.finish()
@@ -189,5 +241,5 @@ class Recorder:
             self._old.popleft()[1].unlink(missing_ok=True)
 
     def _open_part(self) -> Part:
-        path = part_path(self.path, self._number) if self._limits.is_split else self.path
+        path = part_path(self.path, self._number) if self._limits.is_split or self._number else self.path
         return Part(path, self._sensors, {**self._metadata, "part": str(self._number)}, self._epoch_ns)

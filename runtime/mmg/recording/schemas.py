@@ -6,11 +6,13 @@ The public ones are those of ROS 2's sensor_msgs and of Foxglove (foxglove_msgs)
 from __future__ import annotations
 
 import json
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 SCHEMA = "mmg-recording/1"
 """In a file's metadata; a later one is not read."""
 METADATA = "mmg"
+SUFFIX = ".mcap"
+"""Of a recording's files."""
 STEPS, DECISIONS, MARKS = "/mmg/steps", "/mmg/decisions", "/mmg/marks"
 TIME = "builtin_interfaces/Time"
 TIME_PART = f"""
@@ -73,14 +75,24 @@ class Schema(NamedTuple):
 
 
 def _own(name: str, description: str, **properties: str) -> Schema:
-    keys = {key: {"type": kind} for key, kind in properties.items()}
-    return Schema(name, "jsonschema", json.dumps({"type": "object", "description": description, "properties": keys}))
+    """properties: each one's type, ``array of`` its items' where it is one.
+
+    Foxglove refuses a topic whose schema has an object without properties, or an array without the type of its items.
+    """
+    whole = {"type": "object", "description": description, "properties": {k: _type(v) for k, v in properties.items()}}
+    return Schema(name, "jsonschema", json.dumps(whole))
+
+
+def _type(kind: str) -> dict[str, Any]:
+    if kind.startswith("array of "):
+        return {"type": "array", "items": _type(kind.removeprefix("array of "))}
+    return {"type": kind, "properties": {}} if kind == "object" else {"type": kind}
 
 
 IMU = Schema("sensor_msgs/msg/Imu", "ros2msg", IMU_TEXT)
 AUDIO = Schema("foxglove_msgs/msg/RawAudio", "ros2msg", AUDIO_TEXT)
 IMAGE = Schema("foxglove_msgs/msg/RawImage", "ros2msg", IMAGE_TEXT)
-SIGNAL = _own("mmg.Signal", "One sample of a sensor: its values in the order of its channels", values="array")
+SIGNAL = _own("mmg.Signal", "One sample of a sensor: its values in the order of its channels", values="array of number")
 HOP = _own(
     "mmg.Hop",
     "What an encoder made of one hop: base64 of float32, count rows",
@@ -93,9 +105,10 @@ STEP = _own(
     "mmg.Step",
     "What came of all ports since the step before, by the messages of their topics, and how the ports were",
     now_ns="integer",
-    chunks="array",
+    chunks="array of object",
     ports="object",
     read_as="object",
+    lost="integer",
 )
 DECISION = _own(
     "mmg.Decision",
@@ -104,7 +117,7 @@ DECISION = _own(
     label="string",
     confidence="number",
     scores="object",
-    modalities="array",
+    modalities="array of string",
     sensors="object",
 )
 MARK = _own("mmg.Mark", "A label begins or ends", t="number", label="string", event="string")

@@ -76,6 +76,8 @@ class Packer:
     def pack(self, chunk: Chunk, now_ns: int) -> tuple[list[tuple[int, bytes]], ChunkNote]:
         """The chunk's messages, each with its time in ns since 1970, and what they do not tell. now_ns: of its step."""
         stamps_ns = chunk.times_ns + self._epoch_ns
+        if not len(stamps_ns) or stamps_ns.min() < 0:
+            raise ValueError(f"{chunk.modality}: samples without a time since 1970")
         kind = self._sensor.kind
         if kind == "audio":
             return self._pack_sound(chunk, int(stamps_ns[0]), now_ns)

@@ -41,9 +41,7 @@ def look_ahead(
 class LookAhead:
     """The same of a recording that is read for something else."""
 
-    def __init__(
-        self, recording: Recording, modality: Modality, start_ns: int, grid: HopGrid, seconds: float
-    ) -> None:
+    def __init__(self, recording: Recording, modality: Modality, start_ns: int, grid: HopGrid, seconds: float) -> None:
         self._health, self._stream = Health(modality), open_stream(modality, grid)
         self._health.read_as = read_as(recording)
         self._until_ns = start_ns + round(seconds * 1e9)

@@ -6,15 +6,16 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
-import msgspec
-
+from mmg.backends import AUTO
 from mmg.bundle import Bundle
 from mmg.engine import Engine
-from mmg.errors import ConfigError, NoSensorError
+from mmg.engine.variant import choose_variant
+from mmg.errors import ConfigError, NoSensorError, SourceError
 from mmg.recording.reader import RecordingFile
 from mmg.runs.deciding import Decider
 from mmg.runs.settings import Settings
 from mmg.types import Decision
+from mmg.version import installed_version
 
 
 def as_recorded(
@@ -22,30 +23,76 @@ def as_recorded(
     bundle: Bundle,
     settings: Settings,
     report: Callable[[str], None],
+    modalities: tuple[str, ...],
     *,
     grace: float | None,
     precision: str | None,
 ) -> Settings:
-    """The settings with those of the live run, where the user names no other. Tells where the bundle is another."""
-    told = recording.metadata
-    as_tokens = [sensor.modality for sensor in recording.sensors if sensor.form == "tokens"]
-    if as_tokens and told.get("bundle_digest") != bundle.digest:
-        name = told.get("bundle", "?")
-        raise ConfigError(
-            f"{', '.join(as_tokens)}: was recorded as tokens of bundle {name}: only that one can decide on it"
-        )
+    """The settings with those of the live run, where the user names no other. Tells what else may decide otherwise.
+
+    Raises SourceError where the recording's sensors are not those of the bundle.
+    """
+    names = _recorded_names(recording, bundle, modalities)
+    live = recording.metadata.get("backend", AUTO)
+    if settings.backend == AUTO and live != AUTO:
+        # Each library rounds in its own way: the one that ran live decides again, where it is installed.
+        settings = replace(settings, preferred_backend=live)
+    precision = precision or recording.metadata.get("precision", settings.precision)
+    variant = choose_variant(bundle, names, settings.backend, precision, settings.preferred_backend)
+    _tell_differences(recording, bundle, variant.backend, report)
+    recorded_s = _told_seconds(recording, "grace_s")
+    duration_s = settings.duration_s
+    return replace(
+        settings,
+        grace_s=(settings.grace_s if recorded_s is None else recorded_s) if grace is None else grace,
+        # What a clock that runs ahead let decide beyond it was not told live either.
+        duration_s=_told_seconds(recording, "duration_s") if duration_s is None else duration_s,
+        precision=precision,
+    )
+
+
+def _tell_differences(recording: RecordingFile, bundle: Bundle, backend: str, report: Callable[[str], None]) -> None:
+    told, version = recording.metadata, installed_version()
+    if left_out := told.get("not_recorded", ""):
+        report(f"{left_out} took part in the live run and is not recorded: decisions differ from those of the live run")
+    if told.get("mmg", version) != version:
+        report(f"recorded by mmg {told['mmg']}, and this is {version}: decisions may differ from those of the live run")
+    if (live := told.get("backend", AUTO)) not in (AUTO, backend):
+        report(f"decided live by {live}, and here by {backend}: decisions may differ in their last digits")
     if told.get("bundle_digest", bundle.digest) != bundle.digest:
         report(
             f"recorded with another bundle ({told.get('bundle', '?')}): decisions may differ from those of the live run"
         )
-    live = msgspec.json.decode(told.get("settings", "{}"))
-    return replace(
-        settings,
-        grace_s=live.get("grace_s", settings.grace_s) if grace is None else grace,
-        precision=precision or live.get("precision", settings.precision),
-        # Each library rounds in its own way: the one that ran live decides again, where it is installed.
-        preferred_backend=told.get("backend") or settings.preferred_backend,
-    )
+
+
+def _told_seconds(recording: RecordingFile, key: str) -> float | None:
+    text = recording.metadata.get(key, "null")
+    try:
+        return None if text == "null" else float(text)
+    except ValueError as error:
+        raise SourceError(str(recording.parts[0]), f"its metadata is damaged: {key} is {text!r}") from error
+
+
+def _recorded_names(recording: RecordingFile, bundle: Bundle, modalities: tuple[str, ...]) -> tuple[str, ...]:
+    url, manifest = str(recording.parts[0]), bundle.manifest
+    as_tokens = [sensor.modality for sensor in recording.sensors if sensor.form == "tokens"]
+    if set(as_tokens) & set(modalities) and recording.metadata.get("bundle_digest") != bundle.digest:
+        name = recording.metadata.get("bundle", "?")
+        told = f"{', '.join(as_tokens)}: recorded as tokens of bundle {name}"
+        raise ConfigError(f"{told}: only that one can decide on them, or --sensors without them")
+    sensors = [sensor for sensor in recording.sensors if sensor.modality in modalities]
+    for sensor in sensors:
+        modality = manifest.modality(sensor.modality)
+        wanted = tuple(channel.name for channel in modality.channels)
+        if sensor.kind != modality.kind or (sensor.kind == "signal" and sensor.channels != wanted):
+            has = ", ".join(sensor.channels) or sensor.kind
+            wants = ", ".join(wanted) or modality.kind
+            raise SourceError(url, f"{sensor.modality} is {has}, and bundle {manifest.name} wants {wants}")
+    if not sensors:
+        holds = ", ".join(sensor.modality for sensor in recording.sensors)
+        name = modalities[0]
+        raise SourceError(url, f"holds {holds}, and no {name}: --source {name}={url} takes what is alike")
+    return tuple(sensor.modality for sensor in sensors)
 
 
 class Replay:

@@ -1,0 +1,147 @@
+"""The records of a recording's file, as far as they can be read: after what is damaged too, and up to a cut."""
+
+from __future__ import annotations
+
+import json
+import os
+import struct
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any, NamedTuple
+
+from mmg.errors import SourceError, SourceNotFound
+from mmg.recording import schemas
+
+LARGEST_RECORD = 256 << 20
+"""In bytes: a chunk holds a second, and damage may promise more than there is memory."""
+# A chunk of MCAP: its code, its length, two times, the size and checksum of what is in it, then how it is compressed.
+CHUNK, COMPRESSED_AT, COMPRESSED = 6, 37, b"\x04\0\0\0zstd"
+REST = 44
+"""What of a chunk's length is not its compressed data."""
+BLOCK = 1 << 20
+
+
+class Record(NamedTuple):
+    """A message. topic: of its channel. stamp_ns: ns since 1970."""
+
+    topic: str
+    stamp_ns: int
+    data: bytes
+
+
+@dataclass
+class Damage:
+    """What a file lacks. cut: it ends before its end. chunks: of MCAP, a second of a sensor each, that cannot be read.
+
+    steps: of the run that lack samples for that, and are left out.
+    """
+
+    cut: bool = False
+    chunks: int = 0
+    steps: int = 0
+
+    def notes(self, path: Path) -> list[str]:
+        """In a line each."""
+        cut = [f"{path.name} is cut: it was not finished, and ends with what was on the disk"] if self.cut else []
+        lost = f"{path.name} is damaged: about {self.chunks} s of it cannot be read and are left out"
+        return cut + [lost] * bool(self.chunks or self.steps)
+
+
+def read_records(path: Path, damage: Damage) -> Iterator[Record]:
+    """Every message that can be read, in the order of writing. What is not there goes to ``damage``."""
+    from mcap.records import Channel, Chunk, Message, Metadata
+    from mcap.stream_reader import breakup_chunk
+
+    topics: dict[int, str] = {}
+    for record in file_records(path, damage):
+        if isinstance(record, Metadata) and record.name == schemas.METADATA:
+            # MCAP tells topics in the first chunk alone, which may be the damaged one.
+            with suppress(ValueError, AttributeError):
+                topics |= {int(key): topic for key, topic in json.loads(record.metadata.get("topics", "{}")).items()}
+        if not isinstance(record, Chunk):
+            continue
+        try:
+            inner = breakup_chunk(record, validate_crc=True)
+        except Exception:
+            # Whatever zstandard or a broken length raises: a damaged chunk is left out, and counted.
+            damage.chunks += 1
+            continue
+        for one in inner:
+            if isinstance(one, Channel):
+                topics[one.id] = one.topic
+            elif isinstance(one, Message) and one.channel_id in topics:
+                yield Record(topics[one.channel_id], one.log_time, one.data)
+
+
+def file_records(path: Path, damage: Damage) -> Iterator[Any]:
+    """The records of a file, chunks as they are; ``damage.cut`` where they end before its end.
+
+    Raises SourceNotFound, SourceError.
+    """
+    damage.cut = True
+    try:
+        with path.open("rb") as file:
+            start: int | None = 0
+            while start is not None:
+                file.seek(start)
+                whole = _Whole(start + 1)
+                yield from _records_from(file, whole, damage)
+                start = _next_chunk(file, whole.end) if damage.cut else None
+                damage.chunks += start is not None
+    except FileNotFoundError as error:
+        raise SourceNotFound(str(path), f"there is no file {path.absolute()}") from error
+    except OSError as error:
+        raise SourceError(str(path), f"cannot be read: {error.strerror}") from error
+
+
+@dataclass
+class _Whole:
+    """end: of what is surely as it was written, in bytes from the file's beginning."""
+
+    end: int
+
+
+def _records_from(file: IO[bytes], whole: _Whole, damage: Damage) -> Iterator[Any]:
+    """The records from this place on, until one is damaged or there is none."""
+    from mcap.exceptions import McapError
+    from mcap.records import Chunk
+    from mcap.stream_reader import StreamReader
+
+    begin = file.tell()
+    reader = StreamReader(file, skip_magic=begin > 0, emit_chunks=True, record_size_limit=LARGEST_RECORD)
+    try:
+        for record in reader.records:
+            if isinstance(record, Chunk):
+                # A length that is damaged passes over other chunks.
+                if file.tell() != begin + 9 + REST - 4 + len(record.compression) + len(record.data):
+                    return
+                whole.end = file.tell()
+            yield record
+            begin = file.tell()
+        damage.cut = False
+    except (McapError, ValueError, struct.error, MemoryError, OverflowError, KeyError):
+        return  # where the next one begins is not known
+
+
+def _next_chunk(file: IO[bytes], start: int) -> int | None:
+    """Where the first chunk at or after this place begins, known by what every chunk of mmg holds; None without one."""
+    at, size = start, file.seek(0, os.SEEK_END)
+    while True:
+        file.seek(at)
+        block = file.read(BLOCK)
+        found = block.find(COMPRESSED, COMPRESSED_AT)
+        if found < 0:
+            if len(block) < BLOCK:
+                return None
+            at += BLOCK - COMPRESSED_AT - len(COMPRESSED)
+            continue
+        begin = at + found - COMPRESSED_AT
+        file.seek(begin)
+        head = file.read(COMPRESSED_AT + len(COMPRESSED) + 8)
+        if len(head) == 9 + REST and head[0] == CHUNK:
+            [length], [data] = struct.unpack_from("<Q", head, 1), struct.unpack_from("<Q", head, REST + 1)
+            if length == REST + data and begin + 9 + length <= size:  # else it is where the file was cut
+                return begin
+        at = begin + 1
