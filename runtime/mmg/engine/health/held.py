@@ -54,6 +54,8 @@ class Held:
     def __init__(self, first: int, jump: float, rate_hz: float) -> None:
         """first: the first of its axes. jump: by how much a value must have changed when it is let go."""
         self._axes = slice(first, first + AXES)
+        # A gyroscope that comes more rarely than the accelerometer beside it costs no decision.
+        self._looks_for_steps = first == 0
         self._jump, self._least = jump, round(HELD_S * rate_hz)
         self._pieces: deque[_Rows] = deque([NO_ROWS] * HELD_PIECES, maxlen=HELD_PIECES)
         self._sums = NO_ROWS
@@ -110,7 +112,8 @@ class Held:
         if moves:
             changed = steps[moves]
             whole = int(np.count_nonzero(changed.all(axis=1)))
-            is_stepped = len(moves) > 1 and repeated >= STEP_ROWS * rows and whole >= STEP_AXES * len(moves)
+            is_stepped = self._looks_for_steps and len(moves) > 1
+            is_stepped = is_stepped and repeated >= STEP_ROWS * rows and whole >= STEP_AXES * len(moves)
             self._keep(_Rows(held, runs, short, rows, self._still), is_stepped=is_stepped)
         self._still = 0 if moves else self._still + rows
 
