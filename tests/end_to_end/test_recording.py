@@ -262,3 +262,12 @@ def test_sensors_that_the_bundle_does_not_know_are_refused_in_a_line(tmp_path: P
     assert command("run", "--source", f"imu={wrist}").returncode == 0
     damaged = command("run", two_seconds(tmp_path / "damaged.mcap", IMU, grace_s="x"))
     assert (damaged.returncode, "its metadata is damaged: grace_s is 'x'" in damaged.stderr) == (3, True)
+
+
+def test_a_run_of_some_seconds_is_compared_with_so_many(tmp_path: Path) -> None:
+    path = two_seconds(tmp_path / "day.mcap", IMU)
+    (tmp_path / "all.jsonl").write_text(command("run", path, "--format", "jsonl").stdout)
+    done = command("run", path.as_uri(), "--duration", "1", "--compare", tmp_path / "all.jsonl")
+    assert (done.returncode, "2 decisions equal, 0 different\n" in done.stderr) == (0, True), done.stderr
+    done = command("run", path, "--compare", path)
+    assert (done.returncode, "nothing was decided in it" in done.stderr) == (2, True)

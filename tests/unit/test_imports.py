@@ -18,7 +18,7 @@ ROOMS = {
     "mmg_tools": {"mmg_export", "mmg_training", "mmg", "mmg_device_profiles"},
 }
 TRAINING = {"torch", "onnx", "onnxscript", "safetensors", "lightning_fabric", "tensorboard", "matplotlib"}
-HEAVY = TRAINING | {"av", "soundfile", "soxr", "projectaria_tools", "serial", "sounddevice", "nacl"}
+HEAVY = TRAINING | {"av", "soundfile", "soxr", "projectaria_tools", "serial", "sounddevice", "nacl", "mcap"}
 
 
 def imported_by(path: Path) -> set[str]:
@@ -48,6 +48,18 @@ def test_import_mmg_loads_neither_numpy_nor_any_extra() -> None:
     code = "import sys, mmg; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert not set(done.stdout.split()) & (HEAVY | {"numpy", "onnxruntime", "msgspec"})
+
+
+@pytest.mark.parametrize("words", [("--help",), ("--demo", "--duration", "1")])
+def test_a_run_that_records_nothing_loads_no_library_of_recordings(words: tuple[str, ...]) -> None:
+    code = (
+        "import sys; sys.modules['mcap'] = None; from mmg.cli.run import main\n"
+        "try: code = main(sys.argv[1:])\n"
+        "except SystemExit as end: code = end.code\n"
+        "sys.exit(code or any('mmg.recording' in name for name in sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 def test_the_public_face_is_what_it_says() -> None:

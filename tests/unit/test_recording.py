@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import random
+import stat
 import threading
 from collections.abc import Sequence
 from dataclasses import replace
@@ -14,7 +17,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from mcap.reader import make_reader
+from mcap.reader import NonSeekingReader, SeekingReader, make_reader
 from mcap_ros2.decoder import DecoderFactory
 from mmg.errors import ConfigError, SourceError, SourceNotFound
 from mmg.recording import schemas, times
@@ -290,6 +293,34 @@ def test_a_full_disk_ends_the_recording_and_nothing_else(tmp_path: Path, monkeyp
     recorder.step(step_at(11))
     recorder.flush()
     open_recording(tmp_path / "day.mcap")
+
+
+def test_a_recording_is_readable_by_its_owner_alone_and_on_any_file_system(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fsync = os.fsync
+
+    def of_files_alone(descriptor: int) -> None:
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EINVAL, "Invalid argument")
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", of_files_alone)
+    write(tmp_path / "day.mcap", 1)
+    assert stat.S_IMODE((tmp_path / "day.mcap").stat().st_mode) == 0o600
+
+
+def test_mcaps_readers_agree_in_the_order_of_time(tmp_path: Path) -> None:
+    write(tmp_path / "day.mcap", 3)
+    found = []
+    with (tmp_path / "day.mcap").open("rb") as file:
+        for reader in (SeekingReader(file, validate_crcs=True), NonSeekingReader(file, validate_crcs=True)):
+            file.seek(0)
+            messages = reader.iter_messages(log_time_order=True)
+            found.append([(channel.topic, message.log_time, message.data) for _, channel, message in messages])
+    assert sorted(found[0]) == sorted(found[1])
+    assert len(found[0]) == 3 * 4 * (25 + 1 + 1) + 3
+    assert [stamp for _, stamp, _ in found[0]] == sorted(stamp for _, stamp, _ in found[0])
 
 
 def test_a_recorder_that_is_closed_makes_nobody_wait(tmp_path: Path) -> None:

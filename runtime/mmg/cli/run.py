@@ -119,7 +119,7 @@ def _run(options: argparse.Namespace) -> int:
     named = named_sensors(options, _report)
     truth_path = options.truth or (DEMO / "truth.csv" if options.demo else None)
     from mmg.bundle import Bundle
-    from mmg.runs.compare import Comparison, lines_of
+    from mmg.runs.compare import Comparison, lines_until
     from mmg.sinks.jsonl import line_of
     from mmg.truth import Truth
 
@@ -137,7 +137,7 @@ def _run(options: argparse.Namespace) -> int:
 
             return print_explanations(urls, bundle.manifest, options.format, _report, allow_video=options.allow_video)
         settings = _resolve_settings(options, profile)
-        comparison = Comparison(lines_of(options.compare)) if options.compare else None
+        comparison = Comparison(lines_until(options.compare, options.duration)) if options.compare else None
         sink, half_hop_s = _open_sink(options.format, bundle.manifest), bundle.manifest.hop_s / 2
         pipeline, recorder = _open_pipeline(options, bundle, urls, settings, profile)
         _report_other_runtime(pipeline.engine.variant.backend, settings)
@@ -244,21 +244,30 @@ def _open_pipeline(
 def _open_recorded(
     options: argparse.Namespace, bundle: Bundle, urls: dict[str, str], settings: Settings
 ) -> Pipeline | Replay:
-    from mmg.sources.files.contents import container_of
-
-    path = Path(options.recording or "")
-    if not options.recording or not path.is_file() or container_of(path) != "mcap":
+    path = _replayed(options)
+    if path is None:
         from mmg.runs.recorded import Pipeline
 
         return Pipeline(bundle, urls, settings, report=_report)
     from mmg.recording.reader import open_recording
     from mmg.runs.replay import Replay, as_recorded
 
-    recording = open_recording(path)
+    recording, names = open_recording(path), tuple(urls)
     settings = as_recorded(
-        recording, bundle, settings, _report, tuple(urls), grace=options.grace, precision=options.precision
+        recording, bundle, settings, _report, names, grace=options.grace, precision=options.precision
     )
-    return Replay(bundle, recording, tuple(urls), settings, report=_report)
+    return Replay(bundle, recording, names, settings, report=_report)
+
+
+def _replayed(options: argparse.Namespace) -> Path | None:
+    """The recording of a run that is to be decided on as it was live; None where there is none."""
+    from mmg.sources.files.contents import container_of
+    from mmg.sources.url import parse_url
+
+    url = parse_url(options.recording) if options.recording else None
+    if url is None or url.options or not Path(url.path).is_file():
+        return None
+    return Path(url.path) if container_of(Path(url.path)) == "mcap" else None
 
 
 def _open_sink(format_name: str, manifest: Manifest) -> Sink:

@@ -31,7 +31,8 @@ class Part:
 
     def __init__(self, path: Path, sensors: Sequence[Sensor], metadata: Mapping[str, str], epoch_ns: int) -> None:
         self.path, self._epoch_ns = path, epoch_ns
-        self._file = path.open("xb")
+        # What a microphone heard is for the eyes of its owner alone.
+        self._file = os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb")
         _sync_folder(path.parent)
         self._writer: Any = Writer(self._file, chunk_size=CHUNK_BYTES, compression=CompressionType.ZSTD)
         self._writer.start(library=f"mmg {installed_version()}")
@@ -138,8 +139,9 @@ class Part:
 
 def _sync_folder(folder: Path) -> None:
     """A new file's name is on the disk only when its folder is."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    with suppress(OSError):  # network and FAT file systems may not know how, and their files are no worse
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

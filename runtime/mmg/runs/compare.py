@@ -66,6 +66,13 @@ class Comparison:
             self.told.append(text)
 
 
+def lines_until(path: Path, duration_s: float | None) -> Iterator[dict[str, Any]]:
+    """As ``lines_of``, of so many seconds: what a run of that duration can be compared with."""
+    for line in lines_of(path):
+        if duration_s is None or line["t"] <= duration_s:
+            yield line
+
+
 def lines_of(path: Path) -> Iterator[dict[str, Any]]:
     """The decisions in a file: JSON lines that mmg-run printed, or a recording. Raises ConfigError, SourceError."""
     if not path.is_file():
@@ -73,7 +80,12 @@ def lines_of(path: Path) -> Iterator[dict[str, Any]]:
     if path.suffix == ".mcap":
         from mmg.recording.reader import open_recording
 
-        yield from open_recording(path).decisions()
+        is_empty = True
+        for line in open_recording(path).decisions():
+            is_empty = False
+            yield line
+        if is_empty:
+            raise ConfigError(f"--compare {path}: nothing was decided in it: mmg-run --record keeps decisions too")
         return
     with path.open(encoding="utf-8", errors="replace") as file:
         for number, text in enumerate(file, 1):
