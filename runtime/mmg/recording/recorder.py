@@ -14,6 +14,7 @@ from pathlib import Path
 from mmg.errors import ConfigError
 from mmg.recording.messages import MarkMessage
 from mmg.recording.part import Part
+from mmg.recording.schemas import SUFFIX
 from mmg.recording.sensors import Sensor
 from mmg.runs.step import Step
 
@@ -22,7 +23,6 @@ SYNC_S = 1.0
 MOST_WAITING = 2000
 """Entries that a slow disk may leave waiting, about a minute. What comes then is not recorded, and counted."""
 FULL_DISK = "what was recorded until then is whole"
-SUFFIX = ".mcap"
 
 
 @dataclass(frozen=True, slots=True)

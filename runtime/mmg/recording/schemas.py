@@ -11,6 +11,7 @@ from typing import Literal, NamedTuple
 SCHEMA = "mmg-recording/1"
 """In a file's metadata; a later one is not read."""
 METADATA = "mmg"
+SUFFIX = ".mcap"
 STEPS, DECISIONS, MARKS, TOKENS = "/mmg/steps", "/mmg/decisions", "/mmg/marks", "/mmg/tokens"
 TIME = "builtin_interfaces/Time"
 TIME_PART = f"""
