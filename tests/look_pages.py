@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+from mmg.labels import Label
 from mmg.look.content import MOST_VALUES, SOUND_BYTES, Content
 from mmg.look.decided import collect
 from mmg.look.reading import MOST_COLUMNS, Heard, Outline
 from mmg.look.sound import KeptSound, choose_hops, room_for
-from mmg.look.spans import Mark
 from mmg.look.spectrogram import Spectrogram
 
 LABELS = ("still", "walking", "stairs", "typing", "drinking")
@@ -36,7 +36,7 @@ def made_lines(seconds: float, *, seed: int = 1) -> Iterator[dict[str, Any]]:
         }
 
 
-def made_content(seconds: float, *, marks: tuple[Mark, ...] = (), title: str = "a made day", **more: Any) -> Content:
+def made_content(seconds: float, *, marks: tuple[Label, ...] = (), title: str = "a made day", **more: Any) -> Content:
     """A page of so long: noise in all its bins, columns and samples, which compresses worst of all."""
     random = np.random.default_rng(7)
     decided = collect(made_lines(seconds), LABELS)

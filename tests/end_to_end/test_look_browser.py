@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 from chromium import CHROMIUM, Browser
 from look_pages import made_content
+from mmg.labels import Label
 from mmg.look.adpcm import encode
 from mmg.look.decided import collect
 from mmg.look.page import format_page
-from mmg.look.spans import Mark
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium here: sudo apt-get install chromium")
 
@@ -51,7 +51,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def day(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A page of eight hours."""
     path = tmp_path_factory.mktemp("page") / "day.html"
-    path.write_bytes(format_page(made_content(8 * 3600, marks=(Mark(600, 1200, "lunch"),))))
+    path.write_bytes(format_page(made_content(8 * 3600, marks=(Label(600, 1200, "lunch"),))))
     return path
 
 

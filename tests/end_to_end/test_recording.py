@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from mmg.recording.messages import MarkMessage
 from mmg.recording.part import Part
 from mmg.recording.reader import open_recording
 from mmg.recording.sensors import Sensor
@@ -53,6 +56,68 @@ def test_a_recording_is_decided_on_as_a_run_and_as_a_file(demo: Path) -> None:
     assert labels[1] == labels[2]
     differing = sum(one != other for one, other in zip(labels[0][-140:], labels[2][-140:], strict=True))
     assert differing <= 2, "a port shows what is wrong with its units later than a file that is read ahead"
+
+
+@pytest.fixture(scope="module")
+def marked(demo: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Four seconds of a live run that decided, with marks; one is not ended."""
+    path = tmp_path_factory.mktemp("marked") / "day.mcap"
+    metadata = {"origin_ns": "0", "bundle": "workshop"}
+    part = Part(path, (IMU,), metadata, 1_795_000_000 * S_NS)
+    for place, step in enumerate(itertools.islice(open_recording(demo).steps(), 16)):
+        part.step(step)
+        live = {"t": (place + 1) / 4, "label": "sawing", "confidence": 0.5, "sensors": {"imu": {"state": "live"}}}
+        part.decision(json.dumps(live), step.now_ns)
+    for mark in (MarkMessage(0.5, "sawing", "start"), MarkMessage(2.0, "stirring", "start")):
+        part.mark(mark, round(mark.t * 1e9))
+    part.finish()
+    return path
+
+
+def test_marks_are_told_and_written_out_where_no_labels_lie_beside(marked: Path, tmp_path: Path) -> None:
+    told = command("label", marked)
+    assert told.returncode == 0, told.stderr
+    assert [line.split()[0] for line in told.stdout.splitlines()] == ["stirring", "sawing", "no"]
+    assert "these are the marks that were set while it was recorded" in told.stderr
+    done = command("label", marked, "-o", tmp_path / "out.txt", "--to", "audacity")
+    assert done.returncode == 0, done.stderr
+    sawing, stirring = (tmp_path / "out.txt").read_text().splitlines()
+    assert sawing == "0.500000\t2.000000\tsawing"
+    assert stirring == "2.000000\t4.000000\tstirring"
+    assert sorted(path.name for path in marked.parent.iterdir()) == ["day.mcap"]
+
+
+def test_a_recording_without_marks_has_no_labels(demo: Path) -> None:
+    done = command("label", demo)
+    assert done.returncode == 2
+    assert f"has no labels yet (no {demo.with_name('demo.labels.csv')}): mmg-label {demo} labels.txt" in done.stderr
+
+
+def test_a_page_shows_what_was_decided_and_marked_live_and_another_bundle_decides_anew(
+    marked: Path, tmp_path: Path
+) -> None:
+    live = command("look", marked, "-o", tmp_path / "live.html")
+    assert live.returncode == 0, live.stderr
+    assert "the decisions are those of the live run, by workshop" in live.stderr
+    page = (tmp_path / "live.html").read_text("utf-8")
+    assert "16 decisions by workshop" in page
+    assert "stirring" in page
+    anew = command("look", marked, "--bundle", "starter", "-o", tmp_path / "anew.html")
+    assert anew.returncode == 0, anew.stderr
+    assert "by workshop" not in (tmp_path / "anew.html").read_text("utf-8")
+
+
+def test_labels_beside_a_recording_are_shown_in_place_of_its_marks_and_of_any_format(
+    marked: Path, tmp_path: Path
+) -> None:
+    copy = shutil.copy(marked, tmp_path / "day.mcap")
+    (tmp_path / "day.labels.csv").write_text("start_s,end_s,label\n1,2,mended\n")
+    (tmp_path / "track.txt").write_text("1.0\t2.0\tof Audacity\n")
+    for words, shown in (((), "mended"), (("--labels", tmp_path / "track.txt"), "of Audacity")):
+        done = command("look", copy, "-o", tmp_path / "page.html", "--overwrite", *words)
+        assert done.returncode == 0, done.stderr
+        page = (tmp_path / "page.html").read_text("utf-8")
+        assert (shown in page, "stirring" in page) == (True, False)
 
 
 def test_what_a_recording_holds_is_explained(demo: Path) -> None:

@@ -4,14 +4,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import soundfile
+from mmg.recording.marks import Marker
+from mmg.recording.recorder import Limits, Recorder
+from mmg.recording.sensors import Sensor
+from mmg.runs.step import Step
+from mmg.sources.ports.port import PortStatus
 from mmg.sources.units import STANDARD_GRAVITY
+from mmg.types import Chunk
 from numpy.typing import NDArray
 
-IMU_HZ, SOUND_HZ = 50, 16_000
+IMU_HZ, SOUND_HZ, STEP_S = 50, 16_000, 0.25
+IMU_CHANNELS = ("ax", "ay", "az", "gx", "gy", "gz")
 ACTIVITIES = ("cranking", "sawing", "stirring")
 HEADER = "t_ms,ax (m/s^2),ay (m/s^2),az (m/s^2),gx (rad/s),gy (rad/s),gz (rad/s)"
 Floats = NDArray[np.float64]
@@ -86,21 +92,64 @@ def _turn_rate(angles: Floats) -> Floats:
     )
 
 
-def record(folder: Path, number: int, seconds_each: float, rounds: int = 1, seed: int = 0, sound: bool = True) -> Path:
+def act(number: int, seconds_each: float, seed: int = 0) -> tuple[Floats, Floats, tuple[str, ...]]:
+    """All activities of a person in some order: motion (T, 6), sound (N,), and the order."""
+    order = np.random.default_rng((number, seed)).permutation(ACTIVITIES)
+    person = Person.numbered(number)
+    parts = [
+        perform(str(one), seconds_each, person, 1000 * number + 10 * seed + place) for place, one in enumerate(order)
+    ]
+    motion, heard = (np.concatenate(both) for both in zip(*parts, strict=True))
+    return motion, heard.clip(-1, 1), tuple(map(str, order))
+
+
+def record(folder: Path, number: int, seconds_each: float) -> Path:
     """A session as files of a logger: ``imu.csv``, ``sound.wav``, and what was done as Audacity's ``track.txt``, which
     lies beside the folder."""
     folder.mkdir(parents=True)
-    order = np.random.default_rng((number, seed)).permutation(np.repeat(ACTIVITIES, rounds))
-    person, parts, rows = Person.numbered(number), list[tuple[Floats, Floats]](), list[str]()
-    for place, activity in enumerate(order):
-        parts.append(perform(str(activity), seconds_each, person, 1000 * number + 10 * seed + place))
-        rows.append(f"{place * seconds_each + 0.2:.3f}\t{(place + 1) * seconds_each - 0.2:.3f}\t{activity}")
-    motion: NDArray[Any] = np.concatenate([part[0] for part in parts])
+    motion, heard, order = act(number, seconds_each)
     lines = (f"{k * 20}," + ",".join(f"{value:.4f}" for value in row) for k, row in enumerate(motion))
     (folder / "imu.csv").write_text("\n".join((HEADER, *lines)) + "\n")
-    if sound:
-        heard = np.concatenate([part[1] for part in parts]).clip(-1, 1)
-        soundfile.write(folder / "sound.wav", heard, SOUND_HZ, subtype="PCM_16")
+    soundfile.write(folder / "sound.wav", heard, SOUND_HZ, subtype="PCM_16")
     track = folder.with_name(f"{folder.name}.txt")
-    track.write_text("\n".join(rows) + "\n")
+    spans = ((place * seconds_each + 0.2, (place + 1) * seconds_each - 0.2, one) for place, one in enumerate(order))
+    track.write_text("".join(f"{start_s:.3f}\t{end_s:.3f}\t{one}\n" for start_s, end_s, one in spans))
     return track
+
+
+def record_live(
+    path: Path, number: int, seconds_each: float, seed: int = 0, sound: bool = True, split_s: float | None = None
+) -> None:
+    """A session as ``mmg-record`` keeps it, of chunks as ports deliver them, with marks that keys set."""
+    motion, heard, order = act(number, seconds_each, seed)
+    sensors = [Sensor("imu", "signal", IMU_CHANNELS, "serial:///dev/ttyUSB0")]
+    sensors += [Sensor("audio", "audio", ("mono",), "mic://default")] if sound else []
+    statuses = {one.modality: PortStatus(connected=True, reason="", device="made up") for one in sensors}
+    now = [0]
+    recorder = Recorder(
+        path,
+        sensors,
+        origin_ns=0,
+        metadata={},
+        limits=Limits(split_s=split_s),
+        monotonic_ns=lambda: now[0],
+        wall_ns=lambda: 1_795_000_000_000_000_000 + now[0],
+    )
+    marker = Marker(ACTIVITIES, recorder.mark)
+    for step in range(round(len(order) * seconds_each / STEP_S)):
+        if step * STEP_S % seconds_each == 0:
+            marker.hold(order[int(step * STEP_S / seconds_each)], now[0])
+        chunks = [_chunk("imu", motion.astype(np.float32), IMU_HZ, step)]
+        chunks += [_chunk("audio", heard.astype(np.float32)[:, None], SOUND_HZ, step)] if sound else []
+        now[0] = round((step + 1) * STEP_S * 1e9)
+        recorder.step(Step(now[0], tuple(chunks), statuses))
+        if split_s is not None:
+            recorder.flush()
+    marker.hold(None, now[0])
+    recorder.close()
+
+
+def _chunk(name: str, samples: NDArray[np.float32], rate_hz: int, step: int) -> Chunk:
+    first, last = round(step * STEP_S * rate_hz), round((step + 1) * STEP_S * rate_hz)
+    times_ns = np.rint(np.arange(first, last) * (1e9 / rate_hz)).astype(np.int64)
+    return Chunk(name, samples[first:last], times_ns, float(rate_hz))

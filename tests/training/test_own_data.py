@@ -16,7 +16,7 @@ from mmg_training.cli.train import main as mmg_train
 from mmg_training.metrics import NOTHING_HELD_OUT
 from mmg_training.wearer import EVERYDAY
 from recordings import mmg_run
-from training.own_activities import ACTIVITIES, record
+from training.own_activities import ACTIVITIES, record, record_live
 
 PEOPLE = ("ann", "bob", "cat")
 EACH_S = 20.0
@@ -25,14 +25,15 @@ LEAST_RIGHT = 0.9
 
 @pytest.fixture(scope="module")
 def sessions(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Three people, a session each; bob's microphone was off in a second one."""
+    """Three people who recorded and marked a session each; bob's microphone was off in a second one, ann's has two
+    files."""
     folder = tmp_path_factory.mktemp("own") / "workshop"
-    for number, person in enumerate(PEOPLE):
-        for seed, sound in ((0, True), (1, False))[: 1 + (person == "bob")]:
-            session = folder / person / f"day{seed + 1}"
-            track = record(session, number, EACH_S, seed=seed, sound=sound)
-            assert mmg_label([str(session), str(track)]) == 0
-            track.unlink()
+    folder.mkdir()
+    record_live(folder / "ann.mcap", 0, EACH_S, split_s=EACH_S)
+    record_live(folder / "bob.mcap", 1, EACH_S)
+    record_live(folder / "bob2.mcap", 1, EACH_S, seed=1, sound=False)
+    record_live(folder / "cat.mcap", 2, EACH_S)
+    (folder / "sessions.csv").write_text("session,person\nann-0000,ann\nbob,bob\nbob2,bob\ncat,cat\n")
     return folder
 
 
@@ -41,13 +42,14 @@ def test_three_people_do_what_the_starter_does_not_know_and_the_third_is_decided
 ) -> None:
     assert mmg_data([str(sessions), "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
+    assert [row["name"] for row in told["sessions"]] == ["ann-0000", "bob", "bob2", "cat"]
     assert told["split_by"] == "people"
     assert set(told["seconds"]["labels"]) == set(ACTIVITIES)
     assert set(told["seconds"]["people"]) == set(PEOPLE)
     assert [line for row in told["sessions"] for line in row["problems"]] == []
 
     run, bundle = tmp_path / "run", tmp_path / "workshop.mmg"
-    assert mmg_train(["--data", str(sessions), "--out", str(run), "--set", "steps=60", "--set", "batch=16"]) == 0
+    assert mmg_train(["--data", str(sessions), "--out", str(run), "--set", "steps=40", "--set", "batch=16"]) == 0
     said = capsys.readouterr().err.strip().splitlines()
     assert {"mmg-train: Trained on: ann and bob.", "mmg-train: Test: people: cat."} <= set(said)
     assert said[-1].endswith(f"next: mmg-export {run} -o workshop.mmg")
@@ -58,8 +60,9 @@ def test_three_people_do_what_the_starter_does_not_know_and_the_third_is_decided
     assert {one.modalities for one in metrics.subsets} == {("imu",), ("audio",), ("imu", "audio")}
 
     assert mmg_export([str(run), "-o", str(bundle), "--backends", "onnx", "--hops", "16"]) == 0
-    session = sessions / "cat" / "day1"
-    ran = mmg_run(session, "--bundle", bundle, "--truth", session / "labels.csv")
+    truth = tmp_path / "cat.csv"
+    assert mmg_label([str(sessions / "cat.mcap"), "-o", str(truth)]) == 0
+    ran = mmg_run(sessions / "cat.mcap", "--bundle", bundle, "--truth", truth)
     assert ran.returncode == 0, ran.stderr
     share = float(ran.stderr.rsplit("(", 1)[1].rstrip("%)\n")) / 100
     assert share >= LEAST_RIGHT, ran.stderr

@@ -20,7 +20,7 @@ from mmg.look.decided import MOST_REASONS, collect, read_lines
 from mmg.look.page import format_page
 from mmg.look.progress import Notes, Progress
 from mmg.look.sound import choose_hops
-from mmg.look.spans import MOST_SPANS, Mark, label_places, within
+from mmg.look.spans import MOST_SPANS, label_places, within
 
 EVIL = "</script><script>document.documentElement.dataset.evil = 1</script><img src=x onerror='throw 1'>\"&\u2028"
 FIVE_MB = 5_000_000
@@ -122,7 +122,7 @@ def test_spans_outside_the_recording_are_left_out_and_counted() -> None:
     told: list[str] = []
     spans = [Label(5, 7, "c"), Label(8, 20, "b"), Label(11, 12, "past"), Label(-3, -1, "before"), Label(3, 2, "turned")]
     kept = within([*spans, Label(float("nan"), 4, "no time")], 10, "labels", told.append)
-    assert kept == [Mark(5, 7, "c"), Mark(8, 10, "b")]
+    assert kept == [Label(5, 7, "c"), Label(8, 10, "b")]
     assert told == [
         "labels: 2 spans left out: they end before they begin, or name no time",
         "labels: 2 spans left out: they lie outside the recording, which has 10.0 s",
@@ -137,7 +137,7 @@ def test_more_spans_than_a_page_has_room_for_are_counted() -> None:
 
 def test_where_spans_overlap_the_first_one_counts_as_in_the_truth() -> None:
     places = {"a": 0}
-    found = label_places([Mark(0, 5, "a"), Mark(2, 9, "b")], np.array([1.0, 3, 6, 9]), places)
+    found = label_places([Label(0, 5, "a"), Label(2, 9, "b")], np.array([1.0, 3, 6, 9]), places)
     assert list(found) == [0, 0, 1, -1]
     assert places == {"a": 0, "b": 1}
 
@@ -163,7 +163,7 @@ def test_a_rare_label_a_mark_and_a_wrong_decision_are_heard() -> None:
         lines[hop]["label"] = "falling"
     lines[4444] |= {"truth": "still", "label": "typing"}
     decided = collect(lines, LABELS)
-    kept = choose_hops(decided, [Mark(6000, 6001, "here")], HOP_S, 14_400, 800)
+    kept = choose_hops(decided, [Label(6000, 6001, "here")], HOP_S, 14_400, 800)
     assert 780 <= len(kept) <= 800
     assert {9000, 4443, 12_000, 12_001} <= kept
     assert max(np.diff(sorted(kept))) < 14_400 / 8
@@ -243,8 +243,8 @@ def test_no_text_of_a_recording_becomes_markup() -> None:
         ],
         [EVIL],
     )
-    content = made_content(10, marks=(Mark(1, 2, EVIL),), title=EVIL)
-    content.decided, content.truth, content.notes = decided, [Mark(0, 1, EVIL)], [EVIL]
+    content = made_content(10, marks=(Label(1, 2, EVIL),), title=EVIL)
+    content.decided, content.truth, content.notes = decided, [Label(0, 1, EVIL)], [EVIL]
     content.bundle, content.sources = EVIL, {EVIL: EVIL}
     text = format_page(content).decode()
     assert text.count("<script") == text.count("</script>") == 4

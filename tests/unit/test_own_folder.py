@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from mmg.errors import ConfigError
-from mmg.labels import Label
+from mmg.labels import Label, labels_of
 from mmg_training.cli.data import main
 from mmg_training.config import DataConfig
 from mmg_training.data import load as load_data
-from mmg_training.data.folder.found import UNKNOWN, Recorded, find_sessions, labels_of
+from mmg_training.data.folder.found import UNKNOWN, Recorded, find_sessions
 from mmg_training.data.folder.pieces import pieces_of, too_short_s
 from mmg_training.data.folder.reading import Read, read_session, sensors_of
 from mmg_training.data.folder.split import Described, split
@@ -78,7 +78,7 @@ def test_sessions_are_folders_and_recordings_and_a_folder_of_folders_is_a_person
     }
     assert [path.name for path in sessions["ride"].files] == ["ride.csv", "ride.wav"]
     assert sessions["ride"].place == "street"
-    assert labels_of(sessions["ride"]) == (Label(0, 5, "a"),)
+    assert labels_of(sessions["ride"].files[0]) == (Label(0, 5, "a"),)
 
 
 def test_a_folder_and_a_file_of_one_name_are_not_mixed_up(tmp_path: Path) -> None:
@@ -259,8 +259,8 @@ def test_the_folder_becomes_a_data_set_without_leaks(tmp_path: Path) -> None:
 
 def test_the_parts_may_be_named_as_for_any_other_set(tmp_path: Path) -> None:
     for person in ("ann", "bob", "cat"):
-        session(tmp_path / person / "mon", 40)
-        session(tmp_path / person / "tue", 40)
+        session(tmp_path / person / "mon", 9)
+        session(tmp_path / person / "tue", 9)
     made, _ = loaded(tmp_path, train_people=("ann",), validation_people=("bob",), test_trials=("cat/tue",))
     assert {one.source for one in made.training[0].sessions} == {"ann/mon", "ann/tue"}
     assert {one.source for one in made.calibration} == {"bob/mon", "bob/tue"}

@@ -20,11 +20,12 @@ from hypothesis import strategies as st
 from mcap.reader import NonSeekingReader, SeekingReader, make_reader
 from mcap_ros2.decoder import DecoderFactory
 from mmg.errors import ConfigError, SourceError, SourceNotFound
+from mmg.labels import Label
 from mmg.recording import schemas, times
 from mmg.recording.marks import Marker, spans
 from mmg.recording.messages import MarkMessage
 from mmg.recording.part import Part
-from mmg.recording.reader import open_recording
+from mmg.recording.reader import is_later_part, open_recording
 from mmg.recording.recorder import NO_LIMITS, Limits, Recorder, part_path
 from mmg.recording.sensors import Packer, Sensor, unpack
 from mmg.runs.step import Step
@@ -428,13 +429,26 @@ def test_a_part_that_says_nothing_of_itself_costs_no_other(tmp_path: Path) -> No
     assert recording.notes[0].startswith(f"left out: {paths[2]}: ")
 
 
+def test_a_recording_in_parts_is_called_after_its_first(tmp_path: Path) -> None:
+    for number, session in enumerate("aab"):
+        write(part_path(tmp_path / "day.mcap", number), 1, session=session)
+    (tmp_path / "day-0004.mcap").write_bytes(b"broken")
+    later = [path.name for path in sorted(tmp_path.iterdir()) if is_later_part(path)]
+    assert later == ["day-0001.mcap"], "day-0002 is of another session, and only called alike"
+
+
 def test_marks_become_labels() -> None:
     set_marks: list[tuple[str, str, int]] = []
     marker = Marker(("walk", "knead"), lambda *mark: set_marks.append(mark))
     for second, key in enumerate("1 x22129"):
         marker.press(key, second * S_NS)
     told = [MarkMessage(now_ns / 1e9, label, event) for label, event, now_ns in set_marks]
-    assert spans(told, 20.0) == [(0.0, 1.0, "walk"), (3.0, 4.0, "knead"), (5.0, 6.0, "walk"), (6.0, 20.0, "knead")]
+    assert spans(told, 20.0) == [
+        Label(0.0, 1.0, "walk"),
+        Label(3.0, 4.0, "knead"),
+        Label(5.0, 6.0, "walk"),
+        Label(6.0, 20.0, "knead"),
+    ]
     with pytest.raises(ConfigError, match="up to 9 different labels"):
         Marker(("walk", "walk"), lambda *_: None)
 
@@ -442,7 +456,7 @@ def test_marks_become_labels() -> None:
 def test_a_label_that_another_interrupts_ends_there() -> None:
     events = [(1, "a", "start"), (2, "b", "start"), (3, "a", "end"), (4, "b", "end")]
     told = [MarkMessage(*event) for event in events]
-    assert spans(told, 9) == [(1, 2, "a"), (2, 4, "b")]
+    assert spans(told, 9) == [Label(1, 2, "a"), Label(2, 4, "b")]
 
 
 def test_mcaps_own_index_finds_every_message(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ EXAMPLES = """\
 examples:
   mmg-label day.mcap labels.txt                 check them, and write day.labels.csv beside the recording
   mmg-label walk/ labels.eaf --tier activity    of ELAN; for a folder, labels.csv in it
-  mmg-label day.mcap                            what is labelled
+  mmg-label day.mcap                            what is labelled, or was marked while it was recorded
   mmg-label day.mcap -o day.txt                 write them out for Audacity
 
 The labels are a CSV of start_s,end_s,label, a label track of Audacity, or ELAN's .eaf or tab-delimited text; their
@@ -43,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     add = parser.add_argument
     add("recording", metavar="RECORDING", help="a file, folder or .zip")
-    add("labels", metavar="LABELS", type=Path, nargs="?", help="its labels (default: those that lie beside it)")
+    add("labels", metavar="LABELS", type=Path, nargs="?", help="its labels (default: those beside it, else its marks)")
     add("-o", "--out", metavar="FILE", type=Path, help="write the labels there instead of beside the recording")
     add("--to", choices=FORMATS, help="the format of --out (default: csv where it ends so, else audacity)")
     add("--tier", metavar="NAME", default="", help="which tier, where ELAN's labels have several")
@@ -56,7 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(chosen: argparse.Namespace) -> int:
-    from mmg.labels import against_recording, labels_file, read_labels, until_next
+    from mmg.labels import against_recording, labels_file, labels_of, read_labels, until_next
     from mmg.sources.url import parse_url
 
     if chosen.to and chosen.out is None:
@@ -64,11 +64,13 @@ def _run(chosen: argparse.Namespace) -> int:
     duration_s = _duration_of(chosen)
     recording = Path(parse_url(chosen.recording).path)
     beside = labels_file(recording)
-    source = chosen.labels or beside
-    if chosen.labels is None and not beside.exists():
+    source = chosen.labels or (beside if beside.exists() else recording)
+    labels: Sequence[Label] = labels_of(recording) if source == recording else read_labels(source, chosen.tier)
+    if not labels:
         typed = f"mmg-label {chosen.recording} labels.txt"
         raise ConfigError(f"{chosen.recording}: has no labels yet (no {beside}): {typed}")
-    labels: Sequence[Label] = read_labels(source, chosen.tier)
+    if source == recording:
+        _report(f"no {beside}: these are the marks that were set while it was recorded")
     if chosen.points:
         labels = until_next(labels, duration_s)
     try:

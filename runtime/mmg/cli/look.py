@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from mmg.bundle import Bundle, Manifest
+    from mmg.labels import Label
     from mmg.look.progress import Notes, Progress
-    from mmg.look.spans import Labelled
     from mmg.runs.settings import Settings
 
 _tell = stderr_reporter("mmg-look")
@@ -31,6 +31,7 @@ EXAMPLES = """\
 examples:
   mmg-look --demo                                        the recording that mmg ships: mmg-demo.html
   mmg-look walk.zip                                      every sensor in what an app exported: walk.html beside it
+  mmg-look day.mcap                                      what mmg-record kept: its marks, and what was decided live
   mmg-look --imu watch.csv --audio walk.wav -o walk.html --labels labels.csv
   mmg-look --imu watch.csv --decisions decisions.jsonl   what mmg-run --format jsonl printed, instead of a run
 
@@ -58,11 +59,15 @@ def build_parser() -> argparse.ArgumentParser:
     add("--allow-video", action="store_true", help="allow video to be opened; you must also name it")
     add("--demo", action="store_true", help="use the recording that mmg ships, and its truth")
     add("--decisions", metavar="PATH", help="what mmg-run --format jsonl printed, instead of deciding now")
-    add("--truth", metavar="PATH", help="a CSV of start_s,end_s,label: what was really done")
-    add("--labels", metavar="PATH", help="a CSV of start_s,end_s,label: marks to show")
+    add("--truth", metavar="PATH", help="labels as mmg-label reads them: what was really done")
+    add("--labels", metavar="PATH", help="labels to show (default: those beside RECORDING, else its marks)")
     add("--title", metavar="TEXT", help="what stands above the page (default: the recording's name)")
     add("--no-sound", action="store_true", help="keep no sound to be played; its spectrogram stays")
-    add("--bundle", metavar="PATH", default="starter", help="a bundle: a directory or a .mmg file (default: starter)")
+    add(
+        "--bundle",
+        metavar="PATH",
+        help="a bundle: a directory or a .mmg file (default: what was decided live, or starter)",
+    )
     add("--trust", metavar="KEY.pub", help="refuse a bundle that this key did not sign; see mmg-bundle --help")
     add("--backend", choices=("auto", "onnx", "litert"), default="auto", help="which runtime runs the models")
     add("--precision", choices=("fp32", "int8"), help="which of the bundle's files (default: the profile's, or fp32)")
@@ -91,16 +96,18 @@ def _run(options: argparse.Namespace) -> int:
 
     truth = options.truth or (str(DEMO / "truth.csv") if options.demo else None)
     notes, progress = Notes(_tell), Progress(_tell)
-    with Bundle.open(options.bundle, trust=options.trust) as bundle:
+    with Bundle.open(options.bundle or "starter", trust=options.trust) as bundle:
         urls = given or _in_recording(options.recording, bundle.manifest, options.allow_video)
         settings = _settings(options, urls, bundle.manifest)
-        lines, marks = _lines_and_marks(options, bundle, urls, settings, notes, progress)
+        marks = _marks(options)
+        lines, decided_by = _decisions(options, bundle, urls, settings, notes, progress)
         content = gather(
             bundle,
             urls,
             settings,
             lines,
             title=options.title or ("The demo recording" if options.demo else named.name),
+            decided_by=decided_by,
             truth=Truth(truth).spans if truth else (),
             marks=marks,
             with_sound=not options.no_sound,
@@ -114,26 +121,40 @@ def _run(options: argparse.Namespace) -> int:
     return 0
 
 
-def _lines_and_marks(
+def _marks(options: argparse.Namespace) -> Sequence[Label]:
+    """Those of ``--labels``, else those of RECORDING. Raises ConfigError, SourceError."""
+    from mmg.labels import labels_of, read_labels
+    from mmg.sources.url import parse_url
+
+    if options.labels:
+        return read_labels(options.labels)
+    return labels_of(Path(parse_url(options.recording).path)) if options.recording else ()
+
+
+def _decisions(
     options: argparse.Namespace,
     bundle: Bundle,
     urls: Mapping[str, str],
     settings: Settings,
     notes: Notes,
     progress: Progress,
-) -> tuple[Iterable[dict[str, Any]], Sequence[Labelled]]:
-    """Where the decisions come from, as dicts with the keys of ``mmg-run --format jsonl``, and the marks.
+) -> tuple[Iterable[dict[str, Any]], str]:
+    """As dicts with the keys of ``mmg-run --format jsonl``, and the bundle that decided them, where it is another.
 
-    Raises ConfigError; the decisions may raise more when they are taken.
+    Raises ConfigError, SourceError; the decisions may raise more when they are taken.
     """
     from mmg.look.content import decide
-    from mmg.look.decided import read_lines
-    from mmg.truth import Truth
+    from mmg.look.decided import read_lines, read_live
+    from mmg.sources.url import parse_url
 
-    marks = Truth(options.labels).spans if options.labels else ()
     if options.decisions:
-        return read_lines(options.decisions, notes), marks
-    return decide(bundle, urls, settings, notes, progress), marks
+        return read_lines(options.decisions, notes), ""
+    if options.recording and not (options.bundle or options.precision):
+        lines, by = read_live(Path(parse_url(options.recording).path))
+        if lines:
+            notes(f"the decisions are those of the live run, by {by}; --bundle starter decides anew")
+            return lines, by
+    return decide(bundle, urls, settings, notes, progress), ""
 
 
 def _given(options: argparse.Namespace) -> dict[str, str]:

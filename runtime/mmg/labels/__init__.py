@@ -1,6 +1,6 @@
 """Labels of a recording: spans of seconds and what was done in them, as the tools that people label with write them."""
 
-from mmg.labels.beside import is_labels_file, labels_file
+from mmg.labels.beside import is_labels_file, labels_file, labels_of
 from mmg.labels.check import against_recording, overlaps, until_next
 from mmg.labels.label import Label
 from mmg.labels.reader import read_labels
@@ -15,6 +15,7 @@ __all__ = [
     "is_labels_file",
     "labelled_seconds",
     "labels_file",
+    "labels_of",
     "overlaps",
     "read_labels",
     "seconds_by_label",

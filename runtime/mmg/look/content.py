@@ -13,11 +13,12 @@ from numpy.typing import NDArray
 
 from mmg.bundle import Bundle, Manifest
 from mmg.errors import NoSensorError
+from mmg.labels import Label
 from mmg.look.decided import Decided, collect, cut
 from mmg.look.progress import Notes, Progress
 from mmg.look.reading import Heard, Outline, read_signal, read_sound
 from mmg.look.sound import KeptSound, choose_hops, room_for
-from mmg.look.spans import Labelled, Mark, label_places, within
+from mmg.look.spans import label_places, within
 from mmg.runs.recorded import Pipeline, open_each, pair
 from mmg.runs.settings import Settings
 from mmg.sources import Recording, open_source
@@ -48,8 +49,8 @@ class Content:
     sources: dict[str, str]
     outlines: list[Outline] = field(default_factory=list)
     heard: list[Heard] = field(default_factory=list)
-    truth: list[Mark] = field(default_factory=list)
-    marks: list[Mark] = field(default_factory=list)
+    truth: list[Label] = field(default_factory=list)
+    marks: list[Label] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
 
@@ -87,19 +88,23 @@ def gather(
     lines: Iterable[dict[str, Any]],
     *,
     title: str,
-    truth: Sequence[Labelled] = (),
-    marks: Sequence[Labelled] = (),
+    decided_by: str = "",
+    truth: Sequence[Label] = (),
+    marks: Sequence[Label] = (),
     with_sound: bool = True,
     notes: Notes,
     progress: Progress,
 ) -> Content:
-    """Read all of it. lines: the decisions, as ``decide`` gives them; marks: labels from elsewhere.
+    """Read all of it. lines: the decisions, as ``decide`` gives them; decided_by: whose they are, if not ``bundle``'s;
+    marks: labels from elsewhere.
 
     Raises ConfigError, NoSensorError, SourceError, BundleError, ModelError.
     """
     manifest = bundle.manifest
     decided = collect(lines, manifest.labels)
-    content = Content(title, f"{manifest.name} {manifest.version}", manifest.hop_s, 0.0, decided, dict(urls))
+    content = Content(
+        title, decided_by or f"{manifest.name} {manifest.version}", manifest.hop_s, 0.0, decided, dict(urls)
+    )
     open_one = partial(open_source, allow_video=settings.allow_video)
     recordings = open_each(manifest, urls, settings, notes, open_one)
     try:
@@ -125,7 +130,7 @@ def _read(
     content: Content,
     recordings: Sequence[Recording],
     manifest: Manifest,
-    marks: Sequence[Labelled],
+    marks: Sequence[Label],
     sound_bytes: int,
     progress: Progress,
 ) -> None:
@@ -155,14 +160,14 @@ def _read(
             content.span_s = max(content.span_s, (starts_ns[one.modality] - grid.origin_ns) / 1e9 + one.duration_s)
 
 
-def _kept(content: Content, marks: Sequence[Labelled], rate_hz: float, length_s: float, limit_bytes: int) -> KeptSound:
+def _kept(content: Content, marks: Sequence[Label], rate_hz: float, length_s: float, limit_bytes: int) -> KeptSound:
     hops = max(int(np.ceil(length_s / content.hop_s)), 1)
     room = room_for(limit_bytes, hops, rate_hz, round(rate_hz * content.hop_s))
     inside = within(marks, length_s, "labels", lambda _: None)
     return KeptSound(choose_hops(content.decided, inside, content.hop_s, hops, room.hops), room.divisor)
 
 
-def _hold_against(decided: Decided, truth: Sequence[Mark], hop_s: float) -> None:
+def _hold_against(decided: Decided, truth: Sequence[Label], hop_s: float) -> None:
     """The true label at the middle of each hop, as ``mmg-run --truth`` tells it; new labels come last."""
     if not truth:
         return
@@ -173,7 +178,7 @@ def _hold_against(decided: Decided, truth: Sequence[Mark], hop_s: float) -> None
     decided.labels = list(places)
 
 
-def _spans_of(decided: Decided, hop_s: float) -> list[Mark]:
+def _spans_of(decided: Decided, hop_s: float) -> list[Label]:
     """The truth that came with the decisions themselves, one span for each run of hops."""
     known = np.flatnonzero(decided.truth >= 0)
     if not len(known):
@@ -183,7 +188,7 @@ def _spans_of(decided: Decided, hop_s: float) -> list[Mark]:
     firsts = np.flatnonzero(anew)
     lasts = np.append(firsts[1:], len(known)) - 1
     return [
-        Mark(float(ends_s[first]) - hop_s, float(ends_s[last]), decided.labels[labels[first]])
+        Label(float(ends_s[first]) - hop_s, float(ends_s[last]), decided.labels[labels[first]])
         for first, last in zip(firsts, lasts, strict=True)
     ]
 

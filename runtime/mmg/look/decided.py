@@ -119,6 +119,19 @@ def read_lines(path: str, report: Callable[[str], None]) -> Iterator[dict[str, A
         raise ConfigError(f"{path}: {error.strerror}") from error
 
 
+def read_live(path: Path) -> tuple[list[dict[str, Any]], str]:
+    """What was decided while mmg recorded, and the bundle's name; nothing where this is no recording of mmg, or nothing
+    was decided. Raises SourceError."""
+    from mmg.sources.files.contents import container_of
+
+    if not path.is_file() or container_of(path) != "mcap":
+        return [], ""
+    from mmg.recording.reader import open_recording
+
+    recording = open_recording(path)
+    return list(recording.decisions()), recording.metadata.get("bundle", "its bundle")
+
+
 def _checked(data: dict[str, Any]) -> _Line:
     try:
         return msgspec.convert(data, _Line)

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from mmg.labels import Label
 from mmg.look.adpcm import block_bytes, encode
 from mmg.look.decided import Decided
-from mmg.look.spans import Mark
 
 LOWEST_HZ = 8000
 BEFORE_S, PIECE_S = 1.0, 5.0
@@ -99,7 +99,7 @@ class KeptSound:
         return encode(np.stack(self._blocks) * (LOUDEST / max(self.peak, QUIETEST)))
 
 
-def choose_hops(decided: Decided, marks: Sequence[Mark], hop_s: float, total_hops: int, most: int) -> frozenset[int]:
+def choose_hops(decided: Decided, marks: Sequence[Label], hop_s: float, total_hops: int, most: int) -> frozenset[int]:
     """Which hops to keep where not all fit: around marks, and where a decision changes, is doubtful or wrong.
 
     Each label has its turn, so that what is rare is heard as well; what room is left is spread over the whole.
@@ -124,7 +124,7 @@ def choose_hops(decided: Decided, marks: Sequence[Mark], hop_s: float, total_hop
     return frozenset(kept)
 
 
-def _interesting(decided: Decided, marks: Sequence[Mark]) -> list[list[float]]:
+def _interesting(decided: Decided, marks: Sequence[Label]) -> list[list[float]]:
     """Times in groups that take turns, what matters most first in each."""
     groups = [[mark.start_s for mark in marks]]
     if len(decided.times_s):

@@ -1,44 +1,23 @@
-"""Labelled spans of a recording: marks, and the truth."""
+"""Label spans of a recording: marks, and the truth."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from mmg.labels import Label
 from mmg.look.decided import cut
 
 MOST_SPANS = 5000
 """More would take more room in the page than they are worth."""
 
 
-class Labelled(Protocol):
-    """What has a start, an end and a label, as ``mmg.labels.Label`` does."""
-
-    @property
-    def start_s(self) -> float: ...
-    @property
-    def end_s(self) -> float: ...
-    @property
-    def label(self) -> str: ...
-
-
-@dataclass(frozen=True, slots=True)
-class Mark:
-    """A span on the page, in seconds from the recording's beginning; ``end_s`` may be ``start_s``."""
-
-    start_s: float
-    end_s: float
-    label: str
-
-
-def within(spans: Iterable[Labelled], end_s: float, what: str, report: Callable[[str], None]) -> list[Mark]:
+def within(spans: Iterable[Label], end_s: float, what: str, report: Callable[[str], None]) -> list[Label]:
     """The spans that lie in the recording, in the order of time. What is left out is counted, and told."""
-    kept: list[Mark] = []
+    kept: list[Label] = []
     odd = beyond = 0
     for one in spans:
         if not (math.isfinite(one.start_s) and math.isfinite(one.end_s)) or one.end_s < one.start_s:
@@ -46,7 +25,7 @@ def within(spans: Iterable[Labelled], end_s: float, what: str, report: Callable[
         elif one.start_s > end_s or one.end_s < 0:
             beyond += 1
         else:
-            kept.append(Mark(max(one.start_s, 0.0), min(one.end_s, end_s), cut(one.label)))
+            kept.append(Label(max(one.start_s, 0.0), min(one.end_s, end_s), cut(one.label)))
     kept.sort(key=lambda mark: (mark.start_s, mark.end_s))
     for count, why in (
         (odd, "end before they begin, or name no time"),
@@ -58,7 +37,7 @@ def within(spans: Iterable[Labelled], end_s: float, what: str, report: Callable[
     return kept[:MOST_SPANS]
 
 
-def label_places(spans: Sequence[Labelled], times_s: NDArray[np.float64], places: dict[str, int]) -> NDArray[np.int16]:
+def label_places(spans: Sequence[Label], times_s: NDArray[np.float64], places: dict[str, int]) -> NDArray[np.int16]:
     """The place of the label of the first span that holds each time, -1 where none does. New labels get new places."""
     found = np.full(len(times_s), -1, np.int16)
     for one in reversed(spans):

@@ -3,22 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import NamedTuple
+from pathlib import Path
 
 from mmg.errors import ConfigError
+from mmg.labels.label import Label
 from mmg.recording.messages import MarkMessage
+from mmg.recording.reader import open_recording
 
 START, END = "start", "end"
 KEYS = "123456789"
 """Of a terminal: one for each label."""
-
-
-class Span(NamedTuple):
-    """A label and when it held, in seconds since the recording began."""
-
-    start_s: float
-    end_s: float
-    label: str
 
 
 class Marker:
@@ -58,19 +52,25 @@ def check_labels(labels: Sequence[str]) -> None:
         raise ConfigError(f"--labels {','.join(labels)}: name up to {len(KEYS)} different labels, such as walk,knead")
 
 
-def spans(marks: Iterable[MarkMessage], end_s: float) -> list[Span]:
+def spans(marks: Iterable[MarkMessage], end_s: float) -> list[Label]:
     """The labels that these marks tell. One that is not ended holds until ``end_s``, the recording's end.
 
     A start while another label holds ends that one: a person does one thing at a time.
     """
-    found: list[Span] = []
+    found: list[Label] = []
     label, since_s = "", 0.0
     for mark in marks:
         if label and (mark.event == START or mark.label == label):
-            found.append(Span(since_s, mark.t, label))
+            found.append(Label(since_s, mark.t, label))
             label = ""
         if mark.event == START:
             label, since_s = mark.label, mark.t
     if label:
-        found.append(Span(since_s, max(end_s, since_s), label))
-    return [span for span in found if span.end_s > span.start_s]
+        found.append(Label(since_s, max(end_s, since_s), label))
+    return [one for one in found if one.seconds > 0]
+
+
+def marked(path: Path) -> list[Label]:
+    """The labels that the marks of a recording tell. Raises as ``open_recording``."""
+    recording = open_recording(path)
+    return spans(recording.marks(), recording.duration_s())

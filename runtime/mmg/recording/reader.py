@@ -92,6 +92,10 @@ class RecordingFile:
         )
         return max(ends, default=self.origin_ns + self.epoch_ns)
 
+    def duration_s(self) -> float:
+        """From when seconds count to its newest message."""
+        return max(self.last_stamp_ns() - self.epoch_ns - self.origin_ns, 0) / 1e9
+
     def _tell(self, lines: list[str]) -> None:
         self.notes += [line for line in lines if line not in self.notes]
 
@@ -156,6 +160,22 @@ def read_metadata(path: Path) -> dict[str, str]:
         if isinstance(record, Chunk):
             break
     raise SourceError(str(path), "is MCAP, and no recording of mmg: it does not say which sensor is which")
+
+
+def is_later_part(path: Path) -> bool:
+    """Whether the part before this one lies beside it: a recording is named by its first. Raises BackendUnavailable."""
+    matched = PART.fullmatch(path.stem)
+    before = (
+        path.with_name(f"{matched[1]}-{int(matched[2]) - 1:04d}{schemas.SUFFIX}")
+        if matched and int(matched[2])
+        else path
+    )
+    if before == path or not before.is_file():
+        return False
+    try:
+        return read_metadata(before).get("session") == read_metadata(path).get("session")
+    except SourceError:
+        return False
 
 
 def _with_later_parts(path: Path, metadata: dict[str, str], notes: list[str]) -> Iterator[Path]:

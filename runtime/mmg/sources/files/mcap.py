@@ -33,7 +33,7 @@ class McapSensor:
         self.losses: Counter[str] = Counter()
         self._closed = False
         begin_ns = self._recording.origin_ns + self._recording.epoch_ns
-        self.duration_s = max(self._recording.last_stamp_ns() - begin_ns, 0) / 1e9
+        self.duration_s = self._recording.duration_s()
         placing = Placing.of(url, begin_ns)
         self.start_ns, self.offset_ns = placing.start_ns, placing.offset_ns
 

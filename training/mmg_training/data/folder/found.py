@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from mmg.errors import ConfigError
-from mmg.labels import Label, is_labels_file, labels_file, read_labels
+from mmg.labels import is_labels_file, read_labels
+from mmg.recording.reader import is_later_part
 from mmg.sources.files.folder import PICTURES, SOUNDS, TABLES
 
 if sys.version_info >= (3, 11):
@@ -34,12 +35,6 @@ class Recorded:
     files: tuple[Path, ...]
     person: str = UNKNOWN
     place: str = ""
-
-
-def labels_of(session: Recorded) -> tuple[Label, ...]:
-    """The labels that lie beside a session; none where there are none. Raises ConfigError where they cannot be."""
-    path = labels_file(session.files[0])
-    return read_labels(path) if path.exists() else ()
 
 
 def find_sessions(root: Path) -> list[Recorded]:
@@ -86,11 +81,12 @@ def _visible(folder: Path) -> list[Path]:
 
 
 def _is_aside(path: Path) -> bool:
-    """Whether it is about a recording and none itself: a table of sessions, or labels as a tool wrote them."""
+    """Whether it is no recording of its own: a table of sessions, labels as a tool wrote them, or a later part of a
+    recording that was split."""
     if path.name == TABLE or is_labels_file(path):
         return True
     if path.suffix.lower() not in TABLES:
-        return False
+        return path.suffix == ".mcap" and is_later_part(path)
     try:
         read_labels(path)
     except ConfigError:

@@ -11,14 +11,14 @@ import numpy as np
 from mmg.bundle import Bundle, Modality
 from mmg.engine.health import Health, advise
 from mmg.errors import BackendUnavailable, ConfigError, NoSensorError, SourceError
-from mmg.labels import Label, against_recording, labels_file
+from mmg.labels import Label, against_recording, labels_file, labels_of
 from mmg.runs.look_ahead import LOOK_AHEAD_S, look_ahead, read_as
 from mmg.runs.whole import Whole, open_whole, sensors_in
 from mmg.sources import Recording
 from mmg.streams import HopGrid, open_stream
 from numpy.typing import NDArray
 
-from mmg_training.data.folder.found import Recorded, labels_of
+from mmg_training.data.folder.found import Recorded
 from mmg_training.data.folder.split import Described
 from mmg_training.data.sessions import TICK_S, TICKS_PER_HOP, UNLABELLED
 from mmg_training.task import HOP_S, MODALITIES
@@ -188,7 +188,7 @@ def _dense(hops: Mapping[int, NDArray[Any]], modality: Modality) -> tuple[NDArra
 
 def _read_labels(read: Read) -> None:
     """Raises ConfigError where they cannot be."""
-    labels = labels_of(read.session)
+    labels = labels_of(read.session.files[0])
     if not labels:
         path = read.session.files[0]
         read.problems.append(f"has no labels ({labels_file(path)}): mmg-label {path} labels.txt")
