@@ -427,6 +427,26 @@ def test_a_part_that_says_nothing_of_itself_costs_no_other(tmp_path: Path) -> No
     assert recording.notes[0].startswith(f"left out: {paths[2]}: ")
 
 
+def test_an_old_part_that_cannot_be_removed_is_told_and_stops_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(path: Path, **_: bool) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    clock = Clock()
+    recorder, told = clock.recorder(tmp_path / "day.mcap", Limits(split_s=10, keep_s=25))
+    monkeypatch.setattr(Path, "unlink", refuse)
+    for second in range(50):
+        clock.now_ns = second * S_NS
+        recorder.step(step_at(second))
+        recorder.flush()
+    recorder.close()
+    names = ("day-0000.mcap", "day-0001.mcap")
+    assert told == [f"{tmp_path / name}: cannot be removed: Permission denied" for name in names]
+    assert not recorder.problem
+    assert len(list(open_recording(tmp_path / "day-0000.mcap").steps())) == 50
+
+
 def test_marks_become_labels() -> None:
     set_marks: list[tuple[str, str, int]] = []
     marker = Marker(("walk", "knead"), lambda *mark: set_marks.append(mark))
