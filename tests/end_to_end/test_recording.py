@@ -304,9 +304,11 @@ def two_seconds(path: Path, sensor: Sensor, **metadata: str) -> Path:
 
 
 def test_what_lets_a_replay_decide_otherwise_is_told(tmp_path: Path) -> None:
-    done = command("run", two_seconds(tmp_path / "day.mcap", IMU, not_recorded="video", mmg="0.0.1", backend="other"))
+    otherwise = {"not_recorded": "video", "mmg": "0.0.1", "backend": "other", "part": "3"}
+    done = command("run", two_seconds(tmp_path / "day.mcap", IMU, **otherwise))
     assert done.returncode == 0, done.stderr
     assert "video took part in the live run and is not recorded: decisions differ" in done.stderr
+    assert "day.mcap begins amid a run: decisions may differ" in done.stderr
     assert "recorded by mmg 0.0.1, and this is " in done.stderr
     assert "decided live by other, and here by onnx" in done.stderr
 

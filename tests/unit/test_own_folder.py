@@ -142,7 +142,9 @@ def test_what_is_wrong_with_a_session_is_told_and_not_raised(tmp_path: Path) -> 
     assert "has no labels" in problems(session(tmp_path / "bare", labels=""))
     in_g = session(tmp_path / "in_g")
     imu(in_g / "imu.csv", 40, scale=1 / 9.80665)
-    assert "though its unit is given as m/s2 | imu: faulty in 100% of its hops, which are left out" in problems(in_g)
+    in_words = problems(in_g)
+    assert "though its unit is given as m/s2 (acc_unit=g would explain it)" in in_words
+    assert "imu: faulty in 100% of its hops, which are left out" in in_words
     assert read_session(Recorded("in_g", (in_g,)), sensors).samples == {}
     empty = tmp_path / "empty"
     empty.mkdir()

@@ -437,6 +437,26 @@ def test_a_recording_in_parts_is_called_after_its_first(tmp_path: Path) -> None:
     assert later == ["day-0001.mcap"], "day-0002 is of another session, and only called alike"
 
 
+def test_an_old_part_that_cannot_be_removed_is_told_and_stops_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(path: Path, **_: bool) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    clock = Clock()
+    recorder, told = clock.recorder(tmp_path / "day.mcap", Limits(split_s=10, keep_s=25))
+    monkeypatch.setattr(Path, "unlink", refuse)
+    for second in range(50):
+        clock.now_ns = second * S_NS
+        recorder.step(step_at(second))
+        recorder.flush()
+    recorder.close()
+    names = ("day-0000.mcap", "day-0001.mcap")
+    assert told == [f"{tmp_path / name}: cannot be removed: Permission denied" for name in names]
+    assert not recorder.problem
+    assert len(list(open_recording(tmp_path / "day-0000.mcap").steps())) == 50
+
+
 def test_marks_become_labels() -> None:
     set_marks: list[tuple[str, str, int]] = []
     marker = Marker(("walk", "knead"), lambda *mark: set_marks.append(mark))
@@ -504,3 +524,11 @@ def test_foxglove_understands_what_mmg_writes_as_json(tmp_path: Path) -> None:
         ]
     assert {name for name, _ in found} == {"mmg.Signal", "mmg.Step", "mmg.Decision", "mmg.Mark"}
     assert all(is_right for _, is_right in found)
+
+
+def test_a_file_says_what_it_is_before_anything_is_recorded(tmp_path: Path) -> None:
+    part = Part(tmp_path / "day.mcap", (IMU, AUDIO), {"origin_ns": "0"}, EPOCH_NS)
+    recording = open_recording(tmp_path / "day.mcap")
+    assert [sensor.modality for sensor in recording.sensors] == ["imu", "audio"]
+    assert list(recording.steps()) == []
+    part.finish()

@@ -57,6 +57,9 @@ class Part:
                 **metadata,
             },
         )
+        # From its first moment the file says what it is.
+        self._file.flush()
+        os.fsync(self._file.fileno())
 
     def _channel(self, topic: str, schema: schemas.Schema) -> int:
         if schema.name not in self._schemas:

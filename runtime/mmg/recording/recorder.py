@@ -238,7 +238,11 @@ class Recorder:
             self._number += 1
             self._part, self._began_ns = self._open_part(), now_ns
         while limits.keep_s is not None and self._old and now_ns - self._old[0][0] > limits.keep_s * 1e9:
-            self._old.popleft()[1].unlink(missing_ok=True)
+            old = self._old.popleft()[1]
+            try:
+                old.unlink(missing_ok=True)
+            except OSError as error:  # no reason to keep nothing from now on
+                self._report(f"{old}: cannot be removed: {error.strerror}")
 
     def _open_part(self) -> Part:
         path = part_path(self.path, self._number) if self._limits.is_split or self._number else self.path

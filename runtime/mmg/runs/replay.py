@@ -55,6 +55,8 @@ def _tell_differences(recording: RecordingFile, bundle: Bundle, backend: str, re
     told, version = recording.metadata, installed_version()
     if left_out := told.get("not_recorded", ""):
         report(f"{left_out} took part in the live run and is not recorded: decisions differ from those of the live run")
+    if told.get("part", "0") != "0":
+        report(f"{recording.parts[0].name} begins amid a run: decisions may differ until its sensors are known again")
     if told.get("mmg", version) != version:
         report(f"recorded by mmg {told['mmg']}, and this is {version}: decisions may differ from those of the live run")
     if (live := told.get("backend", AUTO)) not in (AUTO, backend):
