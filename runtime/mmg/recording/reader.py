@@ -162,8 +162,10 @@ def open_recording(path: Path) -> RecordingFile:
 
 def read_metadata(path: Path) -> dict[str, str]:
     """What a recording of mmg says of itself, without reading on. Raises as ``open_recording``."""
-    from mcap.records import Chunk, Metadata
-
+    try:
+        from mcap.records import Chunk, Metadata
+    except ImportError as error:
+        raise BackendUnavailable("mcap", "mcap") from error
     for record in _records(path, Damage()):
         if isinstance(record, Metadata) and record.name == schemas.METADATA:
             found = dict(record.metadata)
