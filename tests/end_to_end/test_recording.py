@@ -120,6 +120,17 @@ def test_labels_beside_a_recording_are_shown_in_place_of_its_marks_and_of_any_fo
         assert (shown in page, "stirring" in page) == (True, False)
 
 
+def test_without_its_package_a_recording_is_one_line(demo: Path) -> None:
+    code = (
+        "import sys; sys.modules.update({'mcap': None, 'mcap.records': None, 'mcap.writer': None})\n"
+        f"from mmg.cli.run import main; sys.exit(main([{str(demo)!r}]))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode in (3, 4), done.stderr
+    [line] = done.stderr.splitlines()
+    assert "mcap" in line
+
+
 def test_what_a_recording_holds_is_explained(demo: Path) -> None:
     done = command("run", "--explain", demo)
     assert done.returncode == 0, done.stderr

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -96,6 +97,11 @@ def test_a_run_that_holds_nobody_out_says_so_and_can_be_measured_on_another_fold
     other = ["--data", f"root={sessions}", "--data", 'hold_out=["all"]', "--tables", "subsets"]
     assert mmg_eval([str(run), *other]) == 0
     assert "all 4 sessions of this folder" in capsys.readouterr().out
+    shutil.copytree(alone / "day1", tmp_path / "others" / "day1")
+    (tmp_path / "others" / "day1" / "labels.csv").write_text("start_s,end_s,label\n0,8,sawing\n8,16,dozing\n")
+    other[1] = f"root={tmp_path / 'others'}"
+    assert mmg_eval([str(run), *other]) == 0
+    assert "Shared labels: sawing; 1 of the model's 3, of the set's 2." in capsys.readouterr().out
 
 
 def test_the_starters_labels_are_kept_where_that_is_asked(
