@@ -38,7 +38,7 @@ from ports.usb_tree import UsbTree
 
 serial = pytest.importorskip("serial", reason="pyserial is not installed: pip install -e '.[serial]'")
 
-PATIENCE_S = 8.0
+PATIENCE_S = 20.0
 PERIOD_NS = 10_000_000
 ROW = [1.5, -2.25, 9.75, 0.5, -0.25, 0.125]
 NONSENSE = "bytes, but no valid frames: wrong protocol or baud?"

@@ -32,6 +32,7 @@ TURNING_RAD_S = 3.0
 """An even rate of turn of so much is none, whether or not anything else moves."""
 LONGEST_M_S2 = 12.0
 """No axis shows more for long."""
+LIMITS = [LONGEST_M_S2] * AXES + [TURNING_RAD_S] * AXES
 NAMES = ("ax", "ay", "az", "gx", "gy", "gz")
 SENSORS = {"its accelerometer": range(3), "its gyroscope": range(3, 6)}
 NONE, ALL = [0] * AXES, [True] * AXES
@@ -65,8 +66,7 @@ class Stuck:
             if stuck == list(whole):
                 which, are, is_whole = sensor, "is", True
         # An axis at an ordinary value costs little, and may be a board's that does not measure it.
-        limits = [LONGEST_M_S2] * AXES + [TURNING_RAD_S] * AXES
-        is_fault = is_whole or any(abs(self._values[axis]) > limits[axis] for axis in stuck)
+        is_fault = is_whole or any(abs(self._values[axis]) > LIMITS[axis] for axis in stuck)
         return Finding("stuck", f"{which} {are} stuck at {at} while the sensor moves", is_fault=is_fault)
 
     @property
@@ -90,9 +90,18 @@ class Stuck:
         if piece.has_gyro:
             self._look_at(AXES, piece.lowest, piece.spans)
         self._look_for_exact(piece)
+        self._pass_over_constants(piece.spans if piece.has_gyro else piece.spans[:AXES])
         if self._presumed is not None and self.was_right:
             self._presumed = None
         self.finding = self._find()
+
+    def _pass_over_constants(self, spans: Sequence[float]) -> None:
+        """Several axes to the last bit, and not a whole sensor's: a board that does not measure them writes constants."""
+        constant = [axis for axis, span in enumerate(spans) if span == 0]
+        if len(constant) > 1 and constant not in [list(whole) for whole in SENSORS.values()]:
+            for axis in constant:
+                if abs(self._values[axis]) <= LIMITS[axis]:
+                    self._pieces[axis] = self._exact[axis] = 0
 
     def _look_for_exact(self, piece: Piece) -> None:
         """A stuck axis at rest too: it has no noise, and those beside it have."""
