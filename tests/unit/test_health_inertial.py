@@ -19,7 +19,7 @@ DEGREE = np.pi / 180
 FILE = ReadAs(
     options={"acc_unit": ("m/s2", "g", "mg", "g/64"), "gyro_unit": ("rad/s", "deg/s", "mdeg/s")}, has_scale=True
 )
-TOLD_WITHIN, LIFTED_WITHIN = 12, 16
+TOLD_WITHIN, LIFTED_WITHIN = 12, {"acceleration": 16, "gyro": 30}
 """Hops."""
 
 
@@ -132,7 +132,7 @@ def test_a_wrong_unit_stays_wrong_through_calm_and_until_it_is_right(unit: str) 
     assert began < TOLD_WITHIN
     assert all(map(is_faulty, verdicts[began : len(wrong)]))
     lifted = first(verdicts[len(wrong) :], lambda verdict: verdict == WELL)
-    assert 2 <= lifted < LIFTED_WITHIN
+    assert 2 <= lifted < LIFTED_WITHIN[unit]
     assert all(verdict == WELL for verdict in verdicts[len(wrong) + lifted :])
 
 

@@ -48,6 +48,16 @@ def test_decisions_become_columns_in_the_order_of_time() -> None:
     assert (decided.truth == -1).all()
 
 
+def test_a_sensor_is_not_shown_as_live_where_nothing_was_decided() -> None:
+    lines = [line for line in made_lines(20) if not 5 < line["t"] <= 9]
+    runs = collect(lines, LABELS).sensors["imu"]
+    at = [next(run.state for run in reversed(runs) if run.start_s <= second) for second in (4.0, 5.2, 8.9, 9.2)]
+    assert at == [at[0], "absent", "absent", at[3]]
+    assert "absent" not in (at[0], at[3])
+    late = collect([line for line in made_lines(20) if line["t"] > 11], LABELS).sensors["imu"]
+    assert (late[0].start_s, late[0].state) == (0.0, "absent")
+
+
 def test_a_label_that_the_bundle_does_not_have_gets_a_place_of_its_own() -> None:
     decided = collect([{"t": 1.0, "label": "juggling", "confidence": 0.5, "truth": "rowing"}], LABELS)
     assert decided.labels == [*LABELS, "juggling", "rowing"]

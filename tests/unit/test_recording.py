@@ -535,3 +535,41 @@ def test_a_file_says_what_it_is_before_anything_is_recorded(tmp_path: Path) -> N
     assert [sensor.modality for sensor in recording.sensors] == ["imu", "audio"]
     assert list(recording.steps()) == []
     part.finish()
+
+
+def test_a_part_that_is_missing_is_told(tmp_path: Path) -> None:
+    for number in (0, 1, 3, 4):
+        write(part_path(tmp_path / "day.mcap", number), 1, session="a")
+    recording = open_recording(part_path(tmp_path / "day.mcap", 0))
+    assert len(recording.parts) == 2
+    assert recording.notes == ["day-0002.mcap is missing: day-0003.mcap and what comes after it is left out"]
+
+
+def test_damage_is_told_by_who_stops_before_the_end(tmp_path: Path) -> None:
+    write(tmp_path / "day.mcap", 6)
+    data = bytearray((tmp_path / "day.mcap").read_bytes())
+    data[len(data) // 3] ^= 1
+    (tmp_path / "day.mcap").write_bytes(data)
+    recording = open_recording(tmp_path / "day.mcap")
+    for step in recording.steps():
+        if step.now_ns > 5 * S_NS:
+            break
+    assert [note for note in recording.notes if "is damaged" in note]
+    assert not [note for note in recording.notes if "is cut" in note]
+
+
+def test_a_part_knows_the_label_that_holds_at_its_beginning(tmp_path: Path) -> None:
+    clock = Clock()
+    recorder, _ = clock.recorder(tmp_path / "day.mcap", Limits(split_s=10))
+    marker = Marker(("walk",), recorder.mark)
+    for second in range(35):
+        clock.now_ns = second * S_NS
+        if second in (2, 31):
+            marker.press("1", clock.now_ns)
+        recorder.step(step_at(second))
+        recorder.flush()
+    recorder.close()
+    [span] = spans(open_recording(part_path(tmp_path / "day.mcap", 2)).marks(), 35.0)
+    assert span.label == "walk"
+    assert 19 <= span.start_s <= 22
+    assert span.end_s == 31

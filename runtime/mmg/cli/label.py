@@ -48,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     add("--to", choices=FORMATS, help="the format of --out (default: csv where it ends so, else audacity)")
     add("--tier", metavar="NAME", default="", help="which tier, where ELAN's labels have several")
     add("--points", choices=("until-next",), help="let each point last until the next label, or the recording's end")
-    add("--overwrite", action="store_true", help="replace the labels that lie beside the recording")
+    add("--overwrite", action="store_true", help="replace labels that are there already")
     add("--bundle", metavar="PATH", default="starter", help="whose sensors are looked for (default: starter)")
     add("--version", action=PrintVersion)
     chosen = parser.parse_args(arguments)
@@ -80,6 +80,8 @@ def _run(chosen: argparse.Namespace) -> int:
     for line in lines:
         _report(line)
     if chosen.out is not None:
+        if chosen.out.exists() and not chosen.overwrite and chosen.out.resolve() != recording.resolve():
+            raise ConfigError(f"{chosen.out}: is there already; give --overwrite to replace it")
         _write(
             labels, chosen.out, chosen.to or ("csv" if chosen.out.suffix.lower() == ".csv" else "audacity"), recording
         )

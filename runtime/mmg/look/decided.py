@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from mmg.errors import ConfigError
 
 MOST_REASONS, MOST_LABELS = 1000, 1000
+LONG_HOPS = 1.5
 LATEST_S = 4e9
 NO_DECISION = "is no decision of mmg-run --format jsonl"
 LONGEST_TEXT = 200
@@ -89,9 +90,36 @@ def collect(lines: Iterable[dict[str, Any]], labels: Iterable[str]) -> Decided:
     if len(places) > MOST_LABELS:
         raise ConfigError(f"the decisions name {len(places)} labels: a page shows {MOST_LABELS} at most")
     table = np.array(rows, np.float64).reshape(-1, 6)
+    gaps = _gaps(table[:, 0])
+    sensors = {name: _with_gaps(runs, gaps) for name, runs in sensors.items()}
     whole = table.astype(np.int16, casting="unsafe")
     parts = table.astype(np.float32)
     return Decided(list(places), table[:, 0], whole[:, 1], parts[:, 2], whole[:, 3], parts[:, 4], whole[:, 5], sensors)
+
+
+def _gaps(times_s: NDArray[np.float64]) -> list[tuple[float, float]]:
+    """From when until when nothing was decided, for longer than a hop."""
+    if not len(times_s):
+        return []
+    steps = np.diff(times_s, prepend=0.0)
+    hop_s = float(np.median(steps[1:])) if len(times_s) > 1 else float(steps[0])
+    long = np.flatnonzero(steps > LONG_HOPS * hop_s)
+    return [(float(times_s[at] - steps[at]), float(times_s[at] - hop_s)) for at in long]
+
+
+def _with_gaps(runs: list[StateRun], gaps: list[tuple[float, float]]) -> list[StateRun]:
+    """A decision tells the states of its own hop, and of no time in which there was none."""
+    found: list[StateRun] = []
+    waiting = list(runs)
+    for begin_s, end_s in gaps:
+        while waiting and waiting[0].start_s < begin_s:
+            found.append(waiting.pop(0))
+        # What the first decision after the gap told is of its own hop.
+        after = waiting.pop(0) if waiting and waiting[0].start_s == begin_s else found[-1] if found else None
+        found.append(StateRun(begin_s, "absent", "nothing was decided"))
+        if after is not None:
+            found.append(StateRun(end_s, after.state, after.reason))
+    return found + waiting
 
 
 def read_lines(path: str, report: Callable[[str], None]) -> Iterator[dict[str, Any]]:

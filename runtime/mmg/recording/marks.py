@@ -7,10 +7,9 @@ from pathlib import Path
 
 from mmg.errors import ConfigError
 from mmg.labels.label import Label
-from mmg.recording.messages import MarkMessage
+from mmg.recording.messages import END, START, MarkMessage
 from mmg.recording.reader import open_recording
 
-START, END = "start", "end"
 KEYS = "123456789"
 """Of a terminal: one for each label."""
 
@@ -60,6 +59,8 @@ def spans(marks: Iterable[MarkMessage], end_s: float) -> list[Label]:
     found: list[Label] = []
     label, since_s = "", 0.0
     for mark in marks:
+        if label and label == mark.label and mark.event == START:
+            continue  # a part of a recording begins with what holds
         if label and (mark.event == START or mark.label == label):
             found.append(Label(since_s, mark.t, label))
             label = ""

@@ -12,6 +12,9 @@ from mmg.recording.tokens import EncodedNote
 from mmg.runs.step import Step
 from mmg.sources.ports.port import PortStatus
 
+START, END = "start", "end"
+"""Of a mark."""
+
 
 class StepMessage(msgspec.Struct, omit_defaults=True):
     """What the messages of a step's samples do not tell. ports, read_as: of those that changed since the last step.

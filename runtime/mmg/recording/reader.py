@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import json
 import re
 import struct
@@ -47,25 +48,30 @@ class RecordingFile:
         for path in self.parts:
             damage, waiting = Damage(), _Waiting(by_topic, self.epoch_ns)
             known = lost = 0
-            for record in read_records(path, damage):
-                if damage.chunks > known:
-                    waiting.clear()  # the steps of these samples may have been in what is damaged
-                    known = damage.chunks
-                if record.topic in by_topic:
-                    waiting.put(record)
-                elif record.topic == schemas.STEPS:
-                    try:
-                        message = msgspec.json.decode(record.data, type=StepMessage)
-                        statuses = story.statuses(message.ports)
-                        chunks, encoded = waiting.take(message)
-                    except (ValueError, KeyError, struct.error):
-                        waiting.clear()  # its samples were in what is damaged
-                        damage.steps += 1
-                        continue
-                    lost += message.lost
-                    yield Step(message.now_ns, chunks, statuses, message.read_as, encoded)
-            what = "steps, decisions or marks could not be recorded: what is decided after them may differ"
-            self._tell([*damage.notes(path), *[f"{path.name}: {lost} {what}"] * bool(lost)])
+            is_read = False
+            try:
+                for record in read_records(path, damage):
+                    if damage.chunks > known:
+                        waiting.clear()  # the steps of these samples may have been in what is damaged
+                        known = damage.chunks
+                    if record.topic in by_topic:
+                        waiting.put(record)
+                    elif record.topic == schemas.STEPS:
+                        try:
+                            message = msgspec.json.decode(record.data, type=StepMessage)
+                            statuses = story.statuses(message.ports)
+                            chunks, encoded = waiting.take(message)
+                        except (ValueError, KeyError, struct.error):
+                            waiting.clear()  # its samples were in what is damaged
+                            damage.steps += 1
+                            continue
+                        lost += message.lost
+                        yield Step(message.now_ns, chunks, statuses, message.read_as, encoded)
+                is_read = True
+            finally:
+                damage.cut = damage.cut and is_read  # who stops earlier has not seen the end
+                what = "steps, decisions or marks could not be recorded: what is decided after them may differ"
+                self._tell([*damage.notes(path), *[f"{path.name}: {lost} {what}"] * bool(lost)])
 
     def decisions(self) -> Iterator[dict[str, Any]]:
         """What was decided live: the objects of ``mmg-run --format jsonl``."""
@@ -159,7 +165,10 @@ def read_metadata(path: Path) -> dict[str, str]:
             return found
         if isinstance(record, Chunk):
             break
-    raise SourceError(str(path), "is MCAP, and no recording of mmg: it does not say which sensor is which")
+    raise SourceError(
+        str(path),
+        "is MCAP, and no recording of mmg, or its first bytes are damaged: it does not say which sensor is which",
+    )
 
 
 def is_later_part(path: Path) -> bool:
@@ -188,6 +197,7 @@ def _with_later_parts(path: Path, metadata: dict[str, str], notes: list[str]) ->
         for number in count(first + 1):
             following = path.with_name(f"{stem}-{number:04d}{schemas.SUFFIX}")
             if not following.is_file():
+                notes += _missing(following, number)
                 break
             try:
                 session = read_metadata(following).get("session")
@@ -197,3 +207,14 @@ def _with_later_parts(path: Path, metadata: dict[str, str], notes: list[str]) ->
             if session != metadata.get("session"):
                 break
             yield following
+
+
+def _missing(following: Path, number: int) -> list[str]:
+    """A line where parts come after one that is not there."""
+    stem = following.stem.removesuffix(f"-{number:04d}")
+    later = sorted(
+        path.name
+        for path in following.parent.glob(f"{glob.escape(stem)}-*{schemas.SUFFIX}")
+        if (matched := PART.fullmatch(path.stem)) and matched[1] == stem and int(matched[2]) > number
+    )
+    return [f"{following.name} is missing: {later[0]} and what comes after it is left out"] if later else []

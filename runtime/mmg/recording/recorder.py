@@ -15,7 +15,7 @@ from functools import partial
 from pathlib import Path
 
 from mmg.errors import ConfigError
-from mmg.recording.messages import MarkMessage
+from mmg.recording.messages import START, MarkMessage
 from mmg.recording.part import Part
 from mmg.recording.schemas import SUFFIX
 from mmg.recording.sensors import Sensor
@@ -95,6 +95,7 @@ class Recorder:
         self._names = frozenset(sensor.modality for sensor in sensors)
         self._metadata = {"session": uuid.uuid4().hex, "origin_ns": str(origin_ns), **metadata}
         self._number = self._finished_bytes = 0
+        self._held = ""
         self._old: deque[tuple[int, Path]] = deque()  # when each finished part ended
         self.bytes = 0
         """Of all files, the removed ones too, as they were at the last sync."""
@@ -126,6 +127,7 @@ class Recorder:
     def mark(self, label: str, event: str, now_ns: int) -> None:
         """Record that a label begins or ends. Returns at once."""
         mark = MarkMessage(round((now_ns - self.origin_ns) / 1e9, 3), label, event)
+        self._held = label if event == START else ""
         self._leave(partial(Part.mark, mark=mark, now_ns=now_ns))
 
     @property
@@ -246,4 +248,9 @@ class Recorder:
 
     def _open_part(self) -> Part:
         path = part_path(self.path, self._number) if self._limits.is_split or self._number else self.path
-        return Part(path, self._sensors, {**self._metadata, "part": str(self._number)}, self._epoch_ns)
+        part = Part(path, self._sensors, {**self._metadata, "part": str(self._number)}, self._epoch_ns)
+        if self._number and self._held:
+            # A part that is read without those before it knows the label that holds.
+            now_ns = self._monotonic_ns()
+            part.mark(MarkMessage(round((now_ns - self.origin_ns) / 1e9, 3), self._held, START), now_ns)
+        return part

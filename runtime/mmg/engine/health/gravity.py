@@ -47,6 +47,10 @@ AS_EVER, AS_EVER_PIECES = (0.95, 1.1), 14
 """A doubt that came of motion goes where so many of 16 pieces have a root mean square over the one and a mean under the
 other, and one that came of the first pieces, where gravity is seen to be right."""
 ALL_16 = 0xFFFF
+SAME_DEG, OTHER_UNIT = 40.0, 1.4
+"""Where the unit changes, gravity keeps its direction over the seconds around that, and not its length."""
+DIRECTIONS, APART_DEG = 3, 50.0
+"""With one axis wrong gravity cannot be right in so many directions so far apart, but for those across the axis."""
 
 
 class Gravity:
@@ -66,6 +70,7 @@ class Gravity:
         self._absent = 0
         self._tall = self._small = self._usual = 0
         """Of the last 16 pieces, a bit each: too long, too short, and neither."""
+        self._directions: list[tuple[float, float, float]] = []
         self._votes: dict[str, int] = {}
         self._found: dict[str, Finding] = {}
 
@@ -92,9 +97,11 @@ class Gravity:
         self._look_at_many(length, rms)
         if is_quiet:
             self._quiet.append(motion.length / STANDARD_GRAVITY)
+        self._confirm(motion, length, rms)
         if self._is_right():
             if self.finding is not None:
                 self._quiet.clear()
+                self._remember(self.finding)
             self.finding, self.was_right, self._absent = None, True, 0
             if self.doubt is not None and self.doubt.option:
                 self.doubt = None
@@ -109,6 +116,22 @@ class Gravity:
             self.finding = self._found[max(self._votes, key=lambda one: self._votes[one])]
         if is_quiet and self.finding is None:
             self._look_at_rest()
+
+    def _remember(self, finding: Finding) -> None:
+        """What was wrong and now reads right is believed where the unit has changed. One axis may be wrong, and turned
+        away: that is doubted until gravity was right in several directions."""
+        if finding.factor and not _is_other_unit(list(self._pieces)):
+            text = f"{finding.text} before, and is right in this direction: is one axis wrong?"
+            self.doubt, self._directions = Finding("turned", text, is_fault=False), []
+
+    def _confirm(self, motion: Motion, length: float, rms: float) -> None:
+        """Look for directions in which gravity is right, after it was wrong in one."""
+        if self.doubt is None or self.doubt.kind != "turned" or not (rms > AS_EVER[0] and length < AS_EVER[1]):
+            return
+        if all(_angle_deg(motion.mean, known) > APART_DEG for known in self._directions):
+            self._directions.append(motion.mean)
+        if len(self._directions) >= DIRECTIONS:
+            self.doubt = None
 
     def _look_at_first(self, length: float, rms: float, *, is_quiet: bool) -> None:
         """Before gravity was seen for long enough to tell, what is unlikely is doubted."""
@@ -200,11 +223,38 @@ class Gravity:
         if len(self._quiet) < FEWEST_QUIET:
             return
         length = self._at_rest()
+        if self.doubt is not None and self.doubt.kind == "turned":
+            if not RIGHT[0] <= length <= RIGHT[1]:
+                self.finding = _reads(length, 1 / length)
+            return
         self.doubt = None
         if not RIGHT[0] <= length <= RIGHT[1]:
             self.finding = _reads(length, 1 / length)
         elif not REST[0] <= length <= REST[1]:
             self.doubt = _uncalibrated(length)
+
+
+def _is_other_unit(pieces: list[Motion]) -> bool:
+    """Whether the newest 2 s are the 2 s before them in another unit."""
+    before, after = pieces[:-SHORT], pieces[-SHORT:]
+    if not before:
+        return False
+    one, two = _mean(before), _mean(after)
+    lengths = math.hypot(*one), math.hypot(*two)
+    return max(lengths) > OTHER_UNIT * min(lengths) and _angle_deg(one, two) < SAME_DEG
+
+
+def _mean(pieces: list[Motion]) -> tuple[float, float, float]:
+    x, y, z = (sum(piece.mean[axis] for piece in pieces) / len(pieces) for axis in range(3))
+    return x, y, z
+
+
+def _angle_deg(one: tuple[float, float, float], two: tuple[float, float, float]) -> float:
+    lengths = math.hypot(*one) * math.hypot(*two)
+    if not lengths:
+        return 0.0
+    cosine = sum(a * b for a, b in zip(one, two, strict=True)) / lengths
+    return math.degrees(math.acos(min(max(cosine, -1.0), 1.0)))
 
 
 def _uncalibrated(length: float) -> Finding:

@@ -96,7 +96,7 @@ class Stuck:
         self.finding = self._find()
 
     def _pass_over_constants(self, spans: Sequence[float]) -> None:
-        """Several axes to the last bit, and not a whole sensor's: a board that does not measure them writes constants."""
+        """Several axes that stay to the last bit, and no whole sensor: a board writes constants for what it lacks."""
         constant = [axis for axis, span in enumerate(spans) if span == 0]
         if len(constant) > 1 and constant not in [list(whole) for whole in SENSORS.values()]:
             for axis in constant:

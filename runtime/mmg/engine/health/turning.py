@@ -52,6 +52,10 @@ class _Place(NamedTuple):
     within: float
 
 
+LIFT_PIECES = 12
+"""Pieces that turn and agree, 6 s of them, before a gyroscope that turned too much is believed."""
+
+
 class Turning:
     """Whether the gyroscope turns as gravity does. What was wrong stays wrong until the two agree."""
 
@@ -62,6 +66,7 @@ class Turning:
         self._places: deque[_Place] = deque(maxlen=max(SPANS) + 1)
         self._turned = (0.0, 0.0)
         self._is_large = self._is_short = False
+        self._to_agree = 0
         self._presumed: Finding | None = None
         self.doubt: Finding | None = None
         """The first pieces are unlikely, and none told yet."""
@@ -153,11 +158,21 @@ class Turning:
         if self._large >= VOTES:
             self._is_large = True
         elif self._large <= -VOTES:
-            self._is_large, self.was_right = False, self.was_right or motion.turned > TELLING_RAD
-            self.doubt = None
-            self._ratios.clear()
+            self._lift(vote)
+            self.was_right = self.was_right or motion.turned > TELLING_RAD
         if motion.turned > TELLING_RAD and vote < 0:
             self._agree()
+
+    def _lift(self, vote: float) -> None:
+        """What was too large and agrees now may do so about one axis alone: it is doubted until it did for long."""
+        if self._is_large:
+            self.doubt = Finding("turning", f"{self._too_large().text} in part", False, OPTION)
+            self._is_large, self._to_agree = False, LIFT_PIECES
+        elif self._to_agree:
+            self._to_agree -= vote < 0
+        if not self._to_agree:
+            self.doubt = None
+        self._ratios.clear()
 
     def _look_between(self, motion: Motion) -> None:
         self._path += motion.path

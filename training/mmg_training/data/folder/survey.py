@@ -83,7 +83,8 @@ def survey(
         told.sessions.append(_row(read))
         if read.labels and read.samples:
             described.append(read.described())
-    told.usable = len(described)
+    labels = {label for one in described for label in one.seconds}
+    told.usable = len(described) if len(labels) > 1 else 0
     told.problems += _problems(told, described)
     try:
         parted = split(described, hold_out)
