@@ -15,6 +15,8 @@ from mmg.labels import Label
 from mmg.look.adpcm import encode
 from mmg.look.decided import collect
 from mmg.look.page import format_page
+from mmg_tools.virtual.scenario import SOUND_HZ, render
+from mmg_training.wearer.record import write_imu, write_sound
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium here: sudo apt-get install chromium")
 
@@ -45,6 +47,22 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
     labels.write_text(f'start_s,end_s,label\n10,20,"{EVIL}"\n')
     assert main(["--demo", "-o", str(path), "--labels", str(labels)]) == 0
     return path
+
+
+@pytest.fixture(scope="module", params=["demo", "five minutes"])
+def page(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, float]:
+    """A page with its length in seconds: the demo's, and that of five minutes that a virtual wearer lived."""
+    if request.param == "demo":
+        return request.getfixturevalue("demo"), 75.0
+    from mmg.cli.look import main
+
+    folder, seconds = tmp_path_factory.mktemp("page"), 300.0
+    lived = render(seconds=seconds)
+    write_imu(lived.imu, folder / "imu.csv")
+    write_sound(lived.sound, folder / "audio.wav", SOUND_HZ)
+    words = ["--imu", str(folder / "imu.csv"), "--audio", str(folder / "audio.wav"), "-o", str(folder / "five.html")]
+    assert main(words) == 0
+    return folder / "five.html", seconds
 
 
 @pytest.fixture(scope="module")
@@ -87,34 +105,35 @@ def place(browser: Browser, part: float) -> tuple[float, float]:
     return box["x"] + 132 + part * (box["width"] - 142), box["y"] + 350
 
 
-def test_every_row_of_the_timeline_is_drawn(browser: Browser, demo: Path) -> None:
-    browser.open(demo.as_uri())
+def test_every_row_of_the_timeline_is_drawn(browser: Browser, page: tuple[Path, float]) -> None:
+    path, seconds = page
+    browser.open(path.as_uri())
     height = browser.evaluate("document.getElementById('tracks').height")
     assert height > 500
     for top in range(30, height - 60, 60):
         assert browser.evaluate(COLOURS % ("tracks", f"140, {top}, 900, 40")) > 2, top
     assert browser.evaluate(COLOURS % ("overview", "140, 4, 900, 36")) > 2
-    assert span(browser) == pytest.approx((0, 75), abs=0.1)
+    assert span(browser) == pytest.approx((0, seconds), abs=0.1)
 
 
 @pytest.mark.parametrize("key", ["+", "ArrowRight", "-", "End", "0", "Home"])
-def test_keys_change_what_is_seen(browser: Browser, demo: Path, key: str) -> None:
-    browser.open(f"{demo.as_uri()}#20-40")
+def test_keys_change_what_is_seen(browser: Browser, page: tuple[Path, float], key: str) -> None:
+    path, end_s = page
+    browser.open(f"{path.as_uri()}#20-40")
     browser.press(key)
-    from_s, to_s = span(browser)
-    expected = {"+": (25, 35), "ArrowRight": (25, 45), "-": (10, 50), "End": (55, 75), "0": (0, 75), "Home": (0, 20)}[
-        key
-    ]
-    assert (from_s, to_s) == pytest.approx(expected, abs=0.1)
+    inside = {"+": (25, 35), "ArrowRight": (25, 45), "-": (10, 50)}
+    expected = {**inside, "End": (end_s - 20, end_s), "0": (0, end_s), "Home": (0, 20)}[key]
+    assert span(browser) == pytest.approx(expected, abs=0.1)
 
 
-def test_the_wheel_zooms_around_the_pointer_and_dragging_moves(browser: Browser, demo: Path) -> None:
-    browser.open(demo.as_uri())
+def test_the_wheel_zooms_around_the_pointer_and_dragging_moves(browser: Browser, page: tuple[Path, float]) -> None:
+    path, seconds = page
+    browser.open(path.as_uri())
     x, y = place(browser, 0.25)
     browser.mouse("mouseWheel", x, y, deltaX=0, deltaY=-300)
     from_s, to_s = span(browser)
-    assert to_s - from_s == pytest.approx(75 / np.e, rel=0.02)
-    assert from_s + 0.25 * (to_s - from_s) == pytest.approx(75 / 4, abs=0.3)
+    assert to_s - from_s == pytest.approx(seconds / np.e, rel=0.02)
+    assert from_s + 0.25 * (to_s - from_s) == pytest.approx(seconds / 4, abs=0.004 * seconds)
     browser.mouse("mousePressed", x, y, button="left", buttons=1, clickCount=1)
     for step in range(1, 11):
         browser.mouse("mouseMoved", x - 20 * step, y, button="left", buttons=1)
@@ -133,18 +152,19 @@ def test_a_closer_look_shows_other_pixels(browser: Browser, demo: Path) -> None:
     assert browser.evaluate("document.getElementById('tracks').toDataURL()") != whole
 
 
-def test_a_click_sets_the_cursor_and_space_plays_from_there(browser: Browser, demo: Path) -> None:
-    browser.open(demo.as_uri())
+def test_a_click_sets_the_cursor_and_space_plays_from_there(browser: Browser, page: tuple[Path, float]) -> None:
+    path, seconds = page
+    browser.open(path.as_uri())
     x, y = place(browser, 0.5)
     browser.mouse("mousePressed", x, y, button="left", clickCount=1)
     browser.mouse("mouseReleased", x, y, button="left", clickCount=1)
-    assert cursor(browser) == pytest.approx(37.5, abs=0.3)
+    assert cursor(browser) == pytest.approx(seconds / 2, abs=0.004 * seconds)
     browser.press(" ")
-    browser.wait_for(f"Number({TIMELINE}.dataset.cursor) > 38.2")
+    browser.wait_for(f"Number({TIMELINE}.dataset.cursor) > {seconds / 2 + 0.7}")
     assert browser.evaluate("document.getElementById('play').textContent") == "Pause"
     browser.press(" ")
     stopped_s = cursor(browser)
-    assert stopped_s < 60
+    assert stopped_s < seconds / 2 + 22.5
     span(browser)
     assert cursor(browser) == stopped_s
 

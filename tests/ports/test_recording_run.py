@@ -57,7 +57,7 @@ def test_keys_mark_what_is_recorded_and_the_terminal_is_as_it_was(tmp_path: Path
         assert process.poll() is None
     for key in (b"1", b"2", b" "):
         os.write(ours, key)
-        time.sleep(0.6)
+        time.sleep(0.6)  # how long a label holds is what is measured
     process.send_signal(signal.SIGINT)
     with process:
         told = process.stderr.read()

@@ -31,22 +31,11 @@ from mmg_training.evaluation.tables import Figure, Table, as_json, markdown, ove
 from mmg_training.metrics import Metrics
 from mmg_training.metrics import save as save_metrics
 from mmg_training.models.multimodal import MultimodalModel
-from mmg_training.models.sizes import ModelConfig
 from mmg_training.task import CONTEXT_HOPS, Task
+from training.tiny import TINY
 
 CLIPS = Task("tiny", ("a", "b", "c"), ("imu", "video"), frame=(16, 16), clips=True)
 HOPS = replace(CLIPS, modalities=("imu", "audio", "video"), clips=False)
-TINY = ModelConfig(
-    imu_width=8,
-    audio_width=8,
-    mels=16,
-    video_widths=(4, 4, 4),
-    video_width=8,
-    token_dim=8,
-    embedding_dim=8,
-    heads=2,
-    layers=1,
-)
 FEW = FewshotConfig(ways=5, queries=3, episodes=300)
 
 

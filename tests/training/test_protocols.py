@@ -27,21 +27,9 @@ from mmg_training.evaluation.other_set import as_known
 from mmg_training.evaluation.subsets import by_model, subset_table
 from mmg_training.metrics import NOTHING_HELD_OUT, Metrics
 from mmg_training.models.multimodal import MultimodalModel
-from mmg_training.models.sizes import ModelConfig
 from mmg_training.task import Task
+from training.tiny import TINY
 from training.utd_tree import names, write_trials
-
-TINY = ModelConfig(
-    imu_width=8,
-    audio_width=8,
-    mels=16,
-    video_widths=(4, 4, 4),
-    video_width=8,
-    token_dim=8,
-    embedding_dim=8,
-    heads=2,
-    layers=1,
-)
 
 
 @pytest.fixture(scope="module")

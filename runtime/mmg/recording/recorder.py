@@ -127,8 +127,12 @@ class Recorder:
     def mark(self, label: str, event: str, now_ns: int) -> None:
         """Record that a label begins or ends. Returns at once."""
         mark = MarkMessage(round((now_ns - self.origin_ns) / 1e9, 3), label, event)
-        self._held = label if event == START else ""
-        self._leave(partial(Part.mark, mark=mark, now_ns=now_ns))
+        self._leave(partial(self._write_mark, mark=mark, now_ns=now_ns))
+
+    def _write_mark(self, part: Part, mark: MarkMessage, now_ns: int) -> None:
+        """In the thread that opens parts: what holds is what was written."""
+        self._held = mark.label if mark.event == START else ""
+        part.mark(mark, now_ns)
 
     @property
     def newest(self) -> Path:

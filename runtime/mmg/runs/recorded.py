@@ -221,14 +221,27 @@ def open_each(
     for name in settings.required:
         if name not in urls:
             raise ConfigError(f"--require {name}: this run does not use that sensor")
+    return open_present(urls, lambda name, url: open_one(url, manifest.modality(name)), report, settings.required)
+
+
+def open_present(
+    urls: Mapping[str, str],
+    open_one: Callable[[str, str], Opened],
+    report: Callable[[str], None],
+    required: Sequence[str] = (),
+) -> list[Opened]:
+    """What ``open_one`` makes of each name and URL; ``report`` gets why one is left out.
+
+    Raises RequiredSensorLost, NoSensorError where nothing could be opened, and whatever is no fault of a source.
+    """
     opened: list[Opened] = []
     skipped: dict[str, str] = {}
     try:
         for name, url in urls.items():
             try:
-                opened.append(open_one(url, manifest.modality(name)))
+                opened.append(open_one(name, url))
             except (SourceError, BackendUnavailable) as error:
-                if name in settings.required:
+                if name in required:
                     raise RequiredSensorLost({name: str(error)}) from error
                 skipped[name] = str(error)
         if not opened:

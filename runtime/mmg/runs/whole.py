@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from types import TracebackType
 
 from mmg.bundle import Modality
-from mmg.errors import BackendUnavailable, ConfigError, NoSensorError, SourceError
-from mmg.runs.recorded import pair
+from mmg.errors import ConfigError
+from mmg.runs.recorded import open_present, pair
 from mmg.sources import Recording, is_live, open_source
 from mmg.sources.files.folder import kinds_in
 from mmg.sources.url import parse_url
@@ -68,22 +68,12 @@ def open_whole(
 
     Raises NoSensorError where nothing is left, ConfigError where two sensors never overlap.
     """
-    opened: list[Recording] = []
-    skipped: dict[str, str] = {}
     known = {one.name: one for one in modalities}
+    opened = open_present(urls, lambda name, url: open_source(url, known[name], allow_video=allow_video), report)
     try:
-        for name, url in urls.items():
-            try:
-                opened.append(open_source(url, known[name], allow_video=allow_video))
-            except (SourceError, BackendUnavailable) as error:
-                skipped[name] = str(error)
-        if not opened:
-            raise NoSensorError(skipped)
         starts_ns = {one.modality: start_ns for one, start_ns in zip(opened, pair(opened), strict=True)}
     except BaseException:
         for one in opened:
             one.close()
         raise
-    for name, why in skipped.items():
-        report(f"{name} is left out: {why}")
     return Whole(tuple(opened), starts_ns)
