@@ -11,10 +11,13 @@ from typing import BinaryIO
 
 
 @contextmanager
-def atomic_write(path: Path) -> Iterator[BinaryIO]:
-    """A file that takes ``path``'s place when the block ends well: whoever opens it finds the old or the new, whole."""
+def atomic_write(path: Path, mode: int = 0o666) -> Iterator[BinaryIO]:
+    """A file that takes ``path``'s place when the block ends well: whoever opens it finds the old or the new, whole.
+
+    mode: the permissions of a new file, less the umask; one that is replaced keeps its own.
+    """
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    stream = temporary.open("xb")
+    stream = os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb")
     try:
         with stream:
             yield stream

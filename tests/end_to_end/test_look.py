@@ -6,6 +6,7 @@ import json
 import os
 import re
 import signal
+import stat
 import subprocess
 import sys
 import wave
@@ -55,6 +56,7 @@ def test_a_recording_without_a_truth_becomes_a_page_beside_it(imu: Path, capsys:
     assert "<h1>walk.csv</h1>" in text
     assert str(imu.parent) not in text
     assert "Decisions and truth" not in text
+    assert stat.S_IMODE(page.stat().st_mode) == 0o600
 
 
 def test_what_mmg_run_printed_gives_the_same_page_as_deciding_now(

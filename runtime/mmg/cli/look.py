@@ -239,7 +239,8 @@ def _write(output: Path, page: bytes) -> None:
     from mmg.atomic_write import atomic_write
 
     try:
-        with atomic_write(output.resolve()) as stream:  # a link goes on to lead to the page
+        # A link goes on to lead to the page, whose sound is as private as that of the recording.
+        with atomic_write(output.resolve(), 0o600) as stream:
             stream.write(page)
     except OSError as error:
         error.filename = str(output)  # a full disk's error does not know it
