@@ -94,7 +94,8 @@ class SignalStream:
         """Which rows are reads that failed: the first few of those in a row without any acceleration."""
         failed = np.zeros(len(values), np.bool_)
         if self._accelerations:
-            for row, is_empty in enumerate((~values[:, self._accelerations].any(axis=1)).tolist()):
+            empty = np.count_nonzero(values[:, self._accelerations], axis=1) == 0
+            for row, is_empty in enumerate(empty.tolist()):
                 failed[row] = is_empty and self._empty < EMPTY_ROWS
                 self._empty = min(self._empty + 1, EMPTY_ROWS) if is_empty else 0
         return failed
