@@ -71,6 +71,17 @@ def spiked(part: float) -> Change:
     return change
 
 
+def failed(part: float, *, gyro: bool = True) -> Change:
+    """So many of the rows, scattered, are zeros, as a read that failed leaves them; gyro: its values too."""
+
+    def change(rows: Rows) -> Rows:
+        rows, random = rows.copy(), np.random.default_rng(3)
+        rows[random.random(len(rows)) < part, 1 : 7 if gyro else 4] = 0.0
+        return rows
+
+    return change
+
+
 def without_gravity(rows: Rows) -> Rows:
     """Less its own mean over two seconds, as an app does it."""
     rows = rows.copy()

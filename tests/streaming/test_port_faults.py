@@ -28,6 +28,7 @@ from port_faults import (
     batched,
     beside,
     eaten,
+    failed,
     flipped,
     frames,
     held,
@@ -99,6 +100,7 @@ VALUES: dict[str, tuple[Change, str, str, tuple[float, float]]] = {
 OUT_S = (12.0, 15.0)
 SHARED = "^imu: many samples share one time of its clock: they are counted instead"
 BACK = "^imu: its clock goes back again and again: samples are counted instead"
+ZEROS = r"^imu: \d+ samples dropped$"
 ON_THE_WAY: dict[str, Fault] = {
     "stamps in whole seconds": Fault(lambda rows: lines(rows, lambda ms: ms // 1000 * 1000), AsTruth(SHARED)),
     "stamps that stand still": Fault(lambda rows: lines(rows, lambda _: 12_345), AsTruth(SHARED)),
@@ -128,6 +130,10 @@ ON_THE_WAY: dict[str, Fault] = {
     "a magnetometer's rows between": Fault(
         lambda rows: beside(lines(rows), 3, lambda number: b"1.5,%d.25,3.5\n" % (number % 9)), AsTruth()
     ),
+    "rows of zeros in 5 %": Fault(lambda rows: lines(failed(0.05)(rows)), AsTruth(ZEROS)),
+    "rows of zeros in 15 %": Fault(lambda rows: lines(failed(0.15)(rows)), Lost("of its samples are lost", 30)),
+    "no acceleration in 5 %": Fault(lambda rows: lines(failed(0.05, gyro=False)(rows)), AsTruth(ZEROS)),
+    "rows of zeros in 40 %": Fault(lambda rows: lines(failed(0.4)(rows)), Told("faulty", "of its samples are lost", 3)),
     "single bits of its text flipped": Fault(lambda rows: flipped(lines(rows), 0.0005), Lost(r"\d+ malformed", 50)),
     "single bits of its frames flipped": Fault(
         lambda rows: flipped(frames(rows), 0.002), Lost(r"\d+ checksum errors", 50), "protocol=witmotion"

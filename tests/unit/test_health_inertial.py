@@ -82,9 +82,18 @@ def test_a_header_that_says_g_of_si_values_is_told_with_the_unit_that_explains_t
     assert verdicts[-1].reason.endswith("though its unit is given as g (acc_unit=m/s2 would explain it)")
 
 
-def test_a_scale_that_is_no_unit_is_told_of_a_header_without_an_option() -> None:
+@pytest.mark.parametrize(("scale", "named"), [(1.15, "0.87"), (1.3, "0.769"), (1.5, "0.667"), (0.75, "1.33")])
+def test_a_scale_of_a_steady_gravity_is_named_and_no_unit_against_a_header(scale: float, named: str) -> None:
     read_as = ReadAs(declared={"acc_unit": "m/s2"}, options=FILE.options, has_scale=True)
-    assert judge(IMU, hops(scaled(still(10), 1.5)), read_as)[-1].reason.endswith("though its unit is given as m/s2")
+    reason = judge(IMU, hops(scaled(still(10), scale)), read_as)[-1].reason
+    assert reason.endswith(f" (acc_scale={named} would heal it)")
+    assert "acc_unit=" not in reason
+    assert "acc_scale" not in judge(IMU, hops(scaled(still(10), scale)))[-1].reason
+
+
+def test_a_scale_that_is_neither_unit_nor_calibration_is_told_of_a_header_without_an_option() -> None:
+    read_as = ReadAs(declared={"acc_unit": "m/s2"}, options=FILE.options, has_scale=True)
+    assert judge(IMU, hops(scaled(still(10), 2.5)), read_as)[-1].reason.endswith("though its unit is given as m/s2")
 
 
 def test_a_source_without_such_options_is_not_told_to_use_them() -> None:

@@ -105,6 +105,13 @@ def test_bom_crlf_comments_blank_lines_quotes_and_extra_columns_survive(tmp_path
     assert dict(recording.losses) == {}
 
 
+def test_a_typographic_minus_is_a_minus(tmp_path: Path) -> None:
+    text = "t_ms,ax,ay,az\n\u22120,\u22121.5,2,3\n20,4,\u22125e\u22121,6\n40,7,8,9\n"
+    recording = opened(tmp_path, text)
+    assert whole(recording).samples[:, :3].tolist() == [[-1.5, 2, 3], [4, -0.5, 6], [7, 8, 9]]
+    assert dict(recording.losses) == {}
+
+
 @pytest.mark.parametrize(("mark", "option"), [(";", ""), ("\t", ""), ("|", ""), ("  ", ""), (":", "delimiter=:")])
 def test_other_delimiters_are_recognised_or_named(tmp_path: Path, mark: str, option: str) -> None:
     assert len(whole(opened(tmp_path, PLAIN.replace(",", mark), option)).samples) == 3

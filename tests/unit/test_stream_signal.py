@@ -221,6 +221,31 @@ def test_a_row_with_one_bad_channel_is_left_out_whole() -> None:
     assert all(hop.samples is not None and np.isfinite(hop.samples).all() for hop in hops)
 
 
+@pytest.mark.parametrize("channels", [6, 3], ids=["all zeros", "with a live gyroscope"])
+@pytest.mark.parametrize("places", [[101], [3, 40, 101]])
+def test_rows_without_acceleration_are_left_out_up_to_ten_in_a_row(channels: int, places: list[int]) -> None:
+    chunk = chunk_of(times_ns(0, 101, 50), 1.0)
+    chunk.samples[[20, 39, 40, *range(60, 73)], :channels] = 0.0
+    signal = stream()
+    hops = [hop for part in cut(chunk, places) for hop in signal.push(part)]
+    assert signal.dropped == 3 + 10
+    values = [hop.samples[:, 0] for hop in hops if hop.samples is not None]
+    assert np.unique(np.concatenate(values[:2])).tolist() == [1.0]
+    assert np.concatenate(values[2:]).min() == 0.0
+
+
+def test_zeros_of_a_sensor_that_never_gave_anything_else_and_of_what_is_no_imu_are_kept() -> None:
+    signal = stream()
+    assert len(signal.push(chunk_of(times_ns(0, 101, 50), 0.0))) == 4
+    modality = signal_modality()
+    other = replace(modality, channels=tuple(replace(channel, unit="") for channel in modality.channels))
+    plain = open_stream(other, HopGrid(0, HOP_NS))
+    values = np.ones(101)
+    values[30] = 0.0
+    plain.push(chunk_of(times_ns(0, 101, 50), values))
+    assert (signal.dropped, plain.dropped) == (0, 0)
+
+
 def test_nothing_but_bad_rows_gives_nothing() -> None:
     signal = stream()
     assert signal.push(chunk_of(times_ns(0, 101, 50), np.full(101, np.nan))) == []
@@ -284,6 +309,8 @@ def troubled_chunks(seed: int, rate_hz: float) -> list[Chunk]:
         times[random.integers(len(times)) :] += TEN_YEARS_NS
     if random.random() < 0.2:
         times[random.integers(len(times)) :] -= 3600 * 10**9
+    if random.random() < 0.3:
+        values[random.random(len(values)) < 0.3] = 0.0
     middle = int(random.integers(len(times)))
     return [
         chunk_of(times[:middle], values[:middle]),

@@ -11,6 +11,9 @@ from mmg.types import Chunk
 
 FIRST_ROOM = 256
 """Samples that the buffer holds at first; it grows to what a hop and the longest chunk need."""
+EMPTY_ROWS = 10
+"""An acceleration of exactly zero on three axes is a read that failed, for gravity is always there. More in a row are
+kept: a sensor that is dead, or gives no gravity, is health's to tell."""
 
 
 class SignalStream:
@@ -34,13 +37,17 @@ class SignalStream:
         self._times: NDArray[np.int64] = np.empty(FIRST_ROOM, np.int64)
         self._values: NDArray[np.float64] = np.empty((FIRST_ROOM, len(modality.channels)))
         self._begin = self._end = 0
+        accelerations = [index for index, channel in enumerate(modality.channels) if channel.unit == "m/s^2"]
+        self._accelerations = accelerations if len(accelerations) == 3 else []
+        self._empty = EMPTY_ROWS
+        """Rows without any acceleration up to now, in a row; one that has given none yet may have none to give."""
         self.next_hop: int = np.iinfo(np.int64).min
         self.first_ns: int | None = None
         self.last_ns: int | None = None
         self.dropped = 0
 
     def push(self, chunk: Chunk) -> list[Hop]:
-        """Take ``(T, C)`` samples; rows that are late, repeated or not finite are counted as dropped."""
+        """Take ``(T, C)`` samples; rows that are late, repeated, not finite or failed reads are counted as dropped."""
         check_chunk(chunk, self._modality)
         times, values, lost = chunk.times_ns, chunk.samples, None
         if not len(times):
@@ -49,12 +56,13 @@ class SignalStream:
         if values.dtype != np.float32:
             with np.errstate(over="ignore"):
                 values = values.astype(np.float32)
-        if not (is_in_order(times, self.last_ns) and all_finite(values)):
+        if not (is_in_order(times, self.last_ns) and all_finite(values) and self._are_read(values)):
             check_times(times, self._modality)
             self.dropped += chunk.dropped
-            finite = np.asarray(np.isfinite(values).all(axis=1))
-            kept = np.zeros(len(finite), np.bool_)
-            kept[finite] = in_order(times[finite], self.last_ns)
+            given = np.asarray(np.isfinite(values).all(axis=1))
+            given[given] = ~self._failed(values[given])
+            kept = np.zeros(len(given), np.bool_)
+            kept[given] = in_order(times[given], self.last_ns)
             # Losses are counted up to the sample that ends a hop, so that they do not depend on the chunk's length.
             lost = np.cumsum(~kept, dtype=np.int64)
             if not kept.any():
@@ -72,6 +80,25 @@ class SignalStream:
         if lost is not None:
             self.dropped = dropped_before + total
         return hops
+
+    def _are_read(self, values: NDArray[np.float32]) -> bool:
+        """Whether surely no row is without acceleration: of nearly every chunk one axis tells it."""
+        if not self._accelerations:
+            return True
+        if np.count_nonzero(values[:, self._accelerations[0]]) < len(values):
+            return False
+        self._empty = 0
+        return True
+
+    def _failed(self, values: NDArray[np.float32]) -> NDArray[np.bool_]:
+        """Which rows are reads that failed: the first few of those in a row without any acceleration."""
+        failed = np.zeros(len(values), np.bool_)
+        if self._accelerations:
+            empty = np.count_nonzero(values[:, self._accelerations], axis=1) == 0
+            for row, is_empty in enumerate(empty.tolist()):
+                failed[row] = is_empty and self._empty < EMPTY_ROWS
+                self._empty = min(self._empty + 1, EMPTY_ROWS) if is_empty else 0
+        return failed
 
     def _append(self, times: NDArray[np.int64], values: NDArray[np.float32]) -> None:
         count = len(times)

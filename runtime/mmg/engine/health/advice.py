@@ -15,6 +15,8 @@ USUAL = {"acc_unit": ("m/s2", "g", "mg"), "gyro_unit": ("rad/s", "deg/s")}
 NEAR, ROUGHLY = math.log(1.2), math.log(1.4)
 """A unit explains a factor that is as close to it: at rest gravity is as long as it should be within a tenth. Where
 the factor is only roughly known, a usual unit is named, and no other one and no scale."""
+UNCALIBRATED = math.log(2)
+"""What is off by less may be a scale that was never set right; more is no matter of calibration."""
 SENSITIVITIES = tuple(2**power for power in range(8, 15))
 """Counts to 1 g of common IMUs."""
 
@@ -41,7 +43,7 @@ class ReadAs:
 def advise(finding: Finding, read_as: ReadAs) -> str:
     """One line: what was found, and what to add to the sensor's URL where that is sure."""
     if not finding.option:
-        return finding.text
+        return finding.text + (_calibration(finding, read_as) if finding.kind == "rest" else "")
     if finding.option == "gain":
         return finding.text + (
             f": add gain={finding.factor:.0f} to its URL" if read_as.has_gain else ": too low a gain?"
@@ -51,8 +53,19 @@ def advise(finding: Finding, read_as: ReadAs) -> str:
     if declared:
         # What the header says is not advised against: what would explain the values is told as the fact that it is.
         fact = f" ({remedy} would explain it)" if "_unit=" in remedy and not remedy.endswith(f"={declared}") else ""
+        if finding.option == "acc_unit" and finding.factor and not fact and not finding.is_rough:
+            fact = _calibration(finding, read_as)
         return f"{finding.text}, though its unit is given as {declared}{fact}"
     return f"{finding.text}: wrong unit?" + (f" Add {remedy} to its URL" if remedy else "")
+
+
+def _calibration(finding: Finding, read_as: ReadAs) -> str:
+    """The scale that would make gravity at rest as long as it is; empty where the source takes none."""
+    if not (finding.factor and read_as.has_scale and _apart(finding.factor, 1.0) < UNCALIBRATED):
+        return ""
+    table = TABLES["acc_unit"]
+    name = read_as.declared.get("acc_unit") or read_as.taken.get("acc_unit", next(iter(table)))
+    return f" (acc_scale={table.get(name, 1.0) * finding.factor:.3g} would heal it)"
 
 
 def _remedy(finding: Finding, read_as: ReadAs, declared: str) -> str:

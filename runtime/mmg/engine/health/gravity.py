@@ -259,7 +259,7 @@ def _angle_deg(one: tuple[float, float, float], two: tuple[float, float, float])
 
 def _uncalibrated(length: float) -> Finding:
     text = f"gravity at rest reads {length * STANDARD_GRAVITY:.3g} m/s^2: is it calibrated?"
-    return Finding("rest", text, is_fault=False)
+    return Finding("rest", text, is_fault=False, factor=1 / length)
 
 
 def _unlikely(rms: float, *, is_fault: bool) -> Finding:

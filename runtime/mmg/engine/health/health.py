@@ -25,7 +25,7 @@ from mmg.streams import Hop
 SLOWEST_INPUT = {"signal": 0.25, "audio": 0.0, "video": 0.5}
 """An input slower than this part of the model's rate leaves too little to interpolate, or frames that are too old."""
 MOST_LOST = 0.2
-"""The part of a hop's samples that may be lost, not finite, or off their time stamps."""
+"""The part of a hop's samples that may be lost, failed reads, not finite, or off their time stamps."""
 FLAT_PTP = 1e-9
 CLIPPED_PART_SIGNAL, CLIPPED_LEVEL_M_S2 = 0.5, 15.0
 QUIET_PEAK = 2e-5
@@ -137,7 +137,9 @@ class Health:
             came = hop.input_hz * len(hop.samples) / rate_hz
             if lost > MOST_LOST * (came + lost):
                 part = lost / (came + lost)
-                return Fault("lost", f"{part:.0%} of its samples are lost, not finite or off their time stamps", 2)
+                return Fault(
+                    "lost", f"{part:.0%} of its samples are lost, zeros, not finite or off their time stamps", 2
+                )
         return None
 
     def _check_signal(self, samples: NDArray[Any], hop: Hop) -> Fault | None:

@@ -19,6 +19,8 @@ from mmg.sources.files.table.table import Row
 from mmg.sources.units import canonical
 
 HEAD_BYTES = 65_536
+MINUS = "\u2212"
+"""As word processors and some locales write it."""
 LONGEST_LINE = 100_000
 LONGEST_CELL = 200
 """What is longer is no figure."""
@@ -258,6 +260,8 @@ def _clean(lines: Iterable[str], delimiter: str, mark: str, decimal_comma: bool)
                 continue
         elif line.isspace() or line.lstrip().startswith(COMMENTS):
             continue
+        if MINUS in line:
+            line = line.replace(MINUS, "-")
         if mark:
             line = line.rstrip().removesuffix(mark)
         if decimal_comma:
