@@ -175,11 +175,10 @@ def _hops_of(options: argparse.Namespace, manifest: Manifest) -> int:
 
     if options.seconds is None:
         return manifest.context_hops
-    hops = round(options.seconds / manifest.hop_s)
     shortest, longest = 2 * manifest.hop_s, LONGEST_HOPS * manifest.hop_s
     if not shortest <= options.seconds <= longest:
         raise ConfigError(f"--seconds {options.seconds:g}: an example is {shortest:g} to {longest:g} s")
-    return hops
+    return round(float(options.seconds) / manifest.hop_s)
 
 
 def _settings(options: argparse.Namespace, profile: Profile) -> Settings:

@@ -13,9 +13,9 @@ from mmg.errors import ConfigError, NoSensorError
 
 if TYPE_CHECKING:
     from mmg.bundle import Bundle
+    from mmg.runs.live import LivePipeline
     from mmg.runs.settings import Settings
     from mmg.runs.step import Step
-    from mmg.runs.live import LivePipeline
     from mmg.runs.teaching import Ear, Taken
     from mmg.teaching.taught import Taught
 
@@ -69,9 +69,8 @@ def _tell_missing(ear: Ear, wanted: tuple[str, ...], report: Callable[[str], Non
     told = ear.well(1)
     for modality in ear.engine.modalities:
         if modality not in wanted:
-            report(
-                f"{modality} is not well ({told[modality] or 'came too late'}): taught with {', '.join(wanted)} alone"
-            )
+            why = told[modality] or "it came too late"
+            report(f"{modality} is not well ({why}): it is taught with {', '.join(wanted)} alone")
 
 
 class _Begin:

@@ -52,7 +52,7 @@ def teach_recorded(
     from mmg.teaching.store import write_taught
     from mmg.teaching.taught import MOST_EXAMPLES
 
-    name, taught, length = lesson
+    name, taught, _ = lesson
     refused: dict[str, str] = {}
     is_fault, taken = False, 0
     labelled = [(whence, _labels_of(whence, name)) for whence in whences]
@@ -77,9 +77,8 @@ def teach_recorded(
     if not taken:
         if is_fault:
             raise NoSensorError(refused)
-        raise ConfigError(
-            f"{name}: nothing to teach it with: {'; '.join(f'{at}: {why}' for at, why in refused.items())}"
-        )
+        told = "; ".join(f"{where}: {why}" for where, why in refused.items())
+        raise ConfigError(f"{name}: nothing to teach it with: {told}")
     write_taught(output, taught)
     return taught
 
