@@ -30,7 +30,11 @@ def problem_of(example: Example, others: Sequence[Example]) -> str:
     for name, trace in example.traces.items():
         if trace.hops < FEWEST_HOPS:
             return f"{name}: too short: {trace.hops} hops, and {FEWEST_HOPS} are the least"
-        if trace.has_shape and _still(trace) and not any(_still(other.traces[name]) for other in others):
+        if (
+            trace.has_shape
+            and _still(trace)
+            and not any(_still(other.traces[name]) for other in others if name in other.traces)
+        ):
             return f"{name}: nothing moved"
         if not trace.has_shape and float(trace.tokens.std(axis=(0, 1)).max()) == 0:
             return f"{name}: nothing changed: silence, or a sensor that is stuck"
@@ -80,7 +84,7 @@ def _known_as(taught: Taught, activity: Activity, number: int, hop_s: float) -> 
 def _unlike(example: Example, others: Sequence[Example]) -> str:
     """Each modality of at least two others is compared: what is far from all of them was something else."""
     for name, trace in example.traces.items():
-        known = [other.traces[name] for other in others]
+        known = [other.traces[name] for other in others if name in other.traces]
         if len(known) < 2:
             continue
         rest = [_apart(one, [two for two in known if two is not one]) for one in known]
@@ -95,3 +99,7 @@ def _apart(trace: Trace, others: Sequence[Trace]) -> float:
     examples = tuple(Example({"one": other}) for other in others)
     known = Known(Taught(encoders, (Activity("one", examples),)), "one", 0.5)
     return float(known.apart(trace)[0, -1])
+
+
+def _still(trace: Trace) -> bool:
+    return float(trace.shape.reshape(-1, trace.shape.shape[2]).std(axis=0).max()) < STILL

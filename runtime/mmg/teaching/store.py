@@ -90,9 +90,9 @@ def _unpacked(file: _File) -> Taught:
     taught = Taught(dict(file.encoders))
     for activity in file.activities:
         if activity.name in taught.names:
-            raise ConfigError(f"{ascii(activity.name[:40])} is in it twice")
+            raise ConfigError(f"{activity.name[:40]!a} is in it twice")
         if not 1 <= len(activity.examples) <= MOST_EXAMPLES:
-            raise ConfigError(f"{ascii(activity.name[:40])} has {len(activity.examples)} examples")
+            raise ConfigError(f"{activity.name[:40]!a} has {len(activity.examples)} examples")
         for example in activity.examples:
             taught = taught.add(activity.name, Example({name: _trace(one) for name, one in example.items()}))
     for modality, traces in file.background.items():

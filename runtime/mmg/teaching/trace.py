@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -71,5 +72,5 @@ def shape_of(samples: NDArray[Any]) -> NDArray[np.float32]:
     if count % POINTS == 0:
         return samples.reshape(POINTS, -1, samples.shape[1]).mean(axis=1, dtype=np.float32).astype(np.float32)
     edges = np.linspace(0, count, POINTS + 1)
-    parts = [samples[int(a) : max(int(b), int(a) + 1)].mean(axis=0) for a, b in zip(edges[:-1], edges[1:], strict=True)]
+    parts = [samples[int(a) : max(int(b), int(a) + 1)].mean(axis=0) for a, b in itertools.pairwise(edges)]
     return np.stack(parts).astype(np.float32)
