@@ -81,7 +81,6 @@ def _shots(text: str) -> int:
 def main(arguments: list[str] | None = None) -> int:
     """Teach, and return the exit code."""
     options = build_parser().parse_args(arguments)
-    keep_stderr()
     return run_printing_command(lambda: _run(options), _report)
 
 
@@ -118,6 +117,7 @@ def _teach(options: argparse.Namespace) -> int:
         if live:
             from mmg.cli.teach_live import teach_live
 
+            keep_stderr()
             taught = teach_live(options, bundle, urls, settings, (name, taught, length), _report)
         else:
             from mmg.cli.teach_recorded import Whence, teach_recorded
