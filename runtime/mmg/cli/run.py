@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from mmg.runs.replay import Replay
     from mmg.runs.settings import Settings
     from mmg.sinks import Sink
+    from mmg.teaching.scorer import Scorer
 
 _report = stderr_reporter("mmg-run")
 EXAMPLES = """\
@@ -100,6 +101,9 @@ def build_parser() -> argparse.ArgumentParser:
         type=Path,
         help="tell where this run differs: JSON lines of mmg-run, or a recording",
     )
+    add(
+        "--taught", metavar="MINE.taught", type=Path, help="decide among these activities too; mmg-teach makes the file"
+    )
     add("--truth", metavar="PATH", help="a CSV of start_s,end_s,label to print beside the decisions")
     add("--version", action=PrintVersion)
     return parser
@@ -136,9 +140,13 @@ def _run(options: argparse.Namespace) -> int:
             from mmg.cli.explain import print_explanations
 
             return print_explanations(urls, bundle.manifest, options.format, _report, allow_video=options.allow_video)
-        settings = _resolve_settings(options, profile)
+        settings = replace(_resolve_settings(options, profile), taught=_taught(options.taught, bundle.manifest))
         comparison = Comparison(lines_until(options.compare, options.duration)) if options.compare else None
-        sink, half_hop_s = _open_sink(options.format, bundle.manifest), bundle.manifest.hop_s / 2
+        taught_names = settings.taught.names if settings.taught else ()
+        sink, half_hop_s = (
+            _open_sink(options.format, (*bundle.manifest.labels, *taught_names)),
+            bundle.manifest.hop_s / 2,
+        )
         pipeline, recorder = _open_pipeline(options, bundle, urls, settings, profile)
         _report_other_runtime(pipeline.engine.variant.backend, settings)
         gc.freeze()  # what there is now stays: it need not be looked through again and again
@@ -192,6 +200,24 @@ def _resolve_settings(options: argparse.Namespace, profile: Profile) -> Settings
         threads=profile.threads,
         providers=profile.providers,
     )
+
+
+def _taught(path: Path | None, manifest: Manifest) -> Scorer | None:
+    """What knows the activities of this file. Raises ConfigError where it is of other encoders."""
+    if path is None:
+        return None
+    from mmg.teaching.scorer import Scorer
+    from mmg.teaching.store import read_taught
+    from mmg.teaching.taught import check_encoders
+
+    taught = read_taught(path)
+    try:
+        check_encoders(taught, manifest)
+    except ConfigError as error:
+        raise ConfigError(f"--taught {path}: {error}") from error
+    if not taught.names:
+        raise ConfigError(f"--taught {path}: nothing is taught in it")
+    return Scorer(taught, manifest.hop_s)
 
 
 def _report_other_runtime(backend: str, settings: Settings) -> None:
@@ -270,7 +296,7 @@ def _replayed(options: argparse.Namespace) -> Path | None:
     return Path(url.path) if container_of(Path(url.path)) == "mcap" else None
 
 
-def _open_sink(format_name: str, manifest: Manifest) -> Sink:
+def _open_sink(format_name: str, labels: tuple[str, ...]) -> Sink:
     if sys.stdout is None:
         raise ConfigError("standard output is closed: there is nowhere to write decisions")
     if format_name == "jsonl":
@@ -279,7 +305,7 @@ def _open_sink(format_name: str, manifest: Manifest) -> Sink:
         return JsonLines(sys.stdout)
     from mmg.sinks.console import Console
 
-    return Console(sys.stdout, manifest.labels, colours=wants_colours(sys.stdout))
+    return Console(sys.stdout, labels, colours=wants_colours(sys.stdout))
 
 
 if __name__ == "__main__":
