@@ -24,6 +24,7 @@ from mmg.cli.recording import (
 )
 from mmg.cli.reporting import keep_stderr, stderr_reporter
 from mmg.cli.sensors import DEMO, add_sensor_flags, find_sensors, named_sensors, names_in, seconds
+from mmg.cli.taught_flag import open_taught
 from mmg.cli.version import PrintVersion
 from mmg.errors import ConfigError
 from mmg.runs.process import set_up_process
@@ -31,7 +32,7 @@ from mmg.runs.process import set_up_process
 if TYPE_CHECKING:
     from mmg_device_profiles import Profile
 
-    from mmg.bundle import Bundle, Manifest
+    from mmg.bundle import Bundle
     from mmg.recording.recorder import Recorder
     from mmg.runs.compare import Comparison
     from mmg.runs.live import LivePipeline
@@ -39,7 +40,6 @@ if TYPE_CHECKING:
     from mmg.runs.replay import Replay
     from mmg.runs.settings import Settings
     from mmg.sinks import Sink
-    from mmg.teaching.scorer import Scorer
 
 _report = stderr_reporter("mmg-run")
 EXAMPLES = """\
@@ -140,7 +140,7 @@ def _run(options: argparse.Namespace) -> int:
             from mmg.cli.explain import print_explanations
 
             return print_explanations(urls, bundle.manifest, options.format, _report, allow_video=options.allow_video)
-        settings = replace(_resolve_settings(options, profile), taught=_taught(options.taught, bundle.manifest))
+        settings = replace(_resolve_settings(options, profile), taught=open_taught(options.taught, bundle.manifest))
         comparison = Comparison(lines_until(options.compare, options.duration)) if options.compare else None
         taught_names = settings.taught.names if settings.taught else ()
         sink, half_hop_s = (
@@ -200,24 +200,6 @@ def _resolve_settings(options: argparse.Namespace, profile: Profile) -> Settings
         threads=profile.threads,
         providers=profile.providers,
     )
-
-
-def _taught(path: Path | None, manifest: Manifest) -> Scorer | None:
-    """What knows the activities of this file. Raises ConfigError where it is of other encoders."""
-    if path is None:
-        return None
-    from mmg.teaching.scorer import Scorer
-    from mmg.teaching.store import read_taught
-    from mmg.teaching.taught import check_encoders
-
-    taught = read_taught(path)
-    try:
-        check_encoders(taught, manifest)
-    except ConfigError as error:
-        raise ConfigError(f"--taught {path}: {error}") from error
-    if not taught.names:
-        raise ConfigError(f"--taught {path}: nothing is taught in it")
-    return Scorer(taught, manifest.hop_s)
 
 
 def _report_other_runtime(backend: str, settings: Settings) -> None:

@@ -1,4 +1,4 @@
-"""How near a stream's newest tokens are to those of each example, in whatever order: for sounds, which have no course."""
+"""How near a stream's newest tokens are to those of each example, in any order: for sounds, which have no course."""
 
 from __future__ import annotations
 
@@ -33,5 +33,4 @@ class Gathered:
         sums = np.zeros_like(nearest)
         for back in range(min(WINDOW, count)):
             sums[:, back:] += nearest[:, : count - back]
-        result: NDArray[np.float32] = sums / np.minimum(np.arange(1, count + 1), WINDOW).astype(np.float32)
-        return result
+        return sums / np.minimum(np.arange(1, count + 1, dtype=np.float32), WINDOW)

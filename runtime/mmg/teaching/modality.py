@@ -191,7 +191,9 @@ def _mean(found: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
     is_there = np.isfinite(found)
     total = np.where(is_there, found, 0).sum(axis=1, dtype=np.float64)
     count = is_there.sum(axis=1)
-    return np.divide(total, count, out=np.full(len(found), np.nan), where=count > 0)
+    means = np.full(len(found), np.nan)
+    np.divide(total, count, out=means, where=count > 0)
+    return means
 
 
 def _mean_end(found: Sequence[NDArray[np.float32]]) -> NDArray[np.float64]:
