@@ -30,7 +30,8 @@ class Gathered:
         apart = np.sqrt(np.maximum(squares - 2 * (self._tokens @ stream.T), 0))
         nearest = np.minimum.reduceat(apart, self._begins, axis=0)
         count = len(stream)
-        sums = np.zeros_like(nearest)
+        sums: NDArray[np.float32] = np.zeros_like(nearest)
         for back in range(min(WINDOW, count)):
             sums[:, back:] += nearest[:, : count - back]
-        return sums / np.minimum(np.arange(1, count + 1, dtype=np.float32), WINDOW)
+        sums /= np.minimum(np.arange(1, count + 1, dtype=np.float32), WINDOW)
+        return sums

@@ -23,7 +23,7 @@ LEAST_SPREAD = 1e-3
 """Of a channel, in its unit: what never changes is not magnified."""
 MOST_COMPARED = 1200
 """Hops of background, taken evenly from all."""
-BETWEEN = 0.5
+BETWEEN = 0.65
 """Where the threshold lies between the own examples (0) and the nearest of the background (1)."""
 NEAREST_PART = 0.005
 """Of the background's hops, those that may be nearer than what counts as its nearest."""

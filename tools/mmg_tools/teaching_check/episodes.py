@@ -64,7 +64,8 @@ def beside(episode: Episode, between: Numbers) -> Numbers:
     is_other = (episode.of_example[:, None] != episode.of_example) & np.isfinite(rows)
     sums, counts = np.where(is_other, rows, 0).sum(axis=1), is_other.sum(axis=1)
     whole = sums.sum() / max(counts.sum(), 1)
-    return np.where(counts > 0, sums / np.maximum(counts, 1), whole)[:, None]
+    means: Numbers = np.where(counts > 0, sums / np.maximum(counts, 1), whole)[:, None]
+    return means
 
 
 def markdown(title: str, heads: Sequence[str], rows: Sequence[tuple[str, Sequence[str]]]) -> str:

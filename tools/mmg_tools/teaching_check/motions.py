@@ -54,10 +54,10 @@ def motion_table(encode: TraceOf, clips: Sequence[Clip], count: int, seed: int) 
 
     means = np.stack([trace.tokens.mean(axis=(0, 1)) for trace in traces])
     means = means / np.concatenate([trace.tokens for trace in traces]).std(axis=(0, 1))
-    first = [
-        f"{accuracy(episodes(actions, people, shots, count, seed, same_person=same), lambda one: _prototypes(one, means)):.3f}"
-        for same, shots in COLUMNS
-    ]
+    first = []
+    for same, shots in COLUMNS:
+        found = episodes(actions, people, shots, count, seed, same_person=same)
+        first.append(f"{accuracy(found, lambda episode: _prototypes(episode, means)):.3f}")
     rows = [("prototype of mean tokens, clips", first)]
     rows += [(f"{name}, {way}", row(*how, way)) for way in ("clips", "stream") for name, how in TRIED.items()]
     heads = [f"{'same' if same else 'others'}, {shots}" for same, shots in COLUMNS]
@@ -90,7 +90,8 @@ def _spliced(encode: TraceOf, clips: Sequence[Clip], seed: int) -> list[tuple[Tr
 
 
 def _apart(part: str, traces: Sequence[Trace], spliced: Sequence[tuple[Trace, float]], way: str) -> Numbers:
-    """``(clips as templates, clips as queries)``: at a clip's end, or nearest within half a second of it in a stream."""
+    """``(clips as templates, clips as queries)``: at a clip's end, or in a stream the nearest within half a
+    second of it."""
     each = PARTS[part]
     scale = np.concatenate([_rows(part, trace) for trace in traces]).std(axis=0)
     templates = Templates([_rows(part, trace) / scale for trace in traces])

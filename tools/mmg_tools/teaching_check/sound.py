@@ -56,7 +56,8 @@ def _at_ends(templates: Templates | Gathered, rows: Sequence[NDArray[np.float32]
 
 
 def _divided(episode: Episode, apart: Numbers) -> Numbers:
-    return apart[np.ix_(episode.examples, episode.queries)] / beside(episode, apart)
+    found: Numbers = apart[np.ix_(episode.examples, episode.queries)] / beside(episode, apart)
+    return found
 
 
 def _prototypes(episode: Episode, means: Numbers) -> Numbers:

@@ -46,6 +46,8 @@ def life_table(encode: TraceOf, clips: Sequence[Clip], data: Path, hop_s: float,
             given = random.permutation(len(own if same else others))
             examples = [(own if same else others)[index] for index in given[:shots]]
             queries = [own[index] for index in given[shots:]] if same else own
+            if not queries:  # one trial of the set is missing
+                continue
             listened = [heard[index] for index in random.choice(len(heard), LISTENED_TO, replace=False)]
             at = _taught(examples, listened, hop_s)
             found = np.array([at.distances(trace)[0, -1] for trace in queries])
