@@ -55,14 +55,15 @@ class Templates:
         costs = np.sqrt(np.maximum(squares - 2 * (self._points @ stream.T), 0))
         costs = costs.reshape(self.longest, len(self._lengths), len(stream))
         gone, stayed = costs[0].copy(), np.full(costs.shape[1:], np.inf, np.float32)
+        padded = np.full((len(self._lengths), len(stream) + 2), np.inf, np.float32)
+        best, one_before, two_before = padded[:, 2:], padded[:, 1:-1], padded[:, :-2]
         for row, waiting in enumerate(self._waiting[1:], 1):
             cost = costs[row]
-            best = np.minimum(gone, stayed)
+            np.minimum(gone, stayed, out=best)
             np.add(gone, cost, out=stayed)
-            gone = np.full_like(best, np.inf)
-            gone[:, 1:] = best[:, :-1]
-            np.minimum(gone[:, 2:], best[:, :-2], out=gone[:, 2:])
+            np.minimum(one_before, two_before, out=gone)
             gone += cost
-            gone[:waiting], stayed[:waiting] = cost[:waiting], np.inf
+            if waiting:
+                gone[:waiting], stayed[:waiting] = cost[:waiting], np.inf
         result: NDArray[np.float32] = (np.minimum(gone, stayed) / self._lengths[:, None])[self._places]
         return result

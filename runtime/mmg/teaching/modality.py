@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mmg.teaching.alignment import Templates
+from mmg.teaching.gathering import WINDOW, Gathered
 from mmg.teaching.taught import Activity, Taught
 from mmg.teaching.trace import Trace
 
@@ -22,8 +23,10 @@ LEAST_SPREAD = 1e-3
 """Of a channel, in its unit: what never changes is not magnified."""
 MOST_COMPARED = 1200
 """Hops of background, taken evenly from all."""
-NEAR = 0.5
-"""Where the threshold lies between the own examples (0) and the background (1)."""
+BETWEEN = 0.65
+"""Where the threshold lies between the own examples (0) and the nearest of the background (1)."""
+NEAREST_PART = 0.005
+"""Of the background's hops, those that may be nearer than what counts as its nearest."""
 LONE = 0.6
 """How far an example is from the next of its kind, in multiples of its distance to background, where it is the only
 one."""
@@ -34,28 +37,30 @@ Part = Literal["shape", "tokens"]
 class Known:
     """The templates of one modality, of all activities that were taught with it.
 
-    The distance to a template is that of its shape (where the modality has one) and that of its tokens, each divided
-    by the template's mean distance to background, and summed with ``WEIGHTS``.
+    The distance to a template is that of its shape and that of its tokens, both aligned, each divided by the
+    template's mean distance to background, and summed with ``WEIGHTS``. Where a modality has no shape it is that of
+    its tokens, gathered.
     """
 
     def __init__(self, taught: Taught, modality: str, hop_s: float) -> None:
         self._count = len(taught.activities)
         longest = max(round(LONGEST_S / hop_s), 1)
         self._examples = [_traces_of(activity, modality) for activity in taught.activities]
+        has_shape = all(trace.has_shape for examples in self._examples for trace in examples)
         windows = [
             (index, number, window)
             for index, examples in enumerate(self._examples)
             for number, example in enumerate(examples)
-            for window in windows_of(example, longest)
+            for window in (windows_of(example, longest) if has_shape else [example])
         ]
         self._activity = np.array([index for index, _, _ in windows])
         self._example = np.array([number for _, number, _ in windows])
         background = _thinned(taught.background.get(modality, ()), longest)
         traces = [window for _, _, window in windows]
-        self.context_hops = 2 * max(trace.hops for trace in traces)
-        has_shape = all(trace.has_shape for trace in traces)
+        self.context_hops = 2 * max(trace.hops for trace in traces) if has_shape else WINDOW
         parts: tuple[Part, ...] = ("shape", "tokens") if has_shape else ("tokens",)
-        self._parts = {part: _Aligned(part, traces, background) for part in parts}
+        compare = Templates if has_shape else Gathered
+        self._parts = {part: _Compared(part, traces, background, compare) for part in parts}
         self._weights = {part: WEIGHTS[part] / sum(WEIGHTS[one] for one in parts) for part in parts}
         self._norms = {part: np.ones((len(traces), 1), np.float32) for part in parts}
         self._thresholds = np.ones((self._count, 1))
@@ -89,21 +94,21 @@ class Known:
     def _set_norms(self, background: Sequence[Trace]) -> None:
         """Each template's mean distance to background and to the other activities' examples."""
         for part, aligned in self._parts.items():
-            own = np.stack([_mean(aligned.distances(trace)) for trace in background]) if background else None
-            others = self._to_others(aligned)
-            rows = [row for row in (own, others) if row is not None]
+            found = [aligned.distances(trace) for trace in background]
+            beside = _mean(np.concatenate(found, axis=1))[None] if found else None
+            rows = [row for row in (beside, self._to_others(aligned)) if row is not None]
             norms = _mean(np.vstack(rows).T) if rows else np.full(len(self._activity), np.nan)
             norms = np.where(norms > 0, norms, aligned.to_nothing())
             self._norms[part] = norms[:, None].astype(np.float32)
 
-    def _to_others(self, aligned: _Aligned) -> NDArray[np.float64] | None:
-        """``(others, templates)``: the mean distance to the examples of each other activity; NaN to its own."""
-        rows = []
-        for index, examples in enumerate(self._examples):
-            if examples and self._count > 1:
-                found = np.stack([_mean(aligned.distances(trace)[:, -1:]) for trace in examples]).mean(axis=0)
-                rows.append(np.where(self._activity == index, np.nan, found))
-        return np.stack(rows) if len(rows) > 1 else None
+    def _to_others(self, aligned: _Compared) -> NDArray[np.float64] | None:
+        """``(1, templates)``: the mean distance to the other activities' examples; None where there is no other."""
+        if sum(map(bool, self._examples)) < 2:
+            return None
+        found = [_mean_end([aligned.distances(trace) for trace in examples]) for examples in self._examples if examples]
+        known = [index for index, examples in enumerate(self._examples) if examples]
+        own = np.array(known)[:, None] == self._activity
+        return _mean(np.where(own, np.inf, np.stack(found)).T)[None]
 
     def _between(self, background: Sequence[Trace]) -> NDArray[np.float64]:
         """``(activities, 1)``: the threshold, between the own examples' distances and the background's."""
@@ -123,15 +128,21 @@ class Known:
         return float(self._nearest(found, but=number)[index].min())
 
 
-class _Aligned:
+class _Compared:
     """One part of the templates."""
 
-    def __init__(self, part: Part, traces: Sequence[Trace], background: Sequence[Trace]) -> None:
+    def __init__(
+        self,
+        part: Part,
+        traces: Sequence[Trace],
+        background: Sequence[Trace],
+        compare: type[Templates] | type[Gathered],
+    ) -> None:
         self._part: Part = part
         every = np.concatenate([_rows(part, trace) for trace in (*traces, *background)])
         self._scale = np.maximum(every.std(axis=0), LEAST_SPREAD)
         self._sequences = [_rows(part, trace) / self._scale for trace in traces]
-        self._templates = Templates(self._sequences)
+        self._templates = compare(self._sequences)
 
     def distances(self, trace: Trace) -> NDArray[np.float32]:
         """``(templates, hops)``: at the end of each hop."""
@@ -148,9 +159,9 @@ class _Aligned:
 
 def threshold_between(own: NDArray[np.float64], beside: NDArray[np.float64]) -> float:
     """Of the distances of an activity's examples to each other, and of what is beside it to them."""
-    far = float(beside.mean() - 3 * beside.std()) if len(beside) > 1 else 1.0
+    far = float(np.quantile(beside, NEAREST_PART)) if len(beside) else 1.0
     near = float(own.mean())
-    return max(near + NEAR * (far - near), 0.05)
+    return max(near + BETWEEN * (far - near), 0.05)
 
 
 def windows_of(trace: Trace, longest: int) -> list[Trace]:
@@ -180,7 +191,14 @@ def _mean(found: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
     is_there = np.isfinite(found)
     total = np.where(is_there, found, 0).sum(axis=1, dtype=np.float64)
     count = is_there.sum(axis=1)
-    return np.divide(total, count, out=np.full(len(found), np.nan), where=count > 0)
+    means = np.full(len(found), np.nan)
+    np.divide(total, count, out=means, where=count > 0)
+    return means
+
+
+def _mean_end(found: Sequence[NDArray[np.float32]]) -> NDArray[np.float64]:
+    """``(templates,)``: of the distances at the end of each of these."""
+    return _mean(np.stack([one[:, -1] for one in found], axis=1))
 
 
 def _rows(part: Part, trace: Trace) -> NDArray[np.float32]:

@@ -44,7 +44,9 @@ class Scorer:
                 is_there = np.isfinite(found)
                 total[is_there] += found[is_there]
                 count += is_there
-        return np.divide(total, count, out=np.full(len(self.names), np.inf), where=count > 0)
+        found = np.full(len(self.names), np.inf)
+        np.divide(total, count, out=found, where=count > 0)
+        return found
 
     def score(self, traces: Mapping[str, Trace]) -> dict[str, float]:
         """The probability of each; the rest to 1 is that it is none of them. traces: what the modalities that are live

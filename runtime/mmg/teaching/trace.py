@@ -34,7 +34,7 @@ class Trace:
     @property
     def has_shape(self) -> bool:
         """Whether the signal's own shape is known."""
-        return self.shape.shape[1] > 0
+        return bool(self.shape.shape[1])
 
     def part(self, begin: int, end: int) -> Trace:
         """From this hop of it to before that one."""
@@ -70,7 +70,7 @@ def shape_of(samples: NDArray[Any]) -> NDArray[np.float32]:
     """
     count = len(samples)
     if count % POINTS == 0:
-        return samples.reshape(POINTS, -1, samples.shape[1]).mean(axis=1, dtype=np.float32).astype(np.float32)
+        return np.asarray(samples.reshape(POINTS, -1, samples.shape[1]).mean(axis=1), np.float32)
     edges = np.linspace(0, count, POINTS + 1)
     parts = [samples[int(a) : max(int(b), int(a) + 1)].mean(axis=0) for a, b in itertools.pairwise(edges)]
-    return np.stack(parts).astype(np.float32)
+    return np.asarray(parts, np.float32)
