@@ -21,7 +21,6 @@ from mmg.teaching.store import write_taught
 from mmg.teaching.taught import Example, Taught, encoder_digests
 from mmg.teaching.trace import Trace
 from mmg.types import Chunk, Decision
-from numpy.typing import NDArray
 from recordings import mmg_run
 
 SECONDS, DONE_S, LASTS_S, ORIGIN_S = 20.0, 9.0, 2.5, 0.0
@@ -33,8 +32,8 @@ def worn(seed: int, done_s: Sequence[float] = (DONE_S,)) -> dict[str, Chunk]:
     random = np.random.default_rng(seed)
     imu = imu_chunk(ORIGIN_S, SECONDS, RATE_HZ)
     audio = audio_chunk(ORIGIN_S, SECONDS, AUDIO_HZ, tone_hz=90.0)
-    samples: NDArray[np.float32] = imu.samples + random.normal(0, 0.2, imu.samples.shape).astype(np.float32)
-    sound: NDArray[np.float32] = 0.02 * audio.samples + random.normal(0, 0.01, audio.samples.shape).astype(np.float32)
+    samples = imu.samples + random.normal(0, 0.2, imu.samples.shape).astype(np.float32)
+    sound = 0.02 * audio.samples + random.normal(0, 0.01, audio.samples.shape).astype(np.float32)
     for begin_s in done_s:
         at, count = round(begin_s * RATE_HZ), round(LASTS_S * RATE_HZ)
         phase = np.linspace(0, 2 * np.pi, count)[:, None] * np.array([1, 2, 1, 3, 1, 2])

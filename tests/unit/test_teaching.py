@@ -133,6 +133,16 @@ def test_what_was_taught_comes_back_from_its_file_which_only_its_owner_reads(tmp
     assert b"pickle" not in path.read_bytes()
 
 
+def test_examples_of_different_widths_are_never_written_and_the_old_file_stays(tmp_path: Path) -> None:
+    path, taught = tmp_path / "mine.taught", teach()
+    write_taught(path, taught)
+    bare = Trace(moved(0, 5).tokens, np.zeros((HOPS, 0, 0), np.float32))
+    with pytest.raises(ConfigError, match="not of one width"):
+        write_taught(path, taught.add("kind 0", Example({"imu": bare})))
+    assert read_taught(path).names == taught.names
+    assert list(tmp_path.iterdir()) == [path]
+
+
 def damaged(change: Callable[[Any], None]) -> Callable[[bytes], bytes]:
     def apply(data: bytes) -> bytes:
         whole = msgspec.msgpack.decode(data)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from pathlib import Path
 from typing import Literal
 
@@ -47,6 +48,10 @@ class _File(_Part, frozen=True):
 
 def write_taught(path: Path, taught: Taught) -> None:
     """Replace the file by a whole one, which only its owner may read. Raises ConfigError."""
+    try:
+        _check_alike(taught)
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from error
     activities = [
         _Activity(one.name, [{name: _packed(trace) for name, trace in ex.traces.items()} for ex in one.examples])
         for one in taught.activities
@@ -56,9 +61,10 @@ def write_taught(path: Path, taught: Taught) -> None:
     if len(data) > MOST_BYTES:
         raise ConfigError(f"{path}: would be {len(data) >> 20} MiB, and {MOST_BYTES >> 20} can be: remove an activity")
     try:
-        path.touch(mode=0o600)
-        path.chmod(0o600)
+        if path.exists():
+            path.chmod(0o600)
         with atomic_write(path) as stream:
+            os.fchmod(stream.fileno(), 0o600)
             stream.write(data)
     except OSError as error:
         raise ConfigError(f"{path}: cannot be written: {error.strerror}") from error

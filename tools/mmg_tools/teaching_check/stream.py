@@ -25,7 +25,7 @@ APART_HOPS = 6
 
 
 def life_table(encode: TraceOf, clips: Sequence[Clip], data: Path, hop_s: float, seed: int) -> str:
-    """Every action by itself, taught by the same person with 3 examples, or by others with 5."""
+    """Every action of every person by itself, taught by the same person with 3 examples, or by others with 5."""
     random = np.random.default_rng(seed)
     life = [encode(samples) for _, samples in other_life(data, EVERY)]
     heard = [trace.part(*LISTENED) for trace in life[::4] if trace.hops > LISTENED[1]]
@@ -35,8 +35,7 @@ def life_table(encode: TraceOf, clips: Sequence[Clip], data: Path, hop_s: float,
     rows = []
     for same, shots in ((True, 3), (False, 5)):
         best, known, alarms = [], [], []
-        for action in sorted({clip.action for clip in clips}):
-            person = int(random.choice(sorted({clip.person for clip in clips})))
+        for action, person in sorted({clip[:2] for clip in clips}):
             own = [trace for clip, trace in zip(clips, traces, strict=True) if clip[:2] == (action, person)]
             others = [
                 trace
