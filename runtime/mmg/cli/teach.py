@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 _report = stderr_reporter("mmg-teach")
 SHOTS, MOST_SHOTS = 5, 50
+LONGEST_LISTEN_S = 120
 EXAMPLES = """\
 examples:
   mmg-teach knock                                        five examples, live; Enter begins each
@@ -53,6 +54,7 @@ def build_parser() -> argparse.ArgumentParser:
     add("-o", "--output", metavar="FILE", type=Path, default=Path("mine.taught"), help="default: mine.taught")
     add("--shots", metavar="N", type=_shots, default=SHOTS, help="how many examples to ask for, live (default: 5)")
     add("--seconds", metavar="S", type=seconds, help="how long an example is (default: the bundle's context, 4)")
+    add("--listen", metavar="S", type=_listen, default=5.0, help="listen for so long before, live (default: 5)")
     add("--auto", action="store_true", help="count down to each example, instead of waiting for Enter")
     add("--from", metavar="RECORDING", nargs="+", default=[], dest="recordings", help="take the examples out of these")
     add("--improve", action="store_true", help="let NAME be one of the bundle's labels: your examples count beside it")
@@ -76,6 +78,13 @@ def _shots(text: str) -> int:
     if not text.isdecimal() or not 1 <= int(text) <= MOST_SHOTS:
         raise argparse.ArgumentTypeError(f"{text!r} is not a number of examples, 1 to {MOST_SHOTS}")
     return int(text)
+
+
+def _listen(text: str) -> float:
+    value = seconds(text)
+    if not 2 <= value <= LONGEST_LISTEN_S:
+        raise argparse.ArgumentTypeError(f"{text!r}: it listens for 2 to {LONGEST_LISTEN_S} seconds")
+    return value
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from mmg.runs.teaching import Ear, Taken
     from mmg.teaching.taught import Taught
 
-LISTEN_S, PATIENCE_S = 5.0, 15.0
-"""How long is listened for what is none of it, once every sensor gives something; and how long that may take."""
+PATIENCE_S = 15.0
+"""How long it may take until every sensor gives something."""
 COUNT_S = 3
 """From where it counts down without a terminal."""
 MOST_BAD = 5
@@ -54,8 +54,8 @@ def teach_live(
     try:
         with keys(lambda key: pressed.set() if key in ENTER else None) as has_keys:
             ear.start()
-            report(f"listening for {LISTEN_S:g} s: do anything but {name}")
-            wanted = ear.hear_background(LISTEN_S, PATIENCE_S)
+            report(f"listening for {options.listen:g} s: do anything but {name}")
+            wanted = ear.hear_background(options.listen, PATIENCE_S)
             _tell_missing(ear, wanted, report)
             for modality, traces in background_in(ear.heard, (), bundle.manifest.context_hops).items():
                 taught = taught.with_background(modality, traces)

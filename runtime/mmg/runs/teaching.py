@@ -26,6 +26,8 @@ GIVES_PART = 0.75
 """Of an example's hops a sensor must have given so many in a row, or it is missing in it."""
 LONGEST_BACKGROUND = 240
 """Hops of what else is done, two minutes at the usual pace, that one recording adds of each sensor."""
+NEWEST_S = 5.0
+"""A sensor is well that was in its newest seconds."""
 KEPT_HOPS = 600
 """A live run remembers so many hops: no example is longer."""
 
@@ -215,7 +217,7 @@ class Ear:
 
         Returns those that are well. Raises NoSensorError where none is.
         """
-        hops = math.ceil(seconds / self.heard.hop_s)
+        hops = math.ceil(min(seconds, NEWEST_S) / self.heard.hop_s)
         self.listen(self.now_s() + patience_s, lambda: not any(self.well(hops).values()))
         self.listen(self.now_s() + seconds)
         told = self.well(hops)
