@@ -79,6 +79,7 @@ class Decision:
     scores: a calibrated probability for each label; they sum to 1.
     modalities: those whose tokens were fused, in the bundle's order.
     embedding: ``(E,)`` float32, for prototypes.
+    taught: the probability of each taught activity, which are also among the scores; empty where none is taught.
     latency_ms: time spent in each stage, measured by the clock the engine was given; empty without one. It is not
         part of equality: two decisions are equal when everything that the data determines is equal.
     """
@@ -92,3 +93,4 @@ class Decision:
     sensors: Mapping[str, SensorState]
     embedding: tuple[float, ...]
     latency_ms: Mapping[str, float] = field(compare=False, default_factory=dict)
+    taught: Mapping[str, float] = field(default_factory=dict)

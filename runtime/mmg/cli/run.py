@@ -24,6 +24,7 @@ from mmg.cli.recording import (
 )
 from mmg.cli.reporting import keep_stderr, stderr_reporter
 from mmg.cli.sensors import DEMO, add_sensor_flags, find_sensors, named_sensors, names_in, seconds
+from mmg.cli.taught_flag import open_taught
 from mmg.cli.version import PrintVersion
 from mmg.errors import ConfigError
 from mmg.runs.process import set_up_process
@@ -31,7 +32,7 @@ from mmg.runs.process import set_up_process
 if TYPE_CHECKING:
     from mmg_device_profiles import Profile
 
-    from mmg.bundle import Bundle, Manifest
+    from mmg.bundle import Bundle
     from mmg.recording.recorder import Recorder
     from mmg.runs.compare import Comparison
     from mmg.runs.live import LivePipeline
@@ -100,6 +101,9 @@ def build_parser() -> argparse.ArgumentParser:
         type=Path,
         help="tell where this run differs: JSON lines of mmg-run, or a recording",
     )
+    add(
+        "--taught", metavar="MINE.taught", type=Path, help="decide among these activities too; mmg-teach makes the file"
+    )
     add("--truth", metavar="PATH", help="a CSV of start_s,end_s,label to print beside the decisions")
     add("--version", action=PrintVersion)
     return parser
@@ -136,9 +140,13 @@ def _run(options: argparse.Namespace) -> int:
             from mmg.cli.explain import print_explanations
 
             return print_explanations(urls, bundle.manifest, options.format, _report, allow_video=options.allow_video)
-        settings = _resolve_settings(options, profile)
+        settings = replace(_resolve_settings(options, profile), taught=open_taught(options.taught, bundle.manifest))
         comparison = Comparison(lines_until(options.compare, options.duration)) if options.compare else None
-        sink, half_hop_s = _open_sink(options.format, bundle.manifest), bundle.manifest.hop_s / 2
+        taught_names = settings.taught.names if settings.taught else ()
+        sink, half_hop_s = (
+            _open_sink(options.format, (*bundle.manifest.labels, *taught_names)),
+            bundle.manifest.hop_s / 2,
+        )
         pipeline, recorder = _open_pipeline(options, bundle, urls, settings, profile)
         _report_other_runtime(pipeline.engine.variant.backend, settings)
         gc.freeze()  # what there is now stays: it need not be looked through again and again
@@ -270,7 +278,7 @@ def _replayed(options: argparse.Namespace) -> Path | None:
     return Path(url.path) if container_of(Path(url.path)) == "mcap" else None
 
 
-def _open_sink(format_name: str, manifest: Manifest) -> Sink:
+def _open_sink(format_name: str, labels: tuple[str, ...]) -> Sink:
     if sys.stdout is None:
         raise ConfigError("standard output is closed: there is nowhere to write decisions")
     if format_name == "jsonl":
@@ -279,7 +287,7 @@ def _open_sink(format_name: str, manifest: Manifest) -> Sink:
         return JsonLines(sys.stdout)
     from mmg.sinks.console import Console
 
-    return Console(sys.stdout, manifest.labels, colours=wants_colours(sys.stdout))
+    return Console(sys.stdout, labels, colours=wants_colours(sys.stdout))
 
 
 if __name__ == "__main__":

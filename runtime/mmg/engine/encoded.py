@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 class EncodedHop:
     """One hop. tokens: ``(tokens_per_hop, token_dim)`` float32, None where the hop gave none.
 
-    state, reason, dropped: as in SensorState. last_ns: capture time of its newest sample.
+    state, reason, dropped: as in SensorState. last_ns: capture time of its newest sample. shape: of a signal that gave
+    tokens, ``(points, channels)`` float32, see ``mmg.teaching.trace.shape_of``; else None.
     """
 
     hop: int
@@ -24,6 +25,7 @@ class EncodedHop:
     reason: str
     last_ns: int
     dropped: int
+    shape: NDArray[Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)

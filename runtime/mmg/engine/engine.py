@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from mmg.engine.health import Finding, ReadAs
+    from mmg.teaching.scorer import Scorer
     from mmg.types import Samples
 
 DEFAULT_GRACE_S = 0.2
@@ -41,6 +42,7 @@ class Engine:
     backend: ``onnx``, ``litert``, or ``auto``, one that is installed and that the bundle has files for: where there are
         several, ``preferred_backend``, or else the first of ``mmg.backends.BACKENDS``.
     providers: onnxruntime's execution providers, the preferred one first; those that it does not have are left out.
+    taught: what knows the activities that were taught; the label is decided among the bundle's and these.
     clock: nanoseconds of any clock, to measure the stages with; without it ``Decision.latency_ms`` is empty.
 
     Raises ConfigError, BundleError, ModelError.
@@ -59,6 +61,7 @@ class Engine:
         threads: int = 1,
         providers: tuple[str, ...] = CPU_ONLY,
         clock: Callable[[], int] | None = None,
+        taught: Scorer | None = None,
     ) -> None:
         manifest = bundle.manifest
         known = [modality.name for modality in manifest.modalities]
@@ -71,6 +74,8 @@ class Engine:
         self._clock = clock or (lambda: 0)
         self._grace_ns = round(grace_s * 1e9)
         self._grid = HopGrid(origin_ns, manifest.hop_ns)
+        self._taught = taught
+        self._kept_hops = max(manifest.context_hops, taught.context_hops if taught else 0)
         self._tracks: dict[str, Track] = {}
         self.variant = choose_variant(bundle, modalities, backend, precision, preferred_backend)
         """The backend and precision that run."""
@@ -144,6 +149,7 @@ class Engine:
         if isinstance(chunk, Encoded):
             track.take(chunk)
         else:
+            track.keeps_shape = self._taught is not None or chunk.modality in self.kept
             track.push(chunk)
             if chunk.modality in self.kept:
                 self.kept[chunk.modality].append(track.encoded())
@@ -190,7 +196,7 @@ class Engine:
             bounds = known + (reached if limit is None else [limit])
             self._hop = max(self._hop + 1, min(bounds, default=self._hop + 1))
         for track in self._tracks.values():
-            track.forget(self._hop - self._manifest.context_hops)
+            track.forget(self._hop - self._kept_hops)
 
     def _decide(self, hop: int) -> Decision | None:
         """The decision for this hop; None where no modality is live in it."""
@@ -213,18 +219,30 @@ class Engine:
         fused_ns = self._clock()
         modalities, labels = tuple(names), self._manifest.labels
         scores = self._fusion.calibrate(logits, modalities)
-        confidence = max(scores)
+        named = dict(zip(labels, scores, strict=True))
+        taught = self._score_taught(hop)
+        if taught:
+            named = _shared(named, taught)
+        label = max(named, key=named.__getitem__)
         return Decision(
             hop=hop,
             t_s=(self._grid.end_ns(hop) - self._grid.origin_ns) / 1e9,
-            label=labels[scores.index(confidence)],
-            confidence=confidence,
-            scores=dict(zip(labels, scores, strict=True)),
+            label=label,
+            confidence=named[label],
+            scores=named,
             modalities=modalities,
             sensors=states,
             embedding=tuple(embedding),
             latency_ms=self._latency(hop, begin_ns, fused_ns) if self._measured else {},
+            taught=taught,
         )
+
+    def _score_taught(self, hop: int) -> dict[str, float]:
+        """The probability of each taught activity; of none where nothing is taught."""
+        if self._taught is None:
+            return {}
+        traces = {name: track.trace_at(hop, self._taught.context_hops) for name, track in self._tracks.items()}
+        return self._taught.score({name: trace for name, trace in traces.items() if trace is not None})
 
     def _latency(self, hop: int, begin_ns: int, fused_ns: int) -> dict[str, float]:
         """Of each stage, in the order in which they run."""
@@ -235,3 +253,12 @@ class Engine:
             "fusion": (fused_ns - begin_ns) / 1e6,
             "post": (self._clock() - fused_ns) / 1e6,
         }
+
+
+def _shared(scores: dict[str, float], taught: dict[str, float]) -> dict[str, float]:
+    """The bundle's scores, which share what the taught activities leave, and theirs; they sum to 1 as before."""
+    rest = max(1 - sum(taught.values()), 0.0)
+    shared = {label: score * rest for label, score in scores.items()}
+    for name, score in taught.items():
+        shared[name] = shared.get(name, 0.0) + score
+    return shared

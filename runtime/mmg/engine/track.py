@@ -14,6 +14,7 @@ from mmg.engine.health import Finding, Health, ReadAs
 from mmg.errors import ConfigError
 from mmg.streams import Hop, HopGrid, Stream, open_stream
 from mmg.streams.grid import all_finite
+from mmg.teaching.trace import Trace, shape_of
 from mmg.types import Chunk, SensorState, State
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ class HopRecord(NamedTuple):
     dropped: int
     stream_ns: int
     encode_ns: int
+    shape: NDArray[Any] | None = None
 
 
 @dataclass
@@ -67,6 +69,8 @@ class Track:
         self._pushed: list[int] = []
         self.waited_for = True
         """False once a decision had to be made without this modality, until it delivers again."""
+        self.keeps_shape = False
+        """Whether the shape of a signal's hops is wanted."""
 
     def push(self, chunk: Chunk) -> None:
         """Take a chunk. Raises ConfigError, BundleError, ModelError."""
@@ -85,7 +89,7 @@ class Track:
         stream, hops = self._stream, []
         for index in self._pushed:
             record = self._records[index]
-            known = record.state, record.reason, record.last_ns, record.dropped
+            known = record.state, record.reason, record.last_ns, record.dropped, record.shape
             hops.append(EncodedHop(index, record.tokens, *known))
         return Encoded(
             self.modality.name, tuple(hops), stream.next_hop, stream.first_ns, stream.last_ns, stream.dropped
@@ -95,7 +99,8 @@ class Track:
         """What a chunk became in another run, in place of the chunk."""
         self.waited_for = True
         for hop in encoded.hops:
-            self._records[hop.hop] = HopRecord(hop.tokens, hop.state, hop.reason, hop.last_ns, hop.dropped, 0, 0)
+            known = hop.state, hop.reason, hop.last_ns, hop.dropped
+            self._records[hop.hop] = HopRecord(hop.tokens, *known, 0, 0, hop.shape)
         self._stream = _Told(encoded.next_hop, encoded.first_ns, encoded.last_ns, encoded.dropped)
 
     @property
@@ -138,7 +143,10 @@ class Track:
                 (state, reason), self._was_live = verdict, True
         # What it took to take the chunks that led to this hop, and to judge it.
         stream_ns, self._stream_ns = self._stream_ns + encode_ns - begin_ns, 0
-        return HopRecord(tokens, state, reason, hop.last_ns, hop.dropped, stream_ns, self._clock() - encode_ns)
+        known = state, reason, hop.last_ns, hop.dropped, stream_ns, self._clock() - encode_ns
+        if self.keeps_shape and tokens is not None and hop.samples is not None and self.modality.kind == "signal":
+            return HopRecord(tokens, *known, shape_of(hop.samples))
+        return HopRecord(tokens, *known)
 
     def state_at(self, hop: int) -> SensorState:
         """The state at the end of this hop, from nothing that came after it."""
@@ -175,6 +183,17 @@ class Track:
         ages.reverse()
         tokens.reverse()
         return ages, tokens
+
+    def trace_at(self, hop: int, hops: int) -> Trace | None:
+        """What it gave for this hop and the unbroken ones before it, so many at most; None where it is not live."""
+        tokens, shapes = [], []
+        for index in range(hop, hop - hops, -1):
+            record = self._records.get(index)
+            if record is None or record.tokens is None:
+                break
+            tokens.append(record.tokens)
+            shapes.append(record.shape)
+        return Trace.joined(tokens[::-1], shapes[::-1]) if tokens else None
 
     def is_live(self, hop: int) -> bool:
         """Whether this modality gave tokens for this very hop."""

@@ -95,11 +95,13 @@ IMAGE = Schema("foxglove_msgs/msg/RawImage", "ros2msg", IMAGE_TEXT)
 SIGNAL = _own("mmg.Signal", "One sample of a sensor: its values in the order of its channels", values="array of number")
 HOP = _own(
     "mmg.Hop",
-    "What an encoder made of one hop: base64 of float32, count rows",
+    "What an encoder made of one hop: base64 of float32, count rows; and a signal's own shape, points rows",
     hop="integer",
     state="string",
     tokens="string",
     count="integer",
+    shape="string",
+    points="integer",
 )
 STEP = _own(
     "mmg.Step",

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Sequence
+from typing import Any
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from mmg.engine.encoded import Encoded, EncodedHop
 from mmg.types import State
 
 
 class HopMessage(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One hop. tokens: base64 of float32, little endian, ``(count, dim)``; empty where it gave none."""
+    """One hop. tokens: base64 of float32, little endian, ``(count, dim)``; empty where it gave none.
+
+    points, shape: as count and tokens, of the signal's own shape; empty where it is not known.
+    """
 
     hop: int
     state: State
@@ -22,6 +27,8 @@ class HopMessage(msgspec.Struct, frozen=True, omit_defaults=True):
     reason: str = ""
     count: int = 0
     tokens: str = ""
+    points: int = 0
+    shape: str = ""
 
 
 class EncodedNote(msgspec.Struct, frozen=True):
@@ -52,17 +59,26 @@ def unpack(note: EncodedNote, messages: Sequence[bytes]) -> Encoded:
 
 
 def _message(hop: EncodedHop) -> HopMessage:
-    if hop.tokens is None:
-        return HopMessage(hop.hop, hop.state, hop.last_ns, hop.dropped, hop.reason)
-    data = np.ascontiguousarray(hop.tokens, "<f4")
+    known = hop.hop, hop.state, hop.last_ns, hop.dropped, hop.reason
+    return HopMessage(*known, *_text(hop.tokens), *_text(hop.shape))
+
+
+def _text(array: NDArray[Any] | None) -> tuple[int, str]:
+    """How many rows, and base64 of them."""
+    if array is None:
+        return 0, ""
+    data = np.ascontiguousarray(array, "<f4")
     rows = data.reshape(-1, data.shape[-1])
-    text = base64.b64encode(rows.tobytes()).decode()
-    return HopMessage(hop.hop, hop.state, hop.last_ns, hop.dropped, hop.reason, len(rows), text)
+    return len(rows), base64.b64encode(rows.tobytes()).decode()
+
+
+def _array(rows: int, text: str) -> NDArray[np.float32] | None:
+    if not rows:
+        return None
+    return np.frombuffer(base64.b64decode(text, validate=True), "<f4").astype(np.float32).reshape(rows, -1)
 
 
 def _hop(message: HopMessage) -> EncodedHop:
-    tokens = None
-    if message.count:
-        flat = np.frombuffer(base64.b64decode(message.tokens, validate=True), "<f4").astype(np.float32)
-        tokens = flat.reshape(message.count, -1)
-    return EncodedHop(message.hop, tokens, message.state, message.reason, message.last_ns, message.dropped)
+    known = message.state, message.reason, message.last_ns, message.dropped
+    tokens, shape = _array(message.count, message.tokens), _array(message.points, message.shape)
+    return EncodedHop(message.hop, tokens, *known, shape)

@@ -5,12 +5,15 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from mmg.backends import AUTO, CPU_ONLY
 from mmg.bundle import Bundle
 from mmg.engine import DEFAULT_GRACE_S, Engine
 from mmg.runs.look_ahead import LOOK_AHEAD_S
+
+if TYPE_CHECKING:
+    from mmg.teaching.scorer import Scorer
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +28,7 @@ class Settings:
         right; 0 finds out on the way, as with a port.
     backend: ``onnx``, ``litert``, or ``auto``. preferred_backend: which one ``auto`` takes where several are installed.
     providers: onnxruntime's execution providers, the preferred one first.
+    taught: what knows the activities that were taught, of the bundle's encoders.
     """
 
     allow_video: bool = False
@@ -38,6 +42,7 @@ class Settings:
     precision: str = "fp32"
     threads: int = 1
     providers: tuple[str, ...] = CPU_ONLY
+    taught: Scorer | None = None
 
 
 def make_engine(
@@ -60,4 +65,5 @@ def make_engine(
         threads=settings.threads,
         providers=settings.providers,
         clock=clock,
+        taught=settings.taught,
     )

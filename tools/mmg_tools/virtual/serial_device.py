@@ -108,6 +108,11 @@ class VirtualSerial(VirtualDevice):
         os.close(self._master)
         self._master = -1
 
+    def play(self, imu: NDArray[np.float32]) -> None:
+        """From now on this is what the body does, at the same rate."""
+        with self._change:
+            self._imu = imu
+
     def stall(self) -> None:
         """It stays, but no byte comes."""
         with self._change:

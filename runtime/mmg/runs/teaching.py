@@ -1,0 +1,242 @@
+"""What a run's sensors gave, cut into examples of what is taught; the rest of it is what else the wearer does."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+
+from mmg.engine import Engine
+from mmg.engine.encoded import Encoded, EncodedHop
+from mmg.errors import NoSensorError
+from mmg.labels import Label
+from mmg.runs.live import LivePipeline
+from mmg.runs.recorded import Pipeline
+from mmg.runs.replay import Replay
+from mmg.runs.step import Step
+from mmg.teaching.check import problem_of
+from mmg.teaching.taught import Example, Taught
+from mmg.teaching.trace import Trace
+
+STEP_S = 0.1
+"""So often a live run looks what has come."""
+LATE_S = 1.5
+"""How long after an example's end its last hop may come: more than any port's own delay."""
+GIVES_PART = 0.75
+"""Of an example's hops a sensor must have given so many in a row, or it is missing in it."""
+LONGEST_BACKGROUND = 240
+"""Hops of what else is done, two minutes at the usual pace, that one recording adds of each sensor."""
+NEWEST_S = 5.0
+"""A sensor is well that was in its newest seconds."""
+KEPT_HOPS = 600
+"""A live run remembers so many hops: no example is longer."""
+
+
+@dataclass
+class Heard:
+    """The hops of each modality, by their number. hop_s: how long one lasts."""
+
+    hop_s: float
+    hops: dict[str, dict[int, EncodedHop]] = field(default_factory=dict)
+
+    def take(self, encoded: Iterable[Encoded]) -> None:
+        """What chunks became."""
+        for one in encoded:
+            self.hops.setdefault(one.modality, {}).update((hop.hop, hop) for hop in one.hops)
+
+    def forget(self, before: int) -> None:
+        """Drop the hops before this one."""
+        for name, known in self.hops.items():
+            self.hops[name] = {hop: one for hop, one in known.items() if hop >= before}
+
+    @property
+    def end(self) -> int:
+        """The hop after the newest one."""
+        return max((max(known) + 1 for known in self.hops.values() if known), default=0)
+
+    @property
+    def begin(self) -> int:
+        """The oldest hop."""
+        return min((min(known) for known in self.hops.values() if known), default=0)
+
+    def around(self, start_s: float, end_s: float) -> range:
+        """The hops that this span touches."""
+        return range(math.floor(start_s / self.hop_s), math.ceil(end_s / self.hop_s))
+
+    def within(self, start_s: float, end_s: float) -> range:
+        """The hops that are wholly in this span; a hop's own rounding does not leave it out."""
+        slack = 1e-6
+        return range(math.ceil(start_s / self.hop_s - slack), math.floor(end_s / self.hop_s + slack))
+
+
+@dataclass(frozen=True)
+class Taken:
+    """An example, or why there is none: ``problem`` is a few words, empty where all is well.
+
+    is_fault: a sensor is to blame, and not what was done.
+    """
+
+    example: Example
+    problem: str = ""
+    is_fault: bool = False
+
+
+def example_in(heard: Heard, span: range, wanted: Collection[str]) -> Taken:
+    """What the ``wanted`` modalities gave in these hops."""
+    if not span:
+        return Taken(Example({}), f"too short: no whole hop of {heard.hop_s:g} s")
+    traces: dict[str, Trace] = {}
+    for name in wanted:
+        known = [one for hop in span if (one := heard.hops.get(name, {}).get(hop)) is not None]
+        unwell = next((one for one in known if one.state == "faulty"), None)
+        if unwell is not None:
+            return Taken(Example({}), f"{name} is faulty: {unwell.reason}", is_fault=True)
+        run: Sequence[EncodedHop] = max(_runs(known), key=len, default=())
+        if len(run) < GIVES_PART * len(span):
+            gave = f"gave only {len(run) * heard.hop_s:g} s of {len(span) * heard.hop_s:g} s" if run else "gave nothing"
+            return Taken(Example({}), f"{name} {gave}", is_fault=True)
+        traces[name] = Trace.of(run)
+    return Taken(Example(traces))
+
+
+def judged(taken: Taken, taught: Taught, name: str) -> Taken:
+    """The same, with what is wrong with it beside the examples of this activity that there are."""
+    if taken.problem:
+        return taken
+    known = next((one.examples for one in taught.activities if one.name == name), ())
+    return replace(taken, problem=problem_of(taken.example, known))
+
+
+def background_in(heard: Heard, taken: Collection[range], context_hops: int) -> dict[str, tuple[Trace, ...]]:
+    """What was given in none of the ``taken`` hops nor within a context after them, the newest of it."""
+    busy = {hop for span in taken for hop in range(span.start - 1, span.stop + context_hops)}
+    found: dict[str, tuple[Trace, ...]] = {}
+    for name, known in heard.hops.items():
+        free = [known[hop] for hop in sorted(known) if hop not in busy and known[hop].state != "faulty"]
+        runs = [run for run in _runs(free[-LONGEST_BACKGROUND:]) if len(run) >= context_hops // 2]
+        if runs:
+            found[name] = tuple(Trace.of(run) for run in runs)
+    return found
+
+
+def pieces(span: range, length: int) -> list[range]:
+    """A span that is long enough for several examples of ``length`` hops, cut into equal ones."""
+    count = max(1, len(span) // length)
+    each = len(span) // count
+    return [range(span.start + each * place, span.start + each * (place + 1)) for place in range(count)]
+
+
+def spans_of(heard: Heard, labels: Sequence[Label], name: str, length: int) -> list[range]:
+    """The examples of this name that labels tell; points and what is shorter than a hop give an empty one."""
+    named = [label for label in labels if label.label == name]
+    return [piece for label in named for piece in pieces(heard.within(label.start_s, label.end_s), length)]
+
+
+def _runs(hops: Sequence[EncodedHop]) -> list[tuple[EncodedHop, ...]]:
+    """The stretches of consecutive hops that have tokens."""
+    runs: list[list[EncodedHop]] = []
+    for one in hops:
+        if one.tokens is None:
+            continue
+        if runs and runs[-1][-1].hop + 1 == one.hop:
+            runs[-1].append(one)
+        else:
+            runs.append([one])
+    return [tuple(run) for run in runs]
+
+
+def hear(run: Pipeline | Replay, told: Iterable[Step] = ()) -> Heard:
+    """All that a recorded run's sensors give. told: steps whose tokens were recorded, which the run itself does not
+    make. Raises as the run does."""
+    engine = run.engine
+    heard = Heard(engine.hop_s)
+    engine.kept = {name: [] for name in engine.modalities}
+    for _ in run:
+        _drain(engine, heard)
+    _drain(engine, heard)
+    for step in told:
+        heard.take(one for one in step.encoded if one.modality in engine.modalities)
+    return heard
+
+
+def _drain(engine: Engine, heard: Heard) -> None:
+    for made in engine.kept.values():
+        heard.take(made)
+        made.clear()
+
+
+class Ear:
+    """Live sensors, listened to for a while at a time. ``close`` it at the end.
+
+    open_pipeline: opens the run, given what is to take its steps. now_ns: the clock of the ports. pause: waits for
+    seconds.
+    """
+
+    def __init__(
+        self,
+        open_pipeline: Callable[[Callable[[Step], None]], LivePipeline],
+        now_ns: Callable[[], int],
+        pause: Callable[[float], None],
+    ) -> None:
+        self._now_ns, self._pause = now_ns, pause
+        self._pipeline = open_pipeline(lambda step: self.heard.take(step.encoded))
+        self.engine = self._pipeline.engine
+        self.heard = Heard(self.engine.hop_s)
+        self._pipeline.keep_tokens(self.engine.modalities)
+
+    def start(self) -> None:
+        """Begin to listen."""
+        self._pipeline.start()
+
+    def now_s(self) -> float:
+        """Seconds since hop 0."""
+        return (self._now_ns() - self._pipeline.origin_ns) / 1e9
+
+    def listen(self, until_s: float, done: Callable[[], bool] = lambda: False) -> None:
+        """Take what comes until then, or until it is ``done``."""
+        while not done() and (left_s := until_s - self.now_s()) > 0:
+            self._pause(min(STEP_S, left_s))
+            self._pipeline.step()
+            if any(len(known) > 2 * KEPT_HOPS for known in self.heard.hops.values()):
+                self.heard.forget(self.heard.end - KEPT_HOPS)
+
+    def well(self, hops: int) -> dict[str, str]:
+        """Why each modality is not well in its newest ``hops``; empty where it is."""
+        end = self.heard.end
+        states, told = self.engine.states(), {}
+        for name in self.engine.modalities:
+            known = self.heard.hops.get(name, {})
+            newest = [known[hop] for hop in range(end - hops, end) if hop in known]
+            faults = [one.reason for one in newest if one.state == "faulty"]
+            gives = any(one.tokens is not None for one in newest)
+            told[name] = faults[-1] if faults else "" if gives else states[name].reason or "gives nothing"
+        return told
+
+    def hear_background(self, seconds: float, patience_s: float) -> tuple[str, ...]:
+        """Listen until every modality gives something, for ``patience_s`` at most, and then for ``seconds``.
+
+        Returns those that are well. Raises NoSensorError where none is.
+        """
+        hops = math.ceil(min(seconds, NEWEST_S) / self.heard.hop_s)
+        self.listen(self.now_s() + patience_s, lambda: not any(self.well(hops).values()))
+        self.listen(self.now_s() + seconds)
+        told = self.well(hops)
+        if all(told.values()):
+            raise NoSensorError(told)
+        return tuple(name for name, why in told.items() if not why)
+
+    def example(self, seconds: float, wanted: Collection[str]) -> tuple[Taken, range]:
+        """Listen for so long from now on, and the hops that this was."""
+        first = math.ceil(self.now_s() / self.heard.hop_s)
+        span = range(first, first + max(1, round(seconds / self.heard.hop_s)))
+
+        def is_here() -> bool:
+            newest = (max(self.heard.hops.get(name, {}), default=-1) for name in wanted)
+            return all(hop >= span.stop - 1 for hop in newest)
+
+        self.listen(span.stop * self.heard.hop_s + LATE_S, is_here)
+        return example_in(self.heard, span, wanted), span
+
+    def close(self) -> None:
+        """Stop every port."""
+        self._pipeline.close()

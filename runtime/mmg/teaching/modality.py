@@ -1,0 +1,207 @@
+"""What was taught of one modality: templates, and how near to them is near."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mmg.teaching.alignment import Templates
+from mmg.teaching.gathering import WINDOW, Gathered
+from mmg.teaching.taught import Activity, Taught
+from mmg.teaching.trace import Trace
+
+LONGEST_S = 4.0
+"""An example that is longer gives several templates, ``WINDOWS`` at most, each three quarters as long as this."""
+WINDOWS = 4
+WEIGHTS = {"shape": 1.0, "tokens": 0.5}
+"""Of the parts of a distance, each in multiples of the background's."""
+LEAST_SPREAD = 1e-3
+"""Of a channel, in its unit: what never changes is not magnified."""
+MOST_COMPARED = 1200
+"""Hops of background, taken evenly from all."""
+BETWEEN = 0.65
+"""Where the threshold lies between the own examples (0) and the nearest of the background (1)."""
+NEAREST_PART = 0.005
+"""Of the background's hops, those that may be nearer than what counts as its nearest."""
+LONE = 0.6
+"""How far an example is from the next of its kind, in multiples of its distance to background, where it is the only
+one."""
+
+Part = Literal["shape", "tokens"]
+
+
+class Known:
+    """The templates of one modality, of all activities that were taught with it.
+
+    The distance to a template is that of its shape and that of its tokens, both aligned, each divided by the
+    template's mean distance to background, and summed with ``WEIGHTS``. Where a modality has no shape it is that of
+    its tokens, gathered.
+    """
+
+    def __init__(self, taught: Taught, modality: str, hop_s: float) -> None:
+        self._count = len(taught.activities)
+        longest = max(round(LONGEST_S / hop_s), 1)
+        self._examples = [_traces_of(activity, modality) for activity in taught.activities]
+        has_shape = all(trace.has_shape for examples in self._examples for trace in examples)
+        windows = [
+            (index, number, window)
+            for index, examples in enumerate(self._examples)
+            for number, example in enumerate(examples)
+            for window in (windows_of(example, longest) if has_shape else [example])
+        ]
+        self._activity = np.array([index for index, _, _ in windows])
+        self._example = np.array([number for _, number, _ in windows])
+        background = _thinned(taught.background.get(modality, ()), longest)
+        traces = [window for _, _, window in windows]
+        self.context_hops = 2 * max(trace.hops for trace in traces) if has_shape else WINDOW
+        parts: tuple[Part, ...] = ("shape", "tokens") if has_shape else ("tokens",)
+        compare = Templates if has_shape else Gathered
+        self._parts = {part: _Compared(part, traces, background, compare) for part in parts}
+        self._weights = {part: WEIGHTS[part] / sum(WEIGHTS[one] for one in parts) for part in parts}
+        self._norms = {part: np.ones((len(traces), 1), np.float32) for part in parts}
+        self._thresholds = np.ones((self._count, 1))
+        self._set_norms(background)
+        self._thresholds = self._between(background)
+
+    def distances(self, trace: Trace) -> NDArray[np.float64]:
+        """``(activities, hops)``: of what ends with each hop, in multiples of the activity's threshold."""
+        return self.apart(trace) / self._thresholds
+
+    def apart(self, trace: Trace) -> NDArray[np.float64]:
+        """``(activities, hops)``: the same in multiples of the background's distance."""
+        return self._nearest(self._to_templates(trace))
+
+    def _to_templates(self, trace: Trace) -> NDArray[np.float32]:
+        """``(templates, hops)``; infinite where the trace lacks a part that was taught."""
+        total = np.zeros((len(self._activity), trace.hops), np.float32)
+        for part, aligned in self._parts.items():
+            total += self._weights[part] * aligned.distances(trace) / self._norms[part]
+        return total
+
+    def _nearest(self, found: NDArray[np.float32], but: int | None = None) -> NDArray[np.float64]:
+        """``(activities, hops)`` of ``(templates, hops)``. but: the example of which no template counts."""
+        nearest = np.full((self._count, found.shape[1]), np.inf)
+        for index in range(self._count):
+            chosen = (self._activity == index) & (self._example != but)
+            if chosen.any():
+                nearest[index] = found[chosen].min(axis=0)
+        return nearest
+
+    def _set_norms(self, background: Sequence[Trace]) -> None:
+        """Each template's mean distance to background and to the other activities' examples."""
+        for part, aligned in self._parts.items():
+            found = [aligned.distances(trace) for trace in background]
+            beside = _mean(np.concatenate(found, axis=1))[None] if found else None
+            rows = [row for row in (beside, self._to_others(aligned)) if row is not None]
+            norms = _mean(np.vstack(rows).T) if rows else np.full(len(self._activity), np.nan)
+            norms = np.where(norms > 0, norms, aligned.to_nothing())
+            self._norms[part] = norms[:, None].astype(np.float32)
+
+    def _to_others(self, aligned: _Compared) -> NDArray[np.float64] | None:
+        """``(1, templates)``: the mean distance to the other activities' examples; None where there is no other."""
+        if sum(map(bool, self._examples)) < 2:
+            return None
+        found = [_mean_end([aligned.distances(trace) for trace in examples]) for examples in self._examples if examples]
+        known = [index for index, examples in enumerate(self._examples) if examples]
+        own = np.array(known)[:, None] == self._activity
+        return _mean(np.where(own, np.inf, np.stack(found)).T)[None]
+
+    def _between(self, background: Sequence[Trace]) -> NDArray[np.float64]:
+        """``(activities, 1)``: the threshold, between the own examples' distances and the background's."""
+        found = [self.apart(trace) for trace in background]
+        beside = np.concatenate(found, axis=1) if found else np.ones((self._count, 1))
+        thresholds = np.ones(self._count)
+        for index, examples in enumerate(self._examples):
+            own = [self._left_out(index, number) for number in range(len(examples))]
+            own = [one for one in own if math.isfinite(one)] or [LONE]
+            low = beside[index][np.isfinite(beside[index])]
+            thresholds[index] = threshold_between(np.array(own), low)
+        return thresholds[:, None]
+
+    def _left_out(self, index: int, number: int) -> float:
+        """How near the other examples of its activity are to this one."""
+        found = self._to_templates(self._examples[index][number])
+        return float(self._nearest(found, but=number)[index].min())
+
+
+class _Compared:
+    """One part of the templates."""
+
+    def __init__(
+        self,
+        part: Part,
+        traces: Sequence[Trace],
+        background: Sequence[Trace],
+        compare: type[Templates] | type[Gathered],
+    ) -> None:
+        self._part: Part = part
+        every = np.concatenate([_rows(part, trace) for trace in (*traces, *background)])
+        self._scale = np.maximum(every.std(axis=0), LEAST_SPREAD)
+        self._sequences = [_rows(part, trace) / self._scale for trace in traces]
+        self._templates = compare(self._sequences)
+
+    def distances(self, trace: Trace) -> NDArray[np.float32]:
+        """``(templates, hops)``: at the end of each hop."""
+        rows = _rows(self._part, trace)
+        if rows.shape[1] != len(self._scale):
+            return np.full((len(self._sequences), trace.hops), np.inf, np.float32)
+        each = len(rows) // trace.hops
+        return self._templates.distances(rows / self._scale)[:, each - 1 :: each]
+
+    def to_nothing(self) -> NDArray[np.float32]:
+        """``(templates,)``: the mean distance to its own mean, of a template that nothing else is known beside."""
+        return np.array([np.linalg.norm(one - one.mean(axis=0), axis=1).mean() + 1e-6 for one in self._sequences])
+
+
+def threshold_between(own: NDArray[np.float64], beside: NDArray[np.float64]) -> float:
+    """Of the distances of an activity's examples to each other, and of what is beside it to them."""
+    far = float(np.quantile(beside, NEAREST_PART)) if len(beside) else 1.0
+    near = float(own.mean())
+    return max(near + BETWEEN * (far - near), 0.05)
+
+
+def windows_of(trace: Trace, longest: int) -> list[Trace]:
+    """The trace, or where it has more hops than that, parts of it that cover it evenly."""
+    if trace.hops <= longest:
+        return [trace]
+    length = max(longest * 3 // 4, 1)
+    count = min(WINDOWS, -(-trace.hops // length) + 1)
+    begins = np.linspace(0, trace.hops - length, count).round().astype(int)
+    return [trace.part(begin, begin + length) for begin in dict.fromkeys(begins.tolist())]
+
+
+def _traces_of(activity: Activity, modality: str) -> list[Trace]:
+    return [example.traces[modality] for example in activity.examples if modality in example.traces]
+
+
+def _thinned(traces: Sequence[Trace], longest: int) -> list[Trace]:
+    """Even parts of all traces, ``MOST_COMPARED`` hops together at most, each as long as a path can be."""
+    pieces = [trace.part(at, at + 4 * longest) for trace in traces for at in range(0, trace.hops, 4 * longest)]
+    most = max(MOST_COMPARED // (4 * longest), 1)
+    chosen = np.linspace(0, len(pieces) - 1, min(most, len(pieces))).round().astype(int)
+    return [pieces[index] for index in chosen]
+
+
+def _mean(found: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
+    """``(templates,)``: of those distances that are finite; NaN where none is."""
+    is_there = np.isfinite(found)
+    total = np.where(is_there, found, 0).sum(axis=1, dtype=np.float64)
+    count = is_there.sum(axis=1)
+    means = np.full(len(found), np.nan)
+    np.divide(total, count, out=means, where=count > 0)
+    return means
+
+
+def _mean_end(found: Sequence[NDArray[np.float32]]) -> NDArray[np.float64]:
+    """``(templates,)``: of the distances at the end of each of these."""
+    return _mean(np.stack([one[:, -1] for one in found], axis=1))
+
+
+def _rows(part: Part, trace: Trace) -> NDArray[np.float32]:
+    """``(points, width)``: one after the other."""
+    array = trace.shape if part == "shape" else trace.tokens
+    return array.reshape(-1, array.shape[2])

@@ -1,0 +1,63 @@
+"""How probable each taught activity is in what ends at this hop."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mmg.teaching.modality import Known
+from mmg.teaching.taught import Taught
+from mmg.teaching.trace import Trace
+
+STEEP = 20.0
+"""How quickly the probability falls as the distance passes the threshold, in its multiples."""
+
+
+class Scorer:
+    """What was taught, ready to be compared with what the sensors give.
+
+    taught: activities with their examples. hop_s: seconds of a hop, which bound how long a template is.
+
+    An activity's distance in a modality is that to its nearest example, in multiples of a threshold between its
+    examples' distances to each other and the background's to them; see ``Known``. It is the mean of those modalities
+    that are there and that it was taught with, so that what was taught with two is known with either.
+    """
+
+    def __init__(self, taught: Taught, hop_s: float) -> None:
+        self.names = taught.names
+        used = sorted({name for activity in taught.activities for name in activity.modalities})
+        self._known = {name: Known(taught, name, hop_s) for name in used}
+        self.context_hops = max((known.context_hops for known in self._known.values()), default=0)
+        """How many hops, with this one, can matter to the score."""
+
+    def distances(self, traces: Mapping[str, Trace]) -> NDArray[np.float64]:
+        """``(activities,)``: below 1 where the context that ends with these traces is like it; infinite where it was
+        not taught with any of these modalities, or too little came so far."""
+        total, count = np.zeros(len(self.names)), np.zeros(len(self.names))
+        for name, trace in traces.items():
+            known = self._known.get(name)
+            if known is not None and trace.hops:
+                found = known.distances(trace)[:, -1]
+                is_there = np.isfinite(found)
+                total[is_there] += found[is_there]
+                count += is_there
+        found = np.full(len(self.names), np.inf)
+        np.divide(total, count, out=found, where=count > 0)
+        return found
+
+    def score(self, traces: Mapping[str, Trace]) -> dict[str, float]:
+        """The probability of each; the rest to 1 is that it is none of them. traces: what the modalities that are live
+        gave for this hop and the unbroken ones before it."""
+        if not self.names:
+            return {}
+        logits = [STEEP * (1 - one) for one in self.distances(traces).tolist()]
+        highest = max(logits)
+        if highest == -math.inf:
+            return dict.fromkeys(self.names, 0.0)
+        parts = [math.exp(one - highest) for one in logits]
+        any_of_them = 1 / (1 + math.exp(-max(highest, -500.0)))
+        whole = sum(parts)
+        return {name: any_of_them * part / whole for name, part in zip(self.names, parts, strict=True)}

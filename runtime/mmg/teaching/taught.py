@@ -1,0 +1,158 @@
+"""What was taught: activities by their examples, and what the sensors gave beside them."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from mmg.errors import ConfigError
+from mmg.teaching.trace import Trace
+
+if TYPE_CHECKING:
+    from mmg.bundle import Manifest
+
+MOST_ACTIVITIES, MOST_EXAMPLES = 200, 50
+LONGEST_NAME = 40
+LONGEST_HOPS = 600
+"""Of an example."""
+MOST_BACKGROUND_HOPS = 7200
+"""Of a modality: an hour of hops of half a second. The oldest goes first."""
+RESERVED = ("none", "unknown")
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """One time that the activity was done: its trace by modality."""
+
+    traces: Mapping[str, Trace]
+
+
+@dataclass(frozen=True, slots=True)
+class Activity:
+    """A name and its examples, the oldest first."""
+
+    name: str
+    examples: tuple[Example, ...]
+
+    @property
+    def modalities(self) -> tuple[str, ...]:
+        """Those of any of its examples, in order of their names."""
+        return tuple(sorted({name for example in self.examples for name in example.traces}))
+
+
+@dataclass(frozen=True, slots=True)
+class Taught:
+    """encoders: modality -> digest of the encoder whose tokens these are. background: modality -> traces of what was
+    none of the activities. It never changes: each change gives another. Raises ConfigError where it cannot be.
+    """
+
+    encoders: Mapping[str, str]
+    activities: tuple[Activity, ...] = ()
+    background: Mapping[str, tuple[Trace, ...]] = field(default_factory=dict)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of the activities."""
+        return tuple(activity.name for activity in self.activities)
+
+    def add(self, name: str, example: Example) -> Taught:
+        """With one more example of this activity, or with the first."""
+        name = check_name(name)
+        _check_example(name, example, self.encoders)
+        if name not in self.names:
+            if len(self.activities) >= MOST_ACTIVITIES:
+                raise ConfigError(f"{name}: {MOST_ACTIVITIES} activities are taught, and no more can be: remove one")
+            return replace(self, activities=(*self.activities, Activity(name, (example,))))
+        grown = []
+        for activity in self.activities:
+            if activity.name == name:
+                if len(activity.examples) >= MOST_EXAMPLES:
+                    raise ConfigError(f"{name}: has {MOST_EXAMPLES} examples, and can have no more")
+                activity = Activity(name, (*activity.examples, example))
+            grown.append(activity)
+        return replace(self, activities=tuple(grown))
+
+    def remove(self, name: str) -> Taught:
+        """Without this activity."""
+        if name not in self.names:
+            raise ConfigError(f"{name!r} is not taught: {', '.join(self.names) or 'nothing is'}")
+        return replace(self, activities=tuple(one for one in self.activities if one.name != name))
+
+    def merge(self, other: Taught) -> Taught:
+        """With all of another's: the examples of both where a name is in both."""
+        for modality, digest in other.encoders.items():
+            if self.encoders.get(modality, digest) != digest:
+                raise ConfigError(f"taught with different {modality} encoders: what they gave cannot be put together")
+        whole = replace(self, encoders={**self.encoders, **other.encoders})
+        for activity in other.activities:
+            for example in activity.examples:
+                whole = whole.add(activity.name, example)
+        for modality, traces in other.background.items():
+            whole = whole.with_background(modality, traces)
+        return whole
+
+    def with_background(self, modality: str, traces: Iterable[Trace]) -> Taught:
+        """With more of what is none of the activities; the oldest is forgotten where it is too much."""
+        if modality not in self.encoders:
+            raise ConfigError(f"background of {modality}: no encoder of it is known here")
+        kept: list[Trace] = []
+        left = MOST_BACKGROUND_HOPS
+        for trace in reversed([*self.background.get(modality, ()), *traces]):
+            _check_trace(f"background of {modality}", trace)
+            part = trace.part(max(trace.hops - left, 0), trace.hops)
+            left -= part.hops
+            if part.hops:
+                kept.append(part)
+        return replace(self, background={**self.background, modality: tuple(reversed(kept))})
+
+
+def check_name(name: str, labels: Iterable[str] = ()) -> str:
+    """The name of an activity, without blanks around it. labels: names that are taken. Raises ConfigError."""
+    name = name.strip()
+    shown = ascii(name[:LONGEST_NAME])
+    if not name or len(name) > LONGEST_NAME or not name.isprintable():
+        raise ConfigError(f"{shown}: a name is 1 to {LONGEST_NAME} printable characters")
+    if name.lower() in RESERVED:
+        raise ConfigError(f"{shown}: means that it is none of the activities; choose another name")
+    if name in labels:
+        raise ConfigError(f"{shown}: the bundle knows an activity of this name; choose another name")
+    return name
+
+
+def encoder_digests(manifest: Manifest) -> dict[str, str]:
+    """Modality -> SHA-256 over the hashes of its encoder's files: tokens of another encoder mean something else."""
+    digests = {}
+    for modality in manifest.modalities:
+        hashes = sorted(file.sha256 for file in modality.encoder.files)
+        digests[modality.name] = hashlib.sha256(" ".join(hashes).encode()).hexdigest()
+    return digests
+
+
+def check_encoders(taught: Taught, manifest: Manifest) -> None:
+    """Raises ConfigError where what was taught is of other encoders than the bundle's."""
+    known = encoder_digests(manifest)
+    for modality in sorted({name for activity in taught.activities for name in activity.modalities}):
+        if taught.encoders.get(modality) != known.get(modality):
+            raise ConfigError(f"taught with another {modality} encoder than bundle {manifest.name} has: teach it again")
+
+
+def _check_example(name: str, example: Example, encoders: Mapping[str, str]) -> None:
+    if not example.traces:
+        raise ConfigError(f"{name}: an example without any sensor")
+    for modality, trace in example.traces.items():
+        if modality not in encoders:
+            raise ConfigError(f"{name}: an example of {modality}, and no encoder of it is known here")
+        _check_trace(f"{name}, {modality}", trace)
+        if not 1 <= trace.hops <= LONGEST_HOPS:
+            raise ConfigError(f"{name}: an example of {trace.hops} hops of {modality}; 1 to {LONGEST_HOPS} can be")
+
+
+def _check_trace(what: str, trace: Trace) -> None:
+    if trace.tokens.ndim != 3 or trace.shape.ndim != 3 or len(trace.shape) != len(trace.tokens):
+        raise ConfigError(f"{what}: tokens and shape are not of the same hops")
+    if not (np.isfinite(trace.tokens).all() and np.isfinite(trace.shape).all()):
+        raise ConfigError(f"{what}: holds numbers that are not finite")

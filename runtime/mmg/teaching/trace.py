@@ -1,0 +1,76 @@
+"""A trace: what one modality gave for consecutive hops, which is all that teaching looks at."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from mmg.engine.encoded import EncodedHop
+
+POINTS = 5
+"""Of a hop's shape: 10 a second at hops of half a second, which tell motions apart as well as 25 do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """tokens: ``(hops, tokens_per_hop, dim)`` float32. shape: ``(hops, points, channels)`` float32, in the channels'
+    units; ``(hops, 0, 0)`` for sound and video, of which nothing raw is kept."""
+
+    tokens: NDArray[np.float32]
+    shape: NDArray[np.float32]
+
+    @property
+    def hops(self) -> int:
+        """How many."""
+        return len(self.tokens)
+
+    @property
+    def has_shape(self) -> bool:
+        """Whether the signal's own shape is known."""
+        return bool(self.shape.shape[1])
+
+    def part(self, begin: int, end: int) -> Trace:
+        """From this hop of it to before that one."""
+        return Trace(self.tokens[begin:end], self.shape[begin:end])
+
+    @classmethod
+    def of(cls, hops: Sequence[EncodedHop]) -> Trace:
+        """The longest run of consecutive hops with tokens, the newest of several; without a hop where there is none."""
+        best: list[EncodedHop] = []
+        run: list[EncodedHop] = []
+        for hop in hops:
+            if hop.tokens is None:
+                run = []
+                continue
+            run = [*run, hop] if run and run[-1].hop + 1 == hop.hop else [hop]
+            best = run if len(run) >= len(best) else best
+        return cls.joined([hop.tokens for hop in best if hop.tokens is not None], [hop.shape for hop in best])
+
+    @classmethod
+    def joined(cls, tokens: Sequence[NDArray[Any]], shapes: Sequence[NDArray[Any] | None]) -> Trace:
+        """Of consecutive hops. tokens: ``(tokens_per_hop, dim)`` each; shapes: ``(points, channels)`` each, or None."""
+        if not tokens:
+            return cls(np.zeros((0, 0, 0), np.float32), np.zeros((0, 0, 0), np.float32))
+        known = [shape for shape in shapes if shape is not None]
+        whole = np.stack(known) if len(known) == len(tokens) else np.zeros((len(tokens), 0, 0))
+        return cls(np.stack(tokens).astype(np.float32), whole.astype(np.float32))
+
+
+def shape_of(samples: NDArray[Any]) -> NDArray[np.float32]:
+    """``(POINTS, channels)``: a hop's samples ``(n, channels)``, averaged over equal parts of it.
+
+    Fewer samples than that stand for themselves, the nearest for each part.
+    """
+    count = len(samples)
+    if count % POINTS == 0:
+        return np.asarray(samples.reshape(POINTS, -1, samples.shape[1]).mean(axis=1), np.float32)
+    edges = np.linspace(0, count, POINTS + 1)
+    parts = [samples[int(a) : max(int(b), int(a) + 1)].mean(axis=0) for a, b in itertools.pairwise(edges)]
+    return np.asarray(parts, np.float32)

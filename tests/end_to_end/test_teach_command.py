@@ -1,0 +1,231 @@
+"""``mmg-teach`` out of recordings, and on the file of what was taught."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from chores import REST, TAUGHT, UNTAUGHT, day_of, label, save, spans
+from mmg.bundle import Bundle
+from mmg.cli.teach import main
+from mmg.runs.recorded import Pipeline
+from mmg.runs.settings import Settings
+from mmg.teaching.scorer import Scorer
+from mmg.teaching.store import read_taught, write_taught
+from mmg.teaching.taught import Example, Taught
+from mmg.teaching.trace import Trace
+
+TRACE = Trace(np.random.default_rng(0).normal(size=(8, 1, 64)).astype(np.float32), np.zeros((8, 0, 0), np.float32))
+
+
+@pytest.fixture(scope="module")
+def days(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A labelled day of each chore that is taught, and ``taught``, the file that both give."""
+    folder = tmp_path_factory.mktemp("days")
+    for seed, chore in enumerate(TAUGHT):
+        label(save(folder / chore, day_of(chore), 100 * seed), day_of(chore))
+        assert main([chore, "--from", str(folder / chore), "-o", str(folder / "taught")]) == 0
+    return folder
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def taught_in(path: Path) -> dict[str, int]:
+    return {one.name: len(one.examples) for one in read_taught(path).activities}
+
+
+def told(capsys: pytest.CaptureFixture[str]) -> str:
+    """What was said last on standard error."""
+    return capsys.readouterr().err.strip().splitlines()[-1]
+
+
+@pytest.mark.parametrize("sensors", [("imu",), ("audio",), ("imu", "audio")])
+def test_what_was_taught_with_both_is_known_with_either_and_another_is_not(
+    days: Path, tmp_path: Path, sensors: tuple[str, ...]
+) -> None:
+    parts = [(REST, 6.0), (TAUGHT[0], 14.0), (REST, 8.0), (TAUGHT[1], 14.0), (REST, 8.0), (UNTAUGHT, 12.0)]
+    day = save(tmp_path / "day", parts, 500)
+    with Bundle.open("starter") as bundle:
+        settings = Settings(taught=Scorer(read_taught(days / "taught"), bundle.manifest.hop_s))
+        run = Pipeline(bundle, dict.fromkeys(sensors, str(day)), settings)
+        decisions = list(run)
+        run.close()
+    for start_s, end_s, chore in spans(parts):
+        # An activity is known when half of an example of it is over, and some seconds beyond its end.
+        labels = [one.label for one in decisions if start_s + 2 < one.t_s <= end_s]
+        if chore in TAUGHT:
+            assert labels.count(chore) >= 0.9 * len(labels)
+        elif chore == UNTAUGHT:
+            assert not set(labels[4:]) & set(TAUGHT)
+
+
+def test_it_says_what_it_took_and_how_well_it_is_known(
+    days: Path, here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    chore = TAUGHT[0]
+    assert main([chore, "--from", str(days / chore), "--json"]) == 0
+    shown: dict[str, Any] = json.loads(capsys.readouterr().out)
+    assert shown == {
+        "file": "mine.taught",
+        "name": chore,
+        "added": 5,
+        "activities": [{"name": chore, "examples": 5, "modalities": ["audio", "imu"], "recall": 1.0}],
+        "near": [],
+    }
+    assert (here / "mine.taught").stat().st_mode & 0o077 == 0
+    assert set(read_taught(here / "mine.taught").background) == {"imu", "audio"}
+
+
+def test_each_folder_or_file_without_labels_is_an_example(here: Path) -> None:
+    folders = [str(save(here / f"{number}", [("stirring", 4.2)], number)) for number in range(3)]
+    assert main(["stirring", "--from", *folders]) == 0
+    assert taught_in(here / "mine.taught") == {"stirring": 3}
+    tables = [f"{folder}/imu.csv" for folder in folders]
+    assert main(["mixing", "--from", *tables]) == 0
+    assert read_taught(here / "mine.taught").activities[1].modalities == ("imu",)
+    assert main(["mixing", "--imu", tables[0]]) == 0
+    assert taught_in(here / "mine.taught") == {"stirring": 3, "mixing": 4}
+
+
+def test_a_long_span_is_several_examples(here: Path) -> None:
+    day = save(here / "day", [("stirring", 13.0)])
+    assert main(["stirring", "--from", str(day)]) == 0
+    assert taught_in(here / "mine.taught") == {"stirring": 3}
+    assert main(["stirring", "--seconds", "6", "--from", str(day)]) == 0
+    assert taught_in(here / "mine.taught") == {"stirring": 5}
+
+
+def test_the_same_name_again_adds_to_it_and_says_so(days: Path, here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for _ in range(2):
+        assert main([TAUGHT[0], "--from", str(days / TAUGHT[0])]) == 0
+    assert f"{TAUGHT[0]}: mine.taught has 5 examples of it already; these are added" in capsys.readouterr().err
+    assert taught_in(here / "mine.taught") == {TAUGHT[0]: 10}
+
+
+def test_it_is_listed_merged_and_deleted(days: Path, here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    other = here / "theirs.taught"
+    for chore, path in zip(TAUGHT, (Path("mine.taught"), other), strict=True):
+        assert main([chore, "--from", str(days / chore), "-o", str(path)]) == 0
+    assert main(["--merge", str(other)]) == 0
+    assert taught_in(here / "mine.taught") == dict.fromkeys(TAUGHT, 5)
+    assert main(["--delete", TAUGHT[0]]) == 0
+    assert taught_in(here / "mine.taught") == {TAUGHT[1]: 5}
+    capsys.readouterr()
+    assert main(["--list"]) == 0
+    assert capsys.readouterr().out == f"{TAUGHT[1]}    5 examples  audio, imu  100% known, leaving one out\n"
+    assert main(["--delete", TAUGHT[0]]) == 2
+    assert told(capsys) == f"mmg-teach: '{TAUGHT[0]}' is not taught: {TAUGHT[1]}"
+
+
+def test_an_example_in_which_a_sensor_is_silent_is_left_out_and_told(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import soundfile
+
+    folders = [save(here / f"{number}", [("stirring", 6.0)], number) for number in range(2)]
+    soundfile.write(folders[0] / "audio.wav", np.zeros(96_000, np.int16), 16_000)
+    assert main(["stirring", "--from", *map(str, folders)]) == 0
+    assert f"{folders[0]}: no example: audio is faulty: silent" in capsys.readouterr().err
+    assert taught_in(here / "mine.taught") == {"stirring": 1}
+    assert main(["sawing", "--from", str(folders[0])]) == 3
+    assert "audio is faulty: silent" in told(capsys)
+    assert taught_in(here / "mine.taught") == {"stirring": 1}
+
+
+def test_an_example_in_which_nothing_moves_or_that_is_too_short_is_none(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    parts = [(REST, 5.0), ("stirring", 0.4), (REST, 5.0)]
+    day = label(save(here / "day", parts), parts)
+    assert main(["stirring", "--from", str(day)]) == 2
+    assert "too short: no whole hop of 0.5 s" in told(capsys)
+    assert not (here / "mine.taught").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        ([], "give one of NAME, --list, --delete NAME and --merge OTHER.taught"),
+        (["knock", "--list"], "give one of NAME"),
+        (["--list"], "mine.taught: cannot be read: No such file or directory; mmg-teach writes such a file"),
+        (["--merge", "other.taught"], "mine.taught: is not there: copy other.taught to it, or name another with -o"),
+        (["a\x1b[2Jb", "--from", "a.csv"], "a name is 1 to 40 printable characters"),
+        ([" ", "--from", "a.csv"], "a name is 1 to 40 printable characters"),
+        (["None", "--from", "a.csv"], "means that it is none of the activities"),
+        (["typing", "--from", "a.csv"], "typing: bundle starter knows this already; choose another name, or add --imp"),
+        (["stirring", "--from", "a.csv"], "a.csv"),
+        (["stirring", "--from", "a.csv", "--imu", "b.csv"], "--from brings its own sensors"),
+        (["stirring", "--from", "a.csv", "--seconds", "0.5"], "--seconds 0.5: an example is 1 to 300 s"),
+        (["stirring", "--from", "a.csv", "-o", "no/where"], "-o no/where: there is no folder no"),
+        (["stirring", "--video", "a.mp4"], "video is off: add --allow-video"),
+    ],
+)
+def test_what_cannot_be_is_one_line(
+    here: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], problem: str
+) -> None:
+    assert main(arguments) in (2, 3)
+    lines = capsys.readouterr().err.strip().splitlines()
+    assert len(lines) == 1
+    assert problem in lines[0]
+    assert not list(here.iterdir())
+
+
+def test_a_recording_with_other_labels_says_which_it_has(
+    days: Path, here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["knock", "--from", str(days / TAUGHT[0])]) == 2
+    assert told(capsys).endswith(f"nothing in it is labelled 'knock'; it has {TAUGHT[0]}")
+    assert not list(here.iterdir())
+
+
+def test_a_label_of_the_bundle_is_taught_where_it_is_meant(here: Path) -> None:
+    day = save(here / "day", [("stirring", 4.2)])
+    assert main(["sweeping", "--improve", "--from", str(day)]) == 0
+    assert taught_in(here / "mine.taught") == {"sweeping": 1}
+
+
+def test_a_file_that_is_cut_or_of_other_encoders_is_refused_and_stays(
+    days: Path, here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = here / "mine.taught"
+    foreign = Taught({"imu": "0" * 64}).add("stirring", Example({"imu": TRACE}))
+    write_taught(path, foreign)
+    whole = (days / "taught").read_bytes()
+    for data, problem in ((path.read_bytes(), "another imu encoder"), (whole[:-9], "cut"), (b"hello", "is not what")):
+        path.write_bytes(data)
+        assert main([TAUGHT[0], "--from", str(days / TAUGHT[0])]) == 2
+        assert problem in told(capsys)
+        assert path.read_bytes() == data
+
+
+def test_two_hundred_activities_are_the_most(days: Path, here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    taught = read_taught(days / "taught")
+    taught = Taught(taught.encoders)
+    for number in range(200):
+        taught = taught.add(f"chore {number}", Example({"imu": TRACE}))
+    write_taught(here / "mine.taught", taught)
+    assert main([TAUGHT[0], "--from", str(days / TAUGHT[0])]) == 2
+    assert told(capsys) == "mmg-teach: mine.taught: 200 activities are taught, and no more can be: --delete one"
+
+
+def test_a_full_disk_is_told_and_what_was_taught_stays(
+    days: Path, here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = here / "mine.taught"
+    path.write_bytes((days / "taught").read_bytes())
+
+    def full(_descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("mmg.atomic_write.os.fsync", full)
+    assert main([TAUGHT[0], "--from", str(days / TAUGHT[0])]) == 2
+    assert told(capsys).endswith("mine.taught: cannot be written: No space left on device")
+    assert taught_in(path) == dict.fromkeys(TAUGHT, 5)
+    assert list(here.iterdir()) == [path]

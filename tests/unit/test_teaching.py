@@ -1,0 +1,306 @@
+"""Teaching: what is known by its examples, what is not, and what a file of it may not be."""
+
+from __future__ import annotations
+
+import stat
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import pytest
+from fakes import tiny_manifest
+from mmg.engine.encoded import Encoded, EncodedHop
+from mmg.errors import ConfigError
+from mmg.recording.tokens import pack, unpack
+from mmg.teaching.check import leave_one_out, problem_of, too_near
+from mmg.teaching.scorer import Scorer
+from mmg.teaching.store import read_taught, write_taught
+from mmg.teaching.taught import MOST_ACTIVITIES, Example, Taught, check_encoders, encoder_digests
+from mmg.teaching.trace import Trace, shape_of
+
+ENCODERS = {"imu": "a" * 64, "audio": "b" * 64}
+HOP_S = 0.5
+HOPS = 5
+
+
+def moved(kind: int, seed: int, hops: int = HOPS) -> Trace:
+    """What an IMU gives of an activity: the same course each time, at another strength and with noise."""
+    random = np.random.default_rng((kind, seed))
+    phase = np.linspace(0, 1, hops * 5)[:, None]
+    course = np.sin(2 * np.pi * phase * (kind + 1) + np.arange(6) * (kind + 1)) * random.uniform(0.9, 1.1)
+    shape = (course * 3 + random.normal(0, 0.2, (hops * 5, 6))).reshape(hops, 5, 6).astype(np.float32)
+    return Trace(np.tanh(shape.mean(axis=1, keepdims=True)), shape)
+
+
+def heard(kind: int, seed: int, hops: int = HOPS) -> Trace:
+    """What a microphone gives of an activity: its tokens, in no order."""
+    random = np.random.default_rng((kind, seed, 1))
+    tokens = np.random.default_rng(kind).normal(0, 2, (1, 1, 8)) + random.normal(0, 0.4, (hops, 2, 8))
+    return Trace(tokens.astype(np.float32), np.zeros((hops, 0, 0), np.float32))
+
+
+def other_life(seed: int, hops: int = 120) -> dict[str, Trace]:
+    random = np.random.default_rng((seed, 2))
+    steps = random.normal(0, 1, (hops * 5, 6))
+    shape = (np.cumsum(steps, axis=0) * 0.5 % 6 - 3).reshape(hops, 5, 6).astype(np.float32)
+    tokens = random.normal(0, 2, (hops, 2, 8)).astype(np.float32)
+    none = np.zeros((hops, 0, 0), np.float32)
+    return {"imu": Trace(np.tanh(shape.mean(axis=1, keepdims=True)), shape), "audio": Trace(tokens, none)}
+
+
+def joined(*traces: Trace) -> Trace:
+    return Trace(np.concatenate([one.tokens for one in traces]), np.concatenate([one.shape for one in traces]))
+
+
+def teach(kinds: int = 3, examples: int = 3) -> Taught:
+    taught = Taught(ENCODERS)
+    for kind in range(kinds):
+        for seed in range(examples):
+            taught = taught.add(f"kind {kind}", Example({"imu": moved(kind, seed), "audio": heard(kind, seed)}))
+    for name, trace in other_life(0).items():
+        taught = taught.with_background(name, [trace])
+    return taught
+
+
+@pytest.fixture(scope="module")
+def scorer() -> Scorer:
+    return Scorer(teach(), HOP_S)
+
+
+@pytest.mark.parametrize("sensors", [("imu",), ("audio",), ("imu", "audio")], ids="+".join)
+def test_what_was_taught_with_two_sensors_is_known_with_either_and_with_both(
+    scorer: Scorer, sensors: tuple[str, ...]
+) -> None:
+    for kind in range(3):
+        traces = {name: {"imu": moved, "audio": heard}[name](kind, 77) for name in sensors}
+        scores = scorer.score(traces)
+        assert max(scores, key=scores.__getitem__) == f"kind {kind}"
+        assert scores[f"kind {kind}"] > 0.9
+        assert sum(scores.values()) <= 1 + 1e-9
+
+
+def test_something_else_before_and_after_does_not_hide_it_and_is_none_of_it(scorer: Scorer) -> None:
+    before, after = other_life(5, 20)["imu"], other_life(6, 20)["imu"]
+    stream = joined(before, moved(1, 77), after)
+    known = [
+        scorer.score({"imu": stream.part(max(end - scorer.context_hops, 0), end)})["kind 1"]
+        for end in range(1, stream.hops + 1)
+    ]
+    assert max(range(len(known)), key=known.__getitem__) == 20 + HOPS - 1
+    assert known[20 + HOPS - 1] > 0.9
+    assert max(known[: 20 + HOPS - 3] + known[20 + HOPS + 3 :]) < 0.1
+
+
+def test_a_third_activity_is_none_of_the_taught_ones(scorer: Scorer) -> None:
+    for seed in range(5):
+        for traces in ({"imu": moved(7, seed)}, {"audio": heard(7, seed)}, other_life(seed + 10, 12)):
+            assert sum(scorer.score(traces).values()) < 0.1
+
+
+def test_what_was_taught_with_one_sensor_only_says_nothing_of_another() -> None:
+    taught = Taught(ENCODERS)
+    for seed in range(3):
+        taught = taught.add("wave", Example({"imu": moved(0, seed)}))
+    assert Scorer(taught, HOP_S).score({"audio": heard(0, 9)}) == {"wave": 0.0}
+
+
+def test_a_long_example_is_known_in_its_middle() -> None:
+    taught = Taught(ENCODERS)
+    for seed in range(3):
+        taught = taught.add("rub", Example({"imu": joined(*[moved(2, seed + 10 * n, 2) for n in range(12)])}))
+    taught = taught.with_background("imu", [other_life(0)["imu"]])
+    middle = joined(*[moved(2, 50 + n, 2) for n in range(8)])
+    assert Scorer(taught, HOP_S).score({"imu": middle})["rub"] > 0.9
+
+
+def test_one_lone_example_without_background_is_known_again() -> None:
+    taught = Taught(ENCODERS).add("wave", Example({"imu": moved(0, 0)}))
+    assert Scorer(taught, HOP_S).score({"imu": moved(0, 5)})["wave"] > 0.5
+
+
+def test_what_was_taught_comes_back_from_its_file_which_only_its_owner_reads(tmp_path: Path) -> None:
+    path, taught = tmp_path / "mine.taught", teach()
+    write_taught(path, taught)
+    again = read_taught(path)
+    assert again.names == taught.names
+    assert again.encoders == taught.encoders
+    was, now = taught.activities[1].examples[2].traces["imu"], again.activities[1].examples[2].traces["imu"]
+    np.testing.assert_allclose(was.shape, now.shape, atol=0.01)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert b"pickle" not in path.read_bytes()
+
+
+def test_examples_of_different_widths_are_never_written_and_the_old_file_stays(tmp_path: Path) -> None:
+    path, taught = tmp_path / "mine.taught", teach()
+    write_taught(path, taught)
+    bare = Trace(moved(0, 5).tokens, np.zeros((HOPS, 0, 0), np.float32))
+    with pytest.raises(ConfigError, match="not of one width"):
+        write_taught(path, taught.add("kind 0", Example({"imu": bare})))
+    assert read_taught(path).names == taught.names
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def damaged(change: Callable[[Any], None]) -> Callable[[bytes], bytes]:
+    def apply(data: bytes) -> bytes:
+        whole = msgspec.msgpack.decode(data)
+        change(whole)
+        return msgspec.msgpack.encode(whole)
+
+    return apply
+
+
+def _nan(whole: Any) -> None:
+    trace = whole["activities"][0]["examples"][0]["imu"]
+    trace["tokens"] = np.full(len(trace["tokens"]) // 2, np.nan, "<f2").tobytes()
+
+
+def _many(whole: Any) -> None:
+    whole["activities"] = [{**whole["activities"][0], "name": f"n{n}"} for n in range(MOST_ACTIVITIES + 1)]
+
+
+def _twice(whole: Any) -> None:
+    whole["activities"].append(whole["activities"][0])
+
+
+def _name(whole: Any) -> None:
+    whole["activities"][0]["name"] = "\x1b[31mred"
+
+
+def _sizes(whole: Any) -> None:
+    whole["activities"][0]["examples"][0]["imu"]["token_sizes"] = [1 << 40, 1, 4]
+
+
+def _width(whole: Any) -> None:
+    trace = whole["activities"][0]["examples"][0]["imu"]
+    hops, each, width = trace["token_sizes"]
+    trace["token_sizes"] = [hops, width, each]
+
+
+BAD = {
+    "empty": lambda _: b"",
+    "foreign": lambda _: b"\x80\x04\x95pickle",
+    "a recording": lambda _: b"\x89MCAP0\r\n" * 9,
+    "cut": lambda data: data[:-40],
+    "longer": lambda data: data + b"x",
+    "not a number": damaged(_nan),
+    "201 activities": damaged(_many),
+    "twice": damaged(_twice),
+    "a name of control characters": damaged(_name),
+    "sizes": damaged(_sizes),
+    "widths": damaged(_width),
+}
+
+
+@pytest.mark.parametrize("kind", BAD)
+def test_a_bad_file_is_told_in_one_line(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "mine.taught"
+    write_taught(path, teach())
+    path.write_bytes(BAD[kind](path.read_bytes()))
+    with pytest.raises(ConfigError) as told:
+        read_taught(path)
+    assert str(told.value).startswith(str(path))
+    assert str(told.value).isprintable()
+
+
+def test_a_file_that_is_not_there_or_a_folder_is_told(tmp_path: Path) -> None:
+    for path in (tmp_path / "none.taught", tmp_path):
+        with pytest.raises(ConfigError, match="cannot be read"):
+            read_taught(path)
+
+
+def test_other_encoders_are_refused() -> None:
+    manifest = tiny_manifest()
+    taught = Taught(encoder_digests(manifest)).add("wave", Example({"imu": moved(0, 0)}))
+    check_encoders(taught, manifest)
+    other = Taught({"imu": "0" * 64}).add("wave", Example({"imu": moved(0, 0)}))
+    with pytest.raises(ConfigError, match="another imu encoder"):
+        check_encoders(other, manifest)
+    with pytest.raises(ConfigError, match="different imu encoders"):
+        taught.merge(other)
+
+
+@pytest.mark.parametrize("name", ["", "  ", "none", "Unknown", "a\nb", "\x1b[2J", "x" * 41, "\u202egnitirw"])
+def test_a_name_that_is_no_plain_text_is_refused(name: str) -> None:
+    with pytest.raises(ConfigError):
+        Taught(ENCODERS).add(name, Example({"imu": moved(0, 0)}))
+
+
+def test_no_more_than_200_activities_can_be_taught() -> None:
+    taught = Taught(ENCODERS)
+    for number in range(MOST_ACTIVITIES):
+        taught = taught.add(f"n{number}", Example({"imu": moved(0, 0)}))
+    with pytest.raises(ConfigError, match="200 activities"):
+        taught.add("one more", Example({"imu": moved(0, 0)}))
+    assert len(taught.add("n0", Example({"imu": moved(0, 1)})).activities[0].examples) == 2
+
+
+def test_merging_keeps_the_examples_of_both_and_removing_leaves_the_rest() -> None:
+    merged = teach(2).merge(teach(3))
+    assert [len(one.examples) for one in merged.activities] == [6, 6, 3]
+    assert merged.remove("kind 1").names == ("kind 0", "kind 2")
+    with pytest.raises(ConfigError, match="not taught"):
+        merged.remove("juggling")
+
+
+def test_a_bad_example_is_told() -> None:
+    others = [Example({"imu": moved(0, seed)}) for seed in range(3)]
+    still = Trace(np.zeros((5, 1, 6), np.float32), np.ones((5, 5, 6), np.float32))
+    silent = Trace(np.ones((5, 2, 8), np.float32), np.zeros((5, 0, 0), np.float32))
+    assert problem_of(Example({"imu": moved(0, 9)}), others) == ""
+    assert "too short" in problem_of(Example({"imu": moved(0, 9).part(0, 1)}), others)
+    assert "nothing moved" in problem_of(Example({"imu": still}), others)
+    assert "silence" in problem_of(Example({"audio": silent}), [])
+    assert "missing" in problem_of(Example({"audio": heard(0, 9)}), others)
+    assert "unlike" in problem_of(Example({"imu": moved(4, 9)}), others)
+
+
+def test_activities_that_are_the_same_are_too_near_and_others_are_not() -> None:
+    apart = teach()
+    assert set(leave_one_out(apart).values()) == {1.0}
+    assert too_near(apart) == []
+    same = apart
+    for seed in range(10, 13):
+        same = same.add("twin", Example({"imu": moved(0, seed), "audio": heard(0, seed)}))
+    [sentence, *_] = too_near(same)
+    assert "kind 0 and twin are too near" in sentence
+
+
+def test_a_trace_is_the_longest_run_of_hops_with_tokens() -> None:
+    hops = [
+        EncodedHop(n, None if n == 2 else np.full((1, 4), n, np.float32), "live", "", 0, 0, np.zeros((5, 6)))
+        for n in (0, 1, 2, 3, 4, 5, 9)
+    ]
+    assert Trace.of(hops).tokens[:, 0, 0].tolist() == [3, 4, 5]
+    assert Trace.of(hops[2:3]).hops == 0
+
+
+def test_a_shape_is_the_mean_of_equal_parts() -> None:
+    samples = np.arange(25 * 6).reshape(25, 6).astype(np.float32)
+    np.testing.assert_array_equal(shape_of(samples), samples.reshape(5, 5, 6).mean(axis=1))
+    assert shape_of(samples[:3]).shape == shape_of(samples[:13]).shape == (5, 6)
+
+
+def test_a_recording_of_tokens_keeps_the_shape() -> None:
+    trace = moved(0, 0)
+    hop = EncodedHop(3, trace.tokens[0], "live", "", 7, 0, trace.shape[0])
+    bare = EncodedHop(4, trace.tokens[1], "live", "", 8, 0)
+    messages, note = pack(Encoded("imu", (hop, bare), 5, 0, 8, 0))
+    assert b"shape" not in messages[1]
+    first, second = unpack(note, messages).hops
+    np.testing.assert_array_equal(first.shape, hop.shape)
+    assert second.shape is None
+
+
+@pytest.mark.realtime
+def test_ten_activities_of_five_examples_cost_little_a_hop() -> None:
+    scorer = Scorer(teach(10, 5), HOP_S)
+    traces = {"imu": other_life(3, scorer.context_hops)["imu"]}
+    spent = []
+    for _ in range(200):
+        begin = time.perf_counter()
+        scorer.score(traces)
+        spent.append(time.perf_counter() - begin)
+    assert float(np.median(spent)) < 3e-3

@@ -1,0 +1,43 @@
+"""``python -m mmg_tools.teaching_check``: how well taught activities are known, as Markdown tables."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+from mmg.bundle import Bundle
+from mmg.errors import MmgError
+
+from mmg_tools.teaching_check.motions import motion_table
+from mmg_tools.teaching_check.recordings import TraceOf, actions, sounds
+from mmg_tools.teaching_check.sound import sound_table
+from mmg_tools.teaching_check.stream import life_table
+
+ROOT = Path(__file__).resolve().parents[3]
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Measure, print, and return the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m mmg_tools.teaching_check", description=__doc__)
+    default = os.environ.get("MMG_DATA", ROOT.parent / "shared" / "data")
+    parser.add_argument("--data", type=Path, default=default, help="the folder of real recordings (default: MMG_DATA)")
+    parser.add_argument("--bundle", default="starter", help="whose encoders (default: starter)")
+    parser.add_argument("--episodes", type=int, default=300, help="for each figure (default: 300)")
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args(arguments)
+    try:
+        with Bundle.open(options.bundle) as bundle:
+            imu, hop_s, clips = TraceOf(bundle, "imu"), bundle.manifest.hop_s, actions(options.data)
+            print(motion_table(imu, clips, options.episodes, options.seed))
+            print(life_table(imu, clips, options.data, hop_s, options.seed))
+            print(sound_table(TraceOf(bundle, "audio"), sounds(options.data), options.episodes, options.seed))
+    except MmgError as error:
+        print(error, file=sys.stderr)
+        return error.exit_code
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
