@@ -27,6 +27,9 @@ BETWEEN = 0.65
 """Where the threshold lies between the own examples (0) and the nearest of the background (1)."""
 NEAREST_PART = 0.005
 """Of the background's hops, those that may be nearer than what counts as its nearest."""
+BETWEEN_TAUGHT, NEAREST_TAUGHT = 0.4, 0.25
+"""The same towards the other activities' examples, which are more like it than what else is done: the nearest quarter
+of them counts. Of what was tried, this takes few untaught actions for a taught one and still knows a wearer's own."""
 LONE = 0.6
 """How far an example is from the next of its kind, in multiples of its distance to background, where it is the only
 one."""
@@ -111,16 +114,31 @@ class Known:
         return _mean(np.where(own, np.inf, np.stack(found)).T)[None]
 
     def _between(self, background: Sequence[Trace]) -> NDArray[np.float64]:
-        """``(activities, 1)``: the threshold, between the own examples' distances and the background's."""
+        """``(activities, 1)``: the threshold, between the own examples' distances and those of all else: of the
+        background, and of the other activities' examples, whichever is lower."""
         found = [self.apart(trace) for trace in background]
-        beside = np.concatenate(found, axis=1) if found else np.ones((self._count, 1))
+        # A background's mean distance, 1, is as near as any that is not known.
+        beside = np.concatenate([*found, np.ones((self._count, 1))], axis=1)
+        taught = self._beside_taught()
         thresholds = np.ones(self._count)
         for index, examples in enumerate(self._examples):
             own = [self._left_out(index, number) for number in range(len(examples))]
-            own = [one for one in own if math.isfinite(one)] or [LONE]
-            low = beside[index][np.isfinite(beside[index])]
-            thresholds[index] = threshold_between(np.array(own), low)
+            near = float(np.mean([one for one in own if math.isfinite(one)] or [LONE]))
+            thresholds[index] = min(
+                threshold_between(near, beside[index], NEAREST_PART, BETWEEN),
+                threshold_between(near, taught[index], NEAREST_TAUGHT, BETWEEN_TAUGHT),
+            )
         return thresholds[:, None]
+
+    def _beside_taught(self) -> NDArray[np.float64]:
+        """``(activities, examples)``: how near each example comes to each activity; infinite to its own."""
+        rows = []
+        for index, examples in enumerate(self._examples):
+            for trace in examples:
+                nearest = self.apart(trace).min(axis=1)
+                nearest[index] = math.inf
+                rows.append(nearest)
+        return np.stack(rows, axis=1)
 
     def _left_out(self, index: int, number: int) -> float:
         """How near the other examples of its activity are to this one."""
@@ -157,11 +175,12 @@ class _Compared:
         return np.array([np.linalg.norm(one - one.mean(axis=0), axis=1).mean() + 1e-6 for one in self._sequences])
 
 
-def threshold_between(own: NDArray[np.float64], beside: NDArray[np.float64]) -> float:
-    """Of the distances of an activity's examples to each other, and of what is beside it to them."""
-    far = float(np.quantile(beside, NEAREST_PART)) if len(beside) else 1.0
-    near = float(own.mean())
-    return max(near + BETWEEN * (far - near), 0.05)
+def threshold_between(near: float, beside: NDArray[np.float64], nearest: float, between: float) -> float:
+    """near: the mean distance of an activity's examples to each other. beside: the distances of what is none of it, of
+    which the ``nearest`` part may be nearer than what counts. Infinite where there is nothing beside."""
+    known = beside[np.isfinite(beside)]
+    far = float(np.quantile(known, nearest)) if len(known) else math.inf
+    return max(near + between * (far - near), 0.05)
 
 
 def windows_of(trace: Trace, longest: int) -> list[Trace]:

@@ -14,6 +14,7 @@ from mmg_tools.teaching_check.motions import motion_table
 from mmg_tools.teaching_check.recordings import TraceOf, actions, sounds
 from mmg_tools.teaching_check.sound import sound_table
 from mmg_tools.teaching_check.stream import life_table
+from mmg_tools.teaching_check.untaught import untaught_table
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -32,6 +33,7 @@ def main(arguments: list[str] | None = None) -> int:
             imu, hop_s, clips = TraceOf(bundle, "imu"), bundle.manifest.hop_s, actions(options.data)
             print(motion_table(imu, clips, options.episodes, options.seed))
             print(life_table(imu, clips, options.data, hop_s, options.seed))
+            print(untaught_table(imu, clips, options.data, hop_s, options.seed))
             print(sound_table(TraceOf(bundle, "audio"), sounds(options.data), options.episodes, options.seed))
     except MmgError as error:
         print(error, file=sys.stderr)
