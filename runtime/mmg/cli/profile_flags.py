@@ -11,6 +11,8 @@ from mmg.errors import ProfileError
 if TYPE_CHECKING:
     from mmg_device_profiles import Profile
 
+    from mmg.runs.settings import Settings
+
 
 def add_profile_flags(parser: argparse.ArgumentParser) -> None:
     """``--profile`` and ``--set``."""
@@ -30,6 +32,21 @@ def folder(text: str) -> Path:
     if not path.is_dir():
         raise argparse.ArgumentTypeError(f"{text!r} is not a folder")
     return path
+
+
+def board_settings(options: argparse.Namespace, profile: Profile) -> Settings:
+    """How a run is made: what ``--allow-video``, ``--backend`` and ``--precision`` say first, then the profile."""
+    from mmg.runs.settings import Settings
+
+    return Settings(
+        allow_video=options.allow_video,
+        grace_s=profile.grace_s,
+        backend=options.backend or "auto",
+        preferred_backend=profile.backend,
+        precision=options.precision or profile.precision,
+        threads=profile.threads,
+        providers=profile.providers,
+    )
 
 
 def load_board(options: argparse.Namespace) -> Profile:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from mmg.cli.exit_codes import handle_signals, raise_interrupt, run_command
 from mmg.cli.output import wants_colours
-from mmg.cli.profile_flags import add_profile_flags, load_board
+from mmg.cli.profile_flags import add_profile_flags, board_settings, load_board
 from mmg.cli.recording import (
     add_recording_flags,
     add_token_flag,
@@ -186,19 +186,13 @@ def _report_differences(comparison: Comparison, path: Path) -> int:
 
 def _resolve_settings(options: argparse.Namespace, profile: Profile) -> Settings:
     """Flags first, then the device profile."""
-    from mmg.runs.settings import Settings
-
-    return Settings(
-        allow_video=options.allow_video,
+    settings = board_settings(options, profile)
+    return replace(
+        settings,
         required=names_in(options.require),
         pace=options.pace,
         duration_s=options.duration,
-        grace_s=profile.grace_s if options.grace is None else options.grace,
-        backend=options.backend or "auto",
-        preferred_backend=profile.backend,
-        precision=options.precision or profile.precision,
-        threads=profile.threads,
-        providers=profile.providers,
+        grace_s=settings.grace_s if options.grace is None else options.grace,
     )
 
 

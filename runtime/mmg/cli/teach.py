@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mmg.cli.exit_codes import run_printing_command
-from mmg.cli.profile_flags import add_profile_flags, load_board
+from mmg.cli.profile_flags import add_profile_flags, board_settings, load_board
 from mmg.cli.reporting import keep_stderr, stderr_reporter
 from mmg.cli.sensors import add_sensor_flags, find_sensors, named_sensors, seconds
 from mmg.cli.version import PrintVersion
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from mmg_device_profiles import Profile
 
     from mmg.bundle import Manifest
-    from mmg.runs.settings import Settings
     from mmg.teaching.taught import Taught
 
 _report = stderr_reporter("mmg-teach")
@@ -118,7 +117,7 @@ def _teach(options: argparse.Namespace) -> int:
         before = taught = _opened(options.output, name, bundle.manifest)
         length = _hops_of(options, bundle.manifest)
         profile = load_board(options)
-        settings = _settings(options, profile)
+        settings = board_settings(options, profile)
         urls = {} if options.recordings else find_sensors(options, named, profile, bundle.manifest, _report)
         live = [sensor for sensor, url in urls.items() if is_live(url)]
         if live and len(live) < len(urls):
@@ -188,20 +187,6 @@ def _hops_of(options: argparse.Namespace, manifest: Manifest) -> int:
     if not shortest <= options.seconds <= longest:
         raise ConfigError(f"--seconds {options.seconds:g}: an example is {shortest:g} to {longest:g} s")
     return round(float(options.seconds) / manifest.hop_s)
-
-
-def _settings(options: argparse.Namespace, profile: Profile) -> Settings:
-    from mmg.runs.settings import Settings
-
-    return Settings(
-        allow_video=options.allow_video,
-        grace_s=profile.grace_s,
-        backend=options.backend or "auto",
-        preferred_backend=profile.backend,
-        precision=options.precision or profile.precision,
-        threads=profile.threads,
-        providers=profile.providers,
-    )
 
 
 def _sensors_in(options: argparse.Namespace, recording: str, profile: Profile, manifest: Manifest) -> dict[str, str]:

@@ -66,7 +66,7 @@ def too_near(taught: Taught, hop_s: float = 0.5) -> list[str]:
                     taken[first, second] = taken.get((first, second), 0) + 1
     return [
         f"{first} and {second} are too near: {count} of their examples {'is' if count == 1 else 'are'} taken for the "
-        f"other; 3 more examples of each would tell them apart, or another sensor"
+        "other; more examples of each may tell them apart, or another sensor"
         for (first, second), count in taken.items()
     ]
 

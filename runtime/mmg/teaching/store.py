@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from pathlib import Path
 from typing import Literal
 
@@ -62,9 +61,8 @@ def write_taught(path: Path, taught: Taught) -> None:
         raise ConfigError(f"{path}: would be {len(data) >> 20} MiB, and {MOST_BYTES >> 20} can be: remove an activity")
     try:
         if path.exists():
-            path.chmod(0o600)
-        with atomic_write(path) as stream:
-            os.fchmod(stream.fileno(), 0o600)
+            path.chmod(0o600)  # a file that is replaced keeps its own permissions
+        with atomic_write(path, 0o600) as stream:
             stream.write(data)
     except OSError as error:
         raise ConfigError(f"{path}: cannot be written: {error.strerror}") from error

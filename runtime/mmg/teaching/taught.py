@@ -110,16 +110,14 @@ class Taught:
         return replace(self, background={**self.background, modality: tuple(reversed(kept))})
 
 
-def check_name(name: str, labels: Iterable[str] = ()) -> str:
-    """The name of an activity, without blanks around it. labels: names that are taken. Raises ConfigError."""
+def check_name(name: str) -> str:
+    """The name of an activity, without blanks around it. Raises ConfigError."""
     name = name.strip()
     shown = ascii(name[:LONGEST_NAME])
     if not name or len(name) > LONGEST_NAME or not name.isprintable():
         raise ConfigError(f"{shown}: a name is 1 to {LONGEST_NAME} printable characters")
     if name.lower() in RESERVED:
         raise ConfigError(f"{shown}: means that it is none of the activities; choose another name")
-    if name in labels:
-        raise ConfigError(f"{shown}: the bundle knows an activity of this name; choose another name")
     return name
 
 
