@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from mmg_training.augment import Augment, at_pace, random_rotations, small_rotations
+from mmg_training.augment import Augment, at_pace, augment_audio, random_rotations, small_rotations
 from mmg_training.config import (
     AugmentConfig,
 )
@@ -90,3 +90,29 @@ def test_samples_of_one_time_are_averaged() -> None:
     times_s = np.array([0.0, 0.01, 0.01, 0.02])
     values = np.array([[0.0], [1.0], [3.0], [4.0]], np.float32)
     np.testing.assert_allclose(resample(times_s, values, 50), [[2.0]], atol=1e-6)
+
+
+def test_a_sound_comes_at_any_level_whatever_its_own() -> None:
+    rng = torch.Generator().manual_seed(0)
+    tone = torch.sin(torch.arange(8000) * 0.1)
+    for level in (30000, 300):
+        cuts = (tone * level).to(torch.int16).expand(400, 8000)
+        peaks = augment_audio(rng, cuts, (), AugmentConfig(level=1.0)).abs().amax(dim=(1, 2)).log10()
+        assert -3.01 < peaks.min() < -2.9
+        assert -0.1 < peaks.max() <= 0.001
+        torch.testing.assert_close(peaks.mean(), torch.tensor(-1.5), atol=0.15, rtol=0)
+
+
+def test_a_silent_sound_stays_a_number_at_any_level() -> None:
+    silent = torch.zeros(4, 8000, dtype=torch.int16)
+    made = augment_audio(torch.Generator().manual_seed(0), silent, (), AugmentConfig(level=1.0))
+    assert made.isfinite().all()
+
+
+def test_the_level_is_left_alone_unless_asked() -> None:
+    cuts = torch.randint(-9000, 9000, (4, 8000), dtype=torch.int16, generator=torch.Generator().manual_seed(2))
+    loud = augment_audio(torch.Generator().manual_seed(1), cuts, (), AugmentConfig())
+    torch.testing.assert_close(
+        loud, augment_audio(torch.Generator().manual_seed(1), cuts, (), AugmentConfig(level=0.0))
+    )
+    assert loud.abs().amax(dim=(1, 2)).min() > 0.03

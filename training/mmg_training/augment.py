@@ -16,6 +16,9 @@ from torch.nn import functional
 
 from mmg_training.config import AugmentConfig
 
+QUIETEST = -3.0
+"""The lowest peak that a sequence is set to, as a power of ten of full scale: -60 dBFS."""
+
 
 class Augment:
     """Cuts of a batch, imu (N, T, 6), audio (N, T) int16, video (N, T, H, W, 3) uint8 -> the encoders' input: imu and
@@ -96,7 +99,8 @@ def random_rotations(rng: torch.Generator, count: int) -> Tensor:
 def augment_audio(
     rng: torch.Generator, audio: Tensor, backgrounds: Sequence[NDArray[np.int16]], config: AugmentConfig
 ) -> Tensor:
-    """Another gain, another tone colour, noise, and now and then a background."""
+    """Another gain, another tone colour, noise, and now and then a background; at last, where asked, another peak, so
+    that no source is told by its level."""
     wave = audio.float() / 32768.0
     count, length = wave.shape
     if backgrounds:
@@ -108,6 +112,10 @@ def augment_audio(
     wave[:, 1:] += _uniform(rng, -0.4, 0.4, count, 1) * wave[:, :-1].clone()
     wave *= 10 ** _uniform(rng, -0.8, 0.4, count, 1)
     wave += torch.randn(wave.shape, generator=rng) * 10 ** _uniform(rng, -5.0, -2.6, count, 1)
+    if config.level:
+        peaks = wave.abs().amax(dim=1, keepdim=True).clamp(min=1e-6)
+        levelled = wave / peaks * 10 ** _uniform(rng, QUIETEST, 0.0, count, 1)
+        wave = torch.where(_chance(rng, count, config.level)[:, None], levelled, wave)
     return wave.clamp(-1.0, 1.0)[:, :, None]
 
 
