@@ -18,6 +18,8 @@ from mmg_training.config import AugmentConfig
 
 QUIETEST = -3.0
 """The lowest peak that a sequence is set to, as a power of ten of full scale: -60 dBFS."""
+TONE_TAPS, TONE_ANCHORS = 63, 7
+"""Of the filter that colours a sound: its length, and how many gains from 0 Hz to 8 kHz it goes through."""
 
 
 class Augment:
@@ -109,6 +111,8 @@ def augment_audio(
             start = int(torch.randint(len(chosen), (1,), generator=rng))
             looped = np.take(chosen, np.arange(start, start + length), mode="wrap").astype(np.float32) / 32768.0
             wave[number] += torch.from_numpy(looped) * 10 ** _uniform(rng, -2.0, -0.7)
+    if config.tone:
+        wave = coloured(wave, torch.randn(count, TONE_ANCHORS, generator=rng) * config.tone)
     wave[:, 1:] += _uniform(rng, -0.4, 0.4, count, 1) * wave[:, :-1].clone()
     wave *= 10 ** _uniform(rng, -0.8, 0.4, count, 1)
     wave += torch.randn(wave.shape, generator=rng) * 10 ** _uniform(rng, -5.0, -2.6, count, 1)
@@ -117,6 +121,17 @@ def augment_audio(
         levelled = wave / peaks * 10 ** _uniform(rng, QUIETEST, 0.0, count, 1)
         wave = torch.where(_chance(rng, count, config.level)[:, None], levelled, wave)
     return wave.clamp(-1.0, 1.0)[:, :, None]
+
+
+def coloured(wave: Tensor, gains_db: Tensor) -> Tensor:
+    """Sound (N, T) through a linear-phase filter each, whose gain in dB goes through ``gains_db`` (N, K) at K evenly
+    spaced frequencies: another microphone, another room, another surface."""
+    bins = TONE_TAPS // 2 + 1
+    curve = functional.interpolate(gains_db[:, None], size=bins, mode="linear", align_corners=True)[:, 0]
+    taps = torch.fft.irfft(10 ** (curve / 20), n=TONE_TAPS).roll(TONE_TAPS // 2, dims=1)
+    taps = taps * torch.hann_window(TONE_TAPS + 2)[1:-1]
+    padded = functional.pad(wave[None], (TONE_TAPS // 2, TONE_TAPS // 2))
+    return functional.conv1d(padded, taps[:, None], groups=len(wave))[0]
 
 
 def augment_video(rng: torch.Generator, video: Tensor, config: AugmentConfig) -> Tensor:

@@ -107,7 +107,7 @@ class AugmentConfig:
 
     IMU: turn, rad of small turns; any_turn and no_gyro, probabilities of any turn at all and of a lost gyro; strength,
     spread of the logarithm of the movement's strength; noise and bias, m/s^2 (a fifth of the noise in rad/s).
-    audio: background, the probability of one; level, that a sequence's peak is set anew, anything from -60 dBFS to full
+    audio: background, the probability of one; tone, spread in dB of a random colouring; level, that a sequence's peak is set anew, anything from -60 dBFS to full
     scale, whatever its source. video: mirror, whether pictures are mirrored too; shift, pixels; zoom,
     stretch (of the width alone), gain and colour, spreads of logarithms; roll, rad, of the camera, and as much shear;
     light, grain and slope (of the light across the picture), of 255; erase, the probability of a box without anything.
@@ -122,6 +122,7 @@ class AugmentConfig:
     noise: float = 0.05
     bias: float = 0.0
     background: Share = 0.25
+    tone: float = 0.0
     level: Share = 0.0
     mirror: bool = True
     shift: float = 3.0

@@ -17,6 +17,10 @@ TOKENS_PER_HOP = {"imu": 1, "audio": 2, "video": 1}
 class Task:
     """labels in the order of the logits; modalities, a part of ``MODALITIES`` in that order.
 
+    kinds: classes that only training has, numbered after the labels: what a label is made of, as reading and standing
+    of still, or what has no label at all. kinds_of: the index of each one's label, -1 where it has none. A label's
+    probability is the sum of its own and its kinds'.
+
     frame: (height, width) of a picture, ``video_fps`` of them a second. Depth travels as video, the depth in all three
     channels. clips: a session is one clip of one label, ``CONTEXT_HOPS`` hops long, and is decided once, at its end;
     else every hop is decided.
@@ -28,6 +32,17 @@ class Task:
     video_fps: int = 4
     frame: tuple[int, int] = (48, 64)
     clips: bool = False
+    kinds: tuple[str, ...] = ()
+    kinds_of: tuple[int, ...] = ()
+
+    @property
+    def groups(self) -> tuple[tuple[int, ...], ...]:
+        """For each label the classes whose probabilities are summed to its own, itself the first."""
+        first = len(self.labels)
+        return tuple(
+            (label, *(first + number for number, whose in enumerate(self.kinds_of) if whose == label))
+            for label in range(first)
+        )
 
     def rate_hz(self, name: str) -> int:
         """Samples or pictures a second of a modality."""

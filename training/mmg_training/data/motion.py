@@ -22,10 +22,12 @@ NAMES = {
 }
 PARTS = ("time_ms", "imu", "label")
 TEST_SUBJECTS = (12, 13, 14, 15)
+CALIBRATION_SUBJECTS = (11,)
+"""Of the starter: neither trained on nor measured."""
 RUN_S = 12.0
 SOURCE = DataSource(
     name="sp-sw-har",
-    what="phone and watch IMU of subjects 1 to 11, alone: still, walking, sitting down, standing up, "
+    what="phone and watch IMU of subjects 1 to 10, alone: still, walking, sitting down, standing up, "
     "and runs made from the walks",
     licence="CC BY 4.0, GeoTecINIT",
     modalities=("imu",),

@@ -44,7 +44,7 @@ def load(config: DataConfig, report: Callable[[str], None]) -> Dataset:
     root = data.recordings(config)
     recorded = motion.load(data.require(root, "sp-sw-har"), READ)
     steps, other_steps = sounds.footsteps(data.require(root, "footsteps"), READ)
-    around, other_around = sounds.surroundings(data.require(root, "esc10"), READ)
+    around, other_around = sounds.surroundings(data.require(root, "esc10"), READ, label="still")
     others = [(one.subject, one) for one in (*other_steps, *other_around)]
     learnt = [one for one in recorded if one.subject not in motion.TEST_SUBJECTS]
     fitted = [one for one in recorded if one.subject in FITTED_SUBJECTS]

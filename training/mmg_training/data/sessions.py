@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -21,9 +21,9 @@ UNLABELLED = -1
 @dataclass(frozen=True)
 class Session:
     """samples: imu (T, 6) float32 at 50 Hz in m/s^2 and rad/s, audio (T,) int16 at 16 kHz, video (T, H, W, 3) uint8 at
-    the task's rate, those that there are. labels: (ticks + 1,) int16, the label's index at each tick, ``UNLABELLED``
-    where it is not known. source and subject say whose it is; what has one subject is alike:
-    a person, or for sounds a ground, a key, a kind of surroundings."""
+    the task's rate, those that there are. labels: (ticks + 1,) int16, the index of the label, or in training of the
+    kind, at each tick, ``UNLABELLED`` where it is not known. source and subject say whose it is; what has one subject
+    is alike: a person, or for sounds a ground, a key, a kind of surroundings."""
 
     source: str
     subject: int
@@ -47,10 +47,15 @@ class Session:
             samples[name] = array[first : first + hops * task.samples_per_hop(name)]
         return samples, self.labels[middles].astype(np.int64)
 
+    def of_labels(self, task: Task) -> Session:
+        """The same with the label of each kind in its place, ``UNLABELLED`` where it has none."""
+        places = np.array([*range(len(task.labels)), *task.kinds_of, UNLABELLED], np.int16)
+        return replace(self, labels=places[self.labels])
+
     def without(self, names: Sequence[str]) -> Session:
         """The same without some modalities."""
         kept = {name: array for name, array in self.samples.items() if name not in names}
-        return Session(self.source, self.subject, self.labels, kept)
+        return replace(self, samples=kept)
 
 
 @dataclass(frozen=True)
@@ -82,8 +87,9 @@ class NamedTest:
 class Dataset:
     """training is drawn from; ``calibration`` fits the temperatures and ``test`` measures: no person, file or room of
     one is in another. kind: whether these two are simulated, class-paired or real. novel: clips of labels that training
-    never has, for few-shot episodes. extra: further tests. held_out: who is in ``test``, in words; empty where nobody
-    is. people: what a subject is called, where that is not its number. backgrounds: sound (T,) int16 to mix in.
+    never has, for few-shot episodes. extra: further tests. known and outliers: sessions of nobody who is trained on
+    or measured, with labels and without, by which what is none of the labels is told apart; unknown: activities that
+    are in no training, to measure that on. held_out: who is in ``test``, in words; empty where nobody is. people: what a subject is called, where that is not its number. backgrounds: sound (T,) int16 to mix in.
     limits: what a model that is trained on these does not show, a sentence each."""
 
     task: Task
@@ -93,6 +99,9 @@ class Dataset:
     test: tuple[Session, ...] = ()
     novel: tuple[Session, ...] = ()
     extra: tuple[NamedTest, ...] = ()
+    known: tuple[NamedTest, ...] = ()
+    outliers: tuple[NamedTest, ...] = ()
+    unknown: tuple[NamedTest, ...] = ()
     sources: tuple[DataSource, ...] = ()
     held_out: str = ""
     backgrounds: tuple[NDArray[np.int16], ...] = field(default=())

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from mmg_training.data.sessions import Session
 from mmg_training.models.multimodal import MultimodalModel
@@ -25,18 +25,23 @@ Asked = tuple[Sequence[str], NDArray[np.bool_] | None]
 @dataclass(frozen=True)
 class Decisions:
     """logits (N, L), labels (N,), embedding (N, E): a row for each hop of each session, one session after another, or
-    for each clip. tokens: modality -> (N, CONTEXT_HOPS, E), each hop where modalities are compared, for clips only."""
+    for each clip. tokens: modality -> (N, CONTEXT_HOPS, E), each hop where modalities are compared, for clips only.
+    means: modality -> (N, D), the mean token of the context, of a model's decisions. unknown: (N,), the logit of none
+    of the labels, where it is told."""
 
     logits: Tensor
     labels: Tensor
     embedding: Tensor
     tokens: dict[str, Tensor]
+    means: dict[str, Tensor] = field(default_factory=dict)
+    unknown: Tensor | None = None
 
     def known(self) -> Decisions:
         """Those alone whose label is known."""
         rows = self.labels >= 0
-        tokens = {name: values[rows] for name, values in self.tokens.items()}
-        return Decisions(self.logits[rows], self.labels[rows], self.embedding[rows], tokens)
+        tokens, means = ({name: one[rows] for name, one in some.items()} for some in (self.tokens, self.means))
+        unknown = None if self.unknown is None else self.unknown[rows]
+        return Decisions(self.logits[rows], self.labels[rows], self.embedding[rows], tokens, means, unknown)
 
 
 def decide(model: MultimodalModel, sessions: Sequence[Session], names: Sequence[str]) -> Decisions:
@@ -94,9 +99,18 @@ def _decide_some(model: MultimodalModel, sessions: Sequence[Session], asked: Seq
         mask = torch.zeros(len(row), len(task.modalities), CONTEXT_HOPS, dtype=torch.bool)
         mask[:, [task.modalities.index(name) for name in chosen]] = True
         logits, embedding = model.fuse(chosen, row, hop, mask if present is None else mask & torch.from_numpy(present))
-        means = model.hop_embeddings(chosen) if task.clips else {}
-        made.append(Decisions(logits, truth, embedding, means))
+        embedded = model.hop_embeddings(chosen) if task.clips else {}
+        means = {name: context_means(values)[:, ends].flatten(0, 1) for name, values in chosen.items()}
+        made.append(Decisions(logits, truth, embedding, embedded, means))
     return made
+
+
+def context_means(tokens: Tensor) -> Tensor:
+    """Tokens (B, hops, n, D) -> of each hop the mean token of its context (B, hops, D)."""
+    sums = nn.functional.pad(tokens.mean(dim=2).double().cumsum(dim=1), (0, 0, 1, 0))
+    ends = torch.arange(1, sums.shape[1])
+    firsts = (ends - CONTEXT_HOPS).clamp(min=0)
+    return ((sums[:, ends] - sums[:, firsts]) / (ends - firsts)[:, None]).float()
 
 
 def _join(parts: Sequence[Decisions]) -> Decisions:
@@ -105,6 +119,7 @@ def _join(parts: Sequence[Decisions]) -> Decisions:
         torch.cat([part.labels for part in parts]),
         torch.cat([part.embedding for part in parts]),
         {name: torch.cat([part.tokens[name] for part in parts]) for name in parts[0].tokens},
+        {name: torch.cat([part.means[name] for part in parts]) for name in parts[0].means},
     )
 
 

@@ -1,4 +1,5 @@
-"""The audio encoder: 16 kHz sound to two tokens a hop; the log-mel spectrum is part of it; it hears 2.3 s back."""
+"""The audio encoder: 16 kHz sound to two tokens a hop; the mel spectrum is part of it; it hears 2.3 s back, and 2 s
+more for the level."""
 
 from __future__ import annotations
 
@@ -12,12 +13,22 @@ from mmg_training.models.causal import CausalConv, StreamingEncoder, run_layers
 
 # Samples of a spectrum and between two of them; the lowest frequency that a band holds.
 RATE_HZ, WINDOW, STRIDE, LOW_HZ = 16_000, 320, 160, 60.0
+STEADY = 200
+"""Spectra over whose power the level is averaged, the newest with the most weight."""
+# Powers: what is less than this is silence, and how far below the level a band is told from nothing.
+SILENCE, DEPTH = 1e-10, 1e-4
 
 
 class AudioEncoder(StreamingEncoder):
-    """Samples (B, T, 1) as a fraction of full scale -> tokens (B, T / 4000, D), through ``mels`` bands."""
+    """Samples (B, T, 1) as a fraction of full scale -> tokens (B, T / 4000, D), through ``mels`` bands.
+
+    The layers see each band's power as a part of the sound's mean power in the last two seconds: how loud a source is,
+    or how far a microphone is turned up, is no activity (a gain control in front of the network, as PCEN is, Wang et
+    al. 2017).
+    """
 
     dft: Tensor
+    steady: Tensor
     cosines: Tensor
     sines: Tensor
     mel: Tensor
@@ -27,6 +38,8 @@ class AudioEncoder(StreamingEncoder):
         self.register_buffer("dft", dft_kernels(WINDOW), persistent=False)
         self.folded = False
         self.register_buffer("mel", mel_bands(mels), persistent=False)
+        hann = torch.hann_window(2 * STEADY + 1)[1 : STEADY + 1]  # rises to the newest
+        self.register_buffer("steady", (hann / hann.sum())[None, None], persistent=False)
         layers = [
             CausalConv(mels, width, 5),  # 100 Hz
             CausalConv(width, width, 10, stride=5),  # 20 Hz
@@ -38,13 +51,18 @@ class AudioEncoder(StreamingEncoder):
         ]
         self.layers = nn.ModuleList(layers)
         overlap = (1, 1, WINDOW - STRIDE)
-        self.state_shapes = (overlap, *(layer.state_shape for layer in layers))
+        self.state_shapes = (overlap, (1, 1, STEADY - 1), *(layer.state_shape for layer in layers))
 
     def forward(self, x: Tensor, states: Sequence[Tensor]) -> tuple[Tensor, list[Tensor]]:
         joined = torch.cat((states[0], x.transpose(1, 2)), dim=2)  # (B, 1, overlap + T)
         overlap = joined[:, :, joined.shape[2] - states[0].shape[2] :]
-        y, following = run_layers(self.layers, self.log_mel(joined), states[1:])
-        return y.transpose(1, 2), [overlap, *following]  # (B, T / 4000, D)
+        bands = self.powers(joined)  # (B, mels, T / stride)
+        powers = torch.cat((states[1], bands.mean(1, keepdim=True)), dim=2)  # (B, 1, STEADY - 1 + T / stride)
+        level = nn.functional.conv1d(powers, self.steady)  # (B, 1, T / stride)
+        relative = (torch.log(bands / (level + SILENCE) + DEPTH) + 4.0) / 4.0
+        y, following = run_layers(self.layers, relative, states[2:])
+        # (B, T / 4000, D)
+        return y.transpose(1, 2), [overlap, powers[:, :, powers.shape[2] - STEADY + 1 :], *following]
 
     def fold(self) -> None:
         """Fold every batch norm below, and the Fourier transform in its middle: half the products for the same sums.
@@ -57,17 +75,15 @@ class AudioEncoder(StreamingEncoder):
             del self.dft
             self.folded = True
 
-    def log_mel(self, x: Tensor) -> Tensor:
-        """Sound (B, 1, overlap + T) -> log band powers (B, mels, T / stride), -1.5 (silence) to 2 (full scale)."""
+    def powers(self, x: Tensor) -> Tensor:
+        """Sound (B, 1, overlap + T) -> the power in each band (B, mels, T / stride), 1 at full scale."""
         if self.folded:
             even, odd = folded_frames(x.reshape(x.shape[0], -1, STRIDE))
             real, imaginary = nn.functional.linear(even, self.cosines), nn.functional.linear(odd, self.sines)
-            bands = nn.functional.linear(real**2 + imaginary**2, self.mel).transpose(1, 2)
-        else:
-            parts = nn.functional.conv1d(x, self.dft, stride=STRIDE)  # (B, 2 * bins, frames)
-            bins = WINDOW // 2 + 1
-            bands = torch.matmul(self.mel, parts[:, :bins] ** 2 + parts[:, bins:] ** 2)
-        return (torch.log(bands + 1e-6) + 8.0) / 4.0
+            return nn.functional.linear(real**2 + imaginary**2, self.mel).transpose(1, 2)
+        parts = nn.functional.conv1d(x, self.dft, stride=STRIDE)  # (B, 2 * bins, frames)
+        bins = WINDOW // 2 + 1
+        return torch.matmul(self.mel, parts[:, :bins] ** 2 + parts[:, bins:] ** 2)
 
 
 def dft_kernels(window: int) -> Tensor:

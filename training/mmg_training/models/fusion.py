@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -59,7 +60,9 @@ class Fusion(nn.Module):
 
     Two heads read the class token: one for the labels, one for prototypes and alignment. To the first is added what the
     mean token of each modality that is there says by itself, a linear reading: late fusion is then the least that the
-    transformer can do. modalities and ages: the sizes of the two embedding tables.
+    transformer can do. modalities and ages: the sizes of the two embedding tables. groups: for each label the classes
+    that it is made of, where there are more classes than labels. Training sees the logits of all classes, whoever
+    decides those of the labels' summed probabilities.
     """
 
     def __init__(
@@ -73,8 +76,13 @@ class Fusion(nn.Module):
         heads: int,
         layers: int,
         dropout: float,
+        groups: Sequence[Sequence[int]] = (),
     ) -> None:
         super().__init__()
+        largest = max(map(len, groups), default=0)
+        # Filled up with the number of a class that is never there. No buffer: training averages those.
+        filled = [[*group, *[labels] * (largest - len(group))] for group in groups]
+        self.members = filled if largest > 1 else []
         self.modality = nn.Parameter(torch.zeros(modalities, token_dim))
         self.age = nn.Parameter(torch.zeros(ages, token_dim))
         self.class_token = nn.Parameter(torch.zeros(1, 1, token_dim))
@@ -110,7 +118,16 @@ class Fusion(nn.Module):
         if self.training:
             x = x.reshape(batch, -1, dim)[:, 0]
         read = self.norm(x)
-        return self.classify(read) + self._read_alone(tokens, modality, present), self.embed(read)
+        logits = self.classify(read) + self._read_alone(tokens, modality, present)
+        return logits if self.training else self.told(logits), self.embed(read)
+
+    def told(self, logits: Tensor) -> Tensor:
+        """Logits of the classes (B, C) -> of the labels (B, L), whose probabilities are those of their classes,
+        summed."""
+        if not self.members:
+            return logits
+        members = torch.tensor(self.members, device=logits.device)
+        return torch.logsumexp(nn.functional.pad(logits, (0, 1), value=MASKED)[:, members], dim=2)
 
     def _read_alone(self, tokens: Tensor, modality: Tensor, present: Tensor | None) -> Tensor:
         """The sum over the modalities that are there of the reading of their mean token (B, labels)."""

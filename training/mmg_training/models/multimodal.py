@@ -88,13 +88,16 @@ def make_fusion(task: Task, config: ModelConfig) -> Fusion | Concatenation:
     """The untrained fusion. Raises ConfigError where there is no such kind."""
     if config.fusion not in ("transformer", "concatenation"):
         raise ConfigError(f"model.fusion: {config.fusion!r} is neither transformer nor concatenation")
+    if config.fusion == "concatenation" and task.kinds:
+        raise ConfigError("model.fusion: concatenation knows labels only, and this set has kinds besides")
     if config.fusion == "concatenation":
         slots = CONTEXT_HOPS * sum(TOKENS_PER_HOP[name] for name in task.modalities)
         return Concatenation(
             len(task.modalities), slots, config.token_dim, len(task.labels), config.embedding_dim, config.dropout
         )
     return Fusion(
-        labels=len(task.labels),
+        labels=len(task.labels) + len(task.kinds),
+        groups=task.groups,
         modalities=len(task.modalities),
         ages=CONTEXT_HOPS,
         token_dim=config.token_dim,

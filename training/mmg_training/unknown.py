@@ -1,0 +1,239 @@
+"""What tells the unknown, fitted after training: how the tokens of each modality lie where a label is known, and in
+other life. The tokens come from training's own batches; thresholds and weights from sessions of other people.
+
+A class-wise Gaussian on encoders' tokens is what Lee et al. 2018 (arXiv 1807.03888) do; taking off the density of
+everything else is the relative distance of Ren et al. 2021 (arXiv 2106.09022).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from mmg.bundle.unknown import Mixture, Statistics
+from mmg.bundle.unknown_fit import REFUSED, UnknownFit
+from mmg.engine.unknown import Score, threshold_at
+from numpy.typing import NDArray
+from torch import Tensor
+
+from mmg_training.batches import Batches
+from mmg_training.config import TrainConfig
+from mmg_training.data.sessions import Dataset
+from mmg_training.evaluation.decide import context_means, decide, having
+from mmg_training.models.multimodal import MultimodalModel
+from mmg_training.task import Task
+
+Features = tuple[NDArray[np.float64], NDArray[np.int64]]
+Subset = tuple[str, ...]
+
+BATCHES, FIRST_BATCH = 150, 1_000_000
+"""Drawn to fit the statistics, beyond those of training."""
+ENDS = (3, 7, 9, 11, 13, 15)
+"""The hops of a sequence at which a context is looked at; the first is not full yet, as at a stream's start."""
+RANK, SHARED, WIDER = 24, 0.1, 2.5
+"""Directions looked at; how much of each kind's covariance is that of all; how much wider than everything that was
+trained on other life is."""
+LEAST = 150
+"""Contexts of a kind with which a covariance can be told."""
+LEAN = {"imu": 0.5, "audio": 4.0}
+"""How much a linear reading of the kinds without a label counts beside the densities. Sound has many kinds to learn
+from, and motion few."""
+LEAST_WEIGHT, MOST_WEIGHT, USUAL_WEIGHT = 0.1, 1.0, 0.3
+"""Of a modality's score; the usual one where there is no other life to fit it on."""
+
+
+@dataclass(frozen=True)
+class Unknown:
+    """statistics: of each modality that tells the unknown; fits: of each subset of these."""
+
+    statistics: dict[str, Statistics]
+    fits: dict[Subset, UnknownFit]
+
+    def logit(self, names: Subset, means: Mapping[str, Tensor], rate: float) -> NDArray[np.float64] | None:
+        """Of none of the labels (N,), from mean tokens (N, D); None where the subset has no fit."""
+        fit = self.fits.get(names)
+        if fit is None:
+            return None
+        weights = np.array([fit.weights[name] for name in names])
+        logit: NDArray[np.float64] = scores(self.statistics, names, means) @ weights
+        return logit - threshold_at(fit.thresholds, rate)
+
+
+def fit(
+    model: MultimodalModel,
+    dataset: Dataset,
+    config: TrainConfig,
+    temperatures: Mapping[Subset, float],
+) -> Unknown:
+    """Statistics from training, weights and thresholds from ``calibration``, ``known`` and ``outliers``."""
+    found = {}
+    for name, (means, classes) in gather(model, dataset, config).items():
+        told = statistics(means, classes, model.task, LEAN.get(name, 1.0))
+        if told is not None:
+            found[name] = told
+    fits = {}
+    for names in model.task.subsets():
+        if set(names) <= set(found):
+            told_apart = _fit_subset(model, dataset, names, found, temperatures.get(names, 1.0))
+            if told_apart is not None:
+                fits[names] = told_apart
+    used = {name for names in fits for name in names}
+    return Unknown({name: one for name, one in found.items() if name in used}, fits)
+
+
+def _fit_subset(
+    model: MultimodalModel,
+    dataset: Dataset,
+    names: Subset,
+    found: Mapping[str, Statistics],
+    temperature: float,
+) -> UnknownFit | None:
+    """None where nobody is left to fit it on."""
+    known, doubts, shares = [], [], []
+    for sessions in (dataset.calibration, *(test.sessions for test in dataset.known)):
+        if not having(sessions, names):
+            continue
+        made = decide(model, having(sessions, names), names).known()
+        if len(made.labels):
+            known.append(scores(found, names, made.means))
+            # The label wins over the unknown as far as it is probable itself.
+            doubts.append(-torch.log_softmax(made.logits / temperature, dim=1).amax(dim=1).double().numpy())
+            shares.append(np.full(len(made.labels), 1 / len(made.labels)))  # each set counts alike
+    if not known:
+        return None
+    other = [
+        scores(found, names, decide(model, having(test.sessions, names), names).means)
+        for test in dataset.outliers
+        if having(test.sessions, names)
+    ]
+    kept, weight = np.concatenate(known), np.concatenate(shares)
+    weights = _weigh(kept, weight, np.concatenate(other)) if other else np.full(len(names), USUAL_WEIGHT)
+    told = kept @ weights + np.concatenate(doubts)
+    order = np.argsort(told)
+    passed = np.cumsum(weight[order]) / weight.sum()
+    thresholds = np.interp(1 - np.array(REFUSED), passed, told[order])
+    return UnknownFit(
+        weights={name: round(float(one), 4) for name, one in zip(names, weights, strict=True)},
+        thresholds=tuple(round(float(one), 4) for one in thresholds),
+    )
+
+
+def _weigh(known: NDArray[np.float64], shares: NDArray[np.float64], other: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The weights (M,) of a logistic regression between scores (N, M) of the known and of other life, both alike."""
+    x = torch.from_numpy(np.concatenate((known, other))) / 10
+    y = torch.from_numpy(np.concatenate((np.zeros(len(known)), np.ones(len(other)))))
+    counts = torch.from_numpy(np.concatenate((shares / shares.sum(), np.full(len(other), 1 / len(other)))))
+    weights = torch.ones(known.shape[1], dtype=torch.float64, requires_grad=True)
+    bias = torch.zeros(1, dtype=torch.float64, requires_grad=True)
+    solver = torch.optim.LBFGS([weights, bias], max_iter=60, line_search_fn="strong_wolfe")
+
+    def loss() -> Tensor:
+        solver.zero_grad()
+        value = torch.nn.functional.binary_cross_entropy_with_logits(x @ weights + bias, y, counts, reduction="sum")
+        value.backward()  # type: ignore[no-untyped-call]
+        return value
+
+    solver.step(loss)  # type: ignore[arg-type]
+    fitted: NDArray[np.float64] = weights.detach().numpy() / 10
+    return fitted.clip(LEAST_WEIGHT, MOST_WEIGHT)
+
+
+def scores(found: Mapping[str, Statistics], names: Subset, means: Mapping[str, Tensor]) -> NDArray[np.float64]:
+    """Mean tokens (N, D) of each modality -> the scores (N, M), as the engine makes them."""
+    columns = []
+    for name in names:
+        score = Score(found[name])
+        columns.append([score.at(mean) for mean in means[name].double().numpy()])
+    return np.array(columns).T
+
+
+@torch.no_grad()
+def gather(model: MultimodalModel, dataset: Dataset, config: TrainConfig) -> dict[str, Features]:
+    """Of each modality the mean tokens (N, D) of contexts of training, and their classes (N,)."""
+    batches, found = Batches(dataset, config), dict[str, list[Features]]()
+    ends = [hop for hop in ENDS if hop < config.sequence_hops]
+    for number in range(BATCHES):
+        batch = batches.draw(FIRST_BATCH + number)
+        for name, tokens in model.encode(batch.samples).items():
+            means = context_means(tokens)[:, ends].double().numpy()
+            classes = batch.labels[batch.rows[name]][:, ends].numpy()
+            found.setdefault(name, []).append((means.reshape(-1, means.shape[2]), classes.reshape(-1)))
+    return {
+        name: (np.concatenate([means for means, _ in parts]), np.concatenate([classes for _, classes in parts]))
+        for name, parts in found.items()
+    }
+
+
+def statistics(means: NDArray[np.float64], classes: NDArray[np.int64], task: Task, lean: float) -> Statistics | None:
+    """From contexts (N, D) and their classes (N,); None where too little is known to tell."""
+    places = np.array([*range(len(task.labels)), *task.kinds_of])
+    told = [one for one in np.unique(classes) if one >= 0 and (classes == one).sum() >= LEAST]
+    known, other = ([one for one in told if (places[one] >= 0) == wanted] for wanted in (True, False))
+    if len(known) < 2:
+        return None
+    center = means.mean(axis=0)
+    basis = _basis(means, classes, told)
+    z = (means - center) @ basis.T
+    within = np.mean([np.cov(z[classes == one].T) for one in told], axis=0)
+    parts = {one: _gaussian(z[classes == one], SHARED, within) for one in told}
+    everything = _gaussian(z, 0.0, within, WIDER)
+    reading, bias = _read(z, classes, told)
+    read = {one: (reading[:, number], bias[number]) for number, one in enumerate(told)}
+    nothing = (np.zeros(RANK), -1e4)
+    return Statistics(
+        center=center.astype(np.float32),
+        basis=basis.astype(np.float32),
+        known=_mixture([(*parts[one], *read[one]) for one in known]),
+        other=_mixture([*((*parts[one], *read[one]) for one in other), (*everything, *nothing)]),
+        lean=np.array([lean if other else 0.0], np.float32),
+    )
+
+
+def _basis(means: NDArray[np.float64], classes: NDArray[np.int64], told: Sequence[int]) -> NDArray[np.float64]:
+    """(RANK, D): the directions in which everything varies the most beside what varies within a class."""
+    within = np.mean([np.cov(means[classes == one].T) for one in told], axis=0)
+    spread, axes = np.linalg.eigh(within + 1e-4 * np.trace(within) / len(within) * np.eye(len(within)))
+    whiten = axes / np.sqrt(spread)
+    _, directions = np.linalg.eigh(np.cov((means @ whiten).T))
+    basis: NDArray[np.float64] = (whiten @ directions[:, ::-1][:, :RANK]).T
+    return basis
+
+
+def _gaussian(
+    z: NDArray[np.float64], shared: float, within: NDArray[np.float64], wider: float = 1.0
+) -> tuple[NDArray[np.float64], NDArray[np.float64], float]:
+    """The whitening (r, r) of a class, its mean whitened (r,), and the logarithm of its height."""
+    spread, axes = np.linalg.eigh(wider * ((1 - shared) * np.cov(z.T) + shared * within))
+    spread = np.maximum(spread, 1e-3)
+    whiten = (axes / np.sqrt(spread)).T
+    return whiten, whiten @ z.mean(axis=0), float(-0.5 * np.log(spread).sum())
+
+
+def _read(
+    z: NDArray[np.float64], classes: NDArray[np.int64], told: Sequence[int]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """A multinomial logistic regression of the classes: reading (r, C) and bias (C,)."""
+    rows = np.isin(classes, told)
+    x = torch.from_numpy(z[rows]).float()
+    y = torch.from_numpy(np.searchsorted(told, classes[rows]))
+    reading = torch.zeros(x.shape[1], len(told), requires_grad=True)
+    bias = torch.zeros(len(told), requires_grad=True)
+    solver = torch.optim.LBFGS([reading, bias], max_iter=60, line_search_fn="strong_wolfe")
+
+    def loss() -> Tensor:
+        solver.zero_grad()
+        value = torch.nn.functional.cross_entropy(x @ reading + bias, y) + 1e-3 * (reading**2).sum()
+        value.backward()  # type: ignore[no-untyped-call]
+        return value
+
+    solver.step(loss)  # type: ignore[arg-type]
+    return reading.detach().double().numpy(), bias.detach().double().numpy()
+
+
+def _mixture(
+    parts: Sequence[tuple[NDArray[np.float64], NDArray[np.float64], float, NDArray[np.float64], float]],
+) -> Mixture:
+    whiten, shift, log, reading, bias = (np.stack([part[place] for part in parts]) for place in range(5))
+    return Mixture(*(array.astype(np.float32) for array in (whiten, shift, log, reading, bias)))
