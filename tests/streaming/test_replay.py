@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import random
 from collections.abc import Iterator
@@ -11,15 +12,20 @@ from pathlib import Path
 import pytest
 from fakes import audio_modality, signal_modality
 from mmg.bundle import Bundle
+from mmg.cli.recording import open_recorder
+from mmg.errors import SourceError
 from mmg.recording.reader import open_recording
 from mmg.recording.recorder import NO_LIMITS, Limits, Recorder, part_path
 from mmg.recording.sensors import sensor_of
 from mmg.runs.live import LivePipeline
-from mmg.runs.replay import Replay
+from mmg.runs.replay import Replay, as_recorded
 from mmg.runs.settings import Settings
 from mmg.sinks.jsonl import line_of
 from mmg.sources.ports.port import PortStatus
+from mmg.teaching.scorer import Scorer
+from mmg.teaching.taught import Taught
 from mmg.types import Decision
+from mmg_device_profiles import load_profile
 from scripted import CHUNK_NS, CONNECTED, World
 from unknowns import write_telling_bundle
 
@@ -47,6 +53,7 @@ def record(
     seed: int = 0,
     limits: Limits = NO_LIMITS,
     as_tokens: tuple[str, ...] = (),
+    **metadata: str,
 ) -> list[str]:
     """A live run in which sensors come, go and lose samples, recorded to ``path``; its lines without latencies."""
     world, chance = World(NAMES, seed), random.Random(seed)
@@ -59,7 +66,7 @@ def record(
         path,
         sensors,
         origin_ns=world.now_ns,
-        metadata={},
+        metadata=metadata,
         limits=limits,
         monotonic_ns=lambda: world.now_ns,
         wall_ns=lambda: world.now_ns + EPOCH_NS,
@@ -109,6 +116,43 @@ def test_tokens_alone_decide_what_the_samples_did(
     steps = list(open_recording(tmp_path / "day.mcap").steps())
     assert {chunk.modality for step in steps for chunk in step.chunks} == set(NAMES) - set(as_tokens)
     assert sum(len(one.hops) for step in steps for one in step.encoded) > 20
+
+
+@pytest.mark.parametrize("asked", [None, 0.01, 0.0])
+def test_what_may_be_called_unknown_is_as_it_was_live_unless_asked_otherwise(
+    bundle: Bundle, tmp_path: Path, asked: float | None
+) -> None:
+    world, path = World(NAMES, 0), tmp_path / "day.mcap"
+    live = Settings(unknown=0.3, backend="onnx")
+    options = argparse.Namespace(split=None, keep=None)
+    recorder = open_recorder(options, path, bundle, world.ports, load_profile("generic-x86-64"), live, 0, [].append)
+    pipeline = LivePipeline(bundle, world.ports, live, record=recorder.step, monotonic_ns=lambda: world.now_ns)
+    pipeline.start()
+    decided = [without_latency(decision) for decision in world.run(pipeline, 5.0)]
+    pipeline.close()
+    recorder.close()
+    recording = open_recording(path)
+    again = as_recorded(recording, bundle, Settings(), [].append, NAMES, grace=None, precision=None, unknown=asked)
+    assert again.unknown == (0.3 if asked is None else asked)
+    lines = [without_latency(decision) for decision in Replay(bundle, recording, NAMES, again)]
+    assert len(lines) == len(decided) > 5
+    assert (lines == decided) == (asked is None)
+
+
+def test_a_run_with_taught_activities_is_recorded(bundle: Bundle, tmp_path: Path) -> None:
+    world, path = World(NAMES, 0), tmp_path / "day.mcap"
+    settings = Settings(taught=Scorer(Taught({}), bundle.manifest.hop_s))
+    options, board = argparse.Namespace(split=None, keep=None), load_profile("generic-x86-64")
+    open_recorder(options, path, bundle, world.ports, board, settings, 0, [].append).close()
+    assert json.loads(open_recording(path).metadata["settings"])["taught"] is None
+
+
+@pytest.mark.parametrize("told", ["0.41", "-1", "NaN", "x"])
+def test_a_damaged_share_is_told(bundle: Bundle, tmp_path: Path, told: str) -> None:
+    record(bundle, tmp_path / "day.mcap", 5, unknown=told)
+    recording = open_recording(tmp_path / "day.mcap")
+    with pytest.raises(SourceError, match="its metadata is damaged: unknown is"):
+        as_recorded(recording, bundle, Settings(), [].append, NAMES, grace=None, precision=None, unknown=None)
 
 
 def test_fewer_sensors_decide_on_the_same_samples(bundle: Bundle, tmp_path: Path) -> None:
