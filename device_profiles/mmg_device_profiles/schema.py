@@ -82,6 +82,7 @@ class Profile(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     providers: onnxruntime's execution providers in order of preference.
     threads: threads a model.
     grace_s: how long after a hop's end a late sensor is waited for, in seconds.
+    unknown: the share of what the model knows that may be refused as none of its labels; 0 tells it never.
     sensors: modality -> URL of the port or file it is on.
     rates: modality -> Hz that its port is asked for where its URL names none.
     documents: dotted key -> where its value comes from, for each that was not measured on the board.
@@ -95,6 +96,7 @@ class Profile(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     providers: Annotated[tuple[Provider, ...], Meta(min_length=1, description=PROVIDERS)] = ("CPUExecutionProvider",)
     threads: Annotated[int, Meta(ge=1, le=64, description="a whole number from 1 to 64")] = 1
     grace_s: Annotated[float, Meta(ge=0, le=10, description="0 to 10 seconds")] = 0.2
+    unknown: Annotated[float, Meta(ge=0, le=0.4, description="a share from 0 to 0.4")] = 0.05
     sensors: dict[str, Url] = {}
     rates: dict[str, Positive] = {}
     budget: Budget = Budget()

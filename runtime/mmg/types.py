@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     Times: TypeAlias = NDArray[np.int64]
     Samples: TypeAlias = NDArray[Any]
 
+UNKNOWN = "unknown"
+"""The label of what is none of the labels and none of the taught activities."""
+
 State = Literal["absent", "warming", "live", "doubted", "stale", "faulty"]
 
 
@@ -76,7 +79,8 @@ class Decision:
     """What the wearer is doing, for one hop of the grid.
 
     t_s: the hop's end in seconds since the engine's origin.
-    scores: a calibrated probability for each label; they sum to 1.
+    scores: a calibrated probability for each label; they sum to 1. Where the bundle can tell it for these modalities,
+        one of them is that of ``UNKNOWN``: what is done is none of the labels.
     modalities: those whose tokens were fused, in the bundle's order.
     embedding: ``(E,)`` float32, for prototypes.
     taught: the probability of each taught activity, which are also among the scores; empty where none is taught.

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from itertools import chain, combinations, pairwise
+from itertools import chain, pairwise
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,17 +14,22 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from mmg.bundle import Bundle
 from mmg.engine import DEFAULT_GRACE_S, Engine
-from mmg.types import Chunk, Decision
+from mmg.types import UNKNOWN, Chunk, Decision
+from unknowns import subsets_of, write_telling_starter
 
 SECONDS = 8
 HOP_NS = 500_000_000
 NAMES = ("imu", "audio", "video")
-SUBSETS = list(chain.from_iterable(combinations(NAMES, size) for size in (1, 2, 3)))
+SUBSETS = subsets_of(NAMES)
 
 
-@pytest.fixture(scope="module")
-def bundle() -> Iterator[Bundle]:
-    with Bundle.open("starter") as opened:
+@pytest.fixture(scope="module", params=["starter", "starter that tells the unknown"])
+def bundle(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bundle]:
+    path = Path("starter")
+    if request.param != "starter":
+        fitted = [names for names in SUBSETS if names != ("video",)]
+        path = write_telling_starter(tmp_path_factory.mktemp("telling") / "starter.mmg", fitted)
+    with Bundle.open(path) as opened:
         yield opened
 
 
@@ -100,6 +106,7 @@ def test_each_subset_decides_at_every_hop_with_scores_that_sum_to_one(bundle: Bu
         assert sum(decision.scores.values()) == pytest.approx(1)
         assert decision.confidence == max(decision.scores.values())
         assert decision.scores[decision.label] == decision.confidence
+        assert (UNKNOWN in decision.scores) == (bundle.manifest.unknown is not None and names != ("video",))
 
 
 @settings(max_examples=times(10), deadline=None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import random
 from collections.abc import Iterator
@@ -9,18 +10,24 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from fakes import audio_modality, signal_modality, write_tiny_bundle
+from fakes import audio_modality, signal_modality
 from mmg.bundle import Bundle
+from mmg.cli.recording import open_recorder
+from mmg.errors import SourceError
 from mmg.recording.reader import open_recording
 from mmg.recording.recorder import NO_LIMITS, Limits, Recorder, part_path
 from mmg.recording.sensors import sensor_of
 from mmg.runs.live import LivePipeline
-from mmg.runs.replay import Replay
+from mmg.runs.replay import Replay, as_recorded
 from mmg.runs.settings import Settings
 from mmg.sinks.jsonl import line_of
 from mmg.sources.ports.port import PortStatus
+from mmg.teaching.scorer import Scorer
+from mmg.teaching.taught import Taught
 from mmg.types import Decision
+from mmg_device_profiles import load_profile
 from scripted import CHUNK_NS, CONNECTED, World
+from unknowns import write_telling_bundle
 
 NAMES = ("imu", "audio")
 EPOCH_NS = 1_795_000_000_000_000_000
@@ -28,8 +35,11 @@ EPOCH_NS = 1_795_000_000_000_000_000
 
 @pytest.fixture(scope="module")
 def bundle(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bundle]:
-    path = write_tiny_bundle(
-        tmp_path_factory.mktemp("replay") / "tiny", signal_modality(state_hops=4), audio_modality()
+    path = write_telling_bundle(
+        tmp_path_factory.mktemp("replay") / "tiny",
+        signal_modality(state_hops=4),
+        audio_modality(),
+        fitted=[("imu",), ("imu", "audio")],
     )
     with Bundle.open(path) as opened:
         yield opened
@@ -43,6 +53,7 @@ def record(
     seed: int = 0,
     limits: Limits = NO_LIMITS,
     as_tokens: tuple[str, ...] = (),
+    **metadata: str,
 ) -> list[str]:
     """A live run in which sensors come, go and lose samples, recorded to ``path``; its lines without latencies."""
     world, chance = World(NAMES, seed), random.Random(seed)
@@ -55,7 +66,7 @@ def record(
         path,
         sensors,
         origin_ns=world.now_ns,
-        metadata={},
+        metadata=metadata,
         limits=limits,
         monotonic_ns=lambda: world.now_ns,
         wall_ns=lambda: world.now_ns + EPOCH_NS,
@@ -91,6 +102,7 @@ def replayed(bundle: Bundle, path: Path, names: tuple[str, ...] = NAMES) -> list
 def test_a_replay_decides_what_was_decided_live(bundle: Bundle, tmp_path: Path) -> None:
     live = record(bundle, tmp_path / "day.mcap", 60)
     assert len(live) > 80
+    assert 0 < sum('"unknown":' in line for line in live) < len(live), "with the microphone alone nothing tells it"
     assert replayed(bundle, tmp_path / "day.mcap") == live
 
 
@@ -104,6 +116,43 @@ def test_tokens_alone_decide_what_the_samples_did(
     steps = list(open_recording(tmp_path / "day.mcap").steps())
     assert {chunk.modality for step in steps for chunk in step.chunks} == set(NAMES) - set(as_tokens)
     assert sum(len(one.hops) for step in steps for one in step.encoded) > 20
+
+
+@pytest.mark.parametrize("asked", [None, 0.01, 0.0])
+def test_what_may_be_called_unknown_is_as_it_was_live_unless_asked_otherwise(
+    bundle: Bundle, tmp_path: Path, asked: float | None
+) -> None:
+    world, path = World(NAMES, 0), tmp_path / "day.mcap"
+    live = Settings(unknown=0.3, backend="onnx")
+    options = argparse.Namespace(split=None, keep=None)
+    recorder = open_recorder(options, path, bundle, world.ports, load_profile("generic-x86-64"), live, 0, [].append)
+    pipeline = LivePipeline(bundle, world.ports, live, record=recorder.step, monotonic_ns=lambda: world.now_ns)
+    pipeline.start()
+    decided = [without_latency(decision) for decision in world.run(pipeline, 5.0)]
+    pipeline.close()
+    recorder.close()
+    recording = open_recording(path)
+    again = as_recorded(recording, bundle, Settings(), [].append, NAMES, grace=None, precision=None, unknown=asked)
+    assert again.unknown == (0.3 if asked is None else asked)
+    lines = [without_latency(decision) for decision in Replay(bundle, recording, NAMES, again)]
+    assert len(lines) == len(decided) > 5
+    assert (lines == decided) == (asked is None)
+
+
+def test_a_run_with_taught_activities_is_recorded(bundle: Bundle, tmp_path: Path) -> None:
+    world, path = World(NAMES, 0), tmp_path / "day.mcap"
+    settings = Settings(taught=Scorer(Taught({}), bundle.manifest.hop_s))
+    options, board = argparse.Namespace(split=None, keep=None), load_profile("generic-x86-64")
+    open_recorder(options, path, bundle, world.ports, board, settings, 0, [].append).close()
+    assert json.loads(open_recording(path).metadata["settings"])["taught"] is None
+
+
+@pytest.mark.parametrize("told", ["0.41", "-1", "NaN", "x"])
+def test_a_damaged_share_is_told(bundle: Bundle, tmp_path: Path, told: str) -> None:
+    record(bundle, tmp_path / "day.mcap", 5, unknown=told)
+    recording = open_recording(tmp_path / "day.mcap")
+    with pytest.raises(SourceError, match="its metadata is damaged: unknown is"):
+        as_recorded(recording, bundle, Settings(), [].append, NAMES, grace=None, precision=None, unknown=None)
 
 
 def test_fewer_sensors_decide_on_the_same_samples(bundle: Bundle, tmp_path: Path) -> None:

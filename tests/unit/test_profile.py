@@ -129,6 +129,7 @@ def test_what_a_profile_leaves_out_has_a_default(tmp_path: Path) -> None:
     profile = load_profile(written(tmp_path, HEAD))
     assert (profile.backend, profile.precision, profile.threads, profile.grace_s) == ("auto", "fp32", 1, 0.2)
     assert profile.providers == ("CPUExecutionProvider",)
+    assert profile.unknown == 0.05
     assert (profile.sensors, profile.rates, profile.documents) == ({}, {}, {})
     assert (profile.budget, profile.energy, profile.privacy) == (Budget(), Energy(), Privacy())
     assert (profile.budget.decision_ms, profile.energy.meter, profile.privacy.video) == (None, "auto", "flag")
@@ -176,6 +177,10 @@ def test_what_a_profile_leaves_out_has_a_default(tmp_path: Path) -> None:
         (HEAD + "grace_s = -0.1\n", "grace_s", "must be 0 to 10 seconds, not -0.1"),
         (HEAD + "grace_s = 10.1\n", "grace_s", "not 10.1"),
         (HEAD + "grace_s = nan\n", "grace_s", "not nan"),
+        (HEAD + "unknown = 0.41\n", "unknown", "must be a share from 0 to 0.4, not 0.41"),
+        (HEAD + "unknown = -0.01\n", "unknown", "not -0.01"),
+        (HEAD + "unknown = nan\n", "unknown", "not nan"),
+        (HEAD + "unknown = true\n", "unknown", "not true"),
         (HEAD + "grace_s = 1979-05-27\n", "grace_s", "not a date or time"),
         (HEAD + "[detect]\nmachine = 'sparc'\n", "detect.machine", "must be aarch64 or x86_64"),
         (HEAD + "[detect]\ncompatible = 'a,b'\n", "detect.compatible", "must be a list of device-tree strings"),

@@ -229,6 +229,7 @@ TASK = Task(
     mode="paced",
     hops=12,
     grace_s=0.2,
+    unknown=0.05,
     deadline_ms=100.0,
     spawned_ns=0,
     meter="none",

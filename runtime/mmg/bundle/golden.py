@@ -7,10 +7,7 @@ the fusion contexts of several sizes, ``fusion/0/tokens`` and so on: the fields 
 
 from __future__ import annotations
 
-import io
 import math
-import re
-import zipfile
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -18,19 +15,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mmg.backends import Session
+from mmg.bundle.arrays import Arrays, read_arrays, take, write_arrays
 from mmg.bundle.manifest import Manifest, Modality
 from mmg.bundle.reader import ZIP_ERRORS
 from mmg.engine.encoder import Encoder
 from mmg.errors import BundleError, ShapeMismatch
 
 GOLDEN = "golden.npz"
-# The header that np.savez writes, and no other: numpy's own reader evaluates it as Python.
-MAGIC = b"\x93NUMPY\x01\x00"
-HEADER = re.compile(
-    rb"\{'descr': '(<f4|<i4|\|u1)', 'fortran_order': False, 'shape': \((\d{1,9}(?:, \d{1,9})*),?\), \} *\n"
-)
-
-Arrays = dict[str, NDArray[Any]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,9 +54,7 @@ def pack(golden: Golden) -> bytes:
         arrays |= {f"{name}/samples": samples, f"{name}/tokens": tokens}
     for number, context in enumerate(golden.contexts):
         arrays |= {f"fusion/{number}/{field.name}": getattr(context, field.name) for field in fields(Context)}
-    stream = io.BytesIO()
-    np.savez(stream, **{name: np.ascontiguousarray(array) for name, array in arrays.items()})  # type: ignore[arg-type]
-    return stream.getvalue()
+    return write_arrays(arrays)
 
 
 def unpack(data: bytes, manifest: Manifest, path: str) -> Golden:
@@ -76,7 +65,7 @@ def unpack(data: bytes, manifest: Manifest, path: str) -> Golden:
     """
     name = manifest.golden.path if manifest.golden else GOLDEN
     try:
-        arrays = _read_arrays(data)
+        arrays = read_arrays(data)
         encoders = {modality.name: _take_runs(arrays, manifest, modality) for modality in manifest.modalities}
         contexts = [_take_context(arrays, manifest, 0)]
         while f"fusion/{len(contexts)}/tokens" in arrays:
@@ -134,61 +123,23 @@ def difference(got: NDArray[Any], expected: NDArray[Any]) -> float:
     return float(np.abs(got.astype(np.float64) - expected).max())
 
 
-def _read_arrays(data: bytes) -> Arrays:
-    """The arrays by their names. Raises ValueError and what zipfile raises."""
-    with zipfile.ZipFile(io.BytesIO(data)) as archive:
-        entries = archive.infolist()
-        if sum(entry.file_size for entry in entries) > len(data):
-            raise ValueError("is compressed or damaged: np.savez writes it")
-        for entry in entries:
-            if entry.compress_type != zipfile.ZIP_STORED:
-                raise ValueError(f"{entry.filename!r} is compressed: np.savez writes it, not np.savez_compressed")
-        return {entry.filename.removesuffix(".npy"): _read_array(archive.read(entry), entry) for entry in entries}
-
-
-def _read_array(data: bytes, entry: zipfile.ZipInfo) -> NDArray[Any]:
-    begin = len(MAGIC) + 2
-    end = begin + int.from_bytes(data[len(MAGIC) : begin], "little")
-    header = HEADER.fullmatch(data[begin:end])
-    if not data.startswith(MAGIC) or header is None:
-        raise ValueError(f"{entry.filename!r} is not a float32, int32 or uint8 array as np.savez writes it")
-    dtype, shape = np.dtype(header[1].decode()), tuple(map(int, header[2].split(b",")))
-    if len(data) - end != math.prod(shape) * dtype.itemsize:
-        raise ValueError(f"{entry.filename!r} has {len(data) - end} bytes, which is not {list(shape)} {dtype}")
-    return np.frombuffer(data, dtype, offset=end).reshape(shape)
-
-
 def _take_runs(arrays: Arrays, manifest: Manifest, modality: Modality) -> tuple[NDArray[Any], NDArray[np.float32]]:
     encoder, name = modality.encoder, modality.name
-    samples = _take(arrays, f"{name}/samples", (None, *encoder.input.shape), encoder.input.dtype)
+    samples = take(arrays, f"{name}/samples", (None, *encoder.input.shape), encoder.input.dtype)
     shape = (len(samples), encoder.tokens_per_hop, manifest.fusion.token_dim)
-    return samples, _take(arrays, f"{name}/tokens", shape, "float32")
+    return samples, take(arrays, f"{name}/tokens", shape, "float32")
 
 
 def _take_context(arrays: Arrays, manifest: Manifest, number: int) -> Context:
     spec, place = manifest.fusion, f"fusion/{number}"
-    tokens = _take(arrays, f"{place}/tokens", (1, None, spec.token_dim), "float32")
+    tokens = take(arrays, f"{place}/tokens", (1, None, spec.token_dim), "float32")
     count = tokens.shape[1]
     indices = {}
     for name, end in (("modality", len(manifest.modalities)), ("age", manifest.context_hops)):
-        indices[name] = _take(arrays, f"{place}/{name}", (1, count), "int32")
+        indices[name] = take(arrays, f"{place}/{name}", (1, count), "int32")
         # They choose rows of a table inside the model, and not every library looks that the row is there.
         if indices[name].min() < 0 or indices[name].max() >= end:
             raise ValueError(f"'{place}/{name}' must be 0 to {end - 1}")
-    logits = _take(arrays, f"{place}/logits", (1, len(manifest.labels)), "float32")
-    embedding = _take(arrays, f"{place}/embedding", (1, spec.embedding_dim), "float32")
+    logits = take(arrays, f"{place}/logits", (1, len(manifest.labels)), "float32")
+    embedding = take(arrays, f"{place}/embedding", (1, spec.embedding_dim), "float32")
     return Context(tokens, indices["modality"], indices["age"], logits, embedding)
-
-
-def _take(arrays: Arrays, name: str, shape: tuple[int | None, ...], dtype: str) -> NDArray[Any]:
-    """Remove an array that must have this shape; None is a size that is free, and at least 1. Raises ValueError."""
-    array = arrays.pop(name, None)
-    if array is None:
-        raise ValueError(f"{name!r} is missing")
-    fits = len(array.shape) == len(shape) and all(
-        have >= 1 if want is None else have == want for have, want in zip(array.shape, shape, strict=True)
-    )
-    if not fits or array.dtype != dtype:
-        wanted = ", ".join("any" if size is None else str(size) for size in shape)
-        raise ValueError(f"{name!r} is {list(array.shape)} {array.dtype}, and must be [{wanted}] {dtype}")
-    return array

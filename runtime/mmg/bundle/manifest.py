@@ -9,6 +9,9 @@ from typing import Literal
 
 import msgspec
 
+from mmg.bundle.unknown_fit import UnknownFit, problem_in
+from mmg.types import UNKNOWN
+
 SCHEMA = "mmg-bundle/1"
 HOP_TOLERANCE = 1e-6
 
@@ -134,6 +137,7 @@ class Subset(_Part, frozen=True):
     """What was measured with exactly these modalities present, and the temperature that calibrates them.
 
     variants: the accuracy that the files of one backend and precision had, ``onnx-int8`` for example.
+    unknown: how these modalities tell what is none of the labels, where they can.
     """
 
     modalities: tuple[str, ...]
@@ -142,6 +146,7 @@ class Subset(_Part, frozen=True):
     ece: float | None = None
     samples: int | None = None
     variants: dict[str, float] = {}
+    unknown: UnknownFit | None = None
 
 
 class Provenance(_Part, frozen=True):
@@ -170,6 +175,8 @@ class Manifest(_Part, frozen=True):
     provenance: Provenance
     golden: StoredFile | None = None
     """Inputs and what the trained model gave for them, to test the files with where they run: ``mmg.bundle.golden``."""
+    unknown: StoredFile | None = None
+    """Statistics of what is known and of other life, which the subsets' fits are of: ``mmg.bundle.unknown``."""
 
     @property
     def hop_ns(self) -> int:
@@ -201,7 +208,7 @@ class Manifest(_Part, frozen=True):
 
     def stored(self) -> tuple[StoredFile, ...]:
         """Every file that the manifest names."""
-        return self.files() + ((self.golden,) if self.golden else ())
+        return (*self.files(), *(file for file in (self.golden, self.unknown) if file is not None))
 
 
 class ManifestError(ValueError):
@@ -250,6 +257,7 @@ def check(manifest: Manifest) -> None:
     _check_files(manifest.fusion.files, "fusion.files")
     if manifest.golden:
         _check_stored(manifest.golden, "golden")
+    _check_unknown(manifest)
     paths = [file.path for file in manifest.stored()]
     for path in paths:
         _require(paths.count(path) == 1, "files", f"{path} is named twice")
@@ -263,6 +271,18 @@ def check(manifest: Manifest) -> None:
             f"{field}.temperature",
             "must be 0.01 to 100",
         )
+        if subset.unknown and (problem := problem_in(subset.unknown, subset.modalities)):
+            raise ManifestError(f"{field}.unknown.{problem[0]}", problem[1])
+
+
+def _check_unknown(manifest: Manifest) -> None:
+    has_fit = any(subset.unknown is not None for subset in manifest.subsets)
+    if manifest.unknown is None:
+        _require(not has_fit, "unknown", "is missing: a subset has a fit of its statistics")
+        return
+    _check_stored(manifest.unknown, "unknown")
+    _require(has_fit, "unknown", "is of no use: no subset has a fit of its statistics")
+    _require(UNKNOWN not in manifest.labels, "labels", f"{UNKNOWN!r} is what is none of them in this bundle")
 
 
 def _check_modality(manifest: Manifest, modality: Modality, field: str) -> None:

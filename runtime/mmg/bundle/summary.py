@@ -93,11 +93,13 @@ def _measured(manifest: Manifest) -> Iterator[str]:
     if not manifest.subsets:
         yield from _field("measured", "nothing")
         return
-    rows = [["measured", "accuracy", "ECE", "temperature", "decisions"]]
+    tells = manifest.unknown is not None
+    rows = [["measured", "accuracy", "ECE", "temperature", "decisions", *(["unknown"] if tells else [])]]
     for subset in manifest.subsets:
         figures = (subset.accuracy, subset.ece, subset.temperature)
         samples = "-" if subset.samples is None else f"{subset.samples}"
-        rows.append([" + ".join(subset.modalities), *map(_figure, figures), samples])
+        can = ["told" if subset.unknown else "-"] if tells else []
+        rows.append([" + ".join(subset.modalities), *map(_figure, figures), samples, *can])
     yield from _aligned(rows)
     variants = sorted({name for subset in manifest.subsets for name in subset.variants})
     if variants:
@@ -118,6 +120,8 @@ def _aligned(rows: list[list[str]]) -> Iterator[str]:
 def _origin(manifest: Manifest) -> Iterator[str]:
     made, golden = manifest.provenance, manifest.golden
     yield from _field("golden", f"{golden.path}, {_size(golden.bytes)}" if golden else "none")
+    if manifest.unknown:
+        yield from _field("unknown", f"{manifest.unknown.path}, {_size(manifest.unknown.bytes)}")
     tools = _pairs(made.tools.items())
     by = ", ".join(filter(None, (made.created, made.exporter)))
     yield from _field("made", by + (f" with {tools}" if tools else ""))

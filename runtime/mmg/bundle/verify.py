@@ -13,8 +13,9 @@ from typing import Any, Literal
 from numpy.typing import NDArray
 
 from mmg.backends import Session, open_session
+from mmg.bundle import unknown
 from mmg.bundle.golden import Golden, encoder_error, fusion_error, unpack
-from mmg.bundle.manifest import ModelFile
+from mmg.bundle.manifest import ModelFile, StoredFile
 from mmg.bundle.reader import Bundle
 from mmg.errors import BackendUnavailable, BundleError, ModelError
 
@@ -46,7 +47,10 @@ class Checked:
 
 
 def check_files(bundle: Bundle, starting: Callable[[str], object]) -> Iterator[Checked]:
-    """Each file of the bundle, the golden ones first. starting: called with a file's path before it is worked on."""
+    """Each file of the bundle, the golden ones first, then what tells the unknown.
+
+    starting: called with a file's path before it is worked on.
+    """
     manifest, golden = bundle.manifest, None
     if manifest.golden:
         starting(manifest.golden.path)
@@ -55,6 +59,9 @@ def check_files(bundle: Bundle, starting: Callable[[str], object]) -> Iterator[C
             yield Checked(manifest.golden.path, "ok")
         except BundleError as error:
             yield Checked(manifest.golden.path, "failed", error.problem)
+    if manifest.unknown:
+        starting(manifest.unknown.path)
+        yield _check_unknown(bundle, manifest.unknown)
     parts: list[tuple[tuple[ModelFile, ...], Replay]] = [
         (modality.encoder.files, partial(encoder_error, modality, manifest)) for modality in manifest.modalities
     ]
@@ -63,6 +70,14 @@ def check_files(bundle: Bundle, starting: Callable[[str], object]) -> Iterator[C
         for file in files:
             starting(file.path)
             yield _check_file(bundle, file, replay, golden)
+
+
+def _check_unknown(bundle: Bundle, file: StoredFile) -> Checked:
+    try:
+        unknown.unpack(bundle.read(file), bundle.manifest, str(bundle.path))
+    except BundleError as error:
+        return Checked(file.path, "failed", error.problem)
+    return Checked(file.path, "ok")
 
 
 def limit_of(file: ModelFile) -> float:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from mmg.cli.exit_codes import handle_signals, raise_interrupt, run_command
 from mmg.cli.profile_flags import add_profile_flags, load_board
 from mmg.cli.reporting import stderr_reporter
+from mmg.cli.unknown_flag import add_unknown_flag, unknown_rate
 from mmg.cli.version import PrintVersion
 from mmg.errors import ConfigError, NoSensorError, ProfileError
 from mmg.runs.process import set_up_process
@@ -71,6 +72,7 @@ def build_parser() -> argparse.ArgumentParser:
     add("--trust", metavar="KEY.pub", help="refuse a bundle that this key did not sign; see mmg-bundle --help")
     add("--backend", choices=("auto", "onnx", "litert"), default="auto", help="which runtime runs the models")
     add("--precision", choices=("fp32", "int8"), help="which of the bundle's files (default: the profile's, or fp32)")
+    add_unknown_flag(parser)
     add_profile_flags(parser)
     add("--version", action=PrintVersion)
     return parser
@@ -149,7 +151,7 @@ def _decisions(
 
     if options.decisions:
         return read_lines(options.decisions, notes), ""
-    if options.recording and not (options.bundle or options.precision):
+    if options.recording and not (options.bundle or options.precision or options.unknown is not None):
         lines, by = read_live(Path(parse_url(options.recording).path))
         if lines:
             notes(f"the decisions are those of the live run, by {by}; --bundle starter decides anew")
@@ -205,6 +207,7 @@ def _settings(options: argparse.Namespace, urls: Mapping[str, str], manifest: Ma
         precision=options.precision or profile.precision,
         threads=profile.threads,
         providers=profile.providers,
+        unknown=unknown_rate(options.unknown, profile.unknown, manifest, tuple(urls)),
     )
 
 

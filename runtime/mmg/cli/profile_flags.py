@@ -46,6 +46,7 @@ def board_settings(options: argparse.Namespace, profile: Profile) -> Settings:
         precision=options.precision or profile.precision,
         threads=profile.threads,
         providers=profile.providers,
+        unknown=profile.unknown,
     )
 
 

@@ -96,6 +96,7 @@ def _record(options: argparse.Namespace) -> int:
             grace_s=profile.grace_s,
             preferred_backend=profile.backend,
             precision=profile.precision,
+            unknown=profile.unknown,
         )
         ports = open_ports(bundle.manifest, urls, settings, _report)
         origin_ns = time.monotonic_ns()

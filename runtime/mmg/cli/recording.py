@@ -7,7 +7,7 @@ import json
 import re
 import shutil
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -102,8 +102,9 @@ def open_recorder(
         "precision": settings.precision,
         "backend": settings.backend,
         "duration_s": json.dumps(settings.duration_s),
+        "unknown": json.dumps(settings.unknown),
         "profile": profile.name,
-        "settings": json.dumps(asdict(settings)),
+        "settings": json.dumps(asdict(replace(settings, taught=None))),  # what was taught is in a file of its own
         "mmg": installed_version(),
         "not_recorded": ",".join(name for name in kinds if name not in names),
     }

@@ -25,6 +25,7 @@ from mmg.cli.recording import (
 from mmg.cli.reporting import keep_stderr, stderr_reporter
 from mmg.cli.sensors import DEMO, add_sensor_flags, find_sensors, named_sensors, names_in, seconds
 from mmg.cli.taught_flag import open_taught
+from mmg.cli.unknown_flag import add_unknown_flag, unknown_rate
 from mmg.cli.version import PrintVersion
 from mmg.errors import ConfigError
 from mmg.runs.process import set_up_process
@@ -104,6 +105,7 @@ def build_parser() -> argparse.ArgumentParser:
     add(
         "--taught", metavar="MINE.taught", type=Path, help="decide among these activities too; mmg-teach makes the file"
     )
+    add_unknown_flag(parser)
     add("--truth", metavar="PATH", help="a CSV of start_s,end_s,label to print beside the decisions")
     add("--version", action=PrintVersion)
     return parser
@@ -140,13 +142,13 @@ def _run(options: argparse.Namespace) -> int:
             from mmg.cli.explain import print_explanations
 
             return print_explanations(urls, bundle.manifest, options.format, _report, allow_video=options.allow_video)
-        settings = replace(_resolve_settings(options, profile), taught=open_taught(options.taught, bundle.manifest))
-        comparison = Comparison(lines_until(options.compare, options.duration)) if options.compare else None
-        taught_names = settings.taught.names if settings.taught else ()
-        sink, half_hop_s = (
-            _open_sink(options.format, (*bundle.manifest.labels, *taught_names)),
-            bundle.manifest.hop_s / 2,
+        settings = replace(
+            _resolve_settings(options, profile),
+            taught=open_taught(options.taught, bundle.manifest),
+            unknown=unknown_rate(options.unknown, profile.unknown, bundle.manifest, tuple(urls)),
         )
+        comparison = Comparison(lines_until(options.compare, options.duration)) if options.compare else None
+        sink, half_hop_s = _open_sink(options.format, _labels(bundle, settings)), bundle.manifest.hop_s / 2
         pipeline, recorder = _open_pipeline(options, bundle, urls, settings, profile)
         _report_other_runtime(pipeline.engine.variant.backend, settings)
         gc.freeze()  # what there is now stays: it need not be looked through again and again
@@ -256,7 +258,14 @@ def _open_recorded(
 
     recording, names = open_recording(path), tuple(urls)
     settings = as_recorded(
-        recording, bundle, settings, _report, names, grace=options.grace, precision=options.precision
+        recording,
+        bundle,
+        settings,
+        _report,
+        names,
+        grace=options.grace,
+        precision=options.precision,
+        unknown=options.unknown,
     )
     return Replay(bundle, recording, names, settings, report=_report)
 
@@ -270,6 +279,14 @@ def _replayed(options: argparse.Namespace) -> Path | None:
     if url is None or url.options or not Path(url.path).is_file():
         return None
     return Path(url.path) if container_of(Path(url.path)) == "mcap" else None
+
+
+def _labels(bundle: Bundle, settings: Settings) -> tuple[str, ...]:
+    """All that a decision may name."""
+    from mmg.types import UNKNOWN
+
+    unknown = (UNKNOWN,) if settings.unknown and bundle.manifest.unknown else ()
+    return (*bundle.manifest.labels, *unknown, *(settings.taught.names if settings.taught else ()))
 
 
 def _open_sink(format_name: str, labels: tuple[str, ...]) -> Sink:

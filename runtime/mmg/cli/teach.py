@@ -117,7 +117,7 @@ def _teach(options: argparse.Namespace) -> int:
         before = taught = _opened(options.output, name, bundle.manifest)
         length = _hops_of(options, bundle.manifest)
         profile = load_board(options)
-        settings = board_settings(options, profile)
+        settings = replace(board_settings(options, profile), unknown=0.0)  # nothing is decided
         urls = {} if options.recordings else find_sensors(options, named, profile, bundle.manifest, _report)
         live = [sensor for sensor, url in urls.items() if is_live(url)]
         if live and len(live) < len(urls):

@@ -123,7 +123,7 @@ def _hear(bundle: Bundle, whence: Whence, settings: Settings, report: Report) ->
     from mmg.runs.replay import Replay, as_recorded
 
     names = tuple(whence.urls)
-    settings = as_recorded(recording, bundle, settings, report, names, grace=None, precision=None)
+    settings = as_recorded(recording, bundle, settings, report, names, grace=None, precision=None, unknown=0.0)
     replay = Replay(bundle, recording, names, settings, report=report)
     try:
         has_tokens = any(sensor.form == "tokens" for sensor in recording.sensors)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from mmg.backends import AUTO, CPU_ONLY, open_session
@@ -12,10 +13,11 @@ from mmg.engine.encoded import Encoded
 from mmg.engine.encoder import load_encoder
 from mmg.engine.fusion import Fusion
 from mmg.engine.track import Track
+from mmg.engine.unknown import DEFAULT_UNKNOWN, open_unknown
 from mmg.engine.variant import choose_file, choose_variant
 from mmg.errors import ConfigError
 from mmg.streams import HopGrid
-from mmg.types import Chunk, Decision, SensorState
+from mmg.types import UNKNOWN, Chunk, Decision, SensorState
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -43,6 +45,8 @@ class Engine:
         several, ``preferred_backend``, or else the first of ``mmg.backends.BACKENDS``.
     providers: onnxruntime's execution providers, the preferred one first; those that it does not have are left out.
     taught: what knows the activities that were taught; the label is decided among the bundle's and these.
+    unknown: the share of what is known that may be refused as none of the labels, 0 to 0.4, where the bundle can tell;
+        0 tells it never.
     clock: nanoseconds of any clock, to measure the stages with; without it ``Decision.latency_ms`` is empty.
 
     Raises ConfigError, BundleError, ModelError.
@@ -62,6 +66,7 @@ class Engine:
         providers: tuple[str, ...] = CPU_ONLY,
         clock: Callable[[], int] | None = None,
         taught: Scorer | None = None,
+        unknown: float = DEFAULT_UNKNOWN,
     ) -> None:
         manifest = bundle.manifest
         known = [modality.name for modality in manifest.modalities]
@@ -90,6 +95,7 @@ class Engine:
         data, name = bundle.read(file), bundle.place_of(file)
         session = open_session(file.backend, data, name, threads=threads, providers=providers)
         self._fusion = Fusion(manifest, session)
+        self._unknown = open_unknown(bundle, modalities, unknown)
         self._hop = 0
         self.kept: dict[str, list[Encoded]] = {}
         """By modality: what its chunks became, for whoever put a list here and takes from it."""
@@ -204,22 +210,23 @@ class Engine:
             return None
         states = {name: track.state_at(hop) for name, track in self._tracks.items()}
         begin_ns = self._clock()
-        names: list[str] = []
-        tokens: list[Samples] = []
+        tokens: dict[str, list[Samples]] = {}
         indices: list[int] = []
         ages: list[int] = []
         for name, track in self._tracks.items():
             its_ages, its_tokens = track.tokens_at(hop, self._manifest.context_hops)
             if its_tokens:
-                names.append(name)
-                tokens += its_tokens
+                tokens[name] = its_tokens
                 ages += its_ages
                 indices += [track.index] * len(its_ages)
-        logits, embedding = self._fusion.fuse(tokens, indices, ages)
+        logits, embedding = self._fusion.fuse(list(chain.from_iterable(tokens.values())), indices, ages)
         fused_ns = self._clock()
-        modalities, labels = tuple(names), self._manifest.labels
+        modalities = tuple(tokens)
         scores = self._fusion.calibrate(logits, modalities)
-        named = dict(zip(labels, scores, strict=True))
+        named = dict(zip(self._manifest.labels, scores, strict=True))
+        unknown = self._unknown.probability(tokens) if self._unknown else None
+        if unknown is not None:
+            named = _shared(named, {UNKNOWN: unknown})
         taught = self._score_taught(hop)
         if taught:
             named = _shared(named, taught)
@@ -255,10 +262,10 @@ class Engine:
         }
 
 
-def _shared(scores: dict[str, float], taught: dict[str, float]) -> dict[str, float]:
-    """The bundle's scores, which share what the taught activities leave, and theirs; they sum to 1 as before."""
-    rest = max(1 - sum(taught.values()), 0.0)
+def _shared(scores: dict[str, float], others: dict[str, float]) -> dict[str, float]:
+    """The scores, which share what the others leave, and the others; they sum to 1 as before."""
+    rest = max(1 - sum(others.values()), 0.0)
     shared = {label: score * rest for label, score in scores.items()}
-    for name, score in taught.items():
+    for name, score in others.items():
         shared[name] = shared.get(name, 0.0) + score
     return shared

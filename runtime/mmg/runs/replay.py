@@ -9,6 +9,7 @@ from dataclasses import replace
 from mmg.backends import AUTO
 from mmg.bundle import Bundle
 from mmg.engine import Engine
+from mmg.engine.unknown import MOST_UNKNOWN
 from mmg.engine.variant import choose_variant
 from mmg.errors import ConfigError, NoSensorError, SourceError
 from mmg.recording.reader import RecordingFile
@@ -27,6 +28,7 @@ def as_recorded(
     *,
     grace: float | None,
     precision: str | None,
+    unknown: float | None,
 ) -> Settings:
     """The settings with those of the live run, where the user names no other. Tells what else may decide otherwise.
 
@@ -40,14 +42,17 @@ def as_recorded(
     precision = precision or recording.metadata.get("precision", settings.precision)
     variant = choose_variant(bundle, names, settings.backend, precision, settings.preferred_backend)
     _tell_differences(recording, bundle, variant.backend, report)
-    recorded_s = _told_seconds(recording, "grace_s")
+    recorded_s, recorded = _told_number(recording, "grace_s"), _told_number(recording, "unknown")
+    if recorded is not None and not 0 <= recorded <= MOST_UNKNOWN:
+        raise SourceError(str(recording.parts[0]), f"its metadata is damaged: unknown is {recorded:g}")
     duration_s = settings.duration_s
     return replace(
         settings,
         grace_s=(settings.grace_s if recorded_s is None else recorded_s) if grace is None else grace,
         # What a clock that runs ahead let decide beyond it was not told live either.
-        duration_s=_told_seconds(recording, "duration_s") if duration_s is None else duration_s,
+        duration_s=_told_number(recording, "duration_s") if duration_s is None else duration_s,
         precision=precision,
+        unknown=(settings.unknown if recorded is None else recorded) if unknown is None else unknown,
     )
 
 
@@ -67,7 +72,7 @@ def _tell_differences(recording: RecordingFile, bundle: Bundle, backend: str, re
         )
 
 
-def _told_seconds(recording: RecordingFile, key: str) -> float | None:
+def _told_number(recording: RecordingFile, key: str) -> float | None:
     text = recording.metadata.get(key, "null")
     try:
         return None if text == "null" else float(text)

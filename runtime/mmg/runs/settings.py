@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal
 from mmg.backends import AUTO, CPU_ONLY
 from mmg.bundle import Bundle
 from mmg.engine import DEFAULT_GRACE_S, Engine
+from mmg.engine.unknown import DEFAULT_UNKNOWN
 from mmg.runs.look_ahead import LOOK_AHEAD_S
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ class Settings:
     backend: ``onnx``, ``litert``, or ``auto``. preferred_backend: which one ``auto`` takes where several are installed.
     providers: onnxruntime's execution providers, the preferred one first.
     taught: what knows the activities that were taught, of the bundle's encoders.
+    unknown: the share of what is known that may be refused as none of the labels; 0 tells it never.
     """
 
     allow_video: bool = False
@@ -43,6 +45,7 @@ class Settings:
     threads: int = 1
     providers: tuple[str, ...] = CPU_ONLY
     taught: Scorer | None = None
+    unknown: float = DEFAULT_UNKNOWN
 
 
 def make_engine(
@@ -66,4 +69,5 @@ def make_engine(
         providers=settings.providers,
         clock=clock,
         taught=settings.taught,
+        unknown=settings.unknown,
     )

@@ -11,6 +11,7 @@ import numpy as np
 
 from mmg.errors import ConfigError
 from mmg.teaching.trace import Trace
+from mmg.types import UNKNOWN
 
 if TYPE_CHECKING:
     from mmg.bundle import Manifest
@@ -21,7 +22,7 @@ LONGEST_HOPS = 600
 """Of an example."""
 MOST_BACKGROUND_HOPS = 7200
 """Of a modality: an hour of hops of half a second. The oldest goes first."""
-RESERVED = ("none", "unknown")
+RESERVED = ("none", UNKNOWN)
 
 
 @dataclass(frozen=True, slots=True)

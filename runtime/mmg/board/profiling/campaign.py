@@ -160,6 +160,7 @@ def _measure(plan: Plan, case: Case, hop_s: float) -> Case:
         mode=plan.mode,
         hops=hops,
         grace_s=profile.grace_s,
+        unknown=profile.unknown,
         deadline_ms=plan.deadline_ms or profile.budget.decision_ms or hop_s * 1e3,
         spawned_ns=time.monotonic_ns(),
         meter=profile.energy.meter,

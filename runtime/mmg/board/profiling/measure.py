@@ -195,6 +195,7 @@ def _settings(task: Task) -> Settings:
 
     return Settings(
         grace_s=task.grace_s,
+        unknown=task.unknown,
         backend=task.backend,
         precision=task.precision,
         threads=task.threads,

@@ -19,6 +19,7 @@ class Task(msgspec.Struct, frozen=True, kw_only=True):
     mode: Mode
     hops: int
     grace_s: float
+    unknown: float
     deadline_ms: float
     spawned_ns: int
     meter: str
