@@ -42,10 +42,10 @@ def _made_up(token_dim: int, seed: int, scale: float) -> Statistics:
         return random.normal(size=shape).astype(np.float32)
 
     def mixture(kinds: int) -> Mixture:
-        return Mixture(draw(kinds, RANK, RANK), draw(kinds, RANK), draw(kinds))
+        return Mixture(draw(kinds, RANK, RANK), draw(kinds, RANK), draw(kinds), draw(kinds, RANK), draw(kinds))
 
     basis = draw(RANK, token_dim) / np.float32(scale * math.sqrt(token_dim))
-    return Statistics(draw(token_dim) * np.float32(scale), basis, mixture(KNOWN), mixture(OTHER))
+    return Statistics(draw(token_dim) * np.float32(scale), basis, np.ones(1, np.float32), mixture(KNOWN), mixture(OTHER))
 
 
 def telling(

@@ -12,6 +12,7 @@ import torch
 from mmg.bundle.golden import GOLDEN
 from mmg.bundle.manifest import Backend, CarriedState, Encoder, Manifest, Modality, Precision, Tensor
 from mmg.bundle.manifest import Fusion as FusionPart
+from mmg.bundle.unknown import UNKNOWN_FILE, pack
 from mmg.bundle.writer import describe_file, describe_stored
 from mmg.version import installed_version
 from torch.utils.flop_counter import FlopCounterMode
@@ -102,6 +103,7 @@ def describe(
             tools=dict(sorted(tools.items())),
         ),
         golden=describe_stored(GOLDEN, golden),
+        unknown=describe_stored(UNKNOWN_FILE, pack(spec.unknown)) if spec.unknown else None,
     )
 
 

@@ -15,6 +15,8 @@ from mmg.backends import open_session
 from mmg.bundle import Bundle, Manifest, write_bundle
 from mmg.bundle.golden import GOLDEN, Golden, encoder_error, fusion_error, pack
 from mmg.bundle.manifest import Subset
+from mmg.bundle.unknown import UNKNOWN_FILE
+from mmg.bundle.unknown import pack as pack_unknown
 from mmg.errors import ConfigError, ModelError
 from mmg_training.evaluation.progress import Reporter
 
@@ -86,7 +88,7 @@ def finish(
         measured = _evaluate(made, measured, evaluate, limit, progress)
     kept = replace(made, files=tuple(f for f in made.files if not measured[f.backend, f.precision].refused))
     manifest = _manifest(kept, measured)
-    contents = {file.path: file.data for file in kept.files} | {GOLDEN: pack(made.golden)}
+    contents = _contents(kept)
     return manifest, contents, _report(made, measured)
 
 
@@ -168,7 +170,7 @@ def _evaluate(
     """Each variant's accuracy; int8 that loses more than the limit against its own backend in fp32 is refused."""
     found: dict[Variant, Measured] = {}
     with tempfile.TemporaryDirectory(prefix="mmg-export-") as folder:
-        contents = {file.path: file.data for file in made.files} | {GOLDEN: pack(made.golden)}
+        contents = _contents(made)
         write_bundle(Path(folder) / "all", _manifest(made, {}), contents)
         with Bundle.open(Path(folder) / "all") as bundle:
             for variant, one in measured.items():
@@ -222,6 +224,12 @@ def _refuse_odd(measured: Mapping[Variant, Measured], evaluated: bool, progress:
 def _refuse(one: Measured, variant: Variant, problem: str, progress: Reporter) -> Measured:
     progress(f"{' '.join(variant)} is left out: {problem}")
     return replace(one, refused=problem)
+
+
+def _contents(made: Made) -> dict[str, bytes]:
+    """Every file of the bundle but the manifest."""
+    contents = {file.path: file.data for file in made.files} | {GOLDEN: pack(made.golden)}
+    return contents | ({UNKNOWN_FILE: pack_unknown(made.spec.unknown)} if made.spec.unknown else {})
 
 
 def _manifest(made: Made, measured: Mapping[Variant, Measured]) -> Manifest:

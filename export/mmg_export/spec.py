@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from mmg.bundle.manifest import Channel, Provenance, Subset
+from mmg.bundle.unknown import Statistics
 from mmg.errors import ConfigError
 
 
@@ -50,7 +51,8 @@ class Spec:
     """The whole model: ``sensors`` in the order of their numbers in the fusion's embedding.
 
     context_hops: K, the hops whose tokens the fusion sees. token_dim: D, the width of a token; embedding_dim: E.
-    subsets: what was measured of each subset of the modalities, with its temperature. provenance: where it comes from.
+    subsets: what was measured of each subset of the modalities, with its temperature, and how it tells the unknown;
+    unknown: the statistics of each modality that the latter are of. provenance: where it comes from.
     """
 
     name: str
@@ -62,6 +64,7 @@ class Spec:
     context_hops: int = 8
     version: str = "0.1.0"
     subsets: tuple[Subset, ...] = ()
+    unknown: Mapping[str, Statistics] = field(default_factory=dict)
     provenance: Provenance = field(
         default_factory=lambda: Provenance(
             exporter="", created="", tools={}, training={}, data="not said", licence="not said"

@@ -10,8 +10,9 @@ import mmg_training
 import numpy as np
 from mmg.bundle import Bundle, Manifest
 from mmg.bundle.manifest import Channel, Provenance, Subset
+from mmg.bundle.unknown import Statistics
 from mmg.errors import ModelError
-from mmg_training import checkpoint, data
+from mmg_training import checkpoint, data, unknown
 from mmg_training import metrics as metrics_file
 from mmg_training.config import TrainConfig, load
 from mmg_training.data.sessions import Dataset
@@ -64,6 +65,7 @@ class TrainedRun:
         if not isinstance(self.model.fusion, Fusion):
             kind = type(self.model.fusion).__name__.lower()
             raise ModelError(f"the fusion is a {kind}, a baseline: only a transformer is exported")
+        self.unknown = unknown.load(run, self.metrics, self.model.config.token_dim)
 
     def encoders(self, names: Sequence[str]) -> dict[str, nn.Module]:
         """The modules of some modalities."""
@@ -90,8 +92,14 @@ class TrainedRun:
             hop_s=HOP_S,
             context_hops=CONTEXT_HOPS,
             subsets=_subsets(self.metrics, names),
+            unknown=self._statistics(names),
             provenance=_provenance(self.config, self.metrics),
         )
+
+    def _statistics(self, names: Sequence[str]) -> dict[str, Statistics]:
+        """Of the modalities that a subset of these has a fit of."""
+        used = {name for fitted in self.unknown.fits if set(fitted) <= set(names) for name in fitted}
+        return {name: one for name, one in self.unknown.statistics.items() if name in used}
 
     def card(self, manifest: Manifest) -> str:
         """The text of the model card."""
@@ -157,6 +165,7 @@ def _subsets(metrics: Metrics, names: Sequence[str]) -> tuple[Subset, ...]:
             accuracy=round(score.accuracy, 4),
             ece=round(score.ece, 4),
             samples=score.samples,
+            unknown=score.unknown,
         )
         for score in metrics.subsets
         if score.modalities in kept

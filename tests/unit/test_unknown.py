@@ -110,10 +110,11 @@ def test_tokens_of_any_size_give_a_probability(scale: float) -> None:
 @pytest.mark.parametrize("sign", [-1, 1])
 def test_one_modality_counts_up_to_fifty(sign: int) -> None:
     def line(log: float) -> Mixture:
-        return Mixture(*(np.full(shape, value, np.float32) for shape, value in (((1, 1, 1), 0), ((1, 1), 0), (1, log))))
+        shapes = {"whiten": (1, 1, 1), "shift": (1, 1), "log": (1,), "reading": (1, 1), "bias": (1,)}
+        return Mixture(**{name: np.full(shape, log * (name == "log"), np.float32) for name, shape in shapes.items()})
 
     center, basis = np.zeros(TOKEN_DIM, np.float32), np.ones((1, TOKEN_DIM), np.float32)
-    far = Statistics(center, basis, line(0.0), line(sign * 1000.0))
+    far = Statistics(center, basis, np.ones(1, np.float32), line(0.0), line(sign * 1000.0))
     fit = UnknownFit(weights={"imu": 0.01}, thresholds=(0.25,) * len(REFUSED))
     manifest = replace(MANIFEST, subsets=(replace(MANIFEST.subsets[0], unknown=fit),))
     found = Unknown({"imu": far}, manifest, 0.05).probability({"imu": tokens_of(0)})

@@ -1,5 +1,5 @@
-"""A training run on disk: ``model.safetensors`` and ``config.json``, and ``resume.safetensors`` to go on from; no
-pickles."""
+"""A training run on disk: ``model.safetensors`` and ``config.json``, ``unknown.npz`` where it tells the unknown, and
+``resume.safetensors`` to go on from; no pickles."""
 
 from __future__ import annotations
 
@@ -18,10 +18,11 @@ from mmg_training.config import TrainConfig, build
 from mmg_training.models.multimodal import MultimodalModel
 from mmg_training.task import Task
 
-WEIGHTS, CONFIG, METRICS, RESUME, LOGS = (
+WEIGHTS, CONFIG, METRICS, UNKNOWN, RESUME, LOGS = (
     "model.safetensors",
     "config.json",
     "metrics.json",
+    "unknown.npz",
     "resume.safetensors",
     "logs",
 )

@@ -5,11 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import msgspec
+from mmg.bundle.unknown_fit import UnknownFit
 from mmg.errors import ConfigError
 
 
 class SubsetScore(msgspec.Struct, frozen=True, kw_only=True):
-    """Held-out sessions with exactly these modalities; the temperature was fitted on others."""
+    """Held-out sessions with exactly these modalities; the temperature, and how none of the labels is told, were fitted
+    on others."""
 
     modalities: tuple[str, ...]
     temperature: float
@@ -18,6 +20,7 @@ class SubsetScore(msgspec.Struct, frozen=True, kw_only=True):
     ece: float
     samples: int
     recall: dict[str, float]
+    unknown: UnknownFit | None = None
 
 
 class ExtraScore(msgspec.Struct, frozen=True, kw_only=True):

@@ -9,21 +9,25 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
-from mmg.bundle.unknown import Mixture, Statistics
+from mmg.bundle.unknown import Mixture, Statistics, pack, read
 from mmg.bundle.unknown_fit import REFUSED, UnknownFit
 from mmg.engine.unknown import Score, threshold_at
+from mmg.errors import ConfigError
 from numpy.typing import NDArray
 from torch import Tensor
 
+from mmg_training import checkpoint
 from mmg_training.batches import Batches
 from mmg_training.config import TrainConfig
 from mmg_training.data.sessions import Dataset
 from mmg_training.evaluation.decide import context_means, decide, having
+from mmg_training.metrics import Metrics
 from mmg_training.models.multimodal import MultimodalModel
-from mmg_training.task import Task
+from mmg_training.task import MODALITIES, Task
 
 Features = tuple[NDArray[np.float64], NDArray[np.int64]]
 Subset = tuple[str, ...]
@@ -59,6 +63,28 @@ class Unknown:
         weights = np.array([fit.weights[name] for name in names])
         logit: NDArray[np.float64] = scores(self.statistics, names, means) @ weights
         return logit - threshold_at(fit.thresholds, rate)
+
+
+def save(run: Path, unknown: Unknown) -> None:
+    """Write the statistics into the folder ``run``; the fits are in its metrics."""
+    path = run / checkpoint.UNKNOWN
+    if unknown.fits:
+        path.write_bytes(pack(unknown.statistics))
+    else:
+        path.unlink(missing_ok=True)
+
+
+def load(run: Path, metrics: Metrics, token_dim: int) -> Unknown:
+    """What ``save`` wrote; empty where the run tells no unknown. Raises BundleError, ConfigError."""
+    fits = {score.modalities: score.unknown for score in metrics.subsets if score.unknown is not None}
+    if not fits:
+        return Unknown({}, {})
+    try:
+        data = (run / checkpoint.UNKNOWN).read_bytes()
+    except OSError as error:
+        raise ConfigError(f"{run / checkpoint.UNKNOWN}: {error.strerror}; train again: mmg-train") from error
+    names = tuple(name for name in MODALITIES if any(name in subset for subset in fits))
+    return Unknown(read(data, names, token_dim, str(run), checkpoint.UNKNOWN), fits)
 
 
 def fit(

@@ -1,14 +1,14 @@
 """What tells the unknown, stored in the bundle as ``unknown.npz``: how each modality's tokens lie in what is known, and
 in other life.
 
-For each modality M that a subset has a fit of: ``M/center`` ``(D,)`` and ``M/basis`` ``(r, D)``, and of two mixtures,
-``M/known/...`` of K kinds and ``M/other/...`` of J: ``whiten`` ``(K, r, r)``, ``shift`` ``(K, r)``, ``log`` ``(K,)``.
-All are float32. ``mmg.engine.unknown`` says what they mean.
+For each modality M that a subset has a fit of: ``M/center`` ``(D,)``, ``M/basis`` ``(r, D)`` and ``M/lean`` ``(1,)``,
+and of two mixtures, ``M/known/...`` of K kinds and ``M/other/...`` of J: ``whiten`` ``(K, r, r)``, ``shift`` ``(K, r)``,
+``log`` ``(K,)``, ``reading`` ``(K, r)``, ``bias`` ``(K,)``. All are float32. ``mmg.engine.unknown`` says what they mean.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 
 import numpy as np
@@ -24,22 +24,27 @@ UNKNOWN_FILE = "unknown.npz"
 
 @dataclass(frozen=True, slots=True)
 class Mixture:
-    """K kinds. whiten: ``(K, r, r)``; shift: ``(K, r)``; log: ``(K,)``, of each kind's weight and density. float32."""
+    """K kinds. whiten: ``(K, r, r)``; shift: ``(K, r)``; log: ``(K,)``, of each kind's weight and density. reading:
+    ``(K, r)`` and bias: ``(K,)``, of each kind's logit among all kinds, known and other. float32."""
 
     whiten: NDArray[np.float32]
     shift: NDArray[np.float32]
     log: NDArray[np.float32]
+    reading: NDArray[np.float32]
+    bias: NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True)
 class Statistics:
     """Of one modality. center: ``(token_dim,)``, basis: ``(r, token_dim)`` float32: what of a mean token is looked at.
 
-    known: of the bundle's labels; other: of other life.
+    lean: ``(1,)``, how much the readings count beside the densities. known: of the bundle's labels; other: of other
+    life.
     """
 
     center: NDArray[np.float32]
     basis: NDArray[np.float32]
+    lean: NDArray[np.float32]
     known: Mixture
     other: Mixture
 
@@ -48,7 +53,7 @@ def pack(statistics: Mapping[str, Statistics]) -> bytes:
     """The bytes of ``unknown.npz``, the same for the same arrays. statistics: modality -> its own."""
     arrays: Arrays = {}
     for name, one in statistics.items():
-        arrays |= {f"{name}/center": one.center, f"{name}/basis": one.basis}
+        arrays |= {f"{name}/center": one.center, f"{name}/basis": one.basis, f"{name}/lean": one.lean}
         for which, mixture in (("known", one.known), ("other", one.other)):
             arrays |= {f"{name}/{which}/{field.name}": getattr(mixture, field.name) for field in fields(Mixture)}
     return write_arrays({name: array.astype(np.float32) for name, array in arrays.items()})
@@ -61,13 +66,19 @@ def unpack(data: bytes, manifest: Manifest, path: str) -> dict[str, Statistics]:
     or type than the manifest's.
     """
     name = manifest.unknown.path if manifest.unknown else UNKNOWN_FILE
+    return read(data, fitted(manifest), manifest.fusion.token_dim, path, name)
+
+
+def read(data: bytes, names: Sequence[str], token_dim: int, path: str, file: str = UNKNOWN_FILE) -> dict[str, Statistics]:
+    """What ``pack`` took of these modalities, and nothing else. path and file: where it is, for the error. Raises
+    BundleError."""
     try:
         arrays = read_arrays(data)
-        found = {one: _take_statistics(arrays, one, manifest.fusion.token_dim) for one in fitted(manifest)}
+        found = {one: _take_statistics(arrays, one, token_dim) for one in names}
         if arrays:
-            raise ValueError(f"holds {min(arrays)!r}, which does not belong to this bundle")
+            raise ValueError(f"holds {min(arrays)!r}, which does not belong here")
     except ZIP_ERRORS as error:
-        raise BundleError(path, name, str(error)) from error
+        raise BundleError(path, file, str(error)) from error
     return found
 
 
@@ -80,14 +91,17 @@ def fitted(manifest: Manifest) -> tuple[str, ...]:
 def _take_statistics(arrays: Arrays, name: str, token_dim: int) -> Statistics:
     center = _take(arrays, f"{name}/center", (token_dim,))
     basis = _take(arrays, f"{name}/basis", (None, token_dim))
+    lean = _take(arrays, f"{name}/lean", (1,))
     known, other = (_take_mixture(arrays, f"{name}/{which}", len(basis)) for which in ("known", "other"))
-    return Statistics(center, basis, known, other)
+    return Statistics(center, basis, lean, known, other)
 
 
 def _take_mixture(arrays: Arrays, place: str, rank: int) -> Mixture:
     whiten = _take(arrays, f"{place}/whiten", (None, rank, rank))
     kinds = len(whiten)
-    return Mixture(whiten, _take(arrays, f"{place}/shift", (kinds, rank)), _take(arrays, f"{place}/log", (kinds,)))
+    wide = {name: _take(arrays, f"{place}/{name}", (kinds, rank)) for name in ("shift", "reading")}
+    one_each = {name: _take(arrays, f"{place}/{name}", (kinds,)) for name in ("log", "bias")}
+    return Mixture(whiten=whiten, **wide, **one_each)
 
 
 def _take(arrays: Arrays, name: str, shape: tuple[int | None, ...]) -> NDArray[np.float32]:

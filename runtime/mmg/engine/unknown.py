@@ -1,8 +1,9 @@
 """How probable it is that what is done is none of the bundle's labels.
 
 Of each modality the mean token of the decision's context is looked at: ``z = basis @ (mean - center)``. A mixture of
-Gaussians says how likely that is, ``log sum_k exp(log_k - |whiten_k @ z - shift_k|^2 / 2)``; the modality's score is
-that of other life less that of what is known. A subset's fit weighs the scores of its modalities (logistic regression)
+Gaussians says how likely that is, ``log sum_k exp(log_k - |whiten_k @ z - shift_k|^2 / 2)``, and a linear reading which
+kinds, ``log sum_k exp(reading_k @ z + bias_k)``. The modality's score is that of other life less that of what is known,
+of the first plus ``lean`` times of the second. A subset's fit weighs the scores of its modalities (logistic regression)
 and takes off a threshold, so that the share of known hops that is refused is the one that was asked for.
 """
 
@@ -37,7 +38,7 @@ class Unknown:
     """
 
     def __init__(self, statistics: Mapping[str, Statistics], manifest: Manifest, rate: float) -> None:
-        self._score = {name: _Score(one) for name, one in statistics.items()}
+        self._score = {name: Score(one) for name, one in statistics.items()}
         self._fits: dict[frozenset[str], tuple[dict[str, float], float]] = {}
         for subset in manifest.subsets:
             names, fit = frozenset(subset.modalities), subset.unknown
@@ -83,31 +84,47 @@ def threshold_at(thresholds: Sequence[float], rate: float) -> float:
     return float(np.interp(math.log(rate), np.log(REFUSED), thresholds))
 
 
-class _Score:
+class Score:
     """Of one modality: how much likelier its mean token is in other life than in what is known, as a logarithm."""
 
     def __init__(self, statistics: Statistics) -> None:
         self._center = statistics.center.astype(np.float64)
         self._basis = statistics.basis.astype(np.float64)
-        self._known, self._other = _Density(statistics.known), _Density(statistics.other)
+        self._lean = float(statistics.lean[0])
+        self._known, self._other = _Side(statistics.known), _Side(statistics.other)
 
     def __call__(self, tokens: Sequence[Samples]) -> float:
-        place = self._basis @ (np.concatenate(tokens).mean(axis=0, dtype=np.float64) - self._center)
-        score = self._other(place) - self._known(place)
+        """Of tokens, arrays ``(n, token_dim)``."""
+        return self.at(np.concatenate(tokens).mean(axis=0, dtype=np.float64))
+
+    def at(self, mean: NDArray[np.float64]) -> float:
+        """Of a mean token ``(token_dim,)``."""
+        place = self._basis @ (mean - self._center)
+        score = self._other.density(place) - self._known.density(place)
+        score += self._lean * (self._other.reading(place) - self._known.reading(place))
         return min(max(score, -LARGEST_SCORE), LARGEST_SCORE)
 
 
-class _Density:
-    """The logarithm of a mixture's density."""
+class _Side:
+    """A mixture, and the reading of its kinds."""
 
     def __init__(self, mixture: Mixture) -> None:
         kinds, rank, _ = mixture.whiten.shape
         self._whiten = mixture.whiten.astype(np.float64).reshape(kinds * rank, rank)
         self._shift = mixture.shift.astype(np.float64)
         self._log = mixture.log.astype(np.float64)
+        self._reading, self._bias = mixture.reading.astype(np.float64), mixture.bias.astype(np.float64)
 
-    def __call__(self, place: NDArray[np.float64]) -> float:
+    def density(self, place: NDArray[np.float64]) -> float:
+        """The logarithm of the mixture's density."""
         offset = (self._whiten @ place).reshape(self._shift.shape) - self._shift
-        logs = self._log - 0.5 * np.einsum("kr,kr->k", offset, offset)
-        highest = logs.max()
-        return float(highest + np.log(np.exp(logs - highest).sum()))
+        return _log_sum(self._log - 0.5 * np.einsum("kr,kr->k", offset, offset))
+
+    def reading(self, place: NDArray[np.float64]) -> float:
+        """The logarithm of the kinds' summed odds."""
+        return _log_sum(self._reading @ place + self._bias)
+
+
+def _log_sum(logs: NDArray[np.float64]) -> float:
+    highest = logs.max()
+    return float(highest + np.log(np.exp(logs - highest).sum()))

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import torch
 from lightning_fabric import Fabric
@@ -19,7 +20,7 @@ from mmg.cli.exit_codes import run_command
 from mmg.cli.version import PrintVersion
 from mmg.errors import ConfigError
 
-from mmg_training import checkpoint, data
+from mmg_training import checkpoint, data, unknown
 from mmg_training import metrics as metrics_file
 from mmg_training.cli.data import add_data_flags, names_in
 from mmg_training.config import TrainConfig, load, override, parse_setting
@@ -158,7 +159,7 @@ def run(config: TrainConfig, out: Path, fabric: Fabric, resume: bool = False, ov
     if not fabric.is_global_zero:
         return
     checkpoint.save(out, model, config)
-    metrics = measure(model, dataset, config, checkpoint.sha256(out), describe(fabric), time.monotonic() - began_s)
+    metrics = measure(model, dataset, config, out, describe(fabric), time.monotonic() - began_s)
     metrics_file.save(metrics, out / checkpoint.METRICS)
     (out / checkpoint.RESUME).unlink(missing_ok=True)
     for score in metrics.subsets:
@@ -199,18 +200,23 @@ def describe(fabric: Fabric) -> str:
 
 
 def measure(
-    model: MultimodalModel, dataset: Dataset, config: TrainConfig, weights_sha256: str, device: str, wall_s: float
+    model: MultimodalModel, dataset: Dataset, config: TrainConfig, out: Path, device: str, wall_s: float
 ) -> Metrics:
-    """Every subset of what was trained on the held-out sessions, and the further tests."""
+    """Every subset of what was trained on the held-out sessions, and the further tests; what tells the unknown is
+    fitted and written beside the weights."""
     if dataset.test:
         report("measuring every subset on what was held out")
     subsets = score_subsets(model, dataset.calibration, dataset.test)
     temperatures = {score.modalities: score.temperature for score in subsets}
+    report("fitting what is none of the labels")
+    told_apart = unknown.fit(model, dataset, config, temperatures)
+    unknown.save(out, told_apart)
+    subsets = tuple(msgspec.structs.replace(one, unknown=told_apart.fits.get(one.modalities)) for one in subsets)
     return Metrics(
         created=_now(),
         seed=config.seed,
         config_sha256=config.sha256(),
-        weights_sha256=weights_sha256,
+        weights_sha256=checkpoint.sha256(out),
         device=device,
         wall_s=round(wall_s),
         tools={"python": platform.python_version(), "torch": str(torch.__version__), "numpy": np.__version__},
