@@ -91,6 +91,10 @@ def record(
     return lines
 
 
+def silent(_: str) -> None:
+    """What a run tells on the way is not looked at here."""
+
+
 def without_latency(decision: Decision) -> str:
     return line_of(replace(decision, latency_ms={}))
 
@@ -125,14 +129,14 @@ def test_what_may_be_called_unknown_is_as_it_was_live_unless_asked_otherwise(
     world, path = World(NAMES, 0), tmp_path / "day.mcap"
     live = Settings(unknown=0.3, backend="onnx")
     options = argparse.Namespace(split=None, keep=None)
-    recorder = open_recorder(options, path, bundle, world.ports, load_profile("generic-x86-64"), live, 0, [].append)
+    recorder = open_recorder(options, path, bundle, world.ports, load_profile("generic-x86-64"), live, 0, silent)
     pipeline = LivePipeline(bundle, world.ports, live, record=recorder.step, monotonic_ns=lambda: world.now_ns)
     pipeline.start()
     decided = [without_latency(decision) for decision in world.run(pipeline, 5.0)]
     pipeline.close()
     recorder.close()
     recording = open_recording(path)
-    again = as_recorded(recording, bundle, Settings(), [].append, NAMES, grace=None, precision=None, unknown=asked)
+    again = as_recorded(recording, bundle, Settings(), silent, NAMES, grace=None, precision=None, unknown=asked)
     assert again.unknown == (0.3 if asked is None else asked)
     lines = [without_latency(decision) for decision in Replay(bundle, recording, NAMES, again)]
     assert len(lines) == len(decided) > 5
@@ -143,7 +147,7 @@ def test_a_run_with_taught_activities_is_recorded(bundle: Bundle, tmp_path: Path
     world, path = World(NAMES, 0), tmp_path / "day.mcap"
     settings = Settings(taught=Scorer(Taught({}), bundle.manifest.hop_s))
     options, board = argparse.Namespace(split=None, keep=None), load_profile("generic-x86-64")
-    open_recorder(options, path, bundle, world.ports, board, settings, 0, [].append).close()
+    open_recorder(options, path, bundle, world.ports, board, settings, 0, silent).close()
     assert json.loads(open_recording(path).metadata["settings"])["taught"] is None
 
 
@@ -152,7 +156,7 @@ def test_a_damaged_share_is_told(bundle: Bundle, tmp_path: Path, told: str) -> N
     record(bundle, tmp_path / "day.mcap", 5, unknown=told)
     recording = open_recording(tmp_path / "day.mcap")
     with pytest.raises(SourceError, match="its metadata is damaged: unknown is"):
-        as_recorded(recording, bundle, Settings(), [].append, NAMES, grace=None, precision=None, unknown=None)
+        as_recorded(recording, bundle, Settings(), silent, NAMES, grace=None, precision=None, unknown=None)
 
 
 def test_fewer_sensors_decide_on_the_same_samples(bundle: Bundle, tmp_path: Path) -> None:

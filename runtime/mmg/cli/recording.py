@@ -6,7 +6,7 @@ import argparse
 import json
 import re
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -65,7 +65,7 @@ def open_recorder(
     options: argparse.Namespace,
     path: Path,
     bundle: Bundle,
-    ports: list[Port],
+    ports: Sequence[Port],
     profile: Profile,
     settings: Settings,
     origin_ns: int,
