@@ -45,7 +45,9 @@ def _made_up(token_dim: int, seed: int, scale: float) -> Statistics:
         return Mixture(draw(kinds, RANK, RANK), draw(kinds, RANK), draw(kinds), draw(kinds, RANK), draw(kinds))
 
     basis = draw(RANK, token_dim) / np.float32(scale * math.sqrt(token_dim))
-    return Statistics(draw(token_dim) * np.float32(scale), basis, np.ones(1, np.float32), mixture(KNOWN), mixture(OTHER))
+    return Statistics(
+        draw(token_dim) * np.float32(scale), basis, np.ones(1, np.float32), mixture(KNOWN), mixture(OTHER)
+    )
 
 
 def telling(

@@ -69,7 +69,9 @@ def unpack(data: bytes, manifest: Manifest, path: str) -> dict[str, Statistics]:
     return read(data, fitted(manifest), manifest.fusion.token_dim, path, name)
 
 
-def read(data: bytes, names: Sequence[str], token_dim: int, path: str, file: str = UNKNOWN_FILE) -> dict[str, Statistics]:
+def read(
+    data: bytes, names: Sequence[str], token_dim: int, path: str, file: str = UNKNOWN_FILE
+) -> dict[str, Statistics]:
     """What ``pack`` took of these modalities, and nothing else. path and file: where it is, for the error. Raises
     BundleError."""
     try:
