@@ -107,9 +107,10 @@ class AugmentConfig:
 
     IMU: turn, rad of small turns; any_turn and no_gyro, probabilities of any turn at all and of a lost gyro; strength,
     spread of the logarithm of the movement's strength; noise and bias, m/s^2 (a fifth of the noise in rad/s).
-    audio: background, the probability of one; tone, spread in dB of a random colouring; level, that a sequence's peak is set anew, anything from -60 dBFS to full
-    scale, whatever its source. video: mirror, whether pictures are mirrored too; shift, pixels; zoom,
-    stretch (of the width alone), gain and colour, spreads of logarithms; roll, rad, of the camera, and as much shear;
+    audio: background, the probability of one; tone, spread in dB of a random colouring; level, that a sequence's peak
+    is set anew, anything from -60 dBFS to full scale, whatever its source. video: mirror, whether pictures are mirrored
+    too; shift, pixels; zoom, stretch (of the width alone), gain and colour, spreads of logarithms; roll, rad, of the
+    camera, and as much shear;
     light, grain and slope (of the light across the picture), of 255; erase, the probability of a box without anything.
     """
 

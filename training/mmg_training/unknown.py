@@ -161,7 +161,7 @@ def _weigh(known: NDArray[np.float64], shares: NDArray[np.float64], other: NDArr
         value.backward()  # type: ignore[no-untyped-call]
         return value
 
-    solver.step(loss)  # type: ignore[arg-type]
+    solver.step(loss)  # type: ignore[no-untyped-call]
     fitted: NDArray[np.float64] = weights.detach().numpy() / 10
     return fitted.clip(LEAST_WEIGHT, MOST_WEIGHT)
 
@@ -254,7 +254,7 @@ def _read(
         value.backward()  # type: ignore[no-untyped-call]
         return value
 
-    solver.step(loss)  # type: ignore[arg-type]
+    solver.step(loss)  # type: ignore[no-untyped-call]
     return reading.detach().double().numpy(), bias.detach().double().numpy()
 
 

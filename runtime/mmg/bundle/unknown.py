@@ -2,8 +2,8 @@
 in other life.
 
 For each modality M that a subset has a fit of: ``M/center`` ``(D,)``, ``M/basis`` ``(r, D)`` and ``M/lean`` ``(1,)``,
-and of two mixtures, ``M/known/...`` of K kinds and ``M/other/...`` of J: ``whiten`` ``(K, r, r)``, ``shift`` ``(K, r)``,
-``log`` ``(K,)``, ``reading`` ``(K, r)``, ``bias`` ``(K,)``. All are float32. ``mmg.engine.unknown`` says what they mean.
+and of two mixtures, ``M/known/...`` of K kinds and ``M/other/...`` of J: ``whiten`` ``(K, r, r)``, ``shift`` and
+``reading`` ``(K, r)``, ``log`` and ``bias`` ``(K,)``. All are float32. ``mmg.engine.unknown`` says what they mean.
 """
 
 from __future__ import annotations

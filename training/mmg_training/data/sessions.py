@@ -87,9 +87,10 @@ class NamedTest:
 class Dataset:
     """training is drawn from; ``calibration`` fits the temperatures and ``test`` measures: no person, file or room of
     one is in another. kind: whether these two are simulated, class-paired or real. novel: clips of labels that training
-    never has, for few-shot episodes. extra: further tests. known and outliers: sessions of nobody who is trained on
-    or measured, with labels and without, by which what is none of the labels is told apart; unknown: activities that
-    are in no training, to measure that on. held_out: who is in ``test``, in words; empty where nobody is. people: what a subject is called, where that is not its number. backgrounds: sound (T,) int16 to mix in.
+    never has, for few-shot episodes. extra: further tests. known and outliers: sessions of nobody who is trained on or
+    measured, with labels and without, by which what is none of the labels is told apart; unknown: activities that are
+    in no training, to measure that on. held_out: who is in ``test``, in words; empty where nobody is. people: what a
+    subject is called, where that is not its number. backgrounds: sound (T,) int16 to mix in.
     limits: what a model that is trained on these does not show, a sentence each."""
 
     task: Task

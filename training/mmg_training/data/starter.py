@@ -37,8 +37,8 @@ LIMITS = (
     "Transitions (sitting down, standing up) are decided while they happen, so a decision near their edges is often "
     "that of the neighbour.",
     "Runs made from recorded walks were added after jogging in UTD-MHAD was seen to fail: that row is no independent "
-    "test. Nor are those of sp-sw-har: how much motion a batch has was settled with subjects 12 to 15 in view. How much "
-    "a modality's linear reading counts in what is none of these was settled with the tests of it in view.",
+    "test. Nor are those of sp-sw-har: how much motion a batch has was settled with subjects 12 to 15 in view. How "
+    "much a modality's linear reading counts in what is none of these was settled with the tests of it in view.",
 )
 
 

@@ -10,18 +10,20 @@ from pathlib import Path
 from mmg import Bundle
 from mmg.errors import ConfigError
 
-from mmg_training import checkpoint, data
+from mmg_training import checkpoint, data, unknown
 from mmg_training import metrics as metrics_file
 from mmg_training.config import DataConfig, TrainConfig, load, override, parse_setting
 from mmg_training.data.parts import told
-from mmg_training.data.sessions import Dataset
+from mmg_training.data.sessions import Dataset, Session
 from mmg_training.data.split import counted
-from mmg_training.evaluation.engine import by_engine, task_of
+from mmg_training.evaluation.decide import Decisions
+from mmg_training.evaluation.engine import by_engine, decide_with_engine, task_of
 from mmg_training.evaluation.other_set import as_known, shared_subjects
 from mmg_training.evaluation.progress import Reporter
 from mmg_training.evaluation.report import Candidate
 from mmg_training.evaluation.subsets import by_model
 from mmg_training.evaluation.tables import plus
+from mmg_training.evaluation.unknown import Teller, by_fit
 from mmg_training.metrics import Split
 from mmg_training.models.multimodal import MultimodalModel
 from mmg_training.task import Task
@@ -66,7 +68,12 @@ def _bundle(what: str, bundle: Bundle, asked: DataConfig, progress: Reporter) ->
         return Candidate(decider, None, dataset, asked, (ENGINE, *sentences, *_doubts(both)), other=True)
     decider = by_engine(bundle, dataset.task, progress)
     _check_modalities(what, own.modalities, dataset.task)
-    return Candidate(decider, None, dataset, asked, (ENGINE,))
+    tells = bundle.manifest.unknown is not None
+
+    def tell(sessions: Sequence[Session], names: tuple[str, ...]) -> Decisions:
+        return decide_with_engine(bundle, dataset.task, sessions, names, progress)
+
+    return Candidate(decider, None, dataset, asked, (ENGINE,), tell=tell if tells else None)
 
 
 def _run(run: Path, model: MultimodalModel, own: DataConfig, asked: DataConfig, progress: Reporter) -> Candidate:
@@ -77,10 +84,20 @@ def _run(run: Path, model: MultimodalModel, own: DataConfig, asked: DataConfig, 
         model.task = replace(model.task, clips=dataset.task.clips)
         return Candidate(by_model(model), model, dataset, asked, (*sentences, *_doubts(both)), other=True)
     _check_modalities(str(run), model.task.modalities, dataset.task)
+    tell = _teller(run, model)
     if asked == own:
-        return Candidate(by_model(model), model, dataset, asked, split=told(dataset))
+        return Candidate(by_model(model), model, dataset, asked, split=told(dataset), tell=tell)
     note, split = _changed(dataset, own, asked, progress)
-    return Candidate(by_model(model), model, dataset, asked, (note,), split)
+    return Candidate(by_model(model), model, dataset, asked, (note,), split, tell=tell)
+
+
+def _teller(run: Path, model: MultimodalModel) -> Teller | None:
+    """With what was fitted for the run; None where that is nothing, or its metrics are gone."""
+    if not (run / checkpoint.UNKNOWN).exists():
+        return None
+    metrics = metrics_file.load(run / checkpoint.METRICS)
+    temperatures = {score.modalities: score.temperature for score in metrics.subsets}
+    return by_fit(model, unknown.load(run, metrics, model.config.token_dim), temperatures)
 
 
 def _changed(dataset: Dataset, own: DataConfig, asked: DataConfig, progress: Reporter) -> tuple[str, Split | None]:

@@ -26,8 +26,8 @@ Asked = tuple[Sequence[str], NDArray[np.bool_] | None]
 class Decisions:
     """logits (N, L), labels (N,), embedding (N, E): a row for each hop of each session, one session after another, or
     for each clip. tokens: modality -> (N, CONTEXT_HOPS, E), each hop where modalities are compared, for clips only.
-    means: modality -> (N, D), the mean token of the context, of a model's decisions. unknown: (N,), the logit of none
-    of the labels, where it is told."""
+    means: modality -> (N, D), the mean token of the context, of a model's decisions. unknown: (N,), the logarithm of
+    how much more probable none of the labels is than the most probable of them, where that is told."""
 
     logits: Tensor
     labels: Tensor

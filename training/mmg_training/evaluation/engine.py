@@ -11,6 +11,8 @@ from mmg import Bundle, Chunk, Engine
 from mmg.bundle.manifest import Manifest
 from mmg.engine import DEFAULT_GRACE_S
 from mmg.errors import ConfigError
+from mmg.types import UNKNOWN
+from numpy.typing import NDArray
 
 from mmg_training.data.sessions import Session
 from mmg_training.evaluation.decide import Decisions, having
@@ -20,6 +22,8 @@ from mmg_training.evaluation.tables import plus
 from mmg_training.task import HOP_S, MODALITIES, Task
 
 HOP_NS = round(HOP_S * 1e9)
+LEAST = math.exp(-700)
+"""Of a score, before its logarithm."""
 
 
 def by_engine(bundle: Bundle, task: Task, report: Reporter, backend: str = "auto", precision: str = "fp32") -> Decider:
@@ -65,31 +69,37 @@ def decide_with_engine(
     tokens. A hop that the engine does not decide, because no sensor is live in it, counts as equal scores for all
     labels and an embedding of zeros. Each session has an engine of its own, as after a start of the device."""
     manifest, counter = bundle.manifest, Counter(report, plus(names), len(sessions))
-    scores, embeddings, labels, lacking = [], [], [], 0
+    scores, embeddings, labels, margins, lacking = [], [], [], list[NDArray[np.float64]](), 0
+    tells = any(subset.unknown is not None and set(subset.modalities) == set(names) for subset in manifest.subsets)
     for session in sessions:
         hops = session.hops
         row_scores = np.full((hops, len(task.labels)), 1 / len(task.labels))
         row_embeddings = np.zeros((hops, manifest.fusion.embedding_dim), np.float32)
+        row_margins = np.zeros(hops)
         engine = Engine(bundle, names, backend=backend, precision=precision)
         decided = [decision for name in names for decision in engine.push(as_chunk(task, session, name))]
         for decision in decided + engine.advance(hops * HOP_NS + round(DEFAULT_GRACE_S * 1e9)):
             row_scores[decision.hop] = [decision.scores[label] for label in task.labels]
             row_embeddings[decision.hop] = decision.embedding
+            unknown, surest = decision.scores.get(UNKNOWN, 0.0), row_scores[decision.hop].max()
+            row_margins[decision.hop] = math.log(max(unknown, LEAST) / max(surest, LEAST))
             lacking += decision.modalities != tuple(names) and (not task.clips or decision.hop == hops - 1)
         kept = slice(hops - 1, hops) if task.clips else slice(0, hops)
         scores.append(row_scores[kept])
         embeddings.append(row_embeddings[kept])
+        margins.append(row_margins[kept])
         labels.append(session.cut(task, 0, hops)[1][kept])
         counter.step()
     if lacking:
         report(f"{plus(names)}: {lacking} decisions lack a sensor, which the runtime found faulty or not whole")
     # A score of nothing is possible in floating point; its logarithm is not.
-    logits = np.log(np.maximum(np.concatenate(scores), math.exp(-700)))
+    logits = np.log(np.maximum(np.concatenate(scores), LEAST))
     return Decisions(
         torch.from_numpy(logits).float(),
         torch.from_numpy(np.concatenate(labels)),
         torch.from_numpy(np.concatenate(embeddings)),
         tokens={},
+        unknown=torch.from_numpy(np.concatenate(margins)).float() if tells else None,
     )
 
 

@@ -23,16 +23,18 @@ from mmg_training.evaluation.subsets import (
     zeroshot_table,
 )
 from mmg_training.evaluation.tables import Figure, Table
+from mmg_training.evaluation.unknown import Teller, kept_table, unknown_table
 from mmg_training.metrics import Split
 from mmg_training.models.multimodal import MultimodalModel
 
-TABLES = ("subsets", "extra", "missing", "fewshot", "zeroshot")
+TABLES = ("subsets", "extra", "unknown", "kept", "missing", "fewshot", "zeroshot")
 
 
 @dataclass(frozen=True)
 class Candidate:
     """What is measured: who decides, and the model where there is one (a bundle has none). split: who is in which part,
-    as far as that is known. other: the data set is not the one that it was trained for."""
+    as far as that is known. other: the data set is not the one that it was trained for. tell: who tells what is none of
+    the labels, where somebody does."""
 
     decider: Decider
     model: MultimodalModel | None
@@ -41,6 +43,7 @@ class Candidate:
     notes: tuple[str, ...] = ()
     split: Split | None = None
     other: bool = False
+    tell: Teller | None = None
 
     @property
     def measured(self) -> tuple[str, ...]:
@@ -59,11 +62,14 @@ class Candidate:
         labelled = self.data.labelled
         partly = bool(labelled) and set(labelled) < set(self.dataset.task.modalities)
         nothing = "" if self.dataset.test else "the data set holds nothing out"
+        untold = "it does not tell what is none of its labels"
         if self.other and table not in ("subsets", "extra"):
             return "of another data set, only the labels that are shared can be measured"
         reasons = {
             "subsets": nothing,
             "extra": "" if self.dataset.extra else "the data set has no further tests",
+            "unknown": ("" if self.dataset.unknown else "the data set has no other life") if self.tell else untold,
+            "kept": nothing if self.tell else untold,
             "missing": nothing or ("" if self.model else "needs a checkpoint: a bundle's engine takes no mask"),
             "fewshot": "" if self.dataset.novel else "the test has no new labels; set data.split",
             "zeroshot": nothing or ("" if partly else "all labels were used; set data.labelled when training"),
@@ -103,6 +109,12 @@ def report(
     if "extra" in names:
         progress(f"{len(dataset.extra)} further tests")
         tables.append(extra_table(task, decider, dataset.extra, temperatures, (*candidate.notes, *calibrated)))
+    if "unknown" in names and candidate.tell is not None:
+        progress(f"none of the labels: {len(dataset.unknown)} sets of other life")
+        tables.append(unknown_table(task, candidate.tell, dataset, candidate.notes))
+    if "kept" in names and candidate.tell is not None:
+        progress("what is known beside none of the labels")
+        tables.append(kept_table(task, candidate.tell, dataset, candidate.notes))
     if "missing" in names and candidate.model is not None:
         progress("hops that are missing")
         curves = measure_missing(candidate.model, test)

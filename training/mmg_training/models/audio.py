@@ -61,8 +61,8 @@ class AudioEncoder(StreamingEncoder):
         level = nn.functional.conv1d(powers, self.steady)  # (B, 1, T / stride)
         relative = (torch.log(bands / (level + SILENCE) + DEPTH) + 4.0) / 4.0
         y, following = run_layers(self.layers, relative, states[2:])
-        # (B, T / 4000, D)
-        return y.transpose(1, 2), [overlap, powers[:, :, powers.shape[2] - STEADY + 1 :], *following]
+        recent = powers[:, :, powers.shape[2] - STEADY + 1 :]
+        return y.transpose(1, 2), [overlap, recent, *following]  # (B, T / 4000, D)
 
     def fold(self) -> None:
         """Fold every batch norm below, and the Fourier transform in its middle: half the products for the same sums.

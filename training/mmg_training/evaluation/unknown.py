@@ -1,0 +1,133 @@
+"""The tables of what is none of the labels: how well it is told from what is known, and what that costs the known."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+import torch
+from mmg.engine.unknown import DEFAULT_UNKNOWN
+from numpy.typing import NDArray
+
+from mmg_training.data.sessions import Dataset, NamedTest, Session
+from mmg_training.evaluation.decide import Decisions, decide, having, shared
+from mmg_training.evaluation.scores import BINS
+from mmg_training.evaluation.tables import Cell, Table, plus
+from mmg_training.models.multimodal import MultimodalModel
+from mmg_training.task import HOP_S, Task, subsets_of
+from mmg_training.unknown import Unknown
+
+Subset = tuple[str, ...]
+Teller = Callable[[Sequence[Session], Subset], Decisions]
+"""Decides every hop of sessions from these modalities, with ``Decisions.unknown``, None where they cannot tell."""
+
+KEPT = 0.95
+MOST_HOPS = 1500
+"""Of one set among the known: a large one does not outvote the others."""
+
+
+def by_fit(model: MultimodalModel, unknown: Unknown, temperatures: Mapping[Subset, float]) -> Teller:
+    """Tells with a checkpoint's model and what was fitted for it, at the usual rate."""
+
+    def tell(sessions: Sequence[Session], names: Subset) -> Decisions:
+        made = decide(model, sessions, names)
+        logit = unknown.logit(names, made.means, DEFAULT_UNKNOWN)
+        logits = made.logits / temperatures.get(names, 1.0)
+        surest = torch.log_softmax(logits, dim=1).amax(dim=1)
+        margin = None if logit is None else torch.from_numpy(logit).float() - surest
+        return Decisions(logits, made.labels, made.embedding, {}, {}, margin)
+
+    return tell
+
+
+def unknown_table(task: Task, tell: Teller, dataset: Dataset, notes: Sequence[str]) -> Table:
+    """Each set of other life, from each subset of its modalities, beside everything known from these."""
+    known: dict[Subset, NDArray[np.float64]] = {}
+    rows: list[tuple[Cell, ...]] = []
+    for test in dataset.unknown:
+        for names in subsets_of(shared(task, test.sessions)):
+            other = tell(test.sessions, names).unknown
+            if other is None:
+                continue
+            if names not in known:
+                known[names] = _known(task, tell, dataset, names)
+            margins, kept = other.double().numpy(), known[names]
+            accepted = float((margins < np.quantile(kept, KEPT)).mean())
+            passed = float((margins <= 0).mean())
+            hour = round(passed * 3600 / HOP_S)
+            rows.append((test.name, test.kind, plus(names), auroc(kept, margins), accepted, passed, hour, len(margins)))
+    head = (
+        "none of the labels",
+        "data",
+        "modalities",
+        "AUROC",
+        f"accepted at {KEPT:.0%} kept",
+        "accepted",
+        "false decisions an hour",
+        "decisions",
+    )
+    kinds = ", ".join(dict.fromkeys(test.kind for test in dataset.unknown))
+    told = (
+        *notes,
+        "Accepted: decided as one of the labels. AUROC and what is accepted where 95 % of the known is kept: beside "
+        f"all labelled tests from these modalities, at most {MOST_HOPS} hops of each. The last three columns: as shipped, "
+        f"at --unknown {DEFAULT_UNKNOWN:g}; a decision a hop.",
+    )
+    return Table("unknown", "None of these", head, tuple(rows), kinds, told)
+
+
+def kept_table(task: Task, tell: Teller, dataset: Dataset, notes: Sequence[str]) -> Table:
+    """What the verdict costs what is known: every labelled test, and each subset of the held-out sessions."""
+    rows: list[tuple[Cell, ...]] = []
+    tests = [(test, shared(task, test.sessions)) for test in dataset.extra if not test.groups]
+    held = NamedTest("held-out sessions", dataset.kind, tuple(dataset.test))
+    tests = [*((held, names) for names in task.subsets() if having(held.sessions, names)), *tests]
+    for test, names in tests:
+        made = tell(having(test.sessions, names), names).known()
+        if made.unknown is None or not len(made.labels):
+            continue
+        refused = made.unknown > 0
+        right = (made.logits.argmax(1) == made.labels) & ~refused
+        figures = (float(refused.float().mean()), float(right.float().mean()), _calibration(made), len(made.labels))
+        rows.append((test.name, test.kind, plus(names), *figures))
+    head = ("what is known", "data", "modalities", "refused", "right", "ECE", "decisions")
+    told = (*notes, f"As shipped, at --unknown {DEFAULT_UNKNOWN:g}. Refused counts as wrong, and ECE is of all scores.")
+    kinds = ", ".join(dict.fromkeys(str(row[1]) for row in rows))
+    return Table("kept", "What is known, beside none of these", head, tuple(rows), kinds, told)
+
+
+def auroc(known: NDArray[np.float64], other: NDArray[np.float64]) -> float:
+    """How often a value of other life is above one that is known; ties count half."""
+    order = np.sort(known)
+    below = np.searchsorted(order, other, "left") + np.searchsorted(order, other, "right")
+    return float(below.mean() / 2 / len(known))
+
+
+def _known(task: Task, tell: Teller, dataset: Dataset, names: Subset) -> NDArray[np.float64]:
+    parts = []
+    for sessions in (dataset.test, *(test.sessions for test in dataset.extra if shared(task, test.sessions) == names)):
+        chosen = having(sessions, names)
+        if not chosen:
+            continue
+        margins = tell(chosen, names).known().unknown
+        if margins is not None and len(margins):
+            parts.append(margins.double().numpy()[:: -(-len(margins) // MOST_HOPS)])
+    return np.concatenate(parts)
+
+
+def _calibration(made: Decisions) -> float:
+    """Expected calibration error where none of the labels is one more of the scores."""
+    assert made.unknown is not None
+    shares = torch.softmax(made.logits, dim=1)
+    surest = shares.amax(dim=1)
+    odds = torch.exp(made.unknown.clamp(max=50.0)) * surest  # of none of the labels
+    unknown = odds / (1 + odds)
+    confidence = torch.maximum(unknown, surest * (1 - unknown))
+    right = (made.logits.argmax(1) == made.labels) & (made.unknown <= 0)
+    index, total = (confidence * BINS).long().clamp(max=BINS - 1), 0.0
+    for number in range(BINS):
+        inside = index == number
+        if inside.any():
+            gap = (confidence[inside].mean() - right[inside].float().mean()).abs()
+            total += float(inside.float().mean() * gap)
+    return total
