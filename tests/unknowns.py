@@ -95,6 +95,7 @@ def logit_of(
         centred = [value - center for value, center in zip(mean, one.center.tolist(), strict=True)]
         place = [_dot(row, centred) for row in one.basis.tolist()]
         score = _density(one.other, place) - _density(one.known, place)
+        score += float(one.lean[0]) * (_reading(one.other, place) - _reading(one.known, place))
         logit += weight * min(max(score, -50.0), 50.0)
     return logit
 
@@ -113,6 +114,11 @@ def threshold_of(thresholds: Sequence[float], rate: float) -> float:
 
 def sigmoid(logit: float) -> float:
     return 1 / (1 + math.exp(-logit))
+
+
+def _reading(mixture: Mixture, place: list[float]) -> float:
+    rows = zip(mixture.reading.tolist(), mixture.bias.tolist(), strict=True)
+    return math.log(sum(math.exp(_dot(reading, place) + bias) for reading, bias in rows))
 
 
 def _density(mixture: Mixture, place: list[float]) -> float:

@@ -139,7 +139,7 @@ def test_deciding_several_subsets_at_once_is_deciding_each(task: Task) -> None:
 
 def test_subsets_that_the_sessions_do_not_have_are_left_out_and_shown_as_a_dash() -> None:
     model, sessions = make_model(CLIPS), [one.without(["video"]) for one in make_sessions(CLIPS, 6)]
-    assert [score.modalities for score in score_subsets(model, sessions, sessions)] == [("imu",)]
+    assert [score.modalities for score in score_subsets(model, [sessions], sessions)] == [("imu",)]
     table = subset_table(CLIPS, by_model(model)(sessions, [("imu",)]), sessions, {}, "simulated", ())
     assert [row[1] is None for row in table.rows] == [False, True, True]
     assert [score.temperature for score in score_subsets(model, (), sessions)] == [1.0]
@@ -265,7 +265,7 @@ def test_the_engine_decides_as_the_trained_model(tmp_path: Path) -> None:
         tools={},
         data=(),
         held_out="",
-        subsets=score_subsets(model, sessions, sessions),
+        subsets=score_subsets(model, [sessions], sessions),
     )
     save_metrics(metrics, tmp_path / checkpoint.METRICS)
     assert export([str(tmp_path), "-o", str(tmp_path / "tiny.mmg"), "--backends", "onnx", "--no-data"]) == 0

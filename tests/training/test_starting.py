@@ -102,7 +102,7 @@ def test_what_has_no_label_is_neither_drawn_as_one_nor_counted() -> None:
     decided = by_model(model)(made.test, [("imu",)])[("imu",)]
     assert decided.labels.tolist() == [1] * 3 + [0] * 8
     assert len(subjects_of(TASK, made.test)) == 11
-    assert {one.samples for one in score_subsets(model, made.test, made.test)} == {11}
+    assert {one.samples for one in score_subsets(model, [made.test], made.test)} == {11}
 
 
 def test_each_subset_is_measured_on_the_sessions_that_have_it() -> None:

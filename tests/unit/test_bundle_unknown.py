@@ -153,7 +153,12 @@ def test_numpy_reads_it_and_the_same_statistics_give_the_same_bytes() -> None:
         for array in (
             "center",
             "basis",
-            *(f"{which}/{one}" for which in ("known", "other") for one in ("whiten", "shift", "log")),
+            "lean",
+            *(
+                f"{which}/{one}"
+                for which in ("known", "other")
+                for one in ("whiten", "shift", "log", "reading", "bias")
+            ),
         )
     }
 

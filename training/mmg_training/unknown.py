@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from mmg.bundle.unknown import Mixture, Statistics, pack, read
 from mmg.bundle.unknown_fit import REFUSED, UnknownFit
-from mmg.engine.unknown import Score, threshold_at
+from mmg.engine.unknown import DEFAULT_UNKNOWN, Score, threshold_at
 from mmg.errors import ConfigError
 from numpy.typing import NDArray
 from torch import Tensor
@@ -25,6 +25,7 @@ from mmg_training.batches import Batches
 from mmg_training.config import TrainConfig
 from mmg_training.data.sessions import Dataset
 from mmg_training.evaluation.decide import context_means, decide, having
+from mmg_training.evaluation.subsets import calibrating
 from mmg_training.metrics import Metrics
 from mmg_training.models.multimodal import MultimodalModel
 from mmg_training.task import MODALITIES, Task
@@ -44,8 +45,9 @@ LEAST = 150
 LEAN = {"imu": 0.5, "audio": 4.0}
 """How much a linear reading of the kinds without a label counts beside the densities. Sound has many kinds to learn
 from, and motion few."""
-LEAST_WEIGHT, MOST_WEIGHT, USUAL_WEIGHT = 0.1, 1.0, 0.3
-"""Of a modality's score; the usual one where there is no other life to fit it on."""
+STEEPNESS, LEAST_SPREAD = 4.0, 0.1
+"""The logit from the middle of the known to where a twentieth is refused: what is surely known is unknown with a
+probability of 2 %. A spread below the second is none."""
 
 
 @dataclass(frozen=True)
@@ -93,7 +95,7 @@ def fit(
     config: TrainConfig,
     temperatures: Mapping[Subset, float],
 ) -> Unknown:
-    """Statistics from training, weights and thresholds from ``calibration``, ``known`` and ``outliers``."""
+    """Statistics from training, weights and thresholds from ``calibration`` and ``known``."""
     found = {}
     for name, (means, classes) in gather(model, dataset, config).items():
         told = statistics(means, classes, model.task, LEAN.get(name, 1.0))
@@ -116,9 +118,10 @@ def _fit_subset(
     found: Mapping[str, Statistics],
     temperature: float,
 ) -> UnknownFit | None:
-    """None where nobody is left to fit it on."""
+    """None where nobody is left to fit it on. Each modality counts by how far the known spreads in its score, and so
+    does their sum."""
     known, doubts, shares = [], [], []
-    for sessions in (dataset.calibration, *(test.sessions for test in dataset.known)):
+    for sessions in calibrating(dataset):
         if not having(sessions, names):
             continue
         made = decide(model, having(sessions, names), names).known()
@@ -129,41 +132,25 @@ def _fit_subset(
             shares.append(np.full(len(made.labels), 1 / len(made.labels)))  # each set counts alike
     if not known:
         return None
-    other = [
-        scores(found, names, decide(model, having(test.sessions, names), names).means)
-        for test in dataset.outliers
-        if having(test.sessions, names)
-    ]
-    kept, weight = np.concatenate(known), np.concatenate(shares)
-    weights = _weigh(kept, weight, np.concatenate(other)) if other else np.full(len(names), USUAL_WEIGHT)
-    told = kept @ weights + np.concatenate(doubts)
-    order = np.argsort(told)
-    passed = np.cumsum(weight[order]) / weight.sum()
-    thresholds = np.interp(1 - np.array(REFUSED), passed, told[order])
+    kept, share, doubt = np.concatenate(known), np.concatenate(shares), np.concatenate(doubts)
+    weights = np.array([1 / _spread(column, share) for column in kept.T])
+    weights *= STEEPNESS / _spread(kept @ weights, share)
+    thresholds = _quantiles(kept @ weights + doubt, share, [1 - rate for rate in REFUSED])
     return UnknownFit(
         weights={name: round(float(one), 4) for name, one in zip(names, weights, strict=True)},
         thresholds=tuple(round(float(one), 4) for one in thresholds),
     )
 
 
-def _weigh(known: NDArray[np.float64], shares: NDArray[np.float64], other: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The weights (M,) of a logistic regression between scores (N, M) of the known and of other life, both alike."""
-    x = torch.from_numpy(np.concatenate((known, other))) / 10
-    y = torch.from_numpy(np.concatenate((np.zeros(len(known)), np.ones(len(other)))))
-    counts = torch.from_numpy(np.concatenate((shares / shares.sum(), np.full(len(other), 1 / len(other)))))
-    weights = torch.ones(known.shape[1], dtype=torch.float64, requires_grad=True)
-    bias = torch.zeros(1, dtype=torch.float64, requires_grad=True)
-    solver = torch.optim.LBFGS([weights, bias], max_iter=60, line_search_fn="strong_wolfe")
+def _quantiles(values: NDArray[np.float64], shares: NDArray[np.float64], at: Sequence[float]) -> NDArray[np.float64]:
+    order = np.argsort(values)
+    return np.interp(at, np.cumsum(shares[order]) / shares.sum(), values[order])
 
-    def loss() -> Tensor:
-        solver.zero_grad()
-        value = torch.nn.functional.binary_cross_entropy_with_logits(x @ weights + bias, y, counts, reduction="sum")
-        value.backward()  # type: ignore[no-untyped-call]
-        return value
 
-    solver.step(loss)  # type: ignore[no-untyped-call]
-    fitted: NDArray[np.float64] = weights.detach().numpy() / 10
-    return fitted.clip(LEAST_WEIGHT, MOST_WEIGHT)
+def _spread(values: NDArray[np.float64], shares: NDArray[np.float64]) -> float:
+    """From the middle of the known to the twentieth that is refused; never nothing."""
+    middle, far = _quantiles(values, shares, (0.5, 1 - DEFAULT_UNKNOWN))
+    return max(float(far - middle), LEAST_SPREAD)
 
 
 def scores(found: Mapping[str, Statistics], names: Subset, means: Mapping[str, Tensor]) -> NDArray[np.float64]:

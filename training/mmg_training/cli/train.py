@@ -26,7 +26,7 @@ from mmg_training.cli.data import add_data_flags, names_in
 from mmg_training.config import TrainConfig, load, override, parse_setting
 from mmg_training.data.parts import told
 from mmg_training.data.sessions import Dataset
-from mmg_training.evaluation.subsets import score_extra, score_subsets
+from mmg_training.evaluation.subsets import calibrating, score_extra, score_subsets
 from mmg_training.metrics import Metrics
 from mmg_training.models.multimodal import MultimodalModel
 from mmg_training.own import own_settings
@@ -206,7 +206,7 @@ def measure(
     fitted and written beside the weights."""
     if dataset.test:
         report("measuring every subset on what was held out")
-    subsets = score_subsets(model, dataset.calibration, dataset.test)
+    subsets = score_subsets(model, calibrating(dataset), dataset.test)
     temperatures = {score.modalities: score.temperature for score in subsets}
     report("fitting what is none of the labels")
     told_apart = unknown.fit(model, dataset, config, temperatures)

@@ -63,8 +63,6 @@ def _devices(recorded: Sequence[Session], task: Task, made: Real) -> None:
         made.pools.append(Pool(f"running made from walking, {device}", RUNS, motion.as_running(training, task)))
         name = f"sp-sw-har {device}, subjects 12 to 15"
         made.tests.append(NamedTest(name, "real", of(own, motion.TEST_SUBJECTS)))
-    name = "sp-sw-har phone and watch, subjects 12 to 15"
-    made.tests.append(NamedTest(name, "real", of(recorded, motion.TEST_SUBJECTS)))
     made.known.append(NamedTest("sp-sw-har, subject 11", "real", of(recorded, motion.CALIBRATION_SUBJECTS)))
     made.sources.append(motion.SOURCE)
 
@@ -127,7 +125,7 @@ def actions_in(root: Path, task: Task) -> Real:
         return made
     for action, label in UTD.items():
         test = _trials(root, action, task, task.labels.index(label))
-        made.tests.append(NamedTest(f"UTD-MHAD {action}, never trained on", "real", test))
+        made.tests.append(NamedTest(f"UTD-MHAD {action}, never trained on", "real", test, elsewhere=True))
     others = [action for action in utd_mhad.ACTIONS if action not in (*UTD, *UTD_ALIKE)]
     trials = [trial for action in others for trial in _trials(root, action, task, UNLABELLED)]
     made.unknown.append(NamedTest(f"UTD-MHAD, {len(others)} other actions", "real", tuple(trials)))

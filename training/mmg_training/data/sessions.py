@@ -75,21 +75,23 @@ class NamedTest:
     """Sessions that are measured by themselves: ``kind`` says whether they are simulated, real or class-paired.
 
     groups: where given, the decision is which of these groups of labels is the most probable, all others set aside.
+    elsewhere: of another place or device than any that is trained on, so that it does not stand for what is known.
     """
 
     name: str
     kind: str
     sessions: tuple[Session, ...]
     groups: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    elsewhere: bool = False
 
 
 @dataclass(frozen=True)
 class Dataset:
     """training is drawn from; ``calibration`` fits the temperatures and ``test`` measures: no person, file or room of
     one is in another. kind: whether these two are simulated, class-paired or real. novel: clips of labels that training
-    never has, for few-shot episodes. extra: further tests. known and outliers: sessions of nobody who is trained on or
-    measured, with labels and without, by which what is none of the labels is told apart; unknown: activities that are
-    in no training, to measure that on. held_out: who is in ``test``, in words; empty where nobody is. people: what a
+    never has, for few-shot episodes. extra: further tests. known: sets of nobody who is trained on or measured, which
+    temperatures, and what is none of the labels, are fitted on as well; unknown: activities that are in no training, to
+    measure that on. held_out: who is in ``test``, in words; empty where nobody is. people: what a
     subject is called, where that is not its number. backgrounds: sound (T,) int16 to mix in.
     limits: what a model that is trained on these does not show, a sentence each."""
 
@@ -101,7 +103,6 @@ class Dataset:
     novel: tuple[Session, ...] = ()
     extra: tuple[NamedTest, ...] = ()
     known: tuple[NamedTest, ...] = ()
-    outliers: tuple[NamedTest, ...] = ()
     unknown: tuple[NamedTest, ...] = ()
     sources: tuple[DataSource, ...] = ()
     held_out: str = ""

@@ -40,8 +40,8 @@ Parts = tuple[tuple[Session, ...], tuple[Session, ...]]
 
 FOOTSTEPS = DataSource(
     name="footsteps",
-    what="single steps on hard floor (Erdie) and in water (AGFX), put together to walks and runs, and as many of shaped "
-    "noise; sound alone",
+    what="single steps on hard floor (Erdie) and in water (AGFX), put together to walks and runs, with and without "
+    "change, and as many made of noise; sound alone",
     licence="CC BY 3.0",
     modalities=("audio",),
 )

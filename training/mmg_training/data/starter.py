@@ -82,7 +82,6 @@ def load(config: DataConfig, report: Callable[[str], None]) -> Dataset:
         test=simulate(WEARER, others[half:], config.sessions),
         extra=(*moving.tests, *heard.tests, *actions.tests),
         known=(*moving.known, *heard.known),
-        outliers=(_other_life(simulate(OTHER_LIFE, others[:half], 1)),),
         unknown=(
             *moving.unknown,
             *actions.unknown,

@@ -16,6 +16,7 @@ from mmg_training.evaluation.plots import plot_bars, plot_missing
 from mmg_training.evaluation.progress import Reporter
 from mmg_training.evaluation.subsets import (
     Decider,
+    calibrating,
     extra_table,
     fit_temperatures,
     measurable,
@@ -96,8 +97,8 @@ def report(
     subsets = measurable(task, test)
     tables, temperatures = [], {}
     if candidate.model is not None and {"subsets", "extra"} & set(names):
-        progress(f"fitting temperatures on {len(dataset.calibration)} sessions")
-        temperatures = fit_temperatures(decider, task, dataset.calibration, subsets)
+        progress(f"fitting temperatures on {sum(map(len, calibrating(dataset)))} sessions")
+        temperatures = fit_temperatures(decider, task, calibrating(dataset), subsets)
     raw = ("ECE of the scores as they come: the data set has nobody to fit temperatures on.",)
     calibrated = raw if candidate.model is not None and not dataset.calibration else ()
     made = {}

@@ -100,7 +100,7 @@ def _measure(
             f"{task.name}: nothing is held out that a study could measure; name data.test_people, or train with "
             "mmg-train and measure with mmg-eval RUN --config OTHER.toml"
         )
-    temperatures = fit_temperatures(decider, task, calibration, subsets)
+    temperatures = fit_temperatures(decider, task, [calibration], subsets)
     made, figures = decider(test, subsets) if subsets else {}, []
     for names in subsets:
         temperature, logits, labels = temperatures.get(names, 1.0), made[names].logits, made[names].labels

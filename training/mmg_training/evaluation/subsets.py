@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import torch
 
-from mmg_training.data.sessions import NamedTest, Session
+from mmg_training.data.sessions import Dataset, NamedTest, Session
 from mmg_training.evaluation.decide import Decisions, decide, decide_each, having, shared, subjects_of
 from mmg_training.evaluation.scores import accuracy, calibration_error, fit_temperature, interval, macro_f1, recall
 from mmg_training.evaluation.tables import Cell, Table, plus
@@ -15,6 +15,7 @@ from mmg_training.metrics import ExtraScore, SubsetScore
 from mmg_training.models.multimodal import MultimodalModel
 from mmg_training.task import Task
 
+MOST_HOPS = 1500
 Subset = tuple[str, ...]
 Decider = Callable[[Sequence[Session], Sequence[Subset]], dict[Subset, Decisions]]
 
@@ -45,10 +46,10 @@ def measurable(task: Task, sessions: Sequence[Session]) -> tuple[Subset, ...]:
 
 
 def score_subsets(
-    model: MultimodalModel, calibration: Sequence[Session], test: Sequence[Session]
+    model: MultimodalModel, calibration: Sequence[Sequence[Session]], test: Sequence[Session]
 ) -> tuple[SubsetScore, ...]:
-    """For each subset that the test sessions have: the temperature from ``calibration`` (1 where that lacks the
-    subset), everything else from ``test``."""
+    """For each subset that the test sessions have: the temperature from the sets of ``calibration`` (1 where these lack
+    the subset), everything else from ``test``."""
     scores, subsets, decider = [], measurable(model.task, test), by_model(model)
     temperatures = fit_temperatures(decider, model.task, calibration, subsets)
     for names, made in (decider(test, subsets) if subsets else {}).items():
@@ -98,14 +99,32 @@ def in_groups(task: Task, test: NamedTest, made: Decisions, temperature: float) 
     ), tuple(test.groups)
 
 
+def calibrating(data: Dataset) -> list[Sequence[Session]]:
+    """The sets that temperatures, and what is none of the labels, are fitted on."""
+    return [data.calibration, *(test.sessions for test in data.known)]
+
+
 def fit_temperatures(
-    decider: Decider, task: Task, calibration: Sequence[Session], subsets: Sequence[Subset]
+    decider: Decider, task: Task, calibration: Sequence[Sequence[Session]], subsets: Sequence[Subset]
 ) -> dict[Subset, float]:
-    """The temperature of each subset that the calibration sessions have."""
-    possible = measurable(task, calibration)
-    chosen = [names for names in subsets if names in possible]
-    made = decider(calibration, chosen) if chosen else {}
-    return {names: fit_temperature(one.logits, one.labels) for names, one in made.items()}
+    """The temperature of each subset that some calibration sessions have; at most ``MOST_HOPS`` hops of each set count,
+    so that a large one does not outvote the others."""
+    made: dict[Subset, list[Decisions]] = {}
+    for sessions in calibration:
+        possible = measurable(task, sessions)
+        if chosen := [names for names in subsets if names in possible]:
+            for names, one in decider(sessions, chosen).items():
+                made.setdefault(names, []).append(one)
+    return {names: fit_temperature(*_thinned(parts)) for names, parts in made.items()}
+
+
+def _thinned(parts: Sequence[Decisions]) -> tuple[torch.Tensor, torch.Tensor]:
+    steps = [-(-len(part.labels) // MOST_HOPS) for part in parts]
+    logits, labels = (
+        torch.cat([values[::step] for values, step in zip(column, steps, strict=True)])
+        for column in ([part.logits for part in parts], [part.labels for part in parts])
+    )
+    return logits, labels
 
 
 def subset_table(

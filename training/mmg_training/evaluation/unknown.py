@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from mmg_training.data.sessions import Dataset, NamedTest, Session
 from mmg_training.evaluation.decide import Decisions, decide, having, shared
 from mmg_training.evaluation.scores import BINS
+from mmg_training.evaluation.subsets import MOST_HOPS
 from mmg_training.evaluation.tables import Cell, Table, plus
 from mmg_training.models.multimodal import MultimodalModel
 from mmg_training.task import HOP_S, Task, subsets_of
@@ -22,8 +23,6 @@ Teller = Callable[[Sequence[Session], Subset], Decisions]
 """Decides every hop of sessions from these modalities, with ``Decisions.unknown``, None where they cannot tell."""
 
 KEPT = 0.95
-MOST_HOPS = 1500
-"""Of one set among the known: a large one does not outvote the others."""
 
 
 def by_fit(model: MultimodalModel, unknown: Unknown, temperatures: Mapping[Subset, float]) -> Teller:
@@ -70,7 +69,7 @@ def unknown_table(task: Task, tell: Teller, dataset: Dataset, notes: Sequence[st
     told = (
         *notes,
         "Accepted: decided as one of the labels. AUROC and what is accepted where 95 % of the known is kept: beside "
-        f"all labelled tests from these modalities, at most {MOST_HOPS} hops of each. The last three columns: as shipped, "
+        f"all labelled tests from these modalities, at most {MOST_HOPS} hops of each. The last columns: as shipped, "
         f"at --unknown {DEFAULT_UNKNOWN:g}; a decision a hop.",
     )
     return Table("unknown", "None of these", head, tuple(rows), kinds, told)
@@ -105,7 +104,8 @@ def auroc(known: NDArray[np.float64], other: NDArray[np.float64]) -> float:
 
 def _known(task: Task, tell: Teller, dataset: Dataset, names: Subset) -> NDArray[np.float64]:
     parts = []
-    for sessions in (dataset.test, *(test.sessions for test in dataset.extra if shared(task, test.sessions) == names)):
+    tests = [one.sessions for one in dataset.extra if not one.elsewhere and shared(task, one.sessions) == names]
+    for sessions in (dataset.test, *tests):
         chosen = having(sessions, names)
         if not chosen:
             continue
