@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from mmg_training.augment import Augment, at_pace, augment_audio, random_rotations, small_rotations
+from mmg_training.augment import Augment, at_pace, augment_audio, coloured, random_rotations, small_rotations
 from mmg_training.config import (
     AugmentConfig,
 )
+from mmg_training.data.sessions import Session
 from mmg_training.data.signals import resample
+from mmg_training.data.sounds import at_peak
 from torch import Tensor
 
 
@@ -116,3 +118,24 @@ def test_the_level_is_left_alone_unless_asked() -> None:
         loud, augment_audio(torch.Generator().manual_seed(1), cuts, (), AugmentConfig(level=0.0))
     )
     assert loud.abs().amax(dim=(1, 2)).min() > 0.03
+
+
+def test_a_colour_is_a_gain_at_each_frequency_and_moves_nothing_in_time() -> None:
+    impulse = torch.zeros(2, 4000)
+    impulse[:, 2000] = 1.0
+    made = coloured(impulse, torch.tensor([[0.0] * 7, [0.0, 0.0, 0.0, 0.0, -12.0, -24.0, -24.0]]))
+    torch.testing.assert_close(made[0], impulse[0], atol=1e-5, rtol=0)
+    assert int(made[1].abs().argmax()) == 2000
+    heard_db = 20 * torch.fft.rfft(made[1]).abs().log10()
+    assert heard_db[:500].abs().max() < 1.5  # up to 2 kHz
+    assert heard_db[1900:].max() < -20
+
+
+def test_a_session_at_a_peak_is_the_same_sound() -> None:
+    wave = (3000 * np.sin(np.arange(800))).astype(np.int16)
+    session = Session("made", 0, np.zeros(2, np.int16), {"audio": wave})
+    loud = at_peak(session, 1.0).samples["audio"]
+    assert np.abs(loud).max() == 32767
+    assert np.corrcoef(loud, wave)[0, 1] > 0.9999
+    silent = Session("made", 0, np.zeros(2, np.int16), {"audio": wave * 0})
+    assert not at_peak(silent, 1.0).samples["audio"].any()

@@ -219,3 +219,31 @@ def test_there_are_seven_subsets_and_the_whole_is_last() -> None:
     subsets = TASK.subsets()
     assert len(set(subsets)) == 7
     assert subsets[-1] == NAMES
+
+
+@torch.no_grad()
+def test_how_loud_a_sound_is_changes_nothing() -> None:
+    encoder, sound = encoder_of("audio"), samples_of("audio")
+    loud, _ = encoder(sound, encoder.initial())
+    for gain in (0.01, 0.1):
+        quiet, _ = encoder(gain * sound, encoder.initial())
+        torch.testing.assert_close(quiet, loud, atol=2e-3, rtol=0)
+    silent, _ = encoder(0 * sound, encoder.initial())
+    assert torch.isfinite(silent).all()
+    assert (silent - loud).abs().max() > 0.1
+
+
+@torch.no_grad()
+def test_a_label_s_probability_is_that_of_its_kinds_summed() -> None:
+    task = replace(TASK, kinds=("a1", "none", "a2"), kinds_of=(0, -1, 0))
+    torch.manual_seed(0)
+    fusion = make_fusion(task, SMALL)
+    assert isinstance(fusion, Fusion)
+    tokens, zeros = torch.randn(3, 4, 6), torch.zeros(3, 4, dtype=torch.long)
+    classes, _ = fusion.train()(tokens, zeros, zeros)
+    torch.manual_seed(0)
+    labels, _ = fusion.eval()(tokens, zeros, zeros)
+    assert (classes.shape, labels.shape) == ((3, 7), (3, 4))
+    odds, summed = classes.exp(), labels.exp()
+    torch.testing.assert_close(summed[:, 0], odds[:, [0, 4, 6]].sum(1))
+    torch.testing.assert_close(summed[:, 1:], odds[:, 1:4])
