@@ -53,8 +53,8 @@ def _made_up(token_dim: int, seed: int, scale: float) -> Statistics:
 def telling(
     manifest: Manifest, fitted: Fitted, scale: float = 1.0, **of_file: bytes
 ) -> tuple[Manifest, dict[str, bytes]]:
-    """The manifest with a fit for each of these subsets, and the file that goes with it. data: another file."""
-    known = {frozenset(subset.modalities): subset for subset in manifest.subsets}
+    """The manifest with a fit for each of these subsets alone, and the file that goes with it. data: another file."""
+    known = {frozenset(subset.modalities): replace(subset, unknown=None) for subset in manifest.subsets}
     subsets = dict(known)
     for number, names in enumerate(fitted):
         weights = {name: 0.5 + 0.25 * place + 0.1 * number for place, name in enumerate(names)}
@@ -76,7 +76,7 @@ def write_telling_bundle(
 
 
 def write_telling_starter(path: Path, fitted: Fitted) -> Path:
-    """The starter with made-up statistics."""
+    """The starter with made-up statistics in place of its own."""
     with Bundle.open("starter") as bundle:
         manifest, more = telling(bundle.manifest, fitted, scale=3.0)
         files = {file.path: bundle.read(file) for file in bundle.manifest.files()}

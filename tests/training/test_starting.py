@@ -16,6 +16,7 @@ from mmg_training import checkpoint, data
 from mmg_training.batches import Batches
 from mmg_training.config import DataConfig, TrainConfig
 from mmg_training.data.sessions import UNLABELLED, Dataset, Pool
+from mmg_training.data.starter import WEARER
 from mmg_training.data.virtual import simulate
 from mmg_training.evaluation.decide import decide, subjects_of
 from mmg_training.evaluation.engine import decide_with_engine
@@ -59,7 +60,7 @@ def test_the_checkpoint_decides_as_the_bundle_that_mmg_carries() -> None:
     starter, _ = checkpoint.load(STARTER_RUN)
     with Bundle.open("starter") as bundle:
         assert bundle.manifest.labels == starter.task.labels
-        made = simulate(replace(starter.task, modalities=("imu",)), 1003, 5, 12.0)
+        made = simulate(replace(WEARER, modalities=("imu",)), 1003, 5, 12.0)
         ours = decide(starter, [made], ("imu",))
         theirs = decide_with_engine(bundle, starter.task, [made], ("imu",))
     assert (ours.logits.argmax(1) == theirs.logits.argmax(1)).all()

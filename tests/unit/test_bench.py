@@ -151,7 +151,7 @@ def test_eager_decides_what_the_engine_decides() -> None:
     # Sound reaches the encoder as it is; the others are resampled on the engine's grid first.
     names = ("audio",)
     with Bundle.open("starter") as bundle:
-        recording, engine = Recording(bundle.manifest, names, 12), Engine(bundle, names)
+        recording, engine = Recording(bundle.manifest, names, 12), Engine(bundle, names, unknown=0)
         one = eager.eager_hop(TrainedRun(needs.STARTER_RUN), bundle, recording)
         temperature = bundle.manifest.temperature(names)
         for hop in range(12):

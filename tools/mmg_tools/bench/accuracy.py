@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from mmg import Bundle
 from mmg_training import checkpoint
+from mmg_training.data.starter import WEARER
 from mmg_training.data.virtual import simulate_all
 from mmg_training.evaluation.engine import decide_with_engine
 from mmg_training.wearer.people import held_out_subjects
@@ -23,7 +24,7 @@ def compare(streaming: Bundle, window: Bundle, report: Reporter, *, quick: bool 
     subjects = others[len(others) // 2 :]
     if quick:
         subjects = subjects[:1]
-    sessions = simulate_all(model.task, subjects, config.data.sessions, config.data.session_s, report)
+    sessions = simulate_all(WEARER, subjects, config.data.sessions, config.data.session_s, report)
     first = max(round(one.encoder.window_s / window.manifest.hop_s) for one in window.manifest.modalities) - 1
     full = np.concatenate([np.arange(session.hops) >= first for session in sessions])
     rows = []
