@@ -109,6 +109,8 @@ def test_other_life_is_told_from_what_is_known(told: unknown.Unknown, model: Mul
 
 def test_nobody_to_fit_on_and_too_few_labels_tell_nothing(model: MultimodalModel, dataset: Dataset) -> None:
     assert not unknown.fit(model, replace(dataset, calibration=()), CONFIG, {}).fits
+    named = MultimodalModel(replace(TASK, labels=("slow", "unknown")), CONFIG.model)
+    assert not unknown.fit(named, dataset, CONFIG, {}).fits
     means, classes = np.random.default_rng(0).normal(size=(400, 8)), np.zeros(400, np.int64)
     assert unknown.statistics(means, classes, TASK, 1.0) is None
 
