@@ -248,3 +248,10 @@ def test_a_label_s_probability_is_that_of_its_kinds_summed() -> None:
     odds, summed = classes.exp(), labels.exp()
     torch.testing.assert_close(summed[:, 0], odds[:, [0, 4, 6]].sum(1))
     torch.testing.assert_close(summed[:, 1:], odds[:, 1:4])
+
+
+@torch.no_grad()
+def test_kinds_without_a_label_are_not_told() -> None:
+    fusion = make_fusion(replace(TASK, kinds=("none",), kinds_of=(-1,)), SMALL).eval()
+    zeros = torch.zeros(1, 4, dtype=torch.long)
+    assert fusion(torch.randn(1, 4, 6), zeros, zeros)[0].shape == (1, len(TASK.labels))

@@ -98,10 +98,11 @@ def test_as_much_of_the_known_is_refused_as_was_asked_for(
 def test_other_life_is_told_from_what_is_known(told: unknown.Unknown, model: MultimodalModel, dataset: Dataset) -> None:
     tell = by_fit(model, told, {})
     (row,) = unknown_table(TASK, tell, dataset, ()).rows
-    auc, accepted = row[3], row[5]
+    auc, accepted, taken = row[3], row[5], row[7]
     assert isinstance(auc, float)
     assert isinstance(accepted, float)
     assert auc > 0.9
+    assert taken == "nothing" or "slow" in str(taken) or "fast" in str(taken)
     assert accepted < 0.5
     held, others = kept_table(TASK, tell, dataset, ()).rows
     assert held[3] == others[3] == pytest.approx(DEFAULT_UNKNOWN, abs=0.03)

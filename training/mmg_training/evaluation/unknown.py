@@ -22,7 +22,7 @@ Subset = tuple[str, ...]
 Teller = Callable[[Sequence[Session], Subset], Decisions]
 """Decides every hop of sessions from these modalities, with ``Decisions.unknown``, None where they cannot tell."""
 
-KEPT = 0.95
+KEPT, TAKEN_FOR = 0.95, 3
 
 
 def by_fit(model: MultimodalModel, unknown: Unknown, temperatures: Mapping[Subset, float]) -> Teller:
@@ -45,16 +45,17 @@ def unknown_table(task: Task, tell: Teller, dataset: Dataset, notes: Sequence[st
     rows: list[tuple[Cell, ...]] = []
     for test in dataset.unknown:
         for names in subsets_of(shared(task, test.sessions)):
-            other = tell(test.sessions, names).unknown
-            if other is None:
+            made = tell(test.sessions, names)
+            if made.unknown is None:
                 continue
             if names not in known:
                 known[names] = _known(task, tell, dataset, names)
-            margins, kept = other.double().numpy(), known[names]
+            margins, kept = made.unknown.double().numpy(), known[names]
             accepted = float((margins < np.quantile(kept, KEPT)).mean())
             passed = float((margins <= 0).mean())
             hour = round(passed * 3600 / HOP_S)
-            rows.append((test.name, test.kind, plus(names), auroc(kept, margins), accepted, passed, hour, len(margins)))
+            figures = (auroc(kept, margins), accepted, passed, hour, _taken_for(task, made), len(margins))
+            rows.append((test.name, test.kind, plus(names), *figures))
     head = (
         "none of the labels",
         "data",
@@ -63,6 +64,7 @@ def unknown_table(task: Task, tell: Teller, dataset: Dataset, notes: Sequence[st
         f"accepted at {KEPT:.0%} kept",
         "accepted",
         "false decisions an hour",
+        "taken for",
         "decisions",
     )
     kinds = ", ".join(dict.fromkeys(test.kind for test in dataset.unknown))
@@ -93,6 +95,15 @@ def kept_table(task: Task, tell: Teller, dataset: Dataset, notes: Sequence[str])
     told = (*notes, f"As shipped, at --unknown {DEFAULT_UNKNOWN:g}. Refused counts as wrong, and ECE is of all scores.")
     kinds = ", ".join(dict.fromkeys(str(row[1]) for row in rows))
     return Table("kept", "What is known, beside none of these", head, tuple(rows), kinds, told)
+
+
+def _taken_for(task: Task, made: Decisions) -> str:
+    """The labels that it is taken for the most often, with their share of all decisions."""
+    assert made.unknown is not None
+    labels = made.logits.argmax(1)[made.unknown <= 0]
+    shares = torch.bincount(labels, minlength=len(task.labels)) / len(made.labels)
+    most = torch.argsort(shares, descending=True)[:TAKEN_FOR].tolist()
+    return ", ".join(f"{task.labels[one]} {float(shares[one]):.2f}" for one in most if shares[one] > 0) or "nothing"
 
 
 def auroc(known: NDArray[np.float64], other: NDArray[np.float64]) -> float:
