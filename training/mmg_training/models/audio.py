@@ -15,9 +15,10 @@ from mmg_training.models.causal import CausalConv, StreamingEncoder, run_layers
 RATE_HZ, WINDOW, STRIDE, LOW_HZ = 16_000, 320, 160, 60.0
 STEADY = 200
 """Spectra over whose power the level is averaged, the newest with the most weight."""
-SILENCE, DEPTH, FRAME = 1e-10, 1e-4, 1e-5
-"""Powers: what is less than the first is silence; a band is told from nothing down to the second's part of the level,
-and the third's of all bands just then: further down it would be the rounding of float32."""
+FULL_SCALE, DEPTH, FRAME = 1e10, 1e-4, 1e-5
+"""Powers: the first is that of full scale where silence has 1 (an addend as small as 1e-10 is dropped by exporters); a
+band is told from nothing down to the second's part of the level, and the third's of all bands just then: further down
+it would be the rounding of float32."""
 
 
 class AudioEncoder(StreamingEncoder):
@@ -64,11 +65,12 @@ class AudioEncoder(StreamingEncoder):
             heard = (torch.log(bands + 1e-6) + 8.0) / 4.0  # -1.5 (silence) to 2 (full scale)
             y, following = run_layers(self.layers, heard, states[1:])
             return y.transpose(1, 2), [overlap, *following]  # (B, T / 4000, D)
+        bands = FULL_SCALE * bands
         mean = bands.mean(1, keepdim=True)
         powers = torch.cat((states[1], mean), dim=2)  # (B, 1, STEADY - 1 + T / stride)
         level = nn.functional.conv1d(powers, self.steady)  # (B, 1, T / stride)
-        floor = DEPTH * level + FRAME * mean + SILENCE
-        relative = (torch.log((bands + floor) / (level + SILENCE)) + 4.0) / 4.0
+        floor = DEPTH * level + FRAME * mean + 1.0
+        relative = (torch.log((bands + floor) / (level + 1.0)) + 4.0) / 4.0
         y, following = run_layers(self.layers, relative, states[2:])
         recent = powers[:, :, powers.shape[2] - STEADY + 1 :]
         return y.transpose(1, 2), [overlap, recent, *following]
