@@ -197,7 +197,7 @@ def statistics(means: NDArray[np.float64], classes: NDArray[np.int64], task: Tas
     everything = _gaussian(z, 0.0, within, WIDER)
     reading, bias = _read(z, classes, told)
     read = {one: (reading[:, number], bias[number]) for number, one in enumerate(told)}
-    nothing = (np.zeros(RANK), -1e4)
+    nothing = (np.zeros(len(basis)), -1e4)
     return Statistics(
         center=center.astype(np.float32),
         basis=basis.astype(np.float32),
