@@ -14,6 +14,7 @@ from mmg_training.evaluation.decide import Decisions, decide, having, shared
 from mmg_training.evaluation.scores import BINS
 from mmg_training.evaluation.subsets import MOST_HOPS
 from mmg_training.evaluation.tables import Cell, Table, plus
+from mmg_training.metrics import UnknownScore
 from mmg_training.models.multimodal import MultimodalModel
 from mmg_training.task import HOP_S, Task, subsets_of
 from mmg_training.unknown import Unknown
@@ -39,10 +40,10 @@ def by_fit(model: MultimodalModel, unknown: Unknown, temperatures: Mapping[Subse
     return tell
 
 
-def unknown_table(task: Task, tell: Teller, dataset: Dataset, notes: Sequence[str]) -> Table:
-    """Each set of other life, from each subset of its modalities, beside everything known from these."""
+def score_unknown(task: Task, tell: Teller, dataset: Dataset) -> tuple[UnknownScore, ...]:
+    """Each set of other life, from each subset of its modalities that can tell it, beside everything known from these."""
     known: dict[Subset, NDArray[np.float64]] = {}
-    rows: list[tuple[Cell, ...]] = []
+    found = []
     for test in dataset.unknown:
         for names in subsets_of(shared(task, test.sessions)):
             made = tell(test.sessions, names)
@@ -51,11 +52,28 @@ def unknown_table(task: Task, tell: Teller, dataset: Dataset, notes: Sequence[st
             if names not in known:
                 known[names] = _known(task, tell, dataset, names)
             margins, kept = made.unknown.double().numpy(), known[names]
-            accepted = float((margins < np.quantile(kept, KEPT)).mean())
-            passed = float((margins <= 0).mean())
-            hour = round(passed * 3600 / HOP_S)
-            figures = (auroc(kept, margins), accepted, passed, hour, _taken_for(task, made), len(margins))
-            rows.append((test.name, test.kind, plus(names), *figures))
+            found.append(
+                UnknownScore(
+                    name=test.name,
+                    kind=test.kind,
+                    modalities=names,
+                    auroc=auroc(kept, margins),
+                    accepted=float((margins <= 0).mean()),
+                    accepted_kept=float((margins < np.quantile(kept, KEPT)).mean()),
+                    taken_for=_taken_for(task, made),
+                    samples=len(margins),
+                )
+            )
+    return tuple(found)
+
+
+def unknown_table(task: Task, tell: Teller, dataset: Dataset, notes: Sequence[str]) -> Table:
+    """What ``score_unknown`` gives."""
+    rows: list[tuple[Cell, ...]] = []
+    for one in score_unknown(task, tell, dataset):
+        hour = round(one.accepted * 3600 / HOP_S)
+        figures = (one.auroc, one.accepted_kept, one.accepted, hour, one.taken_for, one.samples)
+        rows.append((one.name, one.kind, plus(one.modalities), *figures))
     head = (
         "none of the labels",
         "data",
