@@ -146,14 +146,8 @@ def _unknown(metrics: Metrics) -> list[str]:
         for one in metrics.unknown
     )
     heads = ("what", "kind", "modalities", "AUROC", "accepted at 95 % kept", "accepted", "taken for", "decisions")
-    return [
-        "## None of these",
-        "",
-        "Activities that are in no training, but where the limits say so.",
-        "",
-        *_table(heads, rows),
-        "",
-    ]
+    told = "Activities without a label, in no training but where a row says otherwise."
+    return ["## None of these", "", told, "", *_table(heads, rows), ""]
 
 
 def _figure(recall: dict[str, float], label: str) -> str:

@@ -168,8 +168,8 @@ def run(config: TrainConfig, out: Path, fabric: Fabric, resume: bool = False, ov
     for extra in metrics.extra:
         report(f"{' + '.join(extra.modalities)}: {extra.accuracy:.3f} of {extra.samples}, {extra.name} ({extra.kind})")
     for one in metrics.unknown:
-        told = f"{one.accepted:.3f} of {one.samples} taken for a label, {one.name} ({one.kind})"
-        report(f"{' + '.join(one.modalities)}: {told}")
+        taken = f"{one.accepted:.3f} of {one.samples} taken for a label, {one.name} ({one.kind})"
+        report(f"{' + '.join(one.modalities)}: {taken}")
     if not metrics.subsets:
         report(f"nothing was measured: {_measured_elsewhere(config, out)}")
     report(f"wrote {out}; next: {shlex.join(['mmg-export', str(out), '-o', f'{config.name}.mmg'])}")

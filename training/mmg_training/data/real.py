@@ -113,10 +113,10 @@ def sound_in(root: Path, task: Task) -> Real:
         training, _ = sounds.surroundings(root / "esc10", task, sounds.KINDS)
         made.pools.append(Pool(sounds.SURROUNDINGS.name, 1.0, training, ANCHORED))
         backgrounds = tuple(one.samples["audio"] for one in training)
-        for kinds in (sounds.UNKNOWN_KINDS, sounds.HUMAN_KINDS):
+        for kinds, told in ((sounds.UNKNOWN_KINDS, ""), (sounds.HUMAN_KINDS, " (kinds of training)")):
             _, test = sounds.surroundings(root / "esc10", task, kinds)
             test = tuple(replace(one, labels=np.full_like(one.labels, UNLABELLED)) for one in test)
-            name = f"ESC-10, {', '.join(kinds).replace('_', ' ')} of fold 3"
+            name = f"ESC-10, {', '.join(kinds).replace('_', ' ')} of fold 3{told}"
             made.unknown.extend(_at_levels(name, test))
         made.sources.append(sounds.SURROUNDINGS)
     return replace(made, backgrounds=backgrounds)
