@@ -10,6 +10,10 @@ from mmg_training.metrics import Metrics
 from mmg_export.describe import HALF
 
 ALWAYS = "It always answers with one of its labels, also for an activity that is none of them."
+TOLD = (
+    "What is none of its labels it calls unknown, as far as the table above says, and what it knows now and then too: "
+    "--unknown says how often."
+)
 
 
 def card(manifest: Manifest, metrics: Metrics) -> str:
@@ -34,9 +38,10 @@ def card(manifest: Manifest, metrics: Metrics) -> str:
             "",
             *_extra(metrics),
             "",
+            *_unknown(metrics),
             "## Limits",
             "",
-            *(f"- {one}" for one in (*metrics.limits, ALWAYS)),
+            *(f"- {one}" for one in (*metrics.limits, TOLD if manifest.unknown else ALWAYS)),
             "",
             "## Rebuild",
             "",
@@ -122,6 +127,27 @@ def _extra(metrics: Metrics) -> list[str]:
         for score in metrics.extra
     )
     return _table(("what", "kind", "modalities", "accuracy", "ECE", "decisions", "recall"), rows)
+
+
+def _unknown(metrics: Metrics) -> list[str]:
+    if not metrics.unknown:
+        return []
+    rows = (
+        (
+            one.name,
+            one.kind,
+            " + ".join(one.modalities),
+            f"{one.auroc:.3f}",
+            f"{one.accepted_kept:.3f}",
+            f"{one.accepted:.3f}",
+            one.taken_for,
+            str(one.samples),
+        )
+        for one in metrics.unknown
+    )
+    heads = ("what", "kind", "modalities", "AUROC", "accepted at 95 % kept", "accepted", "taken for", "decisions")
+    told = "Activities without a label, in no training but where a row says otherwise."
+    return ["## None of these", "", told, "", *_table(heads, rows), ""]
 
 
 def _figure(recall: dict[str, float], label: str) -> str:

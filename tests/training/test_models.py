@@ -23,9 +23,9 @@ NAMES = TASK.modalities
 HOPS = 14
 
 
-def encoder_of(name: str) -> StreamingEncoder:
+def encoder_of(name: str, config: ModelConfig = SMALL) -> StreamingEncoder:
     torch.manual_seed(0)
-    made = make_encoder(name, TASK, SMALL)
+    made = make_encoder(name, TASK, config)
     for module in made.modules():
         if isinstance(module, (nn.BatchNorm1d, nn.BatchNorm2d)):
             nn.init.normal_(module.running_mean, std=0.3)  # type: ignore[arg-type]
@@ -42,10 +42,12 @@ def samples_of(name: str, hops: int = HOPS, batch: int = 1, seed: int = 1) -> Te
     return (0.2 if name == "audio" else 5) * torch.randn(batch, hops * count, *rest, generator=noise)
 
 
+@pytest.mark.parametrize("plain", [False, True], ids=["all", "without axes and level"])
 @pytest.mark.parametrize("name", NAMES)
 @torch.no_grad()
-def test_a_sequence_cut_into_hops_gives_the_same_tokens(name: str) -> None:
-    encoder, samples, states = encoder_of(name), samples_of(name), encoder_of(name).initial()
+def test_a_sequence_cut_into_hops_gives_the_same_tokens(name: str, plain: bool) -> None:
+    encoder = encoder_of(name, replace(SMALL, imu_axes=not plain, audio_level=not plain))
+    samples, states = samples_of(name), encoder.initial()
     whole, last = encoder(samples, states)
     tokens = []
     for hop in samples.chunk(HOPS, dim=0 if name == "video" else 1):
@@ -222,8 +224,8 @@ def test_there_are_seven_subsets_and_the_whole_is_last() -> None:
 
 
 @torch.no_grad()
-def test_how_loud_a_sound_is_changes_nothing() -> None:
-    encoder, sound = encoder_of("audio"), samples_of("audio")
+def test_without_level_how_loud_a_sound_is_changes_nothing() -> None:
+    encoder, sound = encoder_of("audio", replace(SMALL, audio_level=False)), samples_of("audio")
     loud, _ = encoder(sound, encoder.initial())
     for gain in (0.01, 0.1):
         quiet, _ = encoder(gain * sound, encoder.initial())
@@ -237,13 +239,19 @@ def test_how_loud_a_sound_is_changes_nothing() -> None:
 def test_a_label_s_probability_is_that_of_its_kinds_summed() -> None:
     task = replace(TASK, kinds=("a1", "none", "a2"), kinds_of=(0, -1, 0))
     torch.manual_seed(0)
-    fusion = make_fusion(task, SMALL)
+    fusion = make_fusion(task, replace(SMALL, dropout=0.0))
     assert isinstance(fusion, Fusion)
     tokens, zeros = torch.randn(3, 4, 6), torch.zeros(3, 4, dtype=torch.long)
     classes, _ = fusion.train()(tokens, zeros, zeros)
-    torch.manual_seed(0)
     labels, _ = fusion.eval()(tokens, zeros, zeros)
     assert (classes.shape, labels.shape) == ((3, 7), (3, 4))
     odds, summed = classes.exp(), labels.exp()
     torch.testing.assert_close(summed[:, 0], odds[:, [0, 4, 6]].sum(1))
     torch.testing.assert_close(summed[:, 1:], odds[:, 1:4])
+
+
+@torch.no_grad()
+def test_kinds_without_a_label_are_not_told() -> None:
+    fusion = make_fusion(replace(TASK, kinds=("none",), kinds_of=(-1,)), SMALL).eval()
+    zeros = torch.zeros(1, 4, dtype=torch.long)
+    assert fusion(torch.randn(1, 4, 6), zeros, zeros)[0].shape == (1, len(TASK.labels))

@@ -98,10 +98,11 @@ def test_as_much_of_the_known_is_refused_as_was_asked_for(
 def test_other_life_is_told_from_what_is_known(told: unknown.Unknown, model: MultimodalModel, dataset: Dataset) -> None:
     tell = by_fit(model, told, {})
     (row,) = unknown_table(TASK, tell, dataset, ()).rows
-    auc, accepted = row[3], row[5]
+    auc, accepted, taken = row[3], row[5], row[7]
     assert isinstance(auc, float)
     assert isinstance(accepted, float)
     assert auc > 0.9
+    assert taken == "nothing" or "slow" in str(taken) or "fast" in str(taken)
     assert accepted < 0.5
     held, others = kept_table(TASK, tell, dataset, ()).rows
     assert held[3] == others[3] == pytest.approx(DEFAULT_UNKNOWN, abs=0.03)
@@ -109,8 +110,13 @@ def test_other_life_is_told_from_what_is_known(told: unknown.Unknown, model: Mul
 
 def test_nobody_to_fit_on_and_too_few_labels_tell_nothing(model: MultimodalModel, dataset: Dataset) -> None:
     assert not unknown.fit(model, replace(dataset, calibration=()), CONFIG, {}).fits
+    named = MultimodalModel(replace(TASK, labels=("slow", "unknown")), CONFIG.model)
+    assert not unknown.fit(named, dataset, CONFIG, {}).fits
     means, classes = np.random.default_rng(0).normal(size=(400, 8)), np.zeros(400, np.int64)
     assert unknown.statistics(means, classes, TASK, 1.0) is None
+    few = unknown.statistics(means, np.arange(400) % 2, TASK, 1.0)
+    assert few is not None
+    assert few.basis.shape == (8, 8)
 
 
 def test_a_run_keeps_what_was_fitted(told: unknown.Unknown, model: MultimodalModel, tmp_path: Path) -> None:

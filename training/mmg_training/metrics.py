@@ -35,6 +35,20 @@ class ExtraScore(msgspec.Struct, frozen=True, kw_only=True):
     recall: dict[str, float]
 
 
+class UnknownScore(msgspec.Struct, frozen=True, kw_only=True):
+    """Activities without a label. auroc: beside what is known from these modalities; accepted: taken for a label, as
+    shipped, and accepted_kept where 95 % of the known is kept; taken_for: as which, in words."""
+
+    name: str
+    kind: str
+    modalities: tuple[str, ...]
+    auroc: float
+    accepted: float
+    accepted_kept: float
+    taken_for: str
+    samples: int
+
+
 class DataSource(msgspec.Struct, frozen=True, kw_only=True):
     """Something trained on: what it is, how much of it and under which licence. modalities: what it has; empty for all
     of the set's."""
@@ -92,7 +106,8 @@ NOTHING_HELD_OUT = "Nothing was held out: no figure of this run says how it does
 class Metrics(msgspec.Struct, frozen=True, kw_only=True):
     """created: ISO date and time, UTC. weights_sha256: of the file that was measured. tools: name -> version. wall_s:
     how long the training took, after ``--resume`` only its last part, on ``device``. held_out: who is measured in
-    ``subsets``. extra: further tests. limits: what the data do not show. split: who is in which part, where known."""
+    ``subsets``. extra: further tests; unknown: what is none of the labels. limits: what the data do not show. split: who
+    is in which part, where known."""
 
     created: str
     seed: int
@@ -105,6 +120,7 @@ class Metrics(msgspec.Struct, frozen=True, kw_only=True):
     held_out: str
     subsets: tuple[SubsetScore, ...] = ()
     extra: tuple[ExtraScore, ...] = ()
+    unknown: tuple[UnknownScore, ...] = ()
     limits: tuple[str, ...] = ()
     split: Split | None = None
 

@@ -17,6 +17,7 @@ from mmg.bundle.unknown import Mixture, Statistics, pack, read
 from mmg.bundle.unknown_fit import REFUSED, UnknownFit
 from mmg.engine.unknown import DEFAULT_UNKNOWN, Score, threshold_at
 from mmg.errors import ConfigError
+from mmg.types import UNKNOWN
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -96,7 +97,9 @@ def fit(
     temperatures: Mapping[Subset, float],
 ) -> Unknown:
     """Statistics from training, weights and thresholds from ``calibration`` and ``known``."""
-    found = {}
+    found = dict[str, Statistics]()
+    if UNKNOWN in model.task.labels:  # then it is a label like any other
+        return Unknown(found, {})
     for name, (means, classes) in gather(model, dataset, config).items():
         told = statistics(means, classes, model.task, LEAN.get(name, 1.0))
         if told is not None:
@@ -194,7 +197,7 @@ def statistics(means: NDArray[np.float64], classes: NDArray[np.int64], task: Tas
     everything = _gaussian(z, 0.0, within, WIDER)
     reading, bias = _read(z, classes, told)
     read = {one: (reading[:, number], bias[number]) for number, one in enumerate(told)}
-    nothing = (np.zeros(RANK), -1e4)
+    nothing = (np.zeros(len(basis)), -1e4)
     return Statistics(
         center=center.astype(np.float32),
         basis=basis.astype(np.float32),

@@ -27,6 +27,7 @@ from mmg_training.config import TrainConfig, load, override, parse_setting
 from mmg_training.data.parts import told
 from mmg_training.data.sessions import Dataset
 from mmg_training.evaluation.subsets import calibrating, score_extra, score_subsets
+from mmg_training.evaluation.unknown import by_fit, score_unknown
 from mmg_training.metrics import Metrics
 from mmg_training.models.multimodal import MultimodalModel
 from mmg_training.own import own_settings
@@ -166,6 +167,9 @@ def run(config: TrainConfig, out: Path, fabric: Fabric, resume: bool = False, ov
         report(f"{' + '.join(score.modalities)}: {score.accuracy:.3f} of {score.samples}, {metrics.held_out}")
     for extra in metrics.extra:
         report(f"{' + '.join(extra.modalities)}: {extra.accuracy:.3f} of {extra.samples}, {extra.name} ({extra.kind})")
+    for one in metrics.unknown:
+        taken = f"{one.accepted:.3f} of {one.samples} taken for a label, {one.name} ({one.kind})"
+        report(f"{' + '.join(one.modalities)}: {taken}")
     if not metrics.subsets:
         report(f"nothing was measured: {_measured_elsewhere(config, out)}")
     report(f"wrote {out}; next: {shlex.join(['mmg-export', str(out), '-o', f'{config.name}.mmg'])}")
@@ -211,6 +215,7 @@ def measure(
     report("fitting what is none of the labels")
     told_apart = unknown.fit(model, dataset, config, temperatures)
     unknown.save(out, told_apart)
+    tell = by_fit(model, told_apart, temperatures)
     subsets = tuple(msgspec.structs.replace(one, unknown=told_apart.fits.get(one.modalities)) for one in subsets)
     return Metrics(
         created=_now(),
@@ -226,6 +231,7 @@ def measure(
         limits=dataset.limits,
         split=told(dataset),
         extra=tuple(score_extra(model, test, temperatures) for test in dataset.extra),
+        unknown=score_unknown(model.task, tell, dataset),
     )
 
 

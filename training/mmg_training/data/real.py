@@ -8,8 +8,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
+from mmg_training.augment import random_rotations
 from mmg_training.data import glasses, motion, sounds, utd_mhad
 from mmg_training.data.sessions import TICKS_PER_HOP, UNLABELLED, NamedTest, Pool, Session
 from mmg_training.metrics import DataSource
@@ -74,12 +76,22 @@ def _glasses(recorded: dict[str, tuple[Session, ...]], task: Task, made: Real) -
         return tuple(one.of_labels(task) for one in glasses.of_users(recorded, users, kinds) if one.hops)
 
     made.pools.append(Pool("ClassyGlass", GLASSES, glasses.training(recorded), anchored=1.0))
-    made.tests.append(NamedTest("ClassyGlass, ten other people", "real", of(glasses.TEST_USERS, labelled)))
+    test = of(glasses.TEST_USERS, labelled)
+    made.tests.append(NamedTest("ClassyGlass, ten other people", "real", test))
+    turned = tuple(_turned(one, number) for number, one in enumerate(test))
+    made.tests.append(NamedTest("ClassyGlass, ten other people, each file turned at random", "real", turned))
     made.known.append(NamedTest("ClassyGlass, five others", "real", of(glasses.CALIBRATION_USERS, labelled)))
     for kind in glasses.NEAR_UNKNOWN:
         name = f"ClassyGlass, {kind.replace('_', ' ')}"
         made.unknown.append(NamedTest(name, "real", of(glasses.TEST_USERS, (kind,))))
     made.sources.append(glasses.SOURCE)
+
+
+def _turned(session: Session, seed: int) -> Session:
+    """The same with the sensor mounted any way round."""
+    rotation = random_rotations(torch.Generator().manual_seed(seed), 1)[0].numpy()
+    imu = session.samples["imu"]
+    return replace(session, samples={"imu": np.concatenate((imu[:, :3] @ rotation.T, imu[:, 3:] @ rotation.T), axis=1)})
 
 
 def sound_in(root: Path, task: Task) -> Real:
@@ -101,10 +113,10 @@ def sound_in(root: Path, task: Task) -> Real:
         training, _ = sounds.surroundings(root / "esc10", task, sounds.KINDS)
         made.pools.append(Pool(sounds.SURROUNDINGS.name, 1.0, training, ANCHORED))
         backgrounds = tuple(one.samples["audio"] for one in training)
-        for kinds in (sounds.UNKNOWN_KINDS, sounds.HUMAN_KINDS):
+        for kinds, told in ((sounds.UNKNOWN_KINDS, ""), (sounds.HUMAN_KINDS, " (kinds of training)")):
             _, test = sounds.surroundings(root / "esc10", task, kinds)
             test = tuple(replace(one, labels=np.full_like(one.labels, UNLABELLED)) for one in test)
-            name = f"ESC-10, {', '.join(kinds).replace('_', ' ')} of fold 3"
+            name = f"ESC-10, {', '.join(kinds).replace('_', ' ')} of fold 3{told}"
             made.unknown.extend(_at_levels(name, test))
         made.sources.append(sounds.SURROUNDINGS)
     return replace(made, backgrounds=backgrounds)

@@ -14,6 +14,7 @@ from mmg_training.evaluation.decide import Decisions, decide, having, shared
 from mmg_training.evaluation.scores import BINS
 from mmg_training.evaluation.subsets import MOST_HOPS
 from mmg_training.evaluation.tables import Cell, Table, plus
+from mmg_training.metrics import UnknownScore
 from mmg_training.models.multimodal import MultimodalModel
 from mmg_training.task import HOP_S, Task, subsets_of
 from mmg_training.unknown import Unknown
@@ -22,7 +23,7 @@ Subset = tuple[str, ...]
 Teller = Callable[[Sequence[Session], Subset], Decisions]
 """Decides every hop of sessions from these modalities, with ``Decisions.unknown``, None where they cannot tell."""
 
-KEPT = 0.95
+KEPT, TAKEN_FOR = 0.95, 3
 
 
 def by_fit(model: MultimodalModel, unknown: Unknown, temperatures: Mapping[Subset, float]) -> Teller:
@@ -39,22 +40,40 @@ def by_fit(model: MultimodalModel, unknown: Unknown, temperatures: Mapping[Subse
     return tell
 
 
-def unknown_table(task: Task, tell: Teller, dataset: Dataset, notes: Sequence[str]) -> Table:
-    """Each set of other life, from each subset of its modalities, beside everything known from these."""
+def score_unknown(task: Task, tell: Teller, dataset: Dataset) -> tuple[UnknownScore, ...]:
+    """Each set of other life, from each subset of its modalities that can tell it, beside all that is known from these."""
     known: dict[Subset, NDArray[np.float64]] = {}
-    rows: list[tuple[Cell, ...]] = []
+    found = []
     for test in dataset.unknown:
         for names in subsets_of(shared(task, test.sessions)):
-            other = tell(test.sessions, names).unknown
-            if other is None:
+            made = tell(test.sessions, names)
+            if made.unknown is None:
                 continue
             if names not in known:
                 known[names] = _known(task, tell, dataset, names)
-            margins, kept = other.double().numpy(), known[names]
-            accepted = float((margins < np.quantile(kept, KEPT)).mean())
-            passed = float((margins <= 0).mean())
-            hour = round(passed * 3600 / HOP_S)
-            rows.append((test.name, test.kind, plus(names), auroc(kept, margins), accepted, passed, hour, len(margins)))
+            margins, kept = made.unknown.double().numpy(), known[names]
+            found.append(
+                UnknownScore(
+                    name=test.name,
+                    kind=test.kind,
+                    modalities=names,
+                    auroc=auroc(kept, margins),
+                    accepted=float((margins <= 0).mean()),
+                    accepted_kept=float((margins < np.quantile(kept, KEPT)).mean()),
+                    taken_for=_taken_for(task, made),
+                    samples=len(margins),
+                )
+            )
+    return tuple(found)
+
+
+def unknown_table(task: Task, tell: Teller, dataset: Dataset, notes: Sequence[str]) -> Table:
+    """What ``score_unknown`` gives."""
+    rows: list[tuple[Cell, ...]] = []
+    for one in score_unknown(task, tell, dataset):
+        hour = round(one.accepted * 3600 / HOP_S)
+        figures = (one.auroc, one.accepted_kept, one.accepted, hour, one.taken_for, one.samples)
+        rows.append((one.name, one.kind, plus(one.modalities), *figures))
     head = (
         "none of the labels",
         "data",
@@ -63,6 +82,7 @@ def unknown_table(task: Task, tell: Teller, dataset: Dataset, notes: Sequence[st
         f"accepted at {KEPT:.0%} kept",
         "accepted",
         "false decisions an hour",
+        "taken for",
         "decisions",
     )
     kinds = ", ".join(dict.fromkeys(test.kind for test in dataset.unknown))
@@ -93,6 +113,15 @@ def kept_table(task: Task, tell: Teller, dataset: Dataset, notes: Sequence[str])
     told = (*notes, f"As shipped, at --unknown {DEFAULT_UNKNOWN:g}. Refused counts as wrong, and ECE is of all scores.")
     kinds = ", ".join(dict.fromkeys(str(row[1]) for row in rows))
     return Table("kept", "What is known, beside none of these", head, tuple(rows), kinds, told)
+
+
+def _taken_for(task: Task, made: Decisions) -> str:
+    """The labels that it is taken for the most often, with their share of all decisions."""
+    assert made.unknown is not None
+    labels = made.logits.argmax(1)[made.unknown <= 0]
+    shares = torch.bincount(labels, minlength=len(task.labels)) / len(made.labels)
+    most = torch.argsort(shares, descending=True)[:TAKEN_FOR].tolist()
+    return ", ".join(f"{task.labels[one]} {float(shares[one]):.2f}" for one in most if shares[one] > 0) or "nothing"
 
 
 def auroc(known: NDArray[np.float64], other: NDArray[np.float64]) -> float:

@@ -1,4 +1,4 @@
-"""The audio encoder: 16 kHz sound to two tokens a hop; the mel spectrum is part of it; it hears 2.3 s back, and 2 s
+"""The audio encoder: 16 kHz sound to two tokens a hop; the log-mel spectrum is part of it; it hears 2.3 s back, and 2 s
 more for the level."""
 
 from __future__ import annotations
@@ -15,16 +15,18 @@ from mmg_training.models.causal import CausalConv, StreamingEncoder, run_layers
 RATE_HZ, WINDOW, STRIDE, LOW_HZ = 16_000, 320, 160, 60.0
 STEADY = 200
 """Spectra over whose power the level is averaged, the newest with the most weight."""
-# Powers: what is less than this is silence, and how far below the level a band is told from nothing.
-SILENCE, DEPTH = 1e-10, 1e-4
+FULL_SCALE, DEPTH, FRAME = 1e10, 1e-4, 1e-5
+"""Powers: the first is that of full scale where silence has 1 (an addend as small as 1e-10 is dropped by exporters); a
+band is told from nothing down to the second's part of the level, and the third's of all bands just then: further down
+it would be the rounding of float32."""
 
 
 class AudioEncoder(StreamingEncoder):
     """Samples (B, T, 1) as a fraction of full scale -> tokens (B, T / 4000, D), through ``mels`` bands.
 
-    The layers see each band's power as a part of the sound's mean power in the last two seconds: how loud a source is,
-    or how far a microphone is turned up, is no activity (a gain control in front of the network, as PCEN is, Wang et
-    al. 2017).
+    level: the layers hear how loud the sound is. Without it they see each band's power as a part of the mean power in
+    the last two seconds: how loud a source is, or how far a microphone is turned up, is no activity (a gain control in
+    front of the network, as PCEN is, Wang et al. 2017).
     """
 
     dft: Tensor
@@ -33,8 +35,9 @@ class AudioEncoder(StreamingEncoder):
     sines: Tensor
     mel: Tensor
 
-    def __init__(self, width: int, token_dim: int, mels: int) -> None:
+    def __init__(self, width: int, token_dim: int, mels: int, level: bool) -> None:
         super().__init__()
+        self.level = level
         self.register_buffer("dft", dft_kernels(WINDOW), persistent=False)
         self.folded = False
         self.register_buffer("mel", mel_bands(mels), persistent=False)
@@ -51,18 +54,26 @@ class AudioEncoder(StreamingEncoder):
         ]
         self.layers = nn.ModuleList(layers)
         overlap = (1, 1, WINDOW - STRIDE)
-        self.state_shapes = (overlap, (1, 1, STEADY - 1), *(layer.state_shape for layer in layers))
+        powers = () if level else ((1, 1, STEADY - 1),)
+        self.state_shapes = (overlap, *powers, *(layer.state_shape for layer in layers))
 
     def forward(self, x: Tensor, states: Sequence[Tensor]) -> tuple[Tensor, list[Tensor]]:
         joined = torch.cat((states[0], x.transpose(1, 2)), dim=2)  # (B, 1, overlap + T)
         overlap = joined[:, :, joined.shape[2] - states[0].shape[2] :]
         bands = self.powers(joined)  # (B, mels, T / stride)
-        powers = torch.cat((states[1], bands.mean(1, keepdim=True)), dim=2)  # (B, 1, STEADY - 1 + T / stride)
+        if self.level:
+            heard = (torch.log(bands + 1e-6) + 8.0) / 4.0  # -1.5 (silence) to 2 (full scale)
+            y, following = run_layers(self.layers, heard, states[1:])
+            return y.transpose(1, 2), [overlap, *following]  # (B, T / 4000, D)
+        bands = FULL_SCALE * bands
+        mean = bands.mean(1, keepdim=True)
+        powers = torch.cat((states[1], mean), dim=2)  # (B, 1, STEADY - 1 + T / stride)
         level = nn.functional.conv1d(powers, self.steady)  # (B, 1, T / stride)
-        relative = (torch.log(bands / (level + SILENCE) + DEPTH) + 4.0) / 4.0
+        floor = DEPTH * level + FRAME * mean + 1.0
+        relative = (torch.log((bands + floor) / (level + 1.0)) + 4.0) / 4.0
         y, following = run_layers(self.layers, relative, states[2:])
         recent = powers[:, :, powers.shape[2] - STEADY + 1 :]
-        return y.transpose(1, 2), [overlap, recent, *following]  # (B, T / 4000, D)
+        return y.transpose(1, 2), [overlap, recent, *following]
 
     def fold(self) -> None:
         """Fold every batch norm below, and the Fourier transform in its middle: half the products for the same sums.

@@ -82,7 +82,7 @@ class Fusion(nn.Module):
         largest = max(map(len, groups), default=0)
         # Filled up with the number of a class that is never there. No buffer: training averages those.
         filled = [[*group, *[labels] * (largest - len(group))] for group in groups]
-        self.members = filled if largest > 1 else []
+        self.members = filled if len(groups) < labels else []
         self.modality = nn.Parameter(torch.zeros(modalities, token_dim))
         self.age = nn.Parameter(torch.zeros(ages, token_dim))
         self.class_token = nn.Parameter(torch.zeros(1, 1, token_dim))

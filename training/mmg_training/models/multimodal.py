@@ -79,7 +79,7 @@ def make_encoder(name: str, task: Task, config: ModelConfig) -> StreamingEncoder
     if name == "imu":
         return ImuEncoder(config.imu_width, config.token_dim, config.imu_axes)
     if name == "audio":
-        return AudioEncoder(config.audio_width, config.token_dim, config.mels)
+        return AudioEncoder(config.audio_width, config.token_dim, config.mels, config.audio_level)
     per_token = task.samples_per_hop("video") // TOKENS_PER_HOP["video"]
     return VideoEncoder(task.frame, config.video_widths, config.video_width, config.token_dim, per_token)
 

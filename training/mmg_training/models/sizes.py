@@ -14,6 +14,7 @@ class ModelConfig:
     """Channels of each encoder, bands of the sound, and the fusion; all share the tokens' width.
 
     imu_axes: whether the IMU's own axes are seen, or only what does not depend on its mounting.
+    audio_level: whether the level of sound is heard, or only each band's part of it.
     fusion: ``transformer``, or ``concatenation`` with zeros for what is missing, a baseline that is not exported.
     """
 
@@ -29,6 +30,7 @@ class ModelConfig:
     layers: Count = 2
     dropout: Share = 0.1
     fusion: str = "transformer"
+    audio_level: bool = True
 
     def __post_init__(self) -> None:
         if self.token_dim % self.heads:
