@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -213,6 +214,24 @@ def test_two_hundred_activities_are_the_most(days: Path, here: Path, capsys: pyt
     write_taught(here / "mine.taught", taught)
     assert main([TAUGHT[0], "--from", str(days / TAUGHT[0])]) == 2
     assert told(capsys) == "mmg-teach: mine.taught: 200 activities are taught, and no more can be: --delete one"
+
+
+def test_two_hundred_activities_are_listed_at_once(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    taught = Taught({"imu": "0" * 64})
+    for number in range(600):
+        taught = taught.add(f"chore {number % 200}", Example({"imu": TRACE}))
+    write_taught(here / "mine.taught", taught)
+    begin_s = time.process_time()
+    assert main(["--list"]) == 0
+    assert time.process_time() - begin_s < 2
+    shown = capsys.readouterr()
+    assert shown.out.splitlines()[0] == "chore 0      3 examples  imu"
+    assert len(shown.out.splitlines()) == 200
+    assert (
+        shown.err == "mmg-teach: mine.taught: 600 examples take a while to estimate: mmg-teach --list --estimate does\n"
+    )
+    assert main(["--list", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["activities"][0]["recall"] is None
 
 
 def test_a_full_disk_is_told_and_what_was_taught_stays(

@@ -15,7 +15,7 @@ from fakes import tiny_manifest
 from mmg.engine.encoded import Encoded, EncodedHop
 from mmg.errors import ConfigError
 from mmg.recording.tokens import pack, unpack
-from mmg.teaching.check import leave_one_out, problem_of, too_near
+from mmg.teaching.check import estimate, problem_of
 from mmg.teaching.scorer import Scorer
 from mmg.teaching.store import read_taught, write_taught
 from mmg.teaching.taught import MOST_ACTIVITIES, Example, Taught, check_encoders, encoder_digests
@@ -259,12 +259,12 @@ def test_a_bad_example_is_told() -> None:
 
 def test_activities_that_are_the_same_are_too_near_and_others_are_not() -> None:
     apart = teach()
-    assert set(leave_one_out(apart).values()) == {1.0}
-    assert too_near(apart) == []
+    assert estimate(apart).recall == {"kind 0": 1.0, "kind 1": 1.0, "kind 2": 1.0}
+    assert estimate(apart).near == []
     same = apart
     for seed in range(10, 13):
         same = same.add("twin", Example({"imu": moved(0, seed), "audio": heard(0, seed)}))
-    [sentence, *_] = too_near(same)
+    [sentence, *_] = estimate(same).near
     assert "kind 0 and twin are too near" in sentence
 
 

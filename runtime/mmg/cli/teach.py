@@ -58,6 +58,7 @@ def build_parser() -> argparse.ArgumentParser:
     add("--from", metavar="RECORDING", nargs="+", default=[], dest="recordings", help="take the examples out of these")
     add("--improve", action="store_true", help="let NAME be one of the bundle's labels: your examples count beside it")
     add("--list", action="store_true", help="show what is taught")
+    add("--estimate", action="store_true", help="tell how well each is known, also of many, which takes a while")
     add("--delete", metavar="NAME", help="take an activity out")
     add("--merge", metavar="OTHER.taught", type=Path, help="add what is in another file")
     add("--json", action="store_true", help="print the result as one JSON object")
@@ -135,7 +136,7 @@ def _teach(options: argparse.Namespace) -> int:
             ]
             whences = whences or [Whence(next(iter(urls.values())), urls)]
             taught = teach_recorded(options.output, bundle, whences, settings, (name, taught, length), _report)
-    told_of(options, name, before, taught)
+    told_of(options, name, before, taught, _report)
     return 0
 
 
