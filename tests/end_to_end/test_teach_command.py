@@ -186,6 +186,23 @@ def test_a_recording_with_other_labels_says_which_it_has(
     assert not list(here.iterdir())
 
 
+def test_of_a_kind_of_sensor_that_may_not_be_recorded_nothing_is_taught(
+    days: Path, here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    profile = here / "watch.toml"
+    profile.write_text('name = "watch"\ndescription = "x"\n[privacy]\nrecord = ["signal"]\n')
+    words = [TAUGHT[0], "--profile", str(profile)]
+    assert main([*words, "--from", str(days / TAUGHT[0])]) == 0
+    why = "as examples are kept: privacy.record of profile watch allows signal"
+    assert f"mmg-teach: audio is left out, {why}\n" in capsys.readouterr().err
+    taught = read_taught(here / "mine.taught")
+    assert {name for example in taught.activities[0].examples for name in example.traces} == {"imu"}
+    assert set(taught.background) == {"imu"}
+    assert main([*words, "--audio", "mic://default", "-o", "other.taught"]) == 2
+    assert capsys.readouterr().err == f"mmg-teach: audio: nothing may be taught with it, {why}\n"
+    assert not (here / "other.taught").exists()
+
+
 def test_a_label_of_the_bundle_is_taught_where_it_is_meant(here: Path) -> None:
     day = save(here / "day", [("stirring", 4.2)])
     assert main(["sweeping", "--improve", "--from", str(day)]) == 0
