@@ -8,8 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from chores import IMU_HZ, REST, SOUND_HZ, imu, sound
-from fakes import times_ns
+from chores import REST, SOUND_HZ
 from mmg.bundle import Bundle
 from mmg.cli.teach import build_parser
 from mmg.cli.teach_live import MOST_BAD, teach_by
@@ -18,15 +17,12 @@ from mmg.runs.live import LivePipeline
 from mmg.runs.settings import Settings
 from mmg.runs.step import Step
 from mmg.runs.teaching import Ear
-from mmg.sources.ports.port import PortStatus
 from mmg.teaching.store import read_taught
 from mmg.teaching.taught import Taught, encoder_digests
-from mmg.types import Chunk
 from numpy.typing import NDArray
-from scripted import CHUNK_NS, CONNECTED, World
+from room import LOOP_S, Room
 
 CHORE = "stirring"
-LOOP_S = 16.0
 NOISE_DBFS = -70.0
 
 
@@ -43,42 +39,6 @@ def knocking(peak_dbfs: float) -> NDArray[np.float32]:
     for at in range(0, len(heard) - len(thud), round(0.8 * SOUND_HZ)):
         heard[at : at + len(thud), 0] += thud / np.abs(thud).max() * 10 ** (peak_dbfs / 20)
     return heard
-
-
-class Room(World):
-    """A wearer who rests until told otherwise, and the room's sound, which is the chore's where ``hears`` is None."""
-
-    def __init__(self, names: tuple[str, ...]) -> None:
-        super().__init__(names)
-        self.doing = REST
-        self.hears: NDArray[np.float32] | None = None
-        self._moved = {chore: imu(chore, LOOP_S, 1) for chore in (REST, CHORE)}
-        self._heard = {chore: sound(chore, LOOP_S, 1).astype(np.float32)[:, None] / 32768 for chore in (REST, CHORE)}
-        rest = self._moved[REST]
-        self._moved[REST] = rest.mean(axis=0) + (rest - rest.mean(axis=0)) / 4  # a hand that lies on a table
-        for sensor in self.sensors.values():
-            sensor.port.status = CONNECTED
-
-    def unplug(self, name: str) -> None:
-        self.sensors[name].talking = False
-        self.sensors[name].port.status = PortStatus(reason="unplugged", device="scripted")
-
-    def plug(self, name: str) -> None:
-        self.sensors[name].talking = True
-        self.sensors[name].port.status = CONNECTED
-
-    def _sample(self) -> None:
-        for name, sensor in self.sensors.items():
-            if sensor.talking:
-                self._under_way.append((self.now_ns + sensor.late_ns, self._chunk(name)))
-
-    def _chunk(self, name: str) -> Chunk:
-        rate_hz = {"imu": IMU_HZ, "audio": SOUND_HZ}[name]
-        whole = self._moved[self.doing] if name == "imu" else self._heard[self.doing]
-        whole = self.hears if name == "audio" and self.hears is not None else whole
-        begin_s, count = (self.now_ns - CHUNK_NS) / 1e9, round(CHUNK_NS / 1e9 * rate_hz)
-        at = round(begin_s * rate_hz) % (len(whole) - count)
-        return Chunk(name, whole[at : at + count], times_ns(begin_s, count, rate_hz), float(rate_hz))
 
 
 Does = Callable[[str], None]

@@ -257,6 +257,12 @@ def test_a_bad_example_is_told() -> None:
     assert "unlike" in problem_of(Example({"imu": moved(4, 9)}), others)
 
 
+def test_two_examples_that_happen_to_be_the_same_do_not_make_a_third_unlike() -> None:
+    same = [Example({"imu": moved(0, 1)}) for _ in range(2)]
+    assert problem_of(Example({"imu": moved(0, 9)}), same) == ""
+    assert "unlike" in problem_of(Example({"imu": moved(4, 9)}), same)
+
+
 def test_activities_that_are_the_same_are_too_near_and_others_are_not() -> None:
     apart = teach()
     assert estimate(apart).recall == {"kind 0": 1.0, "kind 1": 1.0, "kind 2": 1.0}

@@ -17,6 +17,8 @@ STILL = 0.02
 """Standard deviation of a signal's shape, of any channel in its unit, below which nothing moves."""
 UNLIKE = 2.0
 """An example that is so much further from the others than they are from each other is not of their kind."""
+ALIKE = 0.45
+"""Nearer to each other than this part of an example's own spread is chance, where there are only two or three."""
 
 
 def problem_of(example: Example, others: Sequence[Example]) -> str:
@@ -86,7 +88,7 @@ def _unlike(example: Example, others: Sequence[Example]) -> str:
         if len(known) < 2:
             continue
         rest = [_apart(one, [two for two in known if two is not one]) for one in known]
-        if _apart(trace, known) > UNLIKE * max(max(rest), 1e-6):
+        if _apart(trace, known) > UNLIKE * max(*rest, ALIKE):
             return f"{name}: unlike the other examples"
     return ""
 
