@@ -21,7 +21,7 @@ RATES_HZ = {"imu": IMU_HZ, "audio": SOUND_HZ}
 def loop(name: str, chore: str, seed: int) -> NDArray[np.float32]:
     """``(T, C)``: a chore as a sensor gives it. A hand at rest lies on a table."""
     if name == "audio":
-        return sound(chore, LOOP_S, seed).astype(np.float32)[:, None] / 32768
+        return (sound(chore, LOOP_S, seed)[:, None] / 32768).astype(np.float32)
     moved: NDArray[Any] = imu(chore, LOOP_S, seed)
     at_rest = moved.mean(axis=0) + (moved - moved.mean(axis=0)) / 4
     return (at_rest if chore == REST else moved).astype(np.float32)

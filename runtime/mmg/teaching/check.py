@@ -87,18 +87,12 @@ def _unlike(example: Example, others: Sequence[Example]) -> str:
         known = [other.traces[name] for other in others if name in other.traces]
         if len(known) < 2:
             continue
-        rest = [_apart(one, [two for two in known if two is not one]) for one in known]
-        if _apart(trace, known) > UNLIKE * max(*rest, ALIKE):
+        examples = tuple(Example({name: one}) for one in known)
+        among = Known(Taught({name: ""}, (Activity("one", examples),)), name, 0.5)
+        rest = [float(among.apart(one, but=(0, number))[0, -1]) for number, one in enumerate(known)]
+        if float(among.apart(trace)[0, -1]) > UNLIKE * max(*rest, ALIKE):
             return f"{name}: unlike the other examples"
     return ""
-
-
-def _apart(trace: Trace, others: Sequence[Trace]) -> float:
-    """The distance to the nearest of the others."""
-    encoders: Mapping[str, str] = {"one": ""}
-    examples = tuple(Example({"one": other}) for other in others)
-    known = Known(Taught(encoders, (Activity("one", examples),)), "one", 0.5)
-    return float(known.apart(trace)[0, -1])
 
 
 def _still(trace: Trace) -> bool:

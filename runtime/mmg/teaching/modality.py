@@ -82,11 +82,11 @@ class Known:
 
         but: an example that does not count.
         """
-        return self._nearest(self._to_templates(trace), but) / self._thresholds
+        return self.apart(trace, but) / self._thresholds
 
-    def apart(self, trace: Trace) -> NDArray[np.float64]:
+    def apart(self, trace: Trace, but: Place | None = None) -> NDArray[np.float64]:
         """``(activities, hops)``: the same in multiples of the background's distance."""
-        return self._nearest(self._to_templates(trace))
+        return self._nearest(self._to_templates(trace), but)
 
     def _to_templates(self, trace: Trace) -> NDArray[np.float32]:
         """``(templates, hops)``; infinite where the trace lacks a part that was taught."""
