@@ -90,7 +90,7 @@ endurance:  ## An hour on virtual ports: processor time, memory, lateness
 starter:  ## Train the starter model anew and export its bundle (40 minutes on one core)
 	@$(INSTALL_TEST)
 	@$(BIN)/mmg-train training/configs/starter.toml --out runs/starter --overwrite
-	@cp runs/starter/model.safetensors runs/starter/config.json runs/starter/metrics.json training/mmg_training/starter/
+	@cp runs/starter/model.safetensors runs/starter/config.json runs/starter/metrics.json runs/starter/unknown.npz training/mmg_training/starter/
 	@$(MAKE) --no-print-directory starter-bundle
 
 starter-bundle:  ## Export the starter's checkpoint, training/mmg_training/starter, to the bundle that mmg carries

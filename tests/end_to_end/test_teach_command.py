@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -185,6 +186,23 @@ def test_a_recording_with_other_labels_says_which_it_has(
     assert not list(here.iterdir())
 
 
+def test_of_a_kind_of_sensor_that_may_not_be_recorded_nothing_is_taught(
+    days: Path, here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    profile = here / "watch.toml"
+    profile.write_text('name = "watch"\ndescription = "x"\n[privacy]\nrecord = ["signal"]\n')
+    words = [TAUGHT[0], "--profile", str(profile)]
+    assert main([*words, "--from", str(days / TAUGHT[0])]) == 0
+    why = "as examples are kept: privacy.record of profile watch allows signal"
+    assert f"mmg-teach: audio is left out, {why}\n" in capsys.readouterr().err
+    taught = read_taught(here / "mine.taught")
+    assert {name for example in taught.activities[0].examples for name in example.traces} == {"imu"}
+    assert set(taught.background) == {"imu"}
+    assert main([*words, "--audio", "mic://default", "-o", "other.taught"]) == 2
+    assert capsys.readouterr().err == f"mmg-teach: audio: nothing may be taught with it, {why}\n"
+    assert not (here / "other.taught").exists()
+
+
 def test_a_label_of_the_bundle_is_taught_where_it_is_meant(here: Path) -> None:
     day = save(here / "day", [("stirring", 4.2)])
     assert main(["sweeping", "--improve", "--from", str(day)]) == 0
@@ -213,6 +231,24 @@ def test_two_hundred_activities_are_the_most(days: Path, here: Path, capsys: pyt
     write_taught(here / "mine.taught", taught)
     assert main([TAUGHT[0], "--from", str(days / TAUGHT[0])]) == 2
     assert told(capsys) == "mmg-teach: mine.taught: 200 activities are taught, and no more can be: --delete one"
+
+
+def test_two_hundred_activities_are_listed_at_once(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    taught = Taught({"imu": "0" * 64})
+    for number in range(600):
+        taught = taught.add(f"chore {number % 200}", Example({"imu": TRACE}))
+    write_taught(here / "mine.taught", taught)
+    begin_s = time.process_time()
+    assert main(["--list"]) == 0
+    assert time.process_time() - begin_s < 2
+    shown = capsys.readouterr()
+    assert shown.out.splitlines()[0] == "chore 0      3 examples  imu"
+    assert len(shown.out.splitlines()) == 200
+    assert (
+        shown.err == "mmg-teach: mine.taught: 600 examples take a while to estimate: mmg-teach --list --estimate does\n"
+    )
+    assert main(["--list", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["activities"][0]["recall"] is None
 
 
 def test_a_full_disk_is_told_and_what_was_taught_stays(

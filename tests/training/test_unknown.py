@@ -113,8 +113,8 @@ def test_nobody_to_fit_on_and_too_few_labels_tell_nothing(model: MultimodalModel
     named = MultimodalModel(replace(TASK, labels=("slow", "unknown")), CONFIG.model)
     assert not unknown.fit(named, dataset, CONFIG, {}).fits
     means, classes = np.random.default_rng(0).normal(size=(400, 8)), np.zeros(400, np.int64)
-    assert unknown.statistics(means, classes, TASK, 1.0) is None
-    few = unknown.statistics(means, np.arange(400) % 2, TASK, 1.0)
+    assert unknown.statistics(means, classes, TASK, 24, 1.0) is None
+    few = unknown.statistics(means, np.arange(400) % 2, TASK, 24, 1.0)
     assert few is not None
     assert few.basis.shape == (8, 8)
 

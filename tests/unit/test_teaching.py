@@ -15,7 +15,7 @@ from fakes import tiny_manifest
 from mmg.engine.encoded import Encoded, EncodedHop
 from mmg.errors import ConfigError
 from mmg.recording.tokens import pack, unpack
-from mmg.teaching.check import leave_one_out, problem_of, too_near
+from mmg.teaching.check import estimate, problem_of
 from mmg.teaching.scorer import Scorer
 from mmg.teaching.store import read_taught, write_taught
 from mmg.teaching.taught import MOST_ACTIVITIES, Example, Taught, check_encoders, encoder_digests
@@ -257,14 +257,20 @@ def test_a_bad_example_is_told() -> None:
     assert "unlike" in problem_of(Example({"imu": moved(4, 9)}), others)
 
 
+def test_two_examples_that_happen_to_be_the_same_do_not_make_a_third_unlike() -> None:
+    same = [Example({"imu": moved(0, 1)}) for _ in range(2)]
+    assert problem_of(Example({"imu": moved(0, 9)}), same) == ""
+    assert "unlike" in problem_of(Example({"imu": moved(4, 9)}), same)
+
+
 def test_activities_that_are_the_same_are_too_near_and_others_are_not() -> None:
     apart = teach()
-    assert set(leave_one_out(apart).values()) == {1.0}
-    assert too_near(apart) == []
+    assert estimate(apart).recall == {"kind 0": 1.0, "kind 1": 1.0, "kind 2": 1.0}
+    assert estimate(apart).near == []
     same = apart
     for seed in range(10, 13):
         same = same.add("twin", Example({"imu": moved(0, seed), "audio": heard(0, seed)}))
-    [sentence, *_] = too_near(same)
+    [sentence, *_] = estimate(same).near
     assert "kind 0 and twin are too near" in sentence
 
 

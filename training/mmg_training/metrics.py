@@ -106,8 +106,8 @@ NOTHING_HELD_OUT = "Nothing was held out: no figure of this run says how it does
 class Metrics(msgspec.Struct, frozen=True, kw_only=True):
     """created: ISO date and time, UTC. weights_sha256: of the file that was measured. tools: name -> version. wall_s:
     how long the training took, after ``--resume`` only its last part, on ``device``. held_out: who is measured in
-    ``subsets``. extra: further tests; unknown: what is none of the labels. limits: what the data do not show. split: who
-    is in which part, where known."""
+    ``subsets``. extra: further tests; unknown: what is none of the labels. limits: what the data do not show. split:
+    who is in which part, where known."""
 
     created: str
     seed: int

@@ -38,9 +38,11 @@ BATCHES, FIRST_BATCH = 150, 1_000_000
 """Drawn to fit the statistics, beyond those of training."""
 ENDS = (3, 7, 9, 11, 13, 15)
 """The hops of a sequence at which a context is looked at; the first is not full yet, as at a stream's start."""
-RANK, SHARED, WIDER = 24, 0.1, 2.5
-"""Directions looked at; how much of each kind's covariance is that of all; how much wider than everything that was
-trained on other life is."""
+RANK, USUAL_RANK = {"imu": 32, "video": 16}, 24
+"""Directions looked at: motion has the strangest strangers, and video no real one."""
+SHARED, WIDER = 0.1, 2.5
+"""How much of each kind's covariance is that of all; how much wider than everything that was trained on other life
+is."""
 LEAST = 150
 """Contexts of a kind with which a covariance can be told."""
 LEAN = {"imu": 0.5, "audio": 4.0}
@@ -101,7 +103,8 @@ def fit(
     if UNKNOWN in model.task.labels:  # then it is a label like any other
         return Unknown(found, {})
     for name, (means, classes) in gather(model, dataset, config).items():
-        told = statistics(means, classes, model.task, LEAN.get(name, 1.0))
+        rank, lean = RANK.get(name, USUAL_RANK), LEAN.get(name, 1.0)
+        told = statistics(means, classes, model.task, rank, lean)
         if told is not None:
             found[name] = told
     fits = {}
@@ -182,15 +185,18 @@ def gather(model: MultimodalModel, dataset: Dataset, config: TrainConfig) -> dic
     }
 
 
-def statistics(means: NDArray[np.float64], classes: NDArray[np.int64], task: Task, lean: float) -> Statistics | None:
-    """From contexts (N, D) and their classes (N,); None where too little is known to tell."""
+def statistics(
+    means: NDArray[np.float64], classes: NDArray[np.int64], task: Task, rank: int, lean: float
+) -> Statistics | None:
+    """From contexts (N, D) and their classes (N,), in at most ``rank`` directions; None where too little is known to
+    tell."""
     places = np.array([*range(len(task.labels)), *task.kinds_of])
     told = [one for one in np.unique(classes) if one >= 0 and (classes == one).sum() >= LEAST]
     known, other = ([one for one in told if (places[one] >= 0) == wanted] for wanted in (True, False))
     if len(known) < 2:
         return None
     center = means.mean(axis=0)
-    basis = _basis(means, classes, told)
+    basis = _basis(means, classes, told, rank)
     z = (means - center) @ basis.T
     within = np.mean([np.cov(z[classes == one].T) for one in told], axis=0)
     parts = {one: _gaussian(z[classes == one], SHARED, within) for one in told}
@@ -207,13 +213,15 @@ def statistics(means: NDArray[np.float64], classes: NDArray[np.int64], task: Tas
     )
 
 
-def _basis(means: NDArray[np.float64], classes: NDArray[np.int64], told: Sequence[int]) -> NDArray[np.float64]:
-    """(RANK, D): the directions in which everything varies the most beside what varies within a class."""
+def _basis(
+    means: NDArray[np.float64], classes: NDArray[np.int64], told: Sequence[int], rank: int
+) -> NDArray[np.float64]:
+    """(rank, D): the directions in which everything varies the most beside what varies within a class."""
     within = np.mean([np.cov(means[classes == one].T) for one in told], axis=0)
     spread, axes = np.linalg.eigh(within + 1e-4 * np.trace(within) / len(within) * np.eye(len(within)))
     whiten = axes / np.sqrt(spread)
     _, directions = np.linalg.eigh(np.cov((means @ whiten).T))
-    basis: NDArray[np.float64] = (whiten @ directions[:, ::-1][:, :RANK]).T
+    basis: NDArray[np.float64] = (whiten @ directions[:, ::-1][:, :rank]).T
     return basis
 
 

@@ -11,7 +11,11 @@ from typing import TYPE_CHECKING, Any
 from mmg.errors import ConfigError
 
 if TYPE_CHECKING:
+    from mmg.teaching.check import Estimate
     from mmg.teaching.taught import Taught
+
+MOST_ESTIMATED = 150
+"""Examples that are estimated without being asked to: about a second."""
 
 
 def change(options: argparse.Namespace, report: Callable[[str], None]) -> int:
@@ -36,45 +40,55 @@ def change(options: argparse.Namespace, report: Callable[[str], None]) -> int:
         write_taught(path, taught)
         for name in both:
             report(f"{name}: is in both; the examples of {options.merge} are added")
-    _show(options, taught, None)
+    _show(options, taught, None, report)
     return 0
 
 
-def told_of(options: argparse.Namespace, name: str, before: Taught, taught: Taught) -> None:
+def told_of(
+    options: argparse.Namespace, name: str, before: Taught, taught: Taught, report: Callable[[str], None]
+) -> None:
     """Print what teaching gave, with an estimate of how often it is known."""
     count = len(_examples(taught, name)) - len(_examples(before, name))
-    _show(options, taught, (name, count))
+    _show(options, taught, (name, count), report)
 
 
 def _examples(taught: Taught, name: str) -> tuple[Any, ...]:
     return next((one.examples for one in taught.activities if one.name == name), ())
 
 
-def _show(options: argparse.Namespace, taught: Taught, lesson: tuple[str, int] | None) -> None:
-    from mmg.teaching.check import leave_one_out, too_near
+def _show(
+    options: argparse.Namespace, taught: Taught, lesson: tuple[str, int] | None, report: Callable[[str], None]
+) -> None:
+    from mmg.teaching.check import Estimate, estimate
 
-    recall, near = leave_one_out(taught), too_near(taught)
+    count = sum(len(one.examples) for one in taught.activities)
+    is_estimated = options.estimate or count <= MOST_ESTIMATED
+    found = estimate(taught) if is_estimated else Estimate({}, ())
+    if not is_estimated:
+        report(f"{options.output}: {count} examples take a while to estimate: mmg-teach --list --estimate does")
     if options.json:
-        print(json.dumps(_as_json(options, taught, recall, near, lesson)))
+        print(json.dumps(_as_json(options, taught, found, lesson)))
         return
     width = max((len(name) for name in taught.names), default=0)
     for one in taught.activities:
-        count = len(one.examples)
-        line = f"{one.name:{width}}  {count:3d} example{'s' if count != 1 else ' '}  {', '.join(one.modalities)}"
-        known = recall.get(one.name)
-        estimate = "too few to tell how well" if known is None else f"{known:.0%} known, leaving one out"
-        print(f"{line}  {estimate}")
+        line = f"{one.name:{width}}  {_counted(len(one.examples))}  {', '.join(one.modalities)}"
+        known = found.recall.get(one.name)
+        told = "too few to tell how well" if known is None else f"{known:.0%} known, leaving one out"
+        print(f"{line}  {told}" if is_estimated else line)
     if not taught.activities:
         print(f"{options.output}: nothing is taught in it")
-    for line in near:
-        print(line)
+    for sentence in found.near:
+        print(sentence)
+
+
+def _counted(count: int) -> str:
+    return f"{count:3d} example{'s' if count != 1 else ' '}"
 
 
 def _as_json(
     options: argparse.Namespace,
     taught: Taught,
-    recall: dict[str, float],
-    near: list[str],
+    found: Estimate,
     lesson: tuple[str, int] | None,
 ) -> dict[str, Any]:
     told: dict[str, Any] = {"file": str(options.output)}
@@ -85,8 +99,8 @@ def _as_json(
             "name": one.name,
             "examples": len(one.examples),
             "modalities": list(one.modalities),
-            "recall": recall.get(one.name),
+            "recall": found.recall.get(one.name),
         }
         for one in taught.activities
     ]
-    return told | {"near": near}
+    return told | {"near": list(found.near)}

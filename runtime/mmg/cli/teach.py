@@ -53,11 +53,13 @@ def build_parser() -> argparse.ArgumentParser:
     add("-o", "--output", metavar="FILE", type=Path, default=Path("mine.taught"), help="default: mine.taught")
     add("--shots", metavar="N", type=_shots, default=SHOTS, help="how many examples to ask for, live (default: 5)")
     add("--seconds", metavar="S", type=seconds, help="how long an example is (default: the bundle's context, 4)")
-    add("--listen", metavar="S", type=_listen, default=5.0, help="listen for so long before, live (default: 5)")
+    listen = "listen to other life for so long before, live (default: 20, which a threshold needs; Enter ends it)"
+    add("--listen", metavar="S", type=_listen, default=20.0, help=listen)
     add("--auto", action="store_true", help="count down to each example, instead of waiting for Enter")
     add("--from", metavar="RECORDING", nargs="+", default=[], dest="recordings", help="take the examples out of these")
     add("--improve", action="store_true", help="let NAME be one of the bundle's labels: your examples count beside it")
     add("--list", action="store_true", help="show what is taught")
+    add("--estimate", action="store_true", help="tell how well each is known, also of many, which takes a while")
     add("--delete", metavar="NAME", help="take an activity out")
     add("--merge", metavar="OTHER.taught", type=Path, help="add what is in another file")
     add("--json", action="store_true", help="print the result as one JSON object")
@@ -118,7 +120,7 @@ def _teach(options: argparse.Namespace) -> int:
         length = _hops_of(options, bundle.manifest)
         profile = load_board(options)
         settings = replace(board_settings(options, profile), unknown=0.0)  # nothing is decided
-        urls = {} if options.recordings else find_sensors(options, named, profile, bundle.manifest, _report)
+        urls = {} if options.recordings else _sensors(options, named, profile, bundle.manifest)
         live = [sensor for sensor, url in urls.items() if is_live(url)]
         if live and len(live) < len(urls):
             raise ConfigError(f"{live[0]} is a live port and another is a recording: give one or the other")
@@ -135,7 +137,7 @@ def _teach(options: argparse.Namespace) -> int:
             ]
             whences = whences or [Whence(next(iter(urls.values())), urls)]
             taught = teach_recorded(options.output, bundle, whences, settings, (name, taught, length), _report)
-    told_of(options, name, before, taught)
+    told_of(options, name, before, taught, _report)
     return 0
 
 
@@ -191,7 +193,22 @@ def _hops_of(options: argparse.Namespace, manifest: Manifest) -> int:
 
 def _sensors_in(options: argparse.Namespace, recording: str, profile: Profile, manifest: Manifest) -> dict[str, str]:
     one = argparse.Namespace(**{**vars(options), "recording": recording})
-    return find_sensors(one, named_sensors(one, _report), profile, manifest, _report)
+    return _sensors(one, named_sensors(one, _report), profile, manifest)
+
+
+def _sensors(
+    options: argparse.Namespace, named: dict[str, str], profile: Profile, manifest: Manifest
+) -> dict[str, str]:
+    """The URLs of those of which the device may keep something. Raises ConfigError where there is none."""
+    urls = find_sensors(options, named, profile, manifest, _report)
+    kept = {name: url for name, url in urls.items() if manifest.modality(name).kind in profile.privacy.record}
+    may = f"privacy.record of profile {profile.name} allows {', '.join(profile.privacy.record) or 'nothing'}"
+    if not kept:
+        raise ConfigError(f"{', '.join(urls)}: nothing may be taught with it, as examples are kept: {may}")
+    for name in urls:
+        if name not in kept:
+            _report(f"{name} is left out, as examples are kept: {may}")
+    return kept
 
 
 if __name__ == "__main__":

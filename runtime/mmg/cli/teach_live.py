@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from mmg.cli.keys import keys
@@ -18,9 +18,14 @@ if TYPE_CHECKING:
     from mmg.runs.step import Step
     from mmg.runs.teaching import Ear, Taken
     from mmg.teaching.taught import Taught
+    from mmg.teaching.trace import Trace
 
 PATIENCE_S = 15.0
 """How long it may take until every sensor gives something."""
+LEAST_LISTEN_S = 2.0
+"""For how long it listens, however soon Enter is pressed."""
+TELL_S = 5.0
+"""It tells how long it goes on listening no more often than that."""
 COUNT_S = 3
 """From where it counts down without a terminal."""
 MOST_BAD = 5
@@ -41,9 +46,8 @@ def teach_live(
     lesson: the activity, what is taught so far, and the hops of an example. Raises ConfigError, NoSensorError.
     """
     from mmg.runs.live import LivePipeline, open_ports
-    from mmg.runs.teaching import Ear, background_in
+    from mmg.runs.teaching import Ear
 
-    name, taught, length = lesson
     ports = open_ports(bundle.manifest, urls, settings, report)
 
     def open_pipeline(record: Callable[[Step], None]) -> LivePipeline:
@@ -53,16 +57,54 @@ def teach_live(
     pressed = threading.Event()
     try:
         with keys(lambda key: pressed.set() if key in ENTER else None) as has_keys:
-            ear.start()
-            report(f"listening for {options.listen:g} s: do anything but {name}")
-            wanted = ear.hear_background(options.listen, PATIENCE_S)
-            _tell_missing(ear, wanted, report)
-            for modality, traces in background_in(ear.heard, (), bundle.manifest.context_hops).items():
-                taught = taught.with_background(modality, traces)
-            begin = _Begin(ear, pressed if has_keys and not options.auto else None, report)
-            return _shots(options, ear, begin, (name, taught, length), wanted, report)
+            context_hops = bundle.manifest.context_hops
+            return teach_by(ear, options, lesson, context_hops, pressed if has_keys else None, report)
     finally:
         ear.close()
+
+
+def teach_by(
+    ear: Ear,
+    options: argparse.Namespace,
+    lesson: tuple[str, Taught, int],
+    context_hops: int,
+    pressed: threading.Event | None,
+    report: Callable[[str], None],
+) -> Taught:
+    """The same by an ear that was not started. pressed: is set when Enter is; None where there are no keys."""
+    from mmg.runs.teaching import background_in
+
+    name, taught, length = lesson
+    ear.start()
+    wanted = _listen(ear, options.listen, name, pressed, report)
+    _tell_missing(ear, wanted, report)
+    before = background_in(ear.heard, (), context_hops)
+    for modality, traces in before.items():
+        taught = taught.with_background(modality, traces)
+    begin = _Begin(ear, None if options.auto else pressed, report)
+    return _shots(options, ear, begin, (name, taught, length), (wanted, before), report)
+
+
+def _listen(
+    ear: Ear, seconds: float, name: str, pressed: threading.Event | None, report: Callable[[str], None]
+) -> tuple[str, ...]:
+    """Listen to what is none of it, and return the sensors that are well. Raises NoSensorError."""
+    end = "" if pressed is None else ", or until you press Enter"
+    report(f"listening for {seconds:g} s{end}: do anything but {name}")
+    ear.await_all(PATIENCE_S)
+    begin_s = ear.now_s()
+
+    def is_over() -> bool:
+        return pressed is not None and pressed.is_set() and ear.now_s() >= begin_s + LEAST_LISTEN_S
+
+    step_s = max(TELL_S, seconds / 4)
+    left_s = seconds
+    while left_s > 0 and not is_over():
+        if left_s < seconds:
+            report(f"listening: {left_s:g} s more")
+        left_s = max(left_s - step_s, 0.0)
+        ear.listen(begin_s + seconds - left_s, is_over)
+    return ear.those_well(ear.now_s() - begin_s)
 
 
 def _tell_missing(ear: Ear, wanted: tuple[str, ...], report: Callable[[str], None]) -> None:
@@ -81,8 +123,8 @@ class _Begin:
 
     def wait(self, which: str) -> None:
         if self._pressed is not None:
-            self._report(f"{which}: press Enter, then begin")
             self._pressed.clear()
+            self._report(f"{which}: press Enter, then begin")
             self._ear.listen(float("inf"), self._pressed.is_set)
         else:
             for left in range(COUNT_S, 0, -1):
@@ -95,20 +137,21 @@ def _shots(
     ear: Ear,
     begin: _Begin,
     lesson: tuple[str, Taught, int],
-    wanted: tuple[str, ...],
+    heard: tuple[tuple[str, ...], Mapping[str, Sequence[Trace]]],
     report: Callable[[str], None],
 ) -> Taught:
+    """heard: the sensors that are taught with, and what each gave before."""
     from mmg.runs.teaching import judged
     from mmg.teaching.store import write_taught
 
-    name, taught, length = lesson
+    (name, taught, length), (wanted, before) = lesson, heard
     seconds, done, bad = length * ear.heard.hop_s, 0, 0
     try:
         while done < options.shots:
             which = f"example {done + 1} of {options.shots}"
             begin.wait(which)
             report(f"{which}: begin now, and go on for {seconds:g} s")
-            taken = judged(ear.example(seconds, wanted)[0], taught, name)
+            taken = judged(ear.example(seconds, wanted)[0], taught, name, before)
             if taken.problem:
                 bad += 1
                 _give_up(bad, taken)
@@ -116,7 +159,10 @@ def _shots(
                 continue
             taught, bad, done = taught.add(name, taken.example), 0, done + 1
             write_taught(options.output, taught)
-            report(f"{which}: recorded")
+            silent = (
+                f", though {', '.join(taken.silent)} gave nothing but what was there before" if taken.silent else ""
+            )
+            report(f"{which}: recorded{silent}")
     except KeyboardInterrupt:
         report(f"{done} of {options.shots} examples of {name} are in {options.output}")
         raise

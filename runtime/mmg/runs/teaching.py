@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from mmg.engine import Engine
@@ -15,6 +15,7 @@ from mmg.runs.recorded import Pipeline
 from mmg.runs.replay import Replay
 from mmg.runs.step import Step
 from mmg.teaching.check import problem_of
+from mmg.teaching.surroundings import stands_out
 from mmg.teaching.taught import Example, Taught
 from mmg.teaching.trace import Trace
 
@@ -73,12 +74,14 @@ class Heard:
 class Taken:
     """An example, or why there is none: ``problem`` is a few words, empty where all is well.
 
-    is_fault: a sensor is to blame, and not what was done.
+    is_fault: a sensor is to blame, and not what was done. silent: modalities in which there was nothing but what was
+    there before.
     """
 
     example: Example
     problem: str = ""
     is_fault: bool = False
+    silent: tuple[str, ...] = ()
 
 
 def example_in(heard: Heard, span: range, wanted: Collection[str]) -> Taken:
@@ -99,12 +102,25 @@ def example_in(heard: Heard, span: range, wanted: Collection[str]) -> Taken:
     return Taken(Example(traces))
 
 
-def judged(taken: Taken, taught: Taught, name: str) -> Taken:
-    """The same, with what is wrong with it beside the examples of this activity that there are."""
+def judged(taken: Taken, taught: Taught, name: str, before: Mapping[str, Sequence[Trace]] | None = None) -> Taken:
+    """The same, with what is wrong with it beside the examples of this activity that there are.
+
+    before: what each modality gave just before teaching. A sound must stand out from it, unless another sensor gave
+    something: a hand can wave without a sound.
+    """
     if taken.problem:
         return taken
     known = next((one.examples for one in taught.activities if one.name == name), ())
-    return replace(taken, problem=problem_of(taken.example, known))
+    problem = problem_of(taken.example, known)
+    traces = taken.example.traces
+    silent = tuple(
+        modality
+        for modality, trace in traces.items()
+        if not problem and not trace.has_shape and not stands_out(trace, (before or {}).get(modality, ()))
+    )
+    if silent and len(silent) == len(traces):
+        problem = f"{silent[0]}: nothing but what was there before: too soft, or too far away"
+    return replace(taken, problem=problem, silent=silent)
 
 
 def background_in(heard: Heard, taken: Collection[range], context_hops: int) -> dict[str, tuple[Trace, ...]]:
@@ -212,18 +228,20 @@ class Ear:
             told[name] = faults[-1] if faults else "" if gives else states[name].reason or "gives nothing"
         return told
 
-    def hear_background(self, seconds: float, patience_s: float) -> tuple[str, ...]:
-        """Listen until every modality gives something, for ``patience_s`` at most, and then for ``seconds``.
-
-        Returns those that are well. Raises NoSensorError where none is.
-        """
-        hops = math.ceil(min(seconds, NEWEST_S) / self.heard.hop_s)
+    def await_all(self, patience_s: float) -> None:
+        """Listen until every modality gives something, for ``patience_s`` at most."""
+        hops = self._newest(NEWEST_S)
         self.listen(self.now_s() + patience_s, lambda: not any(self.well(hops).values()))
-        self.listen(self.now_s() + seconds)
-        told = self.well(hops)
+
+    def those_well(self, seconds: float) -> tuple[str, ...]:
+        """The modalities that are well in the newest of so many seconds. Raises NoSensorError where none is."""
+        told = self.well(self._newest(min(seconds, NEWEST_S)))
         if all(told.values()):
             raise NoSensorError(told)
         return tuple(name for name, why in told.items() if not why)
+
+    def _newest(self, seconds: float) -> int:
+        return math.ceil(seconds / self.heard.hop_s)
 
     def example(self, seconds: float, wanted: Collection[str]) -> tuple[Taken, range]:
         """Listen for so long from now on, and the hops that this was."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -17,6 +17,8 @@ STILL = 0.02
 """Standard deviation of a signal's shape, of any channel in its unit, below which nothing moves."""
 UNLIKE = 2.0
 """An example that is so much further from the others than they are from each other is not of their kind."""
+ALIKE = 0.45
+"""Nearer to each other than this part of an example's own spread is chance, where there are only two or three."""
 
 
 def problem_of(example: Example, others: Sequence[Example]) -> str:
@@ -41,44 +43,42 @@ def problem_of(example: Example, others: Sequence[Example]) -> str:
     return _unlike(example, others)
 
 
-def leave_one_out(taught: Taught, hop_s: float = 0.5) -> dict[str, float]:
-    """By name: the part of its examples that are known as it, where they are left out of what is taught.
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """How well what was taught is known, by leaving out each example in turn.
 
-    An activity with a single example has nothing to be known by, and is not in the answer.
+    recall: by name, the part of its examples that are known as it; an activity with a single example has nothing to be
+    known by, and is not in it. near: a sentence for each two activities of which examples are nearer to the other.
     """
-    recall = {}
-    for activity in taught.activities:
-        if len(activity.examples) > 1:
-            known = [_known_as(taught, activity, number, hop_s) for number in range(len(activity.examples))]
-            recall[activity.name] = known.count(activity.name) / len(known)
-    return recall
+
+    recall: Mapping[str, float]
+    near: Sequence[str]
 
 
-def too_near(taught: Taught, hop_s: float = 0.5) -> list[str]:
-    """A sentence for each two activities of which examples are taken for each other."""
+def estimate(taught: Taught, hop_s: float = 0.5) -> Estimate:
+    """An example that is left out still counts in its activity's threshold: it is one of many distances there."""
+    recall: dict[str, float] = {}
     taken: dict[tuple[str, str], int] = {}
-    for activity in taught.activities:
-        if len(activity.examples) > 1:
-            for number in range(len(activity.examples)):
-                other = _known_as(taught, activity, number, hop_s)
-                if other not in ("", activity.name):
-                    first, second = sorted((activity.name, other))
-                    taken[first, second] = taken.get((first, second), 0) + 1
-    return [
-        f"{first} and {second} are too near: {count} of their examples {'is' if count == 1 else 'are'} taken for the "
-        "other; more examples of each may tell them apart, or another sensor"
-        for (first, second), count in taken.items()
-    ]
+    scorer = Scorer(taught, hop_s)
+    for index, activity in enumerate(taught.activities):
+        if len(activity.examples) < 2:
+            continue
+        known = 0
+        for number, example in enumerate(activity.examples):
+            found = scorer.distances(example.traces, but=(index, number))
+            nearest = int(np.argmin(found))
+            known += nearest == index and bool(found[nearest] < 1)
+            if nearest != index and np.isfinite(found[nearest]):
+                first, second = sorted((activity.name, scorer.names[nearest]))
+                taken[first, second] = taken.get((first, second), 0) + 1
+        recall[activity.name] = known / len(activity.examples)
+    return Estimate(recall, [_sentence(*both, count) for both, count in taken.items()])
 
 
-def _known_as(taught: Taught, activity: Activity, number: int, hop_s: float) -> str:
-    """The name of the nearest activity to this example where it is left out; empty where none is near."""
-    rest = tuple(one for index, one in enumerate(activity.examples) if index != number)
-    activities = tuple(replace(one, examples=rest) if one is activity else one for one in taught.activities)
-    scorer = Scorer(replace(taught, activities=activities), hop_s)
-    found = scorer.distances(activity.examples[number].traces)
-    nearest = int(np.argmin(found))
-    return scorer.names[nearest] if np.isfinite(found[nearest]) else ""
+def _sentence(first: str, second: str, count: int) -> str:
+    are = "is" if count == 1 else "are"
+    taken = f"{first} and {second} are too near: {count} of their examples {are} taken for the other"
+    return f"{taken}; more examples of each may tell them apart, or another sensor"
 
 
 def _unlike(example: Example, others: Sequence[Example]) -> str:
@@ -87,18 +87,12 @@ def _unlike(example: Example, others: Sequence[Example]) -> str:
         known = [other.traces[name] for other in others if name in other.traces]
         if len(known) < 2:
             continue
-        rest = [_apart(one, [two for two in known if two is not one]) for one in known]
-        if _apart(trace, known) > UNLIKE * max(max(rest), 1e-6):
+        examples = tuple(Example({name: one}) for one in known)
+        among = Known(Taught({name: ""}, (Activity("one", examples),)), name, 0.5)
+        rest = [float(among.apart(one, but=(0, number))[0, -1]) for number, one in enumerate(known)]
+        if float(among.apart(trace)[0, -1]) > UNLIKE * max(*rest, ALIKE):
             return f"{name}: unlike the other examples"
     return ""
-
-
-def _apart(trace: Trace, others: Sequence[Trace]) -> float:
-    """The distance to the nearest of the others."""
-    encoders: Mapping[str, str] = {"one": ""}
-    examples = tuple(Example({"one": other}) for other in others)
-    known = Known(Taught(encoders, (Activity("one", examples),)), "one", 0.5)
-    return float(known.apart(trace)[0, -1])
 
 
 def _still(trace: Trace) -> bool:

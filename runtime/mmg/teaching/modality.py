@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from mmg.teaching.alignment import Templates
 from mmg.teaching.gathering import WINDOW, Gathered
-from mmg.teaching.taught import Activity, Taught
+from mmg.teaching.taught import Taught
 from mmg.teaching.trace import Trace
 
 LONGEST_S = 4.0
@@ -35,6 +35,10 @@ LONE = 0.6
 one."""
 
 Part = Literal["shape", "tokens"]
+Apart = Mapping[Part, NDArray[np.float32]]
+"""``(templates, hops)`` of each part."""
+Place = tuple[int, int]
+"""The number of an activity and that of an example of it."""
 
 
 class Known:
@@ -48,12 +52,16 @@ class Known:
     def __init__(self, taught: Taught, modality: str, hop_s: float) -> None:
         self._count = len(taught.activities)
         longest = max(round(LONGEST_S / hop_s), 1)
-        self._examples = [_traces_of(activity, modality) for activity in taught.activities]
-        has_shape = all(trace.has_shape for examples in self._examples for trace in examples)
+        examples = [
+            (index, number, example.traces[modality])
+            for index, activity in enumerate(taught.activities)
+            for number, example in enumerate(activity.examples)
+            if modality in example.traces
+        ]
+        has_shape = all(trace.has_shape for _, _, trace in examples)
         windows = [
             (index, number, window)
-            for index, examples in enumerate(self._examples)
-            for number, example in enumerate(examples)
+            for index, number, example in examples
             for window in (windows_of(example, longest) if has_shape else [example])
         ]
         self._activity = np.array([index for index, _, _ in windows])
@@ -67,83 +75,102 @@ class Known:
         self._weights = {part: WEIGHTS[part] / sum(WEIGHTS[one] for one in parts) for part in parts}
         self._norms = {part: np.ones((len(traces), 1), np.float32) for part in parts}
         self._thresholds = np.ones((self._count, 1))
-        self._set_norms(background)
-        self._thresholds = self._between(background)
+        self._set_thresholds(examples, background)
 
-    def distances(self, trace: Trace) -> NDArray[np.float64]:
-        """``(activities, hops)``: of what ends with each hop, in multiples of the activity's threshold."""
-        return self.apart(trace) / self._thresholds
+    def distances(self, trace: Trace, but: Place | None = None) -> NDArray[np.float64]:
+        """``(activities, hops)``: of what ends with each hop, in multiples of the activity's threshold.
 
-    def apart(self, trace: Trace) -> NDArray[np.float64]:
+        but: an example that does not count.
+        """
+        return self.apart(trace, but) / self._thresholds
+
+    def apart(self, trace: Trace, but: Place | None = None) -> NDArray[np.float64]:
         """``(activities, hops)``: the same in multiples of the background's distance."""
-        return self._nearest(self._to_templates(trace))
+        return self._nearest(self._to_templates(trace), but)
 
     def _to_templates(self, trace: Trace) -> NDArray[np.float32]:
         """``(templates, hops)``; infinite where the trace lacks a part that was taught."""
-        total = np.zeros((len(self._activity), trace.hops), np.float32)
-        for part, aligned in self._parts.items():
-            total += self._weights[part] * aligned.distances(trace) / self._norms[part]
+        return self._summed({part: compared.distances(trace) for part, compared in self._parts.items()})
+
+    def _summed(self, found: Apart) -> NDArray[np.float32]:
+        """``(templates, hops)``: of all parts, in multiples of the background's distance."""
+        total: NDArray[np.float32] = np.zeros(1, np.float32)
+        for part, one in found.items():
+            total = total + self._weights[part] * one / self._norms[part]
         return total
 
-    def _nearest(self, found: NDArray[np.float32], but: int | None = None) -> NDArray[np.float64]:
+    def _nearest(self, found: NDArray[np.float32], but: Place | None = None) -> NDArray[np.float64]:
         """``(activities, hops)`` of ``(templates, hops)``. but: the example of which no template counts."""
+        if but is not None:
+            is_it = (self._activity == but[0]) & (self._example == but[1])
+            found = np.where(is_it[:, None], np.inf, found)
         nearest = np.full((self._count, found.shape[1]), np.inf)
-        for index in range(self._count):
-            chosen = (self._activity == index) & (self._example != but)
-            if chosen.any():
-                nearest[index] = found[chosen].min(axis=0)
+        begins = np.flatnonzero(np.diff(self._activity, prepend=-1))
+        nearest[self._activity[begins]] = np.minimum.reduceat(found, begins, axis=0)
         return nearest
 
-    def _set_norms(self, background: Sequence[Trace]) -> None:
-        """Each template's mean distance to background and to the other activities' examples."""
-        for part, aligned in self._parts.items():
-            found = [aligned.distances(trace) for trace in background]
-            beside = _mean(np.concatenate(found, axis=1))[None] if found else None
-            rows = [row for row in (beside, self._to_others(aligned)) if row is not None]
+    def _set_thresholds(self, examples: Sequence[tuple[int, int, Trace]], background: Sequence[Trace]) -> None:
+        """Each is compared with all templates once, before and after these are divided by their norms."""
+        compared = [
+            {part: one.distances(trace) for part, one in self._parts.items()}
+            for trace in (*background, *(trace for _, _, trace in examples))
+        ]
+        beside, taught = compared[: len(background)], compared[len(background) :]
+        places = [(index, number) for index, number, _ in examples]
+        self._set_norms([index for index, _ in places], beside, taught)
+        self._thresholds = self._between(places, beside, taught)
+
+    def _set_norms(self, owners: Sequence[int], beside: Sequence[Apart], taught: Sequence[Apart]) -> None:
+        """Each template's mean distance to background and to the other activities' examples. owners: of ``taught``."""
+        for part, compared in self._parts.items():
+            rows = [_mean(np.concatenate([one[part] for one in beside], axis=1))[None]] if beside else []
+            rows += self._to_others(owners, [one[part] for one in taught])
             norms = _mean(np.vstack(rows).T) if rows else np.full(len(self._activity), np.nan)
-            norms = np.where(norms > 0, norms, aligned.to_nothing())
+            norms = np.where(norms > 0, norms, compared.to_nothing())
             self._norms[part] = norms[:, None].astype(np.float32)
 
-    def _to_others(self, aligned: _Compared) -> NDArray[np.float64] | None:
-        """``(1, templates)``: the mean distance to the other activities' examples; None where there is no other."""
-        if sum(map(bool, self._examples)) < 2:
-            return None
-        found = [_mean_end([aligned.distances(trace) for trace in examples]) for examples in self._examples if examples]
-        known = [index for index, examples in enumerate(self._examples) if examples]
+    def _to_others(self, owners: Sequence[int], found: Sequence[NDArray[np.float32]]) -> list[NDArray[np.float64]]:
+        """``(1, templates)``: the mean distance to the other activities' examples; nothing where there is no other."""
+        known = sorted(set(owners))
+        if len(known) < 2:
+            return []
+        means = [
+            _mean_end([one for one, owner in zip(found, owners, strict=True) if owner == index]) for index in known
+        ]
         own = np.array(known)[:, None] == self._activity
-        return _mean(np.where(own, np.inf, np.stack(found)).T)[None]
+        return [_mean(np.where(own, np.inf, np.stack(means)).T)[None]]
 
-    def _between(self, background: Sequence[Trace]) -> NDArray[np.float64]:
+    def _between(
+        self, places: Sequence[Place], beside: Sequence[Apart], taught: Sequence[Apart]
+    ) -> NDArray[np.float64]:
         """``(activities, 1)``: the threshold, between the own examples' distances and those of all else: of the
         background, and of the other activities' examples, whichever is lower."""
-        found = [self.apart(trace) for trace in background]
+        found = [self._nearest(self._summed(one)) for one in beside]
         # A background's mean distance, 1, is as near as any that is not known.
-        beside = np.concatenate([*found, np.ones((self._count, 1))], axis=1)
-        taught = self._beside_taught()
+        around = np.concatenate([*found, np.ones((self._count, 1))], axis=1)
+        nearest, own = self._among_taught(places, taught)
         thresholds = np.ones(self._count)
-        for index, examples in enumerate(self._examples):
-            own = [self._left_out(index, number) for number in range(len(examples))]
-            near = float(np.mean([one for one in own if math.isfinite(one)] or [LONE]))
+        for index in range(self._count):
+            near = float(np.mean([one for one in own.get(index, ()) if math.isfinite(one)] or [LONE]))
             thresholds[index] = min(
-                threshold_between(near, beside[index], NEAREST_PART, BETWEEN),
-                threshold_between(near, taught[index], NEAREST_TAUGHT, BETWEEN_TAUGHT),
+                threshold_between(near, around[index], NEAREST_PART, BETWEEN),
+                threshold_between(near, nearest[index], NEAREST_TAUGHT, BETWEEN_TAUGHT),
             )
         return thresholds[:, None]
 
-    def _beside_taught(self) -> NDArray[np.float64]:
-        """``(activities, examples)``: how near each example comes to each activity; infinite to its own."""
-        rows = []
-        for index, examples in enumerate(self._examples):
-            for trace in examples:
-                nearest = self.apart(trace).min(axis=1)
-                nearest[index] = math.inf
-                rows.append(nearest)
-        return np.stack(rows, axis=1)
-
-    def _left_out(self, index: int, number: int) -> float:
-        """How near the other examples of its activity are to this one."""
-        found = self._to_templates(self._examples[index][number])
-        return float(self._nearest(found, but=number)[index].min())
+    def _among_taught(
+        self, places: Sequence[Place], taught: Sequence[Apart]
+    ) -> tuple[NDArray[np.float64], dict[int, list[float]]]:
+        """How near each example comes to each activity, ``(activities, examples)``, infinite to its own; and how near
+        the other examples of its own are to it."""
+        rows, own = [], dict[int, list[float]]()
+        for place, one in zip(places, taught, strict=True):
+            found = self._summed(one)
+            own.setdefault(place[0], []).append(float(self._nearest(found, but=place)[place[0]].min()))
+            nearest = self._nearest(found).min(axis=1)
+            nearest[place[0]] = math.inf
+            rows.append(nearest)
+        return np.stack(rows, axis=1), own
 
 
 class _Compared:
@@ -191,10 +218,6 @@ def windows_of(trace: Trace, longest: int) -> list[Trace]:
     count = min(WINDOWS, -(-trace.hops // length) + 1)
     begins = np.linspace(0, trace.hops - length, count).round().astype(int)
     return [trace.part(begin, begin + length) for begin in dict.fromkeys(begins.tolist())]
-
-
-def _traces_of(activity: Activity, modality: str) -> list[Trace]:
-    return [example.traces[modality] for example in activity.examples if modality in example.traces]
 
 
 def _thinned(traces: Sequence[Trace], longest: int) -> list[Trace]:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from mmg.teaching.modality import Known
+from mmg.teaching.modality import Known, Place
 from mmg.teaching.taught import Taught
 from mmg.teaching.trace import Trace
 
@@ -33,14 +33,14 @@ class Scorer:
         self.context_hops = max((known.context_hops for known in self._known.values()), default=0)
         """How many hops, with this one, can matter to the score."""
 
-    def distances(self, traces: Mapping[str, Trace]) -> NDArray[np.float64]:
+    def distances(self, traces: Mapping[str, Trace], but: Place | None = None) -> NDArray[np.float64]:
         """``(activities,)``: below 1 where the context that ends with these traces is like it; infinite where it was
-        not taught with any of these modalities, or too little came so far."""
+        not taught with any of these modalities, or too little came so far. but: an example that does not count."""
         total, count = np.zeros(len(self.names)), np.zeros(len(self.names))
         for name, trace in traces.items():
             known = self._known.get(name)
             if known is not None and trace.hops:
-                found = known.distances(trace)[:, -1]
+                found = known.distances(trace, but)[:, -1]
                 is_there = np.isfinite(found)
                 total[is_there] += found[is_there]
                 count += is_there

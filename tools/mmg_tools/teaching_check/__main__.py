@@ -10,11 +10,12 @@ from pathlib import Path
 from mmg.bundle import Bundle
 from mmg.errors import MmgError
 
+from mmg_tools.teaching_check.cost import cost_table
 from mmg_tools.teaching_check.motions import motion_table
 from mmg_tools.teaching_check.recordings import TraceOf, actions, sounds
 from mmg_tools.teaching_check.sound import sound_table
 from mmg_tools.teaching_check.stream import life_table
-from mmg_tools.teaching_check.untaught import untaught_table
+from mmg_tools.teaching_check.untaught import untaught_sound_table, untaught_table
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -34,7 +35,10 @@ def main(arguments: list[str] | None = None) -> int:
             print(motion_table(imu, clips, options.episodes, options.seed))
             print(life_table(imu, clips, options.data, hop_s, options.seed))
             print(untaught_table(imu, clips, options.data, hop_s, options.seed))
-            print(sound_table(TraceOf(bundle, "audio"), sounds(options.data), options.episodes, options.seed))
+            audio, heard = TraceOf(bundle, "audio"), sounds(options.data)
+            print(sound_table(audio, heard, options.episodes, options.seed))
+            print(untaught_sound_table(audio, heard, hop_s, options.seed))
+            print(cost_table(imu, clips, audio, heard, hop_s))
     except MmgError as error:
         print(error, file=sys.stderr)
         return error.exit_code

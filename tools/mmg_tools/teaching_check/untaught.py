@@ -1,4 +1,4 @@
-"""Five taught actions, and others of the same people that were not taught: which are known, which are taken for one."""
+"""A few taught actions or sounds, and others that were not taught: which are known, which are taken for one."""
 
 from __future__ import annotations
 
@@ -6,42 +6,110 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from mmg.teaching.modality import Known
+from mmg.teaching.modality import Apart, Known, Place
 from mmg.teaching.taught import Example, Taught
 from mmg.teaching.trace import Trace
+from numpy.typing import NDArray
 
-from mmg_tools.teaching_check.episodes import episodes, markdown
+from mmg_tools.teaching_check.episodes import Numbers, episodes, markdown
 from mmg_tools.teaching_check.recordings import Clip, TraceOf, other_life
 from mmg_tools.teaching_check.stream import LISTENED
 
 EVERY = 16
 """One recording of so many is background."""
 EPISODES = 40
+SOUNDS, SOUND_EXAMPLES = 2, 5
+HEADS = ("known", "other {} taken for one")
+
+
+class _BesideBackground(Known):
+    """With the threshold that there is where one activity is taught: from the background alone."""
+
+    def _among_taught(
+        self, places: Sequence[Place], taught: Sequence[Apart]
+    ) -> tuple[NDArray[np.float64], dict[int, list[float]]]:
+        nearest, own = super()._among_taught(places, taught)
+        return np.full_like(nearest, np.inf), own
 
 
 def untaught_table(encode: TraceOf, clips: Sequence[Clip], data: Path, hop_s: float, seed: int) -> str:
-    """At the stored threshold, at each clip's end, with other people's glasses and phones as background."""
+    """At each clip's end, with other people's glasses and phones as background, by the stored threshold and by one
+    from the background alone."""
     traces = [encode(clip.samples) for clip in clips]
-    actions, people = (np.array([getattr(clip, name) for clip in clips]) for name in ("action", "person"))
+    actions, people = _numbers(clips)
     life = [encode(samples) for _, samples in other_life(data, EVERY)]
     heard = [trace.part(*LISTENED) for trace in life if trace.hops > LISTENED[1]]
     rows = []
-    for same, shots in ((True, 2), (False, 5)):
-        right, taken = [], []
-        for episode in episodes(actions, people, shots, EPISODES, seed, same_person=same):
-            taught = Taught({"imu": ""})
-            for place, action in zip(episode.examples, episode.of_example, strict=True):
-                taught = taught.add(f"action {action}", Example({"imu": traces[place]}))
-            known = Known(taught.with_background("imu", heard), "imu", hop_s)
-            names = [int(name.split()[1]) for name in taught.names]
-            told = [_found(known, traces[one], names) for one in episode.queries]
-            right += [one == action for one, action in zip(told, episode.of_query, strict=True)]
-            person = people[episode.queries[0]]
-            others = np.flatnonzero(~np.isin(actions, episode.ways) & (people == person))
-            taken += [_found(known, traces[one], names) is not None for one in others]
-        cells = [f"{np.mean(right):.3f}", f"{np.mean(taken):.3f}"]
-        rows.append((f"{'same person' if same else 'other people'}, {shots} examples", cells))
-    return markdown("UTD-MHAD, five taught actions", ["known", "other actions taken for one"], rows)
+    for threshold, how in (("", Known), (", threshold from the background alone", _BesideBackground)):
+        for same, shots in ((True, 2), (False, 5)):
+            told = _Told(actions)
+            for episode in episodes(actions, people, shots, EPISODES, seed, same_person=same):
+                known = how(_taught("imu", traces, actions, episode.examples, heard), "imu", hop_s)
+                person = people[episode.queries[0]]
+                others = np.flatnonzero(~np.isin(actions, episode.ways) & (people == person))
+                told.ask(known, traces, episode.ways.tolist(), episode.queries, others)
+            rows.append((f"{'same person' if same else 'other people'}, {shots} examples{threshold}", told.cells))
+    return markdown("UTD-MHAD, five taught actions", [head.format("actions") for head in HEADS], rows)
+
+
+def untaught_sound_table(encode: TraceOf, clips: Sequence[Clip], hop_s: float, seed: int) -> str:
+    """At each clip's end, by the stored threshold: two sounds are taught in one fold, and asked for in it or another.
+
+    The background is one clip, of the fold that teaches, of each of four kinds; the other four are asked for.
+    """
+    traces = [encode(clip.samples) for clip in clips]
+    kinds, folds = _numbers(clips)
+    random = np.random.default_rng(seed)
+    rows = []
+    for title, same in (("the same fold", True), ("another fold", False)):
+        told = _Told(kinds)
+        for _ in range(EPISODES):
+            order, (giver, other) = random.permutation(np.unique(kinds)), random.permutation(np.unique(folds))[:2]
+            ways, beside, rest = order[:SOUNDS], order[SOUNDS : SOUNDS + 4], order[SOUNDS + 4 :]
+            own = {kind: np.flatnonzero((kinds == kind) & (folds == giver)) for kind in order}
+            examples = np.concatenate([random.permutation(own[way])[:SOUND_EXAMPLES] for way in ways])
+            heard = [traces[random.choice(own[kind])] for kind in beside]
+            known = Known(_taught("audio", traces, kinds, examples, heard), "audio", hop_s)
+            there = (folds == (giver if same else other)) & ~np.isin(np.arange(len(kinds)), examples)
+            asked, others = (np.flatnonzero(there & np.isin(kinds, some)) for some in (ways, rest))
+            told.ask(known, traces, ways.tolist(), asked, others)
+        rows.append((f"{title}, {SOUND_EXAMPLES} examples", told.cells))
+    return markdown("ESC-10, two taught sounds", [head.format("sounds") for head in HEADS], rows)
+
+
+class _Told:
+    """What is told of clips that were taught, and of others. actions: of each clip."""
+
+    def __init__(self, actions: Numbers) -> None:
+        self._actions = actions
+        self._right: list[bool] = []
+        self._taken: list[bool] = []
+
+    def ask(
+        self, known: Known, traces: Sequence[Trace], names: Sequence[int], queries: Numbers, others: Numbers
+    ) -> None:
+        """queries: clips of what was taught. others: of what was not. names: of the activities, in their order."""
+        self._right += [_found(known, traces[one], names) == self._actions[one] for one in queries]
+        self._taken += [_found(known, traces[one], names) is not None for one in others]
+
+    @property
+    def cells(self) -> list[str]:
+        """The part that is known, and the part of the others that is taken for one."""
+        return [f"{np.mean(self._right):.3f}", f"{np.mean(self._taken):.3f}"]
+
+
+def _taught(
+    modality: str, traces: Sequence[Trace], actions: Numbers, examples: Numbers, background: Sequence[Trace]
+) -> Taught:
+    taught = Taught({modality: ""})
+    for place in examples:
+        taught = taught.add(f"action {actions[place]}", Example({modality: traces[place]}))
+    return taught.with_background(modality, background)
+
+
+def _numbers(clips: Sequence[Clip]) -> tuple[Numbers, Numbers]:
+    """Of each clip its action and its person."""
+    return np.array([clip.action for clip in clips]), np.array([clip.person for clip in clips])
 
 
 def _found(known: Known, trace: Trace, names: Sequence[int]) -> int | None:

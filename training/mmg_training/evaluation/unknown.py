@@ -41,7 +41,7 @@ def by_fit(model: MultimodalModel, unknown: Unknown, temperatures: Mapping[Subse
 
 
 def score_unknown(task: Task, tell: Teller, dataset: Dataset) -> tuple[UnknownScore, ...]:
-    """Each set of other life, from each subset of its modalities that can tell it, beside all that is known from these."""
+    """Each set of other life, from each subset of its modalities that can tell it, beside all known from these."""
     known: dict[Subset, NDArray[np.float64]] = {}
     found = []
     for test in dataset.unknown:

@@ -1,0 +1,51 @@
+"""Whether a sound stands out from what was heard before: an example in which there was none is no example."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mmg.teaching.trace import Trace
+
+FEWEST = 16
+"""Tokens of what was heard before; with fewer nothing is told apart."""
+USUAL_PART = 0.2
+"""The calmest part of what was heard before says how alike its tokens are: the rest may have been talk."""
+STEADY = 0.1
+"""How alike, in multiples of the tokens' own length, where it is quiet: noise gives 0.01 to 0.07, rain and talk 0.25 to
+0.6, in which even a loud sound is no further from all that was heard than that is from itself."""
+TIMES = 4.0
+"""A token that is so many times as far from all that was heard before is something else. Of 4 s of the same noise the
+furthest is 1 to 4 times as far, of knocks with a peak of -50 dBFS in noise of -70 dBFS 7 to 40 times."""
+TOKENS = 2
+"""So many of an example's tokens must be something else, as a click of the cable may be in one."""
+
+
+def stands_out(trace: Trace, heard: Sequence[Trace]) -> bool:
+    """Whether a sound's tokens are unlike those of ``heard``; true where this cannot be told, as too little was heard
+    or too much of it."""
+    before = [_rows(one) for one in heard]
+    every = np.concatenate(before) if before else np.zeros((0, 1), np.float32)
+    if len(every) < FEWEST:
+        return True
+    apart, places = _distances(every, every), np.arange(len(every))
+    # What the encoder saw of neighbours overlaps.
+    apart[np.abs(places[:, None] - places) <= trace.tokens.shape[1]] = np.inf
+    usual = float(np.quantile(apart.min(axis=1), USUAL_PART))
+    if usual > STEADY * float(np.median(np.linalg.norm(every, axis=1))):
+        return True
+    found = np.sort(_distances(_rows(trace), every).min(axis=1))
+    return bool(found[-min(TOKENS, len(found))] > TIMES * usual)
+
+
+def _rows(trace: Trace) -> NDArray[np.float32]:
+    return trace.tokens.reshape(-1, trace.tokens.shape[2])
+
+
+def _distances(first: NDArray[np.float32], second: NDArray[np.float32]) -> NDArray[np.float32]:
+    """``(first, second)``."""
+    squares = (first**2).sum(axis=1)[:, None] + (second**2).sum(axis=1) - 2 * (first @ second.T)
+    found: NDArray[np.float32] = np.sqrt(np.maximum(squares, 0))
+    return found
