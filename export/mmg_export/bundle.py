@@ -30,7 +30,7 @@ from mmg_export.trace import Tracer
 
 RANDOM_HOPS = 1000
 # Of samples in the bundle, for each sensor: golden hops are few, so that a bundle stays small.
-GOLDEN_BYTES, GOLDEN_HOPS = 100_000, 6
+GOLDEN_BYTES, GOLDEN_HOPS = 70_000, 6
 LIMIT = 0.01
 
 
