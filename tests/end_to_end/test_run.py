@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import soundfile
 from mmg.backends import is_installed
+from mmg.types import UNKNOWN
 from mmg.version import installed_version
 from recordings import DEMO, ROOT, mmg_run, real, traced
 
@@ -32,7 +33,9 @@ def test_the_demo_decides_and_is_mostly_right() -> None:
     made = decisions(done.stdout)
     assert done.returncode == 0, done.stderr
     assert len(made) >= 20
-    assert sum(one["label"] == one["truth"] for one in made) / len(made) >= 0.8
+    known = [one for one in made if one["label"] != UNKNOWN]
+    assert len(known) / len(made) >= 0.8, "all that is done in it has a label"
+    assert sum(one["label"] == one["truth"] for one in known) / len(known) >= 0.8
     assert "equal to the truth" in done.stderr
 
 
