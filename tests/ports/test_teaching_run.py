@@ -128,6 +128,7 @@ def test_chores_taught_with_both_sensors_are_known_with_either_and_another_is_no
             assert stretches.count(chore) == 1, (sensor, names)
             assert names.count(chore) >= 0.9 * (2 * DONE_S - 4), (sensor, names)
         assert not set(names[-10:]) & set(TAUGHT), (sensor, names)
+        print(sensor, names)
 
 
 def stretches_of(names: list[str]) -> list[str]:
