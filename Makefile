@@ -87,7 +87,7 @@ endurance:  ## An hour on virtual ports: processor time, memory, lateness
 	@$(INSTALL_TEST)
 	@$(BIN)/python -m mmg_tools.endurance
 
-starter:  ## Train the starter model anew and export its bundle (40 minutes on one core)
+starter:  ## Train the starter model anew and export its bundle (half an hour on one core)
 	@$(INSTALL_TEST)
 	@$(BIN)/mmg-train training/configs/starter.toml --out runs/starter --overwrite
 	@cp runs/starter/model.safetensors runs/starter/config.json runs/starter/metrics.json runs/starter/unknown.npz training/mmg_training/starter/

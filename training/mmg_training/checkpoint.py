@@ -18,11 +18,10 @@ from mmg_training.config import TrainConfig, build
 from mmg_training.models.multimodal import MultimodalModel
 from mmg_training.task import Task
 
-WEIGHTS, CONFIG, METRICS, UNKNOWN, RESUME, LOGS = (
+WEIGHTS, CONFIG, METRICS, RESUME, LOGS = (
     "model.safetensors",
     "config.json",
     "metrics.json",
-    "unknown.npz",
     "resume.safetensors",
     "logs",
 )

@@ -7,13 +7,14 @@ everything else is the relative distance of Ren et al. 2021 (arXiv 2106.09022).
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
-from mmg.bundle.unknown import Mixture, Statistics, pack, read
+from mmg.bundle.unknown import UNKNOWN_FILE, Mixture, Statistics, pack, read
 from mmg.bundle.unknown_fit import REFUSED, UnknownFit
 from mmg.engine.unknown import DEFAULT_UNKNOWN, Score, threshold_at
 from mmg.errors import ConfigError
@@ -21,10 +22,9 @@ from mmg.types import UNKNOWN
 from numpy.typing import NDArray
 from torch import Tensor
 
-from mmg_training import checkpoint
 from mmg_training.batches import Batches
 from mmg_training.config import TrainConfig
-from mmg_training.data.sessions import Dataset
+from mmg_training.data.sessions import TICKS_PER_HOP, Dataset
 from mmg_training.evaluation.decide import context_means, decide, having
 from mmg_training.evaluation.subsets import calibrating
 from mmg_training.metrics import Metrics
@@ -43,8 +43,9 @@ RANK, USUAL_RANK = {"imu": 32, "video": 16}, 24
 SHARED, WIDER = 0.1, 2.5
 """How much of each kind's covariance is that of all; how much wider than everything that was trained on other life
 is."""
-LEAST = 150
-"""Contexts of a kind with which a covariance can be told."""
+LEAST, LEAST_KNOWN = 40, 100
+"""Hops of a class in training with which its spread can be told, and of all that is known, of others than are trained
+on, with which a threshold can."""
 LEAN = {"imu": 0.5, "audio": 4.0}
 """How much a linear reading of the kinds without a label counts beside the densities. Sound has many kinds to learn
 from, and motion few."""
@@ -72,7 +73,7 @@ class Unknown:
 
 def save(run: Path, unknown: Unknown) -> None:
     """Write the statistics into the folder ``run``; the fits are in its metrics."""
-    path = run / checkpoint.UNKNOWN
+    path = run / UNKNOWN_FILE
     if unknown.fits:
         path.write_bytes(pack(unknown.statistics))
     else:
@@ -85,11 +86,11 @@ def load(run: Path, metrics: Metrics, token_dim: int) -> Unknown:
     if not fits:
         return Unknown({}, {})
     try:
-        data = (run / checkpoint.UNKNOWN).read_bytes()
+        data = (run / UNKNOWN_FILE).read_bytes()
     except OSError as error:
-        raise ConfigError(f"{run / checkpoint.UNKNOWN}: {error.strerror}; train again: mmg-train") from error
+        raise ConfigError(f"{run / UNKNOWN_FILE}: {error.strerror}; train again: mmg-train") from error
     names = tuple(name for name in MODALITIES if any(name in subset for subset in fits))
-    return Unknown(read(data, names, token_dim, str(run), checkpoint.UNKNOWN), fits)
+    return Unknown(read(data, names, token_dim, str(run)), fits)
 
 
 def fit(
@@ -98,19 +99,22 @@ def fit(
     config: TrainConfig,
     temperatures: Mapping[Subset, float],
 ) -> Unknown:
-    """Statistics from training, weights and thresholds from ``calibration`` and ``known``."""
+    """Statistics from training, weights and thresholds from ``calibration`` and ``known``, for the subsets that have a
+    temperature; of modalities whose labels training was given."""
     found = dict[str, Statistics]()
-    if UNKNOWN in model.task.labels:  # then it is a label like any other
+    if UNKNOWN in model.task.labels or not temperatures:  # a label of that name is one like any other
         return Unknown(found, {})
+    labelled = config.data.labelled or model.task.modalities
     for name, (means, classes) in gather(model, dataset, config).items():
         rank, lean = RANK.get(name, USUAL_RANK), LEAN.get(name, 1.0)
-        told = statistics(means, classes, model.task, rank, lean)
+        enough = [one for one, hops in _hops_of_classes(dataset, name).items() if hops >= LEAST]
+        told = statistics(means, classes, enough, model.task, rank, lean) if name in labelled else None
         if told is not None:
             found[name] = told
     fits = {}
-    for names in model.task.subsets():
+    for names, temperature in temperatures.items():
         if set(names) <= set(found):
-            told_apart = _fit_subset(model, dataset, names, found, temperatures.get(names, 1.0))
+            told_apart = _fit_subset(model, dataset, names, found, temperature)
             if told_apart is not None:
                 fits[names] = told_apart
     used = {name for names in fits for name in names}
@@ -136,7 +140,7 @@ def _fit_subset(
             # The label wins over the unknown as far as it is probable itself.
             doubts.append(-torch.log_softmax(made.logits / temperature, dim=1).amax(dim=1).double().numpy())
             shares.append(np.full(len(made.labels), 1 / len(made.labels)))  # each set counts alike
-    if not known:
+    if sum(map(len, known)) < LEAST_KNOWN:
         return None
     kept, share, doubt = np.concatenate(known), np.concatenate(shares), np.concatenate(doubts)
     weights = np.array([1 / _spread(column, share) for column in kept.T])
@@ -185,13 +189,26 @@ def gather(model: MultimodalModel, dataset: Dataset, config: TrainConfig) -> dic
     }
 
 
+def _hops_of_classes(dataset: Dataset, name: str) -> Counter[int]:
+    """Class -> the hops of it that training has of a modality; batches show the same ones over and over."""
+    counts = Counter[int]()
+    for session in (one for pool in dataset.training for one in pool.sessions if name in one.samples):
+        counts.update(session.labels[1::TICKS_PER_HOP].tolist())
+    return counts
+
+
 def statistics(
-    means: NDArray[np.float64], classes: NDArray[np.int64], task: Task, rank: int, lean: float
+    means: NDArray[np.float64],
+    classes: NDArray[np.int64],
+    enough: Sequence[int],
+    task: Task,
+    rank: int,
+    lean: float,
 ) -> Statistics | None:
-    """From contexts (N, D) and their classes (N,), in at most ``rank`` directions; None where too little is known to
-    tell."""
+    """From contexts (N, D) and their classes (N,), in at most ``rank`` directions. enough: the classes that there is
+    enough of. None where these are too few to tell."""
     places = np.array([*range(len(task.labels)), *task.kinds_of])
-    told = [one for one in np.unique(classes) if one >= 0 and (classes == one).sum() >= LEAST]
+    told = [one for one in np.unique(classes).tolist() if one in enough and one >= 0 and (classes == one).sum() > 1]
     known, other = ([one for one in told if (places[one] >= 0) == wanted] for wanted in (True, False))
     if len(known) < 2:
         return None

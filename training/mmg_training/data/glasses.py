@@ -41,7 +41,7 @@ SETTLING_S = 3.0
 """Left out at both ends of a file, where people begin and end."""
 SOURCE = DataSource(
     name="ClassyGlass",
-    what=f"glasses' IMU of 38 people, alone: {', '.join(KINDS).replace('_', ' ')}",
+    what=f"glasses' IMU of 33 people, alone: {', '.join(KINDS).replace('_', ' ')}",
     licence="CC BY 4.0, ClassyGlass (MU-Smart)",
     modalities=("imu",),
 )

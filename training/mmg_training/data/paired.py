@@ -64,8 +64,12 @@ def load(config: DataConfig, report: Callable[[str], None]) -> Dataset:
         calibration=calibration,
         test=test,
         sources=tuple(
-            msgspec.structs.replace(source, what=f"{KIND}: {source.what}")
-            for source in (motion.SOURCE, sounds.FOOTSTEPS, sounds.SURROUNDINGS)
+            msgspec.structs.replace(source, what=f"{KIND}: {what}")
+            for source, what in (
+                (motion.SOURCE, "phone and watch IMU of subjects 1 to 11, still and walking"),
+                (sounds.FOOTSTEPS, "single steps on hard floor (Erdie) and in water (AGFX), put together to walks"),
+                (sounds.SURROUNDINGS, "all kinds of surroundings, folds 1 and 2, as still"),
+            )
         ),
         held_out=f"{held_out} ({KIND}, not recorded together)",
         limits=("IMU and sound are of one activity, but of different people and times.",),

@@ -23,6 +23,8 @@ RUNS = 0.1
 """Runs made from walks, beside each device's recordings."""
 GLASSES, FOOTSTEPS = 2.0, 1.5
 """Their part of real motion and sound, where each other source has 1."""
+WALKS = 60
+"""Of each kind on each ground, and as many of noise."""
 PEAKS = {"full scale": 1.0, "-20 dBFS": 0.1, "-40 dBFS": 0.01}
 UTD = {"clap": "clapping", "knock": "knocking", "jog": "running", "walk": "walking"}
 """Actions of UTD-MHAD that are among the labels; it is never trained on."""
@@ -100,7 +102,7 @@ def sound_in(root: Path, task: Task) -> Real:
     """Footsteps, key strokes and surroundings, each a pool; what is measured, at several levels."""
     made, backgrounds = Real(), tuple[NDArray[np.int16], ...]()
     if (root / "footsteps").is_dir():
-        training, test = sounds.footsteps(root / "footsteps", task)
+        training, test = sounds.footsteps(root / "footsteps", task, WALKS, WALKS)
         made.pools.append(Pool(sounds.FOOTSTEPS.name, FOOTSTEPS, training, ANCHORED))
         made.tests.append(NamedTest("footsteps on other grounds, put together", "real", test))
         made.sources.append(sounds.FOOTSTEPS)

@@ -15,8 +15,6 @@ from mmg_training.metrics import DataSource
 from mmg_training.task import AUDIO_HZ, Task
 
 SESSION_S = 12.0
-WALKS = 60
-"""Of each kind on each ground, for training."""
 PACES = (("walking", 1.6, 2.0), ("running", 2.5, 3.0))
 """Steps a second."""
 TEST_KEYS = ("j", "k", "l", "m")
@@ -59,10 +57,13 @@ SURROUNDINGS = DataSource(
 )
 
 
-def footsteps(root: Path, task: Task) -> Parts:
+def footsteps(root: Path, task: Task, walks: int = 24, made: int = 0) -> Parts:
     """For training, for testing: single steps at a walk's or a run's pace, each another file of the same ground. Those
-    for training are also played faster and slower, and damped, so that two grounds sound like many; beside them go
-    walks on no ground at all, of shaped noise: what is a walk is its rhythm."""
+    for training are also played faster and slower, and damped, so that two grounds sound like many.
+
+    walks: of each kind on each ground, for training; made: of each kind on no ground at all, of shaped noise: what is a
+    walk is its rhythm.
+    """
     grounds: dict[str, list[NDArray[np.float32]]] = {}
     for path in sorted(root.glob("default_*_footstep*.ogg")):
         grounds.setdefault(path.name.split("_")[1], []).append(read_sound(path)[: AUDIO_HZ // 2])
@@ -71,7 +72,7 @@ def footsteps(root: Path, task: Task) -> Parts:
     for number, (ground, steps) in enumerate(grounds.items()):
         rng = np.random.default_rng((number, 0xF007))
         for label, low_hz, high_hz in PACES:
-            for _ in range(WALKS if ground in TRAINING_SURFACES else 3):
+            for _ in range(walks if ground in TRAINING_SURFACES else 3):
                 if ground in TRAINING_SURFACES:
                     wave = _walk(rng, _another_ground(rng, steps), rng.uniform(low_hz, high_hz))
                     training.append(_sound(task, "footsteps", number, wave, label))
@@ -80,7 +81,7 @@ def footsteps(root: Path, task: Task) -> Parts:
                     test.append(_sound(task, "footsteps", number, wave, label))
     rng = np.random.default_rng(0xA11)
     for label, low_hz, high_hz in PACES:
-        for _ in range(WALKS if training else 0):
+        for _ in range(made if training else 0):
             wave = _walk(rng, _any_ground(rng), rng.uniform(low_hz, high_hz))
             training.append(_sound(task, "footsteps", len(grounds), wave, label))
     return tuple(training), tuple(test)

@@ -25,8 +25,9 @@ OTHER_LIFE = Task("other life", tuple(one for one in ACTIVITIES if one not in (*
 MOTION_SHARE = 0.6
 """Of the real recordings' share: sound has the rest."""
 LIMITS = (
-    "Trained half on a simulation. The figures on simulated wearers say that the networks learnt that simulation, not "
-    'how well they do on people: only the rows under "Further tests" that are real say something about that.',
+    "About a third of what was trained on is a simulation. The figures on simulated wearers say that the networks "
+    'learnt that simulation, not how well they do on people: only the rows under "Further tests" that are real say something '
+    "about that.",
     "Real recordings were used one modality at a time; no set at hand holds IMU and sound recorded together. No real "
     "video was used at all.",
     "What rests on real recordings: by IMU still, walking, running, stairs (these four worn on the head), sitting down "
@@ -38,7 +39,10 @@ LIMITS = (
     "that of the neighbour.",
     "Runs made from recorded walks were added after jogging in UTD-MHAD was seen to fail: that row is no independent "
     "test. Nor are those of sp-sw-har: how much motion a batch has was settled with subjects 12 to 15 in view. How "
-    "much a modality's linear reading counts in what is none of these was settled with the tests of it in view.",
+    "much a modality's linear reading counts in what is none of these, and how many directions are looked at, was "
+    "settled with the tests of it in view.",
+    "What is none of these is calibrated on virtual wearers and few people: by sound on one key of the one typist "
+    "who is trained on. Of other people and places more of what is known is refused than was asked for.",
 )
 
 

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from mmg import Bundle
+from mmg.bundle.unknown import UNKNOWN_FILE
 from mmg.errors import ConfigError
 
 from mmg_training import checkpoint, data, unknown
@@ -93,7 +94,7 @@ def _run(run: Path, model: MultimodalModel, own: DataConfig, asked: DataConfig, 
 
 def _teller(run: Path, model: MultimodalModel) -> Teller | None:
     """With what was fitted for the run; None where that is nothing, or its metrics are gone."""
-    if not (run / checkpoint.UNKNOWN).exists():
+    if not ((run / UNKNOWN_FILE).exists() and (run / checkpoint.METRICS).exists()):
         return None
     metrics = metrics_file.load(run / checkpoint.METRICS)
     temperatures = {score.modalities: score.temperature for score in metrics.subsets}

@@ -75,7 +75,7 @@ def decide_with_engine(
         hops = session.hops
         row_scores = np.full((hops, len(task.labels)), 1 / len(task.labels))
         row_embeddings = np.zeros((hops, manifest.fusion.embedding_dim), np.float32)
-        row_margins = np.zeros(hops)
+        row_margins = np.full(hops, np.nan)
         engine = Engine(bundle, names, backend=backend, precision=precision)
         decided = [decision for name in names for decision in engine.push(as_chunk(task, session, name))]
         for decision in decided + engine.advance(hops * HOP_NS + round(DEFAULT_GRACE_S * 1e9)):

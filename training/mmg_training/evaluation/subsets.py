@@ -16,6 +16,7 @@ from mmg_training.models.multimodal import MultimodalModel
 from mmg_training.task import Task
 
 MOST_HOPS = 1500
+"""Of one set among those that calibrate: a large one does not outvote the others."""
 Subset = tuple[str, ...]
 Decider = Callable[[Sequence[Session], Sequence[Subset]], dict[Subset, Decisions]]
 

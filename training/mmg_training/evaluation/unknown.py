@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
 from mmg.engine.unknown import DEFAULT_UNKNOWN
 from numpy.typing import NDArray
+from torch import Tensor
 
 from mmg_training.data.sessions import Dataset, NamedTest, Session
 from mmg_training.evaluation.decide import Decisions, decide, having, shared
-from mmg_training.evaluation.scores import BINS
+from mmg_training.evaluation.scores import calibration_error
 from mmg_training.evaluation.subsets import MOST_HOPS
 from mmg_training.evaluation.tables import Cell, Table, plus
 from mmg_training.metrics import UnknownScore
@@ -45,13 +47,16 @@ def score_unknown(task: Task, tell: Teller, dataset: Dataset) -> tuple[UnknownSc
     known: dict[Subset, NDArray[np.float64]] = {}
     found = []
     for test in dataset.unknown:
-        for names in subsets_of(shared(task, test.sessions)):
+        for names in subsets_of(shared(task, test.sessions)) if test.sessions else ():
             made = tell(test.sessions, names)
             if made.unknown is None:
                 continue
             if names not in known:
                 known[names] = _known(task, tell, dataset, names)
-            margins, kept = made.unknown.double().numpy(), known[names]
+            # A hop that the engine does not decide has none.
+            margins, kept = _decided(made.unknown), known[names]
+            if not len(margins) or not len(kept):
+                continue
             found.append(
                 UnknownScore(
                     name=test.name,
@@ -98,13 +103,15 @@ def unknown_table(task: Task, tell: Teller, dataset: Dataset, notes: Sequence[st
 def kept_table(task: Task, tell: Teller, dataset: Dataset, notes: Sequence[str]) -> Table:
     """What the verdict costs what is known: every labelled test, and each subset of the held-out sessions."""
     rows: list[tuple[Cell, ...]] = []
-    tests = [(test, shared(task, test.sessions)) for test in dataset.extra if not test.groups]
+    tests = [(test, shared(task, test.sessions)) for test in dataset.extra if test.sessions and not test.groups]
     held = NamedTest("held-out sessions", dataset.kind, tuple(dataset.test))
     tests = [*((held, names) for names in task.subsets() if having(held.sessions, names)), *tests]
     for test, names in tests:
         made = tell(having(test.sessions, names), names).known()
         if made.unknown is None or not len(made.labels):
             continue
+        made = replace(made, unknown=made.unknown.nan_to_num(nan=-50.0))  # what nobody decides is not refused
+        assert made.unknown is not None
         refused = made.unknown > 0
         right = (made.logits.argmax(1) == made.labels) & ~refused
         figures = (float(refused.float().mean()), float(right.float().mean()), _calibration(made), len(made.labels))
@@ -119,7 +126,8 @@ def _taken_for(task: Task, made: Decisions) -> str:
     """The labels that it is taken for the most often, with their share of all decisions."""
     assert made.unknown is not None
     labels = made.logits.argmax(1)[made.unknown <= 0]
-    shares = torch.bincount(labels, minlength=len(task.labels)) / len(made.labels)
+    count = max(len(_decided(made.unknown)), 1)
+    shares = torch.bincount(labels, minlength=len(task.labels)) / count
     most = torch.argsort(shares, descending=True)[:TAKEN_FOR].tolist()
     return ", ".join(f"{task.labels[one]} {float(shares[one]):.2f}" for one in most if shares[one] > 0) or "nothing"
 
@@ -139,24 +147,21 @@ def _known(task: Task, tell: Teller, dataset: Dataset, names: Subset) -> NDArray
         if not chosen:
             continue
         margins = tell(chosen, names).known().unknown
-        if margins is not None and len(margins):
-            parts.append(margins.double().numpy()[:: -(-len(margins) // MOST_HOPS)])
-    return np.concatenate(parts)
+        if margins is not None and len(decided := _decided(margins)):
+            parts.append(decided[:: -(-len(decided) // MOST_HOPS)])
+    return np.concatenate(parts) if parts else np.zeros(0)
+
+
+def _decided(margins: Tensor) -> NDArray[np.float64]:
+    """Without the hops that nobody decided."""
+    values: NDArray[np.float64] = margins.double().numpy()
+    return values[np.isfinite(values)]
 
 
 def _calibration(made: Decisions) -> float:
     """Expected calibration error where none of the labels is one more of the scores."""
     assert made.unknown is not None
     shares = torch.softmax(made.logits, dim=1)
-    surest = shares.amax(dim=1)
-    odds = torch.exp(made.unknown.clamp(max=50.0)) * surest  # of none of the labels
-    unknown = odds / (1 + odds)
-    confidence = torch.maximum(unknown, surest * (1 - unknown))
-    right = (made.logits.argmax(1) == made.labels) & (made.unknown <= 0)
-    index, total = (confidence * BINS).long().clamp(max=BINS - 1), 0.0
-    for number in range(BINS):
-        inside = index == number
-        if inside.any():
-            gap = (confidence[inside].mean() - right[inside].float().mean()).abs()
-            total += float(inside.float().mean() * gap)
-    return total
+    odds = torch.exp(made.unknown.clamp(max=50.0)) * shares.amax(dim=1)  # of none of the labels
+    unknown = (odds / (1 + odds))[:, None]
+    return calibration_error(torch.cat((shares * (1 - unknown), unknown), dim=1), made.labels)
