@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 from chores import REST, TAUGHT, UNTAUGHT, imu, sound
 from mmg.teaching.store import read_taught
+from mmg.types import UNKNOWN
 from mmg_tools.virtual.scenario import Scenario, render
 from mmg_tools.virtual.wearable import VirtualWearable
 
@@ -128,6 +129,7 @@ def test_chores_taught_with_both_sensors_are_known_with_either_and_another_is_no
             assert stretches.count(chore) == 1, (sensor, names)
             assert names.count(chore) >= 0.9 * (2 * DONE_S - 4), (sensor, names)
         assert not set(names[-10:]) & set(TAUGHT), (sensor, names)
+        assert names[-10:].count(UNKNOWN) >= 8, (sensor, names)  # none of the bundle's labels either
 
 
 def stretches_of(names: list[str]) -> list[str]:

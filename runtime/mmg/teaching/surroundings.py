@@ -13,14 +13,12 @@ FEWEST = 16
 """Tokens of what was heard before; with fewer nothing is told apart."""
 USUAL_PART = 0.2
 """The calmest part of what was heard before says how alike its tokens are: the rest may have been talk."""
-STEADY = 0.4
-"""How alike, in multiples of the tokens' own length, where it is steady. The starter's encoder hears no level: noise of
-a microphone gives 0.17 to 0.39 however soft it is, rain and the sea 0.55 to 0.62, in which even a loud sound is hardly
-further from all that was heard than that is from itself."""
-TIMES = 2.2
+STEADY = 0.45
+"""How alike, in multiples of the tokens' own length, where it is quiet: eight seconds of noise give 0.33 to 0.37, rain
+and crying 0.5 to 0.6, in which even a loud sound is no further from all that was heard than that is from itself."""
+TIMES = 2.5
 """A token that is so many times as far from all that was heard before is something else. Of 4 s of the same noise the
-furthest is 1.2 to 2.5 times as far, of knocks with a peak of -50 dBFS in noise of -70 dBFS 6 to 7 times, of loud ones
-beside a helicopter or a clock 2.6 to 3.7 times."""
+furthest is at most twice as far, of knocks with a peak of -50 dBFS in noise of -70 dBFS four times."""
 TOKENS = 2
 """So many of an example's tokens must be something else, as a click of the cable may be in one."""
 
