@@ -50,16 +50,22 @@ def measure(report: Reporter, *, quick: bool = False) -> list[Figure]:
 
 
 def untrained(size: str) -> TrainedRun:
-    """The starter's task and form, with fresh weights of this size."""
+    """The starter's task and form, with fresh weights of this size, of which nothing tells the unknown."""
     import torch
     from mmg_export.trained import TrainedRun
     from mmg_training.models import multimodal, sizes
+    from mmg_training.unknown import Unknown
+    from msgspec.structs import replace as replace_fields
 
     torch.set_num_threads(1)
     torch.manual_seed(0)
     run = TrainedRun(STARTER_RUN)
     config = replace(sizes.SIZES[size], imu_axes=run.model.config.imu_axes)
     run.model = multimodal.MultimodalModel(run.model.task, config).eval()
+    run.unknown = Unknown({}, {})
+    run.metrics = replace_fields(
+        run.metrics, subsets=tuple(replace_fields(one, unknown=None) for one in run.metrics.subsets)
+    )
     return run
 
 
