@@ -34,8 +34,8 @@ def imu(chore: str, seconds: float, seed: int) -> NDArray[np.float32]:
         samples[:, [0, 3]] += np.stack([9 * np.sign(np.sin(pull)), 0.4 * np.sin(pull)], axis=1)
     elif chore == "twisting":
         # The wrist turns about its own axis, and gravity with it.
-        turn = 0.7 * phase + begin
-        tilt = 1.1 * np.sin(turn)
+        turn = phase + begin
+        tilt = 1.3 * np.sin(turn)
         samples[:, 1:3] += GRAVITY * np.stack([np.sin(tilt), np.cos(tilt) - 1], axis=1)
         samples[:, 3] += np.gradient(tilt, 1 / IMU_HZ)
     return samples.astype(np.float32)

@@ -47,8 +47,8 @@ class Unknown:
                 self._fits.setdefault(names, (fit.weights, threshold_at(fit.thresholds, rate)))
 
     def probability(self, tokens: Mapping[str, Sequence[Samples]]) -> float | None:
-        """That it is none of the labels; None where the subset has no fit. 0 where less than half a context is there, as
-        at the start: the statistics are of whole ones.
+        """That it is none of the labels; None where the subset has no fit. 0 where less than half a context is there,
+        as at the start: the statistics are of whole ones.
 
         tokens: of each modality that the decision is made from, an array ``(n, token_dim)`` for each hop.
         """

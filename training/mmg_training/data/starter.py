@@ -26,8 +26,8 @@ MOTION_SHARE = 0.6
 """Of the real recordings' share: sound has the rest."""
 LIMITS = (
     "About a third of what was trained on is a simulation. The figures on simulated wearers say that the networks "
-    'learnt that simulation, not how well they do on people: only the rows under "Further tests" that are real say something '
-    "about that.",
+    "learnt that simulation, not how well they do on people: only the rows under Further tests that are real say "
+    "something about that.",
     "Real recordings were used one modality at a time; no set at hand holds IMU and sound recorded together. No real "
     "video was used at all.",
     "What rests on real recordings: by IMU still, walking, running, stairs (these four worn on the head), sitting down "

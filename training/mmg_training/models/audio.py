@@ -15,10 +15,12 @@ from mmg_training.models.causal import CausalConv, StreamingEncoder, run_layers
 RATE_HZ, WINDOW, STRIDE, LOW_HZ = 16_000, 320, 160, 60.0
 STEADY = 200
 """Spectra over whose power the level is averaged, the newest with the most weight."""
-FULL_SCALE, DEPTH, FRAME = 1e10, 1e-4, 1e-5
-"""Powers: the first is that of full scale where silence has 1 (an addend as small as 1e-10 is dropped by exporters); a
-band is told from nothing down to the second's part of the level, and the third's of all bands just then: further down
-it would be the rounding of float32."""
+LOUD, BANDS = 1e3, 1e4
+"""What the spectrum and the bands are multiplied by where no level is heard, so that silence, 1e-10 of full scale, has
+a power of 1: exporters drop an addend as small as that. In two parts, which float16 can hold."""
+DEPTH, FRAME = 1e-4, 1e-5
+"""A band is told from nothing down to the first's part of the level, and the second's of all bands just then: further
+down it would be the rounding of float32."""
 
 
 class AudioEncoder(StreamingEncoder):
@@ -38,9 +40,10 @@ class AudioEncoder(StreamingEncoder):
     def __init__(self, width: int, token_dim: int, mels: int, level: bool) -> None:
         super().__init__()
         self.level = level
-        self.register_buffer("dft", dft_kernels(WINDOW), persistent=False)
+        self.loud = 1.0 if level else LOUD
+        self.register_buffer("dft", self.loud * dft_kernels(WINDOW), persistent=False)
         self.folded = False
-        self.register_buffer("mel", mel_bands(mels), persistent=False)
+        self.register_buffer("mel", (1.0 if level else BANDS) * mel_bands(mels), persistent=False)
         hann = torch.hann_window(2 * STEADY + 1)[1 : STEADY + 1]  # rises to the newest
         self.register_buffer("steady", (hann / hann.sum())[None, None], persistent=False)
         layers = [
@@ -65,7 +68,6 @@ class AudioEncoder(StreamingEncoder):
             heard = (torch.log(bands + 1e-6) + 8.0) / 4.0  # -1.5 (silence) to 2 (full scale)
             y, following = run_layers(self.layers, heard, states[1:])
             return y.transpose(1, 2), [overlap, *following]  # (B, T / 4000, D)
-        bands = FULL_SCALE * bands
         mean = bands.mean(1, keepdim=True)
         powers = torch.cat((states[1], mean), dim=2)  # (B, 1, STEADY - 1 + T / stride)
         level = nn.functional.conv1d(powers, self.steady)  # (B, 1, T / stride)
@@ -81,13 +83,14 @@ class AudioEncoder(StreamingEncoder):
         super().fold()
         if not self.folded:
             cosines, sines = folded_dft(WINDOW)
-            self.register_buffer("cosines", cosines.to(self.dft), persistent=False)
-            self.register_buffer("sines", sines.to(self.dft), persistent=False)
+            self.register_buffer("cosines", self.loud * cosines.to(self.dft), persistent=False)
+            self.register_buffer("sines", self.loud * sines.to(self.dft), persistent=False)
             del self.dft
             self.folded = True
 
     def powers(self, x: Tensor) -> Tensor:
-        """Sound (B, 1, overlap + T) -> the power in each band (B, mels, T / stride), 1 at full scale."""
+        """Sound (B, 1, overlap + T) -> the power in each band (B, mels, T / stride), 1 at full scale, or 1e10
+        where no level is heard."""
         if self.folded:
             even, odd = folded_frames(x.reshape(x.shape[0], -1, STRIDE))
             real, imaginary = nn.functional.linear(even, self.cosines), nn.functional.linear(odd, self.sines)

@@ -117,11 +117,14 @@ def _rehearsed(data: Dataset, config: DataConfig, report: Callable[[str], None])
     shown = simulate_all(task, people, config.sessions, config.session_s, report)
     asked = simulate_all(task, others, config.sessions, config.session_s, report)
     pools = tuple(replace(pool, share=pool.share * (1 - REHEARSED)) for pool in data.training)
-    name = f"the starter's labels, virtual wearers {others[0]} to {others[-1]}"
+    half = len(others) // 2
+    calibrating, measured = asked[: half * config.sessions], asked[half * config.sessions :]
+    name = f"the starter's labels, virtual wearers {others[half]} to {others[-1]}"
     return replace(
         data,
         training=(*pools, Pool("virtual wearer", REHEARSED, shown)) if pools else (),
-        extra=(NamedTest(name, "simulated", asked),),
+        extra=(NamedTest(name, "simulated", measured),),
+        known=(NamedTest("the starter's labels", "simulated", calibrating),),
         sources=(
             *data.sources,
             DataSource(name="virtual wearer", what=f"{len(people)} simulated wearers", licence="Apache-2.0"),
