@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import time
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 from chores import REST, TAUGHT, UNTAUGHT, day_of, label, save, spans
 from mmg.bundle import Bundle
+from mmg.cli.taught_file import MOST_ESTIMATED
 from mmg.cli.teach import main
 from mmg.runs.recorded import Pipeline
 from mmg.runs.settings import Settings
@@ -249,6 +251,18 @@ def test_two_hundred_activities_are_listed_at_once(here: Path, capsys: pytest.Ca
     )
     assert main(["--list", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["activities"][0]["recall"] is None
+
+
+def test_what_estimates_many_examples_of_another_file_names_it(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    taught = Taught({"imu": "0" * 64})
+    for number in range(MOST_ESTIMATED + 1):
+        taught = taught.add(f"chore {number % 100}", Example({"imu": TRACE}))
+    write_taught(here / "my own.taught", taught)
+    assert main(["--list", "-o", "my own.taught"]) == 0
+    words = "mmg-teach --list --estimate -o 'my own.taught'"
+    assert told(capsys).endswith(f"151 examples take a while to estimate: {words} does")
+    assert main(shlex.split(words)[1:]) == 0
+    assert "known, leaving one out" in capsys.readouterr().out
 
 
 def test_a_full_disk_is_told_and_what_was_taught_stays(

@@ -12,6 +12,7 @@ from mmg.cli.exit_codes import run_printing_command
 from mmg.cli.profile_flags import add_profile_flags, board_settings, load_board
 from mmg.cli.reporting import keep_stderr, stderr_reporter
 from mmg.cli.sensors import add_sensor_flags, find_sensors, named_sensors, seconds
+from mmg.cli.taught_file import MINE, change, told_of
 from mmg.cli.version import PrintVersion
 from mmg.errors import ConfigError
 from mmg.runs.process import set_up_process
@@ -50,7 +51,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     add = parser.add_argument
     add("name", metavar="NAME", nargs="?", help="what the activity is called, such as knock")
-    add("-o", "--output", metavar="FILE", type=Path, default=Path("mine.taught"), help="default: mine.taught")
+    add("-o", "--output", metavar="FILE", type=Path, default=MINE, help=f"default: {MINE}")
     add("--shots", metavar="N", type=_shots, default=SHOTS, help="how many examples to ask for, live (default: 5)")
     add("--seconds", metavar="S", type=seconds, help="how long an example is (default: the bundle's context, 4)")
     listen = "listen to other life for so long before, live (default: 20, which a threshold needs; Enter ends it)"
@@ -99,8 +100,6 @@ def _run(options: argparse.Namespace) -> int:
     if sum(tasks) != 1:
         raise ConfigError("give one of NAME, --list, --delete NAME and --merge OTHER.taught; see mmg-teach --help")
     if options.name is None:
-        from mmg.cli.taught_file import change
-
         return change(options, _report)
     set_up_process()
     return _teach(options)
@@ -108,7 +107,6 @@ def _run(options: argparse.Namespace) -> int:
 
 def _teach(options: argparse.Namespace) -> int:
     from mmg.bundle import Bundle
-    from mmg.cli.taught_file import told_of
     from mmg.sources import is_live
 
     named = named_sensors(options, _report)
