@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import json
+import shlex
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -202,11 +204,22 @@ def _sensors(
     kept = {name: url for name, url in urls.items() if manifest.modality(name).kind in profile.privacy.record}
     may = f"privacy.record of profile {profile.name} allows {', '.join(profile.privacy.record) or 'nothing'}"
     if not kept:
-        raise ConfigError(f"{', '.join(urls)}: nothing may be taught with it, as examples are kept: {may}")
+        lacking = {manifest.modality(name).kind for name in urls}
+        needs = _recording(options, [*profile.privacy.record, *sorted(lacking)])
+        them = "it" if len(urls) == 1 else "them"
+        raise ConfigError(f"{', '.join(urls)}: nothing may be taught with {them}, as examples are kept: {may}: {needs}")
     for name in urls:
         if name not in kept:
             _report(f"{name} is left out, as examples are kept: {may}")
     return kept
+
+
+def _recording(options: argparse.Namespace, kinds: list[str]) -> str:
+    """What to type so that these kinds of sensor may be recorded: ``--set`` cannot widen what a file allows."""
+    value = f"privacy.record={json.dumps(kinds)}"
+    if any("".join(one.partition("=")[0].split()) in ("privacy", "privacy.record") for one in options.set):
+        return f"give --set {shlex.quote(value)}"
+    return f"write record = {json.dumps(kinds)} under [privacy] there"
 
 
 if __name__ == "__main__":
