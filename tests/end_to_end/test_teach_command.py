@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import time
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 from chores import REST, TAUGHT, UNTAUGHT, day_of, label, save, spans
 from mmg.bundle import Bundle
+from mmg.cli.taught_file import MOST_ESTIMATED
 from mmg.cli.teach import main
 from mmg.runs.recorded import Pipeline
 from mmg.runs.settings import Settings
@@ -199,8 +201,25 @@ def test_of_a_kind_of_sensor_that_may_not_be_recorded_nothing_is_taught(
     assert {name for example in taught.activities[0].examples for name in example.traces} == {"imu"}
     assert set(taught.background) == {"imu"}
     assert main([*words, "--audio", "mic://default", "-o", "other.taught"]) == 2
-    assert capsys.readouterr().err == f"mmg-teach: audio: nothing may be taught with it, {why}\n"
+    needs = 'write record = ["signal", "audio"] under [privacy] there'
+    assert capsys.readouterr().err == f"mmg-teach: audio: nothing may be taught with it, {why}: {needs}\n"
     assert not (here / "other.taught").exists()
+    profile.write_text(profile.read_text().replace('["signal"]', '["signal", "audio"]'))
+    assert main([*words, "--from", str(days / TAUGHT[0]), "-o", "other.taught"]) == 0
+    assert read_taught(here / "other.taught").activities[0].modalities == ("audio", "imu")
+
+
+@pytest.mark.parametrize("narrowed", ["privacy.record=[]", "privacy . record = []", "privacy={record=[]}"])
+def test_what_set_leaves_out_may_be_set_again_as_it_says(
+    days: Path, here: Path, capsys: pytest.CaptureFixture[str], narrowed: str
+) -> None:
+    words = [TAUGHT[0], "--from", str(days / TAUGHT[0]), "--profile", "generic-x86-64", "--set", narrowed]
+    assert main(words) == 2
+    line = told(capsys)
+    why = "as examples are kept: privacy.record of profile generic-x86-64 allows nothing"
+    assert line.startswith(f"mmg-teach: imu, audio: nothing may be taught with them, {why}: give --set ")
+    assert main([*words, *shlex.split(line.partition(": give ")[2])]) == 0
+    assert read_taught(here / "mine.taught").activities[0].modalities == ("audio", "imu")
 
 
 def test_a_label_of_the_bundle_is_taught_where_it_is_meant(here: Path) -> None:
@@ -249,6 +268,18 @@ def test_two_hundred_activities_are_listed_at_once(here: Path, capsys: pytest.Ca
     )
     assert main(["--list", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["activities"][0]["recall"] is None
+
+
+def test_what_estimates_many_examples_of_another_file_names_it(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    taught = Taught({"imu": "0" * 64})
+    for number in range(MOST_ESTIMATED + 1):
+        taught = taught.add(f"chore {number % 100}", Example({"imu": TRACE}))
+    write_taught(here / "my own.taught", taught)
+    assert main(["--list", "-o", "my own.taught"]) == 0
+    words = "mmg-teach --list --estimate -o 'my own.taught'"
+    assert told(capsys).endswith(f"151 examples take a while to estimate: {words} does")
+    assert main(shlex.split(words)[1:]) == 0
+    assert "known, leaving one out" in capsys.readouterr().out
 
 
 def test_a_full_disk_is_told_and_what_was_taught_stays(

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from fakes import audio_modality, imu_chunk, signal_modality, write_tiny_bundle
 from mmg.bundle import Bundle
+from mmg.bundle.unknown_fit import REFUSED
 from mmg.cli.run import build_parser
 from mmg.look.decided import collect
 from recordings import ROOT, mmg_run
@@ -89,6 +90,13 @@ def test_a_share_that_cannot_be_is_refused(share: str, capsys: pytest.CaptureFix
         build_parser().parse_args([f"--unknown={share}"])
     assert caught.value.code == 2
     assert f"{share!r} is not a share from 0 to 0.4" in capsys.readouterr().err
+
+
+def test_the_largest_share_is_the_largest_that_fits_have_thresholds_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert build_parser().parse_args([f"--unknown={REFUSED[-1]}"]).unknown == REFUSED[-1]
+    assert f"0 to {REFUSED[-1]:g};" in " ".join(build_parser().format_help().split())
+    monkeypatch.setattr("mmg.bundle.unknown_fit.REFUSED", (*REFUSED, 0.5))
+    assert build_parser().parse_args(["--unknown=0.5"]).unknown == 0.5
 
 
 def test_a_damaged_file_is_named_in_one_line_and_costs_nothing_where_it_is_off(folder: Path, tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from chores import REST, SOUND_HZ
+from fakes import FRAME, VIDEO_HZ, times_ns, video_modality, write_tiny_bundle
 from mmg.bundle import Bundle
 from mmg.cli.teach import build_parser
 from mmg.cli.teach_live import MOST_BAD, teach_by
@@ -19,6 +20,7 @@ from mmg.runs.step import Step
 from mmg.runs.teaching import Ear
 from mmg.teaching.store import read_taught
 from mmg.teaching.taught import Taught, encoder_digests
+from mmg.types import Chunk
 from numpy.typing import NDArray
 from room import LOOP_S, Room
 
@@ -77,8 +79,9 @@ class Lesson:
         ear = Ear(open_pipeline, lambda: self.room.now_ns, lambda wait_s: self.room.elapse(max(wait_s, 1e-3)))
         manifest = self._bundle.manifest
         lesson = CHORE, Taught(encoder_digests(manifest)), manifest.context_hops
+        pressed = self.pressed if has_keys else None
         try:
-            return teach_by(ear, options, lesson, manifest.context_hops, self.pressed if has_keys else None, report)
+            return teach_by(ear, options, lesson, manifest, pressed, report)
         finally:
             ear.close()
 
@@ -290,4 +293,30 @@ def test_a_motion_without_a_sound_is_taken_and_this_is_said(lesson: Callable[...
     one.room.hears = quiet(1)
     one.teach("--shots", "1")
     assert one.said[-1] == "example 1 of 1: recorded, though audio gave nothing but what was there before"
+    assert one.kept == 1
+
+
+class Filmed(Room):
+    """A camera that sees a wall in light that flickers, always in the same way."""
+
+    def __init__(self) -> None:
+        super().__init__(("video",))
+        self._pictures = 0
+
+    def _sample(self) -> None:
+        if self._pictures / VIDEO_HZ <= self.now_ns / 1e9:
+            super()._sample()
+
+    def _chunk(self, name: str) -> Chunk:
+        times = times_ns(self._pictures / VIDEO_HZ, 1, VIDEO_HZ)
+        self._pictures += 1
+        return Chunk(name, np.full((1, *FRAME, 3), 100 + self._pictures % 10, np.uint8), times, VIDEO_HZ)
+
+
+def test_a_picture_is_not_judged_by_how_far_a_sound_stands_out(tmp_path: Path) -> None:
+    with Bundle.open(write_tiny_bundle(tmp_path / "tiny", video_modality(), context_hops=8)) as bundle:
+        one = Lesson(bundle, tmp_path / "mine.taught", "video")
+        one.room = Filmed()
+        one.teach("--shots", "1")
+    assert one.said[-1] == "example 1 of 1: recorded"
     assert one.kept == 1

@@ -112,12 +112,15 @@ def test_a_silent_sound_stays_a_number_at_any_level() -> None:
 
 
 def test_the_level_is_left_alone_unless_asked() -> None:
-    cuts = torch.randint(-9000, 9000, (4, 8000), dtype=torch.int16, generator=torch.Generator().manual_seed(2))
-    loud = augment_audio(torch.Generator().manual_seed(1), cuts, (), AugmentConfig())
-    torch.testing.assert_close(
-        loud, augment_audio(torch.Generator().manual_seed(1), cuts, (), AugmentConfig(level=0.0))
-    )
-    assert loud.abs().amax(dim=(1, 2)).min() > 0.03
+    tone = torch.sin(torch.arange(8000) * 0.1)
+
+    def peaks(level: float, config: AugmentConfig) -> torch.Tensor:
+        cuts = (tone * level).to(torch.int16).expand(20, 8000)
+        return augment_audio(torch.Generator().manual_seed(1), cuts, (), config).abs().amax(dim=(1, 2)).log10()
+
+    left, asked = (peaks(9000, config) - peaks(900, config) for config in (AugmentConfig(), AugmentConfig(level=1.0)))
+    torch.testing.assert_close(left, torch.ones(20), atol=0.3, rtol=0)
+    torch.testing.assert_close(asked, torch.zeros(20), atol=1e-3, rtol=0)
 
 
 def test_a_colour_is_a_gain_at_each_frequency_and_moves_nothing_in_time() -> None:

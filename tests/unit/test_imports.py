@@ -62,6 +62,18 @@ def test_a_run_that_records_nothing_loads_no_library_of_recordings(words: tuple[
     assert done.returncode == 0, done.stderr
 
 
+def test_the_help_of_a_run_reads_no_bundle() -> None:
+    code = "import sys; from mmg.cli.run import main\ntry: main(['--help'])\nfinally: print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert not set(done.stdout.splitlines()[-1].split()) & (HEAVY | {"numpy", "onnxruntime", "msgspec", "mmg.bundle"})
+
+
+def test_a_share_of_the_unknown_is_checked_without_numpy() -> None:
+    code = "import sys; from mmg.cli.unknown_flag import _rate; _rate('0.1'); print('numpy' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"
+
+
 def test_the_public_face_is_what_it_says() -> None:
     import mmg
 

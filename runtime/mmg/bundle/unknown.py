@@ -24,8 +24,9 @@ UNKNOWN_FILE = "unknown.npz"
 
 @dataclass(frozen=True, slots=True)
 class Mixture:
-    """K kinds. whiten: ``(K, r, r)``; shift: ``(K, r)``; log: ``(K,)``, of each kind's weight and density. reading:
-    ``(K, r)`` and bias: ``(K,)``, of each kind's logit among all kinds, known and other. float32."""
+    """K kinds. whiten: ``(K, r, r)``; shift: ``(K, r)``; log: ``(K,)``, of each kind the logarithm of its weight plus
+    that of its density's height, up to a constant that all kinds share. reading: ``(K, r)`` and bias: ``(K,)``, of each
+    kind's logit among all kinds, known and other. float32."""
 
     whiten: NDArray[np.float32]
     shift: NDArray[np.float32]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
     from mmg.teaching.check import Estimate
     from mmg.teaching.taught import Taught
 
+MINE = Path("mine.taught")
+"""The file where none is named."""
 MOST_ESTIMATED = 150
 """Examples that are estimated without being asked to: about a second."""
 
@@ -65,7 +68,8 @@ def _show(
     is_estimated = options.estimate or count <= MOST_ESTIMATED
     found = estimate(taught) if is_estimated else Estimate({}, ())
     if not is_estimated:
-        report(f"{options.output}: {count} examples take a while to estimate: mmg-teach --list --estimate does")
+        where = "" if options.output == MINE else f" -o {shlex.quote(str(options.output))}"
+        report(f"{options.output}: {count} examples take a while to estimate: mmg-teach --list --estimate{where} does")
     if options.json:
         print(json.dumps(_as_json(options, taught, found, lesson)))
         return

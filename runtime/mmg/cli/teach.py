@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import json
+import shlex
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +14,7 @@ from mmg.cli.exit_codes import run_printing_command
 from mmg.cli.profile_flags import add_profile_flags, board_settings, load_board
 from mmg.cli.reporting import keep_stderr, stderr_reporter
 from mmg.cli.sensors import add_sensor_flags, find_sensors, named_sensors, seconds
+from mmg.cli.taught_file import MINE, change, told_of
 from mmg.cli.version import PrintVersion
 from mmg.errors import ConfigError
 from mmg.runs.process import set_up_process
@@ -50,7 +53,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     add = parser.add_argument
     add("name", metavar="NAME", nargs="?", help="what the activity is called, such as knock")
-    add("-o", "--output", metavar="FILE", type=Path, default=Path("mine.taught"), help="default: mine.taught")
+    add("-o", "--output", metavar="FILE", type=Path, default=MINE, help=f"default: {MINE}")
     add("--shots", metavar="N", type=_shots, default=SHOTS, help="how many examples to ask for, live (default: 5)")
     add("--seconds", metavar="S", type=seconds, help="how long an example is (default: the bundle's context, 4)")
     listen = "listen to other life for so long before, live (default: 20, which a threshold needs; Enter ends it)"
@@ -99,8 +102,6 @@ def _run(options: argparse.Namespace) -> int:
     if sum(tasks) != 1:
         raise ConfigError("give one of NAME, --list, --delete NAME and --merge OTHER.taught; see mmg-teach --help")
     if options.name is None:
-        from mmg.cli.taught_file import change
-
         return change(options, _report)
     set_up_process()
     return _teach(options)
@@ -108,7 +109,6 @@ def _run(options: argparse.Namespace) -> int:
 
 def _teach(options: argparse.Namespace) -> int:
     from mmg.bundle import Bundle
-    from mmg.cli.taught_file import told_of
     from mmg.sources import is_live
 
     named = named_sensors(options, _report)
@@ -204,11 +204,22 @@ def _sensors(
     kept = {name: url for name, url in urls.items() if manifest.modality(name).kind in profile.privacy.record}
     may = f"privacy.record of profile {profile.name} allows {', '.join(profile.privacy.record) or 'nothing'}"
     if not kept:
-        raise ConfigError(f"{', '.join(urls)}: nothing may be taught with it, as examples are kept: {may}")
+        lacking = {manifest.modality(name).kind for name in urls}
+        needs = _recording(options, [*profile.privacy.record, *sorted(lacking)])
+        them = "it" if len(urls) == 1 else "them"
+        raise ConfigError(f"{', '.join(urls)}: nothing may be taught with {them}, as examples are kept: {may}: {needs}")
     for name in urls:
         if name not in kept:
             _report(f"{name} is left out, as examples are kept: {may}")
     return kept
+
+
+def _recording(options: argparse.Namespace, kinds: list[str]) -> str:
+    """What to type so that these kinds of sensor may be recorded: ``--set`` cannot widen what a file allows."""
+    value = f"privacy.record={json.dumps(kinds)}"
+    if any("".join(one.partition("=")[0].split()) in ("privacy", "privacy.record") for one in options.set):
+        return f"give --set {shlex.quote(value)}"
+    return f"write record = {json.dumps(kinds)} under [privacy] there"
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from mmg.cli.keys import keys
 from mmg.errors import ConfigError, NoSensorError
 
 if TYPE_CHECKING:
-    from mmg.bundle import Bundle
+    from mmg.bundle import Bundle, Manifest
     from mmg.runs.live import LivePipeline
     from mmg.runs.settings import Settings
     from mmg.runs.step import Step
@@ -57,8 +57,7 @@ def teach_live(
     pressed = threading.Event()
     try:
         with keys(lambda key: pressed.set() if key in ENTER else None) as has_keys:
-            context_hops = bundle.manifest.context_hops
-            return teach_by(ear, options, lesson, context_hops, pressed if has_keys else None, report)
+            return teach_by(ear, options, lesson, bundle.manifest, pressed if has_keys else None, report)
     finally:
         ear.close()
 
@@ -67,7 +66,7 @@ def teach_by(
     ear: Ear,
     options: argparse.Namespace,
     lesson: tuple[str, Taught, int],
-    context_hops: int,
+    manifest: Manifest,
     pressed: threading.Event | None,
     report: Callable[[str], None],
 ) -> Taught:
@@ -78,11 +77,13 @@ def teach_by(
     ear.start()
     wanted = _listen(ear, options.listen, name, pressed, report)
     _tell_missing(ear, wanted, report)
-    before = background_in(ear.heard, (), context_hops)
+    before = background_in(ear.heard, (), manifest.context_hops)
     for modality, traces in before.items():
         taught = taught.with_background(modality, traces)
+    # How far a sound must stand out was measured on sounds: of pictures it says nothing.
+    sounds = {one: traces for one, traces in before.items() if manifest.modality(one).kind == "audio"}
     begin = _Begin(ear, None if options.auto else pressed, report)
-    return _shots(options, ear, begin, (name, taught, length), (wanted, before), report)
+    return _shots(options, ear, begin, (name, taught, length), (wanted, sounds), report)
 
 
 def _listen(
@@ -140,18 +141,18 @@ def _shots(
     heard: tuple[tuple[str, ...], Mapping[str, Sequence[Trace]]],
     report: Callable[[str], None],
 ) -> Taught:
-    """heard: the sensors that are taught with, and what each gave before."""
+    """heard: the sensors that are taught with, and what each microphone gave before."""
     from mmg.runs.teaching import judged
     from mmg.teaching.store import write_taught
 
-    (name, taught, length), (wanted, before) = lesson, heard
+    (name, taught, length), (wanted, sounds) = lesson, heard
     seconds, done, bad = length * ear.heard.hop_s, 0, 0
     try:
         while done < options.shots:
             which = f"example {done + 1} of {options.shots}"
             begin.wait(which)
             report(f"{which}: begin now, and go on for {seconds:g} s")
-            taken = judged(ear.example(seconds, wanted)[0], taught, name, before)
+            taken = judged(ear.example(seconds, wanted)[0], taught, name, sounds)
             if taken.problem:
                 bad += 1
                 _give_up(bad, taken)

@@ -11,8 +11,6 @@ from mmg.errors import ConfigError
 if TYPE_CHECKING:
     from mmg.bundle import Manifest
 
-MOST = 0.4
-
 
 def add_unknown_flag(parser: argparse.ArgumentParser) -> None:
     """``--unknown``."""
@@ -38,10 +36,12 @@ def unknown_rate(asked: float | None, usual: float, manifest: Manifest, modaliti
 
 
 def _rate(text: str) -> float:
+    from mmg.bundle.unknown_fit import REFUSED
+
     try:
         value = float(text)
     except ValueError:
         value = -1.0
-    if not 0 <= value <= MOST:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a share from 0 to {MOST:g}, such as 0.05")
+    if not 0 <= value <= REFUSED[-1]:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a share from 0 to {REFUSED[-1]:g}, such as 0.05")
     return value

@@ -102,11 +102,11 @@ def example_in(heard: Heard, span: range, wanted: Collection[str]) -> Taken:
     return Taken(Example(traces))
 
 
-def judged(taken: Taken, taught: Taught, name: str, before: Mapping[str, Sequence[Trace]] | None = None) -> Taken:
+def judged(taken: Taken, taught: Taught, name: str, sounds: Mapping[str, Sequence[Trace]] | None = None) -> Taken:
     """The same, with what is wrong with it beside the examples of this activity that there are.
 
-    before: what each modality gave just before teaching. A sound must stand out from it, unless another sensor gave
-    something: a hand can wave without a sound.
+    sounds: what each modality of the kind ``audio``, and of no other, gave just before teaching. A sound must stand out
+    from it, unless another sensor gave something: a hand can wave without a sound.
     """
     if taken.problem:
         return taken
@@ -115,8 +115,8 @@ def judged(taken: Taken, taught: Taught, name: str, before: Mapping[str, Sequenc
     traces = taken.example.traces
     silent = tuple(
         modality
-        for modality, trace in traces.items()
-        if not problem and not trace.has_shape and not stands_out(trace, (before or {}).get(modality, ()))
+        for modality, heard in (sounds or {}).items()
+        if not problem and modality in traces and not stands_out(traces[modality], heard)
     )
     if silent and len(silent) == len(traces):
         problem = f"{silent[0]}: nothing but what was there before: too soft, or too far away"
