@@ -11,13 +11,12 @@ import pytest
 import torch
 from mmg.bundle.unknown import UNKNOWN_FILE
 from mmg.bundle.unknown_fit import REFUSED
-from mmg.engine.unknown import DEFAULT_UNKNOWN
 from mmg.errors import ConfigError
 from mmg_training import checkpoint, unknown
 from mmg_training import metrics as metrics_file
 from mmg_training.config import DataConfig, TrainConfig
 from mmg_training.data.sessions import TICKS_PER_HOP, UNLABELLED, Dataset, NamedTest, Pool, Session
-from mmg_training.evaluation.decide import Decisions, context_means
+from mmg_training.evaluation.decide import Decisions, context_means, decide
 from mmg_training.evaluation.unknown import auroc, by_fit, kept_table, unknown_table
 from mmg_training.metrics import Metrics, SubsetScore
 from mmg_training.models.multimodal import MultimodalModel
@@ -90,10 +89,12 @@ def test_kinds_without_a_label_and_everything_together_are_other_life(told: unkn
 def test_as_much_of_the_known_is_refused_as_was_asked_for(
     told: unknown.Unknown, model: MultimodalModel, dataset: Dataset
 ) -> None:
-    tell = by_fit(model, told, {})
-    made = tell(dataset.calibration, ("imu",)).unknown
-    assert made is not None
-    assert float((made > 0).float().mean()) == pytest.approx(DEFAULT_UNKNOWN, abs=0.02)
+    made = decide(model, dataset.calibration, ("imu",))
+    surest = torch.log_softmax(made.logits, dim=1).amax(dim=1).numpy()
+    for rate in (0.1, 0.2, 0.4):
+        logit = told.logit(("imu",), made.means, rate)
+        assert logit is not None
+        assert (logit > surest).mean() == pytest.approx(rate, abs=0.02)
     thresholds = told.fits["imu",].thresholds
     assert len(thresholds) == len(REFUSED)
     assert list(thresholds) == sorted(thresholds, reverse=True)

@@ -39,7 +39,6 @@ class Unknown:
 
     def __init__(self, statistics: Mapping[str, Statistics], manifest: Manifest, rate: float) -> None:
         self._score = {name: Score(one) for name, one in statistics.items()}
-        self._least_hops = manifest.context_hops // 2
         self._fits: dict[frozenset[str], tuple[dict[str, float], float]] = {}
         for subset in manifest.subsets:
             names, fit = frozenset(subset.modalities), subset.unknown
@@ -47,16 +46,13 @@ class Unknown:
                 self._fits.setdefault(names, (fit.weights, threshold_at(fit.thresholds, rate)))
 
     def probability(self, tokens: Mapping[str, Sequence[Samples]]) -> float | None:
-        """That it is none of the labels; None where the subset has no fit. 0 where less than half a context is there,
-        as at the start: the statistics are of whole ones.
+        """That it is none of the labels; None where the subset has no fit.
 
-        tokens: of each modality that the decision is made from, an array ``(n, token_dim)`` for each hop.
+        tokens: of each modality that the decision is made from, arrays ``(n, token_dim)``.
         """
         fit = self._fits.get(frozenset(tokens))
         if fit is None:
             return None
-        if max(map(len, tokens.values())) < self._least_hops:
-            return 0.0
         weights, threshold = fit
         # In the fit's order, whatever that of the sensors, so that the sum is the same to the last bit.
         logit = sum(weight * self._score[name](tokens[name]) for name, weight in weights.items()) - threshold
