@@ -118,7 +118,7 @@ def test_the_starters_labels_are_kept_where_that_is_asked(
     assert config.data.keep
     [extra] = metrics_file.load(run / checkpoint.METRICS).extra
     assert extra.kind == "simulated"
-    assert extra.name == "the starter's labels, virtual wearers 1000 to 1001"
+    assert extra.name == "the starter's labels, virtual wearers 1001 to 1001"
 
 
 @pytest.mark.parametrize(
