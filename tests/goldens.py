@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -60,3 +62,16 @@ def _context(manifest: Manifest, count: int, random: np.random.Generator) -> Con
     embedding = (tokens / (1 + age[..., None]) + modality[..., None] / 10).mean(axis=1)
     logits = embedding @ matrix(TOKEN_DIM, len(LABELS))
     return Context(tokens, modality, age, logits.astype(np.float32), embedding.astype(np.float32))
+
+
+def arrays_of(data: bytes) -> dict[str, NDArray[Any]]:
+    """The arrays of a file as numpy reads them."""
+    with np.load(io.BytesIO(data)) as loaded:
+        return dict(loaded)
+
+
+def saved(arrays: Mapping[str, NDArray[Any]]) -> bytes:
+    """A file as numpy writes it."""
+    stream = io.BytesIO()
+    np.savez(stream, **arrays)  # type: ignore[arg-type]
+    return stream.getvalue()

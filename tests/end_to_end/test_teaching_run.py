@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -50,11 +51,11 @@ class Wearer:
         return os.environ | dict(self.wearable.environment)
 
 
-@pytest.fixture
-def wearer(tmp_path: Path) -> Iterator[Wearer]:
-    (tmp_path / "ports").mkdir()
+@contextmanager
+def worn(folder: Path) -> Iterator[Wearer]:
+    (folder / "ports").mkdir()
     scenario: Scenario = replace(render(seconds=1.0), imu=imu(REST, LOOP_S, 0), sound=sound(REST, LOOP_S, 0))
-    with VirtualWearable(scenario, tmp_path / "ports", loop=True) as wearable:
+    with VirtualWearable(scenario, folder / "ports", loop=True) as wearable:
         yield Wearer(wearable)
 
 
@@ -98,47 +99,64 @@ def decisions(wearer: Wearer, path: Path, sensor: str) -> subprocess.Popen[str]:
     return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=wearer.environment)
 
 
-@pytest.mark.xfail(strict=False, reason="live, with the starter 0.4, it fails in about half of the runs")
-def test_chores_taught_with_both_sensors_are_known_with_either_and_another_is_not(
-    tmp_path: Path, wearer: Wearer
-) -> None:
-    path = tmp_path / "mine.taught"
-    for chore in TAUGHT:
-        code, shown = teach(wearer, chore, path, 5, lambda _line, _process: True)
-        assert code == 0, shown
-        told: dict[str, Any] = json.loads(shown)
-        assert (told["name"], told["added"], told["near"]) == (chore, 5, [])
-    runs = {sensor: decisions(wearer, path, sensor) for sensor in ("imu", "audio")}
-    found: dict[str, list[dict[str, Any]]] = {sensor: [] for sensor in runs}
-    spans: list[tuple[str, int, int]] = []
-    chores = (REST, 4.0), (TAUGHT[0], DONE_S), (REST, 3.0), (TAUGHT[1], DONE_S), (REST, 3.0), (UNTAUGHT, DONE_S)
-    for chore, seconds in chores:
-        begin_ns = time.monotonic_ns()
-        wearer.do(chore)
-        time.sleep(seconds)  # how long it is done is what is measured
-        spans.append((chore, begin_ns, time.monotonic_ns()))
-    for sensor, process in runs.items():
-        with process:
-            found[sensor] = [json.loads(line) for line in process.stdout or ()]
-        assert process.returncode == 0
-    for sensor, lines in found.items():
-        names = [line["label"] for line in lines]
-        assert lines, sensor
-        stretches = stretches_of(names)
+@pytest.fixture(scope="module")
+def told(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[str]]:
+    """Two chores taught with both sensors, then done, and a third that nobody taught: the labels that each sensor by
+    itself gives, hop by hop."""
+    folder = tmp_path_factory.mktemp("taught")
+    path = folder / "mine.taught"
+    with worn(folder) as wearer:
         for chore in TAUGHT:
-            # What came before is in the first hops' context.
-            assert stretches.count(chore) >= 1, (sensor, names)
-            assert names.count(chore) >= 0.6 * (2 * DONE_S - 4), (sensor, names)
-        assert not set(names[-4:]) & set(TAUGHT), (sensor, names)
-        # None of the bundle's labels either, once what came before is no longer in the context.
-        assert names[-6:].count(UNKNOWN) >= 2, (sensor, names)
+            code, shown = teach(wearer, chore, path, 5, lambda _line, _process: True)
+            assert code == 0, shown
+            made: dict[str, Any] = json.loads(shown)
+            assert (made["name"], made["added"], made["near"]) == (chore, 5, [])
+        runs = {sensor: decisions(wearer, path, sensor) for sensor in ("imu", "audio")}
+        chores = (REST, 4.0), (TAUGHT[0], DONE_S), (REST, 3.0), (TAUGHT[1], DONE_S), (REST, 3.0), (UNTAUGHT, DONE_S)
+        for chore, seconds in chores:
+            wearer.do(chore)
+            time.sleep(seconds)  # how long it is done is what is measured
+        found: dict[str, list[str]] = {}
+        for sensor, process in runs.items():
+            with process:
+                found[sensor] = [json.loads(line)["label"] for line in process.stdout or ()]
+            assert process.returncode == 0
+    return found
+
+
+@pytest.mark.parametrize(
+    "sensor",
+    [
+        "imu",
+        # The examples of one sitting begin at the same place of their rhythm, and a rhythm begun elsewhere in the hop
+        # is up to 1.3 thresholds away from them.
+        pytest.param(
+            "audio", marks=pytest.mark.xfail(strict=False, reason="taught sounds depend on where in a hop they begin")
+        ),
+    ],
+)
+def test_chores_taught_with_both_sensors_are_known_with_either(told: dict[str, list[str]], sensor: str) -> None:
+    names = told[sensor]
+    stretches = stretches_of(names)
+    for chore in TAUGHT:
+        # What came before is in the first hops' context.
+        assert stretches.count(chore) == 1, names
+        assert names.count(chore) >= 0.9 * (2 * DONE_S - 4), names
+
+
+@pytest.mark.parametrize("sensor", ["imu", "audio"])
+def test_a_third_chore_is_none_of_these(told: dict[str, list[str]], sensor: str) -> None:
+    names = told[sensor]
+    assert not set(names[-10:]) & set(TAUGHT), names
+    # None of the bundle's labels either, once what came before is no longer in the context.
+    assert names[-6:].count(UNKNOWN) >= 4, names
 
 
 def stretches_of(names: list[str]) -> list[str]:
     return [name for place, name in enumerate(names) if place == 0 or names[place - 1] != name]
 
 
-def test_what_was_taught_stays_whole_where_teaching_is_stopped(tmp_path: Path, wearer: Wearer) -> None:
+def test_what_was_taught_stays_whole_where_teaching_is_stopped(tmp_path: Path) -> None:
     path = tmp_path / "mine.taught"
 
     def until_the_second(line: str, process: int) -> bool:
@@ -147,7 +165,8 @@ def test_what_was_taught_stays_whole_where_teaching_is_stopped(tmp_path: Path, w
             return False
         return True
 
-    code, said = teach(wearer, TAUGHT[0], path, 3, until_the_second)
+    with worn(tmp_path) as wearer:
+        code, said = teach(wearer, TAUGHT[0], path, 3, until_the_second)
     assert code == 130, said
     assert f"1 of 3 examples of {TAUGHT[0]} are in {path}" in said
     assert said.endswith("mmg-teach: stopped\n")

@@ -25,7 +25,7 @@ from fakes import (
     video_modality,
 )
 from fuzzing import times
-from goldens import RUNS, golden_manifest, tiny_golden
+from goldens import RUNS, arrays_of, golden_manifest, saved, tiny_golden
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from mmg.backends import Session, open_session
@@ -43,17 +43,6 @@ MODALITIES = {
     "audio": audio_modality(),
     "video": video_modality(),
 }
-
-
-def arrays_of(data: bytes) -> Arrays:
-    with np.load(io.BytesIO(data)) as loaded:
-        return dict(loaded)
-
-
-def saved(arrays: Mapping[str, NDArray[Any]]) -> bytes:
-    stream = io.BytesIO()
-    np.savez(stream, **arrays)  # type: ignore[arg-type]
-    return stream.getvalue()
 
 
 def replay(modality: Modality, golden: Golden | None = None, data: bytes | None = None) -> float:

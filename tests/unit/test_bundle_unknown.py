@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from fakes import TOKEN_DIM, audio_modality, signal_modality, tiny_files, tiny_manifest, write_tiny_bundle
 from fuzzing import times
-from goldens import golden_manifest
+from goldens import arrays_of, golden_manifest, saved
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from mmg.bundle import Bundle, write_bundle
@@ -113,17 +113,6 @@ def test_the_file_has_a_place_of_its_own_inside_the_bundle() -> None:
 
 
 # --- the file ------------------------------------------------------------------------------------------------------
-
-
-def arrays_of(data: bytes) -> dict[str, NDArray[Any]]:
-    with np.load(io.BytesIO(data)) as loaded:
-        return dict(loaded)
-
-
-def saved(arrays: dict[str, NDArray[Any]]) -> bytes:
-    stream = io.BytesIO()
-    np.savez(stream, **arrays)  # type: ignore[arg-type]
-    return stream.getvalue()
 
 
 def refusal(data: bytes) -> str:
