@@ -4,7 +4,8 @@ Of each modality the mean token of the decision's context is looked at: ``z = ba
 Gaussians says how likely that is, ``log sum_k exp(log_k - |whiten_k @ z - shift_k|^2 / 2)``, and a linear reading which
 kinds, ``log sum_k exp(reading_k @ z + bias_k)``. The modality's score is that of other life less that of what is known,
 of the first plus ``lean`` times of the second. A subset's fit weighs the scores of its modalities, each by how far the
-known spreads in it, and takes off a threshold, so that the share of known hops that is refused is the one that was asked for.
+known spreads in it, and takes off a threshold, so that the share of known hops that is refused is the one that was
+asked for.
 """
 
 from __future__ import annotations
