@@ -53,6 +53,14 @@ class SourceLost(SourceError):
     """The source worked and went away."""
 
 
+class SinkError(MmgError):
+    """Decisions cannot go where a sink's URL says. ``url`` is where, ``problem`` why."""
+
+    def __init__(self, url: str, problem: str) -> None:
+        self.url, self.problem = url, problem
+        super().__init__(f"{url}: {problem}")
+
+
 class ModelError(MmgError):
     """A model cannot be loaded or run."""
 

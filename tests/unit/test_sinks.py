@@ -8,7 +8,6 @@ from dataclasses import replace
 
 import pytest
 from mmg.cli.output import wants_colours
-from mmg.sinks import Sink
 from mmg.sinks.console import Console
 from mmg.sinks.jsonl import JsonLines
 from mmg.types import Decision, SensorState, State
@@ -156,7 +155,7 @@ def test_both_sinks_flush_each_line() -> None:
 
     for make in (lambda stream: Console(stream, LABELS), JsonLines):
         stream = Counting()
-        sink: Sink = make(stream)
+        sink: Console | JsonLines = make(stream)
         for _ in range(3):
             sink.write(DECISION, None)
         assert stream.flushed == 3

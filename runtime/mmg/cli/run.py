@@ -7,6 +7,8 @@ import gc
 import json
 import sys
 import time
+from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,13 +19,13 @@ from mmg.cli.profile_flags import add_profile_flags, board_settings, load_board
 from mmg.cli.recording import (
     add_recording_flags,
     add_token_flag,
-    as_tokens,
     close_recorder,
-    open_recorder,
     refuse_without_recording,
 )
 from mmg.cli.reporting import keep_stderr, stderr_reporter
+from mmg.cli.run_pipeline import open_pipeline
 from mmg.cli.sensors import DEMO, add_sensor_flags, find_sensors, named_sensors, names_in, seconds
+from mmg.cli.sinks_flag import add_sinks_flag, open_outboxes
 from mmg.cli.taught_flag import open_taught
 from mmg.cli.unknown_flag import add_unknown_flag, unknown_rate
 from mmg.cli.version import PrintVersion
@@ -34,13 +36,11 @@ if TYPE_CHECKING:
     from mmg_device_profiles import Profile
 
     from mmg.bundle import Bundle
-    from mmg.recording.recorder import Recorder
     from mmg.runs.compare import Comparison
-    from mmg.runs.live import LivePipeline
-    from mmg.runs.recorded import Pipeline
-    from mmg.runs.replay import Replay
     from mmg.runs.settings import Settings
-    from mmg.sinks import Sink
+    from mmg.sinks.console import Console
+    from mmg.sinks.jsonl import JsonLines
+    from mmg.sinks.outbox import Outboxes
 
 _report = stderr_reporter("mmg-run")
 EXAMPLES = """\
@@ -52,6 +52,7 @@ examples:
   mmg-run --explain walk.zip                             what is understood of it, and what is doubted
   mmg-run --sensors imu,audio --imu walk.csv --audio walk.wav --format jsonl
   mmg-run --sensors imu --imu 'walk.csv?acc_unit=g&gyro_unit=deg/s&time_unit=ms'
+  mmg-run --sensors imu,audio --to jsonl:day.jsonl       decide, and append each decision to a file
   mmg-run --sensors imu,audio --record day.mcap          decide, and keep what the sensors gave
   mmg-run day.mcap --compare day.mcap                    decide on it again: as it was live, to the last bit
 
@@ -84,6 +85,7 @@ def build_parser() -> argparse.ArgumentParser:
     add("--precision", choices=("fp32", "int8"), help="which of the bundle's files (default: the profile's, or fp32)")
     add_profile_flags(parser)
     add("--format", choices=("text", "jsonl"), default="text", help="for a person or for a program (default: text)")
+    add_sinks_flag(parser)
     add(
         "--pace",
         choices=("realtime", "fast"),
@@ -148,14 +150,25 @@ def _run(options: argparse.Namespace) -> int:
             unknown=unknown_rate(options.unknown, profile.unknown, bundle.manifest, tuple(urls)),
         )
         comparison = Comparison(lines_until(options.compare, options.duration)) if options.compare else None
-        sink, half_hop_s = _open_sink(options.format, _labels(bundle, settings)), bundle.manifest.hop_s / 2
-        pipeline, recorder = _open_pipeline(options, bundle, urls, settings, profile)
-        _report_other_runtime(pipeline.engine.variant.backend, settings)
-        gc.freeze()  # what there is now stays: it need not be looked through again and again
-        try:
+        labels, half_hop_s = _labels(bundle, settings), bundle.manifest.hop_s / 2
+        sink = _open_sink(options.format, labels)
+        with ExitStack() as at_end:
+            outboxes = open_outboxes(options, bundle, labels, urls, profile, _report)
+            if outboxes:
+                at_end.callback(outboxes.close)
+            report = _and_notice(outboxes) if outboxes else _report
+            tap = outboxes.step if outboxes else None
+            pipeline, recorder = open_pipeline(options, bundle, urls, settings, profile, report, tap)
+            if recorder:  # a second Ctrl-C while a driver is slow to close costs nothing
+                at_end.callback(close_recorder, recorder, _report)
+            at_end.callback(pipeline.close)
+            _report_other_runtime(pipeline.engine.variant.backend, settings)
+            gc.freeze()  # what there is now stays: it need not be looked through again and again
             for decision in pipeline:
                 label = truth.label_at(decision.t_s - half_hop_s) if truth else None
                 sink.write(decision, label)
+                if outboxes:
+                    outboxes.decided(decision, label)
                 if recorder:
                     recorder.decision(line_of(decision), time.monotonic_ns())
                 if comparison:
@@ -164,18 +177,22 @@ def _run(options: argparse.Namespace) -> int:
                 used.update(decision.modalities)
                 judged += label is not None
                 right += label == decision.label
-        finally:
-            try:
-                pipeline.close()
-            finally:  # a second Ctrl-C while a driver is slow to close costs nothing
-                if recorder:
-                    close_recorder(recorder, _report)
     of = ", ".join(name for name in pipeline.engine.modalities if name in used)
     summary = f"{decided} decision{'s' * (decided != 1)} from {of or 'no sensor'}"
     if judged:
         summary += f", {right} of {judged} equal to the truth ({right / judged:.0%})"
     _report(summary)
     return 0 if comparison is None else _report_differences(comparison, options.compare)
+
+
+def _and_notice(outboxes: Outboxes) -> Callable[[str], None]:
+    """Tell a line on standard error, and to the sinks."""
+
+    def report(line: str) -> None:
+        _report(line)
+        outboxes.notice(line)
+
+    return report
 
 
 def _report_differences(comparison: Comparison, path: Path) -> int:
@@ -211,76 +228,6 @@ def _report_other_runtime(backend: str, settings: Settings) -> None:
         _report(f"this onnxruntime has no {name}: running without it")
 
 
-def _open_pipeline(
-    options: argparse.Namespace, bundle: Bundle, urls: dict[str, str], settings: Settings, profile: Profile
-) -> tuple[Pipeline | LivePipeline | Replay, Recorder | None]:
-    """The run, and what records it where that is asked for."""
-    from mmg.sources import is_live
-
-    live = [name for name, url in urls.items() if is_live(url)]
-    recorded = [name for name in urls if name not in live]
-    if live and recorded:
-        raise ConfigError(f"{live[0]} is a live port and {recorded[0]} a recording: a run takes one or the other")
-    if options.record and recorded:
-        raise ConfigError(f"--record {options.record}: {urls[recorded[0]]} is a recording already")
-    if recorded:
-        return _open_recorded(options, bundle, urls, settings), None
-    from mmg.engine.variant import choose_variant
-    from mmg.runs.live import LivePipeline, open_ports
-
-    ports, origin_ns = open_ports(bundle.manifest, urls, settings, _report), time.monotonic_ns()
-    if not options.record:
-        return LivePipeline(bundle, ports, settings, report=_report, origin_ns=origin_ns), None
-    names = [port.modality for port in ports]
-    chosen = choose_variant(bundle, names, settings.backend, settings.precision, settings.preferred_backend)
-    told = replace(settings, backend=chosen.backend)
-    recorder = open_recorder(options, options.record, bundle, ports, profile, told, origin_ns, _report)
-    try:
-        pipeline = LivePipeline(bundle, ports, settings, report=_report, record=recorder.step, origin_ns=origin_ns)
-    except BaseException:
-        recorder.discard()  # the same line again must not find the name taken
-        raise
-    kinds = {port.modality: bundle.manifest.modality(port.modality).kind for port in ports}
-    pipeline.keep_tokens(as_tokens(options, kinds))
-    return pipeline, recorder
-
-
-def _open_recorded(
-    options: argparse.Namespace, bundle: Bundle, urls: dict[str, str], settings: Settings
-) -> Pipeline | Replay:
-    path = _replayed(options)
-    if path is None:
-        from mmg.runs.recorded import Pipeline
-
-        return Pipeline(bundle, urls, settings, report=_report)
-    from mmg.recording.reader import open_recording
-    from mmg.runs.replay import Replay, as_recorded
-
-    recording, names = open_recording(path), tuple(urls)
-    settings = as_recorded(
-        recording,
-        bundle,
-        settings,
-        _report,
-        names,
-        grace=options.grace,
-        precision=options.precision,
-        unknown=options.unknown,
-    )
-    return Replay(bundle, recording, names, settings, report=_report)
-
-
-def _replayed(options: argparse.Namespace) -> Path | None:
-    """The recording of a run that is to be decided on as it was live; None where there is none."""
-    from mmg.sources.files.contents import container_of
-    from mmg.sources.url import parse_url
-
-    url = parse_url(options.recording) if options.recording else None
-    if url is None or url.options or not Path(url.path).is_file():
-        return None
-    return Path(url.path) if container_of(Path(url.path)) == "mcap" else None
-
-
 def _labels(bundle: Bundle, settings: Settings) -> tuple[str, ...]:
     """All that a decision may name."""
     from mmg.types import UNKNOWN
@@ -289,7 +236,7 @@ def _labels(bundle: Bundle, settings: Settings) -> tuple[str, ...]:
     return (*bundle.manifest.labels, *unknown, *(settings.taught.names if settings.taught else ()))
 
 
-def _open_sink(format_name: str, labels: tuple[str, ...]) -> Sink:
+def _open_sink(format_name: str, labels: tuple[str, ...]) -> Console | JsonLines:
     if sys.stdout is None:
         raise ConfigError("standard output is closed: there is nowhere to write decisions")
     if format_name == "jsonl":

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from mmg.board.profiling.judge import Seen
     from mmg.bundle import Bundle
     from mmg.runs.settings import Settings
-    from mmg.sinks import Sink
+    from mmg.sinks.jsonl import JsonLines
     from mmg.types import Decision
 
 WARM_HOPS = 2
@@ -234,7 +234,7 @@ def _run_backtoback(task: Task, bundle: Bundle, seen: Seen, window: _Window) -> 
         window.end(0.0)
 
 
-def _write(sink: Sink, decision: Decision, clock: Callable[[], int]) -> float:
+def _write(sink: JsonLines, decision: Decision, clock: Callable[[], int]) -> float:
     """Write a decision as mmg-run does; the milliseconds that it took."""
     begin_ns = clock()
     sink.write(decision, None)

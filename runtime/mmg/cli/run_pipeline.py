@@ -1,0 +1,116 @@
+"""The run that the flags of ``mmg-run`` ask for: live, of recordings, or a recorded one again."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mmg.cli.recording import as_tokens, open_recorder
+from mmg.errors import ConfigError
+
+if TYPE_CHECKING:
+    from mmg_device_profiles import Profile
+
+    from mmg.bundle import Bundle
+    from mmg.recording.recorder import Recorder
+    from mmg.runs.live import LivePipeline
+    from mmg.runs.recorded import Pipeline
+    from mmg.runs.replay import Replay
+    from mmg.runs.settings import Settings
+    from mmg.runs.step import Step
+
+    Report = Callable[[str], None]
+
+
+def open_pipeline(
+    options: argparse.Namespace,
+    bundle: Bundle,
+    urls: dict[str, str],
+    settings: Settings,
+    profile: Profile,
+    report: Report,
+    tap: Callable[[Step], None] | None,
+) -> tuple[Pipeline | LivePipeline | Replay, Recorder | None]:
+    """The run, and what records it where that is asked for. tap: called with each step of a live run."""
+    from mmg.sources import is_live
+
+    live = [name for name, url in urls.items() if is_live(url)]
+    recorded = [name for name in urls if name not in live]
+    if live and recorded:
+        raise ConfigError(f"{live[0]} is a live port and {recorded[0]} a recording: a run takes one or the other")
+    if options.record and recorded:
+        raise ConfigError(f"--record {options.record}: {urls[recorded[0]]} is a recording already")
+    if recorded:
+        return _open_recorded(options, bundle, urls, settings, report), None
+    from mmg.engine.variant import choose_variant
+    from mmg.runs.live import LivePipeline, open_ports
+
+    ports, origin_ns = open_ports(bundle.manifest, urls, settings, report), time.monotonic_ns()
+    if not options.record:
+        record = tap or _ignore
+        return LivePipeline(bundle, ports, settings, report=report, record=record, origin_ns=origin_ns), None
+    names = [port.modality for port in ports]
+    chosen = choose_variant(bundle, names, settings.backend, settings.precision, settings.preferred_backend)
+    told = replace(settings, backend=chosen.backend)
+    recorder = open_recorder(options, options.record, bundle, ports, profile, told, origin_ns, report)
+    try:
+        record = _both(recorder.step, tap) if tap else recorder.step
+        pipeline = LivePipeline(bundle, ports, settings, report=report, record=record, origin_ns=origin_ns)
+    except BaseException:
+        recorder.discard()  # the same line again must not find the name taken
+        raise
+    kinds = {port.modality: bundle.manifest.modality(port.modality).kind for port in ports}
+    pipeline.keep_tokens(as_tokens(options, kinds))
+    return pipeline, recorder
+
+
+def _open_recorded(
+    options: argparse.Namespace, bundle: Bundle, urls: dict[str, str], settings: Settings, report: Report
+) -> Pipeline | Replay:
+    path = _replayed(options)
+    if path is None:
+        from mmg.runs.recorded import Pipeline
+
+        return Pipeline(bundle, urls, settings, report=report)
+    from mmg.recording.reader import open_recording
+    from mmg.runs.replay import Replay, as_recorded
+
+    recording, names = open_recording(path), tuple(urls)
+    settings = as_recorded(
+        recording,
+        bundle,
+        settings,
+        report,
+        names,
+        grace=options.grace,
+        precision=options.precision,
+        unknown=options.unknown,
+    )
+    return Replay(bundle, recording, names, settings, report=report)
+
+
+def _replayed(options: argparse.Namespace) -> Path | None:
+    """The recording of a run that is to be decided on as it was live; None where there is none."""
+    from mmg.sources.files.contents import container_of
+    from mmg.sources.url import parse_url
+
+    url = parse_url(options.recording) if options.recording else None
+    if url is None or url.options or not Path(url.path).is_file():
+        return None
+    return Path(url.path) if container_of(Path(url.path)) == "mcap" else None
+
+
+def _ignore(_step: Step) -> None:
+    pass
+
+
+def _both(record: Callable[[Step], None], tap: Callable[[Step], None]) -> Callable[[Step], None]:
+    def take(step: Step) -> None:
+        record(step)
+        tap(step)
+
+    return take

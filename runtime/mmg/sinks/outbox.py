@@ -1,0 +1,151 @@
+"""Between a run and its sinks: a bounded queue and a thread for each, so that no decision waits for any of them."""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from mmg.errors import SinkError
+from mmg.sinks import Sink
+from mmg.sinks.event import Decided, Event, Notice
+
+if TYPE_CHECKING:
+    from mmg.runs.step import Step
+    from mmg.types import Decision
+
+MOST_WAITING = 600
+"""Events that a slow sink may leave waiting, some minutes of decisions. Then the oldest goes, and is counted."""
+CLOSING_S = 2.0
+"""So long the end of a run waits for a sink to take what is left."""
+
+
+class Outbox:
+    """One sink, on a thread of its own. ``close`` it at the end.
+
+    name: what it is called in what is told. patient: whether ``put`` waits for room, as a run of recordings may, and
+    loses nothing. report: called, from any thread, with each line that is worth reading.
+
+    A sink that fails costs its own events, counted and told, and is given the next one all the same.
+    """
+
+    def __init__(
+        self,
+        sink: Sink,
+        *,
+        name: str,
+        patient: bool = False,
+        most: int = MOST_WAITING,
+        closing_s: float = CLOSING_S,
+        report: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        self.sink, self.name, self._patient, self._most = sink, name, patient, most
+        self._closing_s, self._report = closing_s, report
+        self.written = self.lost = 0
+        """Events."""
+        self._waiting: deque[Event] = deque()
+        self._changed = threading.Condition()
+        self._closing = self._is_giving = False
+        self._problem = ""
+        self._thread = threading.Thread(target=self._give_all, name=f"mmg {name}", daemon=True)
+        self._thread.start()
+
+    def put(self, event: Event) -> None:
+        """Leave an event. Returns at once, unless this outbox is patient."""
+        if not isinstance(event, self.sink.takes):
+            return
+        with self._changed:
+            if self._patient:
+                self._changed.wait_for(lambda: len(self._waiting) < self._most)
+            self._waiting.append(event)
+            is_first = len(self._waiting) > self._most and not self.lost
+            while len(self._waiting) > self._most:
+                self._waiting.popleft()
+                self.lost += 1
+            self._changed.notify_all()
+        if is_first:
+            self._report(f"{self.name}: is too slow: the oldest of its lines are lost")
+
+    def close(self) -> None:
+        """Give what waits, for a moment, and let go of the sink. Tells what was lost. Twice is fine."""
+        with self._changed:
+            if self._closing:
+                return
+            self._closing = True
+            self._changed.notify_all()
+        self._thread.join(self._closing_s)
+        with self._changed:
+            left = len(self._waiting) + self._is_giving
+            self._waiting.clear()
+            self.lost += left
+        if self.lost:
+            told = f" ({self._problem})" if self._problem else ""
+            self._report(f"{self.name}: {self.lost} of {self.lost + self.written} lines lost{told}")
+
+    def _give_all(self) -> None:
+        while True:
+            with self._changed:
+                self._is_giving = False
+                self._changed.wait_for(lambda: self._waiting or self._closing)
+                if not self._waiting:
+                    break
+                event = self._waiting.popleft()
+                self._is_giving = True
+                self._changed.notify_all()
+            self._give(event)
+        try:
+            self.sink.close()
+        except Exception as error:
+            self._report(f"{self.name}: {type(error).__name__}: {error}")
+
+    def _give(self, event: Event) -> None:
+        try:
+            self.sink.write(event)
+        except SinkError as error:
+            self._lose(error.problem)
+        except Exception as error:  # what a library raises must not end this thread unseen
+            self._lose(f"{type(error).__name__}: {error}")
+        else:
+            self.written += 1
+            if self._problem:
+                self._problem = ""
+                self._report(f"{self.name}: takes lines again; {self.lost} were lost")
+
+    def _lose(self, problem: str) -> None:
+        with self._changed:
+            self.lost += 1
+        # Numbers change all the time; only the rest is news.
+        is_news = re.sub(r"\d+", "", problem) != re.sub(r"\d+", "", self._problem)
+        self._problem = problem
+        if is_news:
+            self._report(f"{self.name}: {problem}: its lines are lost until that is over; decisions go on")
+
+
+class Outboxes:
+    """All sinks of a run."""
+
+    def __init__(self, boxes: Sequence[Outbox]) -> None:
+        self.boxes = tuple(boxes)
+
+    def decided(self, decision: Decision, truth: str | None) -> None:
+        """Tell a decision."""
+        self._put(Decided(decision, truth))
+
+    def step(self, step: Step) -> None:
+        """Tell what the sensors gave."""
+        self._put(step)
+
+    def notice(self, line: str) -> None:
+        """Tell what the run told on standard error."""
+        self._put(Notice(line))
+
+    def _put(self, event: Event) -> None:
+        for box in self.boxes:
+            box.put(event)
+
+    def close(self) -> None:
+        """Close all of them. Twice is fine."""
+        for box in self.boxes:
+            box.close()
