@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from chores import REST, TAUGHT, UNTAUGHT, sound
 from fakes import audio_chunk, cut, imu_chunk
 from fuzzing import times
 from hypothesis import given, settings
@@ -130,14 +131,34 @@ def test_however_chunks_are_cut_and_ordered_decisions_are_the_same_to_the_last_b
     assert decide(bundle, [*mixed, *audio, *imu], names, scorer) == whole
 
 
-def test_a_stream_is_scored_as_the_whole_of_it_at_once(bundle: Bundle, scorer: Scorer) -> None:
+@pytest.mark.parametrize("sensor", ["imu", "audio"])
+def test_a_stream_is_scored_as_the_whole_of_it_at_once(bundle: Bundle, scorer: Scorer, sensor: str) -> None:
     chunks = worn(77)
-    decisions = decide(bundle, [chunks["imu"]], ("imu",), scorer)
-    [encoded] = traces(kept(bundle, {"imu": chunks["imu"]}), 0, 40).values()
+    decisions = decide(bundle, [chunks[sensor]], (sensor,), scorer)
+    [encoded] = traces(kept(bundle, {sensor: chunks[sensor]}), 0, 40).values()
     for decision in decisions:
         end = decision.hop + 1
-        offline = scorer.score({"imu": encoded.part(max(end - scorer.context_hops, 0), end)})
+        offline = scorer.score({sensor: encoded.part(max(end - scorer.context_hops, 0), end)})
         assert decision.taught == offline
+
+
+def chore_heard(bundle: Bundle, chore: str, seed: int, late_s: float) -> Trace:
+    """Six hops in the midst of a chore that begins so much later in a hop."""
+    samples = np.concatenate([sound(REST, 2 + late_s, seed), sound(chore, 6.0, seed)]).astype(np.float32) / 32768
+    chunk = Chunk("audio", samples[:, None], (np.arange(len(samples)) * 1e9 / AUDIO_HZ).astype(np.int64), AUDIO_HZ)
+    return traces(kept(bundle, {"audio": chunk}), 8, 14)["audio"]
+
+
+def test_a_rhythm_is_known_wherever_in_a_hop_it_begins(bundle: Bundle) -> None:
+    taught = Taught(encoder_digests(bundle.manifest))
+    for chore in TAUGHT:
+        for seed in range(3):  # one after the other, as in one sitting: all begin at the same place
+            taught = taught.add(chore, Example({"audio": chore_heard(bundle, chore, seed, 0.0)}))
+    known = Scorer(taught.with_background("audio", [chore_heard(bundle, REST, 9, 0.0)]), 0.5)
+    for late_s in (0.0, 0.06, 0.12, 0.2, 0.31, 0.44):
+        apart = [known.distances({"audio": chore_heard(bundle, chore, 77, late_s)}) for chore in (*TAUGHT, UNTAUGHT)]
+        assert (np.diag(np.stack(apart[:2])) < 0.85).all(), (late_s, apart)
+        assert apart[2].min() > 1.5, (late_s, apart)
 
 
 def test_without_taught_activities_decisions_are_what_they_were(bundle: Bundle, scorer: Scorer) -> None:

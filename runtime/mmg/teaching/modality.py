@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mmg.teaching.alignment import Templates
-from mmg.teaching.gathering import WINDOW, Gathered
+from mmg.teaching.pooling import WINDOW, Pooled
 from mmg.teaching.taught import Taught
 from mmg.teaching.trace import Trace
 
@@ -46,7 +46,7 @@ class Known:
 
     The distance to a template is that of its shape and that of its tokens, both aligned, each divided by the
     template's mean distance to background, and summed with ``WEIGHTS``. Where a modality has no shape it is that of
-    its tokens, gathered.
+    its tokens, pooled.
     """
 
     def __init__(self, taught: Taught, modality: str, hop_s: float) -> None:
@@ -70,7 +70,7 @@ class Known:
         traces = [window for _, _, window in windows]
         self.context_hops = 2 * max(trace.hops for trace in traces) if has_shape else WINDOW
         parts: tuple[Part, ...] = ("shape", "tokens") if has_shape else ("tokens",)
-        compare = Templates if has_shape else Gathered
+        compare = Templates if has_shape else Pooled
         self._parts = {part: _Compared(part, traces, background, compare) for part in parts}
         self._weights = {part: WEIGHTS[part] / sum(WEIGHTS[one] for one in parts) for part in parts}
         self._norms = {part: np.ones((len(traces), 1), np.float32) for part in parts}
@@ -181,7 +181,7 @@ class _Compared:
         part: Part,
         traces: Sequence[Trace],
         background: Sequence[Trace],
-        compare: type[Templates] | type[Gathered],
+        compare: type[Templates] | type[Pooled],
     ) -> None:
         self._part: Part = part
         every = np.concatenate([_rows(part, trace) for trace in (*traces, *background)])

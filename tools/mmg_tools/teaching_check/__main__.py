@@ -11,6 +11,7 @@ from mmg.bundle import Bundle
 from mmg.errors import MmgError
 
 from mmg_tools.teaching_check.cost import cost_table
+from mmg_tools.teaching_check.crossing import crossing_table
 from mmg_tools.teaching_check.motions import motion_table
 from mmg_tools.teaching_check.recordings import TraceOf, actions, sounds
 from mmg_tools.teaching_check.sound import sound_table
@@ -38,6 +39,7 @@ def main(arguments: list[str] | None = None) -> int:
             audio, heard = TraceOf(bundle, "audio"), sounds(options.data)
             print(sound_table(audio, heard, options.episodes, options.seed))
             print(untaught_sound_table(audio, heard, hop_s, options.seed))
+            print(crossing_table(bundle, options.episodes, options.seed))
             print(cost_table(imu, clips, audio, heard, hop_s))
     except MmgError as error:
         print(error, file=sys.stderr)

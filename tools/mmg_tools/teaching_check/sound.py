@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 from mmg.teaching.alignment import Templates
-from mmg.teaching.gathering import Gathered
+from mmg.teaching.pooling import Pooled
 from numpy.typing import NDArray
 
 from mmg_tools.teaching_check.episodes import Episode, Numbers, accuracy, beside, episodes, markdown
@@ -15,6 +15,7 @@ from mmg_tools.teaching_check.recordings import Clip, TraceOf
 COLUMNS = ((True, 1), (True, 3), (False, 1), (False, 3), (False, 5))
 ALIGNED = 16
 """Tokens of a clip, or fewer where it is shorter, that are aligned."""
+SHARED = 0.1
 
 
 def sound_table(encode: TraceOf, clips: Sequence[Clip], count: int, seed: int) -> str:
@@ -23,15 +24,20 @@ def sound_table(encode: TraceOf, clips: Sequence[Clip], count: int, seed: int) -
     scale = np.concatenate([trace.tokens for trace in traces]).std(axis=(0, 1))
     rows = [trace.tokens.reshape(-1, trace.tokens.shape[2]) / scale for trace in traces]
     means = np.stack([one.mean(axis=0) for one in rows])
-    spread = np.stack([np.concatenate([one.mean(axis=0), one.std(axis=0)]) for one in rows])
+    spread = _spread(rows)
+    whitened = _spread([one @ _whitening(rows) for one in rows])
+    turned = whitened - whitened.mean(axis=0)
+    turned /= np.linalg.norm(turned, axis=1, keepdims=True)
     aligned = _at_ends(Templates([one[:ALIGNED] for one in rows]), rows)
-    gathered = _at_ends(Gathered(rows), rows)
+    pooled = _at_ends(Pooled(rows), rows)
     tried: dict[str, Callable[[Episode], Numbers]] = {
         "prototype of mean tokens": lambda one: _prototypes(one, means),
         "prototype of mean and deviation": lambda one: _prototypes(one, spread),
+        "the same, whitened within clips": lambda one: _prototypes(one, whitened),
+        "the same, whitened, by angle": lambda one: _prototypes(one, turned),
         "tokens, aligned, by background": lambda one: _divided(one, aligned),
-        "tokens, gathered": lambda one: gathered[np.ix_(one.examples, one.queries)],
-        "**tokens, gathered, by background**": lambda one: _divided(one, gathered),
+        "tokens, pooled over 2 s": lambda one: pooled[np.ix_(one.examples, one.queries)],
+        "**tokens, pooled over 2 s, by background**": lambda one: _divided(one, pooled),
     }
     actions, people = (np.array([getattr(clip, name) for clip in clips]) for name in ("action", "person"))
     table = []
@@ -45,7 +51,21 @@ def sound_table(encode: TraceOf, clips: Sequence[Clip], count: int, seed: int) -
     return markdown("ESC-10, 5 of 10 ways", heads, table)
 
 
-def _at_ends(templates: Templates | Gathered, rows: Sequence[NDArray[np.float32]]) -> Numbers:
+def _spread(rows: Sequence[Numbers]) -> Numbers:
+    """``(clips, 2 * width)``: of each clip's tokens the mean and the deviation."""
+    return np.stack([np.concatenate([one.mean(axis=0), one.std(axis=0)]) for one in rows])
+
+
+def _whitening(rows: Sequence[Numbers]) -> Numbers:
+    """``(width, width)``: by which tokens vary alike in all directions within a clip, save for the ``SHARED`` part."""
+    within = np.mean([np.cov(one.T) for one in rows], axis=0)
+    width = len(within)
+    values, vectors = np.linalg.eigh((1 - SHARED) * within + SHARED * np.trace(within) / width * np.eye(width))
+    result: Numbers = vectors @ np.diag(values**-0.5) @ vectors.T
+    return result
+
+
+def _at_ends(templates: Templates | Pooled, rows: Sequence[NDArray[np.float32]]) -> Numbers:
     """``(clips, clips)``: the mean over all ends of a clip at which there is enough of it."""
     columns = []
     for one in rows:
