@@ -47,7 +47,7 @@ def _embedded(bundle: Bundle, name: str, clips: list[Timeline]) -> Numbers:
     """``(clips, E)``: the embedding of the last decision of each."""
     found = []
     for one in clips:
-        rate_hz = bundle.manifest.modality(name).rate_hz
+        rate_hz = round(bundle.manifest.modality(name).rate_hz)
         samples = render_imu(one, rate_hz) if name == "imu" else render_sound(one, rate_hz)[:, None]
         times_ns = (np.arange(len(samples)) * (1e9 / rate_hz)).round().astype(np.int64)
         engine = Engine(bundle, (name,))
