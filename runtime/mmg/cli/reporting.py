@@ -4,20 +4,34 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass
+
+from mmg.cli.last_line import LAST_LINE
 
 
-def stderr_reporter(command: str) -> Callable[[str], None]:
-    """A call that tells a line, with the command's name before it."""
-    return lambda line: write_stderr(f"{command}: {line}\n")
+@dataclass(frozen=True)
+class StderrReporter:
+    """Called with a line, tells it on standard error with the command's name before it, and above a bar of progress."""
+
+    command: str
+
+    def __call__(self, line: str) -> None:
+        """Tell the line."""
+        write_stderr(f"{self.command}: {line}\n")
+
+
+def stderr_reporter(command: str) -> StderrReporter:
+    """What tells a command's lines."""
+    return StderrReporter(command)
 
 
 def write_stderr(text: str) -> None:
-    """To standard error. Where it is closed or takes nothing, as on a full disk, the text is lost, and nothing else."""
+    """Whole lines, to standard error. Where it is closed or takes nothing, as on a full disk, the text is lost, and
+    nothing else."""
     stream = sys.stderr
     if stream is not None:
-        with suppress(OSError, ValueError):
+        with LAST_LINE.above(), suppress(OSError, ValueError):
             stream.write(text)
             stream.flush()
 
@@ -25,6 +39,7 @@ def write_stderr(text: str) -> None:
 def release_stderr() -> None:
     """At a command's end. What it still holds and cannot write Python would try once more, and end with 120."""
     if sys.stderr is not None:
+        LAST_LINE.clear()
         try:
             sys.stderr.flush()
         except (OSError, ValueError):
