@@ -6,11 +6,12 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from types import TracebackType
+from typing import TypeVar
 
 from mmg.cli.last_line import LAST_LINE, shows_last_line, takes_more
-from mmg.cli.reporting import StderrReporter
+from mmg.cli.reporting import Reporter, StderrReporter
 
 AFTER_S = 2.0
 """What takes less is not told of."""
@@ -20,6 +21,8 @@ LINE_EVERY_S, LINE_EVERY_PART, LINE_AT_LEAST_EVERY_S = 10.0, 0.1, 60.0
 WIDTH = 79
 END_S = 1.0
 """So long the end waits for a bar that is being drawn."""
+
+Item = TypeVar("Item")
 
 
 class Progress:
@@ -36,7 +39,7 @@ class Progress:
 
     def __init__(
         self,
-        report: Callable[[str], None],
+        report: Reporter,
         what: str,
         total: float | None = None,
         unit: str = "",
@@ -48,8 +51,9 @@ class Progress:
     ) -> None:
         """what: the work, in a word or two. total: how much of it there is, in ``unit``; None where nobody knows.
 
-        first: what was done before, as by a run that goes on. at_once: a bar is shown from the beginning. lines: False where the work's own lines tell elsewhere how far it is. clock: in place of the thread
-        and ``time.monotonic``, in seconds; each call then looks at it.
+        first: what was done before, as by a run that goes on. at_once: a bar is shown from the beginning. lines: False
+        where the work's own lines tell elsewhere how far it is. clock: in place of the thread and ``time.monotonic``,
+        in seconds; each call then looks at it.
         """
         self._report, self._what, self._unit, self._lines = report, what, unit, lines
         self._first = self._done = first
@@ -169,6 +173,14 @@ class Progress:
         """What is done, and of how much: 0 where that is not known. What was expected may turn out to be too little."""
         done = round(self._done)
         return done, max(round(self._total), done) if self._total else 0
+
+
+def counted(report: Reporter, what: str, items: Iterable[Item], total: int | None, unit: str) -> Iterator[Item]:
+    """The items, each of which counts as done when the next is asked for."""
+    with Progress(report, what, total, unit) as progress:
+        for item in items:
+            yield item
+            progress.step()
 
 
 def as_span(seconds: float) -> str:

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from typing import TypeAlias
 
 from mmg.cli.last_line import LAST_LINE
 
+Reporter: TypeAlias = Callable[[str], None]
+"""Called with a line that is worth reading."""
 
-@dataclass(frozen=True)
+
 class StderrReporter:
     """Called with a line, tells it on standard error with the command's name before it, and above a bar of progress."""
 
-    command: str
+    def __init__(self, command: str) -> None:
+        self.command = command
 
     def __call__(self, line: str) -> None:
         """Tell the line."""
