@@ -100,6 +100,7 @@ class Library:
 LIBRARIES = (
     Library("numpy", "numpy", "everything", code=NUMPY_CODE),
     Library("msgspec", "msgspec", "manifests and device profiles"),
+    Library("tqdm", "tqdm", "bars of progress", True),
     Library("onnxruntime", "onnxruntime", "ONNX models", True, ONNX_CODE),
     Library("ai_edge_litert", "ai-edge-litert", "TFLite models", True, LITERT_CODE.format(package="ai_edge_litert")),
     Library("tflite_runtime", "tflite-runtime", "TFLite models", True, LITERT_CODE.format(package="tflite_runtime")),
