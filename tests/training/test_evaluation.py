@@ -319,6 +319,16 @@ def test_the_command_prints_every_table_that_the_data_allow(
     assert {path.name for path in (tmp_path / "plots").iterdir()} == {"subsets.png", "missing.png"}
 
 
+def test_it_tells_how_long_it_takes_and_json_holds_nothing_of_it(
+    run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("mmg.cli.progress.AFTER_S", 0.0)
+    assert main([str(run), "--tables", "subsets", "--json", "-", "--data", "leave_out=5"]) == 0
+    out, err = capsys.readouterr()
+    assert "mmg-eval: measuring: 0 s so far\n" in err
+    assert json.loads(out)["tables"].keys() == {"subsets"}
+
+
 def test_json_to_standard_output_replaces_the_tables(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([str(run), "--tables", "subsets", "--json", "-", "--data", "leave_out=5"]) == 0
     table = json.loads(capsys.readouterr().out)["tables"]["subsets"]
