@@ -89,6 +89,22 @@ def test_a_run_that_is_read_by_a_program_tells_nothing_of_it(
     assert "so far" not in capsys.readouterr().err
 
 
+def test_on_a_terminal_a_run_shows_that_it_opens_recordings_until_it_decides(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    terminal = Terminal(100)
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setattr(sys, "stderr", terminal.stream)
+    monkeypatch.setattr(sys, "stdout", terminal.stream)
+    assert run.main(["--demo", "--sensors", "imu", "--duration", "2"]) == 0
+    *decided, summary, last = terminal.screen()
+    assert b"mmg-run: opening [00:00]" in terminal.written
+    assert [line.split()[0] for line in decided] == ["0.5", "1.0", "1.5", "2.0"]
+    assert summary.startswith("mmg-run: 4 decisions from imu")
+    assert last == ""
+    terminal.close()
+
+
 def test_who_looks_for_devices_on_a_terminal_sees_that_it_takes_a_while(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

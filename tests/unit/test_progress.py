@@ -204,6 +204,18 @@ def test_a_dumb_terminal_gets_lines(
     assert terminal.screen() == ["mmg-x: read: 1 of 4, 10 s so far, 30 s to go", ""]
 
 
+def test_a_job_in_the_background_leaves_the_terminal_to_others(
+    on_terminal: Callable[..., Terminal], clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    terminal = on_terminal()
+    monkeypatch.setattr(os, "tcgetpgrp", lambda _descriptor: os.getpgrp() + 1)
+    with Progress(REPORT, "read", 4, clock=clock) as progress:
+        clock.now_s += 10
+        progress.step()
+    terminal.screen()
+    assert terminal.written == b""
+
+
 def test_without_tqdm_the_terminals_last_line_tells_the_same(
     on_terminal: Callable[..., Terminal], clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:

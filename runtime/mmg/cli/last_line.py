@@ -29,9 +29,11 @@ class LastLine:
         self._shown = b""
 
     def show(self, text: str) -> None:
-        """In place of the one that is shown."""
+        """In place of the one that is shown; nothing while the shell has put this job in the background."""
         encoding = sys.stderr.encoding or "ascii"
         with self._lock:
+            if not is_in_foreground():
+                return
             self._shown = text.encode(encoding, "replace")
             self._write(CLEAR + self._shown)
 
@@ -59,6 +61,14 @@ class LastLine:
         with suppress(OSError, ValueError, AttributeError):  # standard error was closed meanwhile
             if takes_more():
                 os.write(sys.stderr.fileno(), data)
+
+
+def is_in_foreground() -> bool:
+    """Whether the terminal is this job's own. One that does not control it, as in a container, is."""
+    try:
+        return os.tcgetpgrp(sys.stderr.fileno()) == os.getpgrp()
+    except OSError:
+        return True
 
 
 def takes_more() -> bool:

@@ -8,7 +8,7 @@ import json
 import sys
 import time
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING
 from mmg.cli.exit_codes import handle_signals, raise_interrupt, run_command
 from mmg.cli.output import wants_colours
 from mmg.cli.profile_flags import add_profile_flags, board_settings, load_board
-from mmg.cli.progress import Progress
 from mmg.cli.recording import (
     add_recording_flags,
     add_token_flag,
@@ -24,7 +23,8 @@ from mmg.cli.recording import (
     refuse_without_recording,
 )
 from mmg.cli.reporting import keep_stderr, stderr_reporter
-from mmg.cli.run_pipeline import length_of, open_pipeline, tells_progress
+from mmg.cli.run_pipeline import open_pipeline
+from mmg.cli.run_progress import RunProgress
 from mmg.cli.sensors import DEMO, add_sensor_flags, find_sensors, named_sensors, names_in, seconds
 from mmg.cli.sinks_flag import add_sinks_flag, open_outboxes
 from mmg.cli.taught_flag import open_taught
@@ -159,15 +159,16 @@ def _run(options: argparse.Namespace) -> int:
                 at_end.callback(outboxes.close)
             report = _and_notice(outboxes) if outboxes else _report
             tap = outboxes.step if outboxes else None
-            progress = at_end.enter_context(Progress(_report, "opening", unit="s")) if tells_progress(urls) else None
+            progress = at_end.enter_context(closing(RunProgress(_report, urls.values())))
             pipeline, recorder = open_pipeline(options, bundle, urls, settings, profile, report, tap)
             if recorder:  # a second Ctrl-C while a driver is slow to close costs nothing
                 at_end.callback(close_recorder, recorder, _report)
             at_end.callback(pipeline.close)
             _report_other_runtime(pipeline.engine.variant.backend, settings)
-            length_s = length_of(pipeline) if progress else 0.0
+            progress.opened(pipeline)
             gc.freeze()  # what there is now stays: it need not be looked through again and again
             for decision in pipeline:
+                progress.decided(decision.t_s)
                 label = truth.label_at(decision.t_s - half_hop_s) if truth else None
                 sink.write(decision, label)
                 if outboxes:
@@ -176,8 +177,6 @@ def _run(options: argparse.Namespace) -> int:
                     recorder.decision(line_of(decision), time.monotonic_ns())
                 if comparison:
                     comparison.take(json.loads(line_of(decision)))
-                if progress:
-                    progress.at(decision.t_s, length_s, "decided")
                 decided += 1
                 used.update(decision.modalities)
                 judged += label is not None

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import argparse
-import os
-import stat
-import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -69,27 +66,6 @@ def open_pipeline(
     kinds = {port.modality: bundle.manifest.modality(port.modality).kind for port in ports}
     pipeline.keep_tokens(as_tokens(options, kinds))
     return pipeline, recorder
-
-
-def tells_progress(urls: Mapping[str, str]) -> bool:
-    """Whether nothing else shows how far a run is: it is of recordings, and its decisions go to a file."""
-    from mmg.sources import is_live
-
-    if any(map(is_live, urls.values())) or sys.stdout is None:
-        return False
-    try:
-        kind = os.fstat(sys.stdout.fileno()).st_mode
-    except (OSError, ValueError):
-        return False
-    # A program that reads them knows by their times, and may write to the same terminal.
-    return stat.S_ISREG(kind) or (stat.S_ISCHR(kind) and not sys.stdout.isatty())
-
-
-def length_of(pipeline: Pipeline | LivePipeline | Replay) -> float:
-    """How many seconds are to be decided on; 0 for a live run."""
-    from mmg.runs.live import LivePipeline
-
-    return 0.0 if isinstance(pipeline, LivePipeline) else pipeline.duration_s
 
 
 def _open_recorded(
