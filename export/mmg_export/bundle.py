@@ -11,8 +11,8 @@ from mmg.bundle import Manifest, write_bundle
 from mmg.bundle.golden import Context, Golden
 from mmg.bundle.manifest import Backend, Precision
 from mmg.bundle.reader import CARD
+from mmg.cli.reporting import Reporter
 from mmg.errors import ConfigError
-from mmg_training.evaluation.progress import Reporter
 from torch import nn
 
 from mmg_export import report

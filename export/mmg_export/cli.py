@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mmg.cli.exit_codes import handle_signals, raise_interrupt, run_command
-from mmg.cli.reporting import stderr_reporter
+from mmg.cli.progress import Progress
+from mmg.cli.reporting import Reporter, StderrReporter, stderr_reporter
 from mmg.cli.version import PrintVersion
 from mmg.errors import ConfigError
 
@@ -81,21 +82,24 @@ def _run(chosen: argparse.Namespace) -> int:
         raise ConfigError("--hops must be at least 1, and --limit from 0 to 1")
     if chosen.no_data and (chosen.evaluate or "int8" in precisions):
         raise ConfigError("--no-data: int8 is calibrated, and accuracy measured, with the run's data")
-    report = _export(chosen, backends, precisions)
+    progress = _Steps()
+    with Progress(progress, "exporting"):
+        report = _export(chosen, backends, precisions, progress)
     refused = [f"{one.backend} {one.precision} {one.refused}" for one in report.variants if one.refused]
     if refused:
         _report(f"refused: {'; '.join(refused)}")
     return 1 if refused else 0
 
 
-def _export(chosen: argparse.Namespace, backends: Sequence[str], precisions: Sequence[str]) -> Report:
+def _export(
+    chosen: argparse.Namespace, backends: Sequence[str], precisions: Sequence[str], progress: Reporter
+) -> Report:
     import torch
 
     from mmg_export import export_bundle
     from mmg_export.trained import TrainedRun
 
     torch.set_num_threads(1)
-    progress = _Steps()
     progress(f"read {chosen.run}")
     run = TrainedRun(chosen.run)
     known = run.model.task.modalities
@@ -142,14 +146,15 @@ def _names(text: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
 
 
-class _Steps:
+class _Steps(StderrReporter):
     """Tells each step with the seconds since the start."""
 
     def __init__(self) -> None:
+        super().__init__("mmg-export")
         self._began_s = time.monotonic()
 
     def __call__(self, line: str) -> None:
-        _report(f"{time.monotonic() - self._began_s:5.1f} s  {line}")
+        super().__call__(f"{time.monotonic() - self._began_s:5.1f} s  {line}")
 
 
 if __name__ == "__main__":

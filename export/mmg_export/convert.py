@@ -18,8 +18,9 @@ from typing import Any
 
 import numpy as np
 import torch
+from mmg.cli.progress import Progress
+from mmg.cli.reporting import Reporter
 from mmg.errors import ModelError
-from mmg_training.evaluation.progress import Reporter
 
 from mmg_export.fork_server import LOG, SERVER_LOG, ForkServer
 from mmg_export.job import ARRAYS, FLOAT, JOB, MODEL, PROBLEM
@@ -27,15 +28,14 @@ from mmg_export.parts import Part, first_line
 from mmg_export.streams import Array
 from mmg_export.trace import Tracer, find_operator
 
-# Seconds between two looks at the processes, and between two lines about those that go on.
-LOOK_EVERY_S, REPORT_EVERY_S = 0.02, 10.0
+LOOK_EVERY_S = 0.02
+"""Between two looks at the processes."""
 
 
 @dataclass
 class _Running:
     what: str
     work: Path
-    reported_s: float
 
 
 def convert_all(
@@ -109,7 +109,10 @@ def _run_all(
     server: ForkServer,
 ) -> dict[str, bytes]:
     waiting, running, made = list(names), dict[Path, _Running](), dict[str, bytes]()
-    with tempfile.TemporaryDirectory(prefix="mmg-export-") as folder:
+    with (
+        Progress(progress, f"made for {kind}", len(names), "files") as shown,
+        tempfile.TemporaryDirectory(prefix="mmg-export-") as folder,
+    ):
         try:
             while waiting or running:
                 while waiting and len(running) < (os.cpu_count() or 1):
@@ -117,26 +120,18 @@ def _run_all(
                     work = Path(folder) / name
                     work.mkdir()
                     (work / JOB).write_text(json.dumps({"kind": kind, **prepare(name, work)}))
-                    running[work] = _Running(name, work, time.monotonic())
+                    running[work] = _Running(name, work)
                     server.start(work)
                 time.sleep(LOOK_EVERY_S)
                 for work, code in server.poll().items():
                     one = running.pop(work)
                     made[one.what] = _end(one, code, kind, explain)
                     progress(f"{one.what} to {kind}: {len(made[one.what]) / 1e3:.0f} KB")
-                _announce(list(running.values()), kind, progress)
+                shown.at(len(made), len(names), note=", ".join(one.what for one in running.values()))
         finally:
             if running:  # one of them failed: the others are for nothing
                 server.close()
     return {name: made[name] for name in names}
-
-
-def _announce(running: Sequence[_Running], kind: str, progress: Reporter) -> None:
-    now_s = time.monotonic()
-    if running and now_s - max(one.reported_s for one in running) > REPORT_EVERY_S:
-        progress(f"{', '.join(one.what for one in running)} to {kind} ...")
-        for one in running:
-            one.reported_s = now_s
 
 
 def _end(one: _Running, code: int, kind: str, explain: Callable[[str, str], str]) -> bytes:

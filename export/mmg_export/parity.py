@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,8 +12,9 @@ import torch
 from mmg.backends import Session
 from mmg.bundle.golden import difference
 from mmg.bundle.verify import FP32_LIMITS
+from mmg.cli.progress import counted
+from mmg.cli.reporting import Reporter
 from mmg.errors import ModelError
-from mmg_training.evaluation.progress import Counter, Reporter
 
 from mmg_export.parts import (
     EMBEDDING,
@@ -54,12 +55,11 @@ def measure(sessions: Mapping[str, Session], spec: Spec, stream: Stream, progres
     tokens: dict[str, list[Array]] = {}
     times: dict[str, list[float]] = {}
     for name, runs in stream.runs.items():
-        tokens[name], times[name] = _encode(
-            sessions[name], spec.sensors[name], runs, Counter(progress, name, len(runs))
-        )
+        compared = counted(progress, f"{name} compared", runs, len(runs), "hops")
+        tokens[name], times[name] = _encode(sessions[name], spec.sensors[name], compared)
     logits, embedding, same = 0.0, 0.0, 0
-    times[FUSION], counter = [], Counter(progress, FUSION, len(stream.planned))
-    for (hop, some), wanted in zip(stream.planned, stream.decided, strict=True):
+    times[FUSION], planned = [], zip(stream.planned, stream.decided, strict=True)
+    for (hop, some), wanted in counted(progress, "fusion compared", planned, len(stream.planned), "hops"):
         feeds = context_of(spec, tokens, hop, some)
         if PRESENT in sessions[FUSION].inputs:
             feeds[PRESENT] = np.ones(feeds["age"].shape, np.float32)
@@ -69,7 +69,6 @@ def measure(sessions: Mapping[str, Session], spec: Spec, stream: Stream, progres
         logits = max(logits, difference(got, wanted[LOGITS]))
         embedding = max(embedding, difference(embedded, wanted[EMBEDDING]))
         same += int(got.argmax() == wanted[LOGITS].argmax())
-        counter.step()
     errors = {
         name: max(difference(a, b) for a, b in zip(tokens[name], stream.tokens[name], strict=True)) for name in tokens
     }
@@ -77,9 +76,7 @@ def measure(sessions: Mapping[str, Session], spec: Spec, stream: Stream, progres
     return Errors(errors, logits, embedding, same / len(stream.planned), len(stream.planned), run_us)
 
 
-def _encode(
-    session: Session, sensor: Sensor, runs: Sequence[Array], counter: Counter
-) -> tuple[list[Array], list[float]]:
+def _encode(session: Session, sensor: Sensor, runs: Iterable[Array]) -> tuple[list[Array], list[float]]:
     states = {before: state.numpy() for before, state in initial_states(sensor).items()}
     names = state_names(sensor)
     made, times = [], []
@@ -89,7 +86,6 @@ def _encode(
         times.append(time.perf_counter() - began_s)
         states = {before: state for (before, _), state in zip(names, following, strict=True)}
         made.append(tokens)
-        counter.step()
     return made, times
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import torch
+from mmg.cli.reporting import Reporter
 from mmg.errors import ModelError
-from mmg_training.evaluation.progress import Reporter
 from torch import Tensor, nn
 
 from mmg_export.parts import (

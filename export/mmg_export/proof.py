@@ -17,8 +17,8 @@ from mmg.bundle.golden import GOLDEN, Golden, encoder_error, fusion_error, pack
 from mmg.bundle.manifest import Subset
 from mmg.bundle.unknown import UNKNOWN_FILE
 from mmg.bundle.unknown import pack as pack_unknown
+from mmg.cli.reporting import Reporter
 from mmg.errors import ConfigError, ModelError
-from mmg_training.evaluation.progress import Reporter
 
 from mmg_export import parity
 from mmg_export.describe import Cost, MadeFile, describe

@@ -14,8 +14,8 @@ from typing import get_args
 import numpy as np
 from mmg.bundle.manifest import Backend, ManifestError, Precision, check
 from mmg.bundle.writer import require_place
+from mmg.cli.reporting import Reporter
 from mmg.errors import ConfigError
-from mmg_training.evaluation.progress import Reporter
 
 from mmg_export.describe import Cost, MadeFile, describe
 from mmg_export.parts import FUSION

@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 import torch
+from mmg.cli.progress import counted
+from mmg.cli.reporting import Reporter
 from mmg.errors import ConfigError
-from mmg_training.evaluation.progress import Counter, Reporter
 from numpy.typing import NDArray
 
 from mmg_export.parts import (
@@ -97,21 +98,18 @@ def follow(
     tokens: dict[str, list[Array]] = {name: [] for name in runs}
     for name, arrays in runs.items():
         states = {before: state.numpy() for before, state in initial_states(spec.sensors[name]).items()}
-        counter = Counter(progress, name, len(arrays))
-        for samples in arrays:
+        for samples in counted(progress, f"{name} streamed", arrays, len(arrays), "hops"):
             feed = {SAMPLES: samples, **states}
             if keep_feeds:
                 feeds[name].append(feed)
             made = run_part(parts[name], _as_tensors(feed))
             tokens[name].append(made[TOKENS].numpy())
-            counter.step()
             states = {before: made[after].numpy() for before, after in state_names(spec.sensors[name])}
     planned = plan_contexts(spec, {name: len(arrays) for name, arrays in runs.items()})
     contexts = [context_of(spec, tokens, hop, some) for hop, some in planned]
-    decided, counter = [], Counter(progress, "fusion", len(contexts))
-    for context in contexts:
+    decided = []
+    for context in counted(progress, "fused", contexts, len(contexts), "hops"):
         decided.append({key: value.numpy() for key, value in run_part(fusion, _as_tensors(context)).items()})
-        counter.step()
     return Stream(runs, feeds, tokens, contexts, decided, planned)
 
 

@@ -6,7 +6,7 @@ quantities are SI: acceleration in m/s^2, angular rate in rad/s, sound pressure 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 UNKNOWN = "unknown"
 """The label of what is none of the labels and none of the taught activities."""
+
+Reached: TypeAlias = Callable[[float, float, str], None]
+"""Called as work goes on: how much is done, of how much as far as is known (0: nobody knows), and what the work is."""
 
 State = Literal["absent", "warming", "live", "doubted", "stale", "faulty"]
 

@@ -135,9 +135,7 @@ def test_every_subset_is_measured_and_the_json_is_a_report(measured: tuple[Done,
     assert "--json" in report.command
     cases = {(case.modalities, case.precision): case for case in report.cases}
     assert set(cases) == {(subset, precision) for subset in SUBSETS for precision in ("fp32", "int8")}
-    assert done.stderr.splitlines() == [
-        f"mmg-profile: {number} of 14: {'+'.join(subset)} onnx fp32 1t" for number, subset in enumerate(SUBSETS, 1)
-    ]
+    assert all(re.match(r"mmg-profile: measured: \d of 7 cases, ", line) for line in done.stderr.splitlines())
     for (subset, precision), case in cases.items():
         if precision == "int8":
             assert (case.outcome, case.reason) == ("unavailable", "the bundle has no onnx files in int8")
@@ -538,11 +536,10 @@ def test_a_run_that_is_stopped_reports_the_cases_that_are_done(tiny: Path) -> No
         stderr=subprocess.PIPE,
         text=True,
     )
-    assert process.stderr is not None
     try:
-        for line in process.stderr:
-            if line.startswith("mmg-profile: 2 of "):
-                break
+        wait_until(lambda: any(map(is_measuring, children_of(process.pid))))
+        first_child = children_of(process.pid)
+        wait_until(lambda: children_of(process.pid) not in ([], first_child))
         process.send_signal(signal.SIGINT)
         out, told = process.communicate(timeout=PATIENCE_S)
     finally:

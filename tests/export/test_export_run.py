@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -124,8 +125,9 @@ def test_the_bundle_opens_and_its_files_are_whole(bundle: Path) -> None:
 
 
 def test_one_modality_again_gives_the_same_bytes(
-    run: Path, bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    run: Path, bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    monkeypatch.setattr("mmg.cli.progress.AFTER_S", 0.0)
     monkeypatch.setattr("mmg_export.bundle.ForkServer", ForkServer)  # converted anew, not taken from what is shared
     assert main([str(run), "-o", str(tmp_path / "imu.mmg"), "--modalities", "imu", *QUICK]) == 0
     with Bundle.open(tmp_path / "imu.mmg") as opened:
@@ -134,6 +136,11 @@ def test_one_modality_again_gives_the_same_bytes(
         (file,) = opened.manifest.modalities[0].encoder.files
         assert opened.read(file) == (bundle / file.path).read_bytes()
     assert (tmp_path / "imu.report.json").exists()
+    told = capsys.readouterr().err
+    assert re.search(r"mmg-export: +0.0 s  exporting: 0 s so far\n", told)
+    assert re.search(r"s  imu streamed: 0 of \d+ hops, 0 s so far\n", told)
+    assert re.search(r"s  made for onnx: 0 of \d files, 0 s so far\n", told)
+    assert re.search(r"s  fusion compared: 0 of \d+ hops, 0 s so far\n", told)
 
 
 def test_a_modality_that_is_not_the_first_is_decided_as_the_whole_model_does(

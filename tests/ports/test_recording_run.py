@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pty
+import re
 import signal
 import subprocess
 import sys
@@ -19,6 +20,7 @@ from mmg_tools.recording_check.kills import check_kills
 from mmg_tools.recording_check.live import record_live, replay
 from mmg_tools.virtual.scenario import render
 from mmg_tools.virtual.wearable import VirtualWearable
+from terminals import Terminal
 
 pytestmark = pytest.mark.realtime
 RECORD = (sys.executable, "-m", "mmg.cli.record")
@@ -70,6 +72,19 @@ def test_keys_mark_what_is_recorded_and_the_terminal_is_as_it_was(tmp_path: Path
     assert [span.label for span in spans(recording.marks(), 99.0)] == ["walk", "knead"]
     assert all(span.end_s - span.start_s == pytest.approx(0.6, abs=0.3) for span in spans(recording.marks(), 99.0))
     assert replay(tmp_path / "day.mcap")
+
+
+def test_on_a_terminal_it_shows_that_it_records_and_how_long_it_will(tmp_path: Path, wearable: VirtualWearable) -> None:
+    terminal = Terminal(120)
+    command = [*RECORD, "-o", str(tmp_path / "day.mcap"), "--duration", "2"]
+    command += [word for name, url in wearable.urls.items() for word in (f"--{name}", url)]
+    environment = os.environ | dict(wearable.environment) | {"TERM": "xterm"}
+    subprocess.run(command, stderr=terminal.theirs, check=True, env=environment)
+    lines = terminal.screen()
+    assert re.search(rb"mmg-record: recording:  50%\|.*\| 1/2 s \[00:01<00:0\d\], [\d.]+ MB, ", terminal.written)
+    assert lines[-1] == ""
+    assert not any("recording:" in line for line in lines)
+    terminal.close()
 
 
 def test_another_run_over_the_same_recording_is_compared(tmp_path: Path, wearable: VirtualWearable) -> None:

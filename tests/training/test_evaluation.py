@@ -24,7 +24,6 @@ from mmg_training.evaluation.decide import Decisions, decide, decide_each
 from mmg_training.evaluation.engine import HOP_NS, as_chunk, by_engine
 from mmg_training.evaluation.fewshot import FewshotConfig, View, draw_episodes, episode_accuracy, measure_fewshot
 from mmg_training.evaluation.missing import EVERY, measure_missing, missing_hops
-from mmg_training.evaluation.progress import Counter
 from mmg_training.evaluation.scores import accuracy, calibration_error, interval, macro_f1, wilson
 from mmg_training.evaluation.subsets import by_model, in_groups, score_subsets, subset_table
 from mmg_training.evaluation.tables import Figure, Table, as_json, markdown, over_seeds
@@ -111,15 +110,6 @@ def test_a_table_begins_with_its_command_and_its_kind_of_data() -> None:
     rows = json.loads(as_json([table], "mmg-eval runs/a"))["tables"]["t"]["rows"]
     assert rows[0]["accuracy"] == 0.51234
     assert rows[1]["accuracy"] == {"mean": 0.5, "spread": 0.25, "count": 3}
-
-
-def test_progress_is_told_every_two_seconds_with_the_time_to_go() -> None:
-    told: list[str] = []
-    times = iter((0.0, 1.0, 2.5, 3.0, 5.0))
-    counter = Counter(told.append, "imu", 4, lambda: next(times))
-    for _ in range(4):
-        counter.step()
-    assert told == ["imu: 2/4, 2 s to go", "imu: 4/4, 0 s to go"]
 
 
 # --- decisions -----------------------------------------------------------------------------------------------------
@@ -327,6 +317,16 @@ def test_the_command_prints_every_table_that_the_data_allow(
     missing, subsets = tables["missing"]["rows"], tables["subsets"]["rows"]
     assert missing[-1]["imu goes missing"] == pytest.approx(subsets[1]["accuracy"])
     assert {path.name for path in (tmp_path / "plots").iterdir()} == {"subsets.png", "missing.png"}
+
+
+def test_it_tells_how_long_it_takes_and_json_holds_nothing_of_it(
+    run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("mmg.cli.progress.AFTER_S", 0.0)
+    assert main([str(run), "--tables", "subsets", "--json", "-", "--data", "leave_out=5"]) == 0
+    out, err = capsys.readouterr()
+    assert "mmg-eval: measuring: 0 s so far\n" in err
+    assert json.loads(out)["tables"].keys() == {"subsets"}
 
 
 def test_json_to_standard_output_replaces_the_tables(run: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from mmg.cli.reporting import stderr_reporter
 from mmg.errors import ConfigError, MmgError
 from mmg_training.cli.study import draw, main
 from mmg_training.data.utd_mhad import novel_labels
@@ -28,6 +31,7 @@ from mmg_training.evaluation.study_tables import (
     zeroshot_table,
 )
 from mmg_training.evaluation.tables import Figure, text
+from terminals import Terminal
 from training.utd_tree import write_trials
 
 BASE = """
@@ -195,6 +199,36 @@ def test_what_a_study_varies_is_not_set_beside_it(
 
 
 # --- runs ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_study_on_a_terminal_shows_how_many_runs_are_done(
+    file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    terminal, seen = Terminal(80), list[str]()
+
+    class Failed:
+        """A run that ends at once."""
+
+        def poll(self) -> int:
+            seen.append(terminal.screen()[-1])
+            return 1
+
+        def terminate(self) -> None:
+            """It has ended."""
+
+        def wait(self) -> int:
+            return 1
+
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setattr(sys, "stderr", terminal.stream)
+    monkeypatch.setattr("mmg.cli.progress.AFTER_S", 0.0)
+    read = study.read(file)
+    runs = study.plan(read, tmp_path / "out", {})[:1]
+    with pytest.raises(ConfigError, match="1 of 1 runs failed"):
+        run_all(runs, read.config.evaluate, 1, stderr_reporter("mmg-study"), lambda _run: Failed())
+    assert re.fullmatch(r"mmg-study: done:   0%\| +\| 0/1 runs \[00:00<\?\]", seen[0])
+    assert terminal.screen()[-1] == ""
+    terminal.close()
 
 
 def test_a_study_goes_on_where_it_stopped(file: Path, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -19,6 +20,7 @@ from mmg_training.config import (
     DataConfig,
     DropoutConfig,
     LossConfig,
+    TrainConfig,
 )
 from mmg_training.data.sessions import Dataset, Pool, Session
 from mmg_training.dropout import context_mask, drop_modalities
@@ -27,7 +29,8 @@ from mmg_training.evaluation.scores import calibration_error, fit_temperature
 from mmg_training.models.multimodal import MultimodalModel
 from mmg_training.objective import Objective
 from mmg_training.task import CONTEXT_HOPS
-from mmg_training.train import learning_rate_factor, train
+from mmg_training.train import StepLog, learning_rate_factor, train
+from terminals import Terminal
 from torch import Tensor
 from training.synthetic_data import CLIPS, TASK, TINY, dataset, saved, session
 
@@ -200,6 +203,32 @@ def test_a_run_that_was_stopped_ends_as_one_that_was_not(tmp_path: Path) -> None
     resumed = weights(train(TINY, dataset(), out=tmp_path, resume=True, watch=lambda step, _: steps.append(step)))
     assert steps == [3, 4]
     assert all(torch.equal(uninterrupted[name], resumed[name]) for name in resumed)
+
+
+def test_training_on_a_terminal_shows_a_bar_below_the_lines_of_its_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = Terminal(80)
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setattr(sys, "stderr", terminal.stream)
+    monkeypatch.setattr("mmg.cli.progress.AFTER_S", 0.0)
+    log = StepLog(TrainConfig(name="tiny", steps=100))
+    log(50, {"loss": 1.5})  # a run that goes on
+    line, bar = terminal.screen()
+    assert line.startswith("mmg-train: step 50/100: loss 1.500, ")
+    assert re.match(r"mmg-train: training:  (49|50)%\|", bar)
+    log.close()
+    assert terminal.screen() == [line, ""]
+    terminal.close()
+
+
+def test_training_elsewhere_tells_the_lines_of_its_steps_alone(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("mmg.cli.progress.AFTER_S", 0.0)
+    log = StepLog(TrainConfig(name="tiny", steps=25))
+    for step in range(1, 26):
+        log(step, {"loss": 1.0})
+    log.close()
+    assert capsys.readouterr().err == "mmg-train: step 25/25: loss 1.000, 0 s to go\n"
 
 
 def test_progress_of_other_settings_is_refused(tmp_path: Path) -> None:

@@ -513,7 +513,7 @@ def pi5_says(command: Sequence[str]) -> str | None:
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """All libraries are there and well, without a process for each."""
     trials = [Trial(one, 0, f"{FINE_ALSA}inputs 1" if one.module == "sounddevice" else "", "") for one in LIBRARIES]
-    monkeypatch.setattr("mmg.board.doctor.try_libraries", lambda _timeout_s: trials)
+    monkeypatch.setattr("mmg.board.doctor.try_libraries", lambda _timeout_s, **_: trials)
 
 
 def healthy(root: Path) -> Examination:
@@ -562,7 +562,7 @@ def test_a_meter_that_is_closed_to_the_user_is_a_warning(healthy_pi5: Path) -> N
 
 def test_a_broken_msgspec_does_not_break_the_doctor(healthy_pi5: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     trials = [Trial(one, -signal.SIGILL if one.module == "msgspec" else 0, "", "") for one in LIBRARIES]
-    monkeypatch.setattr("mmg.board.doctor.try_libraries", lambda _timeout_s: trials)
+    monkeypatch.setattr("mmg.board.doctor.try_libraries", lambda _timeout_s, **_: trials)
     examination = examine(healthy_pi5)
     assert examination.board is None
     assert named(examination.findings)["profile"] == Finding("profile", "unknown", "profiles need msgspec", "", "board")

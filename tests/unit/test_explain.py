@@ -51,7 +51,7 @@ def walk(rate_hz: float, seconds: float = 60) -> Recorded:
 
 
 def told_of(recording: Recorded, rate_hz: float = 50) -> Explanation:
-    return explain(recording, imu(rate_hz), HOP_NS, lambda _: None)
+    return explain(recording, imu(rate_hz), HOP_NS, lambda _done, _of, _what: None)
 
 
 @pytest.mark.parametrize("rate_hz", [10, 50, 400])

@@ -18,7 +18,7 @@ ROOMS = {
     "mmg_tools": {"mmg_export", "mmg_training", "mmg", "mmg_device_profiles"},
 }
 TRAINING = {"torch", "onnx", "onnxscript", "safetensors", "lightning_fabric", "tensorboard", "matplotlib"}
-HEAVY = TRAINING | {"av", "soundfile", "soxr", "projectaria_tools", "serial", "sounddevice", "nacl", "mcap"}
+HEAVY = TRAINING | {"tqdm", "av", "soundfile", "soxr", "projectaria_tools", "serial", "sounddevice", "nacl", "mcap"}
 
 
 def imported_by(path: Path) -> set[str]:

@@ -17,8 +17,8 @@ from mmg.errors import ConfigError
 from mmg.labels import Label
 from mmg.look.content import confusion
 from mmg.look.decided import MOST_REASONS, collect, read_lines
+from mmg.look.notes import Notes
 from mmg.look.page import format_page
-from mmg.look.progress import Notes, Progress
 from mmg.look.sound import choose_hops
 from mmg.look.spans import MOST_SPANS, label_places, within
 
@@ -290,12 +290,3 @@ def test_what_a_recording_says_twice_is_told_once_and_kept() -> None:
     for line in ("a gap", "a gap", "a loss"):
         notes(line)
     assert notes.lines == told == ["a gap", "a loss"]
-
-
-def test_progress_is_told_every_two_seconds() -> None:
-    now, told = [0.0], list[str]()
-    progress = Progress(told.append, lambda: now[0])
-    for second in range(6):
-        now[0] = second
-        progress.tick("read", second, 100)
-    assert told == ["read 2 of about 100 s", "read 4 of about 100 s"]

@@ -308,6 +308,17 @@ def test_a_folder_that_cannot_be_trained_on_says_why(
         loaded(tmp_path, **settings)
 
 
+def test_the_command_tells_how_far_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    session(tmp_path / "a")
+    monkeypatch.setattr("mmg.cli.progress.AFTER_S", 0.0)
+    main([str(tmp_path), "--json"])
+    out, err = capsys.readouterr()
+    assert "mmg-data: read: 0 of 1 sessions, 0 s so far\n" in err
+    assert json.loads(out)
+
+
 def test_the_command_tells_what_there_is_and_what_is_wrong(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     session(tmp_path / "ann", 40, "ann")
     session(tmp_path / "bob", 40, "bob", "start_s,end_s,label\n0,30,a\n25,39,b\n")

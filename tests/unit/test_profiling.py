@@ -464,7 +464,8 @@ def plan(tmp_path: Path, profile: Profile) -> Plan:
 
 
 def run(plan: Plan, told: list[str] | None = None) -> Report:
-    return run_campaign(plan, read_board(), [], (told if told is not None else []).append)
+    said = [] if told is None else told
+    return run_campaign(plan, read_board(), [], lambda done, of, name: said.append(f"{done:g} of {of:g}: {name}"))
 
 
 def test_all_subsets_are_told_the_small_ones_first() -> None:
@@ -537,7 +538,7 @@ def test_a_process_that_crashes_is_a_failed_case_with_its_last_words(
     told: list[str] = []
     report = run(plan, told)
     (case,) = report.cases
-    assert told == ["1 of 1: imu onnx fp32 1t"]
+    assert told == ["0 of 1: imu onnx fp32 1t"]
     assert (case.outcome, case.reason) == ("failed", f"its process ended with {how}")
     assert not case.valid
     assert encode(report)
@@ -564,7 +565,7 @@ def test_one_crash_does_not_end_the_others(plan: Plan, monkeypatch: pytest.Monke
     told: list[str] = []
     report = run(replace(plan, subsets=(("imu",), ("audio", "imu"))), told)
     assert [case.modalities for case in report.cases] == [("imu",), ("imu", "audio")]
-    assert [line.split(":")[0] for line in told] == ["1 of 2", "2 of 2"]
+    assert [line.split(":")[0] for line in told] == ["0 of 2", "1 of 2"]
 
 
 def test_the_budget_needs_limits_that_the_mode_can_measure(plan: Plan, tmp_path: Path) -> None:

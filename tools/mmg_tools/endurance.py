@@ -20,6 +20,8 @@ from pathlib import Path
 import numpy as np
 from mmg.board.profiling.stalls import LATE_S, StallWatch
 from mmg.cli.exit_codes import handle_signals, raise_interrupt, run_command
+from mmg.cli.progress import Progress
+from mmg.cli.reporting import stderr_reporter
 from mmg.errors import MmgError
 
 from mmg_tools.attached import AttachedRun
@@ -27,6 +29,7 @@ from mmg_tools.live_check import HOP_S
 from mmg_tools.virtual.scenario import render
 from mmg_tools.virtual.wearable import VirtualWearable
 
+_report = stderr_reporter("endurance")
 SCENARIO_S, SAMPLE_S, SETTLE_S = 120.0, 5.0, 60.0
 DEADLINE_MS = 50.0
 """What the profile generic-x86-64 gives a decision from its hop's end."""
@@ -64,7 +67,11 @@ def endure(minutes: float, folder: Path) -> Report:
     """Play and look on, for so long. Raises MmgError where mmg-run ends by itself or never decides."""
     usage: list[tuple[float, float, float]] = []
     wearable, watch = VirtualWearable(render(seconds=SCENARIO_S), folder, loop=True), StallWatch()
-    with wearable, AttachedRun(wearable.urls, wearable.environment) as run:
+    with (
+        Progress(_report, "played", minutes * 60, "s") as progress,
+        wearable,
+        AttachedRun(wearable.urls, wearable.environment) as run,
+    ):
         begin_s = time.monotonic()
         end_s = begin_s + minutes * 60
         while time.monotonic() < end_s:
@@ -73,7 +80,7 @@ def endure(minutes: float, folder: Path) -> Report:
                 raise MmgError("mmg-run ended by itself: " + "; ".join(run.notes[-3:]))
             now_s = time.monotonic()
             usage.append((now_s, *run.usage()[:2]))
-            _report(f"{(now_s - begin_s) / 60:.1f} of {minutes:g} min, {len(run.decisions)} decisions")
+            progress.at(now_s - begin_s, minutes * 60, note=f"{len(run.decisions)} decisions")
         run.stop()
         watch.close()
         if not run.decisions:
@@ -134,7 +141,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not 0.5 <= chosen.minutes <= 100_000:
         parser.error("--minutes: give 0.5 to 100000")
     handle_signals(raise_interrupt)
-    return run_command(lambda: _run(chosen), lambda line: print(f"endurance: {line}", file=sys.stderr), stopped=130)
+    return run_command(lambda: _run(chosen), _report, stopped=130)
 
 
 def _run(chosen: argparse.Namespace) -> int:
@@ -143,11 +150,6 @@ def _run(chosen: argparse.Namespace) -> int:
     as_json = json.dumps(asdict(report) | {"passes": report.passes})
     sys.stdout.write((as_json if chosen.json else "\n".join(describe(report))) + "\n")
     return 0 if report.passes else 1
-
-
-def _report(line: str) -> None:
-    if sys.stderr.isatty():
-        sys.stderr.write(f"\rendurance: {line}\x1b[K")
 
 
 if __name__ == "__main__":

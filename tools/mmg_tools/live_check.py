@@ -13,12 +13,15 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 from mmg.cli.exit_codes import run_command
+from mmg.cli.progress import Progress
+from mmg.cli.reporting import stderr_reporter
 from mmg.errors import MmgError
 from mmg_training.wearer.record import IMU_HZ, write_imu, write_sound
 
@@ -26,9 +29,10 @@ from mmg_tools.attached import COMMAND, AttachedRun
 from mmg_tools.virtual.scenario import SEED, SOUND_HZ, SUBJECT, Scenario, render
 from mmg_tools.virtual.wearable import VirtualWearable
 
+_report = stderr_reporter("live_check")
 HOP_S = 0.5
 LEAST_EQUAL, LONGEST_P95_MS = 0.9, 60.0
-TAIL_S = 1.0
+TAIL_S, LOOK_S = 1.0, 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +66,7 @@ def check(scenario: Scenario, folder: Path, *, imu: str = "witmotion") -> Report
     wearable = VirtualWearable(scenario, folder, imu=imu)
     with wearable, AttachedRun(wearable.urls, wearable.environment) as run:
         # Nothing is awaited but the scenario's end.
-        threading.Event().wait(scenario.seconds + TAIL_S)
+        _wait(scenario.seconds + TAIL_S)
         cpu_s, resident_mib, _ = run.usage()
         run.stop()
         if not run.decisions:
@@ -93,6 +97,14 @@ def check(scenario: Scenario, folder: Path, *, imu: str = "witmotion") -> Report
     )
 
 
+def _wait(seconds: float) -> None:
+    with Progress(_report, "played", seconds, "s") as progress:
+        begin_s = time.monotonic()
+        while (gone_s := time.monotonic() - begin_s) < seconds:
+            progress.at(gone_s, seconds)
+            threading.Event().wait(min(LOOK_S, seconds - gone_s))
+
+
 def decide_from_files(scenario: Scenario, folder: Path, cut_s: float) -> list[dict[str, object]]:
     """What mmg-run decides from the scenario's samples as files, its grid of hops beginning at ``cut_s``."""
     first_imu, first_sound = math.ceil(cut_s * IMU_HZ), round(cut_s * SOUND_HZ)
@@ -119,11 +131,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--imu", default="witmotion", metavar="PROTOCOL", help="the IMU's protocol")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     chosen = parser.parse_args(arguments)
-    return run_command(lambda: _run(chosen), lambda line: print(f"live_check: {line}", file=sys.stderr))
+    return run_command(lambda: _run(chosen), _report)
 
 
 def _run(chosen: argparse.Namespace) -> int:
-    sys.stderr.write(f"live_check: playing {chosen.seconds:g} s on virtual ports ...\n")
+    _report(f"playing {chosen.seconds:g} s on virtual ports ...")
     with tempfile.TemporaryDirectory(prefix="mmg-live-") as folder:
         report = check(render(chosen.subject, chosen.seed, chosen.seconds), Path(folder), imu=chosen.imu)
     as_json = json.dumps(asdict(report) | {"passes": report.passes})

@@ -15,7 +15,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
+from mmg.cli.progress import Progress
+from mmg.cli.reporting import stderr_reporter
 
+_report = stderr_reporter("long_recordings")
 SHORT_S, LONG_S, LONGEST_S = 60, 7200, 28_800
 ASKED_S = 20
 IMU_HZ, SOUND_HZ = 100, 16_000
@@ -42,10 +45,10 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--repeats", type=int, default=3, help="how often; medians are told (default: 3)")
     parser.add_argument("--json", action="store_true", help="one JSON object instead of lines")
     options = parser.parse_args(arguments)
-    with tempfile.TemporaryDirectory(prefix="mmg-long-") as folder:
+    with Progress(_report, "measuring"), tempfile.TemporaryDirectory(prefix="mmg-long-") as folder:
         recordings = {}
         for seconds in (SHORT_S, LONG_S, LONGEST_S):
-            print(f"long_recordings: write {seconds} s", file=sys.stderr)
+            _report(f"write {seconds} s")
             recordings[seconds] = write(Path(folder), seconds)
         costs = {
             "a minute": repeat(recordings[SHORT_S], options.repeats),

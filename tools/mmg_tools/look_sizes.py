@@ -12,8 +12,12 @@ import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from mmg.cli.progress import Progress
+from mmg.cli.reporting import stderr_reporter
+
 from mmg_tools.long_recordings import LONGEST_S, write
 
+_report = stderr_reporter("look_sizes")
 MINUTES_S = 300
 
 
@@ -36,12 +40,12 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--keep", metavar="DIR", type=Path, help="leave the pages here")
     parser.add_argument("--json", action="store_true", help="one JSON object instead of lines")
     options = parser.parse_args(arguments)
-    with tempfile.TemporaryDirectory(prefix="mmg-look-") as made:
+    with Progress(_report, "measuring"), tempfile.TemporaryDirectory(prefix="mmg-look-") as made:
         folder = Path(made)
         pages = options.keep or folder
         costs = {"the demo, 75 s": look(["--demo"], pages / "demo.html")}
         for name, seconds in (("five minutes", MINUTES_S), ("eight hours", LONGEST_S)):
-            print(f"look_sizes: write {seconds} s", file=sys.stderr)
+            _report(f"write {seconds} s")
             recordings = write(folder, seconds)
             sensors = [part for sensor, path in recordings.items() for part in (f"--{sensor}", str(path))]
             costs[name] = look(sensors, pages / f"{seconds}.html")

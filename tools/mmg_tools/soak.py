@@ -19,6 +19,8 @@ from pathlib import Path
 
 import numpy as np
 from mmg.cli.exit_codes import run_command
+from mmg.cli.progress import Progress
+from mmg.cli.reporting import stderr_reporter
 from mmg.engine import DEFAULT_GRACE_S
 from mmg.errors import MmgError
 
@@ -28,6 +30,7 @@ from mmg_tools.virtual.faults import Fault, FaultPlayer
 from mmg_tools.virtual.scenario import render
 from mmg_tools.virtual.wearable import VirtualWearable
 
+_report = stderr_reporter("soak")
 SCENARIO_S = 120.0
 BACK_WITHIN_S = 3.0
 """A sensor counts as well so long after its last fault."""
@@ -98,12 +101,17 @@ def soak(seed: int, events: int, folder: Path) -> Report:
     end_s = max(fault.at_s + fault.seconds for fault in faults) + 2 * BACK_WITHIN_S
     usage: list[tuple[float, float, int]] = []
     wearable = VirtualWearable(render(seconds=SCENARIO_S), folder, loop=True, seed=seed)
-    with wearable, AttachedRun(wearable.urls, wearable.environment) as run:
-        player, now_s = FaultPlayer(faults, wearable.devices), 0.0
+    with (
+        Progress(_report, "played", end_s, "s") as progress,
+        wearable,
+        AttachedRun(wearable.urls, wearable.environment) as run,
+    ):
+        player, now_s, happened = FaultPlayer(faults, wearable.devices), 0.0, ""
         while now_s < end_s and run.is_running:
             now_s = (time.monotonic_ns() - wearable.start_ns) / 1e9
             for event in player.advance(now_s):
-                sys.stderr.write(f"\rsoak: {now_s:7.1f} of {end_s:.0f} s, {event}\x1b[K" if sys.stderr.isatty() else "")
+                happened = str(event)
+            progress.at(now_s, end_s, note=happened)
             if now_s - (usage[-1][0] if usage else 0.0) >= SAMPLE_S and run.is_running:
                 usage.append((now_s, *run.usage()[1:]))
             threading.Event().wait(TICK_S)
@@ -150,7 +158,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     chosen = parser.parse_args(arguments)
     if not 2 <= chosen.events <= 100_000:
         parser.error("--events: give 2 to 100000")
-    return run_command(lambda: _run(chosen), lambda line: print(f"soak: {line}", file=sys.stderr))
+    return run_command(lambda: _run(chosen), _report)
 
 
 def _run(chosen: argparse.Namespace) -> int:

@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 from lightning_fabric import Fabric
+from mmg.cli.progress import Progress
 from mmg.cli.reporting import stderr_reporter
 from mmg.errors import ConfigError
 from torch import Tensor
@@ -139,13 +140,15 @@ def learning_rate_factor(step: int, config: TrainConfig) -> float:
     return left + (1 - left) * 0.5 * (1 + math.cos(math.pi * min(1.0, done)))
 
 
-class Progress:
-    """A ``watch`` that says on standard error how far it is, and keeps a log for TensorBoard in ``logs``."""
+class StepLog:
+    """A ``watch`` that says on standard error how far it is, in lines for a log and below them in a bar where that is a
+    terminal, and keeps a log for TensorBoard in ``logs``."""
 
     def __init__(self, config: TrainConfig, logs: Path | None = None) -> None:
         self.config, self.began_s = config, time.monotonic()
         self.before: int | None = None  # the step that a resumed run goes on from
         self.recent: list[float] = []
+        self.shown: Progress | None = None
         self.writer = None
         if logs is not None:
             from torch.utils.tensorboard import SummaryWriter
@@ -155,6 +158,10 @@ class Progress:
     def __call__(self, step: int, parts: dict[str, float]) -> None:
         if self.before is None:
             self.before = step - 1
+            progress = Progress(report, "training", self.config.steps, "steps", first=self.before, lines=False)
+            self.shown = progress.__enter__()
+        if self.shown is not None:
+            self.shown.at(step, self.config.steps)
         self.recent.append(parts["loss"])
         if self.writer is not None:
             for name, value in parts.items():
@@ -166,6 +173,8 @@ class Progress:
             self.recent.clear()
 
     def close(self) -> None:
-        """Write what is left of the log."""
+        """Write what is left of the log, and clear the bar."""
+        if self.shown is not None:
+            self.shown.close()
         if self.writer is not None:
             self.writer.close()

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import argparse
 import sys
-import time
 from typing import TYPE_CHECKING, Any
 
 from mmg.cli.exit_codes import run_printing_command
+from mmg.cli.last_line import LAST_LINE
+from mmg.cli.progress import Progress
 from mmg.cli.reporting import stderr_reporter
 from mmg.cli.version import PrintVersion
 
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
 
 _report = stderr_reporter("mmg-bundle")
 DIFFERENT = 1
-PATIENCE_S = 2.0
 EXAMPLES = """\
 examples:
   mmg-bundle inspect starter                 what is in it: sensors, cost, measured accuracy, where it comes from
@@ -91,19 +91,16 @@ def _verify(options: argparse.Namespace) -> int:
     from mmg.bundle import Bundle
     from mmg.bundle.verify import check_files
 
-    began_s = time.monotonic()
-
-    def starting(path: str) -> None:
-        if time.monotonic() - began_s > PATIENCE_S:
-            _report(f"checking {path} ...")
-
     checked: list[Checked] = []
-    with Bundle.open(options.path, trust=options.trust) as bundle:
+    with (
+        Progress(_report, "checked", unit="files") as progress,
+        Bundle.open(options.path, trust=options.trust) as bundle,
+    ):
         manifest, signature = bundle.manifest, bundle.read_signature()
-        width = max(len(file.path) for file in manifest.stored())
+        count, width = len(manifest.stored()), max(len(file.path) for file in manifest.stored())
         if not options.json:
             _print_lines([_row(width, "file", "backend", "", "error", "limit", "a run", "")])
-        for one in check_files(bundle, starting):
+        for one in check_files(bundle, lambda path: progress.at(len(checked), count, note=path)):
             checked.append(one)
             if not options.json:
                 _print_lines([_checked_row(width, one)])
@@ -203,8 +200,8 @@ def _print_lines(lines: Sequence[str]) -> None:
     for line in lines:
         # A bundle is a stranger's: what its texts would do to the terminal, or it cannot show, is not printed.
         shown = "".join(character if character.isprintable() else "?" for character in line)
-        print(shown.encode(encoding, "backslashreplace").decode(encoding))
-    sys.stdout.flush()
+        with LAST_LINE.above():
+            print(shown.encode(encoding, "backslashreplace").decode(encoding), flush=True)
 
 
 def _print_json(document: dict[str, Any]) -> None:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from mmg.cli.exit_codes import run_printing_command
 from mmg.cli.output import wants_colours
 from mmg.cli.profile_flags import add_profile_flags, load_board
+from mmg.cli.progress import Progress
 from mmg.cli.reporting import stderr_reporter
 from mmg.cli.version import PrintVersion
 
@@ -68,7 +69,8 @@ def _run(options: argparse.Namespace) -> int:
 
     kinds, wanted = options.sensors or KINDS, options.sensors or WANTED
     profile = load_board(options)
-    found = find_devices(kinds=kinds, serial_paths=options.serial, seconds=options.seconds, report=_report)
+    with Progress(_report, "looking for devices", lines=False):
+        found = find_devices(kinds=kinds, serial_paths=options.serial, seconds=options.seconds, report=_report)
     if profile.privacy.video == "never":
         never = f"stays off: privacy.video of profile {profile.name} is never"
         found = [replace(one, problem=never) if one.modality == "video" else one for one in found]

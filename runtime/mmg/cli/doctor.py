@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import sys
 import textwrap
-import threading
 from dataclasses import asdict
 from itertools import groupby
 from pathlib import Path
@@ -14,13 +13,14 @@ from typing import TYPE_CHECKING
 from mmg.cli.exit_codes import run_printing_command
 from mmg.cli.output import wants_colours
 from mmg.cli.profile_flags import folder
+from mmg.cli.progress import Progress
 from mmg.cli.reporting import stderr_reporter
 from mmg.cli.version import PrintVersion
 
 if TYPE_CHECKING:
     from mmg.board.doctor import Examination, Finding
 
-WIDTH, QUIET_S = 80, 2.0
+WIDTH = 80
 _report = stderr_reporter("mmg-doctor")
 COLOURS = {"warning": "33", "problem": "31", "unknown": "2"}
 EXAMPLES = """\
@@ -65,14 +65,10 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _run(options: argparse.Namespace) -> int:
     from mmg.board.doctor import examine
+    from mmg.board.doctor.libraries import IMPORTED
 
-    patience = threading.Timer(QUIET_S, _report, ["importing each library on its own, which may take a minute"])
-    patience.daemon = True
-    patience.start()
-    try:
-        examination = examine(options.root)
-    finally:
-        patience.cancel()
+    with Progress(_report, IMPORTED) as progress:
+        examination = examine(options.root, progress=progress.at)
     if options.json:
         import json
 

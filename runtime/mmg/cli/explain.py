@@ -8,6 +8,7 @@ from contextlib import closing
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
+from mmg.cli.progress import Progress
 from mmg.errors import BackendUnavailable, SourceError
 from mmg.runs.explain import explain
 from mmg.sources import open_source
@@ -32,8 +33,11 @@ def print_explanations(
     for name, url in urls.items():
         modality = manifest.modality(name)
         try:
-            with closing(open_source(url, modality, allow_video=allow_video)) as recording:
-                told = explain(recording, modality, manifest.hop_ns, report)
+            with (
+                Progress(report, f"{name} read", unit="s") as progress,
+                closing(open_source(url, modality, allow_video=allow_video)) as recording,
+            ):
+                told = explain(recording, modality, manifest.hop_ns, progress.at)
         except (BackendUnavailable, SourceError) as error:
             code = error.exit_code
             report(f"{name}: {error}")

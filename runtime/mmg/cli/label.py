@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mmg.cli.exit_codes import run_printing_command
+from mmg.cli.progress import Progress
 from mmg.cli.reporting import stderr_reporter
 from mmg.cli.version import PrintVersion
 from mmg.errors import ConfigError, NoSensorError
@@ -61,7 +62,8 @@ def _run(chosen: argparse.Namespace) -> int:
 
     if chosen.to and chosen.out is None:
         raise ConfigError(f"--to {chosen.to}: needs -o FILE")
-    duration_s = _duration_of(chosen)
+    with Progress(_report, f"reading {chosen.recording}"):
+        duration_s = _duration_of(chosen)
     recording = Path(parse_url(chosen.recording).path)
     beside = labels_file(recording)
     source = chosen.labels or (beside if beside.exists() else recording)

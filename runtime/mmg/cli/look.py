@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from mmg.cli.exit_codes import handle_signals, raise_interrupt, run_command
 from mmg.cli.profile_flags import add_profile_flags, load_board
+from mmg.cli.progress import Progress
 from mmg.cli.reporting import stderr_reporter
 from mmg.cli.unknown_flag import add_unknown_flag, unknown_rate
 from mmg.cli.version import PrintVersion
@@ -21,8 +22,9 @@ if TYPE_CHECKING:
 
     from mmg.bundle import Bundle, Manifest
     from mmg.labels import Label
-    from mmg.look.progress import Notes, Progress
+    from mmg.look.notes import Notes
     from mmg.runs.settings import Settings
+    from mmg.types import Reached
 
 _tell = stderr_reporter("mmg-look")
 DEMO = Path(__file__).resolve().parent.parent / "demo"
@@ -92,17 +94,20 @@ def _run(options: argparse.Namespace) -> int:
     output = _output(options, named)
     from mmg.bundle import Bundle
     from mmg.look.content import gather
+    from mmg.look.notes import Notes
     from mmg.look.page import format_page
-    from mmg.look.progress import Notes, Progress
     from mmg.truth import Truth
 
     truth = options.truth or (str(DEMO / "truth.csv") if options.demo else None)
-    notes, progress = Notes(_tell), Progress(_tell)
-    with Bundle.open(options.bundle or "starter", trust=options.trust) as bundle:
+    notes = Notes(_tell)
+    with (
+        Progress(_tell, "opening the recording", unit="s") as progress,
+        Bundle.open(options.bundle or "starter", trust=options.trust) as bundle,
+    ):
         urls = given or _in_recording(options.recording, bundle.manifest, options.allow_video)
         settings = _settings(options, urls, bundle.manifest)
         marks = _marks(options)
-        lines, decided_by = _decisions(options, bundle, urls, settings, notes, progress)
+        lines, decided_by = _decisions(options, bundle, urls, settings, notes, progress.at)
         content = gather(
             bundle,
             urls,
@@ -114,10 +119,11 @@ def _run(options: argparse.Namespace) -> int:
             marks=marks,
             with_sound=not options.no_sound,
             notes=notes,
-            progress=progress,
+            progress=progress.at,
         )
-    page = format_page(content)
-    _write(output, page)
+        progress.at(0, what="writing the page")
+        page = format_page(content)
+        _write(output, page)
     count = len(content.decided.times_s)
     _tell(f"wrote {output}: {content.span_s:.0f} s, {count} decision{'s' * (count != 1)}, {len(page) / 1e6:.2f} MB")
     return 0
@@ -139,7 +145,7 @@ def _decisions(
     urls: Mapping[str, str],
     settings: Settings,
     notes: Notes,
-    progress: Progress,
+    progress: Reached,
 ) -> tuple[Iterable[dict[str, Any]], str]:
     """As dicts with the keys of ``mmg-run --format jsonl``, and the bundle that decided them, where it is another.
 

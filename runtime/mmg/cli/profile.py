@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 from mmg.cli.exit_codes import run_printing_command
-from mmg.cli.output import is_dumb, wants_colours
+from mmg.cli.output import wants_colours
 from mmg.cli.profile_flags import add_profile_flags, folder, load_board
+from mmg.cli.progress import Progress
 from mmg.cli.reporting import stderr_reporter, write_stderr
 from mmg.cli.version import PrintVersion
 from mmg.errors import ConfigError
@@ -227,9 +228,9 @@ def _measure(options: argparse.Namespace, words: list[str], profile: Profile) ->
     with suppress(ProfileProblem):  # of another board's file, and this is but a remark
         if options.profile in list_boards() and options.profile != (here := detect_board(options.root)):
             _report(f"profile {options.profile} is for another board than this one, which is {here}")
-    report = run_campaign(plan, board, words, _progress)
-    _end_progress()
-    return report
+    # From the start: what is loaded for a bar must not be loaded beside a case that is measured.
+    with Progress(_report, "measured", unit="cases", at_once=True) as progress:
+        return run_campaign(plan, board, words, lambda done, of, case: progress.at(done, of, note=case))
 
 
 def _write_all(writers: list[partial[None]]) -> None:
@@ -370,19 +371,6 @@ def _positive(text: str) -> float:
     if not 0 < value < 1e9:
         raise argparse.ArgumentTypeError(f"{text!r} is not a number of milliseconds")
     return value
-
-
-def _progress(line: str) -> None:
-    write_stderr(f"\rmmg-profile: {line}\x1b[K" if _beside_is_terminal() else f"mmg-profile: {line}\n")
-
-
-def _end_progress() -> None:
-    if _beside_is_terminal():
-        write_stderr("\r\x1b[K")
-
-
-def _beside_is_terminal() -> bool:
-    return sys.stderr is not None and not sys.stderr.closed and sys.stderr.isatty() and not is_dumb()
 
 
 if __name__ == "__main__":

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING
 from mmg.cli.exit_codes import handle_signals, raise_interrupt, run_command
 from mmg.cli.keys import keys
 from mmg.cli.profile_flags import add_profile_flags, load_board
+from mmg.cli.progress import Progress
 from mmg.cli.recording import add_recording_flags, close_recorder, open_recorder
-from mmg.cli.reporting import keep_stderr, stderr_reporter, write_stderr
+from mmg.cli.reporting import keep_stderr, stderr_reporter
 from mmg.cli.sensors import add_sensor_flags, find_sensors, named_sensors, names_in, seconds
 from mmg.cli.version import PrintVersion
 from mmg.errors import ConfigError, NoSensorError
@@ -138,6 +139,14 @@ def _explain_keys(marker: Marker, has_keys: bool) -> None:
 
 def _listen(listening: Listening, recorder: Recorder, marker: Marker, duration_s: float | None) -> None:
     """Until the duration is over, the recording stops by itself, or Ctrl-C."""
+    # From the start: a person wants to see that it records.
+    with Progress(_report, "recording", duration_s, "s", at_once=True, lines=False) as progress:
+        _take(listening, recorder, marker, duration_s, progress)
+
+
+def _take(
+    listening: Listening, recorder: Recorder, marker: Marker, duration_s: float | None, progress: Progress
+) -> None:
     tell, heard, silent_s = _teller(), dict[str, int](), SILENT_S
     while not recorder.problem:
         now_ns = time.monotonic_ns()
@@ -154,8 +163,10 @@ def _listen(listening: Listening, recorder: Recorder, marker: Marker, duration_s
             silent_s = float("inf")
             reasons = {name: status.reason or "gives nothing" for name, status in step.statuses.items()}
             _report(str(NoSensorError(reasons)))
-        _show(elapsed_s, heard, recorder, marker)
-    _show_end()
+        rates = [f"{name} {count / max(elapsed_s, 1):.0f} Hz" for name, count in heard.items()]
+        label = [f"[{marker.present}]"] if marker.present else []
+        note = ", ".join([f"{recorder.bytes / 1e6:.1f} MB", *rates, *label])
+        progress.at(elapsed_s if duration_s else 0, duration_s, note=note)
 
 
 def _teller() -> Callable[[Step], None]:
@@ -168,25 +179,9 @@ def _teller() -> Callable[[Step], None]:
             kind = "".join(letter for letter in text if not letter.isdigit())
             if told.get(name) != kind:
                 told[name] = kind
-                _show_end()
                 _report(f"{name}: {text}")
 
     return tell
-
-
-def _show(elapsed_s: float, heard: dict[str, int], recorder: Recorder, marker: Marker) -> None:
-    """One line on a terminal, written over the one before."""
-    if sys.stderr is None or not sys.stderr.isatty():
-        return
-    minutes, rest_s = divmod(int(elapsed_s), 60)
-    rates = "  ".join(f"{name} {count / max(elapsed_s, 1):.0f} Hz" for name, count in heard.items())
-    label = f"  [{marker.present}]" if marker.present else ""
-    write_stderr(f"\r\x1b[K{minutes:3d}:{rest_s:02d}  {recorder.bytes / 1e6:.1f} MB  {rates}{label}")
-
-
-def _show_end() -> None:
-    if sys.stderr is not None and sys.stderr.isatty():
-        write_stderr("\r\x1b[K")
 
 
 if __name__ == "__main__":

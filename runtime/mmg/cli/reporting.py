@@ -6,18 +6,36 @@ import os
 import sys
 from collections.abc import Callable
 from contextlib import suppress
+from typing import TypeAlias
+
+from mmg.cli.last_line import LAST_LINE
+
+Reporter: TypeAlias = Callable[[str], None]
+"""Called with a line that is worth reading."""
 
 
-def stderr_reporter(command: str) -> Callable[[str], None]:
-    """A call that tells a line, with the command's name before it."""
-    return lambda line: write_stderr(f"{command}: {line}\n")
+class StderrReporter:
+    """Called with a line, tells it on standard error with the command's name before it, and above a bar of progress."""
+
+    def __init__(self, command: str) -> None:
+        self.command = command
+
+    def __call__(self, line: str) -> None:
+        """Tell the line."""
+        write_stderr(f"{self.command}: {line}\n")
+
+
+def stderr_reporter(command: str) -> StderrReporter:
+    """What tells a command's lines."""
+    return StderrReporter(command)
 
 
 def write_stderr(text: str) -> None:
-    """To standard error. Where it is closed or takes nothing, as on a full disk, the text is lost, and nothing else."""
+    """Whole lines, to standard error. Where it is closed or takes nothing, as on a full disk, the text is lost, and
+    nothing else."""
     stream = sys.stderr
     if stream is not None:
-        with suppress(OSError, ValueError):
+        with LAST_LINE.above(), suppress(OSError, ValueError):
             stream.write(text)
             stream.flush()
 
@@ -25,6 +43,7 @@ def write_stderr(text: str) -> None:
 def release_stderr() -> None:
     """At a command's end. What it still holds and cannot write Python would try once more, and end with 120."""
     if sys.stderr is not None:
+        LAST_LINE.clear()
         try:
             sys.stderr.flush()
         except (OSError, ValueError):

@@ -8,7 +8,7 @@ import json
 import sys
 import time
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,6 +24,7 @@ from mmg.cli.recording import (
 )
 from mmg.cli.reporting import keep_stderr, stderr_reporter
 from mmg.cli.run_pipeline import open_pipeline
+from mmg.cli.run_progress import RunProgress
 from mmg.cli.sensors import DEMO, add_sensor_flags, find_sensors, named_sensors, names_in, seconds
 from mmg.cli.sinks_flag import add_sinks_flag, open_outboxes
 from mmg.cli.taught_flag import open_taught
@@ -158,13 +159,16 @@ def _run(options: argparse.Namespace) -> int:
                 at_end.callback(outboxes.close)
             report = _and_notice(outboxes) if outboxes else _report
             tap = outboxes.step if outboxes else None
+            progress = at_end.enter_context(closing(RunProgress(_report, urls.values())))
             pipeline, recorder = open_pipeline(options, bundle, urls, settings, profile, report, tap)
             if recorder:  # a second Ctrl-C while a driver is slow to close costs nothing
                 at_end.callback(close_recorder, recorder, _report)
             at_end.callback(pipeline.close)
             _report_other_runtime(pipeline.engine.variant.backend, settings)
+            progress.opened(pipeline)
             gc.freeze()  # what there is now stays: it need not be looked through again and again
             for decision in pipeline:
+                progress.decided(decision.t_s)
                 label = truth.label_at(decision.t_s - half_hop_s) if truth else None
                 sink.write(decision, label)
                 if outboxes:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mmg.cli.progress import Progress
 from mmg.errors import ConfigError, NoSensorError, ProfileError, RequiredSensorLost
 
 if TYPE_CHECKING:
@@ -194,7 +195,8 @@ def _find_missing(urls: dict[str, str], required: tuple[str, ...], report: Repor
         raise ConfigError(f"where is {', '.join(missing)}? Give {flags}; see mmg-run --help")
     from mmg.sources.ports.discovery import choose, find_devices
 
-    found = find_devices(kinds=missing, report=report)
+    with Progress(report, "looking for devices", lines=False):
+        found = find_devices(kinds=missing, report=report)
     taken = choose(found, missing)
     skipped = {}
     for name in missing:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mmg.cli.progress import Progress
 from mmg.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -66,7 +67,8 @@ def _show(
 
     count = sum(len(one.examples) for one in taught.activities)
     is_estimated = options.estimate or count <= MOST_ESTIMATED
-    found = estimate(taught) if is_estimated else Estimate({}, ())
+    with Progress(report, "estimated", unit="examples") as progress:
+        found = estimate(taught, progress=progress.at) if is_estimated else Estimate({}, ())
     if not is_estimated:
         where = "" if options.output == MINE else f" -o {shlex.quote(str(options.output))}"
         report(f"{options.output}: {count} examples take a while to estimate: mmg-teach --list --estimate{where} does")

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mmg.cli.progress import Progress
 from mmg.errors import ConfigError, NoSensorError
 
 if TYPE_CHECKING:
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from mmg.runs.settings import Settings
     from mmg.runs.teaching import Heard
     from mmg.teaching.taught import Taught
+    from mmg.types import Reached
 
 Report = Callable[[str], None]
 
@@ -109,6 +111,11 @@ def _spans(
 
 
 def _hear(bundle: Bundle, whence: Whence, settings: Settings, report: Report) -> Heard:
+    with Progress(report, f"{whence.name} read", unit="s") as progress:
+        return _heard(bundle, whence, settings, report, progress.at)
+
+
+def _heard(bundle: Bundle, whence: Whence, settings: Settings, report: Report, progress: Reached) -> Heard:
     from mmg.runs.teaching import hear
 
     recording = _recording_at(whence)
@@ -117,7 +124,7 @@ def _hear(bundle: Bundle, whence: Whence, settings: Settings, report: Report) ->
 
         pipeline = Pipeline(bundle, whence.urls, settings, report=report)
         try:
-            return hear(pipeline)
+            return hear(pipeline, progress=progress)
         finally:
             pipeline.close()
     from mmg.runs.replay import Replay, as_recorded
@@ -127,7 +134,7 @@ def _hear(bundle: Bundle, whence: Whence, settings: Settings, report: Report) ->
     replay = Replay(bundle, recording, names, settings, report=report)
     try:
         has_tokens = any(sensor.form == "tokens" for sensor in recording.sensors)
-        return hear(replay, recording.steps() if has_tokens else ())
+        return hear(replay, recording.steps() if has_tokens else (), progress=progress)
     finally:
         replay.close()
 

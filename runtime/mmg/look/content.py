@@ -15,7 +15,7 @@ from mmg.bundle import Bundle, Manifest
 from mmg.errors import NoSensorError
 from mmg.labels import Label
 from mmg.look.decided import Decided, collect, cut
-from mmg.look.progress import Notes, Progress
+from mmg.look.notes import Notes
 from mmg.look.reading import Heard, Outline, read_signal, read_sound
 from mmg.look.sound import KeptSound, choose_hops, room_for
 from mmg.look.spans import label_places, within
@@ -23,7 +23,7 @@ from mmg.runs.recorded import Pipeline, open_each, pair
 from mmg.runs.settings import Settings
 from mmg.sources import Recording, open_source
 from mmg.streams import HopGrid
-from mmg.types import Chunk
+from mmg.types import Chunk, Reached
 
 CHUNK_NS = 5_000_000_000
 MOST_VALUES = 6 * 65_536
@@ -55,7 +55,7 @@ class Content:
 
 
 def decide(
-    bundle: Bundle, urls: Mapping[str, str], settings: Settings, notes: Notes, progress: Progress
+    bundle: Bundle, urls: Mapping[str, str], settings: Settings, notes: Notes, progress: Reached
 ) -> Iterator[dict[str, Any]]:
     """The decisions of a run, as ``mmg-run --format jsonl`` would print them, as far as a page shows them.
 
@@ -63,11 +63,10 @@ def decide(
     NoSensorError where no recording can be opened, BundleError, ModelError.
     """
     pipeline = Pipeline(bundle, urls, settings, report=notes)
-    length_s = max(one.duration_s for one in pipeline.recordings)
     with closing(pipeline):
         try:
             for decision in pipeline:
-                progress.tick("decided", decision.t_s, length_s)
+                progress(decision.t_s, pipeline.duration_s, "decided")
                 yield {
                     "t": decision.t_s,
                     "label": decision.label,
@@ -93,7 +92,7 @@ def gather(
     marks: Sequence[Label] = (),
     with_sound: bool = True,
     notes: Notes,
-    progress: Progress,
+    progress: Reached,
 ) -> Content:
     """Read all of it. lines: the decisions, as ``decide`` gives them; decided_by: whose they are, if not ``bundle``'s;
     marks: labels from elsewhere.
@@ -132,7 +131,7 @@ def _read(
     manifest: Manifest,
     marks: Sequence[Label],
     sound_bytes: int,
-    progress: Progress,
+    progress: Reached,
 ) -> None:
     starts_ns = dict(zip((one.modality for one in recordings), pair(recordings), strict=True))
     grid = HopGrid(min(starts_ns.values()), manifest.hop_ns)
@@ -145,7 +144,7 @@ def _read(
             if len(chunk.times_ns):
                 last_ns = int(chunk.times_ns[-1])
                 content.span_s = max(content.span_s, (last_ns - grid.origin_ns) / 1e9)
-                progress.tick(f"{recording.modality}: read", (last_ns - start_ns) / 1e9, recording.duration_s)
+                progress((last_ns - start_ns) / 1e9, recording.duration_s, f"{recording.modality} read")
             yield chunk
 
     for one in recordings:

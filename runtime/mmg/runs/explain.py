@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +17,7 @@ from mmg.streams import HopGrid
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from mmg.types import Chunk
+    from mmg.types import Chunk, Reached
 
 GAP_S = 0.25
 """Half a hop, which streams bridge; what is longer costs hops, unless the model's own samples are as far apart."""
@@ -28,7 +26,6 @@ FEWEST_IN_WINDOW = 4
 """Samples whose spread tells whether they are steady."""
 MOST_WINDOWS = 20_000
 """That are kept of a recording, however long it is."""
-PROGRESS_EVERY_S = 2.0
 
 
 @dataclass
@@ -73,8 +70,8 @@ class Explanation:
         ]
 
 
-def explain(recording: Recording, modality: Modality, hop_ns: int, report: Callable[[str], None]) -> Explanation:
-    """Read a recording to its end. report: called now and then where that takes long. Raises SourceError."""
+def explain(recording: Recording, modality: Modality, hop_ns: int, progress: Reached) -> Explanation:
+    """Read a recording to its end. progress: called with the seconds that are read. Raises SourceError."""
     start_ns = recording.start_ns
     ahead = LookAhead(recording, modality, start_ns or 0, HopGrid(start_ns or 0, hop_ns), LOOK_AHEAD_S)
     told = Explanation(
@@ -87,7 +84,6 @@ def explain(recording: Recording, modality: Modality, hop_ns: int, report: Calla
     gap_ns = max(GAP_S, 2 / modality.rate_hz) * 1e9
     steps: list[NDArray[np.int64]] = []
     first_ns = last_ns = None
-    due_s = time.monotonic() + PROGRESS_EVERY_S
     for chunk in recording.chunks(start_ns or 0, WINDOW_NS):
         ahead.take(chunk)
         times = chunk.times_ns
@@ -100,9 +96,7 @@ def explain(recording: Recording, modality: Modality, hop_ns: int, report: Calla
         levels.take(chunk)
         if len(steps) > 1000 or len(between) > 1000:
             steps = [_count_gaps(told, np.concatenate(steps), gap_ns)]
-        if time.monotonic() > due_s:
-            due_s += PROGRESS_EVERY_S
-            report(f"{modality.name}: read {(last_ns - first_ns) / 1e9:.0f} of about {recording.duration_s:.0f} s")
+        progress((last_ns - first_ns) / 1e9, recording.duration_s, f"{modality.name} read")
     if first_ns is not None and last_ns is not None:
         told.seconds = (last_ns - first_ns) / 1e9
         rest = _count_gaps(told, np.concatenate(steps), gap_ns)

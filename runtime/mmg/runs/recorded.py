@@ -77,6 +77,13 @@ class Pipeline:
             self.close()
             raise
 
+    @property
+    def duration_s(self) -> float:
+        """What there is to decide, as far as the files tell: from the first sample of any to the last of all, or to the
+        end that was asked for."""
+        whole_s = (max(self._ends_ns) - self.origin_ns) / 1e9
+        return whole_s if self._settings.duration_s is None else min(whole_s, self._settings.duration_s)
+
     def _look_ahead(self, manifest: Manifest) -> None:
         """What is wrong with a recording from its start is told now, and nothing is decided from it."""
         grid = HopGrid(self.origin_ns, manifest.hop_ns)

@@ -131,6 +131,12 @@ class Replay:
         """The engine that decides."""
         return self._decider.engine
 
+    @property
+    def duration_s(self) -> float:
+        """Of the recording, or until the end that was asked for."""
+        whole_s, asked_s = self._recording.duration_s(), self._settings.duration_s
+        return whole_s if asked_s is None else min(whole_s, asked_s)
+
     def __iter__(self) -> Iterator[Decision]:
         origin_ns, until_s = self._recording.origin_ns, self._settings.duration_s
         begin_ns, first_ns = self._monotonic_ns(), None

@@ -18,6 +18,7 @@ from mmg.teaching.check import problem_of
 from mmg.teaching.surroundings import stands_out
 from mmg.teaching.taught import Example, Taught
 from mmg.teaching.trace import Trace
+from mmg.types import Reached
 
 STEP_S = 0.1
 """So often a live run looks what has come."""
@@ -161,13 +162,17 @@ def _runs(hops: Sequence[EncodedHop]) -> list[tuple[EncodedHop, ...]]:
     return [tuple(run) for run in runs]
 
 
-def hear(run: Pipeline | Replay, told: Iterable[Step] = ()) -> Heard:
+def hear(
+    run: Pipeline | Replay, told: Iterable[Step] = (), progress: Reached = lambda _done, _of, _what: None
+) -> Heard:
     """All that a recorded run's sensors give. told: steps whose tokens were recorded, which the run itself does not
-    make. Raises as the run does."""
+    make. progress: of the run's seconds. Raises as the run does."""
     engine = run.engine
     heard = Heard(engine.hop_s)
     engine.kept = {name: [] for name in engine.modalities}
-    for _ in run:
+    duration_s = run.duration_s
+    for decision in run:
+        progress(decision.t_s, duration_s, "")
         _drain(engine, heard)
     _drain(engine, heard)
     for step in told:

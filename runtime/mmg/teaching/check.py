@@ -11,6 +11,7 @@ from mmg.teaching.modality import Known
 from mmg.teaching.scorer import Scorer
 from mmg.teaching.taught import Activity, Example, Taught
 from mmg.teaching.trace import Trace
+from mmg.types import Reached
 
 FEWEST_HOPS = 2
 STILL = 0.02
@@ -55,16 +56,17 @@ class Estimate:
     near: Sequence[str]
 
 
-def estimate(taught: Taught, hop_s: float = 0.5) -> Estimate:
+def estimate(taught: Taught, hop_s: float = 0.5, progress: Reached = lambda _done, _of, _what: None) -> Estimate:
     """An example that is left out still counts in its activity's threshold: it is one of many distances there."""
     recall: dict[str, float] = {}
     taken: dict[tuple[str, str], int] = {}
-    scorer = Scorer(taught, hop_s)
+    scorer, done, count = Scorer(taught, hop_s), 0, sum(len(one.examples) for one in taught.activities)
     for index, activity in enumerate(taught.activities):
         if len(activity.examples) < 2:
             continue
         known = 0
         for number, example in enumerate(activity.examples):
+            progress(done := done + 1, count, "")
             found = scorer.distances(example.traces, but=(index, number))
             nearest = int(np.argmin(found))
             known += nearest == index and bool(found[nearest] < 1)

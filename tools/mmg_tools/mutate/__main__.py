@@ -22,6 +22,7 @@ from queue import SimpleQueue
 from typing import Any
 
 from mmg.cli.exit_codes import handle_signals, raise_interrupt, run_command
+from mmg.cli.progress import Progress
 from mmg.cli.reporting import stderr_reporter
 from mmg.errors import ConfigError
 
@@ -102,12 +103,13 @@ class Campaign:
                 _report("stopped")
 
     def _wait(self, futures: Sequence[Future[None]], what: str) -> None:
-        begin_s, left = time.monotonic(), set(futures)
-        while left:
-            done, left = wait(left, return_when=FIRST_COMPLETED)
-            for future in done:
-                future.result()
-            _report(f"{len(futures) - len(left)} of {len(futures)} {what}, {time.monotonic() - begin_s:.0f} s")
+        with Progress(_report, "done", len(futures), what) as progress:
+            left = set(futures)
+            while left:
+                done, left = wait(left, return_when=FIRST_COMPLETED)
+                for future in done:
+                    future.result()
+                progress.at(len(futures) - len(left), len(futures))
 
     def _measure(self, marker: str, files: Sequence[str]) -> None:
         copy = self._idle.get()

@@ -16,11 +16,15 @@ from dataclasses import asdict
 from pathlib import Path
 
 from mmg.cli.exit_codes import run_command
+from mmg.cli.progress import Progress
+from mmg.cli.reporting import stderr_reporter
 
 from mmg_tools.recording_check.cost import measure
 from mmg_tools.recording_check.cuts import check_cuts, check_split
 from mmg_tools.recording_check.kills import check_kills
 from mmg_tools.recording_check.live import record_live
+
+_report = stderr_reporter("recording_check")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -35,12 +39,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return run_command(lambda: _check(options), _report)
 
 
-def _report(line: str) -> None:
-    sys.stderr.write(f"recording_check: {line}\n")
-
-
 def _check(options: argparse.Namespace) -> int:
-    with tempfile.TemporaryDirectory() as name:
+    with Progress(_report, "checking"), tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         _report(f"{options.seconds:.0f} s live, with faults")
         live = record_live(folder / "day.mcap", folder, options.seconds, options.seed)
@@ -50,7 +50,7 @@ def _check(options: argparse.Namespace) -> int:
         _report(f"cutting it {options.cuts} times")
         cuts = check_cuts(live, folder, options.cuts, options.seed, _report)
         _report(f"killing {options.kills} recorders")
-        kills = check_kills(folder, options.kills, options.seed)
+        kills = check_kills(folder, options.kills, options.seed, _report)
         figures = {
             "live": live.figures(),
             "cost": asdict(cost),

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import random
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from mmg.cli.progress import counted
+from mmg.cli.reporting import Reporter
 from mmg.errors import SourceError
 from mmg.recording.part import Part
 from mmg.recording.reader import open_recording
@@ -43,12 +44,12 @@ class Cuts:
         return wrong + [f"a cut takes {self.lost_s:.1f} s"] * (self.lost_s > MOST_LOST_S)
 
 
-def check_cuts(live: Live, folder: Path, count: int, seed: int, report: Callable[[str], None]) -> Cuts:
+def check_cuts(live: Live, folder: Path, count: int, seed: int, report: Reporter) -> Cuts:
     """Cut the file at so many random bytes."""
     data, chance, cuts = live.path.read_bytes(), random.Random(seed), Cuts()
     whole = [(_digest(step), step.now_ns) for step in open_recording(live.path).steps()]
     ends = _steps_before(live.path, whole)
-    for number in range(count):
+    for number in counted(report, "cut", range(count), count, "times"):
         at = chance.randrange(1, len(data))
         path = folder / "cut.mcap"
         path.write_bytes(data[:at])
@@ -66,8 +67,6 @@ def check_cuts(live: Live, folder: Path, count: int, seed: int, report: Callable
             cuts.replayed += 1
             lines = replay(path)
             cuts.replays_different += not lines or lines != live.lines[: len(lines)]
-        if (number + 1) % 100 == 0:
-            report(f"{number + 1} of {count} cuts")
     return cuts
 
 

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from mmg.cli.progress import counted
+from mmg.cli.reporting import Reporter
 from mmg.errors import SourceError
 from mmg.recording.reader import open_recording
 from mmg.recording.recorder import Recorder
@@ -44,10 +46,11 @@ class Kills:
         return broken + [f"a kill takes {self.lost_s:.1f} s"] * (self.lost_s > MOST_LOST_S)
 
 
-def check_kills(folder: Path, count: int, seed: int) -> Kills:
+def check_kills(folder: Path, count: int, seed: int, report: Reporter = lambda _: None) -> Kills:
     """Kill so many recorders of sensors that sample at their real pace."""
     kills, chance = Kills(), random.Random(seed)
-    for first in range(0, count, AT_ONCE):
+    firsts = range(0, count, AT_ONCE)
+    for first in counted(report, "killed", firsts, len(firsts), "groups"):
         batch = [_begin(folder / f"killed-{number}.mcap") for number in range(first, min(first + AT_ONCE, count))]
         moments = sorted(
             (time.monotonic() + chance.uniform(SHORTEST_S, LONGEST_S), place) for place in range(len(batch))

@@ -5,9 +5,13 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from mmg.bundle import Bundle
+from mmg.cli.last_line import LAST_LINE
+from mmg.cli.progress import counted
+from mmg.cli.reporting import stderr_reporter
 from mmg.errors import MmgError
 
 from mmg_tools.teaching_check.cost import cost_table
@@ -18,6 +22,7 @@ from mmg_tools.teaching_check.sound import sound_table
 from mmg_tools.teaching_check.stream import life_table
 from mmg_tools.teaching_check.untaught import untaught_sound_table, untaught_table
 
+_report = stderr_reporter("teaching_check")
 ROOT = Path(__file__).resolve().parents[3]
 
 
@@ -33,16 +38,22 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         with Bundle.open(options.bundle) as bundle:
             imu, hop_s, clips = TraceOf(bundle, "imu"), bundle.manifest.hop_s, actions(options.data)
-            print(motion_table(imu, clips, options.episodes, options.seed))
-            print(life_table(imu, clips, options.data, hop_s, options.seed))
-            print(untaught_table(imu, clips, options.data, hop_s, options.seed))
             audio, heard = TraceOf(bundle, "audio"), sounds(options.data)
-            print(sound_table(audio, heard, options.episodes, options.seed))
-            print(untaught_sound_table(audio, heard, hop_s, options.seed))
-            print(crossing_table(bundle, options.episodes, options.seed))
-            print(cost_table(imu, clips, audio, heard, hop_s))
+            tables: tuple[Callable[[], str], ...] = (
+                lambda: motion_table(imu, clips, options.episodes, options.seed),
+                lambda: life_table(imu, clips, options.data, hop_s, options.seed),
+                lambda: untaught_table(imu, clips, options.data, hop_s, options.seed),
+                lambda: sound_table(audio, heard, options.episodes, options.seed),
+                lambda: untaught_sound_table(audio, heard, hop_s, options.seed),
+                lambda: crossing_table(bundle, options.episodes, options.seed),
+                lambda: cost_table(imu, clips, audio, heard, hop_s),
+            )
+            for table in counted(_report, "measured", tables, len(tables), "tables"):
+                made = table()
+                with LAST_LINE.above():
+                    print(made, flush=True)
     except MmgError as error:
-        print(error, file=sys.stderr)
+        _report(str(error))
         return error.exit_code
     return 0
 

@@ -16,13 +16,15 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import numpy as np
 from mmg.bundle import Bundle, Modality
 from mmg.cli.exit_codes import run_command
+from mmg.cli.progress import counted
+from mmg.cli.reporting import Reporter, stderr_reporter
 from mmg.engine.health import Health, ReadAs, advise
 from mmg.runs.look_ahead import LOOK_AHEAD_S, look_ahead
 from mmg.streams import HopGrid, open_stream
@@ -31,12 +33,12 @@ from mmg_tools.wrong_units.faults import Fault, choose
 from mmg_tools.wrong_units.recordings import SETS, InMemory, Person, load
 from mmg_tools.wrong_units.small_faults import FROM_HALFWAY, SMALL_FAULTS
 
+_report = stderr_reporter("wrong_units")
 HOP_NS = 500_000_000
 DATA = Path(os.environ.get("MMG_DATA", Path(__file__).resolve().parents[4] / "shared" / "data"))
 FAULTY_SETS = ("demo", "sp-sw-har")
 THIRD = 3
 LEAST_TOLD, MOST_DOUBTED = 0.95, 0.01
-PROGRESS_EVERY = 200
 HEADER = "t_ms,ax (m/s^2),ay (m/s^2),az (m/s^2),gx (rad/s),gy (rad/s),gz (rad/s)"
 """With units: without, the reader itself finds many that are wrong, and reads them right."""
 
@@ -119,12 +121,12 @@ def _doubts(recording: InMemory, modality: Modality) -> list[str]:
 
 
 def try_faults(
-    people: Sequence[Person], count: int, modality: Modality, figures: Figures, report: Callable[[str], None]
+    people: Sequence[Person], count: int, modality: Modality, figures: Figures, report: Reporter
 ) -> list[tuple[Person, Fault]]:
     """Each fault of the seed on one of the recordings; what was made, for whoever wants to try it again."""
     random = np.random.default_rng(figures.seed)
     made = []
-    for number in range(count):
+    for _ in counted(report, "tried", range(count), count, "faults"):
         person, fault = people[int(random.integers(len(people)))], choose(random)
         made.append((person, fault))
         told = bool(is_told(person, fault, modality))
@@ -133,16 +135,14 @@ def try_faults(
         half[0], half[1] = half[0] + told, half[1] + 1
         if not told:
             figures.untold.append(f"{person.name}: {fault.name}")
-        if (number + 1) % PROGRESS_EVERY == 0:
-            report(f"{number + 1} of {count} faults, {figures.told} told")
     return made
 
 
-def try_small(people: Sequence[Person], modality: Modality, figures: Figures, report: Callable[[str], None]) -> None:
+def try_small(people: Sequence[Person], modality: Modality, figures: Figures, report: Reporter) -> None:
     """Each smaller fault of each of these recordings, as a port would show it."""
     for name, change in (SMALL_FAULTS | FROM_HALFWAY).items():
         after = []
-        for person in people:
+        for person in counted(report, f"{name} tried", people, len(people), "recordings"):
             doubts = _doubts(InMemory(person.times_ns, change(person.samples)), modality)
             begin = len(doubts) // 2 if name in FROM_HALFWAY else 0
             after += [next((number for number, text in enumerate(doubts[begin:], 1) if text), 0)]
@@ -152,15 +152,11 @@ def try_small(people: Sequence[Person], modality: Modality, figures: Figures, re
         report(f"{name}: {len(told)} of {len(after)} told")
 
 
-def try_healthy(
-    name: str, people: Sequence[Person], modality: Modality, figures: Figures, report: Callable[[str], None]
-) -> None:
+def try_healthy(name: str, people: Sequence[Person], modality: Modality, figures: Figures, report: Reporter) -> None:
     """Every recording of a set as it is."""
-    for number, person in enumerate(people):
+    for person in counted(report, f"{name} judged", people, len(people), "healthy recordings"):
         if text := is_doubted(person, modality):
             figures.doubted.append(f"{name} {person.name}: {text}")
-        if (number + 1) % PROGRESS_EVERY == 0:
-            report(f"{name}: {number + 1} of {len(people)} healthy recordings")
     figures.healthy[name] = len(people)
 
 
@@ -193,25 +189,22 @@ def main(arguments: list[str] | None = None) -> int:
     add("--command", metavar="N", type=int, default=0, help="give so many of the faults to mmg-run too")
     add("--json", action="store_true", help="print an object in place of lines")
     options = parser.parse_args(arguments)
-    return run_command(lambda: _run(options), lambda line: print(f"wrong_units: {line}", file=sys.stderr))
+    return run_command(lambda: _run(options), _report)
 
 
 def _run(options: argparse.Namespace) -> int:
-    def report(line: str) -> None:
-        print(f"wrong_units: {line}", file=sys.stderr, flush=True)
-
     names = [name for name in options.sets.split(",") if name]
     figures = Figures(options.seed)
     with Bundle.open("starter") as bundle:
         modality = bundle.manifest.modality("imu")
     sets = {name: load(name, options.data) for name in names}
     people = [person for name in FAULTY_SETS for person in sets.get(name, [])]
-    made = try_faults(people, options.faults if people else 0, modality, figures, report)
+    made = try_faults(people, options.faults if people else 0, modality, figures, _report)
     if options.small:
         every = max(len(people) // options.small, 1)
-        try_small(people[::every], modality, figures, report)
+        try_small(people[::every], modality, figures, _report)
     for name, recordings in sets.items():
-        try_healthy(name, recordings, modality, figures, report)
+        try_healthy(name, recordings, modality, figures, _report)
     try_command(made[: options.command], figures)
     print(json.dumps(asdict(figures)) if options.json else "\n".join(figures.lines()))
     return 0 if figures.is_good else 1

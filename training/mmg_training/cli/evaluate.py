@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mmg.cli.exit_codes import run_command
+from mmg.cli.progress import Progress
 from mmg.cli.reporting import stderr_reporter
 from mmg.cli.version import PrintVersion
 from mmg.errors import ConfigError
@@ -85,7 +86,10 @@ def run(chosen: argparse.Namespace, command: str) -> int:
     if chosen.plots is not None:
         plots.require()
         chosen.plots.mkdir(parents=True, exist_ok=True)
-    with open_candidate(chosen.what, chosen.config, chosen.data, progress) as candidate:
+    with (
+        Progress(progress, "measuring"),
+        open_candidate(chosen.what, chosen.config, chosen.data, progress) as candidate,
+    ):
         score = chosen.fewshot_score or ("both" if candidate.model else "embedding")
         fewshot = fewshot_config(chosen.ways, chosen.shots, chosen.episodes, score)
         tables = report(candidate, wanted, fewshot, progress, chosen.plots)

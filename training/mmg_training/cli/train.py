@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from lightning_fabric import Fabric
 from mmg.cli.exit_codes import run_command
+from mmg.cli.progress import Progress
 from mmg.cli.version import PrintVersion
 from mmg.errors import ConfigError
 
@@ -31,7 +32,7 @@ from mmg_training.evaluation.unknown import by_fit, score_unknown
 from mmg_training.metrics import Metrics
 from mmg_training.models.multimodal import MultimodalModel
 from mmg_training.own import own_settings
-from mmg_training.train import Progress, report, train
+from mmg_training.train import StepLog, report, train
 
 EXAMPLES = """\
 examples:
@@ -145,22 +146,26 @@ def run(config: TrainConfig, out: Path, fabric: Fabric, resume: bool = False, ov
     if resume and is_done(out, config):
         report(f"{out}: is done already, with these settings")
         return
-    dataset = data.load(config.data, report)
+    # The other processes of several read the same, on the same terminal.
+    say = report if fabric.is_global_zero else _say_nothing
+    with Progress(say, "preparing the data"):
+        dataset = data.load(config.data, say)
     for line in told(dataset).lines:
         report(line)
-    progress = Progress(config, out / checkpoint.LOGS if fabric.is_global_zero else None)
+    log = StepLog(config, out / checkpoint.LOGS if fabric.is_global_zero else None)
     try:
-        model = train(config, dataset, fabric=fabric, out=out, resume=resume, watch=progress)
+        model = train(config, dataset, fabric=fabric, out=out, resume=resume, watch=log)
     except KeyboardInterrupt:
         saved = (out / checkpoint.RESUME).exists()
         report("--resume continues from the last saved step" if saved else "no step has been saved yet (save_every)")
         raise
     finally:
-        progress.close()
+        log.close()
     if not fabric.is_global_zero:
         return
     checkpoint.save(out, model, config)
-    metrics = measure(model, dataset, config, out, describe(fabric), time.monotonic() - began_s)
+    with Progress(report, "measuring"):
+        metrics = measure(model, dataset, config, out, describe(fabric), time.monotonic() - began_s)
     metrics_file.save(metrics, out / checkpoint.METRICS)
     (out / checkpoint.RESUME).unlink(missing_ok=True)
     for score in metrics.subsets:
@@ -173,6 +178,10 @@ def run(config: TrainConfig, out: Path, fabric: Fabric, resume: bool = False, ov
     if not metrics.subsets:
         report(f"nothing was measured: {_measured_elsewhere(config, out)}")
     report(f"wrote {out}; next: {shlex.join(['mmg-export', str(out), '-o', f'{config.name}.mmg'])}")
+
+
+def _say_nothing(_line: str) -> None:
+    pass
 
 
 def _measured_elsewhere(config: TrainConfig, out: Path) -> str:

@@ -14,6 +14,8 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
+from mmg.cli.progress import counted
+from mmg.cli.reporting import Reporter
 
 from mmg_training import wearer
 from mmg_training.data.sessions import Session
@@ -24,7 +26,7 @@ def folder() -> Path:
     return Path(os.environ.get("MMG_CACHE", "~/.cache/mmg")).expanduser()
 
 
-def cached(asked: str, render: Callable[[], Iterable[Session]], report: Callable[[str], None]) -> tuple[Session, ...]:
+def cached(asked: str, render: Callable[[], Iterable[Session]], report: Reporter) -> tuple[Session, ...]:
     """The sessions of ``render``, all of one length and with the same modalities; from disk where ``asked`` was
     rendered before. Where nothing can be written (a full disk) they are only rendered, and that is said."""
     place = folder() / f"virtual-{_digest(asked)}"
@@ -34,7 +36,7 @@ def cached(asked: str, render: Callable[[], Iterable[Session]], report: Callable
         except (OSError, ValueError, EOFError) as error:
             report(f"rendered sessions in {place} are damaged and rendered again: {error}")
             shutil.rmtree(place, ignore_errors=True)
-    sessions = tuple(render())
+    sessions = tuple(counted(report, "rendered", render(), None, "sessions"))
     try:
         _write(sessions, place)
     except OSError as error:

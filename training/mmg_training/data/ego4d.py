@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from mmg.cli.progress import counted
 from mmg.errors import ConfigError
 from numpy.typing import NDArray
 
@@ -46,7 +47,6 @@ from mmg_training.task import CONTEXT_HOPS, MODALITIES, Task
 
 LEAST_CLIPS = 10
 CALIBRATION_SHARE = 0.1
-PROGRESS_EVERY = 200
 _OFFICIAL, _NAMED = "the official validation videos of Ego4D", "videos of Ego4D that the settings name"
 
 
@@ -167,9 +167,8 @@ def _read_all(
     count = len({one.video_uid for one in ordered})
     report(f"ego4d: reading {len(ordered)} clips of {count} videos")
     sessions = []
-    for number, (uid, group) in enumerate(groupby(ordered, lambda one: one.video_uid)):
-        if number and number % PROGRESS_EVERY == 0:
-            report(f"ego4d: {number} of {count} videos")
+    groups = groupby(ordered, lambda one: one.video_uid)
+    for number, (uid, group) in enumerate(counted(report, "ego4d read", groups, count, "videos")):
         some = list(group)
         samples: list[dict[str, NDArray[Any]]] = [{} for _ in some]
         _add_imu(version_folder(root) / "imu" / f"{uid}.csv", videos[uid], some, samples, losses)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from mmg import Bundle
 from mmg.bundle.unknown import UNKNOWN_FILE
+from mmg.cli.reporting import Reporter
 from mmg.errors import ConfigError
 
 from mmg_training import checkpoint, data, unknown
@@ -20,7 +21,6 @@ from mmg_training.data.split import counted
 from mmg_training.evaluation.decide import Decisions
 from mmg_training.evaluation.engine import by_engine, decide_with_engine, task_of
 from mmg_training.evaluation.other_set import as_known, shared_subjects
-from mmg_training.evaluation.progress import Reporter
 from mmg_training.evaluation.report import Candidate
 from mmg_training.evaluation.subsets import by_model
 from mmg_training.evaluation.tables import plus

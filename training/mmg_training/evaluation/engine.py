@@ -9,6 +9,8 @@ import numpy as np
 import torch
 from mmg import Bundle, Chunk, Engine
 from mmg.bundle.manifest import Manifest
+from mmg.cli.progress import counted
+from mmg.cli.reporting import Reporter
 from mmg.engine import DEFAULT_GRACE_S
 from mmg.errors import ConfigError
 from mmg.types import UNKNOWN
@@ -16,7 +18,6 @@ from numpy.typing import NDArray
 
 from mmg_training.data.sessions import Session
 from mmg_training.evaluation.decide import Decisions, having
-from mmg_training.evaluation.progress import Counter, Reporter
 from mmg_training.evaluation.subsets import Decider, Subset
 from mmg_training.evaluation.tables import plus
 from mmg_training.task import HOP_S, MODALITIES, Task
@@ -68,10 +69,10 @@ def decide_with_engine(
     """What ``evaluation.decide.decide`` gives, but logits are the logarithms of calibrated scores, and there are no
     tokens. A hop that the engine does not decide, because no sensor is live in it, counts as equal scores for all
     labels and an embedding of zeros. Each session has an engine of its own, as after a start of the device."""
-    manifest, counter = bundle.manifest, Counter(report, plus(names), len(sessions))
+    manifest = bundle.manifest
     scores, embeddings, labels, margins, lacking = [], [], [], list[NDArray[np.float64]](), 0
     tells = any(subset.unknown is not None and set(subset.modalities) == set(names) for subset in manifest.subsets)
-    for session in sessions:
+    for session in counted(report, f"{plus(names)} decided", sessions, len(sessions), "sessions"):
         hops = session.hops
         row_scores = np.full((hops, len(task.labels)), 1 / len(task.labels))
         row_embeddings = np.zeros((hops, manifest.fusion.embedding_dim), np.float32)
@@ -89,7 +90,6 @@ def decide_with_engine(
         embeddings.append(row_embeddings[kept])
         margins.append(row_margins[kept])
         labels.append(session.cut(task, 0, hops)[1][kept])
-        counter.step()
     if lacking:
         report(f"{plus(names)}: {lacking} decisions lack a sensor, which the runtime found faulty or not whole")
     # A score of nothing is possible in floating point; its logarithm is not.

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from mmg.cli.reporting import Reporter
 from mmg.errors import ConfigError
 
 from mmg_training.config import DataConfig
@@ -13,7 +14,6 @@ from mmg_training.data.sessions import Dataset
 from mmg_training.evaluation.fewshot import FewshotConfig, fewshot_table, measure_fewshot
 from mmg_training.evaluation.missing import column, measure_missing, missing_table
 from mmg_training.evaluation.plots import plot_bars, plot_missing
-from mmg_training.evaluation.progress import Reporter
 from mmg_training.evaluation.subsets import (
     Decider,
     calibrating,

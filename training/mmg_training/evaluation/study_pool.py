@@ -9,9 +9,10 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
+from mmg.cli.progress import Progress, as_span
+from mmg.cli.reporting import Reporter
 from mmg.errors import ConfigError
 
-from mmg_training.evaluation.progress import Reporter
 from mmg_training.evaluation.study import LOG, RESULTS, EvaluateConfig, Run, results_of
 from mmg_training.evaluation.study_run import is_other, prepare
 from mmg_training.evaluation.tables import plus
@@ -62,8 +63,27 @@ def run_all(
             f"{len(others)} runs were trained with other settings, the first is {others[0]}; choose another --out, or "
             "delete them"
         )
-    total, began_s = len(waiting), time.monotonic()
+    total = len(waiting)
     progress(f"{len(runs)} runs, {len(runs) - total} of them done already")
+    with Progress(progress, "done", total, "runs", lines=False) as shown:
+        failed = _do(waiting, evaluate, jobs, progress, start, shown)
+    if failed:
+        raise ConfigError(
+            f"{len(failed)} of {len(runs)} runs failed, the first is {failed[0].name}: {_last_line(failed[0])}; "
+            "--report prints the tables of the others"
+        )
+
+
+def _do(
+    waiting: list[Run],
+    evaluate: EvaluateConfig,
+    jobs: int,
+    progress: Reporter,
+    start: Callable[[Run], Process],
+    shown: Progress,
+) -> list[Run]:
+    """The runs that failed."""
+    total, began_s = len(waiting), time.monotonic()
     active: dict[Process, Run] = {}
     failed: list[Run] = []
     done = 0
@@ -76,6 +96,7 @@ def run_all(
             ended = [process for process in active if process.poll() is not None]
             for process in ended:
                 run, done = active.pop(process), done + 1
+                shown.at(done, total)
                 results = results_of(run, evaluate)
                 if process.poll() != 0 or results is None:
                     failed.append(run)
@@ -84,7 +105,7 @@ def run_all(
                 left_s = (time.monotonic() - began_s) / done * (total - done)
                 last = results.subsets[-1] if results.subsets else None
                 got = f"{last.accuracy:.3f} from {plus(last.modalities)}" if last else "measured"
-                progress(f"{run.name}: {got}; {done}/{total} runs, {_span(left_s)} to go")
+                progress(f"{run.name}: {got}; {done}/{total} runs, {as_span(left_s)} to go")
             if not ended:
                 time.sleep(LOOK_S)
     finally:
@@ -92,11 +113,7 @@ def run_all(
             process.terminate()
         for process in active:
             process.wait()
-    if failed:
-        raise ConfigError(
-            f"{len(failed)} of {len(runs)} runs failed, the first is {failed[0].name}: {_last_line(failed[0])}; "
-            "--report prints the tables of the others"
-        )
+    return failed
 
 
 def _last_line(run: Run) -> str:
@@ -105,13 +122,3 @@ def _last_line(run: Run) -> str:
     log = run.folder / LOG
     lines = log.read_text(encoding="utf-8", errors="replace").split("\n") if log.is_file() else []
     return next((line.removeprefix("mmg-study: ") for line in reversed(lines) if line.strip()), "it printed nothing")
-
-
-def _span(seconds: float) -> str:
-    return (
-        f"{seconds:.0f} s"
-        if seconds < 100
-        else f"{seconds / 60:.0f} min"
-        if seconds < 6000
-        else f"{seconds / 3600:.1f} h"
-    )

@@ -30,7 +30,7 @@ from mmg_training.evaluation.scores import accuracy, calibration_error, macro_f1
 from mmg_training.evaluation.study import EvaluateConfig, FewshotFigures, Results, SubsetFigures
 from mmg_training.evaluation.subsets import by_model, fit_temperatures, measurable
 from mmg_training.models.multimodal import MultimodalModel
-from mmg_training.train import Progress, train
+from mmg_training.train import StepLog, train
 
 report = stderr_reporter("mmg-study")
 
@@ -78,7 +78,11 @@ def _trained(folder: Path, config: TrainConfig, dataset: Dataset) -> MultimodalM
             return checkpoint.load(folder)[0]
         except ConfigError as error:
             raise ConfigError(f"{error}; delete {folder} to train it again") from error
-    model = train(config, dataset, out=folder, resume=True, watch=Progress(config))
+    log = StepLog(config)
+    try:
+        model = train(config, dataset, out=folder, resume=True, watch=log)
+    finally:
+        log.close()
     checkpoint.save(folder, model, config)
     (folder / checkpoint.RESUME).unlink(missing_ok=True)
     return model

@@ -19,6 +19,8 @@ from mmg.board.machine import Condition, Tool, read_commit, read_condition, read
 if TYPE_CHECKING:
     from mmg_device_profiles.board import Board
 
+    from mmg.types import Reached
+
 __all__ = ["Examination", "Finding", "Verdict", "examine"]
 
 
@@ -39,15 +41,18 @@ def examine(
     folder: Path = Path(),
     user: User | None = None,
     tool: Tool | None = None,
+    progress: Reached = lambda _done, _of, _what: None,
 ) -> Examination:
     """Look at everything. Nothing is written, and no device is opened, but for what PortAudio does to list its own.
 
     root: where ``sys``, ``proc`` and ``dev`` lie; libraries, Python and clock are always this process's. timeout_s: for
-    the import of one library. folder: where logs will be written. tool: runs vcgencmd.
+    the import of one library. folder: where logs will be written. tool: runs vcgencmd. progress: of the
+    libraries, which take longest.
     """
     tool, user = tool or tool_under(root), user or this_user()
     condition = read_condition(root, tool=tool)
-    trials = try_libraries(timeout_s)
+    trials = try_libraries(timeout_s, progress=progress)
+    progress(0, 0, "looking at the machine")
     board, profile, preferred = _find_board(root, trials)
     commit = read_commit()
     groups = {

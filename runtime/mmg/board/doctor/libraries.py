@@ -14,12 +14,16 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
+from typing import TYPE_CHECKING
 
 from mmg.backends import AUTO, BACKENDS, INSTALL, NAMES, PACKAGES, TELEMETRY_OFF
 from mmg.board.doctor.finding import Finding
 from mmg.errors import pip_install
 from mmg.sources.ports.microphone.lookout import LOOK
 from mmg.sources.ports.serial.library import TAKEN, ways_back
+
+if TYPE_CHECKING:
+    from mmg.types import Reached
 
 PREPARE = """\
 import importlib.util, resource, sys
@@ -96,6 +100,7 @@ class Library:
 LIBRARIES = (
     Library("numpy", "numpy", "everything", code=NUMPY_CODE),
     Library("msgspec", "msgspec", "manifests and device profiles"),
+    Library("tqdm", "tqdm", "bars of progress", True),
     Library("onnxruntime", "onnxruntime", "ONNX models", True, ONNX_CODE),
     Library("ai_edge_litert", "ai-edge-litert", "TFLite models", True, LITERT_CODE.format(package="ai_edge_litert")),
     Library("tflite_runtime", "tflite-runtime", "TFLite models", True, LITERT_CODE.format(package="tflite_runtime")),
@@ -106,6 +111,7 @@ LIBRARIES = (
     Library("av", "av", "cameras, films, sound of phones", True),
 )
 SOUND = "sounddevice"
+IMPORTED = "libraries imported, each on its own"
 LAST_READ_S = 0.2
 RUNNERS = {package: backend for backend in BACKENDS for package in PACKAGES[backend]}
 """The libraries that run models: one is enough, so that one which is not there is no finding."""
@@ -133,7 +139,11 @@ class Trial:
         return self.library.module == SOUND and self.printed.startswith("ALSA lacks")
 
 
-def try_libraries(timeout_s: float = 30.0, libraries: Sequence[Library] = LIBRARIES) -> list[Trial]:
+def try_libraries(
+    timeout_s: float = 30.0,
+    libraries: Sequence[Library] = LIBRARIES,
+    progress: Reached = lambda _done, _of, _what: None,
+) -> list[Trial]:
     """Import each, as many at a time as there are processors: a small board has no memory for all at once."""
     trials: list[Trial] = []
     rest = iter(libraries)
@@ -142,7 +152,9 @@ def try_libraries(timeout_s: float = 30.0, libraries: Sequence[Library] = LIBRAR
         try:
             running += map(_start, batch)
             ends_s = time.monotonic() + timeout_s
-            trials += [_wait(*pair, ends_s) for pair in zip(batch, running, strict=True)]
+            for pair in zip(batch, running, strict=True):
+                progress(len(trials), len(libraries), IMPORTED)
+                trials.append(_wait(*pair, ends_s))
         finally:
             for process in running:
                 process.kill()

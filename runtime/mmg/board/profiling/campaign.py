@@ -6,7 +6,7 @@ import hashlib
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from itertools import combinations, product
@@ -25,6 +25,8 @@ from mmg.errors import BackendUnavailable, ConfigError
 
 if TYPE_CHECKING:
     from mmg_device_profiles import Board, Profile
+
+    from mmg.types import Reached
 
 SIGNAL = "synthetic samples: noise, gravity on one axis; no sensor was opened"
 PRECISIONS = ("fp32", "int8")
@@ -66,8 +68,8 @@ class Plan:
     root: str = "/"
 
 
-def run_campaign(plan: Plan, board: Board, command: Sequence[str], progress: Callable[[str], None]) -> Report:
-    """Measure it all; ``progress`` gets a line as each case begins. Ctrl-C ends it with the cases that are done.
+def run_campaign(plan: Plan, board: Board, command: Sequence[str], progress: Reached) -> Report:
+    """Measure it all; Ctrl-C ends it with the cases that are done. progress: gets the name of each case as it begins.
 
     Raises ConfigError, BundleError, and KeyboardInterrupt where none is done yet.
     """
@@ -79,9 +81,10 @@ def run_campaign(plan: Plan, board: Board, command: Sequence[str], progress: Cal
         wanted = list(_cases(plan, bundle))
         cases: list[Case] = []
         try:
-            for number, case in enumerate(wanted, 1):
+            for case in wanted:
                 if case.outcome == "measured":
-                    progress(f"{number} of {len(wanted)}: {case.name}")
+                    done = sum(one.outcome != "unavailable" for one in cases)
+                    progress(done, sum(one.outcome == "measured" for one in wanted), case.name)
                     case = _measure(plan, case, manifest.hop_s)
                 cases.append(case)
         except KeyboardInterrupt:

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+from mmg.cli.progress import counted
 from mmg.errors import ConfigError
 from numpy.typing import NDArray
 
@@ -17,7 +18,6 @@ from mmg_training.data.folder.reading import Read, read_session, sensors_of
 from mmg_training.data.folder.split import Split, split
 from mmg_training.data.sessions import UNLABELLED, Dataset, NamedTest, Pool, Session
 from mmg_training.data.virtual import simulate_all
-from mmg_training.evaluation.progress import Counter
 from mmg_training.metrics import DataSource
 from mmg_training.task import MODALITIES, Task
 from mmg_training.wearer import EVERYDAY
@@ -76,10 +76,8 @@ def load(config: DataConfig, report: Callable[[str], None]) -> Dataset:
 def read_all(root: Path, modalities: Sequence[str], allow_video: bool, report: Callable[[str], None]) -> list[Read]:
     """Every session of the folder; ``report`` gets what is wrong with each. Raises ConfigError."""
     sensors, sessions, read = sensors_of(modalities, allow_video), find_sessions(root), list[Read]()
-    counter = Counter(report, "sessions read", len(sessions))
-    for session in sessions:
+    for session in counted(report, "read", sessions, len(sessions), "sessions"):
         one = read_session(session, sensors)
-        counter.step()
         for line in one.problems:
             report(f"{session.name}: {line}")
         read.append(one)

@@ -7,6 +7,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from mmg.cli.progress import counted
+from mmg.cli.reporting import Reporter
 from mmg.errors import ConfigError
 from mmg.labels import as_time
 
@@ -14,7 +16,6 @@ from mmg_training.data.folder.found import UNKNOWN, find_sessions
 from mmg_training.data.folder.pieces import SHORTEST_HOPS
 from mmg_training.data.folder.reading import Read, read_session, sensors_of
 from mmg_training.data.folder.split import Described, split
-from mmg_training.evaluation.progress import Counter, Reporter
 from mmg_training.task import HOP_S
 
 LITTLE_S, FEW_SESSIONS = 30.0, 2
@@ -76,10 +77,8 @@ def survey(
     told = Survey(str(root))
     sensors, described = sensors_of(modalities, allow_video), list[Described]()
     sessions = find_sessions(root)
-    counter = Counter(report, "sessions read", len(sessions))
-    for session in sessions:
+    for session in counted(report, "read", sessions, len(sessions), "sessions"):
         read = read_session(session, sensors)
-        counter.step()
         told.sessions.append(_row(read))
         if read.labels and read.samples:
             described.append(read.described())
