@@ -12,7 +12,7 @@ import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TextIO
 
 from mmg.errors import MmgError
 
@@ -72,8 +72,9 @@ class Broker:
             told.append(line.strip())
             if line.rstrip().endswith(" running"):
                 self._process = process
-                threading.Thread(target=process.stderr.read, daemon=True).start()  # lest it wait for a reader
+                threading.Thread(target=_read_on, args=(process.stderr,), daemon=True).start()
                 return
+        process.stderr.close()
         process.wait()
         raise MmgError("mosquitto ended: " + "; ".join(told[-3:]))
 
@@ -88,6 +89,13 @@ class Broker:
         """Such as SIGSTOP."""
         if self._process:
             self._process.send_signal(number)
+
+
+def _read_on(stream: TextIO) -> None:
+    """Lest what writes there waits for a reader."""
+    with stream:
+        for _ in stream:
+            pass
 
 
 class Listener:

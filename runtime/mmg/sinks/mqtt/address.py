@@ -44,6 +44,8 @@ class Address:
 
 def read_address(url: SinkUrl) -> Address:
     """What this URL says. Raises ConfigError in one line where it cannot be."""
+    if bad := REFUSED.search(url.url):
+        raise ConfigError(f"--to {url.url!r}: cannot have {bad[0]!r}")
     is_tls = url.scheme == "mqtts"
     url.allow((*OPTIONS, *TLS_OPTIONS) if is_tls else OPTIONS)
     options = url.options

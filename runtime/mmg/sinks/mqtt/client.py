@@ -7,6 +7,7 @@ import socket
 import ssl
 import sys
 import threading
+import traceback
 from collections.abc import Callable
 from typing import Any
 
@@ -137,8 +138,10 @@ class Connection:
             self._answered.set()
 
     def _connect_fail(self, _client: paho.Client, _data: Any) -> None:
-        # Called where the error is handled, and not told it.
-        self._fail(problem_of(sys.exc_info()[1]))
+        error = sys.exc_info()[1]  # paho handles it just now, and does not tell it
+        if error:  # its frames hold a socket open that failed at TLS, for as long as paho waits
+            traceback.clear_frames(error.__traceback__)
+        self._fail(problem_of(error))
 
     def _disconnect(self, _client: paho.Client, _data: Any, _flags: Any, _reason: ReasonCode, _properties: Any) -> None:
         if self._is_up:

@@ -30,7 +30,7 @@ def config_topic(prefix: str, topic: str) -> str:
 
 
 def device_config(about: About, topic: str, version: str) -> dict[str, Any]:
-    """The device and its entities: the activity, how sure it is, each sensor's state, and how well the run itself does."""
+    """The device and its entities: the activity, how sure that is, each sensor's state, and how the run does."""
     name = device_id(topic)
     return {
         "dev": {"ids": [name], "name": topic.rpartition("/")[2], "mf": "mmg", "mdl": _model(about), "sw": version},
