@@ -10,7 +10,7 @@ import socket
 import ssl
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from itertools import pairwise
@@ -51,11 +51,11 @@ def decided(label: str, hop: int = 1) -> Decided:
     return Decided(Decision(hop, hop / 2, label, 0.9, {label: 0.9}, ("imu",), sensors, ()))
 
 
-def is_state(label: str | None) -> object:
+def is_state(label: str | None) -> Callable[[Message], bool]:
     return lambda message: message.topic == "wrist/state" and message.values["label"] == label
 
 
-def is_status(text: str) -> object:
+def is_status(text: str) -> Callable[[Message], bool]:
     return lambda message: message.topic == "wrist/status" and message.text == text
 
 

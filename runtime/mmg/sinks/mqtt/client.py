@@ -68,8 +68,11 @@ class Connection:
         client.on_disconnect = self._disconnect
         client.on_message = self._message
         self._client = client
-        client.connect_async(address.host, address.port, KEEPALIVE_S)
-        client.loop_start()
+
+    def open(self) -> None:
+        """Begin to connect, and return at once."""
+        self._client.connect_async(self._address.host, self._address.port, KEEPALIVE_S)
+        self._client.loop_start()
 
     @property
     def is_up(self) -> bool:

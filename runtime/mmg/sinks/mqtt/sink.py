@@ -69,6 +69,7 @@ class MqttSink:
             heard=birth,
             on_up=self._announce,
         )
+        self._connection.open()
         self._watch = threading.Thread(target=self._watch_for_silence, name="mmg mqtt silence", daemon=True)
         self._watch.start()
 
