@@ -2,7 +2,7 @@
 
 The keys are those of https://www.home-assistant.io/integrations/mqtt/ ("Device discovery payload", "Supported
 abbreviations", "Using availability topics") and https://www.home-assistant.io/integrations/sensor.mqtt/ ("Configuration
-variables"), in November 2026. It takes unknown keys without a word, so that a misspelt one would be lost unseen.
+variables"). It takes unknown keys without a word, so that a misspelt one would be lost unseen.
 """
 
 from __future__ import annotations

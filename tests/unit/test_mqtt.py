@@ -229,7 +229,7 @@ def test_the_device_is_described_in_documented_keys_alone(topic: str) -> None:
         "latency",
         "dropped",
     }
-    assert config["cmps"]["activity"]["options"] == list(ABOUT.labels)
+    assert config["cmps"]["activity"]["options"] == ["still", "walking", "none of these", 'mein "Tanz"/#+ ✓']
     assert config["state_topic"] == f"{topic}/state"
     assert config["availability"][0]["topic"] == f"{topic}/status"
 
@@ -262,6 +262,32 @@ def test_every_value_template_names_what_the_state_has() -> None:
                 for key in re.findall(r"\w+", path):
                     assert key in value, entity
                     value = value[key]
+
+
+def test_what_home_assistant_makes_of_the_templates_is_among_the_options() -> None:
+    jinja = pytest.importorskip("jinja2")
+    entities = device_config(ABOUT, "wrist", "0.1.0")["cmps"]
+
+    def shown(state: object) -> dict[str, str]:
+        rendered = {
+            key: jinja.Template(one["value_template"]).render(value_json=state) for key, one in entities.items()
+        }
+        for key, one in entities.items():  # None is Home Assistant's word for a value that is not known
+            assert "options" not in one or rendered[key] in (*one["options"], "None")
+        return rendered
+
+    for label in ABOUT.labels:
+        assert shown(state_of(decision(label), AT))["activity"] == ("none of these" if label == UNKNOWN else label)
+    assert shown(state_of(decision(), AT)) == {
+        "activity": "walking",
+        "confidence": "91.2",
+        "unknown": "5.0",
+        "sensor_imu": "live",
+        "sensor_audio": "absent",
+        "latency": "12.3",
+        "dropped": "7",
+    }
+    assert set(shown(nothing_decided(ABOUT.sensors, AT)).values()) == {"None"}
 
 
 def test_a_bundle_that_cannot_tell_the_unknown_has_no_such_entity() -> None:

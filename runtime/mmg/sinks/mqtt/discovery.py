@@ -15,6 +15,7 @@ from mmg.types import UNKNOWN
 from mmg.types import State as SensorWord
 
 LONGEST_ID = 40
+NONE_OF_THESE = "none of these"
 PERCENT = {"unit_of_measurement": "%", "state_class": "measurement", "suggested_display_precision": 0}
 
 
@@ -48,12 +49,14 @@ def _model(about: About) -> str:
 
 
 def _entities(about: About) -> dict[str, dict[str, Any]]:
-    labels = list(dict.fromkeys(about.labels))
+    # It strips what a template makes, and a state called "unknown" would be its own word for none at all.
+    activities = list(dict.fromkeys(NONE_OF_THESE if label == UNKNOWN else label.strip() for label in about.labels))
+    activity = f"'{NONE_OF_THESE}' if value_json.label == '{UNKNOWN}' else value_json.label"
     entities: dict[str, dict[str, Any]] = {
-        "activity": _choice("Activity", labels, "value_json.label") | {"icon": "mdi:run"},
+        "activity": _choice("Activity", activities, activity) | {"icon": "mdi:run"},
         "confidence": _sensor("Confidence", _percent("confidence")) | PERCENT,
     }
-    if UNKNOWN in labels:
+    if UNKNOWN in about.labels:
         entities["unknown"] = _sensor("None of these", _percent("unknown")) | PERCENT
     for modality in about.sensors:
         words = list(get_args(SensorWord))
