@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import os
 import re
@@ -38,6 +39,7 @@ if MOSQUITTO is None:
 # paho leaves the socket of a handshake that failed to Python to close.
 pytestmark = pytest.mark.filterwarnings("ignore:unclosed <ssl.SSLSocket:ResourceWarning")
 
+client = importlib.import_module("mmg.sinks.mqtt.client")
 ODD = 'mein "Tanz"/#+ ✓ {{ x }}'
 ABOUT = About("starter", ("still", "walking", ODD), {"imu": "serial:///dev/x"}, 0.5)
 PATIENCE_S = 20.0
@@ -84,6 +86,12 @@ def retained(port: int) -> dict[str, Message]:
     with Listener(port) as late:
         late.wait_for(lambda message: message.topic == "wrist/status")
         return {message.topic.rpartition("/")[2]: message for message in late.messages if message.retained}
+
+
+@pytest.fixture(autouse=True)
+def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A busy machine may take its time to connect."""
+    monkeypatch.setattr(client, "FIRST_ANSWER_S", PATIENCE_S)
 
 
 @pytest.fixture
@@ -242,7 +250,10 @@ def test_home_assistant_is_not_told_where_that_is_off(broker: Broker) -> None:
 # --- a broker that hangs -------------------------------------------------------------------------------------------
 
 
-def test_a_broker_that_accepts_and_says_nothing_holds_up_neither_a_line_for_long_nor_the_end() -> None:
+def test_a_broker_that_accepts_and_says_nothing_holds_up_neither_a_line_for_long_nor_the_end(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.undo()
     with socket.create_server(("127.0.0.1", 0)) as mute:
         told: list[str] = []
         with wearable(mute.getsockname()[1]) as sink:
@@ -321,6 +332,21 @@ def test_a_password_that_leaves_the_machine_in_the_clear_is_told(
     assert all("in the clear: write mqtts:" in line and "secret" not in line for line in told)
 
 
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (socket.gaierror(-2, "Name or service not known"), "the host is not found: Name or service not known"),
+        (ConnectionRefusedError(111, "Connection refused"), "connection refused: no broker listens there"),
+        (TimeoutError("timed out"), "no answer in time"),
+        (OSError(113, "No route to host"), "No route to host"),
+        (ssl.SSLError(1, "[SSL: WRONG_VERSION_NUMBER] odd"), "TLS fails ([SSL: WRONG_VERSION_NUMBER] odd)"),
+        (OSError("odd"), "odd"),
+    ],
+)
+def test_why_there_is_no_connection_is_told_in_a_few_words(error: OSError, told: str) -> None:
+    assert client.problem_of(error).startswith(told)
+
+
 @pytest.fixture(scope="module")
 def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
     return Authority(tmp_path_factory.mktemp("certificates"))
@@ -370,3 +396,14 @@ def test_a_broker_that_wants_a_certificate_is_given_the_urls(tmp_path: Path, aut
             assert problem(sink) == "the connection is closed without an answer: does it want a certificate of yours?"
         with wearable(broker.port, f"{trusted}&cert={certificate}&key={key}", scheme="mqtts") as sink:
             sink.write(decided("walking"))
+
+
+def test_a_key_with_a_password_is_refused_and_asks_nobody(tmp_path: Path, authority: Authority) -> None:
+    certificate, key = authority.sign("elsewhere")
+    locked = tmp_path / "locked.key"
+    command = ["openssl", "pkcs8", "-topk8", "-in", key, "-out", locked, "-passout", "pass:secret"]
+    subprocess.run(command, check=True, capture_output=True, timeout=60)
+    to = f"mqtts://localhost/wrist?cert={certificate}&key={locked}"
+    done = mmg_run("--demo", "--duration", "1", "--to", to)
+    assert done.returncode == 2
+    assert done.stderr == f"mmg-run: --to {to}: the key has a password: store it without, readable only by you\n"

@@ -20,7 +20,7 @@ from mmg.sinks.mqtt.address import Address
 
 KEEPALIVE_S = 30
 """A broker that hangs is known to after so long, or twice that."""
-FIRST_ANSWER_S = 1.5
+FIRST_ANSWER_S = 1.0
 """So long the first line waits for a connection, which takes a moment."""
 TAKEN_WITHIN_S = 0.5
 LAST_WORDS_S, STOP_S = 1.0, 0.3
@@ -183,7 +183,8 @@ def problem_of(error: BaseException | None) -> str:
         hint = ": give its authority's with ?ca=FILE" if error.verify_code in NOT_KNOWN else ""
         return f"its certificate is refused: {error.verify_message}{hint}"
     if isinstance(error, ssl.SSLError):
-        return f"TLS fails ({error.reason or error.strerror}): is the port one for TLS?"
+        why = getattr(error, "reason", None) or error.strerror  # not every one has a reason
+        return f"TLS fails ({why}): is the port one for TLS?"
     if isinstance(error, socket.gaierror):
         return f"the host is not found: {error.strerror}"
     if isinstance(error, ConnectionRefusedError):

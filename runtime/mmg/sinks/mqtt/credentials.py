@@ -61,7 +61,7 @@ def tls_context(address: Address) -> ssl.SSLContext | None:
 
 
 def _reason(error: OSError, what: str) -> str:
-    return f"no {what} in PEM ({error.reason})" if isinstance(error, ssl.SSLError) else str(error.strerror)
+    return f"no {what} in PEM ({error.strerror})" if isinstance(error, ssl.SSLError) else str(error.strerror)
 
 
 def _refuse_if_open_to_others(address: Address, path: str) -> None:
