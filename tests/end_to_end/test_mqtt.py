@@ -407,3 +407,10 @@ def test_a_key_with_a_password_is_refused_and_asks_nobody(tmp_path: Path, author
     done = mmg_run("--demo", "--duration", "1", "--to", to)
     assert done.returncode == 2
     assert done.stderr == f"mmg-run: --to {to}: the key has a password: store it without, readable only by you\n"
+
+
+def test_a_key_of_another_certificate_is_refused(authority: Authority) -> None:
+    (certificate, _), (_, key) = authority.sign("elsewhere"), authority.sign("localhost")
+    done = mmg_run("--demo", "--duration", "1", "--to", f"mqtts://localhost/wrist?cert={certificate}&key={key}")
+    assert done.returncode == 2
+    assert done.stderr.endswith(f"{certificate} with {key}: the key belongs to another certificate\n")

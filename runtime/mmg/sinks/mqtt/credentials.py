@@ -61,7 +61,9 @@ def tls_context(address: Address) -> ssl.SSLContext | None:
 
 
 def _reason(error: OSError, what: str) -> str:
-    return f"no {what} in PEM ({error.strerror})" if isinstance(error, ssl.SSLError) else str(error.strerror)
+    if "KEY_VALUES_MISMATCH" in str(error):
+        return "the key belongs to another certificate"
+    return f"no {what} in PEM" if isinstance(error, ssl.SSLError) else str(error.strerror)
 
 
 def _refuse_if_open_to_others(address: Address, path: str) -> None:

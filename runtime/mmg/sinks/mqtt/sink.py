@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable
 from ipaddress import ip_address
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mmg.errors import BackendUnavailable
 from mmg.sinks.event import About, Decided, Event, Notice
@@ -17,6 +17,9 @@ from mmg.sinks.mqtt.discovery import config_topic, device_config
 from mmg.sinks.mqtt.state import Newest, nothing_decided, state_of, utc
 from mmg.sinks.url import SinkUrl
 from mmg.version import installed_version
+
+if TYPE_CHECKING:
+    import ssl
 
 ONLINE, OFFLINE = "online", "offline"
 LEAST_SILENCE_S, SILENT_HOPS = 5.0, 4
@@ -46,7 +49,7 @@ class MqttSink:
     takes: tuple[type[Event], ...] = (Decided, Notice)
 
     def __init__(
-        self, address: Address, about: About, *, context: Any = None, credentials: tuple[str, str] | None = None
+        self, address: Address, about: About, *, context: ssl.SSLContext | None, credentials: tuple[str, str] | None
     ) -> None:
         try:
             from mmg.sinks.mqtt.client import Connection
@@ -54,6 +57,7 @@ class MqttSink:
             raise BackendUnavailable("paho-mqtt", "paho-mqtt") from error
         self._address, self._about = address, about
         self._topics = {name: f"{address.topic}/{name}" for name in ("decision", "event", "notice", "state", "status")}
+        self._config = ENCODER.encode(device_config(about, address.topic, installed_version()))
         self._newest = Newest(nothing_decided(about.sensors, utc(time.time())))
         self._lock = threading.Lock()
         """Of the newest state, which must never be sent after a newer one."""
@@ -117,9 +121,8 @@ class MqttSink:
 
     def _announce(self) -> None:
         if self._address.discovery:
-            config = device_config(self._about, self._address.topic, installed_version())
             topic = config_topic(self._address.discovery, self._address.topic)
-            self._connection.send(topic, ENCODER.encode(config), retain=True)
+            self._connection.send(topic, self._config, retain=True)
         with self._lock:
             self._send_state()
         self._connection.send(self._topics["status"], ONLINE, retain=True)
