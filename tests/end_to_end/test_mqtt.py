@@ -401,7 +401,7 @@ def test_a_broker_that_wants_a_certificate_is_given_the_urls(tmp_path: Path, aut
 def test_a_key_with_a_password_is_refused_and_asks_nobody(tmp_path: Path, authority: Authority) -> None:
     certificate, key = authority.sign("elsewhere")
     locked = tmp_path / "locked.key"
-    command = ["openssl", "pkcs8", "-topk8", "-in", key, "-out", locked, "-passout", "pass:secret"]
+    command = ["openssl", "pkcs8", "-topk8", "-in", str(key), "-out", str(locked), "-passout", "pass:secret"]
     subprocess.run(command, check=True, capture_output=True, timeout=60)
     to = f"mqtts://localhost/wrist?cert={certificate}&key={locked}"
     done = mmg_run("--demo", "--duration", "1", "--to", to)
