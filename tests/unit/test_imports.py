@@ -81,8 +81,8 @@ def test_a_run_with_a_broker_and_without_its_library_says_what_to_install() -> N
     assert done.returncode == 4
     assert done.stdout == ""
     [line] = done.stderr.splitlines()
-    assert line.startswith("mmg-run: paho-mqtt is not installed: ")
-    assert line.endswith("-m pip install paho-mqtt")
+    assert line.startswith("mmg-run: paho-mqtt 2 is not installed: ")
+    assert line.endswith("-m pip install 'paho-mqtt>=2'")
 
 
 def test_the_help_of_a_run_reads_no_bundle() -> None:

@@ -54,7 +54,7 @@ class MqttSink:
         try:
             from mmg.sinks.mqtt.client import Connection
         except ImportError as error:
-            raise BackendUnavailable("paho-mqtt", "paho-mqtt") from error
+            raise BackendUnavailable("paho-mqtt 2", "paho-mqtt>=2") from error
         self._address, self._about = address, about
         self._topics = {name: f"{address.topic}/{name}" for name in ("decision", "event", "notice", "state", "status")}
         self._config = ENCODER.encode(device_config(about, address.topic, installed_version()))
