@@ -62,6 +62,29 @@ def test_a_run_that_records_nothing_loads_no_library_of_recordings(words: tuple[
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.parametrize("words", [("--help",), ("--demo", "--duration", "1", "--to", "jsonl:/dev/null")])
+def test_a_run_without_a_broker_loads_nothing_of_one(words: tuple[str, ...]) -> None:
+    code = (
+        "import sys; sys.modules['paho'] = None; from mmg.cli.run import main\n"
+        "try: code = main(sys.argv[1:])\n"
+        "except SystemExit as end: code = end.code\n"
+        "sys.exit(code or any('mqtt' in name for name in sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_run_with_a_broker_and_without_its_library_says_what_to_install() -> None:
+    code = "import sys; sys.modules['paho'] = None; from mmg.cli.run import main; sys.exit(main(sys.argv[1:]))"
+    words = ["--demo", "--duration", "1", "--to", "mqtt://localhost/wrist"]
+    done = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True, check=False)
+    assert done.returncode == 4
+    assert done.stdout == ""
+    [line] = done.stderr.splitlines()
+    assert line.startswith("mmg-run: paho-mqtt 2 is not installed: ")
+    assert line.endswith("-m pip install 'paho-mqtt>=2'")
+
+
 def test_the_help_of_a_run_reads_no_bundle() -> None:
     code = "import sys; from mmg.cli.run import main\ntry: main(['--help'])\nfinally: print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -10,6 +10,7 @@ from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 from mmg.errors import ConfigError
 
 EXAMPLE = "jsonl:decisions.jsonl"
+DEFAULT_PORTS = {"mqtt": 1883, "mqtts": 8883}
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +35,8 @@ class SinkUrl:
         """A file's real path, or the host, port and path on the network."""
         if self.scheme == "jsonl":
             return f"jsonl:{os.path.realpath(self.path)}"
-        return f"{self.scheme}:{self.host}:{self.port}{self.path}"
+        port = self.port or DEFAULT_PORTS.get(self.scheme)
+        return f"{self.scheme}:{self.host}:{port}{self.path.rstrip('/')}"
 
     def allow(self, names: Collection[str]) -> None:
         """Refuse every option that is not in ``names``. Raises ConfigError."""

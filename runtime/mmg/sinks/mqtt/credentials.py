@@ -1,0 +1,75 @@
+"""What a broker must not be told by others: credentials and keys, from files that others cannot read."""
+
+from __future__ import annotations
+
+import shlex
+import ssl
+import stat
+from pathlib import Path
+from typing import NoReturn
+
+from mmg.errors import ConfigError
+from mmg.sinks.mqtt.address import Address
+
+MOST_BYTES = 4096
+"""Of a file of credentials: what is longer is another file."""
+
+
+def read_credentials(address: Address) -> tuple[str, str] | None:
+    """Username and password, the first and the second line of their file; None where the URL names none.
+
+    Raises ConfigError where there are no such two lines, or others may read them.
+    """
+    if not address.credentials:
+        return None
+    _refuse_if_open_to_others(address, address.credentials)
+    try:
+        with Path(address.credentials).open("rb") as file:
+            lines = file.read(MOST_BYTES).decode().splitlines()
+    except OSError as error:
+        raise ConfigError(f"--to {address.url}: {address.credentials}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"--to {address.url}: {address.credentials}: is not UTF-8 text") from error
+    if len(lines) != 2 or not all(lines) or any("\0" in line for line in lines):
+        expected = "the username on the first line and the password on the second, and nothing else"
+        raise ConfigError(f"--to {address.url}: {address.credentials}: write {expected}")
+    return lines[0], lines[1]
+
+
+def tls_context(address: Address) -> ssl.SSLContext | None:
+    """What verifies the broker, by the system's certificates or the URL's; None without TLS. Raises ConfigError."""
+    if not address.is_tls:
+        return None
+    try:
+        context = ssl.create_default_context(cafile=address.ca or None)
+    except (OSError, ssl.SSLError) as error:
+        raise ConfigError(f"--to {address.url}: {address.ca}: {_reason(error, 'certificates')}") from error
+    if address.cert:
+        if address.key:
+            _refuse_if_open_to_others(address, address.key)
+
+        def refuse() -> NoReturn:  # else OpenSSL asks on the terminal, where a service has none
+            raise ConfigError(f"--to {address.url}: the key has a password: store it without, readable only by you")
+
+        try:
+            context.load_cert_chain(address.cert, address.key or None, refuse)
+        except (OSError, ssl.SSLError) as error:
+            files = f"{address.cert}{f' with {address.key}' if address.key else ''}"
+            problem = _reason(error, "certificate with its key")
+            raise ConfigError(f"--to {address.url}: {files}: {problem}") from error
+    return context
+
+
+def _reason(error: OSError, what: str) -> str:
+    if "KEY_VALUES_MISMATCH" in str(error):
+        return "the key belongs to another certificate"
+    return f"no {what} in PEM" if isinstance(error, ssl.SSLError) else str(error.strerror)
+
+
+def _refuse_if_open_to_others(address: Address, path: str) -> None:
+    try:
+        mode = Path(path).stat().st_mode
+    except OSError as error:
+        raise ConfigError(f"--to {address.url}: {path}: {error.strerror}") from error
+    if mode & (stat.S_IROTH | stat.S_IWOTH):
+        raise ConfigError(f"--to {address.url}: every user can read {path}: chmod o= {shlex.quote(path)}")

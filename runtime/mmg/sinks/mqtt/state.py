@@ -1,0 +1,74 @@
+"""What is retained at the broker: what the wearer does now, small, and when it is sent."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime, timezone
+from typing import Any, TypeAlias
+
+from mmg.types import UNKNOWN, Decision
+
+State: TypeAlias = dict[str, Any]
+EVERY_S = 30.0
+"""A state in which only numbers have changed is sent so often: Home Assistant keeps every value that it is sent."""
+CHANGES = ("label", "modalities", "sensors")
+"""A state in which one of these has changed is sent at once."""
+
+
+def state_of(decision: Decision, at: str) -> State:
+    """As JSON's types. unknown: the probability of "none of these", None where the bundle cannot tell it."""
+    unknown = decision.scores.get(UNKNOWN)
+    latency_ms = decision.latency_ms.get("event_to_decision")
+    return {
+        "label": decision.label,
+        "confidence": round(decision.confidence, 4),
+        "unknown": None if unknown is None else round(unknown, 4),
+        "modalities": list(decision.modalities),
+        "t": round(decision.t_s, 6),
+        "at": at,
+        "latency_ms": None if latency_ms is None else round(latency_ms, 1),
+        "dropped": sum(sensor.dropped for sensor in decision.sensors.values()),
+        "sensors": {
+            name: {"state": sensor.state, "reason": sensor.reason} for name, sensor in decision.sensors.items()
+        },
+    }
+
+
+def nothing_decided(sensors: Iterable[str], at: str) -> State:
+    """Before the first decision, and once there has been none for a while: an old one must not be taken for new."""
+    unsaid = dict.fromkeys(("label", "confidence", "unknown"))
+    none = {name: {"state": None, "reason": "nothing is decided"} for name in sensors}
+    return {**unsaid, "modalities": [], "t": None, "at": at, "latency_ms": None, "dropped": None, "sensors": none}
+
+
+def utc(seconds: float) -> str:
+    """Seconds since 1970 as ISO 8601, to the millisecond, such as ``2026-11-29T12:04:51.250Z``."""
+    return datetime.fromtimestamp(seconds, timezone.utc).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+class Newest:
+    """The newest state, and whether it must be sent. Times in seconds of any clock that never goes back."""
+
+    def __init__(self, state: State) -> None:
+        self.state = state
+        self._sent: State | None = None
+        self._sent_s = 0.0
+
+    @property
+    def is_news(self) -> bool:
+        """Whether more than numbers differ from what was sent."""
+        return self._sent is None or any(self.state[key] != self._sent[key] for key in CHANGES)
+
+    def is_due(self, now_s: float) -> bool:
+        """Whether it says something new, or the last one was sent long ago."""
+        return self.is_news or now_s - self._sent_s >= EVERY_S
+
+    @property
+    def is_sent(self) -> bool:
+        """Whether the broker was given just this."""
+        return self._sent is self.state
+
+    def sent(self, now_s: float) -> State:
+        """The state, which is now being sent."""
+        self._sent, self._sent_s = self.state, now_s
+        return self.state
