@@ -12,10 +12,11 @@ from mmg.errors import ConfigError
 if TYPE_CHECKING:
     from mmg.recording.marks import Marker
     from mmg.recording.recorder import Recorder
+    from mmg.runs.live import LivePipeline
 
 
 class Controls:
-    """Marks in the recording that is made, recording on and off, and listening on and off.
+    """Marks in the recording that is made, and listening on and off.
 
     can_record, can_pause: what this run will let be asked.
     """
@@ -27,10 +28,11 @@ class Controls:
         self._lock = threading.Lock()
         self._recorder: Recorder | None = None
         self._marker: Marker | None = None
-        self.is_paused = False
+        self._pipeline: LivePipeline | None = None
 
-    def attach(self, recorder: Recorder | None) -> None:
-        """Once the run is there."""
+    def attach(self, pipeline: LivePipeline | None, recorder: Recorder | None) -> None:
+        """Once the run is there. pipeline: of a live one."""
+        self._pipeline = pipeline
         if recorder:
             from mmg.recording.marks import Marker
 
@@ -38,7 +40,7 @@ class Controls:
 
     def offered(self, labels: Sequence[str]) -> dict[str, Any]:
         """What may be asked, of a run that decides among these labels."""
-        return {"mark": list(labels) if self._can_record else False, "record": False, "pause": False}
+        return {"mark": list(labels) if self._can_record else False, "record": False, "pause": self._can_pause}
 
     def do(self, name: str, asked: object) -> dict[str, Any]:
         """Do what was asked, and say how it is now. Raises ConfigError for what cannot be."""
@@ -46,6 +48,8 @@ class Controls:
             raise ConfigError(f"{name}: send a JSON object")
         if name == "mark":
             return self._mark(asked.get("label"))
+        if name == "pause":
+            return self._pause(asked.get("on"))
         raise ConfigError(f"{name}: this run cannot")
 
     def _mark(self, label: object) -> dict[str, Any]:
@@ -56,6 +60,19 @@ class Controls:
         with self._lock:
             self._marker.hold(label, self._monotonic_ns())
         return {"mark": label}
+
+    def _pause(self, on: object) -> dict[str, Any]:
+        if self._pipeline is None:
+            raise ConfigError("pause: this run listens to no sensor")
+        if not isinstance(on, bool):
+            raise ConfigError("pause: on is true or false")
+        self._pipeline.listen(not on)
+        return {"pause": on}
+
+    @property
+    def is_paused(self) -> bool:
+        """Whether the run listens to none of its sensors."""
+        return self._pipeline is not None and self._pipeline.is_paused
 
     @property
     def problem(self) -> str:

@@ -8,6 +8,7 @@ import socket
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from http import HTTPStatus
+from typing import cast
 
 from microdot import Request
 from microdot.microdot import Microdot, Response
@@ -42,7 +43,10 @@ Answer = Callable[[Request], Awaitable[Response]]
 
 
 class Connections:
-    """Reads requests, has them answered, one a connection, and closes. refused: called for each that is not answered."""
+    """Reads requests, has them answered, one a connection, and closes.
+
+    left: called when a request's connection has ended. refused: called for each that is turned away here.
+    """
 
     def __init__(
         self, app: Microdot, answer: Answer, left: Callable[[Request], None], refused: Callable[[], None]
@@ -84,7 +88,7 @@ class Connections:
 
     async def _read(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> Request | None:
         """None of what is no request, or too large. Raises TimeoutError, OSError."""
-        limited = _Limited(reader)
+        limited = cast("asyncio.StreamReader", _Limited(reader))  # the two calls of it that microdot makes
         address = writer.get_extra_info("peername")
         try:
             return await asyncio.wait_for(Request.create(self._app, limited, writer, address), ASKING_S)

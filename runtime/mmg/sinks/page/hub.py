@@ -66,20 +66,16 @@ class Hub:
         self._lock = threading.Lock()
         self._number = 0
         self.viewers: set[Viewer] = set()
-        self.dropped = 0
-        """Viewers that did not read."""
-        self.refused = 0
-        """Requests."""
 
     def take(self, event: Event) -> None:
         """From any thread: send what this event is worth."""
         with self._lock:
-            self._send(self._state.take(event, is_watched=bool(self.viewers)))
+            self._send(self._state.take(event))
 
     def send_vitals(self) -> None:
         """Send how the process is."""
         with self._lock:
-            self._send(self._state.vitals(len(self.viewers)))
+            self._send(self._state.vitals())
 
     def say_bye(self, why: str) -> None:
         """Send the last event."""
@@ -92,18 +88,27 @@ class Hub:
             return of(self._state)
 
     def join(self, cut: Callable[[], object]) -> tuple[Viewer, Iterator[bytes]]:
-        """A new viewer, in the loop's thread, and what it is sent first: ``hello`` and ``history``, in pieces."""
+        """A new viewer, in the loop's thread, and what it is sent first, in pieces: ``hello``, ``history``, the newest vitals."""
         with self._lock:
             viewer = Viewer(cut, self._number)
             self.viewers.add(viewer)
-            hello, history = self._state.hello(), self._state.history()
+            self._state.viewers = len(self.viewers)
+            hello, history, vitals = self._state.hello(), self._state.history(), self._state.newest_vitals
         hello_frame = _frame(viewer.since, "hello", hello)
         head, tail = _frame(viewer.since, "history", "\0").split(b"\0")
-        return viewer, chain([hello_frame, head], pieces(history), [tail])
+        last = [tail, _frame(viewer.since, "vitals", vitals)] if vitals else [tail]
+        return viewer, chain([hello_frame, head], pieces(history), last)
 
     def leave(self, viewer: Viewer) -> None:
         """It looks no longer. Twice is fine."""
-        self.viewers.discard(viewer)
+        with self._lock:
+            self.viewers.discard(viewer)
+            self._state.viewers = len(self.viewers)
+
+    def refuse(self) -> None:
+        """Count a request that was refused."""
+        with self._lock:
+            self._state.refused += 1
 
     def end(self) -> None:
         """Nothing more comes for any viewer."""
@@ -130,8 +135,8 @@ class Hub:
     def _publish(self, number: int, frames: list[bytes]) -> None:
         for viewer in tuple(self.viewers):
             if number > viewer.since and not viewer.put(frames):
-                self.dropped += 1
                 self.leave(viewer)
+                self._state.dropped += 1
                 viewer.end()
                 viewer.cut()
 

@@ -54,7 +54,7 @@ class Routes:
         else:
             response = await self.app.dispatch_request(request)
         if response.status_code >= HTTPStatus.BAD_REQUEST and response.status_code != HTTPStatus.SERVICE_UNAVAILABLE:
-            self._hub.refused += 1
+            self._hub.refuse()
         response.is_head = request.method == "HEAD"
         return response
 
@@ -90,7 +90,9 @@ class Routes:
     async def _events(self, request: Request) -> Response:
         viewer, first = self._hub.join(request.sock[1].transport.abort)
         self._viewers[request] = viewer
-        return Response(_stream(viewer, first), 200, {"Content-Type": "text/event-stream"})
+        response = Response(b"", 200, {"Content-Type": "text/event-stream"})
+        response.body = _stream(viewer, first)
+        return response
 
     async def _decision(self, _request: Request) -> Response:
         newest = self._hub.read(lambda state: state.newest)
@@ -104,9 +106,8 @@ class Routes:
     async def _metrics(self, _request: Request) -> Response:
         from mmg.sinks.page.metrics import metrics_text
 
-        hub = self._hub
         try:
-            text = hub.read(lambda state: metrics_text(state, len(hub.viewers), hub.refused, hub.dropped))
+            text = self._hub.read(metrics_text)
         except MmgError as error:
             return problem(HTTPStatus.NOT_IMPLEMENTED, str(error))
         return Response(text, 200, {"Content-Type": "text/plain; version=0.0.4; charset=utf-8"})
@@ -116,7 +117,7 @@ class Routes:
             if self._controls is None:
                 return problem(HTTPStatus.CONFLICT, "this run takes no orders")
             try:
-                asked = json.loads(request.body)
+                asked = json.loads(request.body or b"")
             except ValueError:
                 return problem(HTTPStatus.BAD_REQUEST, "the body is no JSON")
             try:

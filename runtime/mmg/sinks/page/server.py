@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
+import subprocess
 import sys
 import threading
 import time
@@ -28,6 +29,7 @@ VITALS_S = 2.0
 ENDING_S = 0.5
 """So long the viewers have to take the last events."""
 BACKLOG = 64
+DRAWING_S = 5.0
 BEHIND_S = 1.0
 """So long a run of recordings waits for a viewer."""
 
@@ -79,10 +81,7 @@ class Page:
             self._loop.close()
 
     async def _serve(self) -> None:
-        def refuse() -> None:
-            self._hub.refused += 1
-
-        connections = Connections(self._routes.app, self._routes.answer, self._routes.left, refuse)
+        connections = Connections(self._routes.app, self._routes.answer, self._routes.left, self._hub.refuse)
         server = await asyncio.start_server(connections.serve, sock=self._listening, limit=LINE_BYTES, backlog=BACKLOG)
         while not self._ended.is_set():
             with suppress(asyncio.TimeoutError):
@@ -125,9 +124,16 @@ def _tell(report: Callable[[str], None], host: str, port: int, token: str) -> No
     link += f"/?token={token}"
     report(f"page: {link}")
     if sys.stderr is not None and sys.stderr.isatty():
-        import segno
+        _draw(link)
 
-        segno.make(link, error="l").terminal(out=sys.stderr, compact=True)
+
+def _draw(link: str) -> None:
+    """A QR code on standard error. A process of its own draws it, which takes its memory along."""
+    draw = "import segno, sys; segno.make(sys.stdin.read(), micro=False).terminal(out=sys.stderr, compact=True)"
+    with suppress(OSError, subprocess.SubprocessError):
+        subprocess.run(
+            [sys.executable, "-c", draw], input=link, text=True, stderr=sys.stderr, timeout=DRAWING_S, check=False
+        )
 
 
 def _outward_address(host: str) -> str:
