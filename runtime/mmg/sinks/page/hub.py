@@ -88,7 +88,7 @@ class Hub:
             return of(self._state)
 
     def join(self, cut: Callable[[], object]) -> tuple[Viewer, Iterator[bytes]]:
-        """A new viewer, in the loop's thread, and what it is sent first, in pieces: ``hello``, ``history``, the newest vitals."""
+        """A new viewer, in the loop's thread, and what it is sent first: ``hello``, ``history``, vitals, in pieces."""
         with self._lock:
             viewer = Viewer(cut, self._number)
             self.viewers.add(viewer)

@@ -41,12 +41,17 @@ class Totals:
             self.latency_s += latency_ms / 1e3
 
 
-def metrics_text(state: State) -> bytes:
-    """All metrics in Prometheus' text format. Raises BackendUnavailable without its library."""
+def load_library() -> None:
+    """Takes its time, once. Raises BackendUnavailable."""
     try:
-        from prometheus_client import CollectorRegistry, generate_latest
+        import prometheus_client.core  # noqa: F401
     except ImportError as error:
         raise BackendUnavailable("prometheus-client, which /metrics needs,", "prometheus-client") from error
+
+
+def metrics_text(state: State) -> bytes:
+    """All metrics in Prometheus' text format; after ``load_library``."""
+    from prometheus_client import CollectorRegistry, generate_latest
 
     class Figures:
         def collect(self) -> list[Metric]:

@@ -6,6 +6,7 @@ import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from http import HTTPStatus
 from pathlib import Path
+from typing import cast
 
 from microdot.microdot import Microdot, Request, Response
 
@@ -14,11 +15,13 @@ from mmg.runs.controls import Controls
 from mmg.sinks.page.access import Access, Asked
 from mmg.sinks.page.connections import problem
 from mmg.sinks.page.hub import Hub, Viewer
+from mmg.sinks.page.metrics import load_library, metrics_text
 
 ASSETS = Path(__file__).parent / "assets"
+SCRIPTS = ("page.js", "words.js", "link.js", "ribbon.js", "sensors.js", "controls.js")
 TYPES = {
     "index.html": "text/html; charset=utf-8",
-    "page.js": "text/javascript; charset=utf-8",
+    **dict.fromkeys(SCRIPTS, "text/javascript; charset=utf-8"),
     "page.css": "text/css; charset=utf-8",
     "icon.svg": "image/svg+xml",
 }
@@ -90,9 +93,7 @@ class Routes:
     async def _events(self, request: Request) -> Response:
         viewer, first = self._hub.join(request.sock[1].transport.abort)
         self._viewers[request] = viewer
-        response = Response(b"", 200, {"Content-Type": "text/event-stream"})
-        response.body = _stream(viewer, first)
-        return response
+        return Response(cast("bytes", _stream(viewer, first)), 200, {"Content-Type": "text/event-stream"})
 
     async def _decision(self, _request: Request) -> Response:
         newest = self._hub.read(lambda state: state.newest)
@@ -104,9 +105,8 @@ class Routes:
         return _json(json.dumps({"status": "unwell" if ills else "ok", "reasons": ills}), status)
 
     async def _metrics(self, _request: Request) -> Response:
-        from mmg.sinks.page.metrics import metrics_text
-
         try:
+            load_library()  # not with the hub's lock, for which the run's side may wait
             text = self._hub.read(metrics_text)
         except MmgError as error:
             return problem(HTTPStatus.NOT_IMPLEMENTED, str(error))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import socket
 import subprocess
@@ -69,8 +70,9 @@ class Page:
 
     def close(self) -> None:
         """Say goodbye to the viewers and stop serving."""
-        self._hub.say_bye("run ended")
-        self._loop.call_soon_threadsafe(self._ended.set)
+        with suppress(RuntimeError):  # the loop has ended already
+            self._hub.say_bye("run ended")
+            self._loop.call_soon_threadsafe(self._ended.set)
         self._thread.join(3 * ENDING_S)
 
     def _run(self) -> None:
@@ -104,12 +106,16 @@ def _listen(url: SinkUrl, host: str, port: int) -> socket.socket:
         [family, _, _, _, address], *_ = socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )
-        listening = socket.create_server(address[:2], family=family, backlog=BACKLOG)
+        both = host == "::" and socket.has_dualstack_ipv6()
+        listening = socket.create_server(address[:2], family=family, backlog=BACKLOG, dualstack_ipv6=both)
+    except socket.gaierror as error:
+        raise ConfigError(f"--to {url}: {host} is no address of this machine: {error.strerror}") from error
     except OSError as error:
-        if isinstance(error, socket.gaierror):
-            raise ConfigError(f"--to {url}: {host} is no address of this machine: {error.strerror}") from error
+        if error.errno == errno.EADDRINUSE:
+            other = "choose another, as --page :8421, or any free one, as --page :0"
+            raise ConfigError(f"--to {url}: port {port} is taken: {other}") from error
         why = os.strerror(error.errno) if error.errno else str(error)
-        raise ConfigError(f"--to {url}: port {port} cannot be served: {why}: choose another, or --page :0") from error
+        raise ConfigError(f"--to {url}: cannot be served at port {port}: {why}") from error
     limit_buffers(listening)
     return listening
 

@@ -45,7 +45,7 @@ class State:
         wall_s: Callable[[], float] = time.time,
     ) -> None:
         self.about, self._monotonic_s, self._wall_s = about, monotonic_s, wall_s
-        self.run = uuid.uuid4().hex
+        self.run, self._version = uuid.uuid4().hex, installed_version()
         self.newest = ""
         """The newest decision as JSON; empty before the first."""
         self.newest_vitals = ""
@@ -141,7 +141,7 @@ class State:
         return _json(
             {
                 "schema": SCHEMA,
-                "mmg": installed_version(),
+                "mmg": self._version,
                 "bundle": about.bundle,
                 "labels": about.labels,
                 "hop_s": about.hop_s,
@@ -149,6 +149,7 @@ class State:
                 "host": socket.gethostname(),
                 "run": self.run,
                 "sensors": dict(about.sensors),
+                "kinds": dict(about.kinds),
                 "camera": camera,
                 "controls": {**(controls.offered(about.labels) if controls else none), "teach": False},
             }
