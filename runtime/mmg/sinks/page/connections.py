@@ -67,6 +67,8 @@ class Connections:
                 await self._serve(reader, writer)
         except (OSError, asyncio.TimeoutError, asyncio.IncompleteReadError):
             pass  # it left, or took too long
+        except asyncio.CancelledError:
+            pass  # the run has ended, and so does this task: asyncio would tell of one that is cancelled
         finally:
             self.open -= 1
             transport.abort()
@@ -81,7 +83,7 @@ class Connections:
         try:
             is_stream = hasattr(response.body, "__anext__")
             await asyncio.wait_for(_send(response, writer), None if is_stream else ANSWERING_S)
-            await asyncio.wait_for(_close(reader, writer), REFUSING_S)
+            await asyncio.wait_for(_flush(writer) if is_stream else _close(reader, writer), REFUSING_S)
         finally:
             if request is not None:
                 self._left(request)
@@ -125,6 +127,12 @@ async def _close(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> 
         writer.write_eof()
     while await reader.read(LINE_BYTES):
         pass
+
+
+async def _flush(writer: asyncio.StreamWriter) -> None:
+    """Close once all is sent: of who looks nothing more is on its way."""
+    writer.close()
+    await writer.wait_closed()
 
 
 async def _send(response: Response, writer: asyncio.StreamWriter) -> None:

@@ -64,7 +64,7 @@ class Hub:
     def __init__(self, state: State, loop: asyncio.AbstractEventLoop) -> None:
         self._state, self._loop = state, loop
         self._lock = threading.Lock()
-        self._number = 0
+        self._number = self._published = 0
         self.viewers: set[Viewer] = set()
 
     def take(self, event: Event) -> None:
@@ -118,12 +118,14 @@ class Hub:
     @property
     def is_behind(self) -> bool:
         """Whether a viewer is slow. May be asked from any thread."""
-        return any(viewer.is_behind for viewer in tuple(self.viewers))
+        under_way = self._number - self._published if self.viewers else 0
+        return under_way > MOST_WAITING // 4 or any(viewer.is_behind for viewer in tuple(self.viewers))
 
     def _send(self, sent: Sent) -> None:
         """With the lock, so that numbers go out in their order."""
         if not self.viewers:
             self._number += len(sent)
+            self._published = self._number
             return
         frames = []
         for kind, text in sent:
@@ -133,6 +135,7 @@ class Hub:
             self._loop.call_soon_threadsafe(self._publish, self._number, frames)
 
     def _publish(self, number: int, frames: list[bytes]) -> None:
+        self._published = number
         for viewer in tuple(self.viewers):
             if number > viewer.since and not viewer.put(frames):
                 self.leave(viewer)

@@ -56,6 +56,7 @@ class Page:
         self._ended = asyncio.Event()
         self._hub = Hub(State(about), self._loop)
         self._routes = Routes(self._hub, access, self.port, about.controls)
+        self._connections = Connections(self._routes.app, self._routes.answer, self._routes.left, self._hub.refuse)
         self._thread = threading.Thread(target=self._run, name="mmg page", daemon=True)
         self._thread.start()
         _tell(report, host, self.port, token)
@@ -83,8 +84,8 @@ class Page:
             self._loop.close()
 
     async def _serve(self) -> None:
-        connections = Connections(self._routes.app, self._routes.answer, self._routes.left, self._hub.refuse)
-        server = await asyncio.start_server(connections.serve, sock=self._listening, limit=LINE_BYTES, backlog=BACKLOG)
+        answer = self._connections.serve
+        server = await asyncio.start_server(answer, sock=self._listening, limit=LINE_BYTES, backlog=BACKLOG)
         while not self._ended.is_set():
             with suppress(asyncio.TimeoutError):
                 await asyncio.wait_for(self._ended.wait(), VITALS_S)
