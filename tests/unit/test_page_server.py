@@ -296,7 +296,7 @@ def test_a_viewer_that_leaves_in_the_middle_is_forgotten(page: Page) -> None:
 def test_the_end_waits_for_no_viewer(page: Page) -> None:
     with connect(page, EVENTS, held_bytes=4096), connect(page), Looking(page) as viewer:
         viewer.until("history")
-        for hop in range(1, 60):
+        for hop in range(1, 21):
             page.write(decided(hop))
         page.close()
         assert not page._thread.is_alive()
