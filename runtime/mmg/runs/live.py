@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -9,15 +10,17 @@ from functools import partial
 
 from mmg.bundle import Bundle, Manifest
 from mmg.engine import Engine
-from mmg.runs.deciding import Decider
+from mmg.runs.deciding import TRYING_PATIENCE_S, Decider
 from mmg.runs.listening import Listening
 from mmg.runs.recorded import open_each
 from mmg.runs.settings import Settings
 from mmg.runs.step import Step
 from mmg.sources import open_port
 from mmg.sources.ports.port import Port
-from mmg.types import Decision
+from mmg.types import Decision, SensorState
 
+SENSED_HOPS = 1.2
+"""So late no decision is made any more for the hop before; then the sensors are told of by themselves."""
 LONGEST_WAIT_S = 0.25
 """How long a change of a port's status may wait to be told while nothing comes."""
 
@@ -26,7 +29,10 @@ class LivePipeline:
     """Ports in, decisions out. Iterate over it once; then ``close`` it.
 
     bundle: an open bundle. ports: one a modality, not started. report: called with each line that is worth reading.
-    record: called with each step before it is decided on. origin_ns: from when ``t_s`` counts; from now without it.
+    record: called with each step before it is decided on. sensed: called once a hop in which nothing
+    is decided, with the sensors' states.
+    reopen: gives ports as ``ports`` were, after a pause; without it they are opened by their URLs.
+    origin_ns: from when ``t_s`` counts; from now without it.
 
     A sensor's ``reason`` is what its port knows (unplugged, stalled),
     its ``clock`` how the device's clock runs; ``latency_ms["event_to_decision"]`` is the time from the hop's end, when
@@ -43,14 +49,23 @@ class LivePipeline:
         *,
         report: Callable[[str], None] = lambda _: None,
         record: Callable[[Step], None] = lambda _: None,
+        sensed: Callable[[Mapping[str, SensorState]], None] | None = None,
+        reopen: Callable[[], Sequence[Port]] | None = None,
         origin_ns: int | None = None,
         monotonic_ns: Callable[[], int] = time.monotonic_ns,
     ) -> None:
-        self._settings, self._record, self._monotonic_ns = settings, record, monotonic_ns
+        self._settings, self._record, self._sensed, self._monotonic_ns = settings, record, sensed, monotonic_ns
         self._listening = Listening(ports, monotonic_ns)
         self._started = self._closing = False
-        self.origin_ns = monotonic_ns() if origin_ns is None else origin_ns
+        self.origin_ns = self._told_ns = monotonic_ns() if origin_ns is None else origin_ns
         urls = {port.modality: port.url for port in ports}
+        self._report = report
+        self._reopen = reopen or partial(open_ports, bundle.manifest, urls, settings, report)
+        self._is_wanted = threading.Event()
+        self._is_wanted.set()
+        self._resumed_ns: int | None = None
+        self.is_paused = False
+        """Whether every port is closed, as it was asked."""
         self._decider = Decider(bundle, urls, settings, origin_ns=self.origin_ns, report=report)
 
     @property
@@ -64,13 +79,16 @@ class LivePipeline:
         if self._settings.duration_s is not None:
             end_ns = self.origin_ns + round((self._settings.duration_s + self._settings.grace_s) * 1e9)
         while not self._closing and (end_ns is None or self._monotonic_ns() < end_ns):
+            if not self._is_listening():
+                continue
             deadline_ns = self.engine.deadline_ns if end_ns is None else min(self.engine.deadline_ns, end_ns)
             wait_s = (deadline_ns - self._monotonic_ns()) / 1e9
             self._listening.wait(self.engine.hop_end_ns, min(max(wait_s, 0.0), LONGEST_WAIT_S))
             for decision in self.step():
                 if self._settings.duration_s is None or decision.t_s <= self._settings.duration_s:
                     yield decision
-            self._decider.check_required()
+            if not self._is_resuming():
+                self._decider.check_required()
         if not self._closing:
             self._decider.check_decided()
 
@@ -80,17 +98,53 @@ class LivePipeline:
             self._started = True
             self._listening.start()
 
+    def listen(self, on: bool) -> None:
+        """From any thread: close every port, or open them again. It is done between two steps."""
+        if on:
+            self._is_wanted.set()
+        else:
+            self._is_wanted.clear()
+
+    def _is_listening(self) -> bool:
+        """Whether there are ports to wait for; does what ``listen`` asked, and while they are closed waits for it."""
+        if self._is_wanted.is_set():
+            if self.is_paused:
+                self._listening.resume(self._reopen())
+                self.is_paused, self._resumed_ns = False, self._monotonic_ns()
+                self._report("goes on: the sensors are listened to again")
+            return True
+        if not self.is_paused:
+            self._listening.close()
+            self.is_paused = True
+            self._report("paused: no sensor is listened to")
+        self._is_wanted.wait(LONGEST_WAIT_S)
+        return False
+
+    def _is_resuming(self) -> bool:
+        """Whether a required sensor may still be on its way after a pause."""
+        resumed_ns = self._resumed_ns
+        return resumed_ns is not None and self._monotonic_ns() - resumed_ns < TRYING_PATIENCE_S * 1e9
+
     def step(self) -> list[Decision]:
         """Take what has come, decide what is due, and tell what changed. Never waits."""
         step = self._listening.step()
         if not self.engine.kept:
             self._record(step)
-            return [self._timed(decision) for decision in self._decider.take(step)]
-        try:
             decisions = self._decider.take(step)
-        finally:
-            self._record(self._as_tokens(step))
+        else:
+            try:
+                decisions = self._decider.take(step)
+            finally:
+                self._record(self._as_tokens(step))
+        self._tell_sensed(step.now_ns, is_decided=bool(decisions))
         return [self._timed(decision) for decision in decisions]
+
+    def _tell_sensed(self, now_ns: int, *, is_decided: bool) -> None:
+        if is_decided:
+            self._told_ns = now_ns
+        elif self._sensed and now_ns - self._told_ns > self.engine.hop_s * SENSED_HOPS * 1e9:
+            self._told_ns = now_ns
+            self._sensed(self._decider.sensors())
 
     def keep_tokens(self, names: Collection[str]) -> None:
         """Give ``record`` of these modalities their tokens, and no samples."""

@@ -5,19 +5,21 @@ from __future__ import annotations
 import re
 import threading
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from mmg.errors import SinkError
 from mmg.sinks import Sink
-from mmg.sinks.event import Decided, Event, Notice
+from mmg.sinks.event import Decided, Event, Notice, Sensed
 
 if TYPE_CHECKING:
     from mmg.runs.step import Step
-    from mmg.types import Decision
+    from mmg.types import Decision, SensorState
 
 MOST_WAITING = 600
 """Events that a slow sink may leave waiting, some minutes of decisions. Then the oldest goes, and is counted."""
+WAKING = Decided, Notice, Sensed
+"""A step is given with the next of these: it is worth no wake-up of the processor, and there are many."""
 CLOSING_S = 2.0
 """So long the end of a run waits for a sink to take what is left."""
 
@@ -64,7 +66,8 @@ class Outbox:
             while len(self._waiting) > self._most:
                 self._waiting.popleft()
                 self.lost += 1
-            self._changed.notify_all()
+            if isinstance(event, WAKING):
+                self._changed.notify_all()
         if is_first:
             self._report(f"{self.name}: is too slow: the oldest of its lines are lost")
 
@@ -136,6 +139,10 @@ class Outboxes:
     def step(self, step: Step) -> None:
         """Tell what the sensors gave."""
         self._put(step)
+
+    def sensed(self, sensors: Mapping[str, SensorState]) -> None:
+        """Tell how the sensors are."""
+        self._put(Sensed(sensors))
 
     def notice(self, line: str) -> None:
         """Tell what the run told on standard error."""

@@ -9,7 +9,7 @@ from mmg.sinks import Sink
 from mmg.sinks.event import About
 from mmg.sinks.url import SinkUrl, parse_sink_url
 
-SCHEMES = ("jsonl", "mqtt", "mqtts")
+SCHEMES = ("jsonl", "mqtt", "mqtts", "http")
 
 
 def open_sink(url: SinkUrl, about: About, report: Callable[[str], None]) -> Sink:
@@ -22,6 +22,10 @@ def open_sink(url: SinkUrl, about: About, report: Callable[[str], None]) -> Sink
         from mmg.sinks.mqtt.sink import open_mqtt
 
         return open_mqtt(url, about, report)
+    if url.scheme == "http":
+        from mmg.sinks.page import open_page
+
+        return open_page(url, about, report)
     from mmg.sinks.file import JsonFile
 
     return JsonFile(url)
