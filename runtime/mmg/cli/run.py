@@ -153,12 +153,13 @@ def _run(options: argparse.Namespace) -> int:
         labels, half_hop_s = _labels(bundle, settings), bundle.manifest.hop_s / 2
         sink = _open_sink(options.format, labels)
         with ExitStack() as at_end:
-            outboxes = open_outboxes(options, bundle, labels, urls, profile, _report)
+            outboxes, controls = open_outboxes(options, bundle, labels, urls, profile, _report)
             if outboxes:
                 at_end.callback(outboxes.close)
             report = _and_notice(outboxes) if outboxes else _report
-            tap = outboxes.step if outboxes else None
-            pipeline, recorder = open_pipeline(options, bundle, urls, settings, profile, report, tap)
+            pipeline, recorder = open_pipeline(options, bundle, urls, settings, profile, report, outboxes)
+            if controls:
+                controls.attach(recorder)
             if recorder:  # a second Ctrl-C while a driver is slow to close costs nothing
                 at_end.callback(close_recorder, recorder, _report)
             at_end.callback(pipeline.close)

@@ -6,6 +6,7 @@ import argparse
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from mmg.runs.replay import Replay
     from mmg.runs.settings import Settings
     from mmg.runs.step import Step
+    from mmg.sinks.outbox import Outboxes
 
     Report = Callable[[str], None]
 
@@ -33,9 +35,9 @@ def open_pipeline(
     settings: Settings,
     profile: Profile,
     report: Report,
-    tap: Callable[[Step], None] | None,
+    outboxes: Outboxes | None,
 ) -> tuple[Pipeline | LivePipeline | Replay, Recorder | None]:
-    """The run, and what records it where that is asked for. tap: called with each step of a live run."""
+    """The run, and what records it where that is asked for. outboxes: told of each step of a live run."""
     from mmg.sources import is_live
 
     live = [name for name, url in urls.items() if is_live(url)]
@@ -49,17 +51,19 @@ def open_pipeline(
     from mmg.engine.variant import choose_variant
     from mmg.runs.live import LivePipeline, open_ports
 
+    tap, sensed = (outboxes.step, outboxes.sensed) if outboxes else (None, None)
+    live_pipeline = partial(LivePipeline, bundle, report=report, sensed=sensed)
     ports, origin_ns = open_ports(bundle.manifest, urls, settings, report), time.monotonic_ns()
     if not options.record:
         record = tap or _ignore
-        return LivePipeline(bundle, ports, settings, report=report, record=record, origin_ns=origin_ns), None
+        return live_pipeline(ports, settings, record=record, origin_ns=origin_ns), None
     names = [port.modality for port in ports]
     chosen = choose_variant(bundle, names, settings.backend, settings.precision, settings.preferred_backend)
     told = replace(settings, backend=chosen.backend)
     recorder = open_recorder(options, options.record, bundle, ports, profile, told, origin_ns, report)
     try:
         record = _both(recorder.step, tap) if tap else recorder.step
-        pipeline = LivePipeline(bundle, ports, settings, report=report, record=record, origin_ns=origin_ns)
+        pipeline = live_pipeline(ports, settings, record=record, origin_ns=origin_ns)
     except BaseException:
         recorder.discard()  # the same line again must not find the name taken
         raise

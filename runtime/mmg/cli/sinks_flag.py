@@ -1,27 +1,38 @@
-"""``--to``: other places for decisions than standard output."""
+"""``--to`` and ``--page``: other places for decisions than standard output."""
 
 from __future__ import annotations
 
 import argparse
+import re
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
+
+from mmg.errors import ConfigError
 
 if TYPE_CHECKING:
     from mmg_device_profiles import Profile
 
     from mmg.bundle import Bundle
+    from mmg.runs.controls import Controls
     from mmg.sinks.outbox import Outboxes
 
 
 def add_sinks_flag(parser: argparse.ArgumentParser) -> None:
-    """``--to URL``, as often as there are places."""
+    """``--to URL``, as often as there are places, and ``--page``."""
     parser.add_argument(
         "--to",
         metavar="URL",
         action="append",
         default=[],
         help="send decisions there too, such as jsonl:decisions.jsonl; may be repeated",
+    )
+    parser.add_argument(
+        "--page",
+        metavar="ADDRESS",
+        nargs="?",
+        const="",
+        help="show the run in a browser while it goes on (default address: 127.0.0.1:8420)",
     )
 
 
@@ -32,19 +43,24 @@ def open_outboxes(
     urls: Mapping[str, str],
     profile: Profile,
     report: Callable[[str], None],
-) -> Outboxes | None:
-    """What takes decisions to the places of ``--to``; None, and nothing imported, where there is none.
+) -> tuple[Outboxes | None, Controls | None]:
+    """What takes decisions to the places of ``--to`` and ``--page``; None, and nothing imported, where there is none.
 
     Raises ConfigError, BackendUnavailable, SinkError.
     """
-    if not options.to:
-        return None
+    to = list(options.to)
+    if options.page is not None:
+        to.append(_page_url(options.page))
+    if not to:
+        return None, None
+    from mmg.runs.controls import Controls
     from mmg.sinks.event import About
     from mmg.sinks.outbox import Outbox, Outboxes
     from mmg.sinks.places import check_places, open_sink
     from mmg.sources import is_live
 
     live = any(is_live(url) for url in urls.values())
+    controls = Controls(can_record=bool(options.record), can_pause=live)
     about = About(
         bundle=bundle.manifest.name,
         labels=labels,
@@ -53,8 +69,10 @@ def open_outboxes(
         board=profile.name,
         allow_video=options.allow_video,
         is_live=live,
+        kinds={name: bundle.manifest.modality(name).kind for name in urls},
+        controls=controls,
     )
-    places = check_places(options.to)
+    places = check_places(to)
     with ExitStack() as opened:
         sinks = []
         for url in places:
@@ -65,4 +83,13 @@ def open_outboxes(
     boxes = [
         Outbox(sink, name=str(url), patient=not live, report=report) for url, sink in zip(places, sinks, strict=True)
     ]
-    return Outboxes(boxes)
+    about.sinks.extend(boxes)
+    return Outboxes(boxes), controls
+
+
+def _page_url(address: str) -> str:
+    """The URL of ``--page ADDRESS``. Raises ConfigError."""
+    host = address.partition("?")[0]
+    if address and not re.fullmatch(r"(\[[0-9a-fA-F:.]+\]|[\w.-]*)(:\d+)|\[[0-9a-fA-F:.]+\]|[\d.]+|localhost", host):
+        raise ConfigError(f"--page {address}: is no address: write --page, --page :8421 or --page 0.0.0.0:8420")
+    return f"http://{address}"

@@ -13,7 +13,7 @@ from mmg.runs.lateness import Lateness
 from mmg.runs.settings import Settings, make_engine
 from mmg.runs.step import Step
 from mmg.sources.ports.port import PortStatus
-from mmg.types import Chunk, ClockHealth, Decision
+from mmg.types import Chunk, ClockHealth, Decision, SensorState
 
 PATIENCE_S, TRYING_PATIENCE_S = 5.0, 15.0
 """How long a required sensor may take to appear at the start, and one that is plugged in to be understood: a serial
@@ -102,8 +102,16 @@ class Decider:
             raise NoSensorError({name: self._explain(name) for name in self._urls})
 
     def _complete(self, decision: Decision) -> Decision:
+        return replace(decision, sensors=self._explained(decision.sensors))
+
+    def sensors(self) -> dict[str, SensorState]:
+        """How each sensor is by now, decided or not."""
+        return self._explained(self._states)
+
+    def _explained(self, states: Mapping[str, SensorState]) -> dict[str, SensorState]:
+        """With what the ports know."""
         sensors = {}
-        for name, state in decision.sensors.items():
+        for name, state in states.items():
             status = self._statuses[name]
             reason = state.reason
             if not reason and state.state not in ("live", "doubted"):
@@ -111,7 +119,7 @@ class Decider:
             flowing = status.connected and not status.reason
             clock = ClockHealth(status.drift_ppm, status.jitter_ms, status.uncertainty_ms) if flowing else None
             sensors[name] = replace(state, reason=reason, clock=clock, note=status.note if flowing else "")
-        return replace(decision, sensors=sensors)
+        return sensors
 
     def _report_changes(self, now_ns: int) -> None:
         for name, status in self._statuses.items():

@@ -16,7 +16,7 @@ from mmg.runs.settings import Settings
 from mmg.runs.step import Step
 from mmg.sources import open_port
 from mmg.sources.ports.port import Port
-from mmg.types import Decision
+from mmg.types import Decision, SensorState
 
 LONGEST_WAIT_S = 0.25
 """How long a change of a port's status may wait to be told while nothing comes."""
@@ -26,7 +26,7 @@ class LivePipeline:
     """Ports in, decisions out. Iterate over it once; then ``close`` it.
 
     bundle: an open bundle. ports: one a modality, not started. report: called with each line that is worth reading.
-    record: called with each step before it is decided on. origin_ns: from when ``t_s`` counts; from now without it.
+    record: called with each step before it is decided on. sensed: called after each with the sensors' states. origin_ns: from when ``t_s`` counts; from now without it.
 
     A sensor's ``reason`` is what its port knows (unplugged, stalled),
     its ``clock`` how the device's clock runs; ``latency_ms["event_to_decision"]`` is the time from the hop's end, when
@@ -43,10 +43,11 @@ class LivePipeline:
         *,
         report: Callable[[str], None] = lambda _: None,
         record: Callable[[Step], None] = lambda _: None,
+        sensed: Callable[[Mapping[str, SensorState]], None] | None = None,
         origin_ns: int | None = None,
         monotonic_ns: Callable[[], int] = time.monotonic_ns,
     ) -> None:
-        self._settings, self._record, self._monotonic_ns = settings, record, monotonic_ns
+        self._settings, self._record, self._sensed, self._monotonic_ns = settings, record, sensed, monotonic_ns
         self._listening = Listening(ports, monotonic_ns)
         self._started = self._closing = False
         self.origin_ns = monotonic_ns() if origin_ns is None else origin_ns
@@ -85,11 +86,14 @@ class LivePipeline:
         step = self._listening.step()
         if not self.engine.kept:
             self._record(step)
-            return [self._timed(decision) for decision in self._decider.take(step)]
-        try:
             decisions = self._decider.take(step)
-        finally:
-            self._record(self._as_tokens(step))
+        else:
+            try:
+                decisions = self._decider.take(step)
+            finally:
+                self._record(self._as_tokens(step))
+        if self._sensed:
+            self._sensed(self._decider.sensors())
         return [self._timed(decision) for decision in decisions]
 
     def keep_tokens(self, names: Collection[str]) -> None:

@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
-from mmg.types import Decision
+from mmg.types import Decision, SensorState
 
 if TYPE_CHECKING:
+    from mmg.runs.controls import Controls
     from mmg.runs.step import Step
+
+
+class Counted(Protocol):
+    """A sink's name, and how many of its events were written and lost."""
+
+    name: str
+    written: int
+    lost: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +27,9 @@ class About:
     """What holds for a whole run.
 
     labels: all that a decision may name, in the scores' order. sensors: modality -> URL. hop_s: from one decision to
-    the next. allow_video: whether video may be opened at all. board: the device profile's name.
+    the next. allow_video: whether video may be opened at all. board: the device profile's name. kinds: modality ->
+    ``signal``, ``audio`` or ``video``. sinks: of this run; filled once all are open. controls: what may be asked of the
+    run while it goes on; None where nothing may be.
     """
 
     bundle: str
@@ -28,6 +39,9 @@ class About:
     board: str = ""
     allow_video: bool = False
     is_live: bool = True
+    kinds: Mapping[str, str] = field(default_factory=dict)
+    sinks: list[Counted] = field(default_factory=list)
+    controls: Controls | None = None
 
 
 @dataclass(frozen=True)
@@ -52,4 +66,11 @@ class Notice:
     text: str
 
 
-Event: TypeAlias = "Decided | Notice | Step"
+@dataclass(frozen=True, slots=True)
+class Sensed:
+    """How each sensor of a live run is, also while nothing is decided. Told beside each step."""
+
+    sensors: Mapping[str, SensorState]
+
+
+Event: TypeAlias = "Decided | Notice | Sensed | Step"

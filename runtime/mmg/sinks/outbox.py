@@ -5,16 +5,16 @@ from __future__ import annotations
 import re
 import threading
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from mmg.errors import SinkError
 from mmg.sinks import Sink
-from mmg.sinks.event import Decided, Event, Notice
+from mmg.sinks.event import Decided, Event, Notice, Sensed
 
 if TYPE_CHECKING:
     from mmg.runs.step import Step
-    from mmg.types import Decision
+    from mmg.types import Decision, SensorState
 
 MOST_WAITING = 600
 """Events that a slow sink may leave waiting, some minutes of decisions. Then the oldest goes, and is counted."""
@@ -136,6 +136,10 @@ class Outboxes:
     def step(self, step: Step) -> None:
         """Tell what the sensors gave."""
         self._put(step)
+
+    def sensed(self, sensors: Mapping[str, SensorState]) -> None:
+        """Tell how the sensors are."""
+        self._put(Sensed(sensors))
 
     def notice(self, line: str) -> None:
         """Tell what the run told on standard error."""

@@ -9,7 +9,7 @@ from mmg.sinks import Sink
 from mmg.sinks.event import About
 from mmg.sinks.url import SinkUrl, parse_sink_url
 
-SCHEMES = ("jsonl",)
+SCHEMES = ("jsonl", "http")
 
 
 def open_sink(url: SinkUrl, about: About, report: Callable[[str], None]) -> Sink:
@@ -18,7 +18,10 @@ def open_sink(url: SinkUrl, about: About, report: Callable[[str], None]) -> Sink
     Raises ConfigError for a URL or option that cannot be, BackendUnavailable where a library is missing, SinkError
     where the place cannot be opened.
     """
-    del about, report  # a file needs neither
+    if url.scheme == "http":
+        from mmg.sinks.page import open_page
+
+        return open_page(url, about, report)
     from mmg.sinks.file import JsonFile
 
     return JsonFile(url)

@@ -1,0 +1,150 @@
+"""Connections and their limits: how many, how large a request may be, and how long it may take to come."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from http import HTTPStatus
+
+from microdot import Request
+from microdot.microdot import Microdot, Response
+
+MOST_OPEN = 64
+MOST_REFUSING = 16
+"""Connections that are told to come again later. What is beyond is closed without a word."""
+LINE_BYTES = 2048
+HEAD_BYTES = 8192
+ASKING_S = 5.0
+"""So long a request may take to come."""
+ANSWERING_S = 20.0
+"""So long an answer may take to go, but for the stream of events."""
+REFUSING_S = 1.0
+HELD_BYTES = 32 * 1024
+"""That a connection holds of what its reader has not taken, here and once more in the kernel."""
+POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; base-uri 'none'; "
+    "form-action 'none'; frame-ancestors 'none'"
+)
+HEADERS = {
+    "Connection": "close",  # no connection stays open unused
+    "Cache-Control": "no-store",
+    "Content-Security-Policy": POLICY,
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+}
+Answer = Callable[[Request], Awaitable[Response]]
+
+
+class Connections:
+    """Reads requests, has them answered, one a connection, and closes. refused: called for each that is not answered."""
+
+    def __init__(
+        self, app: Microdot, answer: Answer, left: Callable[[Request], None], refused: Callable[[], None]
+    ) -> None:
+        self._app, self._answer, self._left, self._refused = app, answer, left, refused
+        self.open = 0
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """For asyncio.start_server."""
+        transport, self.open = writer.transport, self.open + 1
+        transport.set_write_buffer_limits(HELD_BYTES)
+        try:
+            if self.open > MOST_OPEN:
+                self._refused()
+                if self.open <= MOST_OPEN + MOST_REFUSING:
+                    await asyncio.wait_for(self._send_away(reader, writer), REFUSING_S)
+            else:
+                await self._serve(reader, writer)
+        except (OSError, asyncio.TimeoutError, asyncio.IncompleteReadError):
+            pass  # it left, or took too long
+        finally:
+            self.open -= 1
+            transport.abort()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        request = await self._read(reader, writer)
+        if request is None:
+            self._refused()
+            response = problem(400, "this is no request that mmg answers")
+        else:
+            response = await self._answer(request)
+        try:
+            is_stream = hasattr(response.body, "__anext__")
+            await asyncio.wait_for(_send(response, writer), None if is_stream else ANSWERING_S)
+            await asyncio.wait_for(_close(reader, writer), REFUSING_S)
+        finally:
+            if request is not None:
+                self._left(request)
+
+    async def _read(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> Request | None:
+        """None of what is no request, or too large. Raises TimeoutError, OSError."""
+        limited = _Limited(reader)
+        address = writer.get_extra_info("peername")
+        try:
+            return await asyncio.wait_for(Request.create(self._app, limited, writer, address), ASKING_S)
+        except (ValueError, IndexError, UnicodeError):
+            return None
+
+    async def _send_away(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await _send(problem(503, "too many are connected: come again later"), writer)
+        await _close(reader, writer)
+
+
+class _Limited:
+    """A reader of no more than a head of ``HEAD_BYTES``, as microdot's Request reads it."""
+
+    def __init__(self, reader: asyncio.StreamReader) -> None:
+        self._reader, self._left = reader, HEAD_BYTES
+
+    async def readline(self) -> bytes:
+        """Raises ValueError beyond the limit."""
+        line = await self._reader.readline()
+        self._left -= len(line)
+        if self._left < 0:
+            raise ValueError("the head of the request is too large")
+        return line
+
+    async def readexactly(self, count: int) -> bytes:
+        """The body; its length is limited by microdot."""
+        return await self._reader.readexactly(count)
+
+
+async def _close(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Say that nothing more comes, and wait for the other end: closed at once, what is on its way could be lost."""
+    if writer.can_write_eof():
+        writer.write_eof()
+    while await reader.read(LINE_BYTES):
+        pass
+
+
+async def _send(response: Response, writer: asyncio.StreamWriter) -> None:
+    """The head in one piece, with the headers that every answer has, and then the body."""
+    response.headers.update(HEADERS)
+    response.complete()
+    head = [f"HTTP/1.1 {response.status_code} {HTTPStatus(response.status_code).phrase}"]
+    head += [f"{name}: {value}" for name, value in response.headers.items()]
+    writer.write("\r\n".join([*head, "", ""]).encode())
+    if isinstance(response.body, bytes):
+        writer.write(b"" if response.is_head else response.body)
+    elif not response.is_head:
+        async for piece in response.body:
+            writer.write(piece)
+            await writer.drain()
+    await writer.drain()
+
+
+def problem(status: int, why: str) -> Response:
+    """A refusal as one line of JSON."""
+    return Response(json.dumps({"error": why}) + "\n", status, {"Content-Type": "application/json"})
+
+
+def limit_buffers(listening: socket.socket) -> None:
+    """Of what the kernel holds for a viewer that does not read; connections take it over from the socket."""
+    with suppress(OSError):
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, HELD_BYTES)

@@ -1,0 +1,152 @@
+"""Between the run and those who look: one writes, and each viewer has a bounded queue of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import threading
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from itertools import chain
+from typing import TypeVar
+
+from mmg.sinks.event import Event
+from mmg.sinks.page.state import Sent, State
+
+MOST_WAITING = 64
+"""Frames that one viewer may leave, beyond what its connection holds: some fifteen seconds. Then it is dropped."""
+PIECE_BYTES = 16 * 1024
+T = TypeVar("T")
+
+
+class Viewer:
+    """One who looks, in the loop's thread. cut: ends the connection at once. since: the newest event that it knows."""
+
+    def __init__(self, cut: Callable[[], object], since: int) -> None:
+        self.cut, self.since = cut, since
+        self._waiting: deque[bytes] = deque()
+        self._changed = asyncio.Event()
+        self._is_over = False
+
+    def put(self, frames: list[bytes]) -> bool:
+        """Leave frames; False where there is no room for them."""
+        if len(self._waiting) + len(frames) > MOST_WAITING:
+            return False
+        self._waiting.extend(frames)
+        self._changed.set()
+        return True
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether it has half of what it may leave."""
+        return len(self._waiting) > MOST_WAITING // 2
+
+    def end(self) -> None:
+        """Nothing more comes."""
+        self._is_over = True
+        self._changed.set()
+
+    async def frames(self) -> AsyncIterator[bytes]:
+        """All that waits, again and again, until the end."""
+        while self._waiting or not self._is_over:
+            if not self._waiting:
+                self._changed.clear()
+                await self._changed.wait()
+                continue
+            together = b"".join(self._waiting)
+            self._waiting.clear()
+            yield together
+
+
+class Hub:
+    """The state of the run, which the run's side writes and the loop's side reads, and the viewers."""
+
+    def __init__(self, state: State, loop: asyncio.AbstractEventLoop) -> None:
+        self._state, self._loop = state, loop
+        self._lock = threading.Lock()
+        self._number = 0
+        self.viewers: set[Viewer] = set()
+        self.dropped = 0
+        """Viewers that did not read."""
+        self.refused = 0
+        """Requests."""
+
+    def take(self, event: Event) -> None:
+        """From any thread: send what this event is worth."""
+        with self._lock:
+            self._send(self._state.take(event, is_watched=bool(self.viewers)))
+
+    def send_vitals(self) -> None:
+        """Send how the process is."""
+        with self._lock:
+            self._send(self._state.vitals(len(self.viewers)))
+
+    def say_bye(self, why: str) -> None:
+        """Send the last event."""
+        with self._lock:
+            self._send([("bye", json.dumps({"why": why}))])
+
+    def read(self, of: Callable[[State], T]) -> T:
+        """Something of the state, as it is at one moment."""
+        with self._lock:
+            return of(self._state)
+
+    def join(self, cut: Callable[[], object]) -> tuple[Viewer, Iterator[bytes]]:
+        """A new viewer, in the loop's thread, and what it is sent first: ``hello`` and ``history``, in pieces."""
+        with self._lock:
+            viewer = Viewer(cut, self._number)
+            self.viewers.add(viewer)
+            hello, history = self._state.hello(), self._state.history()
+        hello_frame = _frame(viewer.since, "hello", hello)
+        head, tail = _frame(viewer.since, "history", "\0").split(b"\0")
+        return viewer, chain([hello_frame, head], pieces(history), [tail])
+
+    def leave(self, viewer: Viewer) -> None:
+        """It looks no longer. Twice is fine."""
+        self.viewers.discard(viewer)
+
+    def end(self) -> None:
+        """Nothing more comes for any viewer."""
+        for viewer in self.viewers:
+            viewer.end()
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether a viewer is slow. May be asked from any thread."""
+        return any(viewer.is_behind for viewer in tuple(self.viewers))
+
+    def _send(self, sent: Sent) -> None:
+        """With the lock, so that numbers go out in their order."""
+        if not self.viewers:
+            self._number += len(sent)
+            return
+        frames = []
+        for kind, text in sent:
+            self._number += 1
+            frames.append(_frame(self._number, kind, text))
+        if frames:
+            self._loop.call_soon_threadsafe(self._publish, self._number, frames)
+
+    def _publish(self, number: int, frames: list[bytes]) -> None:
+        for viewer in tuple(self.viewers):
+            if number > viewer.since and not viewer.put(frames):
+                self.dropped += 1
+                self.leave(viewer)
+                viewer.end()
+                viewer.cut()
+
+
+def _frame(number: int, kind: str, text: str) -> bytes:
+    return f"id: {number}\nevent: {kind}\ndata: {text}\n\n".encode()
+
+
+def pieces(texts: Iterable[str]) -> Iterator[bytes]:
+    """The same text, no piece much larger than what a connection holds."""
+    waiting, size = list[str](), 0
+    for text in texts:
+        waiting.append(text)
+        size += len(text)
+        if size >= PIECE_BYTES:
+            yield "".join(waiting).encode()
+            waiting, size = [], 0
+    yield "".join(waiting).encode()

@@ -1,0 +1,143 @@
+"""``http://127.0.0.1:8420``: a page that shows the run while it goes on. A thread of its own serves it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import sys
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+from mmg.errors import ConfigError
+from mmg.runs.step import Step
+from mmg.sinks.event import About, Decided, Event, Notice, Sensed
+from mmg.sinks.page.access import Access, is_loopback, new_token, token_in
+from mmg.sinks.page.connections import LINE_BYTES, Connections, limit_buffers
+from mmg.sinks.page.hub import Hub
+from mmg.sinks.page.routes import Routes
+from mmg.sinks.page.state import State
+from mmg.sinks.url import SinkUrl
+
+HOST, PORT = "127.0.0.1", 8420
+OPTIONS = ("token_file", "host")
+VITALS_S = 2.0
+ENDING_S = 0.5
+"""So long the viewers have to take the last events."""
+BACKLOG = 64
+BEHIND_S = 1.0
+"""So long a run of recordings waits for a viewer."""
+
+
+class Page:
+    """A sink that whoever may look sees. Raises ConfigError where it cannot be served there."""
+
+    takes: tuple[type[Event], ...] = (Decided, Notice, Sensed, Step)
+
+    def __init__(self, url: SinkUrl, about: About, report: Callable[[str], None]) -> None:
+        url.allow(OPTIONS)
+        if url.path not in ("", "/"):
+            raise ConfigError(f"--to {url}: a page has no path: write http://{HOST}:{PORT}")
+        host = url.host or HOST
+        file = url.options.get("token_file")
+        token = token_in(Path(file)) if file else "" if is_loopback(host) else new_token()
+        self._listening = _listen(url, host, PORT if url.port is None else url.port)
+        self.port = int(self._listening.getsockname()[1])
+        names = [name for name in url.options.get("host", "").split(",") if name]
+        access = Access(host, token, names)
+        self._is_live = about.is_live
+        self._loop = asyncio.new_event_loop()
+        self._ended = asyncio.Event()
+        self._hub = Hub(State(about), self._loop)
+        self._routes = Routes(self._hub, access, self.port, about.controls)
+        self._thread = threading.Thread(target=self._run, name="mmg page", daemon=True)
+        self._thread.start()
+        _tell(report, host, self.port, token)
+
+    def write(self, event: Event) -> None:
+        """Show it. A run of recordings waits for a moment for viewers that are behind."""
+        if not self._is_live:
+            until_s = time.monotonic() + BEHIND_S
+            while self._hub.is_behind and time.monotonic() < until_s:
+                time.sleep(0.01)
+        self._hub.take(event)
+
+    def close(self) -> None:
+        """Say goodbye to the viewers and stop serving."""
+        self._hub.say_bye("run ended")
+        self._loop.call_soon_threadsafe(self._ended.set)
+        self._thread.join(3 * ENDING_S)
+
+    def _run(self) -> None:
+        asyncio.set_event_loop(self._loop)
+        try:
+            self._loop.run_until_complete(self._serve())
+        finally:
+            self._loop.close()
+
+    async def _serve(self) -> None:
+        def refuse() -> None:
+            self._hub.refused += 1
+
+        connections = Connections(self._routes.app, self._routes.answer, self._routes.left, refuse)
+        server = await asyncio.start_server(connections.serve, sock=self._listening, limit=LINE_BYTES, backlog=BACKLOG)
+        while not self._ended.is_set():
+            with suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(self._ended.wait(), VITALS_S)
+                break
+            self._hub.send_vitals()
+        server.close()
+        self._hub.end()
+        tasks = asyncio.all_tasks() - {asyncio.current_task()}
+        if tasks:
+            _, late = await asyncio.wait(tasks, timeout=ENDING_S)
+            for task in late:
+                task.cancel()
+            await asyncio.gather(*late, return_exceptions=True)
+
+
+def _listen(url: SinkUrl, host: str, port: int) -> socket.socket:
+    """A socket that listens. Raises ConfigError."""
+    try:
+        [family, _, _, _, address], *_ = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )
+        listening = socket.create_server(address[:2], family=family, backlog=BACKLOG)
+    except OSError as error:
+        if isinstance(error, socket.gaierror):
+            raise ConfigError(f"--to {url}: {host} is no address of this machine: {error.strerror}") from error
+        why = os.strerror(error.errno) if error.errno else str(error)
+        raise ConfigError(f"--to {url}: port {port} cannot be served: {why}: choose another, or --page :0") from error
+    limit_buffers(listening)
+    return listening
+
+
+def _tell(report: Callable[[str], None], host: str, port: int, token: str) -> None:
+    """Where the page is; with a token as a link, and for a phone as a QR code where a terminal shows it."""
+    shown = _outward_address(host)
+    link = f"http://{f'[{shown}]' if ':' in shown else shown}:{port}"
+    if not token:
+        report(f"page: {link}")
+        return
+    link += f"/?token={token}"
+    report(f"page: {link}")
+    if sys.stderr is not None and sys.stderr.isatty():
+        import segno
+
+        segno.make(link, error="l").terminal(out=sys.stderr, compact=True)
+
+
+def _outward_address(host: str) -> str:
+    """Of all addresses the one by which others reach this machine. Nothing is sent."""
+    if host not in ("0.0.0.0", "::"):
+        return host
+    family, far = (socket.AF_INET, "192.0.2.1") if host == "0.0.0.0" else (socket.AF_INET6, "2001:db8::1")
+    with socket.socket(family, socket.SOCK_DGRAM) as asking:
+        try:
+            asking.connect((far, 9))
+            return str(asking.getsockname()[0])
+        except OSError:
+            return socket.gethostname()

@@ -1,0 +1,225 @@
+"""What a page shows of a run, made of its events: each becomes lines of JSON, once for all who look."""
+
+from __future__ import annotations
+
+import json
+import math
+import socket
+import time
+import uuid
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from mmg.sinks.event import About, Decided, Event, Notice, Sensed
+from mmg.sinks.page.envelope import Envelope
+from mmg.sinks.page.metrics import Totals
+from mmg.sinks.page.vitals import CpuShare, Latencies, resident_bytes
+from mmg.version import installed_version
+
+if TYPE_CHECKING:
+    from mmg.runs.step import Step
+    from mmg.sources.ports.port import PortStatus
+    from mmg.types import Decision, SensorState
+
+SCHEMA = 1
+"""Of all that is sent. A key that comes is no other schema; one that goes, or means something else, is."""
+HISTORY_S = 600.0
+MOST_NOTICES = 200
+LATE_HOPS = 3
+"""So many hops without a decision are unwell."""
+ENCODER = json.JSONEncoder(separators=(",", ":"))
+Sent: TypeAlias = list[tuple[str, str]]
+"""Events as their kind and their JSON."""
+
+
+class State:
+    """A run as it is now and was in the last ten minutes. Not for two threads at once."""
+
+    def __init__(
+        self,
+        about: About,
+        *,
+        monotonic_s: Callable[[], float] = time.monotonic,
+        wall_s: Callable[[], float] = time.time,
+    ) -> None:
+        self.about, self._monotonic_s, self._wall_s = about, monotonic_s, wall_s
+        self.run = uuid.uuid4().hex
+        self.newest = ""
+        """The newest decision as JSON; empty before the first."""
+        self.sensors: Mapping[str, SensorState] = {}
+        self.statuses: Mapping[str, PortStatus] = {}
+        self.totals = Totals()
+        most = math.ceil(HISTORY_S / about.hop_s)
+        self._decisions: deque[tuple[float, str]] = deque(maxlen=most)
+        self._notices: deque[tuple[float, str]] = deque(maxlen=MOST_NOTICES)
+        self._envelopes = {name: Envelope(kind) for name, kind in about.kinds.items()}
+        self._latencies, self._cpu = Latencies(), CpuShare(monotonic_s)
+        self._began_s = self._decided_s = self._sensed_s = monotonic_s()
+
+    # --- what comes ------------------------------------------------------------------------------------------------
+
+    def take(self, event: Event, *, is_watched: bool = True) -> Sent:
+        """What is to be sent of this event. is_watched: whether anybody looks; else no envelope is computed."""
+        if isinstance(event, Decided):
+            return self._decide(event, is_watched=is_watched)
+        if isinstance(event, Notice):
+            line = _json({"at": self._at(), "text": event.text})
+            self._notices.append((self._monotonic_s(), line))
+            return [("notice", line)]
+        if isinstance(event, Sensed):
+            self.sensors = event.sensors
+            is_due = self._monotonic_s() - self._sensed_s > 1.5 * self.about.hop_s
+            return self._sense(is_watched=is_watched) if is_due else []
+        return self._hear(event)
+
+    def _hear(self, step: Step) -> Sent:
+        self.statuses = step.statuses
+        for chunk in step.chunks:
+            if chunk.modality in self._envelopes:
+                self._envelopes[chunk.modality].add(chunk)
+        return []
+
+    def _decide(self, event: Decided, *, is_watched: bool) -> Sent:
+        decision, at, now_s = event.decision, self._at(), self._monotonic_s()
+        self.newest = f'{event.line[:-1]},"at":{at}}}'
+        self.sensors, self._decided_s = decision.sensors, now_s
+        self._decisions.append((now_s, _short(decision, at)))
+        latency_ms = decision.latency_ms.get("event_to_decision")
+        if latency_ms is not None:
+            self._latencies.add(now_s, latency_ms)
+        self.totals.count(decision.label, latency_ms)
+        return [("decision", self.newest), *self._sense(is_watched=is_watched)]
+
+    def _sense(self, *, is_watched: bool) -> Sent:
+        self._sensed_s = self._monotonic_s()
+        if not is_watched:
+            for envelope in self._envelopes.values():
+                envelope.forget()
+            return []
+        sensors = {name: self._sensor(name, state) for name, state in self.sensors.items()}
+        return [("sensors", _json({"at": self._at(), "sensors": sensors}))]
+
+    def _sensor(self, name: str, state: SensorState) -> dict[str, Any]:
+        envelope, status = self._envelopes.get(name), self.statuses.get(name)
+        clock = state.clock and {key: _finite(value) for key, value in asdict(state.clock).items()}
+        paused = self.is_paused
+        return {
+            "state": "absent" if paused else state.state,
+            "reason": "paused" if paused else state.reason,
+            "age_ms": round(state.age_ms, 3),
+            "dropped": state.dropped,
+            "note": state.note,
+            "device": status.device if status else "",
+            "clock": None if paused else clock,
+            "rate_hz": round(envelope.rate_hz, 1) if envelope else 0.0,
+            "envelope": envelope.pairs() if envelope else [],
+        }
+
+    # --- what is told ----------------------------------------------------------------------------------------------
+
+    def hello(self) -> str:
+        """What holds for the whole run."""
+        about, controls = self.about, self.about.controls
+        allowed = about.allow_video
+        camera = {
+            "state": "allowed" if allowed else "off",
+            "by": "--allow-video was given" if allowed else "--allow-video was not given: mmg opens no camera",
+        }
+        none = {"mark": False, "record": False, "pause": False}
+        return _json(
+            {
+                "schema": SCHEMA,
+                "mmg": installed_version(),
+                "bundle": about.bundle,
+                "labels": about.labels,
+                "hop_s": about.hop_s,
+                "board": about.board,
+                "host": socket.gethostname(),
+                "run": self.run,
+                "sensors": dict(about.sensors),
+                "camera": camera,
+                "controls": {**(controls.offered(about.labels) if controls else none), "teach": False},
+            }
+        )
+
+    def history(self) -> list[str]:
+        """The last ten minutes as JSON, in pieces that belong together."""
+        oldest_s = self._monotonic_s() - HISTORY_S
+        decisions = [line for at_s, line in self._decisions if at_s >= oldest_s]
+        notices = [line for at_s, line in self._notices if at_s >= oldest_s]
+        return ['{"decisions":[', *_joined(decisions), '],"notices":[', *_joined(notices), "]}"]
+
+    def vitals(self, viewers: int) -> Sent:
+        """How the process is; and the sensors, where the run is paused and nothing else tells of them."""
+        now_s, controls = self._monotonic_s(), self.about.controls
+        lost = {
+            "sensors": {name: state.dropped for name, state in self.sensors.items() if state.dropped},
+            "sinks": {sink.name: sink.lost for sink in self.about.sinks if sink.lost},
+        }
+        vitals = {
+            "at": self._at(),
+            "uptime_s": round(now_s - self._began_s, 1),
+            "cpu_percent": self._cpu.percent(),
+            "memory_mib": round(resident_bytes() / 2**20, 1),
+            "latency_ms": self._latencies.percentiles(now_s),
+            "decisions": self.totals.decisions,
+            "lost": lost,
+            "viewers": viewers,
+            "recording": controls.recording() if controls else None,
+            "paused": self.is_paused,
+        }
+        return [("vitals", _json(vitals)), *(self._sense(is_watched=True) if self.is_paused else [])]
+
+    @property
+    def is_paused(self) -> bool:
+        """Whether the run listens to none of its sensors, as it was asked."""
+        return self.about.controls is not None and self.about.controls.is_paused
+
+    def ills(self) -> list[str]:
+        """Why the run is unwell, each in a line; empty where it is well."""
+        controls, since_s = self.about.controls, self._monotonic_s() - self._decided_s
+        if self.is_paused:
+            return ["paused"]
+        ills = [_ill(name, self.sensors.get(name)) for name in self.about.sensors]
+        if since_s > LATE_HOPS * self.about.hop_s:
+            ills.append(f"no decision for {since_s:.1f} s")
+        if controls and controls.problem:
+            ills.append(f"recording stopped: {controls.problem}")
+        return [ill for ill in ills if ill]
+
+    def _at(self) -> float:
+        return round(self._wall_s(), 3)
+
+
+def _ill(name: str, state: SensorState | None) -> str:
+    if state is None:
+        return f"{name}: not heard yet"
+    if state.state == "live":
+        return ""
+    return f"{name}: {state.state}: {state.reason}" if state.reason else f"{name}: {state.state}"
+
+
+def _short(decision: Decision, at: float) -> str:
+    return _json(
+        {
+            "at": at,
+            "t": round(decision.t_s, 6),
+            "label": decision.label,
+            "confidence": round(decision.confidence, 6),
+            "modalities": decision.modalities,
+        }
+    )
+
+
+def _joined(lines: list[str]) -> list[str]:
+    return [f",{line}" if number else line for number, line in enumerate(lines)]
+
+
+def _finite(figure: float) -> float:
+    return round(figure, 3) if math.isfinite(figure) else 0.0
+
+
+def _json(of: Mapping[str, Any]) -> str:
+    return ENCODER.encode(of)
