@@ -130,9 +130,9 @@ def test_a_sensor_tells_its_state_in_a_word_with_its_reason_and_clock(browser: B
     run.decide("walking", audio=GONE)
     browser.wait_for("document.querySelectorAll('#sensors [data-state]').length === 2")
     imu, audio = browser.evaluate("[...document.getElementById('sensors').children].map((card) => card.innerText)")
-    for words in ("imu", "● live", "−12 ppm", "0.80 ms", "8 ms ago"):
+    for words in ("imu", "●live", "−12 ppm", "0.80 ms", "8 ms ago"):
         assert words in " ".join(imu.split())
-    for words in ("audio", "○ stale", "unplugged", "8.4 s ago", "160"):
+    for words in ("audio", "○stale", "unplugged", "8.4 s ago", "160"):
         assert words in " ".join(audio.split())
     assert "Camera off" in shown(browser, "camera")
     assert "--allow-video" in shown(browser, "camera")

@@ -16,9 +16,10 @@ from mmg.sinks.page.connections import problem
 from mmg.sinks.page.hub import Hub, Viewer
 
 ASSETS = Path(__file__).parent / "assets"
+SCRIPTS = ("page.js", "words.js", "link.js", "ribbon.js", "sensors.js", "controls.js")
 TYPES = {
     "index.html": "text/html; charset=utf-8",
-    "page.js": "text/javascript; charset=utf-8",
+    **dict.fromkeys(SCRIPTS, "text/javascript; charset=utf-8"),
     "page.css": "text/css; charset=utf-8",
     "icon.svg": "image/svg+xml",
 }

@@ -139,6 +139,7 @@ class State:
                 "host": socket.gethostname(),
                 "run": self.run,
                 "sensors": dict(about.sensors),
+                "kinds": dict(about.kinds),
                 "camera": camera,
                 "controls": {**(controls.offered(about.labels) if controls else none), "teach": False},
             }

@@ -68,7 +68,7 @@ export class Link {
     }
     if (silent_s <= SILENT_S && !this.isLost) return;
     const gone = `The board has not been heard for ${Math.max(Math.round(silent_s), 1)} s.`;
-    this.problem = this.isOver ? "The run has ended." : (this.isLost && this.refusal) || gone;
+    this.problem = (this.isLost && this.refusal) || (this.isOver ? "The run has ended." : gone);
     this.changed(this.problem);
   }
 }

@@ -52,7 +52,7 @@ class Page {
     if (hello.run === root.dataset.run) return;
     this.begin(hello);
     this.ribbon.begin([], hello.hop_s, this.colours);
-    this.sensors.begin(hello.sensors, hello.hop_s);
+    this.sensors.begin(hello);
     this.controls.begin(hello);
     this.drawAbout();
     root.dataset.run = hello.run;
@@ -88,7 +88,7 @@ class Page {
 
   draw() {
     this.drawDecision();
-    this.ribbon.draw(this.now_s);
+    this.ribbon.draw(this.now_s, Boolean(this.problem));
     this.sensors.draw();
     if (this.vitals) tell(byId("board"), factsOf(this.vitals));
     this.drawNotices();

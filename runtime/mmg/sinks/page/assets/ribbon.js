@@ -37,12 +37,12 @@ export class Ribbon {
   }
 
   // boardNow_s: the board's time of day, by which the ribbon moves on where nothing is decided.
-  draw(boardNow_s) {
+  draw(boardNow_s, isGone) {
     const { newest } = this;
     this.end_s = newest ? newest.t + Math.max(boardNow_s - newest.at, 0) : 0;
     const got = paperOf(this.canvas, NAMES + BARS + TICKS);
     if (!got) return;
-    Object.assign(this, got);
+    Object.assign(this, got, { isGone });
     this.drawTicks();
     this.drawBars();
     this.drawNames();
@@ -64,7 +64,7 @@ export class Ribbon {
       paper.fillRect(Math.min(x, this.width - 1), NAMES, 1, BARS);
       paper.fillStyle = colourNamed("soft");
       paper.textAlign = minutes === 0 ? "right" : minutes === 10 ? "left" : "center";
-      paper.fillText(minutes === 0 ? "now" : `${minutes} min ago`, x, NAMES + BARS + 9);
+      paper.fillText(minutes === 0 ? (this.isGone ? "last heard" : "now") : `${minutes} min ago`, x, NAMES + BARS + 9);
     }
     paper.textAlign = "left";
     paper.fillStyle = colourNamed("line");

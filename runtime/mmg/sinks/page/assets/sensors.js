@@ -7,9 +7,9 @@ const FLOOR_DB = -72;
 const SYMBOLS = { live: "●", doubted: "◒", warming: "◐", stale: "○", faulty: "✗", absent: "·" };
 
 export class Sensors {
-  begin(urls, hop_s) {
+  begin({ sensors, kinds, hop_s }) {
     this.hop_s = hop_s;
-    this.cards = new Map(Object.entries(urls).map(([name, url]) => [name, new Card(name, url)]));
+    this.cards = new Map(Object.entries(sensors).map(([name, url]) => [name, new Card(name, url, kinds?.[name])]));
     byId("sensors").replaceChildren(...[...this.cards.values()].map((card) => card.element));
   }
 
@@ -23,8 +23,8 @@ export class Sensors {
 }
 
 class Card {
-  constructor(name, url) {
-    Object.assign(this, { name, url, heard: [], sensor: null });
+  constructor(name, url, kind) {
+    Object.assign(this, { name, url, kind, heard: [], sensor: null });
     this.state = make("span", "–", "state");
     this.symbol = make("span", "", "symbol");
     this.symbol.setAttribute("aria-hidden", "true");
@@ -34,7 +34,7 @@ class Card {
     this.range = make("p", "", "soft range");
     this.facts = make("dl", "", "facts");
     this.element = make("li", [
-      make("h3", [make("bdi", name), make("span", [this.symbol, this.state], "badge")]), this.reason, this.canvas, this.range, this.facts,
+      make("h3", [make("bdi", name), " ", make("span", [this.symbol, this.state], "badge")]), this.reason, this.canvas, this.range, this.facts,
     ]);
   }
 
@@ -74,7 +74,7 @@ class Card {
     this.canvas.hidden = this.range.hidden = !pairs.length;
     const got = pairs.length ? paperOf(this.canvas, HEIGHT) : null;
     if (!got) return;
-    const isSound = this.sensor.unit ? this.sensor.unit !== "m/s^2" : pairs.every(([, high]) => high <= 1);
+    const isSound = this.kind === "audio";
     const value = isSound ? (part) => Math.max(20 * Math.log10(Math.max(part, 1e-9)), FLOOR_DB) : (force) => force;
     const least = isSound ? FLOOR_DB : Math.min(...pairs.map(([low]) => low));
     const most = isSound ? 0 : Math.max(...pairs.map(([, high]) => high), least + 1);
