@@ -1,4 +1,4 @@
-"""The live page in a real browser: it shows what the run says, by any means of reading, and says when the board is gone."""
+"""The live page in a real browser: it shows what the run says, to every reader, and says when the board is gone."""
 
 from __future__ import annotations
 
@@ -26,7 +26,9 @@ pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium here: sudo
 
 START_S = 30.0
 GRACE_S = 0.2
-PHONE = {"width": 360, "height": 740}
+PHONE, DESKTOP = (360, 740), (1280, 900)
+SIZES = pytest.mark.parametrize("size", [PHONE, DESKTOP], ids=["phone", "desktop"])
+EMPTY = "\N{EN DASH}"
 EVIL = "<img src=x onerror='document.documentElement.dataset.evil = 1'>"
 ODD = (EVIL, "W" * 80, "\u202etrap \u0645\u0631\u062d\u0628\u0627", "e\u0301\u0336\u0489" * 20, UNKNOWN)
 GONE = SensorState("stale", 8400.0, 160, reason="unplugged")
@@ -130,7 +132,7 @@ def test_a_sensor_tells_its_state_in_a_word_with_its_reason_and_clock(browser: B
     run.decide("walking", audio=GONE)
     browser.wait_for("document.querySelectorAll('#sensors [data-state]').length === 2")
     imu, audio = browser.evaluate("[...document.getElementById('sensors').children].map((card) => card.innerText)")
-    for words in ("imu", "●live", "−12 ppm", "0.80 ms", "8 ms ago"):
+    for words in ("imu", "●live", "12 ppm", "0.80 ms", "8 ms ago"):
         assert words in " ".join(imu.split())
     for words in ("audio", "○stale", "unplugged", "8.4 s ago", "160"):
         assert words in " ".join(audio.split())
@@ -138,16 +140,16 @@ def test_a_sensor_tells_its_state_in_a_word_with_its_reason_and_clock(browser: B
     assert "--allow-video" in shown(browser, "camera")
 
 
-@pytest.mark.parametrize("size", [PHONE, {"width": 1280, "height": 900}], ids=["phone", "desktop"])
-def test_odd_labels_are_text_and_break_nothing(browser: Browser, size: dict[str, int]) -> None:
+@SIZES
+def test_odd_labels_are_text_and_break_nothing(browser: Browser, size: tuple[int, int]) -> None:
     with made(labels=ODD, sensors={EVIL: "mic://default", "i" * 80: "serial:///dev/" + "t" * 200}) as run:
-        browser.open(run.url, **size)
+        browser.open(run.url, width=size[0], height=size[1])
         for label in ODD:
             run.decide(label)
             run.note(label)
         browser.evaluate("document.getElementById('stretches').open = true")
         browser.wait_for(f"{COUNT} === {len(ODD)} && document.querySelectorAll('tbody tr').length === {len(ODD)}")
-        assert browser.evaluate("document.documentElement.scrollWidth") == size["width"]
+        assert browser.evaluate("document.documentElement.scrollWidth") == size[0]
         assert EVIL in shown(browser, "stretches")
         assert EVIL in shown(browser, "notices")
 
@@ -189,11 +191,11 @@ def axe() -> str:
 
 
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
-@pytest.mark.parametrize("size", [PHONE, {"width": 1280, "height": 900}], ids=["phone", "desktop"])
-def test_axe_finds_no_fault_of_any_weight(browser: Browser, size: dict[str, int], dark: bool) -> None:
+@SIZES
+def test_axe_finds_no_fault_of_any_weight(browser: Browser, size: tuple[int, int], dark: bool) -> None:
     script = axe()
     with made() as run:
-        browser.open(run.url, dark=dark, **size)
+        browser.open(run.url, width=size[0], height=size[1], dark=dark)
         for label in (*LABELS, "walking"):
             run.decide(label, audio=GONE)
         run.note("audio: unplugged")
@@ -236,7 +238,7 @@ def test_the_end_of_a_run_is_told_what_was_shown_stays_and_the_next_run_starts_a
     assert shown(browser, "label") == "walking"
     with made(port=first.port) as second:
         browser.wait_for(f"!({BANNER})")
-        assert (shown(browser, "label"), browser.evaluate(COUNT)) == ("–", 0)
+        assert (shown(browser, "label"), browser.evaluate(COUNT)) == (EMPTY, 0)
         second.decide("still")
         wait_for_words(browser, "label", "still")
 
@@ -277,7 +279,7 @@ def test_a_run_on_ports_is_seen_at_once_told_when_unplugged_and_followed_when_ki
 ) -> None:
     with mmg_run(wearable, "127.0.0.1:0") as (_, url):
         began_s = time.monotonic()
-        browser.open(url, **PHONE)
+        browser.open(url, width=PHONE[0], height=PHONE[1])
         assert time.monotonic() - began_s < 1.0
         browser.wait_for(f"{COUNT} >= 10")
         browser.wait_for("document.querySelectorAll('#sensors [data-state=live] canvas:not([hidden])').length === 2")
@@ -307,7 +309,8 @@ def test_a_mark_is_set_in_the_recording_and_ended_by_keyboard(
 ) -> None:
     pytest.importorskip("mcap", reason="mcap is not installed: pip install -e '.[record]'")
     with mmg_run(wearable, "127.0.0.1:0", "--record", str(tmp_path / "day.mcap")) as (run, url):
-        browser.open(url, **PHONE)
+        browser.open(url, width=PHONE[0], height=PHONE[1])
+        wait_for_words(browser, "board", "day.mcap")
         browser.evaluate("document.getElementById('mark-label').focus()")
         browser.call("Input.insertText", text="knead")
         press(browser, "Enter")
