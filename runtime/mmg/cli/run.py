@@ -159,7 +159,9 @@ def _run(options: argparse.Namespace) -> int:
             report = _and_notice(outboxes) if outboxes else _report
             pipeline, recorder = open_pipeline(options, bundle, urls, settings, profile, report, outboxes)
             if controls:
-                controls.attach(recorder)
+                from mmg.runs.live import LivePipeline
+
+                controls.attach(pipeline if isinstance(pipeline, LivePipeline) else None, recorder)
             if recorder:  # a second Ctrl-C while a driver is slow to close costs nothing
                 at_end.callback(close_recorder, recorder, _report)
             at_end.callback(pipeline.close)

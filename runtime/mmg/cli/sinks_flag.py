@@ -92,4 +92,4 @@ def _page_url(address: str) -> str:
     host = address.partition("?")[0]
     if address and not re.fullmatch(r"(\[[0-9a-fA-F:.]+\]|[\w.-]*)(:\d+)|\[[0-9a-fA-F:.]+\]|[\d.]+|localhost", host):
         raise ConfigError(f"--page {address}: is no address: write --page, --page :8421 or --page 0.0.0.0:8420")
-    return f"http://{address}"
+    return f"http://{address or '127.0.0.1:8420'}"

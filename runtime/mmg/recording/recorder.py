@@ -10,10 +10,11 @@ import time
 import uuid
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
+from mmg.engine.health import ReadAs
 from mmg.errors import ConfigError
 from mmg.recording.messages import START, MarkMessage
 from mmg.recording.part import Part
@@ -102,6 +103,9 @@ class Recorder:
         self.problem = ""
         """Why nothing is recorded any more; empty while it is."""
         self._lost = self._odd = 0
+        self.is_off = False
+        """Whether what comes is left out, as ``switch`` asked."""
+        self._read_as: dict[str, ReadAs] = {}
         self._waiting: deque[Callable[[Part], None]] = deque()
         self._changed = threading.Condition()
         self._closing = self._is_wanted = self._is_over = False
@@ -118,10 +122,26 @@ class Recorder:
 
     def step(self, step: Step) -> None:
         """Record what came, of the sensors that are recorded. Returns at once."""
-        self._leave(partial(Part.step, step=step.only(self._names)))
+        step = step.only(self._names)
+        if self.is_off:
+            # How a device's values are taken is told once: it must not be missed.
+            self._read_as.update(step.read_as)
+            self._leave(partial(Part.lose, count=1))
+            return
+        if self._read_as:
+            step = replace(step, read_as={**self._read_as, **step.read_as})
+            self._read_as.clear()
+        self._leave(partial(Part.step, step=step))
+
+    def switch(self, on: bool) -> None:
+        """Leave out what comes, or record it again. The recording tells how much was left out."""
+        self.is_off = not on
 
     def decision(self, line: str, now_ns: int) -> None:
         """Record a decision as its JSON line. Returns at once."""
+        if self.is_off:
+            self._leave(partial(Part.lose, count=1))
+            return
         self._leave(partial(Part.decision, line=line, now_ns=now_ns))
 
     def mark(self, label: str, event: str, now_ns: int) -> None:

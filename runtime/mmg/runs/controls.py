@@ -12,6 +12,7 @@ from mmg.errors import ConfigError
 if TYPE_CHECKING:
     from mmg.recording.marks import Marker
     from mmg.recording.recorder import Recorder
+    from mmg.runs.live import LivePipeline
 
 
 class Controls:
@@ -27,10 +28,11 @@ class Controls:
         self._lock = threading.Lock()
         self._recorder: Recorder | None = None
         self._marker: Marker | None = None
-        self.is_paused = False
+        self._pipeline: LivePipeline | None = None
 
-    def attach(self, recorder: Recorder | None) -> None:
-        """Once the run is there."""
+    def attach(self, pipeline: LivePipeline | None, recorder: Recorder | None) -> None:
+        """Once the run is there. pipeline: of a live one."""
+        self._pipeline = pipeline
         if recorder:
             from mmg.recording.marks import Marker
 
@@ -38,7 +40,11 @@ class Controls:
 
     def offered(self, labels: Sequence[str]) -> dict[str, Any]:
         """What may be asked, of a run that decides among these labels."""
-        return {"mark": list(labels) if self._can_record else False, "record": False, "pause": False}
+        return {
+            "mark": list(labels) if self._can_record else False,
+            "record": self._can_record,
+            "pause": self._can_pause,
+        }
 
     def do(self, name: str, asked: object) -> dict[str, Any]:
         """Do what was asked, and say how it is now. Raises ConfigError for what cannot be."""
@@ -46,16 +52,48 @@ class Controls:
             raise ConfigError(f"{name}: send a JSON object")
         if name == "mark":
             return self._mark(asked.get("label"))
+        if name == "record":
+            return self._record(asked.get("on"))
+        if name == "pause":
+            return self._pause(asked.get("on"))
         raise ConfigError(f"{name}: this run cannot")
 
     def _mark(self, label: object) -> dict[str, Any]:
-        if self._marker is None:
-            raise ConfigError("mark: nothing is recorded: start mmg-run with --record DAY.mcap")
+        recorder = self._recorder_that("mark")
+        if recorder.is_off or self._marker is None:
+            raise ConfigError("mark: recording is off")
         if label is not None and not (isinstance(label, str) and 0 < len(label) <= 100):
             raise ConfigError("mark: label is a text of up to 100 characters, or null")
         with self._lock:
             self._marker.hold(label, self._monotonic_ns())
         return {"mark": label}
+
+    def _record(self, on: object) -> dict[str, Any]:
+        recorder = self._recorder_that("record")
+        with self._lock:
+            if not _is_switch("record", on) and self._marker:
+                self._marker.hold(None, self._monotonic_ns())  # no label goes on over what is left out
+            recorder.switch(bool(on))
+        return {"record": on}
+
+    def _recorder_that(self, name: str) -> Recorder:
+        """Raises ConfigError where there is none that records."""
+        if self._recorder is None:
+            raise ConfigError(f"{name}: nothing is recorded: start mmg-run with --record DAY.mcap")
+        if self._recorder.problem:
+            raise ConfigError(f"{name}: recording stopped: {self._recorder.problem}")
+        return self._recorder
+
+    def _pause(self, on: object) -> dict[str, Any]:
+        if self._pipeline is None:
+            raise ConfigError("pause: this run listens to no sensor")
+        self._pipeline.listen(not _is_switch("pause", on))
+        return {"pause": on}
+
+    @property
+    def is_paused(self) -> bool:
+        """Whether the run listens to none of its sensors."""
+        return self._pipeline is not None and self._pipeline.is_paused
 
     @property
     def problem(self) -> str:
@@ -63,8 +101,15 @@ class Controls:
         return self._recorder.problem if self._recorder else ""
 
     def recording(self) -> dict[str, Any] | None:
-        """Of the recording its file, size and the label that holds; None where there is none."""
+        """Of the recording its file, size and the label that holds; None where there is none, or it is off."""
         recorder, marker = self._recorder, self._marker
-        if recorder is None or marker is None or recorder.problem:
+        if recorder is None or marker is None or recorder.problem or recorder.is_off:
             return None
         return {"path": str(recorder.newest), "bytes": recorder.bytes, "mark": marker.present}
+
+
+def _is_switch(name: str, on: object) -> bool:
+    """The value of ``on``. Raises ConfigError for what is neither true nor false."""
+    if not isinstance(on, bool):
+        raise ConfigError(f"{name}: on is true or false")
+    return on

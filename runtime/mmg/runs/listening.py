@@ -28,6 +28,13 @@ class Listening:
         for port in self._ports.values():
             port.start(self._inbox.put)
 
+    def resume(self, ports: Sequence[Port]) -> None:
+        """After ``close``: listen to these ports, of the same modalities. What came before is gone."""
+        self._ports = {port.modality: port for port in ports}
+        self._devices.clear()
+        self._inbox.take()
+        self.start()
+
     def wait(self, until_ns: int, timeout_s: float) -> None:
         """Return when a sample captured at ``until_ns`` or later has come, after ``timeout_s`` at the latest."""
         self._inbox.wait(until_ns, timeout_s)

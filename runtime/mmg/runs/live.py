@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -9,7 +10,7 @@ from functools import partial
 
 from mmg.bundle import Bundle, Manifest
 from mmg.engine import Engine
-from mmg.runs.deciding import Decider
+from mmg.runs.deciding import TRYING_PATIENCE_S, Decider
 from mmg.runs.listening import Listening
 from mmg.runs.recorded import open_each
 from mmg.runs.settings import Settings
@@ -26,7 +27,9 @@ class LivePipeline:
     """Ports in, decisions out. Iterate over it once; then ``close`` it.
 
     bundle: an open bundle. ports: one a modality, not started. report: called with each line that is worth reading.
-    record: called with each step before it is decided on. sensed: called after each with the sensors' states. origin_ns: from when ``t_s`` counts; from now without it.
+    record: called with each step before it is decided on. sensed: called after each with the sensors' states.
+    reopen: gives ports as ``ports`` were, after a pause; without it they are opened by their URLs.
+    origin_ns: from when ``t_s`` counts; from now without it.
 
     A sensor's ``reason`` is what its port knows (unplugged, stalled),
     its ``clock`` how the device's clock runs; ``latency_ms["event_to_decision"]`` is the time from the hop's end, when
@@ -44,6 +47,7 @@ class LivePipeline:
         report: Callable[[str], None] = lambda _: None,
         record: Callable[[Step], None] = lambda _: None,
         sensed: Callable[[Mapping[str, SensorState]], None] | None = None,
+        reopen: Callable[[], Sequence[Port]] | None = None,
         origin_ns: int | None = None,
         monotonic_ns: Callable[[], int] = time.monotonic_ns,
     ) -> None:
@@ -52,6 +56,13 @@ class LivePipeline:
         self._started = self._closing = False
         self.origin_ns = monotonic_ns() if origin_ns is None else origin_ns
         urls = {port.modality: port.url for port in ports}
+        self._report = report
+        self._reopen = reopen or partial(open_ports, bundle.manifest, urls, settings, report)
+        self._is_wanted = threading.Event()
+        self._is_wanted.set()
+        self._resumed_ns: int | None = None
+        self.is_paused = False
+        """Whether every port is closed, as it was asked."""
         self._decider = Decider(bundle, urls, settings, origin_ns=self.origin_ns, report=report)
 
     @property
@@ -65,13 +76,16 @@ class LivePipeline:
         if self._settings.duration_s is not None:
             end_ns = self.origin_ns + round((self._settings.duration_s + self._settings.grace_s) * 1e9)
         while not self._closing and (end_ns is None or self._monotonic_ns() < end_ns):
+            if not self._is_listening():
+                continue
             deadline_ns = self.engine.deadline_ns if end_ns is None else min(self.engine.deadline_ns, end_ns)
             wait_s = (deadline_ns - self._monotonic_ns()) / 1e9
             self._listening.wait(self.engine.hop_end_ns, min(max(wait_s, 0.0), LONGEST_WAIT_S))
             for decision in self.step():
                 if self._settings.duration_s is None or decision.t_s <= self._settings.duration_s:
                     yield decision
-            self._decider.check_required()
+            if not self._is_resuming():
+                self._decider.check_required()
         if not self._closing:
             self._decider.check_decided()
 
@@ -80,6 +94,33 @@ class LivePipeline:
         if not self._started:
             self._started = True
             self._listening.start()
+
+    def listen(self, on: bool) -> None:
+        """From any thread: close every port, or open them again. It is done between two steps."""
+        if on:
+            self._is_wanted.set()
+        else:
+            self._is_wanted.clear()
+
+    def _is_listening(self) -> bool:
+        """Whether there are ports to wait for; does what ``listen`` asked, and while they are closed waits for it."""
+        if self._is_wanted.is_set():
+            if self.is_paused:
+                self._listening.resume(self._reopen())
+                self.is_paused, self._resumed_ns = False, self._monotonic_ns()
+                self._report("goes on: the sensors are listened to again")
+            return True
+        if not self.is_paused:
+            self._listening.close()
+            self.is_paused = True
+            self._report("paused: no sensor is listened to")
+        self._is_wanted.wait(LONGEST_WAIT_S)
+        return False
+
+    def _is_resuming(self) -> bool:
+        """Whether a required sensor may still be on its way after a pause."""
+        resumed_ns = self._resumed_ns
+        return resumed_ns is not None and self._monotonic_ns() - resumed_ns < TRYING_PATIENCE_S * 1e9
 
     def step(self) -> list[Decision]:
         """Take what has come, decide what is due, and tell what changed. Never waits."""

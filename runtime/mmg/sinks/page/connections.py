@@ -8,6 +8,7 @@ import socket
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from http import HTTPStatus
+from typing import cast
 
 from microdot import Request
 from microdot.microdot import Microdot, Response
@@ -42,7 +43,10 @@ Answer = Callable[[Request], Awaitable[Response]]
 
 
 class Connections:
-    """Reads requests, has them answered, one a connection, and closes. refused: called for each that is not answered."""
+    """Reads requests, has them answered, one a connection, and closes.
+
+    left: called when a request's connection has ended. refused: called for each that is turned away here.
+    """
 
     def __init__(
         self, app: Microdot, answer: Answer, left: Callable[[Request], None], refused: Callable[[], None]
@@ -63,6 +67,8 @@ class Connections:
                 await self._serve(reader, writer)
         except (OSError, asyncio.TimeoutError, asyncio.IncompleteReadError):
             pass  # it left, or took too long
+        except asyncio.CancelledError:
+            pass  # the run has ended, and so does this task: asyncio would tell of one that is cancelled
         finally:
             self.open -= 1
             transport.abort()
@@ -77,14 +83,14 @@ class Connections:
         try:
             is_stream = hasattr(response.body, "__anext__")
             await asyncio.wait_for(_send(response, writer), None if is_stream else ANSWERING_S)
-            await asyncio.wait_for(_close(reader, writer), REFUSING_S)
+            await asyncio.wait_for(_flush(writer) if is_stream else _close(reader, writer), REFUSING_S)
         finally:
             if request is not None:
                 self._left(request)
 
     async def _read(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> Request | None:
         """None of what is no request, or too large. Raises TimeoutError, OSError."""
-        limited = _Limited(reader)
+        limited = cast("asyncio.StreamReader", _Limited(reader))  # the two calls of it that microdot makes
         address = writer.get_extra_info("peername")
         try:
             return await asyncio.wait_for(Request.create(self._app, limited, writer, address), ASKING_S)
@@ -121,6 +127,12 @@ async def _close(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> 
         writer.write_eof()
     while await reader.read(LINE_BYTES):
         pass
+
+
+async def _flush(writer: asyncio.StreamWriter) -> None:
+    """Close once all is sent: of who looks nothing more is on its way."""
+    writer.close()
+    await writer.wait_closed()
 
 
 async def _send(response: Response, writer: asyncio.StreamWriter) -> None:

@@ -49,8 +49,8 @@ class Envelope:
         chunks, self._chunks = self._chunks, []
         if not chunks:
             return []
-        samples = np.concatenate([chunk.samples for chunk in chunks])
-        parts = np.array_split(np.nan_to_num(samples), min(PAIRS, len(samples)))
+        samples = np.concatenate([chunk.samples for chunk in chunks]).astype(np.float64)
+        parts = np.array_split(np.nan_to_num(samples, posinf=0.0, neginf=0.0), min(PAIRS, len(samples)))
         return [_level(part) if self._kind == "audio" else _length(part) for part in parts if len(part)]
 
 

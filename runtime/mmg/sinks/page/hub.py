@@ -64,22 +64,18 @@ class Hub:
     def __init__(self, state: State, loop: asyncio.AbstractEventLoop) -> None:
         self._state, self._loop = state, loop
         self._lock = threading.Lock()
-        self._number = 0
+        self._number = self._published = 0
         self.viewers: set[Viewer] = set()
-        self.dropped = 0
-        """Viewers that did not read."""
-        self.refused = 0
-        """Requests."""
 
     def take(self, event: Event) -> None:
         """From any thread: send what this event is worth."""
         with self._lock:
-            self._send(self._state.take(event, is_watched=bool(self.viewers)))
+            self._send(self._state.take(event))
 
     def send_vitals(self) -> None:
         """Send how the process is."""
         with self._lock:
-            self._send(self._state.vitals(len(self.viewers)))
+            self._send(self._state.vitals())
 
     def say_bye(self, why: str) -> None:
         """Send the last event."""
@@ -92,18 +88,27 @@ class Hub:
             return of(self._state)
 
     def join(self, cut: Callable[[], object]) -> tuple[Viewer, Iterator[bytes]]:
-        """A new viewer, in the loop's thread, and what it is sent first: ``hello`` and ``history``, in pieces."""
+        """A new viewer, in the loop's thread, and what it is sent first: ``hello``, ``history``, vitals, in pieces."""
         with self._lock:
             viewer = Viewer(cut, self._number)
             self.viewers.add(viewer)
-            hello, history = self._state.hello(), self._state.history()
+            self._state.viewers = len(self.viewers)
+            hello, history, vitals = self._state.hello(), self._state.history(), self._state.newest_vitals
         hello_frame = _frame(viewer.since, "hello", hello)
         head, tail = _frame(viewer.since, "history", "\0").split(b"\0")
-        return viewer, chain([hello_frame, head], pieces(history), [tail])
+        last = [tail, _frame(viewer.since, "vitals", vitals)] if vitals else [tail]
+        return viewer, chain([hello_frame, head], pieces(history), last)
 
     def leave(self, viewer: Viewer) -> None:
         """It looks no longer. Twice is fine."""
-        self.viewers.discard(viewer)
+        with self._lock:
+            self.viewers.discard(viewer)
+            self._state.viewers = len(self.viewers)
+
+    def refuse(self) -> None:
+        """Count a request that was refused."""
+        with self._lock:
+            self._state.refused += 1
 
     def end(self) -> None:
         """Nothing more comes for any viewer."""
@@ -113,12 +118,14 @@ class Hub:
     @property
     def is_behind(self) -> bool:
         """Whether a viewer is slow. May be asked from any thread."""
-        return any(viewer.is_behind for viewer in tuple(self.viewers))
+        under_way = self._number - self._published if self.viewers else 0
+        return under_way > MOST_WAITING // 4 or any(viewer.is_behind for viewer in tuple(self.viewers))
 
     def _send(self, sent: Sent) -> None:
         """With the lock, so that numbers go out in their order."""
         if not self.viewers:
             self._number += len(sent)
+            self._published = self._number
             return
         frames = []
         for kind, text in sent:
@@ -128,10 +135,11 @@ class Hub:
             self._loop.call_soon_threadsafe(self._publish, self._number, frames)
 
     def _publish(self, number: int, frames: list[bytes]) -> None:
+        self._published = number
         for viewer in tuple(self.viewers):
             if number > viewer.since and not viewer.put(frames):
-                self.dropped += 1
                 self.leave(viewer)
+                self._state.dropped += 1
                 viewer.end()
                 viewer.cut()
 

@@ -41,19 +41,24 @@ class Totals:
             self.latency_s += latency_ms / 1e3
 
 
-def metrics_text(state: State, viewers: int, refused: int, dropped: int) -> bytes:
-    """All metrics in Prometheus' text format. Raises BackendUnavailable without its library."""
+def load_library() -> None:
+    """Takes its time, once. Raises BackendUnavailable."""
     try:
-        from prometheus_client import CollectorRegistry, generate_latest
+        import prometheus_client.core  # noqa: F401
     except ImportError as error:
         raise BackendUnavailable("prometheus-client, which /metrics needs,", "prometheus-client") from error
 
+
+def metrics_text(state: State) -> bytes:
+    """All metrics in Prometheus' text format; after ``load_library``."""
+    from prometheus_client import CollectorRegistry, generate_latest
+
     class Figures:
         def collect(self) -> list[Metric]:
-            return [*_of_run(state), *_of_sensors(state), *_of_page(state, viewers, refused, dropped)]
+            return [*_of_run(state), *_of_sensors(state), *_of_page(state)]
 
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(Figures())  # type: ignore[arg-type]
+    registry.register(Figures())
     return generate_latest(registry)
 
 
@@ -95,7 +100,7 @@ def _of_sensors(state: State) -> list[Metric]:
     return [states, age, dropped, drift]
 
 
-def _of_page(state: State, viewers: int, refused: int, dropped: int) -> list[Metric]:
+def _of_page(state: State) -> list[Metric]:
     from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 
     written = CounterMetricFamily("mmg_sink_written_events", "Events that a sink has taken.", labels=["sink"])
@@ -106,7 +111,7 @@ def _of_page(state: State, viewers: int, refused: int, dropped: int) -> list[Met
     return [
         written,
         lost,
-        GaugeMetricFamily("mmg_page_viewers", "Open event streams.", value=viewers),
-        CounterMetricFamily("mmg_page_refused_requests", "Requests that were refused.", value=refused),
-        CounterMetricFamily("mmg_page_dropped_viewers", "Viewers that did not read.", value=dropped),
+        GaugeMetricFamily("mmg_page_viewers", "Open event streams.", value=state.viewers),
+        CounterMetricFamily("mmg_page_refused_requests", "Requests that were refused.", value=state.refused),
+        CounterMetricFamily("mmg_page_dropped_viewers", "Viewers that did not read.", value=state.dropped),
     ]

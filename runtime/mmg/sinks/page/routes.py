@@ -6,6 +6,7 @@ import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from http import HTTPStatus
 from pathlib import Path
+from typing import cast
 
 from microdot.microdot import Microdot, Request, Response
 
@@ -14,6 +15,7 @@ from mmg.runs.controls import Controls
 from mmg.sinks.page.access import Access, Asked
 from mmg.sinks.page.connections import problem
 from mmg.sinks.page.hub import Hub, Viewer
+from mmg.sinks.page.metrics import load_library, metrics_text
 
 ASSETS = Path(__file__).parent / "assets"
 SCRIPTS = ("page.js", "words.js", "link.js", "ribbon.js", "sensors.js", "controls.js")
@@ -55,7 +57,7 @@ class Routes:
         else:
             response = await self.app.dispatch_request(request)
         if response.status_code >= HTTPStatus.BAD_REQUEST and response.status_code != HTTPStatus.SERVICE_UNAVAILABLE:
-            self._hub.refused += 1
+            self._hub.refuse()
         response.is_head = request.method == "HEAD"
         return response
 
@@ -91,7 +93,7 @@ class Routes:
     async def _events(self, request: Request) -> Response:
         viewer, first = self._hub.join(request.sock[1].transport.abort)
         self._viewers[request] = viewer
-        return Response(_stream(viewer, first), 200, {"Content-Type": "text/event-stream"})
+        return Response(cast("bytes", _stream(viewer, first)), 200, {"Content-Type": "text/event-stream"})
 
     async def _decision(self, _request: Request) -> Response:
         newest = self._hub.read(lambda state: state.newest)
@@ -103,11 +105,9 @@ class Routes:
         return _json(json.dumps({"status": "unwell" if ills else "ok", "reasons": ills}), status)
 
     async def _metrics(self, _request: Request) -> Response:
-        from mmg.sinks.page.metrics import metrics_text
-
-        hub = self._hub
         try:
-            text = hub.read(lambda state: metrics_text(state, len(hub.viewers), hub.refused, hub.dropped))
+            load_library()  # not with the hub's lock, for which the run's side may wait
+            text = self._hub.read(metrics_text)
         except MmgError as error:
             return problem(HTTPStatus.NOT_IMPLEMENTED, str(error))
         return Response(text, 200, {"Content-Type": "text/plain; version=0.0.4; charset=utf-8"})
@@ -117,7 +117,7 @@ class Routes:
             if self._controls is None:
                 return problem(HTTPStatus.CONFLICT, "this run takes no orders")
             try:
-                asked = json.loads(request.body)
+                asked = json.loads(request.body or b"")
             except ValueError:
                 return problem(HTTPStatus.BAD_REQUEST, "the body is no JSON")
             try:

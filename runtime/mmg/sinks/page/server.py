@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import socket
+import subprocess
 import sys
 import threading
 import time
@@ -28,6 +30,7 @@ VITALS_S = 2.0
 ENDING_S = 0.5
 """So long the viewers have to take the last events."""
 BACKLOG = 64
+DRAWING_S = 5.0
 BEHIND_S = 1.0
 """So long a run of recordings waits for a viewer."""
 
@@ -53,6 +56,7 @@ class Page:
         self._ended = asyncio.Event()
         self._hub = Hub(State(about), self._loop)
         self._routes = Routes(self._hub, access, self.port, about.controls)
+        self._connections = Connections(self._routes.app, self._routes.answer, self._routes.left, self._hub.refuse)
         self._thread = threading.Thread(target=self._run, name="mmg page", daemon=True)
         self._thread.start()
         _tell(report, host, self.port, token)
@@ -67,8 +71,9 @@ class Page:
 
     def close(self) -> None:
         """Say goodbye to the viewers and stop serving."""
-        self._hub.say_bye("run ended")
-        self._loop.call_soon_threadsafe(self._ended.set)
+        with suppress(RuntimeError):  # the loop has ended already
+            self._hub.say_bye("run ended")
+            self._loop.call_soon_threadsafe(self._ended.set)
         self._thread.join(3 * ENDING_S)
 
     def _run(self) -> None:
@@ -79,11 +84,8 @@ class Page:
             self._loop.close()
 
     async def _serve(self) -> None:
-        def refuse() -> None:
-            self._hub.refused += 1
-
-        connections = Connections(self._routes.app, self._routes.answer, self._routes.left, refuse)
-        server = await asyncio.start_server(connections.serve, sock=self._listening, limit=LINE_BYTES, backlog=BACKLOG)
+        answer = self._connections.serve
+        server = await asyncio.start_server(answer, sock=self._listening, limit=LINE_BYTES, backlog=BACKLOG)
         while not self._ended.is_set():
             with suppress(asyncio.TimeoutError):
                 await asyncio.wait_for(self._ended.wait(), VITALS_S)
@@ -105,12 +107,16 @@ def _listen(url: SinkUrl, host: str, port: int) -> socket.socket:
         [family, _, _, _, address], *_ = socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )
-        listening = socket.create_server(address[:2], family=family, backlog=BACKLOG)
+        both = host == "::" and socket.has_dualstack_ipv6()
+        listening = socket.create_server(address[:2], family=family, backlog=BACKLOG, dualstack_ipv6=both)
+    except socket.gaierror as error:
+        raise ConfigError(f"--to {url}: {host} is no address of this machine: {error.strerror}") from error
     except OSError as error:
-        if isinstance(error, socket.gaierror):
-            raise ConfigError(f"--to {url}: {host} is no address of this machine: {error.strerror}") from error
+        if error.errno == errno.EADDRINUSE:
+            other = "choose another, as --page :8421, or any free one, as --page :0"
+            raise ConfigError(f"--to {url}: port {port} is taken: {other}") from error
         why = os.strerror(error.errno) if error.errno else str(error)
-        raise ConfigError(f"--to {url}: port {port} cannot be served: {why}: choose another, or --page :0") from error
+        raise ConfigError(f"--to {url}: cannot be served at port {port}: {why}") from error
     limit_buffers(listening)
     return listening
 
@@ -125,9 +131,16 @@ def _tell(report: Callable[[str], None], host: str, port: int, token: str) -> No
     link += f"/?token={token}"
     report(f"page: {link}")
     if sys.stderr is not None and sys.stderr.isatty():
-        import segno
+        _draw(link)
 
-        segno.make(link, error="l").terminal(out=sys.stderr, compact=True)
+
+def _draw(link: str) -> None:
+    """A QR code on standard error. A process of its own draws it, which takes its memory along."""
+    draw = "import segno, sys; segno.make(sys.stdin.read(), micro=False).terminal(out=sys.stderr, compact=True)"
+    with suppress(OSError, subprocess.SubprocessError):
+        subprocess.run(
+            [sys.executable, "-c", draw], input=link, text=True, stderr=sys.stderr, timeout=DRAWING_S, check=False
+        )
 
 
 def _outward_address(host: str) -> str:

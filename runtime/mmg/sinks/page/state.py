@@ -45,12 +45,16 @@ class State:
         wall_s: Callable[[], float] = time.time,
     ) -> None:
         self.about, self._monotonic_s, self._wall_s = about, monotonic_s, wall_s
-        self.run = uuid.uuid4().hex
+        self.run, self._version = uuid.uuid4().hex, installed_version()
         self.newest = ""
         """The newest decision as JSON; empty before the first."""
+        self.newest_vitals = ""
         self.sensors: Mapping[str, SensorState] = {}
         self.statuses: Mapping[str, PortStatus] = {}
         self.totals = Totals()
+        self.viewers = self.refused = self.dropped = 0
+        """Who looks; requests that were refused, and viewers that were dropped because they did not read."""
+        self._was_paused = False
         most = math.ceil(HISTORY_S / about.hop_s)
         self._decisions: deque[tuple[float, str]] = deque(maxlen=most)
         self._notices: deque[tuple[float, str]] = deque(maxlen=MOST_NOTICES)
@@ -60,18 +64,18 @@ class State:
 
     # --- what comes ------------------------------------------------------------------------------------------------
 
-    def take(self, event: Event, *, is_watched: bool = True) -> Sent:
-        """What is to be sent of this event. is_watched: whether anybody looks; else no envelope is computed."""
+    def take(self, event: Event) -> Sent:
+        """What is to be sent of this event. While nobody looks, no envelope is computed."""
         if isinstance(event, Decided):
-            return self._decide(event, is_watched=is_watched)
+            return self._decide(event)
         if isinstance(event, Notice):
             line = _json({"at": self._at(), "text": event.text})
             self._notices.append((self._monotonic_s(), line))
-            return [("notice", line)]
+            return [("notice", line), *self._news_of_pause()]
         if isinstance(event, Sensed):
             self.sensors = event.sensors
             is_due = self._monotonic_s() - self._sensed_s > 1.5 * self.about.hop_s
-            return self._sense(is_watched=is_watched) if is_due else []
+            return self._sense() if is_due else []
         return self._hear(event)
 
     def _hear(self, step: Step) -> Sent:
@@ -81,7 +85,7 @@ class State:
                 self._envelopes[chunk.modality].add(chunk)
         return []
 
-    def _decide(self, event: Decided, *, is_watched: bool) -> Sent:
+    def _decide(self, event: Decided) -> Sent:
         decision, at, now_s = event.decision, self._at(), self._monotonic_s()
         self.newest = f'{event.line[:-1]},"at":{at}}}'
         self.sensors, self._decided_s = decision.sensors, now_s
@@ -90,11 +94,11 @@ class State:
         if latency_ms is not None:
             self._latencies.add(now_s, latency_ms)
         self.totals.count(decision.label, latency_ms)
-        return [("decision", self.newest), *self._sense(is_watched=is_watched)]
+        return [("decision", self.newest), *self._sense()]
 
-    def _sense(self, *, is_watched: bool) -> Sent:
+    def _sense(self) -> Sent:
         self._sensed_s = self._monotonic_s()
-        if not is_watched:
+        if not self.viewers:
             for envelope in self._envelopes.values():
                 envelope.forget()
             return []
@@ -117,6 +121,12 @@ class State:
             "envelope": envelope.pairs() if envelope else [],
         }
 
+    def _news_of_pause(self) -> Sent:
+        if self.is_paused == self._was_paused:
+            return []
+        self._was_paused = self.is_paused
+        return self.vitals()
+
     # --- what is told ----------------------------------------------------------------------------------------------
 
     def hello(self) -> str:
@@ -131,7 +141,7 @@ class State:
         return _json(
             {
                 "schema": SCHEMA,
-                "mmg": installed_version(),
+                "mmg": self._version,
                 "bundle": about.bundle,
                 "labels": about.labels,
                 "hop_s": about.hop_s,
@@ -152,7 +162,7 @@ class State:
         notices = [line for at_s, line in self._notices if at_s >= oldest_s]
         return ['{"decisions":[', *_joined(decisions), '],"notices":[', *_joined(notices), "]}"]
 
-    def vitals(self, viewers: int) -> Sent:
+    def vitals(self) -> Sent:
         """How the process is; and the sensors, where the run is paused and nothing else tells of them."""
         now_s, controls = self._monotonic_s(), self.about.controls
         lost = {
@@ -167,11 +177,12 @@ class State:
             "latency_ms": self._latencies.percentiles(now_s),
             "decisions": self.totals.decisions,
             "lost": lost,
-            "viewers": viewers,
+            "viewers": self.viewers,
             "recording": controls.recording() if controls else None,
             "paused": self.is_paused,
         }
-        return [("vitals", _json(vitals)), *(self._sense(is_watched=True) if self.is_paused else [])]
+        self.newest_vitals = _json(vitals)
+        return [("vitals", self.newest_vitals), *(self._sense() if self.is_paused else [])]
 
     @property
     def is_paused(self) -> bool:
