@@ -13,11 +13,11 @@ from typing import Any
 import pytest
 
 pytest.importorskip("microdot", reason="the page's server is not installed: pip install -e '.[page]'")
-from chromium import CHROMIUM, Browser
 from made_runs import HOP_S, LABELS, URLS, MadeRun
 from mmg.sinks.page.routes import ASSETS
 from mmg.types import UNKNOWN, SensorState
 from mmg_tools.attached import AttachedRun
+from mmg_tools.chromium import CHROMIUM, Browser
 from mmg_tools.virtual.scenario import render
 from mmg_tools.virtual.wearable import VirtualWearable
 from recordings import need_ports
