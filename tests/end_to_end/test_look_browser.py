@@ -9,12 +9,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from chromium import CHROMIUM, Browser
 from look_pages import made_content
 from mmg.labels import Label
 from mmg.look.adpcm import encode
 from mmg.look.decided import collect
 from mmg.look.page import format_page
+from mmg_tools.chromium import CHROMIUM, Browser
 from mmg_tools.virtual.scenario import SOUND_HZ, render
 from mmg_training.wearer.record import write_imu, write_sound
 

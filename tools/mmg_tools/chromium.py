@@ -1,4 +1,4 @@
-"""A real browser that tests drive: chromium over a pair of pipes, by its DevTools protocol, with no package for it."""
+"""A real browser that a program drives: chromium over a pair of pipes, by its DevTools protocol."""
 
 from __future__ import annotations
 

@@ -1,0 +1,182 @@
+// The live page: what the board says, as it says it, drawn at most once a frame.
+import { Controls } from "./controls.js";
+import { Link } from "./link.js";
+import { Ribbon, fit } from "./ribbon.js";
+import { Sensors, tell } from "./sensors.js";
+import { Colours, UNKNOWN, byId, called, clock, lasted, listed, make, percent, put } from "./words.js";
+
+const SCHEMA = 1;
+const NEXT_BEST = 4;
+const MOST_NOTICES = 12;
+const root = document.documentElement;
+
+class Page {
+  constructor() {
+    this.begin({ labels: [], hop_s: 0.5, sensors: {} });
+    this.ribbon = new Ribbon();
+    this.ribbon.changed = () => this.changed();
+    this.sensors = new Sensors();
+    this.controls = new Controls();
+    matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.changed());
+    this.link = new Link((kind, data) => this.hear(kind, data), (problem) => this.tellProblem(problem));
+  }
+
+  begin(about) {
+    const colours = new Colours(about.labels);
+    Object.assign(this, { about, colours, decision: null, vitals: null, notices: [], newest_at: 0, newest_ms: 0, before: "", spoken: "" });
+  }
+
+  hear(kind, data) {
+    if (data.at) this.note(data.at);
+    const take = {
+      hello: () => this.greet(data),
+      history: () => this.remember(data),
+      decision: () => this.decide(data),
+      sensors: () => this.sensors.hear(data),
+      notice: () => { this.notices = [...this.notices, data].slice(-MOST_NOTICES); },
+      vitals: () => { this.vitals = data; this.controls.hear(data); },
+      teach: () => this.controls.taught(data),
+      bye: () => {},
+    };
+    take[kind]();
+    this.changed();
+  }
+
+  // The board's time of day; the viewer's clock may be another.
+  note(at) { if (at > this.newest_at) Object.assign(this, { newest_at: at, newest_ms: performance.now() }); }
+
+  get now_s() { return this.newest_at + (this.problem ? 0 : (performance.now() - this.newest_ms) / 1000); }
+
+  greet(hello) {
+    this.isForeign = hello.schema !== SCHEMA;
+    if (hello.run === root.dataset.run) return;
+    this.begin(hello);
+    this.ribbon.begin([], hello.hop_s, this.colours);
+    this.sensors.begin(hello);
+    this.controls.begin(hello);
+    this.drawAbout();
+    root.dataset.run = hello.run;
+    root.dataset.ready = "";
+  }
+
+  remember({ decisions, notices }) {
+    this.ribbon.begin(decisions, this.about.hop_s, this.colours);
+    this.notices = notices.slice(-MOST_NOTICES);
+    const newest = decisions.at(-1);
+    if (!newest) return;
+    this.note(newest.at);
+    if (!this.decision || newest.t > this.decision.t) this.decision = newest;
+  }
+
+  decide(decision) {
+    this.decision = decision;
+    this.ribbon.push(decision);
+    // Said only where the label is another, and was decided twice: what flickers would never stop talking.
+    if (decision.label !== this.spoken && decision.label === this.before) {
+      this.spoken = decision.label;
+      put(byId("announced"), `${called(decision.label)}, ${percent(decision.confidence)}`);
+    }
+    this.before = decision.label;
+  }
+
+  changed() {
+    this.due ??= requestAnimationFrame(() => {
+      this.due = null;
+      this.draw();
+    });
+  }
+
+  draw() {
+    this.drawDecision();
+    this.ribbon.draw(this.now_s, Boolean(this.problem));
+    this.sensors.draw();
+    if (this.vitals) tell(byId("board"), factsOf(this.vitals));
+    this.drawNotices();
+  }
+
+  drawAbout() {
+    const { bundle, board, host, mmg, camera } = this.about;
+    put(byId("host"), host ?? "");
+    put(byId("about"), [board, bundle && `bundle ${bundle}`, mmg && `mmg ${mmg}`].filter(Boolean).join(" · "));
+    const isOff = camera?.state !== "allowed";
+    const by = camera?.by ? `: ${camera.by}` : "";
+    byId("camera").replaceChildren(...(camera ? [make("strong", isOff ? "⊘ Camera off" : "◉ Camera allowed"), by] : []));
+  }
+
+  drawDecision() {
+    const { decision } = this;
+    const isNone = decision?.label === UNKNOWN;
+    put(byId("label"), decision ? called(decision.label) : "–");
+    byId("label").classList.toggle("long", decision !== null && decision.label.length > 16);
+    byId("now").dataset.label = decision?.label ?? "";
+    byId("bar").style.width = percent(decision?.confidence ?? 0);
+    byId("bar").style.background = decision ? this.colours.of(decision.label) : "";
+    put(byId("confidence"), decision ? percent(decision.confidence) : "nothing decided yet");
+    const { modalities = [], truth } = decision ?? {};
+    const told = [isNone && "none of the labels fits", modalities.length && `from ${listed(modalities)}`, truth && `truth: ${truth}`];
+    put(byId("from"), told.filter(Boolean).join(" · "));
+    const scores = Object.entries(decision?.scores ?? {}).filter(([label]) => label !== decision.label);
+    this.drawNext(scores.sort((one, other) => other[1] - one[1]).slice(0, NEXT_BEST));
+    const title = this.problem || !decision ? "" : `${called(decision.label)} · `;
+    document.title = `${this.problem ? "not heard · " : title}mmg ${this.about.host ?? ""}`;
+  }
+
+  drawNext(scores) {
+    const list = byId("next");
+    const track = () => {
+      const inner = make("span", make("span", "", "bar"), "track");
+      inner.setAttribute("aria-hidden", "true");
+      return inner;
+    };
+    fit(list, scores.length, () => make("li", [make("bdi"), track(), make("span", "", "number")]));
+    scores.forEach(([label, score], place) => {
+      const [word, bar, number] = list.children[place].children;
+      put(word, called(label));
+      bar.firstChild.style.width = percent(score);
+      bar.firstChild.style.background = this.colours.of(label);
+      put(number, percent(score));
+    });
+  }
+
+  drawNotices() {
+    const list = byId("notices");
+    const shown = this.notices.length ? [...this.notices].reverse() : [{ text: "None so far." }];
+    fit(list, shown.length, () => make("li", [make("span", "", "soft"), make("bdi")]));
+    shown.forEach(({ at, text }, place) => {
+      const [when, what] = list.children[place].children;
+      put(when, at ? clock(at) : "");
+      put(what, text);
+    });
+  }
+
+  // What is wrong stands above all; what was drawn stays, in grey. It is spoken once, and not each second.
+  tellProblem(told) {
+    const problem = told || (this.isForeign ? "The board speaks another language than this page: load the page again." : "");
+    const isNews = Boolean(problem) !== Boolean(this.problem);
+    this.problem = problem;
+    put(byId("banner"), problem);
+    byId("banner").hidden = !problem;
+    if (!isNews) return;
+    put(byId("told"), problem.replace(/ for \d+ s/, ""));
+    root.classList.toggle("gone", Boolean(problem));
+    this.controls.draw(Boolean(problem));
+    this.changed();
+  }
+}
+
+function factsOf({ uptime_s, cpu_percent, memory_mib, latency_ms, decisions, lost, viewers, recording, paused }) {
+  const losses = Object.entries({ ...lost?.sensors, ...lost?.sinks }).filter(([, count]) => count);
+  const late = latency_ms?.p50 == null ? "–" : `${Math.round(latency_ms.p50)} ms; 95% within ${Math.round(latency_ms.p95)} ms`;
+  return [
+    ["Latency", late],
+    ["Processor", cpu_percent == null ? "–" : `${cpu_percent.toFixed(1)}% of one core`],
+    ["Memory", memory_mib == null ? "–" : `${Math.round(memory_mib)} MiB`],
+    ["Running for", `${lasted(uptime_s ?? 0)}${paused ? ", paused" : ""}`],
+    ["Decisions", `${decisions ?? 0}`],
+    ["Viewers", `${viewers ?? 0}`],
+    ["Lost", losses.length ? losses.map(([name, count]) => `${name} ${count}`).join(", ") : "nothing"],
+    ...(recording ? [["Recording", `${recording.path}, ${(recording.bytes / 2 ** 20).toFixed(1)} MiB${recording.mark ? `, marking ${recording.mark}` : ""}`]] : []),
+  ];
+}
+
+new Page();
