@@ -26,7 +26,7 @@ from mmg.cli.reporting import keep_stderr, stderr_reporter
 from mmg.cli.run_pipeline import open_pipeline
 from mmg.cli.run_progress import RunProgress
 from mmg.cli.sensors import DEMO, add_sensor_flags, find_sensors, named_sensors, names_in, seconds
-from mmg.cli.sinks_flag import add_sinks_flag, open_outboxes
+from mmg.cli.sinks_flag import add_sinks_flag, attach_controls, has_page, open_outboxes
 from mmg.cli.taught_flag import open_taught
 from mmg.cli.unknown_flag import add_unknown_flag, unknown_rate
 from mmg.cli.version import PrintVersion
@@ -36,12 +36,14 @@ from mmg.runs.process import set_up_process
 if TYPE_CHECKING:
     from mmg_device_profiles import Profile
 
-    from mmg.bundle import Bundle
+    from mmg.bundle import Bundle, Manifest
     from mmg.runs.compare import Comparison
     from mmg.runs.settings import Settings
     from mmg.sinks.console import Console
     from mmg.sinks.jsonl import JsonLines
     from mmg.sinks.outbox import Outboxes
+    from mmg.teaching.scorer import Scorer
+    from mmg.teaching.taught import Taught
 
 _report = stderr_reporter("mmg-run")
 EXAMPLES = """\
@@ -146,9 +148,10 @@ def _run(options: argparse.Namespace) -> int:
             from mmg.cli.explain import print_explanations
 
             return print_explanations(urls, bundle.manifest, options.format, _report, allow_video=options.allow_video)
+        taught = open_taught(options.taught, bundle.manifest, may_begin=has_page(options))
         settings = replace(
             _resolve_settings(options, profile),
-            taught=open_taught(options.taught, bundle.manifest),
+            taught=_scorer(taught, bundle.manifest),
             unknown=unknown_rate(options.unknown, profile.unknown, bundle.manifest, tuple(urls)),
         )
         comparison = Comparison(lines_until(options.compare, options.duration)) if options.compare else None
@@ -161,10 +164,8 @@ def _run(options: argparse.Namespace) -> int:
             report = _and_notice(outboxes) if outboxes else _report
             progress = at_end.enter_context(closing(RunProgress(_report, urls.values())))
             pipeline, recorder = open_pipeline(options, bundle, urls, settings, profile, report, outboxes)
-            if controls:
-                from mmg.runs.live import LivePipeline
-
-                controls.attach(pipeline if isinstance(pipeline, LivePipeline) else None, recorder)
+            if controls and outboxes:
+                attach_controls(controls, options, bundle, pipeline, recorder, taught, profile, outboxes)
             if recorder:  # a second Ctrl-C while a driver is slow to close costs nothing
                 at_end.callback(close_recorder, recorder, _report)
             at_end.callback(pipeline.close)
@@ -234,6 +235,14 @@ def _report_other_runtime(backend: str, settings: Settings) -> None:
         _report(f"the device profile names {wanted}, but {why}: {backend} runs the models")
     for name in absent_providers(backend, settings.providers):
         _report(f"this onnxruntime has no {name}: running without it")
+
+
+def _scorer(taught: Taught | None, manifest: Manifest) -> Scorer | None:
+    if taught is None or not taught.names:
+        return None
+    from mmg.teaching.scorer import Scorer
+
+    return Scorer(taught, manifest.hop_s)
 
 
 def _labels(bundle: Bundle, settings: Settings) -> tuple[str, ...]:

@@ -14,8 +14,13 @@ if TYPE_CHECKING:
     from mmg_device_profiles import Profile
 
     from mmg.bundle import Bundle
+    from mmg.recording.recorder import Recorder
     from mmg.runs.controls import Controls
+    from mmg.runs.live import LivePipeline
+    from mmg.runs.recorded import Pipeline
+    from mmg.runs.replay import Replay
     from mmg.sinks.outbox import Outboxes
+    from mmg.teaching.taught import Taught
 
 
 def add_sinks_flag(parser: argparse.ArgumentParser) -> None:
@@ -60,7 +65,7 @@ def open_outboxes(
     from mmg.sources import is_live
 
     live = any(is_live(url) for url in urls.values())
-    controls = Controls(can_record=bool(options.record), can_pause=live)
+    controls = Controls(can_record=bool(options.record), can_pause=live, can_teach=live and bool(options.taught))
     about = About(
         bundle=bundle.manifest.name,
         labels=labels,
@@ -85,6 +90,37 @@ def open_outboxes(
     ]
     about.sinks.extend(boxes)
     return Outboxes(boxes), controls
+
+
+def has_page(options: argparse.Namespace) -> bool:
+    """Whether there is a page, from which may be taught."""
+    return options.page is not None or any(url.lower().startswith("http:") for url in options.to)
+
+
+def attach_controls(
+    controls: Controls,
+    options: argparse.Namespace,
+    bundle: Bundle,
+    pipeline: Pipeline | LivePipeline | Replay,
+    recorder: Recorder | None,
+    taught: Taught | None,
+    profile: Profile,
+    outboxes: Outboxes,
+) -> None:
+    """Let the run be asked for what it can do. taught: what the file of ``--taught`` has."""
+    from mmg.runs.live import LivePipeline
+
+    if not isinstance(pipeline, LivePipeline):
+        controls.attach(None, recorder)
+        return
+    lessons = None
+    if taught is not None and has_page(options):
+        from mmg.runs.lessons import Lessons
+
+        manifest = bundle.manifest
+        names = [name for name in pipeline.engine.modalities if manifest.modality(name).kind in profile.privacy.record]
+        lessons = Lessons(pipeline, manifest, taught, options.taught, names, tell=outboxes.taught)
+    controls.attach(pipeline, recorder, lessons)
 
 
 def _page_url(address: str) -> str:

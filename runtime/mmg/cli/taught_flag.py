@@ -9,22 +9,28 @@ from mmg.errors import ConfigError
 
 if TYPE_CHECKING:
     from mmg.bundle import Manifest
-    from mmg.teaching.scorer import Scorer
+    from mmg.teaching.taught import Taught
 
 
-def open_taught(path: Path | None, manifest: Manifest) -> Scorer | None:
-    """What knows the activities of this file. Raises ConfigError where it is of other encoders, or none is in it."""
+def open_taught(path: Path | None, manifest: Manifest, *, may_begin: bool = False) -> Taught | None:
+    """The activities of this file. may_begin: whether there may be none yet, nor a file, as the run itself teaches.
+
+    Raises ConfigError where it is of other encoders, or none is in it.
+    """
     if path is None:
         return None
-    from mmg.teaching.scorer import Scorer
     from mmg.teaching.store import read_taught
-    from mmg.teaching.taught import check_encoders
+    from mmg.teaching.taught import Taught, encoder_digests, for_bundle
 
+    if may_begin and not path.exists():
+        if not path.parent.is_dir():
+            raise ConfigError(f"--taught {path}: there is no folder {path.parent}")
+        return Taught(encoder_digests(manifest))
     taught = read_taught(path)
     try:
-        check_encoders(taught, manifest)
+        taught = for_bundle(taught, manifest)
     except ConfigError as error:
         raise ConfigError(f"--taught {path}: {error}") from error
-    if not taught.names:
+    if not (taught.names or may_begin):
         raise ConfigError(f"--taught {path}: nothing is taught in it")
-    return Scorer(taught, manifest.hop_s)
+    return taught

@@ -154,16 +154,15 @@ def _checked_name(options: argparse.Namespace, manifest: Manifest) -> str:
 def _opened(path: Path, name: str, manifest: Manifest) -> Taught:
     """What the file holds, if it is there, for more of this bundle's encoders. Raises ConfigError."""
     from mmg.teaching.store import read_taught
-    from mmg.teaching.taught import MOST_ACTIVITIES, MOST_EXAMPLES, Taught, check_encoders, encoder_digests
+    from mmg.teaching.taught import MOST_ACTIVITIES, MOST_EXAMPLES, Taught, encoder_digests, for_bundle
 
-    encoders = encoder_digests(manifest)
     if not path.parent.is_dir():
         raise ConfigError(f"-o {path}: there is no folder {path.parent}")
     if not path.exists():
-        return Taught(encoders)
+        return Taught(encoder_digests(manifest))
     taught = read_taught(path)
     try:
-        check_encoders(taught, manifest)
+        taught = for_bundle(taught, manifest)
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}, in another file (-o FILE)") from error
     known = next((one for one in taught.activities if one.name == name), None)
@@ -174,9 +173,7 @@ def _opened(path: Path, name: str, manifest: Manifest) -> Taught:
         _report(f"{name}: {path} has {count} example{'s' * (count != 1)} of it already; these are added")
     elif len(taught.activities) >= MOST_ACTIVITIES:
         raise ConfigError(f"{path}: {MOST_ACTIVITIES} activities are taught, and no more can be: --delete one")
-    # Of a sensor that nothing was taught with, what another encoder gave is of no use.
-    same = {one: traces for one, traces in taught.background.items() if taught.encoders.get(one) == encoders.get(one)}
-    return replace(taught, encoders=encoders, background=same)
+    return taught
 
 
 def _hops_of(options: argparse.Namespace, manifest: Manifest) -> int:

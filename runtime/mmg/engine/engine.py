@@ -79,8 +79,10 @@ class Engine:
         self._clock = clock or (lambda: 0)
         self._grace_ns = round(grace_s * 1e9)
         self._grid = HopGrid(origin_ns, manifest.hop_ns)
-        self._taught = taught
-        self._kept_hops = max(manifest.context_hops, taught.context_hops if taught else 0)
+        self._taught: Scorer | None = None
+        self._kept_hops = manifest.context_hops
+        if taught:
+            self.teach(taught)
         self._tracks: dict[str, Track] = {}
         self.variant = choose_variant(bundle, modalities, backend, precision, preferred_backend)
         """The backend and precision that run."""
@@ -143,6 +145,11 @@ class Engine:
     def loaded(self) -> tuple[str, ...]:
         """The modalities whose encoder is loaded, because something came from their sensor."""
         return tuple(name for name, track in self._tracks.items() if track.is_loaded)
+
+    def teach(self, taught: Scorer) -> None:
+        """From the next decision on, decide among these activities too, in place of those before."""
+        self._taught = taught
+        self._kept_hops = max(self._manifest.context_hops, taught.context_hops)
 
     def push(self, chunk: Chunk | Encoded) -> list[Decision]:
         """Take one chunk, or what it became elsewhere, and return the decisions that it completes.

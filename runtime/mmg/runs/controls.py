@@ -12,27 +12,35 @@ from mmg.errors import ConfigError
 if TYPE_CHECKING:
     from mmg.recording.marks import Marker
     from mmg.recording.recorder import Recorder
+    from mmg.runs.lessons import Lessons
     from mmg.runs.live import LivePipeline
 
 
 class Controls:
-    """Marks in the recording that is made, recording on and off, and listening on and off.
+    """Marks in the recording that is made, recording on and off, listening on and off, and examples to teach.
 
-    can_record, can_pause: what this run will let be asked.
+    can_record, can_pause, can_teach: what this run will let be asked.
     """
 
     def __init__(
-        self, *, can_record: bool, can_pause: bool, monotonic_ns: Callable[[], int] = time.monotonic_ns
+        self,
+        *,
+        can_record: bool,
+        can_pause: bool,
+        can_teach: bool = False,
+        monotonic_ns: Callable[[], int] = time.monotonic_ns,
     ) -> None:
-        self._can_record, self._can_pause, self._monotonic_ns = can_record, can_pause, monotonic_ns
+        self._can_record, self._can_pause, self._can_teach = can_record, can_pause, can_teach
+        self._monotonic_ns = monotonic_ns
         self._lock = threading.Lock()
         self._recorder: Recorder | None = None
         self._marker: Marker | None = None
         self._pipeline: LivePipeline | None = None
+        self._lessons: Lessons | None = None
 
-    def attach(self, pipeline: LivePipeline | None, recorder: Recorder | None) -> None:
+    def attach(self, pipeline: LivePipeline | None, recorder: Recorder | None, lessons: Lessons | None = None) -> None:
         """Once the run is there. pipeline: of a live one."""
-        self._pipeline = pipeline
+        self._pipeline, self._lessons = pipeline, lessons
         if recorder:
             from mmg.recording.marks import Marker
 
@@ -44,6 +52,7 @@ class Controls:
             "mark": list(labels) if self._can_record else False,
             "record": self._can_record,
             "pause": self._can_pause,
+            "teach": self._can_teach,
         }
 
     def do(self, name: str, asked: object) -> dict[str, Any]:
@@ -56,6 +65,8 @@ class Controls:
             return self._record(asked.get("on"))
         if name == "pause":
             return self._pause(asked.get("on"))
+        if name == "teach":
+            return self._teach(asked.get("name"))
         raise ConfigError(f"{name}: this run cannot")
 
     def _mark(self, label: object) -> dict[str, Any]:
@@ -89,6 +100,13 @@ class Controls:
             raise ConfigError("pause: this run listens to no sensor")
         self._pipeline.listen(not _is_switch("pause", on))
         return {"pause": on}
+
+    def _teach(self, name: object) -> dict[str, Any]:
+        if self._lessons is None:
+            raise ConfigError("teach: start mmg-run with --taught MINE.taught, which is where examples go")
+        if self.is_paused:
+            raise ConfigError("teach: the run is paused")
+        return {"teach": self._lessons.ask(name)}
 
     @property
     def is_paused(self) -> bool:

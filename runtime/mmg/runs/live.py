@@ -10,6 +10,7 @@ from functools import partial
 
 from mmg.bundle import Bundle, Manifest
 from mmg.engine import Engine
+from mmg.engine.encoded import Encoded
 from mmg.runs.deciding import TRYING_PATIENCE_S, Decider
 from mmg.runs.listening import Listening
 from mmg.runs.recorded import open_each
@@ -67,6 +68,8 @@ class LivePipeline:
         self.is_paused = False
         """Whether every port is closed, as it was asked."""
         self._decider = Decider(bundle, urls, settings, origin_ns=self.origin_ns, report=report)
+        self._as_tokens: frozenset[str] = frozenset()
+        self._hear: Callable[[Sequence[Encoded]], None] | None = None
 
     @property
     def engine(self) -> Engine:
@@ -135,7 +138,10 @@ class LivePipeline:
             try:
                 decisions = self._decider.take(step)
             finally:
-                self._record(self._as_tokens(step))
+                encoded = self._drain()
+                self._record(self._in_tokens(step, encoded))
+            if self._hear:
+                self._hear(encoded)
         self._tell_sensed(step.now_ns, is_decided=bool(decisions))
         return [self._timed(decision) for decision in decisions]
 
@@ -148,15 +154,25 @@ class LivePipeline:
 
     def keep_tokens(self, names: Collection[str]) -> None:
         """Give ``record`` of these modalities their tokens, and no samples."""
-        self.engine.kept = {name: [] for name in names}
+        self._as_tokens = frozenset(names)
+        self.engine.kept |= {name: [] for name in names}
 
-    def _as_tokens(self, step: Step) -> Step:
-        kept = self.engine.kept
-        chunks = tuple(chunk for chunk in step.chunks if chunk.modality not in kept)
-        encoded = tuple(one for made in kept.values() for one in made)
-        for made in kept.values():
+    def hear(self, heard: Callable[[Sequence[Encoded]], None]) -> None:
+        """Give what each step's chunks became to ``heard`` too, after the step was decided on."""
+        self._hear = heard
+        self.engine.kept |= {name: [] for name in self.engine.modalities}
+
+    def _drain(self) -> tuple[Encoded, ...]:
+        encoded = tuple(one for made in self.engine.kept.values() for one in made)
+        for made in self.engine.kept.values():
             made.clear()
-        return replace(step, chunks=chunks, encoded=encoded)
+        return encoded
+
+    def _in_tokens(self, step: Step, encoded: Sequence[Encoded]) -> Step:
+        if not self._as_tokens:
+            return step
+        chunks = tuple(chunk for chunk in step.chunks if chunk.modality not in self._as_tokens)
+        return replace(step, chunks=chunks, encoded=tuple(one for one in encoded if one.modality in self._as_tokens))
 
     def check_required(self) -> None:
         """Raises RequiredSensorLost where a required sensor is away for longer than is waited for, or faulty."""

@@ -18,7 +18,7 @@ from mmg.teaching.check import problem_of
 from mmg.teaching.surroundings import stands_out
 from mmg.teaching.taught import Example, Taught
 from mmg.teaching.trace import Trace
-from mmg.types import Reached
+from mmg.types import Reached, SensorState
 
 STEP_S = 0.1
 """So often a live run looks what has come."""
@@ -124,6 +124,18 @@ def judged(taken: Taken, taught: Taught, name: str, sounds: Mapping[str, Sequenc
     return replace(taken, problem=problem, silent=silent)
 
 
+def well_in(heard: Heard, states: Mapping[str, SensorState], hops: int) -> dict[str, str]:
+    """Why each modality is not well in the newest ``hops``; empty where it is. states: as the engine has them."""
+    end, told = heard.end, {}
+    for name, state in states.items():
+        known = heard.hops.get(name, {})
+        newest = [known[hop] for hop in range(end - hops, end) if hop in known]
+        faults = [one.reason for one in newest if one.state == "faulty"]
+        gives = any(one.tokens is not None for one in newest)
+        told[name] = faults[-1] if faults else "" if gives else state.reason or "gives nothing"
+    return told
+
+
 def background_in(heard: Heard, taken: Collection[range], context_hops: int) -> dict[str, tuple[Trace, ...]]:
     """What was given in none of the ``taken`` hops nor within a context after them, the newest of it."""
     busy = {hop for span in taken for hop in range(span.start - 1, span.stop + context_hops)}
@@ -223,15 +235,7 @@ class Ear:
 
     def well(self, hops: int) -> dict[str, str]:
         """Why each modality is not well in its newest ``hops``; empty where it is."""
-        end = self.heard.end
-        states, told = self.engine.states(), {}
-        for name in self.engine.modalities:
-            known = self.heard.hops.get(name, {})
-            newest = [known[hop] for hop in range(end - hops, end) if hop in known]
-            faults = [one.reason for one in newest if one.state == "faulty"]
-            gives = any(one.tokens is not None for one in newest)
-            told[name] = faults[-1] if faults else "" if gives else states[name].reason or "gives nothing"
-        return told
+        return well_in(self.heard, self.engine.states(), hops)
 
     def await_all(self, patience_s: float) -> None:
         """Listen until every modality gives something, for ``patience_s`` at most."""

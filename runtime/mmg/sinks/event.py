@@ -11,6 +11,7 @@ from mmg.types import Decision, SensorState
 
 if TYPE_CHECKING:
     from mmg.runs.controls import Controls
+    from mmg.runs.lessons import Teaching
     from mmg.runs.step import Step
 
 
@@ -73,4 +74,11 @@ class Sensed:
     sensors: Mapping[str, SensorState]
 
 
-Event: TypeAlias = "Decided | Notice | Sensed | Step"
+@dataclass(frozen=True, slots=True)
+class Taught:
+    """How it goes with an example that was asked for."""
+
+    teaching: Teaching
+
+
+Event: TypeAlias = "Decided | Notice | Sensed | Taught | Step"

@@ -10,15 +10,16 @@ from typing import TYPE_CHECKING
 
 from mmg.errors import SinkError
 from mmg.sinks import Sink
-from mmg.sinks.event import Decided, Event, Notice, Sensed
+from mmg.sinks.event import Decided, Event, Notice, Sensed, Taught
 
 if TYPE_CHECKING:
+    from mmg.runs.lessons import Teaching
     from mmg.runs.step import Step
     from mmg.types import Decision, SensorState
 
 MOST_WAITING = 600
 """Events that a slow sink may leave waiting, some minutes of decisions. Then the oldest goes, and is counted."""
-WAKING = Decided, Notice, Sensed
+WAKING = Decided, Notice, Sensed, Taught
 """A step is given with the next of these: it is worth no wake-up of the processor, and there are many."""
 CLOSING_S = 2.0
 """So long the end of a run waits for a sink to take what is left."""
@@ -147,6 +148,10 @@ class Outboxes:
     def notice(self, line: str) -> None:
         """Tell what the run told on standard error."""
         self._put(Notice(line))
+
+    def taught(self, teaching: Teaching) -> None:
+        """Tell how it goes with an example that was asked for."""
+        self._put(Taught(teaching))
 
     def _put(self, event: Event) -> None:
         for box in self.boxes:

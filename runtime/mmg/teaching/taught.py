@@ -139,6 +139,15 @@ def check_encoders(taught: Taught, manifest: Manifest) -> None:
             raise ConfigError(f"taught with another {modality} encoder than bundle {manifest.name} has: teach it again")
 
 
+def for_bundle(taught: Taught, manifest: Manifest) -> Taught:
+    """The same, with which examples of all the bundle's modalities go. Of a sensor that nothing was taught with, what
+    another encoder gave is of no use, and is left out. Raises ConfigError as ``check_encoders``."""
+    check_encoders(taught, manifest)
+    encoders = encoder_digests(manifest)
+    same = {one: traces for one, traces in taught.background.items() if taught.encoders.get(one) == encoders.get(one)}
+    return replace(taught, encoders=encoders, background=same)
+
+
 def _check_example(name: str, example: Example, encoders: Mapping[str, str]) -> None:
     if not example.traces:
         raise ConfigError(f"{name}: an example without any sensor")

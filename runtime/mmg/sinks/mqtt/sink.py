@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
 
@@ -98,6 +99,12 @@ class MqttSink:
 
     def _decide(self, event: Decided, at: str) -> None:
         state = state_of(event.decision, at)
+        if (
+            event.decision.label not in self._about.labels
+        ):  # taught meanwhile: it must be announced first
+            self._about = replace(self._about, labels=(*self._about.labels, event.decision.label))
+            if self._connection.is_up:
+                self._announce()
         with self._lock:
             before, self._newest.state = self._newest.state, state
             self._decided_s = time.monotonic()

@@ -42,7 +42,7 @@ class Routes:
         app.get("/decision")(self._decision)
         app.get("/health")(self._health)
         app.get("/metrics")(self._metrics)
-        for name in ("mark", "record", "pause"):
+        for name in ("mark", "record", "pause", "teach"):
             app.post(f"/do/{name}")(self._doing(name))
         app.get("/<asset>")(self._asset)  # the last: the first that fits is taken
         for status, why in ERRORS.items():

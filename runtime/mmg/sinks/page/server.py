@@ -16,7 +16,7 @@ from pathlib import Path
 
 from mmg.errors import ConfigError
 from mmg.runs.step import Step
-from mmg.sinks.event import About, Decided, Event, Notice, Sensed
+from mmg.sinks.event import About, Decided, Event, Notice, Sensed, Taught
 from mmg.sinks.page.access import Access, is_loopback, new_token, token_in
 from mmg.sinks.page.connections import LINE_BYTES, Connections, limit_buffers
 from mmg.sinks.page.hub import Hub
@@ -38,7 +38,7 @@ BEHIND_S = 1.0
 class Page:
     """A sink that whoever may look sees. Raises ConfigError where it cannot be served there."""
 
-    takes: tuple[type[Event], ...] = (Decided, Notice, Sensed, Step)
+    takes: tuple[type[Event], ...] = (Decided, Notice, Sensed, Taught, Step)
 
     def __init__(self, url: SinkUrl, about: About, report: Callable[[str], None]) -> None:
         url.allow(OPTIONS)

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from mmg.sinks.event import About, Decided, Event, Notice, Sensed
+from mmg.sinks.event import About, Decided, Event, Notice, Sensed, Taught
 from mmg.sinks.page.envelope import Envelope
 from mmg.sinks.page.metrics import Totals
 from mmg.sinks.page.vitals import CpuShare, Latencies, resident_bytes
@@ -75,6 +75,8 @@ class State:
         if isinstance(event, Sensed):
             self.sensors = event.sensors
             return self._sense()
+        if isinstance(event, Taught):
+            return [("teach", _json({"at": self._at(), **asdict(event.teaching)}))]
         return self._hear(event)
 
     def _hear(self, step: Step) -> Sent:
@@ -135,7 +137,7 @@ class State:
             "state": "allowed" if allowed else "off",
             "by": "--allow-video was given" if allowed else "--allow-video was not given: mmg opens no camera",
         }
-        none = {"mark": False, "record": False, "pause": False}
+        none = {"mark": False, "record": False, "pause": False, "teach": False}
         return _json(
             {
                 "schema": SCHEMA,
@@ -149,7 +151,7 @@ class State:
                 "sensors": dict(about.sensors),
                 "kinds": dict(about.kinds),
                 "camera": camera,
-                "controls": {**(controls.offered(about.labels) if controls else none), "teach": False},
+                "controls": controls.offered(about.labels) if controls else none,
             }
         )
 
