@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
 
 import pytest
-from mmg_tools.broker import MOSQUITTO
 from mmg_tools.broker_check import check
 from recordings import need_ports
+from wrist import need_broker
 
 pytestmark = pytest.mark.realtime
 need_ports()
-if importlib.util.find_spec("paho") is None:
-    pytest.skip("paho-mqtt is not installed: it is in the extra mqtt", allow_module_level=True)
-if MOSQUITTO is None:
-    pytest.skip("mosquitto is not installed: sudo apt-get install mosquitto", allow_module_level=True)
+need_broker()
 
 
 def test_a_broker_that_goes_away_costs_its_lines_alone_and_is_right_again_by_itself(tmp_path: Path) -> None:

@@ -1,26 +1,19 @@
-"""A broker as a sink, without one: what a URL may say, what is retained, and what Home Assistant is told."""
+"""A broker as a sink, without one: what a URL may say, and what is retained."""
 
 from __future__ import annotations
 
-import json
 import re
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from home_assistant import problems_of
 from mmg.errors import ConfigError
-from mmg.sinks.event import About
 from mmg.sinks.mqtt.address import Address, read_address
 from mmg.sinks.mqtt.credentials import read_credentials, tls_context
-from mmg.sinks.mqtt.discovery import config_topic, device_config, device_id
 from mmg.sinks.mqtt.state import EVERY_S, Newest, nothing_decided, state_of, utc
 from mmg.sinks.places import check_places
 from mmg.types import UNKNOWN, Decision, SensorState
 
-ABOUT = About(
-    "starter", ("still", "walking", UNKNOWN, 'mein "Tanz"/#+ ✓'), {"imu": "a", "audio": "b"}, 0.5, "pi-zero-2"
-)
 AT = "2026-11-29T12:04:51.250Z"
 
 
@@ -211,91 +204,3 @@ def test_a_state_is_sent_at_once_when_it_changes_and_else_every_half_a_minute() 
 def test_a_time_is_in_utc_to_the_millisecond() -> None:
     assert utc(0.25) == "1970-01-01T00:00:00.250Z"
     assert utc(1.0) == "1970-01-01T00:00:01.000Z"
-
-
-# --- Home Assistant --------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("topic", ["wrist", "mmg/pi", "a b/ü✓/'\"", "x" * 300])
-def test_the_device_is_described_in_documented_keys_alone(topic: str) -> None:
-    config = json.loads(json.dumps(device_config(ABOUT, topic, "0.1.0")))
-    assert problems_of(config_topic("homeassistant", topic), config) == []
-    assert config["cmps"].keys() == {
-        "activity",
-        "confidence",
-        "unknown",
-        "sensor_imu",
-        "sensor_audio",
-        "latency",
-        "dropped",
-    }
-    assert config["cmps"]["activity"]["options"] == ["still", "walking", "none of these", 'mein "Tanz"/#+ ✓']
-    assert config["state_topic"] == f"{topic}/state"
-    assert config["availability"][0]["topic"] == f"{topic}/status"
-
-
-def test_the_check_of_keys_finds_what_is_misspelt_or_missing() -> None:
-    topic = config_topic("homeassistant", "wrist")
-
-    def told(**changed: object) -> list[str]:
-        return problems_of(topic, device_config(ABOUT, "wrist", "0.1.0") | changed)
-
-    sensor = {"p": "sensor", "unique_id": "x", "value_template": "{{ value }}"}
-    assert told() == []
-    assert problems_of("homeassistant/device/a b/config", device_config(ABOUT, "wrist", "1")) != []
-    assert told(state_topc="x") == [" state_topc is not documented"]
-    assert told(o={}) == ["no origin"]
-    assert told(dev={"name": "wrist"}) == ["nothing identifies the device"]
-    assert told(cmps={"a": sensor | {"units": "%"}}) == ["sensor units is not documented"]
-    assert told(cmps={"a": sensor, "b": sensor}) == ["x is not unique"]
-    assert told(cmps={"a": {"p": "sensor"}}) == ["a sensor has no unique_id"]
-    assert told(cmps={"a": sensor | {"options": ["a"]}}) != []
-    assert told(cmps={"a": sensor | {"entity_category": "config"}}) != []
-
-
-def test_every_value_template_names_what_the_state_has() -> None:
-    """Home Assistant renders them with Jinja: a path of names and keys into the state's JSON."""
-    states = state_of(decision(), AT), nothing_decided(ABOUT.sensors, AT)
-    for entity in device_config(ABOUT, "wrist", "0.1.0")["cmps"].values():
-        for path in re.findall(r"value_json((?:\.\w+|\['\w+'\])+)", entity["value_template"]):
-            for value in states:
-                for key in re.findall(r"\w+", path):
-                    assert key in value, entity
-                    value = value[key]
-
-
-def test_what_home_assistant_makes_of_the_templates_is_among_the_options() -> None:
-    jinja = pytest.importorskip("jinja2")
-    entities = device_config(ABOUT, "wrist", "0.1.0")["cmps"]
-
-    def shown(state: object) -> dict[str, str]:
-        rendered = {
-            key: jinja.Template(one["value_template"]).render(value_json=state) for key, one in entities.items()
-        }
-        for key, one in entities.items():  # None is Home Assistant's word for a value that is not known
-            assert "options" not in one or rendered[key] in (*one["options"], "None")
-        return rendered
-
-    for label in ABOUT.labels:
-        assert shown(state_of(decision(label), AT))["activity"] == ("none of these" if label == UNKNOWN else label)
-    assert shown(state_of(decision(), AT)) == {
-        "activity": "walking",
-        "confidence": "91.2",
-        "unknown": "5.0",
-        "sensor_imu": "live",
-        "sensor_audio": "absent",
-        "latency": "12.3",
-        "dropped": "7",
-    }
-    assert set(shown(nothing_decided(ABOUT.sensors, AT)).values()) == {"None"}
-
-
-def test_a_bundle_that_cannot_tell_the_unknown_has_no_such_entity() -> None:
-    assert "unknown" not in device_config(replace(ABOUT, labels=("still",)), "wrist", "0.1.0")["cmps"]
-
-
-def test_ids_are_plain_and_another_one_for_every_topic() -> None:
-    topics = ["a/b", "a_b", "a b", "a/b/c", "ä", "ö", "x" * 300, "x" * 301]
-    ids = [device_id(topic) for topic in topics]
-    assert len({*ids}) == len(topics)
-    assert all(re.fullmatch("[a-zA-Z0-9_-]{1,64}", one) for one in ids)
