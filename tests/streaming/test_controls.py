@@ -221,7 +221,7 @@ def test_an_order_that_cannot_be_is_one_line(
 def test_without_a_recording_nothing_is_marked_and_of_recordings_nothing_is_paused() -> None:
     controls = Controls(can_record=False, can_pause=False)
     controls.attach(None, None)
-    assert controls.offered(("walk",)) == {"mark": False, "record": False, "pause": False}
+    assert controls.offered(("walk",)) == {"mark": False, "record": False, "pause": False, "teach": False}
     for name, order in (("mark", {"label": "walk"}), ("record", {"on": False})):
         with pytest.raises(ConfigError, match=r"start mmg-run with --record DAY\.mcap"):
             controls.do(name, order)
