@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import gc
 import json
+import os
 import sys
 import time
 from collections.abc import Callable
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from mmg.bundle import Bundle
     from mmg.runs.compare import Comparison
     from mmg.runs.settings import Settings
+    from mmg.service.notify import Pulse
     from mmg.sinks.console import Console
     from mmg.sinks.jsonl import JsonLines
     from mmg.sinks.outbox import Outboxes
@@ -158,10 +160,15 @@ def _run(options: argparse.Namespace) -> int:
                 at_end.callback(outboxes.close)
             report = _and_notice(outboxes) if outboxes else _report
             tap = outboxes.step if outboxes else None
+            pulse = _open_pulse()
+            tap = pulse.before(tap) if pulse else tap
             pipeline, recorder = open_pipeline(options, bundle, urls, settings, profile, report, tap)
             if recorder:  # a second Ctrl-C while a driver is slow to close costs nothing
                 at_end.callback(close_recorder, recorder, _report)
             at_end.callback(pipeline.close)
+            if pulse:
+                at_end.callback(pulse.close)  # before all others: a driver may be slow to close
+                pulse.follow(lambda: pipeline.engine.hop_end_ns)
             _report_other_runtime(pipeline.engine.variant.backend, settings)
             gc.freeze()  # what there is now stays: it need not be looked through again and again
             for decision in pipeline:
@@ -169,6 +176,8 @@ def _run(options: argparse.Namespace) -> int:
                 sink.write(decision, label)
                 if outboxes:
                     outboxes.decided(decision, label)
+                if pulse:
+                    pulse.decided(decision)
                 if recorder:
                     recorder.decision(line_of(decision), time.monotonic_ns())
                 if comparison:
@@ -183,6 +192,16 @@ def _run(options: argparse.Namespace) -> int:
         summary += f", {right} of {judged} equal to the truth ({right / judged:.0%})"
     _report(summary)
     return 0 if comparison is None else _report_differences(comparison, options.compare)
+
+
+def _open_pulse() -> Pulse | None:
+    """What a service manager is told, where one asks for it. No child of this process tells it anything."""
+    address = os.environ.pop("NOTIFY_SOCKET", "")
+    if not address:
+        return None
+    from mmg.service.notify import open_pulse
+
+    return open_pulse(address)
 
 
 def _and_notice(outboxes: Outboxes) -> Callable[[str], None]:
