@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from mmg.bundle import Bundle
     from mmg.runs.compare import Comparison
     from mmg.runs.settings import Settings
+    from mmg.runs.step import Step
     from mmg.service.notify import Pulse
     from mmg.sinks.console import Console
     from mmg.sinks.jsonl import JsonLines
@@ -159,7 +160,7 @@ def _run(options: argparse.Namespace) -> int:
             if outboxes:
                 at_end.callback(outboxes.close)
             report = _and_notice(outboxes) if outboxes else _report
-            tap = outboxes.step if outboxes else None
+            tap: Callable[[Step], None] | None = outboxes.step if outboxes else None
             pulse = _open_pulse()
             tap = pulse.before(tap) if pulse else tap
             pipeline, recorder = open_pipeline(options, bundle, urls, settings, profile, report, tap)

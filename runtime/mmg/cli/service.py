@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -69,7 +70,7 @@ def main(arguments: list[str] | None = None, systemd: Systemd | None = None) -> 
     options, words = parser.parse_known_args(arguments)
     if words and not options.takes_flags:
         parser.error(f"unrecognized arguments: {' '.join(words)}")
-    options.words = words
+    options.words = words[1:] if words[:1] == ["--"] else words
     return run_printing_command(lambda: _run(options, systemd), _report)
 
 
@@ -86,7 +87,7 @@ def _install(options: argparse.Namespace, systemd: Systemd) -> int:
     if options.dry_run:
         print(made.text, end="", flush=True)
         return 0
-    systemd.check(f"{_self()} install ...")
+    systemd.check(_again())
     systemd.install(options.name, made.text)
     _report(f"wrote {systemd.path(options.name)}; it is started now, and at every boot")
     _report(f"its log: journalctl -u {options.name} -f; how it is: mmg-service status{_named(options.name)}")
@@ -130,7 +131,7 @@ def _plan(options: argparse.Namespace) -> Plan:
 
 
 def _remove(options: argparse.Namespace, systemd: Systemd) -> int:
-    systemd.check(f"{_self()} remove{_named(options.name)}")
+    systemd.check(_again())
     systemd.remove(options.name)
     _report(f"removed {systemd.path(options.name)}; what it wrote is still in /var/lib/{options.name}")
     return 0
@@ -164,9 +165,9 @@ def _named(name: str) -> str:
     return "" if name == "mmg" else f" --name {name}"
 
 
-def _self() -> str:
-    """sudo has another PATH: this command by its whole path."""
-    return str(Path(sys.argv[0]).absolute()) if Path(sys.argv[0]).name == "mmg-service" else "mmg-service"
+def _again() -> str:
+    """This command line, by its whole path: sudo has another PATH."""
+    return shlex.join([str(Path(sys.argv[0]).absolute()), *sys.argv[1:]])
 
 
 if __name__ == "__main__":
