@@ -62,6 +62,18 @@ def test_a_run_that_records_nothing_loads_no_library_of_recordings(words: tuple[
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.parametrize("words", [("--help",), ("--demo", "--duration", "1")])
+def test_a_run_that_is_no_service_loads_nothing_of_one(words: tuple[str, ...]) -> None:
+    code = (
+        "import os, sys; os.environ.pop('NOTIFY_SOCKET', None); from mmg.cli.run import main\n"
+        "try: code = main(sys.argv[1:])\n"
+        "except SystemExit as end: code = end.code\n"
+        "sys.exit(code or any('mmg.service' in name for name in sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
 def test_the_help_of_a_run_reads_no_bundle() -> None:
     code = "import sys; from mmg.cli.run import main\ntry: main(['--help'])\nfinally: print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

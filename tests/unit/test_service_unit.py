@@ -272,7 +272,7 @@ def test_the_network_is_open_as_far_as_a_sink_or_sensor_needs_it(
 
 # --- what systemd says ---------------------------------------------------------------------------------------------
 
-VARIANTS = {
+VARIANTS: dict[str, dict[str, object]] = {
     "imu": {},
     "imu and sound": {"needs": Needs(("char-ttyACM", "char-alsa"), ("dialout", "audio"))},
     "all, camera too, from anywhere": {
@@ -294,11 +294,12 @@ def test_systemd_takes_the_unit_and_finds_it_safe(variant: str, tmp_path: Path) 
     if analyze is None:
         pytest.skip("systemd-analyze is not installed")
     path = tmp_path / "mmg.service"
-    text = unit_text(a_service(**{"command": ("/bin/true",), **VARIANTS[variant]}))
+    made: dict[str, object] = {"command": ("/bin/true",), **VARIANTS[variant]}
+    text = unit_text(a_service(**made))
     path.write_text(text)
     verified = subprocess.run([analyze, "verify", path], capture_output=True, text=True, check=False)
     assert (verified.returncode, verified.stderr) == (0, "")
-    words = [analyze, "security", "--offline=true", "--no-pager", "--threshold=20", path]
+    words = [analyze, "security", "--offline=true", "--no-pager", "--threshold=20", str(path)]
     scored = subprocess.run(words, capture_output=True, text=True, check=False)
     if "unrecognized option" in scored.stderr:
         pytest.skip("this systemd-analyze cannot look at a file: it is older than 250")

@@ -162,13 +162,15 @@ def _run(options: argparse.Namespace) -> int:
             report = _and_notice(outboxes) if outboxes else _report
             tap: Callable[[Step], None] | None = outboxes.step if outboxes else None
             pulse = _open_pulse()
-            tap = pulse.before(tap) if pulse else tap
+            if pulse:
+                at_end.callback(pulse.close)
+                tap = pulse.before(tap)
             pipeline, recorder = open_pipeline(options, bundle, urls, settings, profile, report, tap)
             if recorder:  # a second Ctrl-C while a driver is slow to close costs nothing
                 at_end.callback(close_recorder, recorder, _report)
             at_end.callback(pipeline.close)
             if pulse:
-                at_end.callback(pulse.close)  # before all others: a driver may be slow to close
+                at_end.callback(pulse.stopping)  # before all others: a driver may be slow to close
                 pulse.follow(lambda: pipeline.engine.hop_end_ns)
             _report_other_runtime(pipeline.engine.variant.backend, settings)
             gc.freeze()  # what there is now stays: it need not be looked through again and again

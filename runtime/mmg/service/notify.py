@@ -78,9 +78,12 @@ class Pulse:
         of = ", ".join(decision.modalities)
         self._manager.tell(f"STATUS={one_line(f'{decision.label} {decision.confidence:.0%} from {of}')}")
 
-    def close(self) -> None:
+    def stopping(self) -> None:
         """Say that the run stops."""
         self._manager.tell("STOPPING=1", "STATUS=stopping")
+
+    def close(self) -> None:
+        """Let go of the socket."""
         self._manager.close()
 
 
