@@ -98,7 +98,12 @@ def build_parser() -> argparse.ArgumentParser:
     add("--duration", metavar="S", type=seconds, help="stop after this many seconds of sensor time")
     add("--require", metavar="LIST", default="", help="sensors whose loss ends the run with exit code 3")
     add("--grace", metavar="S", type=seconds, help="how long to wait for a late sensor after the end of a hop")
-    add("--record", metavar="DAY.mcap", type=Path, help="keep what live sensors give and what is decided, for replay")
+    add(
+        "--record",
+        metavar="DAY.mcap",
+        type=Path,
+        help="keep what live sensors give and what is decided, for replay; in a folder, each run in a file of its own",
+    )
     add_recording_flags(parser)
     add_token_flag(parser)
     add(
