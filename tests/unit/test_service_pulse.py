@@ -8,11 +8,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from mmg.runs.step import Step
+from fakes import signal_modality, write_tiny_bundle
+from mmg.bundle import Bundle
+from mmg.runs.live import LivePipeline
+from mmg.runs.settings import Settings
 from mmg.service.notify import LONGEST_STATUS, Pulse, ServiceManager, one_line
 from mmg.types import Decision
-
-STEP = Step(0, (), {})
+from scripted import ScriptedPort
 
 
 class Manager:
@@ -41,9 +43,18 @@ def manager(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Manager]
     made.socket.close()
 
 
+class Clock:
+    ns = 7_000 * 10**9
+
+
 @pytest.fixture
-def pulse(manager: Manager) -> Iterator[Pulse]:
-    made = Pulse(ServiceManager(manager.address))
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def pulse(manager: Manager, clock: Clock) -> Iterator[Pulse]:
+    made = Pulse(ServiceManager(manager.address), 0.5, lambda: clock.ns)
     yield made
     made.close()
 
@@ -52,28 +63,54 @@ def decision(label: str = "walking") -> Decision:
     return Decision(3, 2.0, label, 0.914, {label: 0.914}, ("imu", "audio"), {}, ())
 
 
-def test_it_is_ready_at_the_first_step_and_once(manager: Manager, pulse: Pulse) -> None:
-    take = pulse.before(None)
+def test_it_is_ready_at_the_first_turn_and_once(manager: Manager, pulse: Pulse) -> None:
     assert manager.heard() == []
-    take(STEP)
-    take(STEP)
+    pulse.beat()
+    pulse.beat()
     assert manager.heard() == ["READY=1", "WATCHDOG=1", "STATUS=listening"]
 
 
-def test_each_hop_feeds_the_watchdog_and_an_engine_that_stands_still_does_not(manager: Manager, pulse: Pulse) -> None:
-    ends_ns, taken = [0], list[Step]()
-    pulse.follow(lambda: ends_ns[-1])
-    take = pulse.before(taken.append)
-    take(STEP)
+def test_each_hop_feeds_the_watchdog_once_however_often_the_engine_turns(
+    manager: Manager, pulse: Pulse, clock: Clock
+) -> None:
+    pulse.beat()
     manager.heard()
-    for end_ns in (500, 500, 500, 1000):
-        ends_ns.append(end_ns)
-        take(STEP)
-    assert manager.heard() == ["WATCHDOG=1", "WATCHDOG=1"]
-    for _ in range(1000):
-        take(STEP)
-    assert manager.heard() == []
-    assert len(taken) == 1005
+    for _ in range(8):
+        clock.ns += 250_000_000
+        pulse.beat()
+        pulse.beat()
+    assert manager.heard() == ["WATCHDOG=1"] * 4
+
+
+class StuckError(Exception):
+    """In place of a hop that never ends."""
+
+
+def test_a_live_run_without_any_sample_beats_and_an_engine_that_stands_still_does_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    beats, turns = 0, 0
+
+    def beat() -> None:
+        nonlocal beats
+        beats += 1
+
+    def step() -> list[Decision]:
+        nonlocal turns
+        turns += 1
+        if turns == 3:
+            raise StuckError
+        return []
+
+    with Bundle.open(write_tiny_bundle(tmp_path / "tiny", signal_modality())) as bundle:
+        pipeline = LivePipeline(bundle, [ScriptedPort("imu")], Settings())
+        pipeline.beat = beat
+        monkeypatch.setattr(pipeline, "step", step)
+        monkeypatch.setattr("mmg.runs.live.LONGEST_WAIT_S", 0.0)
+        with pytest.raises(StuckError):
+            next(iter(pipeline))
+        pipeline.close()
+    assert (beats, turns) == (3, 3)
 
 
 def test_the_newest_decision_is_its_status_and_it_says_when_it_stops(manager: Manager, pulse: Pulse) -> None:

@@ -213,6 +213,19 @@ def test_what_is_read_is_absolute_and_what_is_written_lies_in_its_own_folder(tmp
 
 
 @pytest.mark.parametrize(
+    ("words", "placed"),
+    [
+        (["--page"], ["--page"]),
+        (["--page", "--sensors", "imu"], ["--page", "--sensors", "imu"]),
+        (["--page", ":80", "--allow-video"], ["--page", ":80", "--allow-video"]),
+        (["--page=0.0.0.0:80?token_file=t"], ["--page", "0.0.0.0:80?token_file=/var/lib/mmg/t"]),
+    ],
+)
+def test_a_pages_address_may_be_left_out(words: list[str], placed: list[str], tmp_path: Path) -> None:
+    assert place(words, "mmg", tmp_path).words == placed
+
+
+@pytest.mark.parametrize(
     ("words", "problem"),
     [
         (("--record", "day.mcap"), "name a folder, --record recordings"),

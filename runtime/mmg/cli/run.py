@@ -38,8 +38,10 @@ if TYPE_CHECKING:
 
     from mmg.bundle import Bundle
     from mmg.runs.compare import Comparison
+    from mmg.runs.live import LivePipeline
+    from mmg.runs.recorded import Pipeline
+    from mmg.runs.replay import Replay
     from mmg.runs.settings import Settings
-    from mmg.runs.step import Step
     from mmg.service.notify import Pulse
     from mmg.sinks.console import Console
     from mmg.sinks.jsonl import JsonLines
@@ -165,18 +167,15 @@ def _run(options: argparse.Namespace) -> int:
             if outboxes:
                 at_end.callback(outboxes.close)
             report = _and_notice(outboxes) if outboxes else _report
-            tap: Callable[[Step], None] | None = outboxes.step if outboxes else None
-            pulse = _open_pulse()
-            if pulse:
-                at_end.callback(pulse.close)
-                tap = pulse.before(tap)
+            tap = outboxes.step if outboxes else None
             pipeline, recorder = open_pipeline(options, bundle, urls, settings, profile, report, tap)
             if recorder:  # a second Ctrl-C while a driver is slow to close costs nothing
                 at_end.callback(close_recorder, recorder, _report)
             at_end.callback(pipeline.close)
+            pulse = _open_pulse(pipeline)
             if pulse:
+                at_end.callback(pulse.close)
                 at_end.callback(pulse.stopping)  # before all others: a driver may be slow to close
-                pulse.follow(lambda: pipeline.engine.hop_end_ns)
             _report_other_runtime(pipeline.engine.variant.backend, settings)
             gc.freeze()  # what there is now stays: it need not be looked through again and again
             for decision in pipeline:
@@ -202,14 +201,18 @@ def _run(options: argparse.Namespace) -> int:
     return 0 if comparison is None else _report_differences(comparison, options.compare)
 
 
-def _open_pulse() -> Pulse | None:
+def _open_pulse(pipeline: LivePipeline | Pipeline | Replay) -> Pulse | None:
     """What a service manager is told, where one asks for it. No child of this process tells it anything."""
     address = os.environ.pop("NOTIFY_SOCKET", "")
     if not address:
         return None
+    from mmg.runs.live import LivePipeline
     from mmg.service.notify import open_pulse
 
-    return open_pulse(address)
+    pulse = open_pulse(address, pipeline.engine.hop_s)
+    if isinstance(pipeline, LivePipeline):
+        pipeline.beat = pulse.beat
+    return pulse
 
 
 def _and_notice(outboxes: Outboxes) -> Callable[[str], None]:

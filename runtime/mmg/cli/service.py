@@ -124,10 +124,16 @@ def _plan(options: argparse.Namespace) -> Plan:
             options.words,
             sensors,
             bundle.manifest,
-            check_places(flags.to),
+            check_places(_sinks(flags)),
             allow_video=flags.allow_video,
             folder=Path.cwd(),
         )
+
+
+def _sinks(flags: argparse.Namespace) -> list[str]:
+    """The URLs of ``--to``, and of ``--page``, whose address may be left out."""
+    page = getattr(flags, "page", None)
+    return [*flags.to, *([] if page is None else [f"http://{page or '127.0.0.1:8420'}"])]
 
 
 def _remove(options: argparse.Namespace, systemd: Systemd) -> int:

@@ -49,6 +49,8 @@ class LivePipeline:
         self._settings, self._record, self._monotonic_ns = settings, record, monotonic_ns
         self._listening = Listening(ports, monotonic_ns)
         self._started = self._closing = False
+        self.beat: Callable[[], None] = lambda: None
+        """Called by the thread that iterates, at each of its turns: a few times a second, for as long as it goes on."""
         self.origin_ns = monotonic_ns() if origin_ns is None else origin_ns
         urls = {port.modality: port.url for port in ports}
         self._decider = Decider(bundle, urls, settings, origin_ns=self.origin_ns, report=report)
@@ -64,6 +66,7 @@ class LivePipeline:
         if self._settings.duration_s is not None:
             end_ns = self.origin_ns + round((self._settings.duration_s + self._settings.grace_s) * 1e9)
         while not self._closing and (end_ns is None or self._monotonic_ns() < end_ns):
+            self.beat()
             deadline_ns = self.engine.deadline_ns if end_ns is None else min(self.engine.deadline_ns, end_ns)
             wait_s = (deadline_ns - self._monotonic_ns()) / 1e9
             self._listening.wait(self.engine.hop_end_ns, min(max(wait_s, 0.0), LONGEST_WAIT_S))

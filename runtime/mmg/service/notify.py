@@ -7,12 +7,12 @@ names.
 from __future__ import annotations
 
 import socket
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from mmg.runs.step import Step
     from mmg.types import Decision
 
 LONGEST_STATUS = 200
@@ -40,40 +40,29 @@ class ServiceManager:
 class Pulse:
     """What a run tells its service manager, all from the engine's thread.
 
-    The watchdog is fed where a hop has ended since it was fed before, whether or not it was decided on: sensors that
-    are away are no reason to start anew, an engine that stands still is.
+    hop_s: the watchdog is fed no more often. It is fed whether or not there is anything to decide: sensors that are
+    away are no reason to start anew, an engine that stands still is.
     """
 
-    def __init__(self, manager: ServiceManager) -> None:
-        self._manager = manager
-        self._hop_end_ns: Callable[[], int] = lambda: 0
+    def __init__(
+        self, manager: ServiceManager, hop_s: float, monotonic_ns: Callable[[], int] = time.monotonic_ns
+    ) -> None:
+        self._manager, self._hop_ns, self._monotonic_ns = manager, round(hop_s * 1e9), monotonic_ns
         self._fed_ns: int | None = None
 
-    def follow(self, hop_end_ns: Callable[[], int]) -> None:
-        """hop_end_ns: tells the end of the hop that the engine works on."""
-        self._hop_end_ns = hop_end_ns
-
-    def before(self, tap: Callable[[Step], None] | None) -> Callable[[Step], None]:
-        """A tap of the run's steps that beats, and then gives them to ``tap``."""
-
-        def take(step: Step) -> None:
-            self.beat()
-            if tap:
-                tap(step)
-
-        return take
-
     def beat(self) -> None:
-        """Say that the run is ready, the first time, and that it lives, if a hop has ended."""
-        end_ns = self._hop_end_ns()
+        """Called at each turn of the engine's thread: it is ready, and it lives."""
+        now_ns = self._monotonic_ns()
         if self._fed_ns is None:
             self._manager.tell("READY=1", "WATCHDOG=1", "STATUS=listening")
-        elif end_ns != self._fed_ns:
+        elif now_ns - self._fed_ns >= self._hop_ns:
             self._manager.tell("WATCHDOG=1")
-        self._fed_ns = end_ns
+        else:
+            return
+        self._fed_ns = now_ns
 
     def decided(self, decision: Decision) -> None:
-        """Tell the newest decision; a run of recordings, which has no steps, beats with these."""
+        """Tell the newest decision. A run of recordings has no turns: it beats with these."""
         self.beat()
         of = ", ".join(decision.modalities)
         self._manager.tell(f"STATUS={one_line(f'{decision.label} {decision.confidence:.0%} from {of}')}")
@@ -93,6 +82,6 @@ def one_line(text: str) -> str:
     return shown if len(shown) <= LONGEST_STATUS else f"{shown[: LONGEST_STATUS - 3]}..."
 
 
-def open_pulse(address: str) -> Pulse:
+def open_pulse(address: str, hop_s: float) -> Pulse:
     """The pulse that goes to this socket."""
-    return Pulse(ServiceManager(address))
+    return Pulse(ServiceManager(address), hop_s)

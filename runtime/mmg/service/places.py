@@ -13,6 +13,9 @@ from mmg.service.hidden import hidden_above
 
 STATE, SECRETS = Path("/var/lib"), Path("/run/credentials")
 READ = ("--taught", "--bundle", "--trust", "--profile")
+NAMING = (*READ, "--to", "--record")
+PAGE = "--page"
+"""Its address may be left out."""
 SECRET_OPTIONS, WRITTEN_OPTIONS = ("credentials", "key", "cert", "ca"), ("token_file",)
 """Options of sinks that name a file."""
 
@@ -37,14 +40,18 @@ def place(words: Sequence[str], name: str, folder: Path) -> Places:
     """
     places = Places(state=[name])
     placed = _Placing(places, name, folder)
-    left = iter(words)
-    for word in left:
-        flag, equals, value = word.partition("=")
-        if flag in READ or flag in ("--to", "--record"):
-            value = value if equals else next(left)
-            places.words += [flag, placed.value(flag, value)]
+    left = list(words)
+    while left:
+        flag, equals, value = left[0].partition("=")
+        has_value = flag in NAMING or (flag == PAGE and (equals or not "".join(left[1:2]).startswith("-")))
+        if not has_value:
+            places.words.append(left.pop(0))
+            continue
+        del left[0]
+        if equals or left:  # the last flag may be a page without its address
+            places.words += [flag, placed.value(flag, value if equals else left.pop(0))]
         else:
-            places.words.append(word)
+            places.words.append(flag)
     return places
 
 
@@ -57,7 +64,7 @@ class _Placing:
     def value(self, flag: str, value: str) -> str:
         if flag == "--record":
             return self._recordings(value)
-        if flag == "--to":
+        if flag in ("--to", PAGE):
             return self._sink(value)
         is_name = value == "starter" if flag == "--bundle" else flag == "--profile" and "/" not in value
         if is_name and not value.endswith(".toml"):

@@ -70,8 +70,8 @@ def _run(service: Service) -> str:
     watchdog_s = max(WATCHDOG_S, WATCHDOG_HOPS * service.hop_s)
     jack = "\nEnvironment=JACK_NO_START_SERVER=1" * ("audio" in service.needs.groups)
     return f"""\
-# The run. It is ready at its first step, and then feeds the watchdog with each hop: one that stands still is killed
-# and started anew.
+# The run. It is ready when it begins to listen, and then its engine feeds the watchdog hop by hop: one that stands
+# still is killed and started anew.
 Type=notify
 NotifyAccess=main
 ExecStart={command_line(service.command)}
