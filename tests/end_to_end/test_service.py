@@ -339,7 +339,16 @@ class Manager:
 
 
 def test_a_run_of_recordings_is_ready_too_and_leaves_nothing_for_its_children(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "mmg.cli.run", "--sensors", "imu", "--demo", "--duration", "5"]
+    command = [
+        sys.executable,
+        "-m",
+        "mmg.cli.run",
+        "--sensors",
+        "imu",
+        "--demo",
+        "--duration",
+        "3",
+    ]  # the kernel keeps ten
     with Manager(tmp_path) as manager:
         environment = os.environ | manager.environment
         done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
