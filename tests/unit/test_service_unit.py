@@ -331,6 +331,12 @@ def test_memory_is_never_written_and_run_but_where_portaudio_must() -> None:
     assert "MemoryDenyWriteExecute" not in settings_of(unit_text(a_service(needs=Needs(("char-alsa",), ("audio",)))))
 
 
+@pytest.mark.parametrize(("is_logged", "output"), [(True, "journal"), (False, "null")])
+def test_notes_go_to_the_journal_also_where_decisions_do_not(is_logged: bool, output: str) -> None:
+    unit = settings_of(unit_text(a_service(is_logged=is_logged)))
+    assert (unit["StandardOutput"], unit["StandardError"]) == ([output], ["journal"])
+
+
 def test_the_command_comes_out_as_it_is() -> None:
     words = ("/home/a b/bin/mmg-run", "--sensors", "imu", "--imu", "serial:///dev/ttyUSB0?axes=-x%2Cy$")
     assert command_of(unit_text(a_service(command=words))) == list(words)

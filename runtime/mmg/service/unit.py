@@ -82,6 +82,7 @@ TimeoutStopSec=15
 Restart=always
 RestartSec=5
 {JOURNAL if service.is_logged else ELSEWHERE}
+StandardError=journal
 OOMScoreAdjust=-100
 LimitCORE=0
 """
