@@ -1,8 +1,8 @@
 """Let a real systemd run what mmg-service writes: in a Debian root, in namespaces, as root. ``make service`` runs it.
 
-The root is that of deploy/Containerfile, with systemd in it and mmg in somebody's closed home. A virtual IMU plays on this
-machine; ``mmg-service install`` is typed inside. Then decisions have to come, a camera has to stay closed, and the run
-has to come back after it was killed, and after it stood still. It needs control groups of version 1, and debootstrap.
+The root is that of deploy/Containerfile, with systemd in it and mmg in somebody's closed home. A virtual IMU plays on
+this machine; ``mmg-service install`` is typed inside. Then decisions have to come, a camera has to stay closed, and the
+run has to come back after it was killed, and after it stood still. It needs control groups of version 1 and debootstrap.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def main() -> int:
         os.chmod(port, 0o666)  # noqa: PTH101
         booted = boot(stage)
         try:
-            held = all([told(what, check()) for what, check in checks(System(booted.pid, stage), port).items()])
+            held = all(told(what, check()) for what, check in checks(System(booted.pid, stage), port).items())
         finally:
             booted.kill()
             booted.wait()
@@ -178,10 +178,9 @@ def until(happened: Callable[[], bool], patience_s: float = PATIENCE_S) -> bool:
 def forget_groups() -> None:
     """Remove the groups that were made, once they are empty."""
     for group in GROUPS:
-        for folder in sorted((*group.glob("**/"), group), key=lambda one: -len(one.parts)):
-            until(lambda folder=folder: not (folder / "cgroup.procs").read_text())  # type: ignore[misc]
-            if folder.exists():
-                folder.rmdir()
+        for folder in sorted({group, *group.glob("**/")}, reverse=True):
+            until(lambda members=folder / "cgroup.procs": not members.read_text())
+            folder.rmdir()
 
 
 if __name__ == "__main__":
