@@ -2,7 +2,7 @@
 
 The root is that of deploy/Containerfile, with systemd in it and mmg in somebody's closed home. A virtual IMU plays on
 this machine; ``mmg-service install`` is typed inside. Then decisions have to come, a camera has to stay closed, and the
-run has to come back after it was killed, and after it stood still. It needs control groups of version 1 and debootstrap.
+run has to come back after it was killed, and after it stood still. It needs control groups of version 1, debootstrap.
 """
 
 from __future__ import annotations

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from mmg.backends import is_installed
 from mmg.cli.service import main
 from mmg.service.systemd import Systemd
 from mmg_tools.virtual.scenario import render
@@ -262,8 +263,13 @@ def test_with_allow_video_it_is_the_policy_that_lets_a_camera_through(folder: Pa
     assert found["camera"] != "EPERM"  # without a driver ENXIO
 
 
-def test_under_the_unit_decisions_come_from_virtual_ports_and_its_manager_hears_of_each_hop(folder: Path) -> None:
+@pytest.mark.parametrize("backend", ["onnx", "litert"])
+def test_under_the_unit_decisions_come_from_virtual_ports_and_its_manager_hears_of_each_hop(
+    folder: Path, backend: str
+) -> None:
     need_ports()
+    if not is_installed(backend):
+        pytest.skip(f"{backend} is not installed")
     with VirtualWearable(render(seconds=8.0), folder, loop=True) as wearable:
         port = Path(os.path.realpath(folder / "imu"))
         port.chmod(0o666)  # as the group dialout has it
@@ -272,7 +278,9 @@ def test_under_the_unit_decisions_come_from_virtual_ports_and_its_manager_hears_
                 path.chmod(0o666)
         imu = f"serial://{port}?protocol=witmotion"
         sensors = ("--sensors", "imu,audio", "--imu", imu, "--audio", wearable.urls["audio"])
-        unit = unit_for(folder, *sensors, "--format", "jsonl", "--record", "days", "--split", "1h")
+        unit = unit_for(
+            folder, *sensors, "--backend", backend, "--format", "jsonl", "--record", "days", "--split", "1h"
+        )
         with Manager(folder) as manager:
             run = subprocess.Popen(
                 under(unit, *command_of(unit.read_text())),
