@@ -44,9 +44,10 @@ def need_limits() -> None:
         pytest.skip("only root may make namespaces and device nodes here")
     if shutil.which("systemd-analyze") is None or ctypes.util.find_library("seccomp") is None:
         pytest.skip("systemd-analyze or libseccomp, which know the filter of system calls, is not installed")
-    tried = subprocess.run(["unshare", "--mount", "true"], capture_output=True, check=False)
+    trial = f"mount -t tmpfs tmpfs {STASH} && mknod {STASH}/null c 1 3 && : > {STASH}/null"
+    tried = subprocess.run(["unshare", "--mount", "sh", "-c", trial], capture_output=True, text=True, check=False)
     if tried.returncode:
-        pytest.skip("this machine gives no mount namespace")
+        pytest.skip(f"this machine gives no mount namespace with devices: {tried.stderr.strip()}")
 
 
 def has_device_policy() -> bool:

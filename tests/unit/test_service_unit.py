@@ -15,7 +15,7 @@ from mmg.errors import ConfigError, SourceError
 from mmg.service.devices import Needs, needs_of
 from mmg.service.hidden import HIDDEN, hidden_above, shown
 from mmg.service.network import Network, network_of
-from mmg.service.places import place
+from mmg.service.places import check_readable, place
 from mmg.service.unit import Service, command_line, unit_text
 from mmg.sinks.url import parse_sink_url
 from units import command_of, settings_of, words_of
@@ -241,6 +241,25 @@ def test_a_path_that_the_service_cannot_use_is_one_line(words: tuple[str, str], 
     (tmp_path / "closed.taught").touch(0o600)
     with pytest.raises(ConfigError, match=problem):
         place(words, "mmg", tmp_path)
+
+
+def test_a_folder_that_others_may_not_enter_is_told_where_the_service_sees_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    closed = tmp_path / "closed"
+    (closed / "venv").mkdir(parents=True)
+    (closed / "venv").chmod(0o755)
+    closed.chmod(0o700)
+    check_readable(closed / "venv", "Python is in")  # below a hidden folder it is shown by itself
+    (closed / "venv").chmod(0o700)
+    with pytest.raises(ConfigError, match=r"may not read it: chmod -R o\+rX .*/venv"):
+        check_readable(closed / "venv", "Python is in")
+    (closed / "venv").chmod(0o755)
+    monkeypatch.setattr("mmg.service.hidden.HIDDEN", ())
+    with pytest.raises(
+        ConfigError, match=r"Python is in .*/closed/venv: the service's own user may not enter .*: chmod"
+    ):
+        check_readable(closed / "venv", "Python is in")
 
 
 def test_only_what_is_hidden_is_shown_again() -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from mmg.service.devices import Needs, needs_of
 from mmg.service.hidden import python_folders, run_command, shown
 from mmg.service.network import network_of
-from mmg.service.places import STATE, place
+from mmg.service.places import STATE, check_readable, place
 from mmg.service.unit import Service, unit_text
 from mmg.sinks.url import SinkUrl
 from mmg.sources import is_live, open_port
@@ -49,15 +49,19 @@ def plan(
     needs, missing = _with_groups(needs_of(sensors, kinds, allow_video=allow_video))
     places = place(words, name, folder)
     network = network_of(sinks, needs.hosts)
+    command, python = run_command(), python_folders()
+    check_readable(Path(command), "mmg-run is")
+    for each in shown(python):
+        check_readable(Path(each), "Python is in")
     service = Service(
         name=name,
-        command=(run_command(), *places.words),
+        command=(command, *places.words),
         sensors=tuple(sensors),
         needs=needs,
         network=network,
         hop_s=manifest.hop_s,
         memory_mib=_memory_mib(manifest),
-        shown=shown([*python_folders(), *places.reads]),
+        shown=shown([*python, *places.reads]),
         writes=tuple(map(str, places.writes)),
         state=tuple(places.state),
         secrets={secret: str(path) for secret, path in places.secrets.items()},
