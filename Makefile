@@ -16,7 +16,7 @@ WAITING := -n 4 --dist worksteal
 QUICK := not torch and not realtime and not installs
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint types tests quick fuzz check pythons arm wheel format bench live soak endurance starter starter-bundle demo clean
+.PHONY: help run test lint types tests quick fuzz check pythons arm container service wheel format bench live soak endurance starter starter-bundle demo clean
 
 help:  ## Show what each command does
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## (.*)/  make \1\t\2/' | expand -t 26
@@ -59,6 +59,14 @@ pythons:  ## make quick on every Python from 3.10 to 3.13 that this machine has
 
 arm:  ## Run mmg as a Raspberry Pi would hold it, emulated: wheel, demo, tests (as root; half an hour)
 	@PYTHON="$(PYTHON)" bash .ci/arm.sh
+
+container:  ## Run the steps of deploy/Containerfile in Debian roots, and decide in what they make (as root)
+	@$(INSTALL_RUN)
+	@$(BIN)/python .ci/container.py
+
+service:  ## Let a real systemd run what mmg-service writes, in a Debian root (as root)
+	@$(INSTALL_TEST)
+	@$(BIN)/python .ci/service.py
 
 wheel:  ## Build dist/mmg_runtime-*.whl, which carries all that a device needs
 	@$(INSTALL_RUN)

@@ -165,6 +165,7 @@ def test_without_a_library_that_runs_models_no_bundle_is_verified(bare: Bare) ->
 def test_help_and_version_need_no_library_that_runs_models(bare: Bare, wheel: Path) -> None:
     assert (bare.help.returncode, bare.help.stderr) == (0, "")
     assert bare.help.stdout.startswith("usage: mmg-run")
+    assert bare.device.run("mmg-service", "--help").stdout.startswith("usage: mmg-service")
     assert bare.version.returncode == 0
     assert bare.version.stdout.split()[-1] == wheel.name.split("-")[1]
 

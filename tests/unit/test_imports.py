@@ -74,6 +74,18 @@ def test_a_run_without_a_broker_loads_nothing_of_one(words: tuple[str, ...]) -> 
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.parametrize("words", [("--help",), ("--demo", "--duration", "1")])
+def test_a_run_that_is_no_service_loads_nothing_of_one(words: tuple[str, ...]) -> None:
+    code = (
+        "import os, sys; os.environ.pop('NOTIFY_SOCKET', None); from mmg.cli.run import main\n"
+        "try: code = main(sys.argv[1:])\n"
+        "except SystemExit as end: code = end.code\n"
+        "sys.exit(code or any('mmg.service' in name for name in sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
 def test_a_run_with_a_broker_and_without_its_library_says_what_to_install() -> None:
     code = "import sys; sys.modules['paho'] = None; from mmg.cli.run import main; sys.exit(main(sys.argv[1:]))"
     words = ["--demo", "--duration", "1", "--to", "mqtt://localhost/wrist"]

@@ -19,6 +19,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from mcap.reader import NonSeekingReader, SeekingReader, make_reader
 from mcap_ros2.decoder import DecoderFactory
+from mmg.cli.recording import path_in
 from mmg.errors import ConfigError, SourceError, SourceNotFound
 from mmg.labels import Label
 from mmg.recording import schemas, times
@@ -280,6 +281,16 @@ def test_a_second_recorder_on_a_file_is_refused(tmp_path: Path) -> None:
     recorder.close()
     with pytest.raises(ConfigError, match="cannot be recorded to: No such file or directory"):
         Clock().recorder(tmp_path / "nowhere" / "day.mcap")
+
+
+def test_in_a_folder_each_run_makes_a_recording_of_its_own_also_after_a_power_cut(tmp_path: Path) -> None:
+    assert path_in(tmp_path) == tmp_path / "run-0001.mcap"
+    for name in ("run-0001.mcap", "run-0007-0002.mcap", "run-0003.labels", "day-0099.mcap"):
+        (tmp_path / name).touch()
+    assert path_in(tmp_path) == tmp_path / "run-0008.mcap"
+    recorder, _ = Clock().recorder(path_in(tmp_path))
+    recorder.close()
+    assert path_in(tmp_path) == tmp_path / "run-0009.mcap"
 
 
 def test_a_full_disk_ends_the_recording_and_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

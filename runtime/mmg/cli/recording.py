@@ -81,6 +81,8 @@ def open_recorder(
         raise BackendUnavailable("mcap, which recordings need,", "mcap") from error
     from mmg.recording.sensors import sensor_of
 
+    if path.is_dir():
+        path = path_in(path)
     if path.suffix != ".mcap":
         raise ConfigError(f"{path}: a recording is an MCAP file: call it {path.name}.mcap")
     if not path.parent.is_dir():
@@ -109,6 +111,13 @@ def open_recorder(
         "not_recorded": ",".join(name for name in kinds if name not in names),
     }
     return Recorder(path, sensors, origin_ns=origin_ns, metadata=metadata, limits=_limits(options), report=report)
+
+
+def path_in(folder: Path) -> Path:
+    """A recording's path in a folder, with the number after that of the last run: ``run-0007.mcap``."""
+    found = (re.match(r"run-(\d{4,})(?:-\d{4,})?\.mcap$", path.name) for path in folder.iterdir())
+    last = max((int(match[1]) for match in found if match), default=0)
+    return folder / f"run-{last + 1:04d}.mcap"
 
 
 def as_tokens(options: argparse.Namespace, kinds: Mapping[str, str]) -> tuple[str, ...]:

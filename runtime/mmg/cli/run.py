@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import gc
 import json
+import os
 import sys
 import time
 from collections.abc import Callable
@@ -38,7 +39,11 @@ if TYPE_CHECKING:
 
     from mmg.bundle import Bundle, Manifest
     from mmg.runs.compare import Comparison
+    from mmg.runs.live import LivePipeline
+    from mmg.runs.recorded import Pipeline
+    from mmg.runs.replay import Replay
     from mmg.runs.settings import Settings
+    from mmg.service.notify import Pulse
     from mmg.sinks.console import Console
     from mmg.sinks.jsonl import JsonLines
     from mmg.sinks.outbox import Outboxes
@@ -99,7 +104,12 @@ def build_parser() -> argparse.ArgumentParser:
     add("--duration", metavar="S", type=seconds, help="stop after this many seconds of sensor time")
     add("--require", metavar="LIST", default="", help="sensors whose loss ends the run with exit code 3")
     add("--grace", metavar="S", type=seconds, help="how long to wait for a late sensor after the end of a hop")
-    add("--record", metavar="DAY.mcap", type=Path, help="keep what live sensors give and what is decided, for replay")
+    add(
+        "--record",
+        metavar="DAY.mcap",
+        type=Path,
+        help="keep what live sensors give and what is decided, for replay; in a folder, each run in a file of its own",
+    )
     add_recording_flags(parser)
     add_token_flag(parser)
     add(
@@ -169,6 +179,10 @@ def _run(options: argparse.Namespace) -> int:
             if recorder:  # a second Ctrl-C while a driver is slow to close costs nothing
                 at_end.callback(close_recorder, recorder, _report)
             at_end.callback(pipeline.close)
+            pulse = _open_pulse(pipeline)
+            if pulse:
+                at_end.callback(pulse.close)
+                at_end.callback(pulse.stopping)  # before all others: a driver may be slow to close
             _report_other_runtime(pipeline.engine.variant.backend, settings)
             progress.opened(pipeline)
             gc.freeze()  # what there is now stays: it need not be looked through again and again
@@ -178,6 +192,8 @@ def _run(options: argparse.Namespace) -> int:
                 sink.write(decision, label)
                 if outboxes:
                     outboxes.decided(decision, label)
+                if pulse:
+                    pulse.decided(decision)
                 if recorder:
                     recorder.decision(line_of(decision), time.monotonic_ns())
                 if comparison:
@@ -192,6 +208,20 @@ def _run(options: argparse.Namespace) -> int:
         summary += f", {right} of {judged} equal to the truth ({right / judged:.0%})"
     _report(summary)
     return 0 if comparison is None else _report_differences(comparison, options.compare)
+
+
+def _open_pulse(pipeline: LivePipeline | Pipeline | Replay) -> Pulse | None:
+    """What a service manager is told, where one asks for it. No child of this process tells it anything."""
+    address = os.environ.pop("NOTIFY_SOCKET", "")
+    if not address:
+        return None
+    from mmg.runs.live import LivePipeline
+    from mmg.service.notify import open_pulse
+
+    pulse = open_pulse(address, pipeline.engine.hop_s)
+    if isinstance(pipeline, LivePipeline):
+        pipeline.beat = pulse.beat
+    return pulse
 
 
 def _and_notice(outboxes: Outboxes) -> Callable[[str], None]:

@@ -89,6 +89,18 @@ def find_sensors(
     """
     from mmg.sources.url import with_rate
 
+    urls = wanted_sensors(options, named, profile, manifest, report)
+    urls = _find_missing(urls, names_in(options.require), report)
+    return {name: with_rate(url, profile.rates.get(name)) for name, url in urls.items()}
+
+
+def wanted_sensors(
+    options: argparse.Namespace, named: dict[str, str], profile: Profile, manifest: Manifest, report: Report
+) -> dict[str, str]:
+    """The URL of each sensor that is wanted, "" of one that is to be looked for; looks for nothing.
+
+    Raises ConfigError, ProfileError, NoSensorError.
+    """
     kinds = {modality.name: modality.kind for modality in manifest.modalities}
     urls = _in_recording(options, tuple(named), manifest, report) if options.recording else named
     _check_profile(options, profile, manifest, is_used=not urls)
@@ -105,8 +117,7 @@ def find_sensors(
     if not (urls or usual):
         first = next(iter(kinds))
         raise ConfigError(f"bundle {manifest.name} has {', '.join(kinds)}: give --source {first}=URL")
-    urls = _find_missing(urls or dict.fromkeys(usual, ""), required, report)
-    return {name: with_rate(url, profile.rates.get(name)) for name, url in urls.items()}
+    return urls or dict.fromkeys(usual, "")
 
 
 def _check_profile(options: argparse.Namespace, profile: Profile, manifest: Manifest, *, is_used: bool) -> None:

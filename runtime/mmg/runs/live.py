@@ -59,6 +59,8 @@ class LivePipeline:
         self._listening = Listening(ports, monotonic_ns)
         self._started = self._closing = False
         self.origin_ns = self._told_ns = monotonic_ns() if origin_ns is None else origin_ns
+        self.beat: Callable[[], None] = lambda: None
+        """Called by the thread that iterates, at each of its turns: a few times a second, for as long as it goes on."""
         urls = {port.modality: port.url for port in ports}
         self._report = report
         self._reopen = reopen or partial(open_ports, bundle.manifest, urls, settings, report)
@@ -82,6 +84,7 @@ class LivePipeline:
         if self._settings.duration_s is not None:
             end_ns = self.origin_ns + round((self._settings.duration_s + self._settings.grace_s) * 1e9)
         while not self._closing and (end_ns is None or self._monotonic_ns() < end_ns):
+            self.beat()
             if not self._is_listening():
                 continue
             deadline_ns = self.engine.deadline_ns if end_ns is None else min(self.engine.deadline_ns, end_ns)

@@ -99,9 +99,7 @@ class MqttSink:
 
     def _decide(self, event: Decided, at: str) -> None:
         state = state_of(event.decision, at)
-        if (
-            event.decision.label not in self._about.labels
-        ):  # taught meanwhile: it must be announced first
+        if event.decision.label not in self._about.labels:  # taught meanwhile: it must be announced first
             self._about = replace(self._about, labels=(*self._about.labels, event.decision.label))
             if self._connection.is_up:
                 self._announce()
