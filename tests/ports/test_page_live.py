@@ -1,4 +1,4 @@
-"""The live page of a run on virtual ports: sensors that go are seen to go, and it can be paused, recorded and marked."""
+"""The live page of a run on virtual ports: a sensor that goes is seen to go, and the run takes the page's orders."""
 
 from __future__ import annotations
 
@@ -59,12 +59,13 @@ def do(url: str, name: str, **asked: object) -> Any:
 
 def ills(url: str) -> list[str]:
     try:
-        urllib.request.urlopen(f"{url}/health", timeout=PATIENCE_S).close()
+        answer = urllib.request.urlopen(f"{url}/health", timeout=PATIENCE_S)
     except urllib.error.HTTPError as error:
-        with error:
-            assert error.code == 503
-            return list(json.load(error)["reasons"])
-    return []
+        answer = error
+    with answer:
+        told = json.load(answer)
+    assert (answer.status, told["status"]) == ((503, "unwell") if told["reasons"] else (200, "ok"))
+    return list(told["reasons"])
 
 
 def test_a_sensor_that_is_unplugged_is_shown_so_and_the_others_go_on(wearable: VirtualWearable) -> None:
