@@ -6,6 +6,7 @@ import json
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +69,10 @@ def ills(url: str) -> list[str]:
     return list(told["reasons"])
 
 
+def is_gone(name: str, told: Any) -> bool:
+    return bool(told["sensors"][name]["state"] != "live")
+
+
 def test_a_sensor_that_is_unplugged_is_shown_so_and_the_others_go_on(wearable: VirtualWearable) -> None:
     with AttachedRun(wearable.urls, wearable.environment, ["--page", ":0"]) as run:
         url = address(run)
@@ -82,7 +87,7 @@ def test_a_sensor_that_is_unplugged_is_shown_so_and_the_others_go_on(wearable: V
         assert ills(url) == []
         for name, device in wearable.devices.items():
             device.unplug()
-            told = until(stream, "sensors", lambda d, name=name: d["sensors"][name]["state"] != "live")
+            told = until(stream, "sensors", partial(is_gone, name))
             assert told["sensors"][name]["reason"], told
         # Nothing is decided any more, and the sensors are told of all the same.
         silent = [until(stream, "sensors") for _ in range(3)]
