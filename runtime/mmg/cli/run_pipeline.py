@@ -51,8 +51,8 @@ def open_pipeline(
     from mmg.engine.variant import choose_variant
     from mmg.runs.live import LivePipeline, open_ports
 
-    tap, sensed = (outboxes.step, outboxes.sensed) if outboxes else (None, None)
-    live_pipeline = partial(LivePipeline, bundle, report=report, sensed=sensed)
+    tap = outboxes.step if outboxes else None
+    live_pipeline = partial(LivePipeline, bundle, report=report, sensed=outboxes.sensed if outboxes else None)
     ports, origin_ns = open_ports(bundle.manifest, urls, settings, report), time.monotonic_ns()
     if not options.record:
         record = tap or _ignore
