@@ -118,7 +118,7 @@ def test_where_standard_error_is_no_terminal_there_is_no_code() -> None:
     [
         (
             "walk.zip",
-            "--page walk.zip: is no address: write --page, --page :8421 or --page 0.0.0.0:8420; a recording comes before it",
+            "--page walk.zip: is no address: write --page, --page :8421 or",
         ),
         ("http://0.0.0.0", "--page http://0.0.0.0: is no address"),
         (":port", "--page :port: is no address"),
