@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from mmg.sinks.outbox import Outboxes
     from mmg.teaching.taught import Taught
 
+ADDRESS = re.compile(r"(\[[0-9a-fA-F:.]+\]|[\w.-]*):\d+|\[[0-9a-fA-F:.]+\]|\d+(\.\d+){3}|localhost|")
+
 
 def add_sinks_flag(parser: argparse.ArgumentParser) -> None:
     """``--to URL``, as often as there are places, and ``--page``."""
@@ -55,7 +57,7 @@ def open_outboxes(
     """
     to = list(options.to)
     if options.page is not None:
-        to.append(_page_url(options.page))
+        to.append(page_url(options.page))
     if not to:
         return None, None
     from mmg.runs.controls import Controls
@@ -110,11 +112,8 @@ def attach_controls(
     """Let the run be asked for what it can do. taught: what the file of ``--taught`` has."""
     from mmg.runs.live import LivePipeline
 
-    if not isinstance(pipeline, LivePipeline):
-        controls.attach(None, recorder)
-        return
     lessons = None
-    if taught is not None and has_page(options):
+    if taught is not None and has_page(options) and isinstance(pipeline, LivePipeline):
         from mmg.runs.lessons import Lessons
 
         manifest = bundle.manifest
@@ -123,9 +122,12 @@ def attach_controls(
     controls.attach(pipeline, recorder, lessons)
 
 
-def _page_url(address: str) -> str:
-    """The URL of ``--page ADDRESS``. Raises ConfigError."""
-    host = address.partition("?")[0]
-    if address and not re.fullmatch(r"(\[[0-9a-fA-F:.]+\]|[\w.-]*)(:\d+)|\[[0-9a-fA-F:.]+\]|[\d.]+|localhost", host):
-        raise ConfigError(f"--page {address}: is no address: write --page, --page :8421 or --page 0.0.0.0:8420")
-    return f"http://{address or '127.0.0.1:8420'}"
+def page_url(address: str) -> str:
+    """The URL of ``--page ADDRESS``: ``HOST:PORT``, either of them, or neither. Raises ConfigError."""
+    host, mark, options = address.partition("?")
+    if host.isdecimal():
+        host = f":{host}"
+    if not ADDRESS.fullmatch(host):
+        known = "write --page, --page :8421 or --page 0.0.0.0:8420; a recording comes before it"
+        raise ConfigError(f"--page {address}: is no address: {known}")
+    return f"http://{host or '127.0.0.1:8420'}{mark}{options}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from mmg.errors import ConfigError
 
@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from mmg.recording.recorder import Recorder
     from mmg.runs.lessons import Lessons
     from mmg.runs.live import LivePipeline
+    from mmg.runs.recorded import Pipeline
+    from mmg.runs.replay import Replay
 
 
 class Controls:
@@ -38,9 +40,12 @@ class Controls:
         self._pipeline: LivePipeline | None = None
         self._lessons: Lessons | None = None
 
-    def attach(self, pipeline: LivePipeline | None, recorder: Recorder | None, lessons: Lessons | None = None) -> None:
-        """Once the run is there. pipeline: of a live one."""
-        self._pipeline, self._lessons = pipeline, lessons
+    def attach(
+        self, pipeline: LivePipeline | Pipeline | Replay, recorder: Recorder | None, lessons: Lessons | None = None
+    ) -> None:
+        """Once the run is there. Only a live one can be paused, or taught in."""
+        self._pipeline = cast("LivePipeline", pipeline) if self._can_pause else None
+        self._lessons = lessons
         if recorder:
             from mmg.recording.marks import Marker
 

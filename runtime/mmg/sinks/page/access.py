@@ -51,6 +51,8 @@ class Access:
         if not is_loopback(address):
             name = socket.gethostname().lower()
             self._names |= {name, f"{name.partition('.')[0]}.local"}
+            if not isinstance(_as_address(address), IPS):
+                self._names.add(address.lower())
 
     def refusal(self, asked: Asked) -> Refusal | None:
         """Why this request is not answered; None where it is."""
@@ -61,7 +63,8 @@ class Access:
             return Refusal(403, "asked for from another origin")
         if self.token and not hmac.compare_digest(asked.token.encode(), self.token.encode()):
             return Refusal(401, "no token, or not the one that mmg-run showed: open its link, or send Authorization")
-        if asked.method == "POST" and asked.headers.get("content-type", "").partition(";")[0] != "application/json":
+        kind = asked.headers.get("content-type", "").partition(";")[0].strip().lower()
+        if asked.method == "POST" and kind != "application/json":
             return Refusal(415, "send Content-Type: application/json")
         return None
 
@@ -74,6 +77,7 @@ class Access:
         return name in self._names or _as_address(name) in (_as_address(here), *LOOPBACKS)
 
 
+IPS = ipaddress.IPv4Address, ipaddress.IPv6Address
 LOOPBACKS = ipaddress.ip_address("127.0.0.1"), ipaddress.ip_address("::1")
 
 

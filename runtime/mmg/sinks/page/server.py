@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from importlib.util import find_spec
 from pathlib import Path
 
 from mmg.errors import ConfigError
@@ -99,6 +100,7 @@ class Page:
             for task in late:
                 task.cancel()
             await asyncio.gather(*late, return_exceptions=True)
+        await asyncio.sleep(0)  # in which the last connections are closed
 
 
 def _listen(url: SinkUrl, host: str, port: int) -> socket.socket:
@@ -130,7 +132,7 @@ def _tell(report: Callable[[str], None], host: str, port: int, token: str) -> No
         return
     link += f"/?token={token}"
     report(f"page: {link}")
-    if sys.stderr is not None and sys.stderr.isatty():
+    if sys.stderr is not None and sys.stderr.isatty() and find_spec("segno"):
         _draw(link)
 
 
