@@ -109,11 +109,11 @@ class Page {
     put(byId("label"), decision ? called(decision.label) : "–");
     byId("label").classList.toggle("long", decision !== null && decision.label.length > 16);
     byId("now").dataset.label = decision?.label ?? "";
-    byId("bar").style.width = percent(decision?.confidence ?? 0);
+    byId("bar").style.width = `${100 * (decision?.confidence ?? 0)}%`;
     byId("bar").style.background = decision ? this.colours.of(decision.label) : "";
     put(byId("confidence"), decision ? percent(decision.confidence) : "nothing decided yet");
     const { modalities = [], truth } = decision ?? {};
-    const told = [isNone && "none of the labels fits", modalities.length && `from ${listed(modalities)}`, truth && `truth: ${truth}`];
+    const told = [isNone && "none of the labels fits", modalities.length && `from ${listed(modalities)}`, truth && `truth: ${called(truth)}`];
     put(byId("from"), told.filter(Boolean).join(" · "));
     const scores = Object.entries(decision?.scores ?? {}).filter(([label]) => label !== decision.label);
     this.drawNext(scores.sort((one, other) => other[1] - one[1]).slice(0, NEXT_BEST));
@@ -132,7 +132,7 @@ class Page {
     scores.forEach(([label, score], place) => {
       const [word, bar, number] = list.children[place].children;
       put(word, called(label));
-      bar.firstChild.style.width = percent(score);
+      bar.firstChild.style.width = `${100 * score}%`;
       bar.firstChild.style.background = this.colours.of(label);
       put(number, percent(score));
     });
