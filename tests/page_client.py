@@ -117,11 +117,11 @@ class Looking:
 
     def __iter__(self) -> Iterator[tuple[str, Any]]:
         """Each event's kind and data, until the stream's end."""
-        while event := self.next():
+        while (event := self.next())[0]:
             yield event
 
-    def next(self) -> tuple[str, Any] | None:
-        """The next event; None at the end."""
+    def next(self) -> tuple[str, Any]:
+        """The next event's kind and data; no kind at the end."""
         kind = data = ""
         for line in iter(self._file.readline, b""):
             name, _, value = line.decode().rstrip("\n").partition(": ")
@@ -131,7 +131,7 @@ class Looking:
                 data = value
             elif not name and kind:
                 return kind, json.loads(data)
-        return None
+        return "", None
 
     def until(self, kind: str) -> Any:
         """The next event of this kind; others are passed over."""

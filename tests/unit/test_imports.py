@@ -74,6 +74,51 @@ def test_a_share_of_the_unknown_is_checked_without_numpy() -> None:
     assert done.stdout == "False\n"
 
 
+PAGE = {"microdot", "segno", "prometheus_client", "asyncio", "ssl"}
+"""What a page loads, and whom it costs memory who does not want one."""
+
+
+def modules_after(*words: str) -> set[str]:
+    """What mmg-run has loaded at its end."""
+    code = (
+        "import sys; from mmg.cli.run import main\n"
+        "try: main(sys.argv[1:])\n"
+        "except SystemExit: pass\n"
+        "print(*sys.modules, file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True, check=True)
+    return set(done.stderr.splitlines()[-1].split())
+
+
+@pytest.mark.parametrize("words", [("--help",), ("--demo", "--duration", "1")])
+def test_a_run_without_a_page_or_another_place_loads_nothing_of_one(words: tuple[str, ...]) -> None:
+    loaded = modules_after(*words)
+    assert not loaded & (PAGE | {"mmg.runs.controls", "mmg.sinks.outbox", "mmg.sinks.places"})
+    assert not [name for name in loaded if name.startswith("mmg.sinks.page")]
+
+
+def test_a_run_with_another_place_loads_nothing_of_a_page() -> None:
+    loaded = modules_after("--demo", "--duration", "1", "--to", "jsonl:/dev/null")
+    assert not loaded & PAGE
+    assert not [name for name in loaded if name.startswith("mmg.sinks.page")]
+
+
+def test_a_run_with_a_page_loads_nothing_for_metrics_and_codes_that_nobody_asks_for() -> None:
+    loaded = modules_after("--demo", "--duration", "1", "--page", ":0")
+    assert loaded & PAGE == {"microdot", "asyncio", "ssl"}
+
+
+def test_a_run_with_a_page_and_without_its_library_says_what_to_install() -> None:
+    code = "import sys; sys.modules['microdot'] = None; from mmg.cli.run import main; sys.exit(main(sys.argv[1:]))"
+    words = ["--demo", "--duration", "1", "--page"]
+    done = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True, check=False)
+    assert done.returncode == 4
+    assert done.stdout == ""
+    [line] = done.stderr.splitlines()
+    assert line.startswith("mmg-run: microdot, which the page needs, is not installed: ")
+    assert line.endswith("-m pip install microdot segno prometheus-client")
+
+
 def test_the_public_face_is_what_it_says() -> None:
     import mmg
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import socket
 import threading
+from collections import deque
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import replace
@@ -29,7 +30,7 @@ def step(*chunks: Chunk) -> Step:
     return Step(0, chunks, {"imu": CONNECTED, "audio": CONNECTED})
 
 
-def chunk(modality: str, samples: np.ndarray, rate_hz: float = 0.0) -> Chunk:  # type: ignore[type-arg]
+def chunk(modality: str, samples: np.ndarray, rate_hz: float = 0.0) -> Chunk:
     times_ns = np.arange(len(samples), dtype=np.int64) * 20_000_000
     return Chunk(modality, samples.astype(np.float32), times_ns, rate_hz)
 
@@ -45,14 +46,14 @@ def test_a_viewer_is_told_what_holds_then_the_past_and_then_what_comes(page: Pag
     page.write(decided(1, "still"))
     page.write(Notice("imu: unplugged"))
     with Looking(page) as viewer:
-        kind, hello = viewer.next() or ("", None)
+        kind, hello = viewer.next()
         assert kind == "hello"
         assert hello["schema"] == 1
         assert (hello["bundle"], hello["labels"], hello["hop_s"]) == ("tiny", list(ABOUT.labels), 0.5)
         assert hello["sensors"] == dict(ABOUT.sensors)
         assert hello["camera"] == {"state": "off", "by": "--allow-video was not given: mmg opens no camera"}
         assert hello["controls"] == {"mark": False, "record": False, "pause": False, "teach": False}
-        kind, history = viewer.next() or ("", None)
+        kind, history = viewer.next()
         assert kind == "history"
         [past], [notice] = history["decisions"], history["notices"]
         assert sorted(past) == ["at", "confidence", "label", "modalities", "t"]
@@ -126,12 +127,10 @@ def test_figures_that_are_no_numbers_do_not_reach_json(page: Page) -> None:
     assert "Infinity" not in text
 
 
-def test_sensors_are_told_while_nothing_is_decided(page: Page, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_sensors_are_told_while_nothing_is_decided(page: Page) -> None:
     gone = SensorState("stale", 900.0, 0, "unplugged")
     with Looking(page) as viewer:
         viewer.until("history")
-        page.write(Sensed({"imu": gone}))  # within the hop: a decision may still tell of it
-        monkeypatch.setattr(page._hub._state, "_sensed_s", -1e9)
         page.write(Sensed({"imu": gone}))
         imu = viewer.until("sensors")["sensors"]["imu"]
     assert (imu["state"], imu["reason"]) == ("stale", "unplugged")
@@ -296,7 +295,7 @@ def test_a_viewer_that_leaves_in_the_middle_is_forgotten(page: Page) -> None:
 def test_the_end_waits_for_no_viewer(page: Page) -> None:
     with connect(page, EVENTS, held_bytes=4096), connect(page), Looking(page) as viewer:
         viewer.until("history")
-        for hop in range(1, 60):
+        for hop in range(1, 21):
             page.write(decided(hop))
         page.close()
         assert not page._thread.is_alive()
@@ -319,7 +318,7 @@ def test_a_run_of_recordings_waits_for_who_reads(page: Page) -> None:
     page._is_live = False
     with Looking(page) as viewer:
         viewer.until("history")
-        writing = threading.Thread(target=lambda: [page.write(decided(hop)) for hop in range(1, 501)])
+        writing = threading.Thread(target=lambda: deque(map(page.write, map(decided, range(1, 501)))))
         writing.start()
         assert [viewer.until("decision")["t"] for _ in range(500)] == [hop / 2 for hop in range(1, 501)]
         writing.join()

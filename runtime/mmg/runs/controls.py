@@ -51,7 +51,7 @@ class Controls:
         if not isinstance(asked, dict):
             raise ConfigError(f"{name}: send a JSON object")
         if name == "mark":
-            return self._mark(asked.get("label"))
+            return self._mark(asked.get("label", ""))
         if name == "record":
             return self._record(asked.get("on"))
         if name == "pause":

@@ -19,6 +19,8 @@ from mmg.sources import open_port
 from mmg.sources.ports.port import Port
 from mmg.types import Decision, SensorState
 
+SENSED_HOPS = 1.2
+"""So late no decision is made any more for the hop before; then the sensors are told of by themselves."""
 LONGEST_WAIT_S = 0.25
 """How long a change of a port's status may wait to be told while nothing comes."""
 
@@ -27,7 +29,8 @@ class LivePipeline:
     """Ports in, decisions out. Iterate over it once; then ``close`` it.
 
     bundle: an open bundle. ports: one a modality, not started. report: called with each line that is worth reading.
-    record: called with each step before it is decided on. sensed: called after each with the sensors' states.
+    record: called with each step before it is decided on. sensed: called once a hop in which nothing
+    is decided, with the sensors' states.
     reopen: gives ports as ``ports`` were, after a pause; without it they are opened by their URLs.
     origin_ns: from when ``t_s`` counts; from now without it.
 
@@ -54,7 +57,7 @@ class LivePipeline:
         self._settings, self._record, self._sensed, self._monotonic_ns = settings, record, sensed, monotonic_ns
         self._listening = Listening(ports, monotonic_ns)
         self._started = self._closing = False
-        self.origin_ns = monotonic_ns() if origin_ns is None else origin_ns
+        self.origin_ns = self._told_ns = monotonic_ns() if origin_ns is None else origin_ns
         urls = {port.modality: port.url for port in ports}
         self._report = report
         self._reopen = reopen or partial(open_ports, bundle.manifest, urls, settings, report)
@@ -133,9 +136,15 @@ class LivePipeline:
                 decisions = self._decider.take(step)
             finally:
                 self._record(self._as_tokens(step))
-        if self._sensed:
-            self._sensed(self._decider.sensors())
+        self._tell_sensed(step.now_ns, is_decided=bool(decisions))
         return [self._timed(decision) for decision in decisions]
+
+    def _tell_sensed(self, now_ns: int, *, is_decided: bool) -> None:
+        if is_decided:
+            self._told_ns = now_ns
+        elif self._sensed and now_ns - self._told_ns > self.engine.hop_s * SENSED_HOPS * 1e9:
+            self._told_ns = now_ns
+            self._sensed(self._decider.sensors())
 
     def keep_tokens(self, names: Collection[str]) -> None:
         """Give ``record`` of these modalities their tokens, and no samples."""

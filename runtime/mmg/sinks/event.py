@@ -68,7 +68,7 @@ class Notice:
 
 @dataclass(frozen=True, slots=True)
 class Sensed:
-    """How each sensor of a live run is, also while nothing is decided. Told beside each step."""
+    """How each sensor of a live run is, told once a hop in which nothing is decided."""
 
     sensors: Mapping[str, SensorState]
 

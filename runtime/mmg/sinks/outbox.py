@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 MOST_WAITING = 600
 """Events that a slow sink may leave waiting, some minutes of decisions. Then the oldest goes, and is counted."""
+WAKING = Decided, Notice, Sensed
+"""A step is given with the next of these: it is worth no wake-up of the processor, and there are many."""
 CLOSING_S = 2.0
 """So long the end of a run waits for a sink to take what is left."""
 
@@ -64,7 +66,8 @@ class Outbox:
             while len(self._waiting) > self._most:
                 self._waiting.popleft()
                 self.lost += 1
-            self._changed.notify_all()
+            if isinstance(event, WAKING):
+                self._changed.notify_all()
         if is_first:
             self._report(f"{self.name}: is too slow: the oldest of its lines are lost")
 

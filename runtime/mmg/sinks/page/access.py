@@ -51,6 +51,8 @@ class Access:
         if not is_loopback(address):
             name = socket.gethostname().lower()
             self._names |= {name, f"{name.partition('.')[0]}.local"}
+            if not isinstance(_as_address(address), IPS):
+                self._names.add(address.lower())
 
     def refusal(self, asked: Asked) -> Refusal | None:
         """Why this request is not answered; None where it is."""
@@ -74,6 +76,7 @@ class Access:
         return name in self._names or _as_address(name) in (_as_address(here), *LOOPBACKS)
 
 
+IPS = ipaddress.IPv4Address, ipaddress.IPv6Address
 LOOPBACKS = ipaddress.ip_address("127.0.0.1"), ipaddress.ip_address("::1")
 
 

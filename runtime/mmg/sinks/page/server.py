@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from importlib.util import find_spec
 from pathlib import Path
 
 from mmg.errors import ConfigError
@@ -130,7 +131,7 @@ def _tell(report: Callable[[str], None], host: str, port: int, token: str) -> No
         return
     link += f"/?token={token}"
     report(f"page: {link}")
-    if sys.stderr is not None and sys.stderr.isatty():
+    if sys.stderr is not None and sys.stderr.isatty() and find_spec("segno"):
         _draw(link)
 
 

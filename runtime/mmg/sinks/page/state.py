@@ -60,7 +60,7 @@ class State:
         self._notices: deque[tuple[float, str]] = deque(maxlen=MOST_NOTICES)
         self._envelopes = {name: Envelope(kind) for name, kind in about.kinds.items()}
         self._latencies, self._cpu = Latencies(), CpuShare(monotonic_s)
-        self._began_s = self._decided_s = self._sensed_s = monotonic_s()
+        self._began_s = self._decided_s = monotonic_s()
 
     # --- what comes ------------------------------------------------------------------------------------------------
 
@@ -74,8 +74,7 @@ class State:
             return [("notice", line), *self._news_of_pause()]
         if isinstance(event, Sensed):
             self.sensors = event.sensors
-            is_due = self._monotonic_s() - self._sensed_s > 1.5 * self.about.hop_s
-            return self._sense() if is_due else []
+            return self._sense()
         return self._hear(event)
 
     def _hear(self, step: Step) -> Sent:
@@ -97,7 +96,6 @@ class State:
         return [("decision", self.newest), *self._sense()]
 
     def _sense(self) -> Sent:
-        self._sensed_s = self._monotonic_s()
         if not self.viewers:
             for envelope in self._envelopes.values():
                 envelope.forget()
