@@ -116,6 +116,17 @@ def test_a_label_is_spoken_when_it_has_changed_and_not_with_every_decision(brows
     assert browser.evaluate("window.said") == ["still, 70%", "walking, 70%"]
 
 
+def test_what_was_decided_before_is_not_shown_as_what_is_done_now(browser: Browser, run: MadeRun) -> None:
+    browser.open(run.url)
+    for _ in range(2):
+        run.decide("walking")
+    wait_for_words(browser, "label", "walking")
+    wait_for_words(browser, "confidence", "nothing decided for")
+    assert (shown(browser, "label"), shown(browser, "announced")) == (EMPTY, "nothing decided")
+    run.decide("still")
+    wait_for_words(browser, "label", "still")
+
+
 def test_who_opens_it_later_sees_what_was_decided_before(browser: Browser, run: MadeRun) -> None:
     run.note("imu: using it")
     for _ in range(12):

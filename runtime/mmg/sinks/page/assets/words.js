@@ -1,5 +1,6 @@
 // Elements, words and colours that every part of the page needs. What comes from the board is text, and never markup.
 export const UNKNOWN = "unknown";
+export const PORT = /^(serial|iio|mic|camera):/;
 
 export const byId = (id) => document.getElementById(id);
 
