@@ -104,7 +104,7 @@ class Card {
     const range = isSound
       ? `sound, peak ${Math.round(value(highest))} dB of full scale`
       : `acceleration, ${lowest.toFixed(1)} to ${highest.toFixed(1)} m/s²`;
-    put(this.range, `${range}, over ${SPAN_S} s`);
+    put(this.range, `${range}, ${SPAN_S} s`);
     this.canvas.setAttribute("aria-label", this.range.textContent);
   }
 }
