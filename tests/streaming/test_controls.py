@@ -216,9 +216,12 @@ def test_an_order_that_cannot_be_is_one_line(
     run.pipeline.close()
 
 
-def test_without_a_recording_nothing_is_marked_and_of_recordings_nothing_is_paused() -> None:
+def test_without_a_recording_nothing_is_marked_and_of_recordings_nothing_is_paused(
+    bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = Run(bundle, monkeypatch)
     controls = Controls(can_record=False, can_pause=False)
-    controls.attach(None, None)
+    controls.attach(run.pipeline, None)
     assert controls.offered(("walk",)) == {"mark": False, "record": False, "pause": False}
     for name, order in (("mark", {"label": "walk"}), ("record", {"on": False})):
         with pytest.raises(ConfigError, match=r"start mmg-run with --record DAY\.mcap"):
@@ -226,3 +229,4 @@ def test_without_a_recording_nothing_is_marked_and_of_recordings_nothing_is_paus
     with pytest.raises(ConfigError, match="listens to no sensor"):
         controls.do("pause", {"on": True})
     assert (controls.is_paused, controls.problem, controls.recording()) == (False, "", None)
+    run.pipeline.close()

@@ -160,9 +160,7 @@ def _run(options: argparse.Namespace) -> int:
             report = _and_notice(outboxes) if outboxes else _report
             pipeline, recorder = open_pipeline(options, bundle, urls, settings, profile, report, outboxes)
             if controls:
-                from mmg.runs.live import LivePipeline
-
-                controls.attach(pipeline if isinstance(pipeline, LivePipeline) else None, recorder)
+                controls.attach(pipeline, recorder)
             if recorder:  # a second Ctrl-C while a driver is slow to close costs nothing
                 at_end.callback(close_recorder, recorder, _report)
             at_end.callback(pipeline.close)

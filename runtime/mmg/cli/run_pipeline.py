@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -51,18 +51,17 @@ def open_pipeline(
     from mmg.engine.variant import choose_variant
     from mmg.runs.live import LivePipeline, open_ports
 
-    tap, sensed = (outboxes.step, outboxes.sensed) if outboxes else (None, None)
-    live_pipeline = partial(LivePipeline, bundle, report=report, sensed=sensed)
+    taps = [outboxes.step] if outboxes else []
+    live_pipeline = partial(LivePipeline, bundle, report=report, sensed=outboxes.sensed if outboxes else None)
     ports, origin_ns = open_ports(bundle.manifest, urls, settings, report), time.monotonic_ns()
     if not options.record:
-        record = tap or _ignore
-        return live_pipeline(ports, settings, record=record, origin_ns=origin_ns), None
+        return live_pipeline(ports, settings, record=_each(taps), origin_ns=origin_ns), None
     names = [port.modality for port in ports]
     chosen = choose_variant(bundle, names, settings.backend, settings.precision, settings.preferred_backend)
     told = replace(settings, backend=chosen.backend)
     recorder = open_recorder(options, options.record, bundle, ports, profile, told, origin_ns, report)
     try:
-        record = _both(recorder.step, tap) if tap else recorder.step
+        record = _each([recorder.step, *taps])
         pipeline = live_pipeline(ports, settings, record=record, origin_ns=origin_ns)
     except BaseException:
         recorder.discard()  # the same line again must not find the name taken
@@ -108,13 +107,9 @@ def _replayed(options: argparse.Namespace) -> Path | None:
     return Path(url.path) if container_of(Path(url.path)) == "mcap" else None
 
 
-def _ignore(_step: Step) -> None:
-    pass
-
-
-def _both(record: Callable[[Step], None], tap: Callable[[Step], None]) -> Callable[[Step], None]:
+def _each(takers: Sequence[Callable[[Step], None]]) -> Callable[[Step], None]:
     def take(step: Step) -> None:
-        record(step)
-        tap(step)
+        for taker in takers:
+            taker(step)
 
     return take

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from mmg.errors import ConfigError
 
@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from mmg.recording.marks import Marker
     from mmg.recording.recorder import Recorder
     from mmg.runs.live import LivePipeline
+    from mmg.runs.recorded import Pipeline
+    from mmg.runs.replay import Replay
 
 
 class Controls:
@@ -30,9 +32,9 @@ class Controls:
         self._marker: Marker | None = None
         self._pipeline: LivePipeline | None = None
 
-    def attach(self, pipeline: LivePipeline | None, recorder: Recorder | None) -> None:
-        """Once the run is there. pipeline: of a live one."""
-        self._pipeline = pipeline
+    def attach(self, pipeline: LivePipeline | Pipeline | Replay, recorder: Recorder | None) -> None:
+        """Once the run is there. Only a live one can be paused."""
+        self._pipeline = cast("LivePipeline", pipeline) if self._can_pause else None
         if recorder:
             from mmg.recording.marks import Marker
 

@@ -29,10 +29,9 @@ class LivePipeline:
     """Ports in, decisions out. Iterate over it once; then ``close`` it.
 
     bundle: an open bundle. ports: one a modality, not started. report: called with each line that is worth reading.
-    record: called with each step before it is decided on. sensed: called once a hop in which nothing
-    is decided, with the sensors' states.
-    reopen: gives ports as ``ports`` were, after a pause; without it they are opened by their URLs.
-    origin_ns: from when ``t_s`` counts; from now without it.
+    record: called with each step before it is decided on. sensed: called with the sensors' states, once a hop
+    while nothing is decided. reopen: gives ports as ``ports`` were, after a pause; without it they are opened by their
+    URLs. origin_ns: from when ``t_s`` counts; from now without it.
 
     A sensor's ``reason`` is what its port knows (unplugged, stalled),
     its ``clock`` how the device's clock runs; ``latency_ms["event_to_decision"]`` is the time from the hop's end, when

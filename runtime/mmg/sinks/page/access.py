@@ -63,7 +63,8 @@ class Access:
             return Refusal(403, "asked for from another origin")
         if self.token and not hmac.compare_digest(asked.token.encode(), self.token.encode()):
             return Refusal(401, "no token, or not the one that mmg-run showed: open its link, or send Authorization")
-        if asked.method == "POST" and asked.headers.get("content-type", "").partition(";")[0] != "application/json":
+        kind = asked.headers.get("content-type", "").partition(";")[0].strip().lower()
+        if asked.method == "POST" and kind != "application/json":
             return Refusal(415, "send Content-Type: application/json")
         return None
 

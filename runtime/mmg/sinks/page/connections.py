@@ -23,8 +23,8 @@ ASKING_S = 5.0
 ANSWERING_S = 20.0
 """So long an answer may take to go, but for the stream of events."""
 REFUSING_S = 1.0
-HELD_BYTES = 32 * 1024
-"""That a connection holds of what its reader has not taken, here and once more in the kernel."""
+HELD_BYTES, KERNEL_BYTES = 16 * 1024, 32 * 1024
+"""That a connection holds of what its reader has not taken, here and in the kernel."""
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; base-uri 'none'; "
     "form-action 'none'; frame-ancestors 'none'"
@@ -33,7 +33,6 @@ HEADERS = {
     "Connection": "close",  # no connection stays open unused
     "Cache-Control": "no-store",
     "Content-Security-Policy": POLICY,
-    "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
@@ -159,4 +158,4 @@ def problem(status: int, why: str) -> Response:
 def limit_buffers(listening: socket.socket) -> None:
     """Of what the kernel holds for a viewer that does not read; connections take it over from the socket."""
     with suppress(OSError):
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, HELD_BYTES)
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, KERNEL_BYTES)

@@ -15,6 +15,7 @@ from mmg.sinks.page.state import Sent, State
 
 MOST_WAITING = 64
 """Frames that one viewer may leave, beyond what its connection holds: some fifteen seconds. Then it is dropped."""
+MOST_TOGETHER = 8
 PIECE_BYTES = 16 * 1024
 T = TypeVar("T")
 
@@ -47,15 +48,14 @@ class Viewer:
         self._changed.set()
 
     async def frames(self) -> AsyncIterator[bytes]:
-        """All that waits, again and again, until the end."""
+        """What waits, again and again, until the end."""
         while self._waiting or not self._is_over:
             if not self._waiting:
                 self._changed.clear()
                 await self._changed.wait()
                 continue
-            together = b"".join(self._waiting)
-            self._waiting.clear()
-            yield together
+            # Not all of it at once: what a connection is given it holds, whether it is read or not.
+            yield b"".join(self._waiting.popleft() for _ in range(min(len(self._waiting), MOST_TOGETHER)))
 
 
 class Hub:

@@ -100,6 +100,7 @@ class Page:
             for task in late:
                 task.cancel()
             await asyncio.gather(*late, return_exceptions=True)
+        await asyncio.sleep(0)  # in which the last connections are closed
 
 
 def _listen(url: SinkUrl, host: str, port: int) -> socket.socket:
