@@ -116,7 +116,10 @@ def test_where_standard_error_is_no_terminal_there_is_no_code() -> None:
 @pytest.mark.parametrize(
     ("address", "why"),
     [
-        ("walk.zip", "--page walk.zip: is no address: write --page, --page :8421 or --page 0.0.0.0:8420"),
+        (
+            "walk.zip",
+            "--page walk.zip: is no address: write --page, --page :8421 or",
+        ),
         ("http://0.0.0.0", "--page http://0.0.0.0: is no address"),
         (":port", "--page :port: is no address"),
         ("127.0.0.1:99999", "cannot be: Port out of range 0-65535"),

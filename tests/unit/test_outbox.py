@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from mmg.errors import ConfigError, SinkError
+from mmg.runs.step import Step
 from mmg.sinks.event import Decided, Event, Notice
 from mmg.sinks.file import JsonFile
 from mmg.sinks.outbox import Outbox, Outboxes
@@ -214,3 +215,20 @@ def test_a_file_that_cannot_be_opened_ends_the_run_before_it_begins(path: str) -
     assert done.stdout == ""
     assert done.stderr.count("\n") == 1
     assert f"--to jsonl:{path}" in done.stderr
+
+
+def test_a_step_is_given_with_what_comes_next_and_in_its_order() -> None:
+    class Both(Place):
+        takes: tuple[type[Event], ...] = (Decided, Step)
+
+        def write(self, event: Event) -> None:
+            self.hops.append(-event.now_ns if isinstance(event, Step) else 0)
+
+    place = Both()
+    boxes = Outboxes([Outbox(place, name="place")])
+    boxes.step(Step(1, (), {}))
+    boxes.step(Step(2, (), {}))
+    boxes.decided(decision(0), None)
+    boxes.step(Step(3, (), {}))
+    boxes.close()
+    assert place.hops == [-1, -2, 0, -3]

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
 import stat
 from pathlib import Path
 
 import pytest
+from mmg.cli.sinks_flag import page_url
 from mmg.errors import ConfigError
 from mmg.sinks.page.access import Access, Asked, is_loopback, token_in
+from mmg.sinks.url import parse_sink_url
 from page_client import ask, page_at, post
 
 TOKEN = "t0ken-of-this-machine"
@@ -227,6 +230,32 @@ def test_an_address_that_cannot_be_is_one_line(url: str, why: str) -> None:
     with pytest.raises(ConfigError, match=why) as error:
         page_at(url)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("address", "url"),
+    [
+        ("", "http://127.0.0.1:8420"),
+        (":8421", "http://:8421"),
+        ("8421", "http://:8421"),
+        ("localhost", "http://localhost"),
+        ("0.0.0.0", "http://0.0.0.0"),
+        ("wrist.local:80", "http://wrist.local:80"),
+        ("[::]:8420?token_file=/run/token", "http://[::]:8420?token_file=/run/token"),
+        ("?token_file=token", "http://127.0.0.1:8420?token_file=token"),
+    ],
+)
+def test_an_address_is_a_host_a_port_or_both(address: str, url: str) -> None:
+    assert page_url(address) == url
+    assert parse_sink_url(url, ("http",)).scheme == "http"
+
+
+@pytest.mark.parametrize(
+    "address", ["walk.zip", "/tmp/day.mcap", "http://0.0.0.0:8420", "::1", "wrist", ":", "1.2.3", "a b:1"]
+)
+def test_what_is_no_address_is_refused(address: str) -> None:
+    with pytest.raises(ConfigError, match=f"--page {re.escape(address)}: is no address"):
+        page_url(address)
 
 
 def test_ipv6_is_served_and_its_address_is_in_brackets() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 import socket
 import threading
 from collections import deque
@@ -12,6 +13,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from fuzzing import times
 from mmg.runs.step import Step
 from mmg.sinks.event import Notice, Sensed
 from mmg.sinks.outbox import Outbox
@@ -246,6 +248,55 @@ def test_rubbish_is_answered_with_a_refusal_and_the_next_one_is_served(
         assert everything(bare).startswith((b"HTTP/1.1 400 Bad Request\r\n", b""))
     assert ask(page, "/")[0] == 200
     assert page._hub._state.refused == 1
+    assert capfd.readouterr().err == ""
+
+
+ASKED = (
+    b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n",
+    EVENTS,
+    b"POST /do/mark HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}",
+    b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nCookie: a=b; c\r\nAuthorization: Bearer\r\n\r\n",
+    b"HEAD /events HTTP/1.0\r\nHost: [::1]:8\r\n\r\n",
+    b"OPTIONS /health HTTP/1.1\r\nHost: localhost\r\nOrigin: x\r\n\r\n",
+    b"GET /?token=%41 HTTP/1.1\r\nHost: localhost\r\nSec-Fetch-Site: cross-site\r\n\r\n",
+)
+
+
+def bent(request: bytes, chance: random.Random) -> bytes:
+    """A request with bytes changed, left out, put in or repeated."""
+    made = bytearray(request)
+    for _ in range(chance.choice((1, 1, 2, 5))):
+        place = chance.randrange(len(made) + 1)
+        change = chance.randrange(4)
+        if change == 0:
+            made[place : place + 1] = chance.randbytes(1)
+        elif change == 1:
+            del made[place : place + chance.randrange(10)]
+        elif change == 2:
+            made[place:place] = chance.randbytes(chance.randrange(20))
+        else:
+            made += made[place:] * chance.choice((1, 2, 50))
+    return bytes(made)
+
+
+@pytest.mark.fuzz
+def test_requests_bent_at_random_leave_nothing_behind(page: Page, capfd: pytest.CaptureFixture[str]) -> None:
+    chance = random.Random(0)
+    for hop in range(times(200)):
+        with connect(page) as bare:
+            try:
+                bare.sendall(bent(chance.choice(ASKED), chance))
+                bare.shutdown(socket.SHUT_WR)
+                if chance.random() < 0.8:
+                    bare.recv(1)
+            except ConnectionError:
+                pass  # it has read enough
+        page.write(decided(hop))
+    assert ask(page, "/")[0] == 200
+    while page._connections.open:
+        page.write(decided(0))
+        settle(page)
+    assert (page._hub._state.viewers, page._routes._viewers) == (0, {})
     assert capfd.readouterr().err == ""
 
 

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from mmg.runs.controls import Controls
     from mmg.sinks.outbox import Outboxes
 
+ADDRESS = re.compile(r"(\[[0-9a-fA-F:.]+\]|[\w.-]*):\d+|\[[0-9a-fA-F:.]+\]|\d+(\.\d+){3}|localhost|")
+
 
 def add_sinks_flag(parser: argparse.ArgumentParser) -> None:
     """``--to URL``, as often as there are places, and ``--page``."""
@@ -50,7 +52,7 @@ def open_outboxes(
     """
     to = list(options.to)
     if options.page is not None:
-        to.append(_page_url(options.page))
+        to.append(page_url(options.page))
     if not to:
         return None, None
     from mmg.runs.controls import Controls
@@ -87,9 +89,12 @@ def open_outboxes(
     return Outboxes(boxes), controls
 
 
-def _page_url(address: str) -> str:
-    """The URL of ``--page ADDRESS``. Raises ConfigError."""
-    host = address.partition("?")[0]
-    if address and not re.fullmatch(r"(\[[0-9a-fA-F:.]+\]|[\w.-]*)(:\d+)|\[[0-9a-fA-F:.]+\]|[\d.]+|localhost", host):
-        raise ConfigError(f"--page {address}: is no address: write --page, --page :8421 or --page 0.0.0.0:8420")
-    return f"http://{address or '127.0.0.1:8420'}"
+def page_url(address: str) -> str:
+    """The URL of ``--page ADDRESS``: ``HOST:PORT``, either of them, or neither. Raises ConfigError."""
+    host, mark, options = address.partition("?")
+    if host.isdecimal():
+        host = f":{host}"
+    if not ADDRESS.fullmatch(host):
+        known = "write --page, --page :8421 or --page 0.0.0.0:8420; a recording comes before it"
+        raise ConfigError(f"--page {address}: is no address: {known}")
+    return f"http://{host or '127.0.0.1:8420'}{mark}{options}"
