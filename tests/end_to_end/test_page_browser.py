@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import os
+import signal
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -116,6 +118,17 @@ def test_a_label_is_spoken_when_it_has_changed_and_not_with_every_decision(brows
     assert browser.evaluate("window.said") == ["still, 70%", "walking, 70%"]
 
 
+def test_what_was_decided_before_is_not_shown_as_what_is_done_now(browser: Browser, run: MadeRun) -> None:
+    browser.open(run.url)
+    for _ in range(2):
+        run.decide("walking")
+    wait_for_words(browser, "label", "walking")
+    wait_for_words(browser, "confidence", "nothing decided for")
+    assert (shown(browser, "label"), shown(browser, "announced")) == (EMPTY, "nothing decided")
+    run.decide("still")
+    wait_for_words(browser, "label", "still")
+
+
 def test_who_opens_it_later_sees_what_was_decided_before(browser: Browser, run: MadeRun) -> None:
     run.note("imu: using it")
     for _ in range(12):
@@ -162,12 +175,7 @@ def test_by_keyboard_each_moment_is_told_and_the_table_opened(browser: Browser, 
         run.decide(label, 0.61)
     browser.open(run.url)
     browser.wait_for(f"{COUNT} === 3")
-    order = []
-    for _ in range(2):
-        press(browser, "Tab")
-        order.append(browser.evaluate("document.activeElement.id || document.activeElement.localName"))
-        assert browser.evaluate("getComputedStyle(document.activeElement).outlineStyle") == "solid"
-    assert order == ["ribbon", "summary"]
+    assert [tab(browser), tab(browser)] == ["ribbon", "summary"]
     press(browser, "Enter")
     browser.wait_for("document.querySelectorAll('tbody tr').length === 2")
     assert "walking" in browser.evaluate("document.querySelector('tbody tr').innerText")
@@ -215,6 +223,13 @@ def faults(browser: Browser) -> list[str]:
     )
     assert isinstance(told, list)
     return told
+
+
+def tab(browser: Browser) -> str:
+    """What the next Tab leads to, which is seen to have the focus."""
+    press(browser, "Tab")
+    assert browser.evaluate("getComputedStyle(document.activeElement).outlineStyle") == "solid"
+    return str(browser.evaluate("document.activeElement.id || document.activeElement.localName"))
 
 
 def press(browser: Browser, key: str) -> None:
@@ -273,11 +288,21 @@ def mmg_run(wearable: VirtualWearable, address: str, *arguments: str) -> Iterato
         yield run, told.partition("page: ")[2]
 
 
+@contextmanager
+def held(run: AttachedRun) -> Iterator[None]:
+    """The board does nothing at all, and its connections stay."""
+    os.kill(run.pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(run.pid, signal.SIGCONT)
+
+
 @pytest.mark.realtime
-def test_a_run_on_ports_is_seen_at_once_told_when_unplugged_and_followed_when_killed(
+def test_a_run_on_ports_is_seen_at_once_told_when_unplugged_missed_when_held_and_followed_when_killed(
     browser: Browser, wearable: VirtualWearable
 ) -> None:
-    with mmg_run(wearable, "127.0.0.1:0") as (_, url):
+    with mmg_run(wearable, "127.0.0.1:0") as (run, url):
         began_s = time.monotonic()
         browser.open(url, width=PHONE[0], height=PHONE[1])
         assert time.monotonic() - began_s < 1.0
@@ -294,6 +319,11 @@ def test_a_run_on_ports_is_seen_at_once_told_when_unplugged_and_followed_when_ki
         wearable.devices["imu"].plug()
         browser.wait_for("document.querySelector('#sensors li').dataset.state === 'live'")
         before = browser.evaluate("document.documentElement.dataset.run")
+        with held(run):
+            wait_for_words(browser, "banner", "The board has not been heard for")
+        browser.wait_for(f"!({BANNER})")
+        assert browser.evaluate("document.documentElement.dataset.run") == before
+        assert browser.evaluate(COUNT) >= 10
     browser.wait_for(BANNER)
     assert "The board has not been heard for" in shown(browser, "banner")
     assert browser.evaluate(COUNT) >= 10
@@ -318,6 +348,8 @@ def test_a_mark_is_set_in_the_recording_and_ended_by_keyboard(
         wait_for_words(browser, "board", "marking knead")
         press(browser, "Enter")
         wait_for_words(browser, "said", "The mark has ended.")
+        order = [tab(browser) for _ in range(3)]
+        assert order == ["button", "record", "pause"]
         assert run.stop()[0] == 0
     wait_for_words(browser, "banner", "The run has ended.")
 

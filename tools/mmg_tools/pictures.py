@@ -26,7 +26,7 @@ MOST_KB = 150
 SUBSETS, HOPS = "imu,audio,imu+audio", "60"
 DECIDED = "Number(document.getElementById('ribbon').dataset.count) >= {}"
 SETTLED = "new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))"
-PHONE, DESKTOP, PAGE = (360, 740), (1200, 860), (1000, 640)
+PHONE, DESKTOP, PAGE = (360, 740), (1080, 900), (1000, 640)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -1,8 +1,7 @@
 // Buttons for what this run can do. Where it cannot teach, the command that does.
-import { byId, make, put } from "./words.js";
+import { PORT, byId, make, put } from "./words.js";
 
 const SAFE = /^[\w@%+=:,./-]+$/;
-const PORT = /^(serial|iio|mic|camera):/;
 const KNOWN = ["imu", "audio", "video"];
 
 export class Controls {

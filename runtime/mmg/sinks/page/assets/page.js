@@ -7,6 +7,9 @@ import { Colours, UNKNOWN, byId, called, clock, lasted, listed, make, percent, p
 
 const SCHEMA = 1;
 const NEXT_BEST = 4;
+const IDLE_S = 2;
+const IDLE_HOPS = 4;
+const UNTOLD = ["Latency", "Processor", "Memory"].map((name) => [name, "–"]);
 const MOST_NOTICES = 12;
 const root = document.documentElement;
 
@@ -42,8 +45,8 @@ class Page {
     this.changed();
   }
 
-  // The board's time of day; the viewer's clock may be another.
-  note(at) { if (at > this.newest_at) Object.assign(this, { newest_at: at, newest_ms: performance.now() }); }
+  // The board's time of day; the viewer's clock may be another, and the board's may be set.
+  note(at) { Object.assign(this, { newest_at: at, newest_ms: performance.now() }); }
 
   get now_s() { return this.newest_at + (this.problem ? 0 : (performance.now() - this.newest_ms) / 1000); }
 
@@ -64,7 +67,7 @@ class Page {
     this.notices = notices.slice(-MOST_NOTICES);
     const newest = decisions.at(-1);
     if (!newest) return;
-    this.note(newest.at);
+    if (!this.newest_at) this.note(newest.at);
     if (!this.decision || newest.t > this.decision.t) this.decision = newest;
   }
 
@@ -88,9 +91,13 @@ class Page {
 
   draw() {
     this.drawDecision();
+    if (this.idle && this.spoken) {
+      put(byId("announced"), this.idle.replace(/ for .*/, ""));
+      this.spoken = this.before = "";
+    }
     this.ribbon.draw(this.now_s, Boolean(this.problem));
     this.sensors.draw();
-    if (this.vitals) tell(byId("board"), factsOf(this.vitals));
+    tell(byId("board"), this.vitals ? factsOf(this.vitals) : UNTOLD);
     this.drawNotices();
   }
 
@@ -103,17 +110,26 @@ class Page {
     byId("camera").replaceChildren(...(camera ? [make("strong", isOff ? "⊘ Camera off" : "◉ Camera allowed"), by] : []));
   }
 
+  // Why there is no decision at this moment; "" where there is one. What was decided before is not what is done now.
+  get idle() {
+    if (this.vitals?.paused) return "paused";
+    if (!this.decision) return "nothing decided yet";
+    const idle_s = this.now_s - this.decision.at;
+    return idle_s > Math.max(IDLE_HOPS * this.about.hop_s, IDLE_S) ? `nothing decided for ${lasted(idle_s)}` : "";
+  }
+
   drawDecision() {
-    const { decision } = this;
+    const { idle } = this;
+    const decision = idle ? null : this.decision;
     const isNone = decision?.label === UNKNOWN;
     put(byId("label"), decision ? called(decision.label) : "–");
     byId("label").classList.toggle("long", decision !== null && decision.label.length > 16);
     byId("now").dataset.label = decision?.label ?? "";
-    byId("bar").style.width = percent(decision?.confidence ?? 0);
+    byId("bar").style.width = `${100 * (decision?.confidence ?? 0)}%`;
     byId("bar").style.background = decision ? this.colours.of(decision.label) : "";
-    put(byId("confidence"), decision ? percent(decision.confidence) : "nothing decided yet");
+    put(byId("confidence"), idle || percent(decision.confidence));
     const { modalities = [], truth } = decision ?? {};
-    const told = [isNone && "none of the labels fits", modalities.length && `from ${listed(modalities)}`, truth && `truth: ${truth}`];
+    const told = [isNone && "none of the labels fits", modalities.length && `from ${listed(modalities)}`, truth && `truth: ${called(truth)}`];
     put(byId("from"), told.filter(Boolean).join(" · "));
     const scores = Object.entries(decision?.scores ?? {}).filter(([label]) => label !== decision.label);
     this.drawNext(scores.sort((one, other) => other[1] - one[1]).slice(0, NEXT_BEST));
@@ -132,7 +148,7 @@ class Page {
     scores.forEach(([label, score], place) => {
       const [word, bar, number] = list.children[place].children;
       put(word, called(label));
-      bar.firstChild.style.width = percent(score);
+      bar.firstChild.style.width = `${100 * score}%`;
       bar.firstChild.style.background = this.colours.of(label);
       put(number, percent(score));
     });
@@ -145,6 +161,7 @@ class Page {
     shown.forEach(({ at, text }, place) => {
       const [when, what] = list.children[place].children;
       put(when, at ? clock(at) : "");
+      when.hidden = !at;
       put(what, text);
     });
   }

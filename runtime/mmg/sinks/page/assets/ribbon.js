@@ -1,7 +1,9 @@
 // What was decided in the last ten minutes: a ribbon that can be pointed at, its legend, and a table of the same.
 import { byId, called, clock, colourNamed, lasted, listed, make, paperOf, percent, put } from "./words.js";
 
-const SPAN_S = 600;
+const LONGEST_S = 600;
+// Of a run that is younger than ten minutes less is drawn, and so larger: seconds, and minutes between two ticks.
+const SPANS = [{ span_s: 120, tick: 1, few: 1 }, { span_s: 300, tick: 1, few: 2 }, { span_s: LONGEST_S, tick: 2, few: 5 }];
 const NAMES = 18;
 const BARS = 56;
 const TICKS = 16;
@@ -31,7 +33,7 @@ export class Ribbon {
 
   trim() {
     this.newest = this.decisions.at(-1) ?? null;
-    const first = this.decisions.findIndex((one) => one.t > this.newest.t - SPAN_S);
+    const first = this.decisions.findIndex((one) => one.t > this.newest.t - LONGEST_S);
     if (first > 0) this.decisions.splice(0, first);
     if (this.chosen && !this.decisions.includes(this.chosen)) this.choose(null);
   }
@@ -42,7 +44,9 @@ export class Ribbon {
     this.end_s = newest ? newest.t + Math.max(boardNow_s - newest.at, 0) : 0;
     const got = paperOf(this.canvas, NAMES + BARS + TICKS);
     if (!got) return;
-    Object.assign(this, got, { isGone });
+    const age_s = this.end_s - (this.decisions[0]?.t ?? 0) + this.hop_s;
+    const { span_s, tick, few } = SPANS.find((one) => one.span_s >= age_s) ?? SPANS.at(-1);
+    Object.assign(this, got, { isGone, span_s, tick: got.width < 500 ? few : tick });
     this.drawTicks();
     this.drawBars();
     this.drawNames();
@@ -52,18 +56,18 @@ export class Ribbon {
     this.drawTable();
   }
 
-  x(t_s) { return this.width * (1 - (this.end_s - t_s) / SPAN_S); }
+  x(t_s) { return this.width * (1 - (this.end_s - t_s) / this.span_s); }
 
   drawTicks() {
     const { paper } = this;
     paper.font = "11px system-ui, sans-serif";
     paper.textBaseline = "middle";
-    for (let minutes = 0; minutes <= 10; minutes += this.width < 500 ? 5 : 2) {
+    for (let minutes = 0; 60 * minutes <= this.span_s; minutes += this.tick) {
       const x = this.x(this.end_s - 60 * minutes);
       paper.fillStyle = colourNamed("line");
       paper.fillRect(Math.min(x, this.width - 1), NAMES, 1, BARS);
       paper.fillStyle = colourNamed("soft");
-      paper.textAlign = minutes === 0 ? "right" : minutes === 10 ? "left" : "center";
+      paper.textAlign = minutes === 0 ? "right" : 60 * minutes === this.span_s ? "left" : "center";
       paper.fillText(minutes === 0 ? (this.isGone ? "last heard" : "now") : `${minutes} min ago`, x, NAMES + BARS + 9);
     }
     paper.textAlign = "left";
@@ -75,10 +79,10 @@ export class Ribbon {
   drawBars() {
     const { paper, decisions, hop_s } = this;
     const columns = Math.ceil(this.width * this.scale);
-    const column_s = SPAN_S / columns;
+    const column_s = this.span_s / columns;
     let first = 0;
     for (let column = 0; column < columns; column++) {
-      const from_s = this.end_s - SPAN_S + column * column_s;
+      const from_s = this.end_s - this.span_s + column * column_s;
       while (first < decisions.length && decisions[first].t <= from_s) first++;
       const sums = new Map();
       for (let place = first; place < decisions.length && decisions[place].t - hop_s < from_s + column_s; place++) {
@@ -150,7 +154,7 @@ export class Ribbon {
     const words = decision ? this.tell(decision) : "Point at the ribbon, or use the arrow keys.";
     put(byId("moment"), words);
     this.element.setAttribute("aria-valuetext", decision ? words : "none chosen");
-    const place = decision ? SPAN_S - Math.min((this.newest.t - decision.t), SPAN_S) : 0;
+    const place = decision ? LONGEST_S - Math.min(this.newest.t - decision.t, LONGEST_S) : 0;
     this.element.setAttribute("aria-valuenow", Math.round(place));
     this.changed?.();
   }
@@ -166,7 +170,7 @@ export class Ribbon {
     const point = (event) => {
       if (!this.decisions.length || !this.width) return;
       const part = (event.clientX - element.getBoundingClientRect().left) / this.width;
-      const t_s = this.end_s - SPAN_S * (1 - part) + this.hop_s / 2;
+      const t_s = this.end_s - this.span_s * (1 - part) + this.hop_s / 2;
       this.choose(this.decisions.reduce((one, other) => (Math.abs(other.t - t_s) < Math.abs(one.t - t_s) ? other : one)));
     };
     element.addEventListener("pointermove", point);

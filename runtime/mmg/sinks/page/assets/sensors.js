@@ -1,5 +1,5 @@
 // A card for each sensor: its state in a word, why, its clock, and what it feels or hears.
-import { byId, colourNamed, lasted, make, paperOf, put } from "./words.js";
+import { PORT, byId, colourNamed, lasted, make, paperOf, put } from "./words.js";
 
 const SPAN_S = 30;
 const HEIGHT = 52;
@@ -24,7 +24,7 @@ export class Sensors {
 
 class Card {
   constructor(name, url, kind) {
-    Object.assign(this, { name, url, kind, heard: [], sensor: null });
+    Object.assign(this, { url, kind, isPort: PORT.test(url), heard: [], sensor: null });
     this.state = make("span", "–", "state");
     this.symbol = make("span", "", "symbol");
     this.symbol.setAttribute("aria-hidden", "true");
@@ -58,14 +58,19 @@ class Card {
 
   told() {
     const { age_ms, dropped, clock, rate_hz, device } = this.sensor;
-    return [
-      ["rate", rate_hz ? `${rate_hz < 1000 ? rate_hz.toFixed(1) : Math.round(rate_hz)} Hz` : "–"],
+    const known = [
       ["newest", age_ms > 0 ? `${lasted(age_ms / 1000)} ago` : "–"],
       ["dropped", `${dropped ?? 0}`],
+    ];
+    const where = ["at", device || this.url];
+    if (!this.isPort) return [...known, where];
+    return [
+      ["rate", rate_hz ? `${rate_hz < 1000 ? rate_hz.toFixed(1) : Math.round(rate_hz)} Hz` : "–"],
+      ...known,
       ["clock", clock ? `${signed(clock.drift_ppm)} ppm` : "–"],
       ["known to", clock ? `±${fine(clock.uncertainty_ms)} ms` : "–"],
       ["jitter", clock ? `${fine(clock.jitter_ms)} ms` : "–"],
-      ["at", device || this.url],
+      where,
     ];
   }
 
@@ -99,7 +104,7 @@ class Card {
     const range = isSound
       ? `sound, peak ${Math.round(value(highest))} dB of full scale`
       : `acceleration, ${lowest.toFixed(1)} to ${highest.toFixed(1)} m/s²`;
-    put(this.range, `${range}, over ${SPAN_S} s`);
+    put(this.range, `${range}, ${SPAN_S} s`);
     this.canvas.setAttribute("aria-label", this.range.textContent);
   }
 }

@@ -1,5 +1,6 @@
 // Elements, words and colours that every part of the page needs. What comes from the board is text, and never markup.
 export const UNKNOWN = "unknown";
+export const PORT = /^(serial|iio|mic|camera):/;
 
 export const byId = (id) => document.getElementById(id);
 
@@ -16,8 +17,8 @@ export function put(element, text) {
   if (element.textContent !== text) element.textContent = text;
 }
 
-export const percent = (part) => `${Math.round(100 * part)}%`;
-export const called = (label) => (label === UNKNOWN ? "none of these" : label);
+export const percent = (part) => (part > 0 && part < 0.005 ? "<1%" : `${Math.round(100 * part)}%`);
+export const called = (label) => (label === UNKNOWN ? "none of these" : label.replaceAll("_", " "));
 export const listed = (names) => (names.length < 2 ? names.join("") : `${names.slice(0, -1).join(", ")} and ${names.at(-1)}`);
 export const clock = (at_s) => new Date(1000 * at_s).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" });
 
