@@ -376,10 +376,11 @@ def test_a_run_of_recordings_waits_for_who_reads(page: Page) -> None:
 
 
 def test_of_a_run_that_takes_no_orders_nothing_can_be_asked(page: Page) -> None:
-    for name, order in (("mark", {"label": "walk"}), ("record", {"on": True}), ("pause", {"on": True})):
+    orders = {"mark": {"label": "walk"}, "record": {"on": True}, "pause": {"on": True}, "teach": {"name": "knock"}}
+    for name, order in orders.items():
         status, told = post(page, f"/do/{name}", order)
         assert (status, list(told)) == (409, ["error"])
-    assert post(page, "/do/teach", {"name": "knock"})[0] == 404
+    assert post(page, "/do/dance", {})[0] == 404
 
 
 def test_the_head_of_an_answer_can_be_asked_for_alone(page: Page) -> None:

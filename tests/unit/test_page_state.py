@@ -36,7 +36,7 @@ class Orders:
     problem = ""
 
     def offered(self, labels: tuple[str, ...]) -> dict[str, Any]:
-        return {"mark": list(labels), "record": True, "pause": True}
+        return {"mark": list(labels), "record": True, "pause": True, "teach": False}
 
     def recording(self) -> dict[str, Any] | None:
         return {"path": "day.mcap", "bytes": 7, "mark": "walk"}
