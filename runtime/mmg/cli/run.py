@@ -28,6 +28,7 @@ from mmg.cli.run_pipeline import open_pipeline
 from mmg.cli.run_progress import RunProgress
 from mmg.cli.sensors import DEMO, add_sensor_flags, find_sensors, named_sensors, names_in, seconds
 from mmg.cli.sinks_flag import add_sinks_flag, attach_controls, has_page, open_outboxes
+from mmg.cli.tally import Tally
 from mmg.cli.taught_flag import open_taught
 from mmg.cli.unknown_flag import add_unknown_flag, unknown_rate
 from mmg.cli.version import PrintVersion
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from mmg_device_profiles import Profile
 
     from mmg.bundle import Bundle, Manifest
+    from mmg.recording.recorder import Recorder
     from mmg.runs.compare import Comparison
     from mmg.runs.live import LivePipeline
     from mmg.runs.recorded import Pipeline
@@ -49,6 +51,9 @@ if TYPE_CHECKING:
     from mmg.sinks.outbox import Outboxes
     from mmg.teaching.scorer import Scorer
     from mmg.teaching.taught import Taught
+    from mmg.types import Decision
+
+    Taker = Callable[[Decision, str | None], None]
 
 _report = stderr_reporter("mmg-run")
 EXAMPLES = """\
@@ -143,12 +148,9 @@ def _run(options: argparse.Namespace) -> int:
     truth_path = options.truth or (DEMO / "truth.csv" if options.demo else None)
     from mmg.bundle import Bundle
     from mmg.runs.compare import Comparison, lines_until
-    from mmg.sinks.jsonl import line_of
     from mmg.truth import Truth
 
     truth = Truth(truth_path) if truth_path else None
-    decided = right = judged = 0
-    used: set[str] = set()
     with Bundle.open(options.bundle, trust=options.trust) as bundle:
         if options.duration is not None and options.duration < bundle.manifest.hop_s:
             shortest = f"is shorter than a hop of {bundle.manifest.hop_s:g} s"
@@ -166,49 +168,64 @@ def _run(options: argparse.Namespace) -> int:
             unknown=unknown_rate(options.unknown, profile.unknown, bundle.manifest, tuple(urls)),
         )
         comparison = Comparison(lines_until(options.compare, options.duration)) if options.compare else None
-        labels, half_hop_s = _labels(bundle, settings), bundle.manifest.hop_s / 2
-        sink = _open_sink(options.format, labels)
-        with ExitStack() as at_end:
-            outboxes, controls = open_outboxes(options, bundle, labels, urls, profile, _report)
-            if outboxes:
-                at_end.callback(outboxes.close)
-            report = _and_notice(outboxes) if outboxes else _report
-            progress = at_end.enter_context(closing(RunProgress(_report, urls.values())))
-            pipeline, recorder = open_pipeline(options, bundle, urls, settings, profile, report, outboxes)
-            if controls and outboxes:
-                attach_controls(controls, options, bundle, pipeline, recorder, taught, profile, outboxes)
-            if recorder:  # a second Ctrl-C while a driver is slow to close costs nothing
-                at_end.callback(close_recorder, recorder, _report)
-            at_end.callback(pipeline.close)
-            pulse = _open_pulse(pipeline)
-            if pulse:
-                at_end.callback(pulse.close)
-                at_end.callback(pulse.stopping)  # before all others: a driver may be slow to close
-            _report_other_runtime(pipeline.engine.variant.backend, settings)
-            progress.opened(pipeline)
-            gc.freeze()  # what there is now stays: it need not be looked through again and again
-            for decision in pipeline:
-                progress.decided(decision.t_s)
-                label = truth.label_at(decision.t_s - half_hop_s) if truth else None
-                sink.write(decision, label)
-                if outboxes:
-                    outboxes.decided(decision, label)
-                if pulse:
-                    pulse.decided(decision)
-                if recorder:
-                    recorder.decision(line_of(decision), time.monotonic_ns())
-                if comparison:
-                    comparison.take(json.loads(line_of(decision)))
-                decided += 1
-                used.update(decision.modalities)
-                judged += label is not None
-                right += label == decision.label
-    of = ", ".join(name for name in pipeline.engine.modalities if name in used)
-    summary = f"{decided} decision{'s' * (decided != 1)} from {of or 'no sensor'}"
-    if judged:
-        summary += f", {right} of {judged} equal to the truth ({right / judged:.0%})"
-    _report(summary)
+        tally = Tally(truth, bundle.manifest.hop_s, [one.name for one in bundle.manifest.modalities])
+        _decide(options, bundle, urls, (settings, profile, taught), tally, comparison)
+    _report(tally.summary())
     return 0 if comparison is None else _report_differences(comparison, options.compare)
+
+
+def _decide(
+    options: argparse.Namespace,
+    bundle: Bundle,
+    urls: dict[str, str],
+    resolved: tuple[Settings, Profile, Taught | None],
+    tally: Tally,
+    comparison: Comparison | None,
+) -> None:
+    """Open the run and all that takes its decisions, and go through it. resolved: with what the taught file has."""
+    settings, profile, taught = resolved
+    labels = _labels(bundle, settings)
+    takers: list[Taker] = [_open_sink(options.format, labels).write]
+    with ExitStack() as at_end:
+        outboxes, controls = open_outboxes(options, bundle, labels, urls, profile, _report)
+        if outboxes:
+            at_end.callback(outboxes.close)
+            takers.append(outboxes.decided)
+        report = _and_notice(outboxes) if outboxes else _report
+        progress = at_end.enter_context(closing(RunProgress(_report, urls.values())))
+        pipeline, recorder = open_pipeline(options, bundle, urls, settings, profile, report, outboxes)
+        if controls and outboxes:
+            attach_controls(controls, options, bundle, pipeline, recorder, taught, profile, outboxes)
+        if recorder:  # a second Ctrl-C while a driver is slow to close costs nothing
+            at_end.callback(close_recorder, recorder, _report)
+            takers.append(_into(recorder))
+        at_end.callback(pipeline.close)
+        if pulse := _open_pulse(pipeline):
+            at_end.callback(pulse.close)
+            at_end.callback(pulse.stopping)  # before all others: a driver may be slow to close
+            takers.append(lambda decision, _label: pulse.decided(decision))
+        if comparison:
+            takers.append(_compared_by(comparison))
+        _report_other_runtime(pipeline.engine.variant.backend, settings)
+        progress.opened(pipeline)
+        gc.freeze()  # what there is now stays: it need not be looked through again and again
+        for decision in pipeline:
+            progress.decided(decision.t_s)
+            label = tally.add(decision)
+            for take in takers:
+                take(decision, label)
+
+
+def _into(recorder: Recorder) -> Taker:
+    from mmg.sinks.jsonl import line_of
+
+    return lambda decision, _label: recorder.decision(line_of(decision), time.monotonic_ns())
+
+
+def _compared_by(comparison: Comparison) -> Taker:
+    from mmg.sinks.jsonl import line_of
+
+    return lambda decision, _label: comparison.take(json.loads(line_of(decision)))
 
 
 def _open_pulse(pipeline: LivePipeline | Pipeline | Replay) -> Pulse | None:
