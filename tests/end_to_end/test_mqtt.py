@@ -12,15 +12,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from home_assistant import problems_of
-from mmg.errors import SinkError
-from mmg.sinks.event import Notice
-from mmg.sinks.mqtt import sink as mqtt
-from mmg.sinks.outbox import CLOSING_S, Outbox
-from mmg_tools.attached import AttachedRun
-from mmg_tools.broker import Broker, Listener
-from recordings import mmg_run
-from wrist import (
+from broker_runs import (
     FIRST_ANSWER_S,
     ODD,
     OF_ONE_DEVICE,
@@ -33,6 +25,14 @@ from wrist import (
     retained,
     wearable,
 )
+from home_assistant import problems_of
+from mmg.errors import SinkError
+from mmg.sinks.event import Notice
+from mmg.sinks.mqtt import sink as mqtt
+from mmg.sinks.outbox import CLOSING_S, Outbox
+from mmg_tools.attached import AttachedRun
+from mmg_tools.broker import Broker, Listener
+from recordings import mmg_run
 
 need_broker()
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from broker_runs import need_broker
 from mmg_tools.broker_check import check
 from recordings import need_ports
-from wrist import need_broker
 
 pytestmark = pytest.mark.realtime
 need_ports()

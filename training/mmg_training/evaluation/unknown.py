@@ -26,6 +26,7 @@ Teller = Callable[[Sequence[Session], Subset], Decisions]
 """Decides every hop of sessions from these modalities, with ``Decisions.unknown``, None where they cannot tell."""
 
 KEPT, TAKEN_FOR = 0.95, 3
+LEAST_HOPS = 100
 
 
 def by_fit(model: MultimodalModel, unknown: Unknown, temperatures: Mapping[Subset, float]) -> Teller:
@@ -107,19 +108,42 @@ def kept_table(task: Task, tell: Teller, dataset: Dataset, notes: Sequence[str])
     held = NamedTest("held-out sessions", dataset.kind, tuple(dataset.test))
     tests = [*((held, names) for names in task.subsets() if having(held.sessions, names)), *tests]
     for test, names in tests:
-        made = tell(having(test.sessions, names), names).known()
+        sessions = having(test.sessions, names)
+        made = tell(sessions, names).known()
         if made.unknown is None or not len(made.labels):
             continue
-        made = replace(made, unknown=made.unknown.nan_to_num(nan=-50.0))  # what nobody decides is not refused
-        assert made.unknown is not None
-        refused = made.unknown > 0
+        refused = _refused(made)
+        made = replace(made, unknown=made.unknown.nan_to_num(nan=-50.0))
         right = (made.logits.argmax(1) == made.labels) & ~refused
-        figures = (float(refused.float().mean()), float(right.float().mean()), _calibration(made), len(made.labels))
-        rows.append((test.name, test.kind, plus(names), *figures))
-    head = ("what is known", "data", "modalities", "refused", "right", "ECE", "decisions")
-    told = (*notes, f"As shipped, at --unknown {DEFAULT_UNKNOWN:g}. Refused counts as wrong, and ECE is of all scores.")
+        figures = (float(refused.float().mean()), float(right.float().mean()), _calibration(made))
+        rows.append(
+            (test.name, test.kind, plus(names), *figures, _most_refused(tell, sessions, names), len(made.labels))
+        )
+    head = ("what is known", "data", "modalities", "refused", "right", "ECE", "refused the most", "decisions")
+    told = (
+        *notes,
+        f"As shipped, at --unknown {DEFAULT_UNKNOWN:g}. Refused counts as wrong, and ECE is of all scores. Refused the "
+        f"most: of what is recorded apart, with {LEAST_HOPS} hops or more.",
+    )
     kinds = ", ".join(dict.fromkeys(str(row[1]) for row in rows))
     return Table("kept", "What is known, beside none of these", head, tuple(rows), kinds, told)
+
+
+def _refused(made: Decisions) -> Tensor:
+    """Of each decision whether it is; what nobody decides is not."""
+    assert made.unknown is not None
+    return made.unknown.nan_to_num(nan=-50.0) > 0
+
+
+def _most_refused(tell: Teller, sessions: Sequence[Session], names: Subset) -> str:
+    """The source of which the most is refused, and how much; empty where all are of one."""
+    shares = {}
+    for source in dict.fromkeys(one.source for one in sessions):
+        made = tell(tuple(one for one in sessions if one.source == source), names).known()
+        if len(made.labels) >= LEAST_HOPS:
+            shares[source] = float(_refused(made).float().mean())
+    most = max(shares, key=shares.__getitem__, default="")
+    return f"{most} {shares[most]:.2f}" if len(shares) > 1 else ""
 
 
 def _taken_for(task: Task, made: Decisions) -> str:
