@@ -20,6 +20,7 @@ from mmg_tools.teaching_check.motions import motion_table
 from mmg_tools.teaching_check.recordings import TraceOf, actions, sounds
 from mmg_tools.teaching_check.sound import sound_table
 from mmg_tools.teaching_check.stream import life_table
+from mmg_tools.teaching_check.sureness import sureness_table
 from mmg_tools.teaching_check.untaught import untaught_sound_table, untaught_table
 
 _report = stderr_reporter("teaching_check")
@@ -43,6 +44,7 @@ def main(arguments: list[str] | None = None) -> int:
                 lambda: motion_table(imu, clips, options.episodes, options.seed),
                 lambda: life_table(imu, clips, options.data, hop_s, options.seed),
                 lambda: untaught_table(imu, clips, options.data, hop_s, options.seed),
+                lambda: sureness_table(imu, clips, options.data, hop_s, options.seed),
                 lambda: sound_table(audio, heard, options.episodes, options.seed),
                 lambda: untaught_sound_table(audio, heard, hop_s, options.seed),
                 lambda: crossing_table(bundle, options.episodes, options.seed),

@@ -36,15 +36,14 @@ def untaught_table(encode: TraceOf, clips: Sequence[Clip], data: Path, hop_s: fl
     """At each clip's end, with other people's glasses and phones as background, by the stored threshold and by one
     from the background alone."""
     traces = [encode(clip.samples) for clip in clips]
-    actions, people = _numbers(clips)
-    life = [encode(samples) for _, samples in other_life(data, EVERY)]
-    heard = [trace.part(*LISTENED) for trace in life if trace.hops > LISTENED[1]]
+    actions, people = numbers_of(clips)
+    heard = background_of(encode, data)
     rows = []
     for threshold, how in (("", Known), (", threshold from the background alone", _BesideBackground)):
         for same, shots in ((True, 2), (False, 5)):
             told = _Told(actions)
             for episode in episodes(actions, people, shots, EPISODES, seed, same_person=same):
-                known = how(_taught("imu", traces, actions, episode.examples, heard), "imu", hop_s)
+                known = how(taught_of("imu", traces, actions, episode.examples, heard), "imu", hop_s)
                 person = people[episode.queries[0]]
                 others = np.flatnonzero(~np.isin(actions, episode.ways) & (people == person))
                 told.ask(known, traces, episode.ways.tolist(), episode.queries, others)
@@ -58,7 +57,7 @@ def untaught_sound_table(encode: TraceOf, clips: Sequence[Clip], hop_s: float, s
     The background is one clip, of the fold that teaches, of each of four kinds; the other four are asked for.
     """
     traces = [encode(clip.samples) for clip in clips]
-    kinds, folds = _numbers(clips)
+    kinds, folds = numbers_of(clips)
     random = np.random.default_rng(seed)
     rows = []
     for title, same in (("the same fold", True), ("another fold", False)):
@@ -69,7 +68,7 @@ def untaught_sound_table(encode: TraceOf, clips: Sequence[Clip], hop_s: float, s
             own = {kind: np.flatnonzero((kinds == kind) & (folds == giver)) for kind in order}
             examples = np.concatenate([random.permutation(own[way])[:SOUND_EXAMPLES] for way in ways])
             heard = [traces[random.choice(own[kind])] for kind in beside]
-            known = Known(_taught("audio", traces, kinds, examples, heard), "audio", hop_s)
+            known = Known(taught_of("audio", traces, kinds, examples, heard), "audio", hop_s)
             there = (folds == (giver if same else other)) & ~np.isin(np.arange(len(kinds)), examples)
             asked, others = (np.flatnonzero(there & np.isin(kinds, some)) for some in (ways, rest))
             told.ask(known, traces, ways.tolist(), asked, others)
@@ -98,16 +97,23 @@ class _Told:
         return [f"{np.mean(self._right):.3f}", f"{np.mean(self._taken):.3f}"]
 
 
-def _taught(
+def background_of(encode: TraceOf, data: Path) -> list[Trace]:
+    """Pieces of other people's glasses and phones."""
+    life = [encode(samples) for _, samples in other_life(data, EVERY)]
+    return [trace.part(*LISTENED) for trace in life if trace.hops > LISTENED[1]]
+
+
+def taught_of(
     modality: str, traces: Sequence[Trace], actions: Numbers, examples: Numbers, background: Sequence[Trace]
 ) -> Taught:
+    """These clips as examples, each of its action."""
     taught = Taught({modality: ""})
     for place in examples:
         taught = taught.add(f"action {actions[place]}", Example({modality: traces[place]}))
     return taught.with_background(modality, background)
 
 
-def _numbers(clips: Sequence[Clip]) -> tuple[Numbers, Numbers]:
+def numbers_of(clips: Sequence[Clip]) -> tuple[Numbers, Numbers]:
     """Of each clip its action and its person."""
     return np.array([clip.action for clip in clips]), np.array([clip.person for clip in clips])
 
