@@ -47,11 +47,13 @@ class Page:
             raise ConfigError(f"--to {url}: a page has no path: write http://{HOST}:{PORT}")
         host = url.host or HOST
         file = url.options.get("token_file")
-        token = token_in(Path(file)) if file else "" if is_loopback(host) else new_token()
+        token = token_in(Path(file)) if file else ""
         self._listening = _listen(url, host, PORT if url.port is None else url.port)
-        self.port = int(self._listening.getsockname()[1])
-        names = [name for name in url.options.get("host", "").split(",") if name]
-        access = Access(host, token, names)
+        # What a name stands for is known only now.
+        address, self.port = self._listening.getsockname()[:2]
+        if not token and not is_loopback(address):
+            token = new_token()
+        access = Access(address, token, [host, *url.options.get("host", "").split(",")])
         self._is_live = about.is_live
         self._loop = asyncio.new_event_loop()
         self._ended = asyncio.Event()
