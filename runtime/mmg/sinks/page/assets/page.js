@@ -125,6 +125,8 @@ class Page {
     put(byId("label"), decision ? called(decision.label) : "–");
     byId("label").classList.toggle("long", decision !== null && decision.label.length > 16);
     byId("now").dataset.label = decision?.label ?? "";
+    byId("track").hidden = !decision;
+    byId("confidence").classList.toggle("idle", !decision);
     byId("bar").style.width = `${100 * (decision?.confidence ?? 0)}%`;
     byId("bar").style.background = decision ? this.colours.of(decision.label) : "";
     put(byId("confidence"), idle || percent(decision.confidence));
@@ -138,6 +140,7 @@ class Page {
   }
 
   drawNext(scores) {
+    byId("next-title").hidden = !scores.length;
     const list = byId("next");
     const track = () => {
       const inner = make("span", make("span", "", "bar"), "track");
