@@ -1,4 +1,4 @@
-// Buttons for what this run can do. Where it cannot teach, the command that does.
+// Buttons for what this run can do, and the command that teaches.
 import { PORT, byId, make, put } from "./words.js";
 
 const SAFE = /^[\w@%+=:,./-]+$/;
@@ -15,10 +15,6 @@ export class Controls {
     });
     byId("record").addEventListener("click", () => this.ask("record", { on: !this.vitals?.recording }));
     byId("pause").addEventListener("click", () => this.ask("pause", { on: !this.isPaused }, (on) => { this.vitals.paused = on; }));
-    byId("teach").addEventListener("submit", (event) => {
-      event.preventDefault();
-      this.ask("teach", { name: byId("teach-name").value.trim() });
-    });
   }
 
   get recording() { return this.vitals?.recording ?? {}; }
@@ -29,27 +25,21 @@ export class Controls {
     this.controls = controls;
     this.vitals = null;
     this.say("");
-    const { mark, record, pause, teach } = controls;
+    const { mark, record, pause } = controls;
     byId("mark").hidden = !mark;
     byId("labels").replaceChildren(...(mark || []).map((label) => Object.assign(make("option"), { value: label })));
     byId("record").hidden = !record;
     byId("pause").hidden = !pause;
-    byId("teach").hidden = !teach;
-    const command = teach ? [] : commandFor(sensors);
+    const command = commandFor(sensors);
     byId("teaching").hidden = !command.length;
     byId("command").replaceChildren(...command.flatMap((word) => [make("span", word, "word"), " "]));
-    byId("controls").hidden = !(mark || record || pause || teach || command.length);
+    byId("controls").hidden = !(mark || record || pause || command.length);
     this.draw();
   }
 
   hear(vitals) {
     this.vitals = vitals;
     this.draw();
-  }
-
-  taught({ phase, text, example, of }) {
-    const count = example ? `example ${example}${of ? ` of ${of}` : ""}: ` : "";
-    this.say(`${count}${text || phase}`);
   }
 
   // isGone: nothing can be asked of a board that is not heard. What has the focus keeps it.
@@ -74,7 +64,7 @@ export class Controls {
       const told = await answer.json().catch(() => ({}));
       if (!answer.ok) throw new Error(told.error || `the board answers ${answer.status}`);
       if (this.vitals) done(body.on);
-      this.say({ mark: body.label ? `Marked: ${body.label}` : "The mark has ended.", record: body.on ? "Recording." : "Recording has stopped.", pause: body.on ? "Paused: no sensor is listened to." : "Going on.", teach: "Get ready." }[what]);
+      this.say({ mark: body.label ? `Marked: ${body.label}` : "The mark has ended.", record: body.on ? "Recording." : "Recording has stopped.", pause: body.on ? "Paused: no sensor is listened to." : "Going on." }[what]);
       this.draw();
     } catch (error) {
       this.say(`Not done: ${error.message}`);
