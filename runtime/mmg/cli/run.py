@@ -46,6 +46,7 @@ _report = stderr_reporter("mmg-run")
 EXAMPLES = """\
 examples:
   mmg-run                                                whatever IMU and microphone are plugged in, and says which
+  mmg-run --page                                         show it in a browser while it goes on
   mmg-run --sensors imu,audio --imu serial:///dev/ttyUSB0 --audio mic://default
   mmg-run --sensors imu,audio --demo                     the recording that mmg ships, with the truth beside it
   mmg-run walk.zip                                       every sensor in what an app exported, see docs/recordings.md
@@ -53,7 +54,6 @@ examples:
   mmg-run --sensors imu,audio --imu walk.csv --audio walk.wav --format jsonl
   mmg-run --sensors imu --imu 'walk.csv?acc_unit=g&gyro_unit=deg/s&time_unit=ms'
   mmg-run --sensors imu,audio --to jsonl:day.jsonl       decide, and append each decision to a file
-  mmg-run --page                                         show it in a browser while it goes on
   mmg-run --sensors imu,audio --record day.mcap          decide, and keep what the sensors gave
   mmg-run day.mcap --compare day.mcap                    decide on it again: as it was live, to the last bit
 

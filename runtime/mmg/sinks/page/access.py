@@ -43,16 +43,14 @@ class Asked:
 
 
 class Access:
-    """address: where the page is served. token: empty where none is needed. names: more names of this machine."""
+    """address: where the page is served. token: empty where none is needed. names: by which it may be called too."""
 
     def __init__(self, address: str, token: str, names: Iterable[str] = ()) -> None:
         self.token = token
-        self._names = {"localhost", *(name.lower() for name in names)}
+        self._names = {"localhost", *(name.lower() for name in names if name)}
         if not is_loopback(address):
             name = socket.gethostname().lower()
             self._names |= {name, f"{name.partition('.')[0]}.local"}
-            if not isinstance(_as_address(address), IPS):
-                self._names.add(address.lower())
 
     def refusal(self, asked: Asked) -> Refusal | None:
         """Why this request is not answered; None where it is."""
@@ -77,7 +75,6 @@ class Access:
         return name in self._names or _as_address(name) in (_as_address(here), *LOOPBACKS)
 
 
-IPS = ipaddress.IPv4Address, ipaddress.IPv6Address
 LOOPBACKS = ipaddress.ip_address("127.0.0.1"), ipaddress.ip_address("::1")
 
 
@@ -92,8 +89,6 @@ def _as_address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | ob
 
 def is_loopback(address: str) -> bool:
     """Whether only this machine reaches it."""
-    if address == "localhost":
-        return True
     try:
         return ipaddress.ip_address(address).is_loopback
     except ValueError:
