@@ -259,11 +259,11 @@ def test_the_end_of_a_run_is_told_what_was_shown_stays_and_the_next_run_starts_a
 
 def test_a_page_whose_token_is_no_longer_good_says_what_to_do(browser: Browser, tmp_path: Path) -> None:
     tokens = [tmp_path / "one", tmp_path / "two"]
-    with made(options=f"?token_file={tokens[0]}") as first:
+    with made(token_file=tokens[0]) as first:
         browser.open(first.url)
         assert "token" not in browser.evaluate("location.href")
-    with made(port=first.port, options=f"?token_file={tokens[1]}") as second:
-        wait_for_words(browser, "banner", "Open the link that mmg-run shows.")
+    with made(port=first.port, token_file=tokens[1]) as second:
+        wait_for_words(browser, "banner", "Open the link with the token of this run.")
         browser.open(second.url)
         assert not browser.evaluate(BANNER)
 
