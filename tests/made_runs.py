@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from mmg.sinks import Sink
 from mmg.sinks.event import About, Decided, Notice, Sensed
@@ -19,27 +21,29 @@ HOP_S = 0.5
 
 @dataclass
 class MadeRun:
-    """A run that a page shows. port: 0 for any that is free. options: of the page's URL."""
+    """A run that a page shows. port: 0 for any that is free. token_file: where its token is, or is to be."""
 
     labels: Sequence[str] = LABELS
     sensors: Mapping[str, str] = field(default_factory=lambda: dict(URLS))
     port: int = 0
-    options: str = ""
+    token_file: Path | None = None
     notes: list[str] = field(default_factory=list)
     hop: int = 0
     page: Sink = field(init=False)
 
     def __post_init__(self) -> None:
         about = About("starter", tuple(self.labels), dict(self.sensors), HOP_S, board="raspberry-pi-zero-2w")
-        url = f"http://127.0.0.1:{self.port}{self.options}"
+        url = f"http://127.0.0.1:{self.port}" + (f"?token_file={self.token_file}" if self.token_file else "")
         self.page = open_page(parse_sink_url(url, ("http",)), about, self.notes.append)
-        self.port = int(self.url.rpartition(":")[2].partition("/")[0])
+        [told] = [re.search(r"http://127\.0\.0\.1:(\d+)", note) for note in self.notes]
+        assert told
+        self.port = int(told[1])
 
     @property
     def url(self) -> str:
-        """As the run tells it on standard error, with the token where there is one."""
-        [told] = [note for note in self.notes if "http://" in note]
-        return told[told.index("http://") :]
+        """To be opened, with the token where there is one."""
+        token = f"/?token={self.token_file.read_text().strip()}" if self.token_file else ""
+        return f"http://127.0.0.1:{self.port}{token}"
 
     def decide(self, label: str, confidence: float = 0.7, **sensors: SensorState) -> None:
         """A hop, for which this is decided; other scores share the rest. A sensor that is not named is live."""

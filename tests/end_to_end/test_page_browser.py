@@ -135,7 +135,6 @@ def test_who_opens_it_later_sees_what_was_decided_before(browser: Browser, run: 
         run.decide("walking", 0.9)
     browser.open(run.url)
     browser.wait_for(f"{COUNT} === 12")
-    assert shown(browser, "label") == "walking"
     assert "imu: using it" in shown(browser, "notices")
     assert "walking100%" in shown(browser, "legend")
 
@@ -260,11 +259,11 @@ def test_the_end_of_a_run_is_told_what_was_shown_stays_and_the_next_run_starts_a
 
 def test_a_page_whose_token_is_no_longer_good_says_what_to_do(browser: Browser, tmp_path: Path) -> None:
     tokens = [tmp_path / "one", tmp_path / "two"]
-    with made(options=f"?token_file={tokens[0]}") as first:
+    with made(token_file=tokens[0]) as first:
         browser.open(first.url)
         assert "token" not in browser.evaluate("location.href")
-    with made(port=first.port, options=f"?token_file={tokens[1]}") as second:
-        wait_for_words(browser, "banner", "Open the link that mmg-run shows.")
+    with made(port=first.port, token_file=tokens[1]) as second:
+        wait_for_words(browser, "banner", "Open the link with the token of this run.")
         browser.open(second.url)
         assert not browser.evaluate(BANNER)
 
@@ -334,7 +333,7 @@ def test_a_run_on_ports_is_seen_at_once_told_when_unplugged_missed_when_held_and
 
 
 @pytest.mark.realtime
-def test_a_mark_is_set_in_the_recording_and_ended_by_keyboard(
+def test_a_mark_is_set_and_ended_and_the_run_paused_by_keyboard(
     browser: Browser, wearable: VirtualWearable, tmp_path: Path
 ) -> None:
     pytest.importorskip("mcap", reason="mcap is not installed: pip install -e '.[record]'")
@@ -350,6 +349,12 @@ def test_a_mark_is_set_in_the_recording_and_ended_by_keyboard(
         wait_for_words(browser, "said", "The mark has ended.")
         order = [tab(browser) for _ in range(3)]
         assert order == ["button", "record", "pause"]
+        press(browser, "Enter")
+        wait_for_words(browser, "said", "Paused")
+        wait_for_words(browser, "confidence", "paused")
+        assert shown(browser, "label") == EMPTY
+        press(browser, "Enter")
+        wait_for_words(browser, "said", "Going on.")
         assert run.stop()[0] == 0
     wait_for_words(browser, "banner", "The run has ended.")
 

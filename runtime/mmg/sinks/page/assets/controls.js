@@ -1,4 +1,4 @@
-// Buttons for what this run can do. Where it cannot teach, the command that does.
+// Buttons for what this run can do, and the command that teaches.
 import { PORT, byId, make, put } from "./words.js";
 
 const SAFE = /^[\w@%+=:,./-]+$/;
@@ -6,50 +6,40 @@ const KNOWN = ["imu", "audio", "video"];
 
 export class Controls {
   constructor() {
-    this.isGone = false;
-    this.vitals = null;
+    Object.assign(this, { isGone: false, isRecording: false, isPaused: false, marking: null });
     byId("mark").addEventListener("submit", (event) => {
       event.preventDefault();
       const label = this.marking === null ? byId("mark-label").value.trim() : null;
-      if (this.marking !== null || label) this.ask("mark", { label }, () => { this.recording.mark = label; });
+      if (this.marking === null && !label) return;
+      this.ask("mark", { label }, label === null ? "The mark has ended." : `Marked: ${label}`, () => { this.marking = label; });
     });
-    byId("record").addEventListener("click", () => this.ask("record", { on: !this.vitals?.recording }));
-    byId("pause").addEventListener("click", () => this.ask("pause", { on: !this.isPaused }, (on) => { this.vitals.paused = on; }));
-    byId("teach").addEventListener("submit", (event) => {
-      event.preventDefault();
-      this.ask("teach", { name: byId("teach-name").value.trim() });
+    byId("record").addEventListener("click", () => {
+      const on = !this.isRecording;
+      this.ask("record", { on }, on ? "Recording." : "Recording has stopped.", () => { this.isRecording = on; });
+    });
+    byId("pause").addEventListener("click", () => {
+      const on = !this.isPaused;
+      this.ask("pause", { on }, on ? "Paused: no sensor is listened to." : "Going on.", () => { this.isPaused = on; });
     });
   }
 
-  get recording() { return this.vitals?.recording ?? {}; }
-  get marking() { return this.recording.mark ?? null; }
-  get isPaused() { return this.vitals?.paused ?? false; }
-
-  begin({ controls = {}, sensors }) {
-    this.controls = controls;
-    this.vitals = null;
+  begin({ controls: { mark, record, pause }, sensors, kinds }) {
+    Object.assign(this, { isRecording: false, isPaused: false, marking: null });
     this.say("");
-    const { mark, record, pause, teach } = controls;
     byId("mark").hidden = !mark;
     byId("labels").replaceChildren(...(mark || []).map((label) => Object.assign(make("option"), { value: label })));
     byId("record").hidden = !record;
     byId("pause").hidden = !pause;
-    byId("teach").hidden = !teach;
-    const command = teach ? [] : commandFor(sensors);
+    const command = commandFor(sensors, kinds);
     byId("teaching").hidden = !command.length;
     byId("command").replaceChildren(...command.flatMap((word) => [make("span", word, "word"), " "]));
-    byId("controls").hidden = !(mark || record || pause || teach || command.length);
+    byId("controls").hidden = !(mark || record || pause || command.length);
     this.draw();
   }
 
-  hear(vitals) {
-    this.vitals = vitals;
+  hear({ recording, paused }) {
+    Object.assign(this, { isRecording: recording !== null, isPaused: paused, marking: recording?.mark ?? null });
     this.draw();
-  }
-
-  taught({ phase, text, example, of }) {
-    const count = example ? `example ${example}${of ? ` of ${of}` : ""}: ` : "";
-    this.say(`${count}${text || phase}`);
   }
 
   // isGone: nothing can be asked of a board that is not heard. What has the focus keeps it.
@@ -59,22 +49,24 @@ export class Controls {
     put(byId("mark").querySelector("button"), marking ? "End mark" : "Mark");
     byId("mark-label").readOnly = marking;
     if (marking && byId("mark-label").value !== this.marking) byId("mark-label").value = this.marking;
-    put(byId("record"), this.vitals?.recording ? "Stop recording" : "Record");
+    put(byId("record"), this.isRecording ? "Stop recording" : "Record");
     put(byId("pause"), this.isPaused ? "Resume" : "Pause");
     for (const button of byId("controls").querySelectorAll("button")) button.setAttribute("aria-disabled", isGone);
   }
 
-  async ask(what, body, done = () => {}) {
+  // Order something; what is said and done once it is so.
+  async ask(what, body, words, done) {
     if (this.isGone) {
       this.say("The board is not heard: nothing was done.");
       return;
     }
     try {
-      const answer = await fetch(`/do/${what}`, { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) });
+      const headers = { "Content-Type": "application/json" };
+      const answer = await fetch(`/do/${what}`, { method: "POST", headers, body: JSON.stringify(body) });
       const told = await answer.json().catch(() => ({}));
       if (!answer.ok) throw new Error(told.error || `the board answers ${answer.status}`);
-      if (this.vitals) done(body.on);
-      this.say({ mark: body.label ? `Marked: ${body.label}` : "The mark has ended.", record: body.on ? "Recording." : "Recording has stopped.", pause: body.on ? "Paused: no sensor is listened to." : "Going on.", teach: "Get ready." }[what]);
+      done();
+      this.say(words);
       this.draw();
     } catch (error) {
       this.say(`Not done: ${error.message}`);
@@ -85,10 +77,14 @@ export class Controls {
 }
 
 // What to type on the board, with this run's sensors where they are ports.
-function commandFor(sensors) {
+function commandFor(sensors, kinds) {
   const names = Object.keys(sensors);
   if (!names.length || !names.every((name) => PORT.test(sensors[name]))) return [];
   const words = ["mmg-teach", "NAME", "--sensors", names.join(",")];
-  for (const name of names) words.push(...(KNOWN.includes(name) ? [`--${name}`, sensors[name]] : ["--source", `${name}=${sensors[name]}`]));
+  for (const name of names) {
+    if (KNOWN.includes(name)) words.push(`--${name}`, sensors[name]);
+    else words.push("--source", `${name}=${sensors[name]}`);
+  }
+  if (Object.values(kinds).includes("video")) words.push("--allow-video");
   return words.map((word) => (SAFE.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`));
 }

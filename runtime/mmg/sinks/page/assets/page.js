@@ -38,7 +38,6 @@ class Page {
       sensors: () => this.sensors.hear(data),
       notice: () => { this.notices = [...this.notices, data].slice(-MOST_NOTICES); },
       vitals: () => { this.vitals = data; this.controls.hear(data); },
-      teach: () => this.controls.taught(data),
       bye: () => {},
     };
     take[kind]();
@@ -125,11 +124,14 @@ class Page {
     put(byId("label"), decision ? called(decision.label) : "–");
     byId("label").classList.toggle("long", decision !== null && decision.label.length > 16);
     byId("now").dataset.label = decision?.label ?? "";
+    byId("track").hidden = !decision;
+    byId("confidence").classList.toggle("idle", !decision);
     byId("bar").style.width = `${100 * (decision?.confidence ?? 0)}%`;
     byId("bar").style.background = decision ? this.colours.of(decision.label) : "";
     put(byId("confidence"), idle || percent(decision.confidence));
     const { modalities = [], truth } = decision ?? {};
-    const told = [isNone && "none of the labels fits", modalities.length && `from ${listed(modalities)}`, truth && `truth: ${called(truth)}`];
+    const from = modalities.length && `from ${listed(modalities)}`;
+    const told = [isNone && "none of the labels fits", from, truth && `truth: ${called(truth)}`];
     put(byId("from"), told.filter(Boolean).join(" · "));
     const scores = Object.entries(decision?.scores ?? {}).filter(([label]) => label !== decision.label);
     this.drawNext(scores.sort((one, other) => other[1] - one[1]).slice(0, NEXT_BEST));
@@ -138,6 +140,7 @@ class Page {
   }
 
   drawNext(scores) {
+    byId("next-title").hidden = !scores.length;
     const list = byId("next");
     const track = () => {
       const inner = make("span", make("span", "", "bar"), "track");
@@ -192,8 +195,12 @@ function factsOf({ uptime_s, cpu_percent, memory_mib, latency_ms, decisions, los
     ["Decisions", `${decisions ?? 0}`],
     ["Viewers", `${viewers ?? 0}`],
     ["Lost", losses.length ? losses.map(([name, count]) => `${name} ${count}`).join(", ") : "nothing"],
-    ...(recording ? [["Recording", `${recording.path}, ${(recording.bytes / 2 ** 20).toFixed(1)} MiB${recording.mark ? `, marking ${recording.mark}` : ""}`]] : []),
+    ...(recording ? [["Recording", recordingTold(recording)]] : []),
   ];
+}
+
+function recordingTold({ path, bytes, mark }) {
+  return `${path}, ${(bytes / 2 ** 20).toFixed(1)} MiB${mark ? `, marking ${mark}` : ""}`;
 }
 
 new Page();

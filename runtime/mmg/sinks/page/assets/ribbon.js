@@ -177,7 +177,16 @@ export class Ribbon {
     element.addEventListener("pointerdown", point);
     element.addEventListener("pointerleave", (event) => { if (event.pointerType === "mouse") this.choose(null); });
     const minute = () => Math.round(60 / this.hop_s);
-    const steps = { ArrowLeft: () => -1, ArrowDown: () => -1, ArrowRight: () => 1, ArrowUp: () => 1, PageDown: () => -minute(), PageUp: minute, Home: () => -Infinity, End: () => Infinity };
+    const steps = {
+      ArrowLeft: () => -1,
+      ArrowDown: () => -1,
+      ArrowRight: () => 1,
+      ArrowUp: () => 1,
+      PageDown: () => -minute(),
+      PageUp: minute,
+      Home: () => -Infinity,
+      End: () => Infinity,
+    };
     element.addEventListener("keydown", (event) => {
       const step = steps[event.key]?.();
       if (!step || !this.decisions.length || event.ctrlKey || event.metaKey || event.altKey) return;

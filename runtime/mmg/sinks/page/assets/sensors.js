@@ -9,7 +9,7 @@ const SYMBOLS = { live: "●", doubted: "◒", warming: "◐", stale: "○", fau
 export class Sensors {
   begin({ sensors, kinds, hop_s }) {
     this.hop_s = hop_s;
-    this.cards = new Map(Object.entries(sensors).map(([name, url]) => [name, new Card(name, url, kinds?.[name])]));
+    this.cards = new Map(Object.entries(sensors).map(([name, url]) => [name, new Card(name, url, kinds[name])]));
     byId("sensors").replaceChildren(...[...this.cards.values()].map((card) => card.element));
   }
 
@@ -57,7 +57,7 @@ class Card {
   }
 
   told() {
-    const { age_ms, dropped, clock, rate_hz, device } = this.sensor;
+    const { state, age_ms, dropped, clock, rate_hz, device } = this.sensor;
     const known = [
       ["newest", age_ms > 0 ? `${lasted(age_ms / 1000)} ago` : "–"],
       ["dropped", `${dropped ?? 0}`],
@@ -65,7 +65,7 @@ class Card {
     const where = ["at", device || this.url];
     if (!this.isPort) return [...known, where];
     return [
-      ["rate", rate_hz ? `${rate_hz < 1000 ? rate_hz.toFixed(1) : Math.round(rate_hz)} Hz` : "–"],
+      ["rate", rate_hz && !["stale", "absent"].includes(state) ? `${rate_hz.toFixed(rate_hz < 1000 ? 1 : 0)} Hz` : "–"],
       ...known,
       ["clock", clock ? `${signed(clock.drift_ppm)} ppm` : "–"],
       ["known to", clock ? `±${fine(clock.uncertainty_ms)} ms` : "–"],

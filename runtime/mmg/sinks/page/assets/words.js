@@ -20,7 +20,9 @@ export function put(element, text) {
 export const percent = (part) => (part > 0 && part < 0.005 ? "<1%" : `${Math.round(100 * part)}%`);
 export const called = (label) => (label === UNKNOWN ? "none of these" : label.replaceAll("_", " "));
 export const listed = (names) => (names.length < 2 ? names.join("") : `${names.slice(0, -1).join(", ")} and ${names.at(-1)}`);
-export const clock = (at_s) => new Date(1000 * at_s).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" });
+
+const TIME = { hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" };
+export const clock = (at_s) => new Date(1000 * at_s).toLocaleTimeString([], TIME);
 
 export function lasted(seconds) {
   const whole = Math.round(seconds);
