@@ -12,7 +12,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import pytest
@@ -70,13 +70,14 @@ def test_what_the_page_sends_is_what_standard_output_says() -> None:
 
 
 def test_a_run_that_is_stopped_ends_at_once_whoever_looks() -> None:
-    with paced_run() as (process, url):
+    with paced_run() as (process, url), ExitStack() as at_end:
         parts = url.removeprefix("http://").split(":")
-        silent = [socket.create_connection((parts[0], int(parts[1]))) for _ in range(3)]
+        silent = [at_end.enter_context(socket.create_connection((parts[0], int(parts[1])))) for _ in range(3)]
         for one in silent[:2]:
             one.sendall(b"GET /events HTTP/1.1\r\nHost: localhost\r\n\r\n")
         stream = events(url)
-        next(stream)
+        while next(stream)[0] != "decision":
+            pass
         begin_s = time.monotonic()
         process.send_signal(signal.SIGTERM)  # a shell in the background has SIGINT ignored
         assert process.wait(PATIENCE_S) == 0
@@ -84,8 +85,6 @@ def test_a_run_that_is_stopped_ends_at_once_whoever_looks() -> None:
         assert [data for kind, data in stream if kind == "bye"] == [{"why": "run ended"}]
         assert process.stderr is not None
         assert process.stderr.read().splitlines()[-1] == "mmg-run: stopped"
-        for one in silent:
-            one.close()
 
 
 def test_a_terminal_shows_the_link_with_its_token_and_a_code_to_scan() -> None:

@@ -46,7 +46,7 @@ class Page:
         if url.path not in ("", "/"):
             raise ConfigError(f"--to {url}: a page has no path: write http://{HOST}:{PORT}")
         host = url.host or HOST
-        file = url.options.get("token_file", "")
+        file = url.options.get("token_file")
         token = token_in(Path(file)) if file else ""
         self._listening = _listen(url, host, PORT if url.port is None else url.port)
         # What a name stands for is known only now.
@@ -62,7 +62,7 @@ class Page:
         self._connections = Connections(self._routes.app, self._routes.answer, self._routes.left, self._hub.refuse)
         self._thread = threading.Thread(target=self._run, name="mmg page", daemon=True)
         self._thread.start()
-        _tell(report, host, self.port, token, file)
+        _tell(report, host, self.port, token)
 
     def write(self, event: Event) -> None:
         """Show it. A run of recordings waits for a moment for viewers that are behind."""
@@ -125,23 +125,16 @@ def _listen(url: SinkUrl, host: str, port: int) -> socket.socket:
     return listening
 
 
-def _tell(report: Callable[[str], None], host: str, port: int, token: str, file: str) -> None:
-    """Where the page is; with a token as a link, and for a phone as a QR code where a terminal shows it.
-
-    A token that lasts, as it is in a file, does not go to a log.
-    """
+def _tell(report: Callable[[str], None], host: str, port: int, token: str) -> None:
+    """Where the page is; with a token as a link, and for a phone as a QR code where a terminal shows it."""
     shown = _outward_address(host)
     link = f"http://{f'[{shown}]' if ':' in shown else shown}:{port}"
     if not token:
         report(f"page: {link}")
         return
-    is_terminal = sys.stderr is not None and sys.stderr.isatty()
-    if file and not is_terminal:
-        report(f"page: {link}, with the token in {file}")
-        return
     link += f"/?token={token}"
     report(f"page: {link}")
-    if is_terminal and find_spec("segno"):
+    if sys.stderr is not None and sys.stderr.isatty() and find_spec("segno"):
         _draw(link)
 
 
