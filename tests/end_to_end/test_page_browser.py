@@ -355,7 +355,8 @@ def test_a_mark_is_set_and_ended_and_the_run_paused_by_keyboard(
         assert shown(browser, "label") == EMPTY
         press(browser, "Enter")
         wait_for_words(browser, "said", "Going on.")
-        assert run.stop()[0] == 0
+        browser.wait_for("document.querySelectorAll('#sensors [data-state=live]').length === 2")
+        assert run.stop()[0] == 0, run.notes
     wait_for_words(browser, "banner", "The run has ended.")
 
 
