@@ -1,4 +1,4 @@
-// Buttons for what this run can do, and the command that teaches.
+// Buttons for what this run can do. Where it cannot teach, the command that does.
 import { PORT, byId, make, put } from "./words.js";
 
 const SAFE = /^[\w@%+=:,./-]+$/;
@@ -21,25 +21,35 @@ export class Controls {
       const on = !this.isPaused;
       this.ask("pause", { on }, on ? "Paused: no sensor is listened to." : "Going on.", () => { this.isPaused = on; });
     });
+    byId("teach").addEventListener("submit", (event) => {
+      event.preventDefault();
+      this.ask("teach", { name: byId("teach-name").value.trim() }, "Get ready.");
+    });
   }
 
-  begin({ controls: { mark, record, pause }, sensors, kinds }) {
+  begin({ controls: { mark, record, pause, teach }, sensors, kinds }) {
     Object.assign(this, { isRecording: false, isPaused: false, marking: null });
     this.say("");
     byId("mark").hidden = !mark;
     byId("labels").replaceChildren(...(mark || []).map((label) => Object.assign(make("option"), { value: label })));
     byId("record").hidden = !record;
     byId("pause").hidden = !pause;
-    const command = commandFor(sensors, kinds);
+    byId("teach").hidden = !teach;
+    const command = teach ? [] : commandFor(sensors, kinds);
     byId("teaching").hidden = !command.length;
     byId("command").replaceChildren(...command.flatMap((word) => [make("span", word, "word"), " "]));
-    byId("controls").hidden = !(mark || record || pause || command.length);
+    byId("controls").hidden = !(mark || record || pause || teach || command.length);
     this.draw();
   }
 
   hear({ recording, paused }) {
     Object.assign(this, { isRecording: recording !== null, isPaused: paused, marking: recording?.mark ?? null });
     this.draw();
+  }
+
+  taught({ phase, text, example, of }) {
+    const count = example ? `example ${example}${of ? ` of ${of}` : ""}: ` : "";
+    this.say(`${count}${text || phase}`);
   }
 
   // isGone: nothing can be asked of a board that is not heard. What has the focus keeps it.
@@ -55,7 +65,7 @@ export class Controls {
   }
 
   // Order something; what is said and done once it is so.
-  async ask(what, body, words, done) {
+  async ask(what, body, words, done = () => {}) {
     if (this.isGone) {
       this.say("The board is not heard: nothing was done.");
       return;

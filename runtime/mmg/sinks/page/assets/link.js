@@ -2,7 +2,7 @@
 const SILENT_S = 4;
 const SHORTEST_WAIT_S = 0.5;
 const LONGEST_WAIT_S = 5;
-const KINDS = ["hello", "history", "decision", "sensors", "notice", "vitals", "bye"];
+const KINDS = ["hello", "history", "decision", "sensors", "notice", "vitals", "teach", "bye"];
 const REFUSED = {
   401: "This page may no longer look. Open the link with the token of this run.",
   403: "This page may not look from this address. Open the link that mmg-run shows.",

@@ -38,6 +38,7 @@ class Page {
       sensors: () => this.sensors.hear(data),
       notice: () => { this.notices = [...this.notices, data].slice(-MOST_NOTICES); },
       vitals: () => { this.vitals = data; this.controls.hear(data); },
+      teach: () => this.controls.taught(data),
       bye: () => {},
     };
     take[kind]();
