@@ -6,9 +6,11 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
+from mmg.runs.lessons import Phase, Teaching
 from mmg.sinks import Sink
-from mmg.sinks.event import About, Decided, Notice, Sensed
+from mmg.sinks.event import About, Decided, Notice, Sensed, Taught
 from mmg.sinks.page import open_page
 from mmg.sinks.url import parse_sink_url
 from mmg.types import UNKNOWN, ClockHealth, Decision, SensorState
@@ -21,18 +23,27 @@ HOP_S = 0.5
 
 @dataclass
 class MadeRun:
-    """A run that a page shows. port: 0 for any that is free. token_file: where its token is, or is to be."""
+    """A run that a page shows. port: 0 for any that is free. token_file: where its token is, or is to be.
+    controls: what may be asked of it."""
 
     labels: Sequence[str] = LABELS
     sensors: Mapping[str, str] = field(default_factory=lambda: dict(URLS))
     port: int = 0
     token_file: Path | None = None
+    controls: Any = None
     notes: list[str] = field(default_factory=list)
     hop: int = 0
     page: Sink = field(init=False)
 
     def __post_init__(self) -> None:
-        about = About("starter", tuple(self.labels), dict(self.sensors), HOP_S, board="raspberry-pi-zero-2w")
+        about = About(
+            "starter",
+            tuple(self.labels),
+            dict(self.sensors),
+            HOP_S,
+            board="raspberry-pi-zero-2w",
+            controls=self.controls,
+        )
         url = f"http://127.0.0.1:{self.port}" + (f"?token_file={self.token_file}" if self.token_file else "")
         self.page = open_page(parse_sink_url(url, ("http",)), about, self.notes.append)
         [told] = [re.search(r"http://127\.0\.0\.1:(\d+)", note) for note in self.notes]
@@ -63,6 +74,10 @@ class MadeRun:
     def note(self, text: str) -> None:
         """A line of the run's."""
         self.page.write(Notice(text))
+
+    def teach(self, phase: Phase, text: str) -> None:
+        """How it goes with an example."""
+        self.page.write(Taught(Teaching(phase, "knead", 2, 5, text)))
 
     def close(self) -> None:
         """The run ends."""

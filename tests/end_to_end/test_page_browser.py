@@ -16,6 +16,7 @@ import pytest
 
 pytest.importorskip("microdot", reason="the page's server is not installed: pip install -e '.[page]'")
 from made_runs import HOP_S, LABELS, URLS, MadeRun
+from mmg.errors import ConfigError
 from mmg.sinks.page.routes import ASSETS
 from mmg.types import UNKNOWN, SensorState
 from mmg_tools.attached import AttachedRun
@@ -330,6 +331,44 @@ def test_a_run_on_ports_is_seen_at_once_told_when_unplugged_missed_when_held_and
         browser.wait_for(f"!({BANNER})")
         assert browser.evaluate("document.documentElement.dataset.run") != before
         browser.wait_for(f"{COUNT} > 0")
+
+
+class Teacher:
+    """A run that can be taught in, and nothing else. ``asked``: what for."""
+
+    is_paused, problem = False, ""
+
+    def __init__(self) -> None:
+        self.asked = list[object]()
+
+    def offered(self, _labels: object) -> dict[str, bool]:
+        return {"mark": False, "record": False, "pause": False, "teach": True}
+
+    def recording(self) -> None:
+        return None
+
+    def do(self, name: str, asked: object) -> dict[str, object]:
+        self.asked.append((name, asked))
+        if len(self.asked) > 1:
+            raise ConfigError("knead is being taught: wait until that example is over")
+        return {name: "knead"}
+
+
+def test_an_example_is_asked_for_by_keyboard_and_how_it_goes_is_told(browser: Browser) -> None:
+    teacher = Teacher()
+    run = MadeRun(controls=teacher)
+    browser.open(run.url, width=PHONE[0], height=PHONE[1])
+    browser.evaluate("document.getElementById('teach-name').focus()")
+    browser.call("Input.insertText", text="knead")
+    press(browser, "Enter")
+    wait_for_words(browser, "said", "Get ready.")
+    assert teacher.asked == [("teach", {"name": "knead"})]
+    assert browser.evaluate("document.getElementById('teaching').hidden")
+    run.teach("now", "knead: begin now, and go on for 4 s")
+    wait_for_words(browser, "said", "example 2 of 5: knead: begin now, and go on for 4 s")
+    press(browser, "Enter")
+    wait_for_words(browser, "said", "Not done: knead is being taught: wait until that example is over")
+    run.close()
 
 
 @pytest.mark.realtime
