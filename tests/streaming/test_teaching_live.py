@@ -18,6 +18,7 @@ from mmg.runs.live import LivePipeline
 from mmg.runs.settings import Settings
 from mmg.runs.step import Step
 from mmg.runs.teaching import Ear
+from mmg.teaching.kept import Kept
 from mmg.teaching.store import read_taught
 from mmg.teaching.taught import Taught, encoder_digests
 from mmg.types import Chunk
@@ -78,12 +79,14 @@ class Lesson:
 
         ear = Ear(open_pipeline, lambda: self.room.now_ns, lambda wait_s: self.room.elapse(max(wait_s, 1e-3)))
         manifest = self._bundle.manifest
-        lesson = CHORE, Taught(encoder_digests(manifest)), manifest.context_hops
+        kept = Kept(self.path, manifest, Taught(encoder_digests(manifest)))
+        lesson = CHORE, kept, manifest.context_hops
         pressed = self.pressed if has_keys else None
         try:
-            return teach_by(ear, options, lesson, manifest, pressed, report)
+            teach_by(ear, options, lesson, manifest, pressed, report)
         finally:
             ear.close()
+        return kept.taught
 
     @property
     def said(self) -> list[str]:

@@ -49,35 +49,48 @@ class Estimate:
     """How well what was taught is known, by leaving out each example in turn.
 
     recall: by name, the part of its examples that are known as it; an activity with a single example has nothing to be
-    known by, and is not in it. near: a sentence for each two activities of which examples are nearer to the other.
+    known by, and is not in it. near: a sentence for each two activities of which examples are taken for the other's.
+    unlike: one for each activity of which most examples are called nothing.
     """
 
     recall: Mapping[str, float]
     near: Sequence[str]
+    unlike: Sequence[str] = ()
 
 
 def estimate(taught: Taught, hop_s: float = 0.5, progress: Reached = lambda _done, _of, _what: None) -> Estimate:
     """An example that is left out still counts in its activity's threshold: it is one of many distances there."""
     recall: dict[str, float] = {}
     taken: dict[tuple[str, str], int] = {}
+    unlike: list[str] = []
     scorer, done, count = Scorer(taught, hop_s), 0, sum(len(one.examples) for one in taught.activities)
     for index, activity in enumerate(taught.activities):
-        if len(activity.examples) < 2:
-            continue
-        known = 0
+        known = nothing = 0
         for number, example in enumerate(activity.examples):
             progress(done := done + 1, count, "")
             found = scorer.distances(example.traces, but=(index, number))
             nearest = int(np.argmin(found))
-            known += nearest == index and bool(found[nearest] < 1)
-            if nearest != index and np.isfinite(found[nearest]):
+            if not found[nearest] < 1:
+                nothing += 1
+            elif nearest == index:
+                known += 1
+            else:
                 first, second = sorted((activity.name, scorer.names[nearest]))
                 taken[first, second] = taken.get((first, second), 0) + 1
+        if len(activity.examples) < 2:
+            continue
         recall[activity.name] = known / len(activity.examples)
-    return Estimate(recall, [_sentence(*both, count) for both, count in taken.items()])
+        if nothing > len(activity.examples) / 2:
+            unlike.append(_told_unlike(activity, known))
+    return Estimate(recall, [_told_near(*both, count) for both, count in taken.items()], unlike)
 
 
-def _sentence(first: str, second: str, count: int) -> str:
+def _told_unlike(activity: Activity, known: int) -> str:
+    left_out = f"{activity.name} is known in {known} of {len(activity.examples)} left-out examples"
+    return f"{left_out}: its examples are unlike each other: more of them, or shorter ones"
+
+
+def _told_near(first: str, second: str, count: int) -> str:
     are = "is" if count == 1 else "are"
     taken = f"{first} and {second} are too near: {count} of their examples {are} taken for the other"
     return f"{taken}; more examples of each may tell them apart, or another sensor"
