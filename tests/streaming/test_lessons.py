@@ -160,11 +160,14 @@ def test_what_others_teach_meanwhile_stays_in_the_file(bundle: Bundle, tmp_path:
     run = Run(bundle, tmp_path / "mine.taught")
     run.go(12.0)
     assert run.teach("stirring")[-1] == "kept"
+    assert "too little background (" in run.told[-1].text
+    run.go(30.0)
     example = read_taught(run.path).activities[0].examples[0]
     change_taught(run.path, lambda now: now.add("theirs", example))
     assert run.teach("stirring")[-1] == "kept"
     assert {one.name: len(one.examples) for one in read_taught(run.path).activities} == {"stirring": 2, "theirs": 1}
     run.path.unlink()
     assert run.teach("stirring")[-1] == "kept"
+    assert "too little" not in run.told[-1].text
     assert run.told[-1].text.endswith("mine.taught was gone: it is written anew, with all that was taught here")
     assert {one.name: len(one.examples) for one in read_taught(run.path).activities} == {"stirring": 3, "theirs": 1}

@@ -22,8 +22,6 @@ MOST_ESTIMATED = 150
 """Examples that are estimated without being asked to: about a second."""
 HOP_S = 0.5
 """As long is a hop of every bundle so far, of which the file says nothing."""
-LEAST_BACKGROUND_S = 18.0
-"""About as much as live teaching hears by itself before it begins: 20 s, less the hops at both ends."""
 
 
 def change(options: argparse.Namespace, report: Callable[[str], None]) -> int:
@@ -80,9 +78,9 @@ def told_of(
 
 def tell_background(options: argparse.Namespace, taught: Taught, report: Callable[[str], None]) -> None:
     """In a line, of which sensors too little background is known, and what adds some."""
-    used = sorted({name for one in taught.activities for name in one.modalities})
-    known_s = {name: sum(trace.hops for trace in taught.background.get(name, ())) * HOP_S for name in used}
-    little = {name: seconds for name, seconds in known_s.items() if seconds < LEAST_BACKGROUND_S}
+    from mmg.teaching.check import little_background
+
+    little = little_background(taught, HOP_S)
     if not little:
         return
     has = ", ".join(f"{seconds:g} s of {name}" if seconds else f"none of {name}" for name, seconds in little.items())

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
-import shlex
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -14,9 +12,10 @@ from mmg.cli.exit_codes import run_printing_command
 from mmg.cli.parsing import parse
 from mmg.cli.profile_flags import add_profile_flags, board_settings, load_board
 from mmg.cli.reporting import keep_stderr, stderr_reporter
-from mmg.cli.sensors import add_sensor_flags, find_sensors, named_sensors, seconds
+from mmg.cli.sensors import add_sensor_flags, named_sensors, seconds
 from mmg.cli.taught_file import MINE, change, told_of
 from mmg.cli.teach_live import LISTEN_S, SHOTS
+from mmg.cli.teach_sensors import sensors_to_keep
 from mmg.cli.version import PrintVersion
 from mmg.errors import ConfigError
 from mmg.runs.process import set_up_process
@@ -178,7 +177,7 @@ def _teach_one(
     from mmg.sources import is_live
 
     named = named_sensors(options, lambda _: None)  # told already
-    urls = {} if options.recordings else _sensors(options, named, profile, bundle.manifest)
+    urls = {} if options.recordings else sensors_to_keep(options, named, profile, bundle.manifest, _report)
     live = [sensor for sensor, url in urls.items() if is_live(url)]
     if live and len(live) < len(urls):
         raise ConfigError(f"{live[0]} is a live port and another is a recording: give one or the other")
@@ -280,33 +279,7 @@ def _hops_of(options: argparse.Namespace, manifest: Manifest) -> int:
 
 def _sensors_in(options: argparse.Namespace, recording: str, profile: Profile, manifest: Manifest) -> dict[str, str]:
     one = argparse.Namespace(**{**vars(options), "recording": recording})
-    return _sensors(one, named_sensors(one, _report), profile, manifest)
-
-
-def _sensors(
-    options: argparse.Namespace, named: dict[str, str], profile: Profile, manifest: Manifest
-) -> dict[str, str]:
-    """The URLs of those of which the device may keep something. Raises ConfigError where there is none."""
-    urls = find_sensors(options, named, profile, manifest, _report)
-    kept = {name: url for name, url in urls.items() if manifest.modality(name).kind in profile.privacy.record}
-    may = f"privacy.record of profile {profile.name} allows {', '.join(profile.privacy.record) or 'nothing'}"
-    if not kept:
-        lacking = {manifest.modality(name).kind for name in urls}
-        needs = _recording(options, [*profile.privacy.record, *sorted(lacking)])
-        them = "it" if len(urls) == 1 else "them"
-        raise ConfigError(f"{', '.join(urls)}: nothing may be taught with {them}, as examples are kept: {may}: {needs}")
-    for name in urls:
-        if name not in kept:
-            _report(f"{name} is left out, as examples are kept: {may}")
-    return kept
-
-
-def _recording(options: argparse.Namespace, kinds: list[str]) -> str:
-    """What to type so that these kinds of sensor may be recorded: ``--set`` cannot widen what a file allows."""
-    value = f"privacy.record={json.dumps(kinds)}"
-    if any("".join(one.partition("=")[0].split()) in ("privacy", "privacy.record") for one in options.set):
-        return f"give --set {shlex.quote(value)}"
-    return f"write record = {json.dumps(kinds)} under [privacy] there"
+    return sensors_to_keep(one, named_sensors(one, _report), profile, manifest, _report)
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ from mmg.engine.encoded import Encoded
 from mmg.errors import ConfigError, MmgError
 from mmg.runs.live import LivePipeline
 from mmg.runs.teaching import KEPT_HOPS, LATE_S, NEWEST_S, Heard, Taken, background_in, example_in, judged, well_in
+from mmg.teaching.check import little_background
 from mmg.teaching.kept import Kept
 from mmg.teaching.scorer import Scorer
 from mmg.teaching.taught import Taught, check_case, check_name
@@ -161,7 +162,10 @@ class Lessons:
             self._scorer = Scorer(self._kept.taught, self._heard.hop_s)
             self._given.append(heard)
             silent = f", though {', '.join(taken.silent)} gave nothing new" if taken.silent else ""
-            self._end("kept", name, f"{name}: recorded{silent}{'; ' if note else ''}{note}")
+            little = little_background(self._kept.taught, self._heard.hop_s)
+            has = ", ".join(f"{seconds:g} s of {one}" for one, seconds in little.items())
+            notes = [note, f"too little background ({has}): wait before the next, and do else" if little else ""]
+            self._end("kept", name, "; ".join([f"{name}: recorded{silent}", *filter(None, notes)]))
         except MmgError as error:
             self._end("bad", name, str(error))
 

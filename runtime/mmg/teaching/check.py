@@ -20,6 +20,15 @@ UNLIKE = 2.0
 """An example that is so much further from the others than they are from each other is not of their kind."""
 ALIKE = 0.45
 """Nearer to each other than this part of an example's own spread is chance, where there are only two or three."""
+LEAST_BACKGROUND_S = 18.0
+"""About as much as live teaching hears by itself before it begins: 20 s, less the hops at both ends."""
+
+
+def little_background(taught: Taught, hop_s: float) -> dict[str, float]:
+    """How many seconds of background there are of each modality that was taught with and has too little."""
+    used = sorted({name for one in taught.activities for name in one.modalities})
+    known_s = {name: sum(trace.hops for trace in taught.background.get(name, ())) * hop_s for name in used}
+    return {name: seconds for name, seconds in known_s.items() if seconds < LEAST_BACKGROUND_S}
 
 
 def problem_of(example: Example, others: Sequence[Example]) -> str:

@@ -181,7 +181,8 @@ def _unpacked(file: _File) -> Taught:
         if not 1 <= len(activity.examples) <= MOST_EXAMPLES:
             raise ConfigError(f"{activity.name[:40]!a} has {len(activity.examples)} examples")
         for example in activity.examples:
-            taught = taught.add(activity.name, Example({name: _trace(one) for name, one in example.items()}))
+            made = {name: _trace(one) for name, one in example.items()}
+            taught = taught.add(activity.name, Example(made), is_new=True)
     for modality, traces in file.background.items():
         taught = taught.with_background(modality, [_trace(one) for one in traces])
     _check_alike(taught)

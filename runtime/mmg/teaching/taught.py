@@ -70,11 +70,12 @@ class Taught:
             for modality, trace in example.traces.items()
         )
 
-    def add(self, name: str, example: Example) -> Taught:
-        """With one more example of this activity, or with the first; the same, where it has that example."""
+    def add(self, name: str, example: Example, *, is_new: bool = False) -> Taught:
+        """With one more example of this activity, or with the first; the same, where it has that example. is_new: it is
+        known not to have it."""
         name = check_name(name)
         _check_example(name, example, self.encoders)
-        if self.has(name, example):
+        if not is_new and self.has(name, example):
             return self
         if name not in self.names:
             check_case(name, self.names)
@@ -115,9 +116,11 @@ class Taught:
         if modality not in self.encoders:
             raise ConfigError(f"background of {modality}: no encoder of it is known here")
         known = list(self.background.get(modality, ()))
+        keys = {trace.key() for trace in known}
         for trace in traces:
             _check_trace(f"background of {modality}", trace)
-            if not any(trace.is_same(one) for one in known):
+            if (key := trace.key()) not in keys:
+                keys.add(key)
                 known.append(trace)
         if len(known) == len(self.background.get(modality, ())):
             return self

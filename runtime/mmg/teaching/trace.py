@@ -41,10 +41,17 @@ class Trace:
         """From this hop of it to before that one."""
         return Trace(self.tokens[begin:end], self.shape[begin:end])
 
+    def key(self) -> tuple[object, ...]:
+        """The same for traces that a file cannot tell apart, and for no others."""
+        return *self.tokens.shape, as_kept(self.tokens).tobytes(), *self.shape.shape, as_kept(self.shape).tobytes()
+
     def is_same(self, other: Trace) -> bool:
         """Whether a file cannot tell them apart."""
-        pairs = (self.tokens, other.tokens), (self.shape, other.shape)
-        return all(one.shape == two.shape and np.array_equal(as_kept(one), as_kept(two)) for one, two in pairs)
+        if self.tokens.shape != other.tokens.shape or self.shape.shape != other.shape.shape:
+            return False
+        # Thousands may be compared, and nearly all differ from the first number on.
+        first, second = (float(one.tokens.flat[0]) if one.tokens.size else 0.0 for one in (self, other))
+        return abs(first - second) <= 0.01 * (1 + abs(first)) and self.key() == other.key()
 
     @classmethod
     def of(cls, hops: Sequence[EncodedHop]) -> Trace:
