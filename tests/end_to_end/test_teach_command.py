@@ -194,6 +194,22 @@ def test_labels_beyond_the_end_of_a_recording_are_one_line(here: Path, capsys: p
     assert line == f"mmg-teach: {day} at 10, 19, 28 s and 9 more places: no example: past its end, at 6 s"
 
 
+def test_an_example_with_spikes_is_told_once_and_none_is_kept(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    random = np.random.default_rng(0)
+    instants = np.arange(1000) / 50
+    motions = [0.5 * np.sin(6 * instants), 0.5 * np.cos(5 * instants), 9.8 + 0.3 * np.sin(3 * instants)]
+    motions += [0.1 * np.sin(5 * instants + axis) for axis in range(3)]
+    rows = np.stack(motions, axis=1) + random.normal(0, 0.02, (1000, 6))
+    rows[::7, 0] *= 1e6
+    table = np.column_stack([instants, rows])
+    np.savetxt("spikes.csv", table, "%.5f", ",", header="t,ax,ay,az,gx,gy,gz", comments="")
+    assert main(["waving", "--from", "spikes.csv"]) == 3
+    lines = [line for line in capsys.readouterr().err.splitlines() if "no example" in line]
+    assert len(lines) <= 2
+    assert any("imu is doubted: 1" in line and "spikes" in line for line in lines)
+    assert not (here / "mine.taught").exists()
+
+
 def test_a_sensor_of_which_nothing_can_be_read_costs_the_other_nothing(
     here: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -218,9 +234,7 @@ def test_a_recording_that_simply_ends_is_not_told_as_stale(here: Path, capsys: p
     assert "stale" not in capsys.readouterr().err
 
 
-def test_without_background_a_line_says_what_adds_some(
-    here: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_without_background_a_line_says_what_adds_some(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     day = save(here / "day", [("stirring", 4.2)])
     words = ["stirring", "--from", str(day), "-o", "my own.taught"]
     assert main(words) == 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 Report = Callable[[str], None]
 Background = Mapping[str, Sequence["Trace"]]
+NUMBER = re.compile(r"[\d.]+")
 MOST_PLACES = 3
 """Of those that are one line, so many are named."""
 
@@ -146,11 +148,11 @@ def _examples_in(
     for span in spans_of(heard, labels, name, length) if labels else whole:
         at_s = span.start * heard.hop_s
         if span and span.start >= heard.end:
-            found.refused.setdefault(f"past its end, at {heard.end * heard.hop_s:g} s", []).append(at_s)
+            _note(found.refused, f"past its end, at {heard.end * heard.hop_s:g} s", at_s)
             continue
         one = taken_from(heard, span, tuple(whence.urls), taught, name)
         if one.problem:
-            found.refused.setdefault(one.problem, []).append(at_s)
+            _note(found.refused, one.problem, at_s)
             found.is_fault = found.is_fault or one.is_fault
         elif taught.has(name, one.example):
             found.copies += 1
@@ -168,7 +170,14 @@ def _note_left_out(found: _Found, taken: Taken, at_s: float) -> None:
     if taken.left_out:
         why = "; ".join(problem if one in problem else f"{one}: {problem}" for one, problem in taken.left_out.items())
         told = f"it is taught with {', '.join(taken.example.traces)} alone: {why}"
-        found.left_out.setdefault(told, []).append(at_s)
+        _note(found.left_out, told, at_s)
+
+
+def _note(places: dict[str, list[float]], problem: str, at_s: float) -> None:
+    """Numbers change from place to place: only another text is another problem."""
+    kind = NUMBER.sub("", problem)
+    known = next((one for one in places if NUMBER.sub("", one) == kind), problem)
+    places.setdefault(known, []).append(at_s)
 
 
 def _tell(whence: Whence, is_labelled: bool, found: _Found, report: Report) -> dict[str, str]:
