@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import shlex
+import subprocess
+import sys
 import time
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +25,10 @@ from mmg.teaching.taught import Example, Taught
 from mmg.teaching.trace import Trace
 
 TRACE = Trace(np.random.default_rng(0).normal(size=(8, 1, 64)).astype(np.float32), np.zeros((8, 0, 0), np.float32))
+
+
+def another(number: int) -> Trace:
+    return Trace(TRACE.tokens + number, TRACE.shape)
 
 
 @pytest.fixture(scope="module")
@@ -81,6 +88,7 @@ def test_it_says_what_it_took_and_how_well_it_is_known(
         "added": 5,
         "activities": [{"name": chore, "examples": 5, "modalities": ["audio", "imu"], "recall": 1.0}],
         "near": [],
+        "unlike": [],
     }
     assert (here / "mine.taught").stat().st_mode & 0o077 == 0
     assert set(read_taught(here / "mine.taught").background) == {"imu", "audio"}
@@ -93,7 +101,8 @@ def test_each_folder_or_file_without_labels_is_an_example(here: Path) -> None:
     tables = [f"{folder}/imu.csv" for folder in folders]
     assert main(["mixing", "--from", *tables]) == 0
     assert read_taught(here / "mine.taught").activities[1].modalities == ("imu",)
-    assert main(["mixing", "--imu", tables[0]]) == 0
+    another = save(here / "3", [("stirring", 4.2)], 3)
+    assert main(["mixing", "--imu", f"{another}/imu.csv"]) == 0
     assert taught_in(here / "mine.taught") == {"stirring": 3, "mixing": 4}
 
 
@@ -106,10 +115,30 @@ def test_a_long_span_is_several_examples(here: Path) -> None:
 
 
 def test_the_same_name_again_adds_to_it_and_says_so(days: Path, here: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    for _ in range(2):
-        assert main([TAUGHT[0], "--from", str(days / TAUGHT[0])]) == 0
+    another = label(save(here / "another", day_of(TAUGHT[0]), 900), day_of(TAUGHT[0]))
+    for day in (days / TAUGHT[0], another):
+        assert main([TAUGHT[0], "--from", str(day)]) == 0
     assert f"{TAUGHT[0]}: mine.taught has 5 examples of it already; these are added" in capsys.readouterr().err
     assert taught_in(here / "mine.taught") == {TAUGHT[0]: 10}
+
+
+def test_the_same_example_again_is_counted_told_and_left_out(
+    days: Path, here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words, path = [TAUGHT[0], "--from", str(days / TAUGHT[0])], here / "mine.taught"
+    assert main([*words, str(days / TAUGHT[0])]) == 0
+    assert taught_in(path) == {TAUGHT[0]: 5}
+    assert f"{TAUGHT[0]}: 5 examples are among what is taught already, and left out" in capsys.readouterr().err
+    whole = path.read_bytes()
+    assert main([*words, "--json"]) == 0
+    shown = capsys.readouterr()
+    assert json.loads(shown.out)["added"] == 0
+    assert f"{TAUGHT[0]}: 5 examples are among what is taught already, and left out" in shown.err
+    assert main(["--merge", "mine.taught"]) == 0
+    assert (
+        f"{TAUGHT[0]}: 5 of 5 examples of mine.taught are in mine.taught already: left out" in capsys.readouterr().err
+    )
+    assert path.read_bytes() == whole
 
 
 def test_it_is_listed_merged_and_deleted(days: Path, here: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -127,7 +156,7 @@ def test_it_is_listed_merged_and_deleted(days: Path, here: Path, capsys: pytest.
     assert told(capsys) == f"mmg-teach: '{TAUGHT[0]}' is not taught: {TAUGHT[1]}"
 
 
-def test_an_example_in_which_a_sensor_is_silent_is_left_out_and_told(
+def test_a_sensor_that_is_silent_is_left_out_where_no_other_example_has_it_and_told(
     here: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     import soundfile
@@ -135,11 +164,16 @@ def test_an_example_in_which_a_sensor_is_silent_is_left_out_and_told(
     folders = [save(here / f"{number}", [("stirring", 6.0)], number) for number in range(2)]
     soundfile.write(folders[0] / "audio.wav", np.zeros(96_000, np.int16), 16_000)
     assert main(["stirring", "--from", *map(str, folders)]) == 0
+    assert f"{folders[0]}: it is taught with imu alone: audio is faulty: silent" in capsys.readouterr().err
+    assert [set(one.traces) for one in read_taught(here / "mine.taught").activities[0].examples] == [
+        {"imu"},
+        {"imu", "audio"},
+    ]
+    assert main(["sawing", "--from", *map(str, folders[::-1])]) == 0
     assert f"{folders[0]}: no example: audio is faulty: silent" in capsys.readouterr().err
-    assert taught_in(here / "mine.taught") == {"stirring": 1}
-    assert main(["sawing", "--from", str(folders[0])]) == 3
+    assert taught_in(here / "mine.taught") == {"stirring": 2, "sawing": 1}
+    assert main(["rubbing", "--from", f"{folders[0]}/audio.wav"]) == 3
     assert "audio is faulty: silent" in told(capsys)
-    assert taught_in(here / "mine.taught") == {"stirring": 1}
 
 
 def test_an_example_in_which_nothing_moves_or_that_is_too_short_is_none(
@@ -152,10 +186,104 @@ def test_an_example_in_which_nothing_moves_or_that_is_too_short_is_none(
     assert not (here / "mine.taught").exists()
 
 
+def test_labels_beyond_the_end_of_a_recording_are_one_line(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    day = save(here / "day", [("stirring", 6.0)])
+    label(day, [("stirring", 5.0), *[(REST, 5.0), ("stirring", 4.0)] * 12])
+    assert main(["stirring", "--from", str(day)]) == 0
+    [line] = [line for line in capsys.readouterr().err.splitlines() if "no example" in line]
+    assert line == f"mmg-teach: {day} at 10, 19, 28 s and 9 more places: no example: past its end, at 6 s"
+
+
+def test_an_example_with_spikes_is_told_once_and_none_is_kept(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    random = np.random.default_rng(0)
+    instants = np.arange(1000) / 50
+    motions = [0.5 * np.sin(6 * instants), 0.5 * np.cos(5 * instants), 9.8 + 0.3 * np.sin(3 * instants)]
+    motions += [0.1 * np.sin(5 * instants + axis) for axis in range(3)]
+    rows = np.stack(motions, axis=1) + random.normal(0, 0.02, (1000, 6))
+    rows[::7, 0] *= 1e6
+    table = np.column_stack([instants, rows])
+    np.savetxt("spikes.csv", table, "%.5f", ",", header="t,ax,ay,az,gx,gy,gz", comments="")
+    assert main(["waving", "--from", "spikes.csv"]) == 3
+    lines = [line for line in capsys.readouterr().err.splitlines() if "no example" in line]
+    assert len(lines) <= 2
+    assert any("imu is doubted: 1" in line and "spikes" in line for line in lines)
+    assert not (here / "mine.taught").exists()
+
+
+def test_a_sensor_of_which_nothing_can_be_read_costs_the_other_nothing(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    day = save(here / "day", [("stirring", 5.0)])
+    rows = (day / "imu.csv").read_text().splitlines()
+    nothing = here / "nothing.csv"
+    nothing.write_text("\n".join([rows[0], *(f"{row.split(',')[0]}{',nan' * row.count(',')}" for row in rows[1:])]))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert main(["stirring", "--imu", str(nothing), "--audio", f"{day}/audio.wav"]) == 0
+        shown = capsys.readouterr()
+        assert "imu is left out: " in shown.err
+        assert "it is taught with audio alone: imu gave nothing" in shown.err
+        assert read_taught(here / "mine.taught").activities[0].modalities == ("audio",)
+        assert main(["stirring", "--from", str(nothing), "-o", "other.taught"]) == 3
+
+
+def test_a_recording_that_simply_ends_is_not_told_as_stale(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for number, seconds in enumerate((4.8, 5.0, 5.3)):
+        day = save(here / f"{number}", [("stirring", seconds)], number)
+        assert main(["stirring", "--from", str(day)]) == 0
+    assert "stale" not in capsys.readouterr().err
+
+
+def test_without_background_a_line_says_what_adds_some(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    day = save(here / "day", [("stirring", 4.2)])
+    words = ["stirring", "--from", str(day), "-o", "my own.taught"]
+    assert main(words) == 0
+    line = told(capsys)
+    assert "my own.taught: too little background (none of audio, none of imu; 20 s are the least)" in line
+    adds = line.partition("what is taught: ")[2].removesuffix(" adds some")
+    life = save(here / "life", [(REST, 15.0), (UNTAUGHT, 15.0)], 7)
+    assert main([str(life) if word == "RECORDING" else word for word in shlex.split(adds)[1:]]) == 0
+    assert "too little background" not in capsys.readouterr().err
+    taught = read_taught(here / "my own.taught")
+    assert {name: sum(trace.hops for trace in kept) > 50 for name, kept in taught.background.items()} == {
+        "imu": True,
+        "audio": True,
+    }
+    assert taught_in(here / "my own.taught") == {"stirring": 1}
+    assert main(["stirring", "--from", str(day), "--background", str(life), "--background", str(day)]) == 0
+    assert "too little background" not in capsys.readouterr().err
+    assert len(read_taught(here / "mine.taught").background["imu"]) == 2
+
+
+def test_what_is_labelled_as_taught_is_no_background(days: Path, here: Path) -> None:
+    (here / "mine.taught").write_bytes((days / "taught").read_bytes())
+    day = [(TAUGHT[0], 20.0), (REST, 20.0)]
+    assert main(["--background", str(label(save(here / "day", day, 40), day))]) == 0
+    before, after = read_taught(days / "taught"), read_taught(here / "mine.taught")
+    added = sum(one.hops for one in after.background["imu"]) - sum(one.hops for one in before.background["imu"])
+    assert 20 < added <= 40
+
+
+def test_grace_is_taken_as_mmg_run_takes_it(here: Path) -> None:
+    day = save(here / "day", [("stirring", 4.2)])
+    assert main(["stirring", "--from", str(day), "--grace", "0.3"]) == 0
+    assert taught_in(here / "mine.taught") == {"stirring": 1}
+
+
+def test_two_commands_may_teach_into_one_file_at_once(days: Path, here: Path) -> None:
+    words = [sys.executable, "-m", "mmg.cli.teach"]
+    started = [
+        subprocess.Popen([*words, chore, "--from", days / chore], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        for chore in TAUGHT
+    ]
+    assert [one.wait() for one in started] == [0] * len(TAUGHT)
+    assert taught_in(here / "mine.taught") == dict.fromkeys(TAUGHT, 5)
+
+
 @pytest.mark.parametrize(
     ("arguments", "problem"),
     [
-        ([], "give one of NAME, --list, --delete NAME and --merge OTHER.taught"),
+        ([], "give one of NAME, --background RECORDING, --list, --delete NAME and --merge OTHER.taught"),
         (["knock", "--list"], "give one of NAME"),
         (["--list"], "mine.taught: cannot be read: No such file or directory; mmg-teach writes such a file"),
         (["--merge", "other.taught"], "mine.taught: is not there: copy other.taught to it, or name another with -o"),
@@ -167,6 +295,16 @@ def test_an_example_in_which_nothing_moves_or_that_is_too_short_is_none(
         (["stirring", "--from", "a.csv", "--imu", "b.csv"], "--from brings its own sensors"),
         (["stirring", "--from", "a.csv", "--seconds", "0.5"], "--seconds 0.5: an example is 1 to 300 s"),
         (["stirring", "--from", "a.csv", "-o", "no/where"], "-o no/where: there is no folder no"),
+        (["stirring", "--from", "a.csv", "--shots", "3"], "--shots has no use with --from: leave it out"),
+        (["stirring", "--imu", "a.csv", "--auto"], "--auto has no use with a recording: leave it out"),
+        (["--list", "--from", "a.csv"], "--from has no use with --list: leave it out"),
+        (["--delete", "x", "--seconds", "3"], "--seconds has no use with --delete: leave it out"),
+        (["--background", "a.csv", "--shots", "3"], "--shots has no use with --background: leave it out"),
+        (["--background", "a.csv", "--imu", "b.csv"], "--imu has no use with --background: leave it out"),
+        (["Walking", "--from", "a.csv"], "Walking: is walking but for its case: write walking, or choose another"),
+        (["Walking", "--improve", "--from", "a.csv"], "Walking: is walking but for its case"),
+        (["stirring", "--from", "a.csv", "-o", "/dev/null"], "-o /dev/null: is no file that can be replaced"),
+        (["--list", "-o", "/dev/null"], "/dev/null: cannot be read: it is no regular file"),
         (["stirring", "--video", "a.mp4"], "video is off: add --allow-video"),
     ],
 )
@@ -255,7 +393,7 @@ def test_two_hundred_activities_are_the_most(days: Path, here: Path, capsys: pyt
 def test_two_hundred_activities_are_listed_at_once(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     taught = Taught({"imu": "0" * 64})
     for number in range(600):
-        taught = taught.add(f"chore {number % 200}", Example({"imu": TRACE}))
+        taught = taught.add(f"chore {number % 200}", Example({"imu": another(number // 200)}))
     write_taught(here / "mine.taught", taught)
     begin_s = time.process_time()
     assert main(["--list"]) == 0
@@ -273,7 +411,7 @@ def test_two_hundred_activities_are_listed_at_once(here: Path, capsys: pytest.Ca
 def test_what_estimates_many_examples_of_another_file_names_it(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     taught = Taught({"imu": "0" * 64})
     for number in range(MOST_ESTIMATED + 1):
-        taught = taught.add(f"chore {number % 100}", Example({"imu": TRACE}))
+        taught = taught.add(f"chore {number % 100}", Example({"imu": another(number // 100)}))
     write_taught(here / "my own.taught", taught)
     assert main(["--list", "-o", "my own.taught"]) == 0
     words = "mmg-teach --list --estimate -o 'my own.taught'"

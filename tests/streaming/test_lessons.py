@@ -15,7 +15,7 @@ from mmg.runs.lessons import Lessons, Teaching
 from mmg.runs.live import LivePipeline
 from mmg.runs.settings import Settings
 from mmg.runs.step import Step
-from mmg.teaching.store import read_taught
+from mmg.teaching.store import change_taught, read_taught
 from mmg.teaching.taught import Taught, encoder_digests
 from mmg.types import Decision
 from room import Room
@@ -126,7 +126,7 @@ def test_a_file_that_cannot_be_written_is_told_and_the_run_goes_on(bundle: Bundl
 
 def test_one_is_taught_at_a_time_under_a_name_that_can_be(bundle: Bundle, tmp_path: Path) -> None:
     run = Run(bundle, tmp_path / "mine.taught")
-    for name in ("walking", "unknown", "", "a\nb", 7, None):
+    for name in ("walking", "Walking", "unknown", "", "a\nb", 7, None):
         with pytest.raises(ConfigError):
             run.controls.do("teach", {"name": name})
     run.go(1.0)
@@ -154,3 +154,20 @@ def test_what_is_recorded_is_the_same_beside_teaching(bundle: Bundle, tmp_path: 
     run.go(3.0)
     assert {chunk.modality for step in run.steps for chunk in step.chunks} == ({"imu"} if as_tokens else set(NAMES))
     assert {one.modality for step in run.steps for one in step.encoded} == ({"audio"} if as_tokens else set())
+
+
+def test_what_others_teach_meanwhile_stays_in_the_file(bundle: Bundle, tmp_path: Path) -> None:
+    run = Run(bundle, tmp_path / "mine.taught")
+    run.go(12.0)
+    assert run.teach("stirring")[-1] == "kept"
+    assert "too little background (" in run.told[-1].text
+    run.go(30.0)
+    example = read_taught(run.path).activities[0].examples[0]
+    change_taught(run.path, lambda now: now.add("theirs", example))
+    assert run.teach("stirring")[-1] == "kept"
+    assert {one.name: len(one.examples) for one in read_taught(run.path).activities} == {"stirring": 2, "theirs": 1}
+    run.path.unlink()
+    assert run.teach("stirring")[-1] == "kept"
+    assert "too little" not in run.told[-1].text
+    assert run.told[-1].text.endswith("mine.taught was gone: it is written anew, with all that was taught here")
+    assert {one.name: len(one.examples) for one in read_taught(run.path).activities} == {"stirring": 3, "theirs": 1}

@@ -18,7 +18,8 @@ from mmg.runs.live import LivePipeline
 from mmg.runs.settings import Settings
 from mmg.runs.step import Step
 from mmg.runs.teaching import Ear
-from mmg.teaching.store import read_taught
+from mmg.teaching.kept import Kept
+from mmg.teaching.store import change_taught, read_taught
 from mmg.teaching.taught import Taught, encoder_digests
 from mmg.types import Chunk
 from numpy.typing import NDArray
@@ -78,12 +79,14 @@ class Lesson:
 
         ear = Ear(open_pipeline, lambda: self.room.now_ns, lambda wait_s: self.room.elapse(max(wait_s, 1e-3)))
         manifest = self._bundle.manifest
-        lesson = CHORE, Taught(encoder_digests(manifest)), manifest.context_hops
+        kept = Kept(self.path, manifest, Taught(encoder_digests(manifest)))
+        lesson = CHORE, kept, manifest.context_hops
         pressed = self.pressed if has_keys else None
         try:
-            return teach_by(ear, options, lesson, manifest, pressed, report)
+            teach_by(ear, options, lesson, manifest, pressed, report)
         finally:
             ear.close()
+        return kept.taught
 
     @property
     def said(self) -> list[str]:
@@ -245,6 +248,19 @@ def pull(room: Room, after_s: float) -> None:
             del room.tick
 
     room.tick = ticking  # type: ignore[method-assign]
+
+
+def test_what_others_teach_meanwhile_stays(lesson: Callable[..., Lesson]) -> None:
+    one = lesson()
+
+    def beside(line: str) -> None:
+        one.obey(line)
+        if line == "example 1 of 2: recorded":
+            change_taught(one.path, lambda now: now.add("theirs", now.activities[0].examples[0]))
+
+    one.does = beside
+    one.teach("--shots", "2", "--listen", "2")
+    assert {each.name: len(each.examples) for each in read_taught(one.path).activities} == {CHORE: 2, "theirs": 1}
 
 
 def test_stopped_in_an_example_what_was_taught_before_stays(lesson: Callable[..., Lesson]) -> None:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
 import stat
+import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +17,17 @@ import numpy as np
 import pytest
 from fakes import tiny_manifest
 from mmg.engine.encoded import Encoded, EncodedHop
+from mmg.engine.health.level import QUIET
 from mmg.errors import ConfigError
 from mmg.recording.tokens import pack, unpack
+from mmg.runs.teaching import Heard, background_in, example_in, well_in
 from mmg.teaching.check import estimate, problem_of
+from mmg.teaching.kept import Kept
 from mmg.teaching.scorer import Scorer
-from mmg.teaching.store import read_taught, write_taught
+from mmg.teaching.store import change_taught, read_taught, write_taught
 from mmg.teaching.taught import MOST_ACTIVITIES, Example, Taught, check_encoders, encoder_digests
 from mmg.teaching.trace import Trace, shape_of
+from mmg.types import SensorState, State
 
 ENCODERS = {"imu": "a" * 64, "audio": "b" * 64}
 HOP_S = 0.5
@@ -147,6 +155,8 @@ def damaged(change: Callable[[Any], None]) -> Callable[[bytes], bytes]:
     def apply(data: bytes) -> bytes:
         whole = msgspec.msgpack.decode(data)
         change(whole)
+        whole["sha256"] = ""
+        whole["sha256"] = hashlib.sha256(msgspec.msgpack.encode(whole)).hexdigest()
         return msgspec.msgpack.encode(whole)
 
     return apply
@@ -238,8 +248,9 @@ def test_no_more_than_200_activities_can_be_taught() -> None:
 
 
 def test_merging_keeps_the_examples_of_both_and_removing_leaves_the_rest() -> None:
-    merged = teach(2).merge(teach(3))
-    assert [len(one.examples) for one in merged.activities] == [6, 6, 3]
+    other = teach(1, 5).merge(teach(3))
+    merged = teach(2).merge(other)
+    assert [len(one.examples) for one in merged.activities] == [5, 3, 3]
     assert merged.remove("kind 1").names == ("kind 0", "kind 2")
     with pytest.raises(ConfigError, match="not taught"):
         merged.remove("juggling")
@@ -272,6 +283,147 @@ def test_activities_that_are_the_same_are_too_near_and_others_are_not() -> None:
         same = same.add("twin", Example({"imu": moved(0, seed), "audio": heard(0, seed)}))
     [sentence, *_] = estimate(same).near
     assert "kind 0 and twin are too near" in sentence
+
+
+def test_an_activity_whose_examples_are_called_nothing_is_not_too_near_to_another_but_unlike_itself() -> None:
+    taught = teach(2)
+    for seed in range(5):
+        taught = taught.add("pick", Example({"imu": moved(10 + 3 * seed, seed)}))
+    found = estimate(taught)
+    known = round(found.recall["pick"] * 5)
+    assert known < 3
+    assert found.near == []
+    why = "its examples are unlike each other: more of them, or shorter ones"
+    assert found.unlike == [f"pick is known in {known} of 5 left-out examples: {why}"]
+
+
+def test_one_example_under_two_names_is_told_as_too_near() -> None:
+    taught = Taught(ENCODERS)
+    for name in ("wave", "greet"):
+        taught = taught.add(name, Example({"imu": moved(0, 0), "audio": heard(0, 0)}))
+    taught = taught.with_background("imu", [other_life(0)["imu"]])
+    [sentence] = estimate(taught).near
+    assert sentence.startswith("greet and wave are too near: 2 of their examples are taken for the other")
+    assert estimate(taught).recall == {}
+
+
+def test_the_same_example_or_background_again_adds_nothing(tmp_path: Path) -> None:
+    path, taught = tmp_path / "mine.taught", teach(2)
+    write_taught(path, taught)
+    read = read_taught(path)
+    for one, two in ((read, taught), (taught, read)):
+        assert one.merge(two) is not one
+        assert [len(each.examples) for each in one.merge(two).activities] == [3, 3]
+        assert {name: len(traces) for name, traces in one.merge(two).background.items()} == {"imu": 1, "audio": 1}
+    assert taught.has("kind 0", Example({"imu": moved(0, 1)}))
+    assert not taught.has("kind 1", Example({"imu": moved(0, 1)}))
+    assert not taught.has("kind 0", Example({"imu": moved(0, 9)}))
+
+
+def test_a_name_that_differs_from_another_in_its_case_alone_is_refused() -> None:
+    with pytest.raises(ConfigError, match="KIND 0: is kind 0 but for its case: write kind 0, or choose another name"):
+        teach(1).add("KIND 0", Example({"imu": moved(0, 9)}))
+
+
+def test_whoever_changes_the_file_keeps_what_others_wrote_meanwhile(tmp_path: Path) -> None:
+    path = tmp_path / "mine.taught"
+
+    def teach_one(number: int) -> None:
+        example = Example({"imu": moved(0, number)})
+        change_taught(path, lambda now: now.add(f"act {number}", example), lambda: Taught(ENCODERS))
+
+    threads = [threading.Thread(target=teach_one, args=(number,)) for number in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(read_taught(path).names) == [f"act {number}" for number in range(6)]
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_what_is_kept_goes_to_what_the_file_has_by_then_and_a_file_that_is_gone_is_written_anew(tmp_path: Path) -> None:
+    manifest, path = tiny_manifest(), tmp_path / "mine.taught"
+    begin = Taught(encoder_digests(manifest))
+    mine, theirs = Kept(path, manifest, begin), Kept(path, manifest, begin)
+    assert mine.keep("wave", [Example({"imu": moved(0, 0)})], {"imu": [other_life(0)["imu"]]}) == ""
+    assert theirs.keep("clap", [Example({"imu": moved(1, 0)})], {}) == ""
+    assert mine.keep("wave", [Example({"imu": moved(0, 1)}), Example({"imu": moved(0, 0)})], {}) == ""
+    assert {one.name: len(one.examples) for one in read_taught(path).activities} == {"wave": 2, "clap": 1}
+    assert mine.taught.names == ("wave", "clap")
+    assert mine.added == 2
+    path.unlink()
+    note = mine.keep("wave", [Example({"imu": moved(0, 2)})], {})
+    assert note == f"{path} was gone: it is written anew, with all that was taught here"
+    assert {one.name: len(one.examples) for one in read_taught(path).activities} == {"wave": 3, "clap": 1}
+    assert set(read_taught(path).background) == {"imu"}
+    write_taught(path, Taught({"imu": "0" * 64}).add("other", Example({"imu": moved(3, 0)})))
+    with pytest.raises(ConfigError, match=r"another imu encoder .*; nothing is added to it"):
+        mine.keep("wave", [Example({"imu": moved(0, 3)})], {})
+    assert read_taught(path).names == ("other",)
+
+
+def test_every_flipped_bit_is_found(tmp_path: Path) -> None:
+    path = tmp_path / "mine.taught"
+    write_taught(path, Taught(ENCODERS).add("wave", Example({"imu": moved(0, 0, 2)})))
+    whole = path.read_bytes()
+    for bit in range(len(whole) * 8):
+        changed = bytearray(whole)
+        changed[bit // 8] ^= 1 << bit % 8
+        path.write_bytes(changed)
+        with pytest.raises(ConfigError, match=r"teach it again|is not what mmg-teach wrote"):
+            read_taught(path)
+
+
+def test_a_file_of_an_earlier_mmg_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "mine.taught"
+    old = {"schema": "mmg-taught/1", "encoders": ENCODERS, "activities": [], "background": {}}
+    path.write_bytes(msgspec.msgpack.encode(old))
+    with pytest.raises(ConfigError, match="is of an earlier mmg, which wrote mmg-taught/1: teach it again"):
+        read_taught(path)
+
+
+def test_what_is_no_regular_file_is_refused_at_once(tmp_path: Path) -> None:
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+    with pytest.raises(ConfigError, match="cannot be read: it is no regular file"):
+        read_taught(path)
+    with pytest.raises(ConfigError, match="is no file that can be replaced"):
+        write_taught(path, teach())
+
+
+def test_what_a_link_leads_to_is_written_and_a_file_that_its_owner_may_not_write_is_not(tmp_path: Path) -> None:
+    (tmp_path / "far").mkdir()
+    path, target = tmp_path / "mine.taught", tmp_path / "far" / "real.taught"
+    path.symlink_to(target)
+    for count in (1, 2):
+        change_taught(path, partial(Taught.merge, other=teach(count)), lambda: Taught(ENCODERS))
+    assert path.is_symlink()
+    assert len(read_taught(target).names) == 2
+    target.chmod(0o444)
+    with pytest.raises(ConfigError, match=r"is not writable, with mode 0444: chmod u\+w it, or name"):
+        write_taught(path, teach())
+    assert stat.S_IMODE(target.stat().st_mode) == 0o444
+
+
+@pytest.mark.parametrize("state", ["faulty", "doubted"])
+def test_what_is_faulty_or_doubted_is_neither_an_example_nor_background(state: State) -> None:
+    heard = Heard(HOP_S)
+    for hop in range(40):
+        is_bad = hop == 20
+        one = EncodedHop(hop, np.ones((1, 4)), state if is_bad else "live", "12 % spikes" if is_bad else "", 0, 0)
+        heard.take([Encoded("imu", (one,), hop + 1, 0, 0, 0)])
+    taken = example_in(heard, range(16, 24), ("imu",))
+    assert (taken.problem, taken.is_fault) == (f"imu is {state}: 12 % spikes", True)
+    assert example_in(heard, range(22, 30), ("imu",)).problem == ""
+    assert [trace.hops for trace in background_in(heard, (), 8)["imu"]] == [20, 19]
+    assert well_in(heard, {"imu": SensorState("live", 0, 0)}, 25) == {"imu": "12 % spikes"}
+
+
+def test_a_sound_that_is_doubted_for_being_quiet_alone_may_be_taught() -> None:
+    heard = Heard(HOP_S)
+    hops = [EncodedHop(hop, np.ones((1, 4)), "doubted", f"{QUIET}: nothing above -70 dBFS", 0, 0) for hop in range(8)]
+    heard.take([Encoded("audio", tuple(hops), 8, 0, 0, 0)])
+    assert example_in(heard, range(8), ("audio",)).problem == ""
 
 
 def test_a_trace_is_the_longest_run_of_hops_with_tokens() -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from mmg.cli.exit_codes import run_printing_command
 from mmg.cli.last_line import LAST_LINE
+from mmg.cli.parsing import parse
 from mmg.cli.progress import Progress
 from mmg.cli.reporting import stderr_reporter
 from mmg.cli.version import PrintVersion
@@ -70,7 +71,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main(arguments: list[str] | None = None) -> int:
     """Do what is asked, and return the exit code."""
-    options = build_parser().parse_args(arguments)
+    options = parse(build_parser(), arguments)
     return run_printing_command(lambda: int(options.run(options)), _report)
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from mmg.cli.exit_codes import run_printing_command
 from mmg.cli.output import wants_colours
+from mmg.cli.parsing import parse
 from mmg.cli.profile_flags import add_profile_flags, load_board
 from mmg.cli.progress import Progress
 from mmg.cli.reporting import stderr_reporter
@@ -60,7 +61,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main(arguments: list[str] | None = None) -> int:
     """Look, tell, and return the exit code."""
-    options = build_parser().parse_args(arguments)
+    options = parse(build_parser(), arguments)
     return run_printing_command(lambda: _run(options), _report)
 
 

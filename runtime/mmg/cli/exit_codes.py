@@ -19,7 +19,10 @@ def run_command(run: Callable[[], int], report: Callable[[str], None], *, stoppe
     """
     let_output_wait()
     try:
-        return run()
+        code = run()
+        if sys.stdout is not None:
+            sys.stdout.flush()  # at exit Python would, and tell what fails in many lines
+        return code
     except MmgError as error:
         report(str(error))
         return error.exit_code

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mmg.cli.exit_codes import run_printing_command
+from mmg.cli.parsing import parse
 from mmg.cli.progress import Progress
 from mmg.cli.reporting import stderr_reporter
 from mmg.cli.version import PrintVersion
@@ -52,7 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     add("--overwrite", action="store_true", help="replace labels that are there already")
     add("--bundle", metavar="PATH", default="starter", help="whose sensors are looked for (default: starter)")
     add("--version", action=PrintVersion)
-    chosen = parser.parse_args(arguments)
+    chosen = parse(parser, arguments)
     return run_printing_command(lambda: _run(chosen), _report)
 
 

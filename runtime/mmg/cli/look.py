@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mmg.cli.exit_codes import handle_signals, raise_interrupt, run_command
+from mmg.cli.parsing import parse
 from mmg.cli.profile_flags import add_profile_flags, load_board
 from mmg.cli.progress import Progress
 from mmg.cli.reporting import stderr_reporter
@@ -82,7 +83,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main(arguments: list[str] | None = None) -> int:
     """Write the page, and return the exit code."""
-    options = build_parser().parse_args(arguments)
+    options = parse(build_parser(), arguments)
     handle_signals(raise_interrupt)
     return run_command(lambda: _run(options), _tell, stopped=130)
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, TextIO
 
 from mmg.cli.exit_codes import run_printing_command
 from mmg.cli.output import wants_colours
+from mmg.cli.parsing import parse
 from mmg.cli.profile_flags import add_profile_flags, folder, load_board
 from mmg.cli.progress import Progress
 from mmg.cli.reporting import stderr_reporter, write_stderr
@@ -103,7 +104,7 @@ def build_parser() -> argparse.ArgumentParser:
 def main(arguments: list[str] | None = None) -> int:
     """Measure, print, and return the exit code."""
     words = sys.argv[1:] if arguments is None else arguments
-    options = build_parser().parse_args(arguments)
+    options = parse(build_parser(), arguments)
     return run_printing_command(lambda: _run(options, words), _report)
 
 

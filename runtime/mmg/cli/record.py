@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from mmg.cli.exit_codes import handle_signals, raise_interrupt, run_command
 from mmg.cli.keys import keys
+from mmg.cli.parsing import parse
 from mmg.cli.profile_flags import add_profile_flags, load_board
 from mmg.cli.progress import Progress
 from mmg.cli.recording import add_recording_flags, close_recorder, open_recorder
@@ -69,7 +70,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main(arguments: list[str] | None = None) -> int:
     """Record, and return the exit code."""
-    options = build_parser().parse_args(arguments)
+    options = parse(build_parser(), arguments)
     keep_stderr()
     handle_signals(raise_interrupt)
     return run_command(lambda: _record(options), _report)

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from mmg.cli.exit_codes import handle_signals, raise_interrupt, run_command
 from mmg.cli.output import wants_colours
+from mmg.cli.parsing import parse
 from mmg.cli.profile_flags import add_profile_flags, board_settings, load_board
 from mmg.cli.recording import (
     add_recording_flags,
@@ -135,7 +136,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main(arguments: list[str] | None = None) -> int:
     """Run, and return the exit code."""
-    options = build_parser().parse_args(arguments)
+    options = parse(build_parser(), arguments)
     keep_stderr()
     handle_signals(raise_interrupt)
     return run_command(lambda: _run(options), _report)

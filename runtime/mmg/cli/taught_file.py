@@ -20,40 +20,81 @@ MINE = Path("mine.taught")
 """The file where none is named."""
 MOST_ESTIMATED = 150
 """Examples that are estimated without being asked to: about a second."""
+HOP_S = 0.5
+"""As long is a hop of every bundle so far, of which the file says nothing."""
 
 
 def change(options: argparse.Namespace, report: Callable[[str], None]) -> int:
     """``--list``, ``--delete`` and ``--merge``. Raises ConfigError, OSError; returns the exit code."""
-    from mmg.teaching.store import read_taught, write_taught
+    from mmg.teaching.store import change_taught, read_taught
 
     path: Path = options.output
     if options.merge is not None and not path.exists():
         raise ConfigError(f"{path}: is not there: copy {options.merge} to it, or name another with -o FILE")
-    taught = read_taught(path)
     if options.delete is not None:
-        taught = taught.remove(options.delete)
-        write_taught(path, taught)
+        taught = change_taught(path, lambda now: now.remove(options.delete))
         report(f"{options.delete}: taken out of {path}")
     elif options.merge is not None:
-        other = read_taught(options.merge)
-        both = [name for name in other.names if name in taught.names]
-        try:
-            taught = taught.merge(other)
-        except ConfigError as error:
-            raise ConfigError(f"{options.merge}: {error}") from error
-        write_taught(path, taught)
-        for name in both:
-            report(f"{name}: is in both; the examples of {options.merge} are added")
+        taught = _merge(path, options.merge, report)
+        tell_background(options, taught, report)
+    else:
+        taught = read_taught(path)
     _show(options, taught, None, report)
     return 0
 
 
+def _merge(path: Path, added: Path, report: Callable[[str], None]) -> Taught:
+    from mmg.teaching.store import change_taught, read_taught
+
+    other = read_taught(added)
+    before: list[Taught] = []
+
+    def change(now: Taught) -> Taught:
+        before.append(now)
+        try:
+            return now.merge(other)
+        except ConfigError as error:
+            raise ConfigError(f"{added}: {error}") from error
+
+    taught = change_taught(path, change)
+    for one in other.activities:
+        known, gained = _count(before[0], one.name), _count(taught, one.name) - _count(before[0], one.name)
+        copies = len(one.examples) - gained
+        if copies:
+            report(f"{one.name}: {copies} of {len(one.examples)} examples of {added} are in {path} already: left out")
+        if known and gained:
+            report(f"{one.name}: is in both; {gained} example{'s' * (gained != 1)} of {added} are added")
+    return taught
+
+
 def told_of(
-    options: argparse.Namespace, name: str, before: Taught, taught: Taught, report: Callable[[str], None]
+    options: argparse.Namespace, name: str | None, added: int, taught: Taught, report: Callable[[str], None]
 ) -> None:
-    """Print what teaching gave, with an estimate of how often it is known."""
-    count = len(_examples(taught, name)) - len(_examples(before, name))
-    _show(options, taught, (name, count), report)
+    """Print what teaching gave, with an estimate of how often it is known. name: None where there is background alone.
+    added: how many examples."""
+    tell_background(options, taught, report)
+    _show(options, taught, None if name is None else (name, added), report)
+
+
+def tell_background(options: argparse.Namespace, taught: Taught, report: Callable[[str], None]) -> None:
+    """In a line, of which sensors too little background is known, and what adds some."""
+    from mmg.teaching.check import little_background
+
+    little = little_background(taught, HOP_S)
+    if not little:
+        return
+    has = ", ".join(f"{seconds:g} s of {name}" if seconds else f"none of {name}" for name, seconds in little.items())
+    words = f"mmg-teach --background RECORDING{_output(options)}"
+    why = "much else may be taken for what is taught"
+    report(f"{options.output}: too little background ({has}; 20 s are the least): {why}: {words} adds some")
+
+
+def _count(taught: Taught, name: str) -> int:
+    return len(_examples(taught, name))
+
+
+def _output(options: argparse.Namespace) -> str:
+    return "" if options.output == MINE else f" -o {shlex.quote(str(options.output))}"
 
 
 def _examples(taught: Taught, name: str) -> tuple[Any, ...]:
@@ -70,8 +111,8 @@ def _show(
     with Progress(report, "estimated", unit="examples") as progress:
         found = estimate(taught, progress=progress.at) if is_estimated else Estimate({}, ())
     if not is_estimated:
-        where = "" if options.output == MINE else f" -o {shlex.quote(str(options.output))}"
-        report(f"{options.output}: {count} examples take a while to estimate: mmg-teach --list --estimate{where} does")
+        words = f"mmg-teach --list --estimate{_output(options)}"
+        report(f"{options.output}: {count} examples take a while to estimate: {words} does")
     if options.json:
         print(json.dumps(_as_json(options, taught, found, lesson)))
         return
@@ -83,7 +124,7 @@ def _show(
         print(f"{line}  {told}" if is_estimated else line)
     if not taught.activities:
         print(f"{options.output}: nothing is taught in it")
-    for sentence in found.near:
+    for sentence in (*found.near, *found.unlike):
         print(sentence)
 
 
@@ -109,4 +150,4 @@ def _as_json(
         }
         for one in taught.activities
     ]
-    return told | {"near": list(found.near)}
+    return told | {"near": list(found.near), "unlike": list(found.unlike)}

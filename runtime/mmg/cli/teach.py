@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import argparse
-import json
-import shlex
 import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mmg.cli.exit_codes import run_printing_command
+from mmg.cli.parsing import parse
 from mmg.cli.profile_flags import add_profile_flags, board_settings, load_board
 from mmg.cli.reporting import keep_stderr, stderr_reporter
-from mmg.cli.sensors import add_sensor_flags, find_sensors, named_sensors, seconds
+from mmg.cli.sensors import add_sensor_flags, named_sensors, seconds
 from mmg.cli.taught_file import MINE, change, told_of
+from mmg.cli.teach_live import LISTEN_S, SHOTS
+from mmg.cli.teach_sensors import sensors_to_keep
 from mmg.cli.version import PrintVersion
 from mmg.errors import ConfigError
 from mmg.runs.process import set_up_process
@@ -22,18 +23,26 @@ from mmg.runs.process import set_up_process
 if TYPE_CHECKING:
     from mmg_device_profiles import Profile
 
-    from mmg.bundle import Manifest
+    from mmg.bundle import Bundle, Manifest
+    from mmg.cli.teach_recorded import Background, Whence
+    from mmg.runs.settings import Settings
+    from mmg.teaching.kept import Kept
     from mmg.teaching.taught import Taught
 
 _report = stderr_reporter("mmg-teach")
-SHOTS, MOST_SHOTS = 5, 50
+MOST_SHOTS = 50
 LONGEST_LISTEN_S = 120
+LIVE_ALONE = ("shots", "listen", "auto")
+NAME_ALONE = ("seconds", "improve")
+SENSOR_URLS = ("imu", "audio", "video", "source")
+OF_THE_FILE = ("output", "estimate", "json")
 EXAMPLES = """\
 examples:
   mmg-teach knock                                        five examples, live; Enter begins each
   mmg-teach knock --shots 3 --auto                       counts down by itself, as both hands are needed
   mmg-teach knock --from day.mcap                        what is marked or labelled "knock" in a recording
   mmg-teach knock --from a.csv b.csv c.csv               each file or folder is one example
+  mmg-teach --background day.csv                         what else you do, out of a recording
   mmg-teach --list                                       what is taught; --delete knock takes it out again
   mmg-teach --merge theirs.taught                        add what is in another file
   mmg-run --taught mine.taught                           decide among the bundle's labels and yours
@@ -54,12 +63,14 @@ def build_parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("name", metavar="NAME", nargs="?", help="what the activity is called, such as knock")
     add("-o", "--output", metavar="FILE", type=Path, default=MINE, help=f"default: {MINE}")
-    add("--shots", metavar="N", type=_shots, default=SHOTS, help="how many examples to ask for, live (default: 5)")
+    add("--shots", metavar="N", type=_shots, help=f"how many examples to ask for, live (default: {SHOTS})")
     add("--seconds", metavar="S", type=seconds, help="how long an example is (default: the bundle's context, 4)")
-    listen = "listen to other life for so long before, live (default: 20, which a threshold needs; Enter ends it)"
-    add("--listen", metavar="S", type=_listen, default=20.0, help=listen)
+    needs = f"(default: {LISTEN_S:g}, which a threshold needs; Enter ends it)"
+    add("--listen", metavar="S", type=_listen, help=f"listen to other life for so long before, live {needs}")
     add("--auto", action="store_true", help="count down to each example, instead of waiting for Enter")
     add("--from", metavar="RECORDING", nargs="+", default=[], dest="recordings", help="take the examples out of these")
+    other = "what is none of what is taught, out of these; with NAME or alone"
+    add("--background", metavar="RECORDING", nargs="+", default=[], action="extend", help=other)
     add("--improve", action="store_true", help="let NAME be one of the bundle's labels: your examples count beside it")
     add("--list", action="store_true", help="show what is taught")
     add("--estimate", action="store_true", help="tell how well each is known, also of many, which takes a while")
@@ -67,6 +78,7 @@ def build_parser() -> argparse.ArgumentParser:
     add("--merge", metavar="OTHER.taught", type=Path, help="add what is in another file")
     add("--json", action="store_true", help="print the result as one JSON object")
     add_sensor_flags(parser)
+    add("--grace", metavar="S", type=seconds, help="how long to wait for a late sensor after the end of a hop")
     add("--allow-video", action="store_true", help="allow video to be opened; you must also name it")
     add("--bundle", metavar="PATH", default="starter", help="whose encoders it is taught with (default: starter)")
     add("--trust", metavar="KEY.pub", help="refuse a bundle that this key did not sign; see mmg-bundle --help")
@@ -93,71 +105,145 @@ def _listen(text: str) -> float:
 
 def main(arguments: list[str] | None = None) -> int:
     """Teach, and return the exit code."""
-    options = build_parser().parse_args(arguments)
+    options = parse(build_parser(), arguments)
     return run_printing_command(lambda: _run(options), _report)
 
 
 def _run(options: argparse.Namespace) -> int:
-    tasks = [options.name is not None, options.list, options.delete is not None, options.merge is not None]
-    if sum(tasks) != 1:
-        raise ConfigError("give one of NAME, --list, --delete NAME and --merge OTHER.taught; see mmg-teach --help")
-    if options.name is None:
+    tasks = {"NAME": options.name is not None, "--list": options.list}
+    tasks |= {"--delete": options.delete is not None, "--merge": options.merge is not None}
+    asked = [task for task, is_asked in tasks.items() if is_asked] or ["--background"] * bool(options.background)
+    if len(asked) != 1:
+        wanted = "NAME, --background RECORDING, --list, --delete NAME and --merge OTHER.taught"
+        raise ConfigError(f"give one of {wanted}; see mmg-teach --help")
+    _check_used(options, asked[0])
+    if asked[0] in ("--list", "--delete", "--merge"):
         return change(options, _report)
     set_up_process()
     return _teach(options)
 
 
+def _check_used(options: argparse.Namespace, task: str) -> None:
+    """A flag that this task has no use for was meant otherwise. Raises ConfigError."""
+    parser = build_parser()
+    given = {one: value for one, value in vars(options).items() if value != parser.get_default(one)}
+    unused: tuple[str, ...]
+    if task == "NAME":
+        unused = LIVE_ALONE if options.recordings else ()
+    elif task == "--background":
+        unused = (*LIVE_ALONE, *NAME_ALONE, *SENSOR_URLS)
+    else:
+        unused = tuple(one for one in given if one not in (*OF_THE_FILE, task.strip("-")))
+    for one in unused:
+        if one in given:
+            with_what = "--from" if task == "NAME" else task
+            flag = {"recordings": "from"}.get(one, one).replace("_", "-")
+            raise ConfigError(f"--{flag} has no use with {with_what}: leave it out")
+
+
 def _teach(options: argparse.Namespace) -> int:
     from mmg.bundle import Bundle
-    from mmg.sources import is_live
+    from mmg.teaching.kept import Kept
 
     named = named_sensors(options, _report)
     if options.recordings and any(named.values()):
         raise ConfigError("--from brings its own sensors: leave out the URLs, or --from")
     with Bundle.open(options.bundle, trust=options.trust) as bundle:
-        name = _checked_name(options, bundle.manifest)
-        before = taught = _opened(options.output, name, bundle.manifest)
-        length = _hops_of(options, bundle.manifest)
+        name = None if options.name is None else _checked_name(options, bundle.manifest)
+        kept = Kept(options.output, bundle.manifest, _opened(options.output, name, bundle.manifest))
         profile = load_board(options)
         settings = replace(board_settings(options, profile), unknown=0.0)  # nothing is decided
-        urls = {} if options.recordings else _sensors(options, named, profile, bundle.manifest)
-        live = [sensor for sensor, url in urls.items() if is_live(url)]
-        if live and len(live) < len(urls):
-            raise ConfigError(f"{live[0]} is a live port and another is a recording: give one or the other")
-        if live:
-            from mmg.cli.teach_live import teach_live
-
-            keep_stderr()
-            taught = teach_live(options, bundle, urls, settings, (name, taught, length), _report)
+        if options.grace is not None:
+            settings = replace(settings, grace_s=options.grace)
+        background = _background(options, bundle, (name, kept), settings, profile)
+        if name is None:
+            note = kept.keep("", [], background)
+            if note:
+                _report(note)
         else:
-            from mmg.cli.teach_recorded import Whence, teach_recorded
-
-            whences = [
-                Whence(path, _sensors_in(options, path, profile, bundle.manifest)) for path in options.recordings
-            ]
-            whences = whences or [Whence(next(iter(urls.values())), urls)]
-            taught = teach_recorded(options.output, bundle, whences, settings, (name, taught, length), _report)
-    told_of(options, name, before, taught, _report)
+            _teach_one(options, bundle, (name, kept, _hops_of(options, bundle.manifest)), background, settings, profile)
+    told_of(options, name, kept.added, kept.taught, _report)
     return 0
 
 
+def _teach_one(
+    options: argparse.Namespace,
+    bundle: Bundle,
+    lesson: tuple[str, Kept, int],
+    background: Background,
+    settings: Settings,
+    profile: Profile,
+) -> None:
+    from mmg.sources import is_live
+
+    named = named_sensors(options, lambda _: None)  # told already
+    urls = {} if options.recordings else sensors_to_keep(options, named, profile, bundle.manifest, _report)
+    live = [sensor for sensor, url in urls.items() if is_live(url)]
+    if live and len(live) < len(urls):
+        raise ConfigError(f"{live[0]} is a live port and another is a recording: give one or the other")
+    if live:
+        from mmg.cli.teach_live import teach_live
+
+        keep_stderr()
+        if background:
+            lesson[1].keep(lesson[0], [], background)
+        teach_live(options, bundle, urls, settings, lesson, _report)
+        return
+    for one in LIVE_ALONE:
+        if getattr(options, one):
+            raise ConfigError(f"--{one} has no use with a recording: leave it out")
+    from mmg.cli.teach_recorded import Reading, Whence, teach_recorded
+
+    whences = _whences(options, options.recordings, profile, bundle.manifest)
+    reading = Reading(bundle, settings, options.grace, _report)
+    teach_recorded(reading, whences or [Whence(next(iter(urls.values())), urls)], lesson, background)
+
+
+def _background(
+    options: argparse.Namespace,
+    bundle: Bundle,
+    lesson: tuple[str | None, Kept],
+    settings: Settings,
+    profile: Profile,
+) -> Background:
+    """Of the recordings of ``--background``. Raises ConfigError, NoSensorError."""
+    if not options.background:
+        return {}
+    from mmg.cli.teach_recorded import Reading, other_life
+
+    name, kept = lesson
+    one = argparse.Namespace(**{**vars(options), **dict.fromkeys(SENSOR_URLS), "source": []})
+    whences = _whences(one, options.background, profile, bundle.manifest)
+    names = (*kept.taught.names, *([] if name is None else [name]))
+    return other_life(Reading(bundle, settings, options.grace, _report), whences, names)
+
+
+def _whences(options: argparse.Namespace, recordings: list[str], profile: Profile, manifest: Manifest) -> list[Whence]:
+    from mmg.cli.teach_recorded import Whence
+
+    return [Whence(path, _sensors_in(options, path, profile, manifest)) for path in recordings]
+
+
 def _checked_name(options: argparse.Namespace, manifest: Manifest) -> str:
-    from mmg.teaching.taught import check_name
+    from mmg.teaching.taught import check_case, check_name
 
     name = check_name(options.name)
+    check_case(name, manifest.labels)
     if name in manifest.labels and not options.improve:
         knows = f"{name}: bundle {manifest.name} knows this already"
         raise ConfigError(f"{knows}; choose another name, or add --improve to teach it your way of it")
     return name
 
 
-def _opened(path: Path, name: str, manifest: Manifest) -> Taught:
+def _opened(path: Path, name: str | None, manifest: Manifest) -> Taught:
     """What the file holds, if it is there, for more of this bundle's encoders. Raises ConfigError."""
-    from mmg.teaching.store import read_taught
-    from mmg.teaching.taught import MOST_ACTIVITIES, MOST_EXAMPLES, Taught, encoder_digests, for_bundle
+    from mmg.teaching.store import check_path, read_taught
+    from mmg.teaching.taught import MOST_ACTIVITIES, MOST_EXAMPLES, Taught, check_case, encoder_digests, for_bundle
 
-    if not path.parent.is_dir():
-        raise ConfigError(f"-o {path}: there is no folder {path.parent}")
+    try:
+        check_path(path)
+    except ConfigError as error:
+        raise ConfigError(f"-o {error}") from error
     if not path.exists():
         return Taught(encoder_digests(manifest))
     taught = read_taught(path)
@@ -165,6 +251,9 @@ def _opened(path: Path, name: str, manifest: Manifest) -> Taught:
         taught = for_bundle(taught, manifest)
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}, in another file (-o FILE)") from error
+    if name is None:
+        return taught
+    check_case(name, taught.names)
     known = next((one for one in taught.activities if one.name == name), None)
     if known is not None:
         count = len(known.examples)
@@ -190,33 +279,7 @@ def _hops_of(options: argparse.Namespace, manifest: Manifest) -> int:
 
 def _sensors_in(options: argparse.Namespace, recording: str, profile: Profile, manifest: Manifest) -> dict[str, str]:
     one = argparse.Namespace(**{**vars(options), "recording": recording})
-    return _sensors(one, named_sensors(one, _report), profile, manifest)
-
-
-def _sensors(
-    options: argparse.Namespace, named: dict[str, str], profile: Profile, manifest: Manifest
-) -> dict[str, str]:
-    """The URLs of those of which the device may keep something. Raises ConfigError where there is none."""
-    urls = find_sensors(options, named, profile, manifest, _report)
-    kept = {name: url for name, url in urls.items() if manifest.modality(name).kind in profile.privacy.record}
-    may = f"privacy.record of profile {profile.name} allows {', '.join(profile.privacy.record) or 'nothing'}"
-    if not kept:
-        lacking = {manifest.modality(name).kind for name in urls}
-        needs = _recording(options, [*profile.privacy.record, *sorted(lacking)])
-        them = "it" if len(urls) == 1 else "them"
-        raise ConfigError(f"{', '.join(urls)}: nothing may be taught with {them}, as examples are kept: {may}: {needs}")
-    for name in urls:
-        if name not in kept:
-            _report(f"{name} is left out, as examples are kept: {may}")
-    return kept
-
-
-def _recording(options: argparse.Namespace, kinds: list[str]) -> str:
-    """What to type so that these kinds of sensor may be recorded: ``--set`` cannot widen what a file allows."""
-    value = f"privacy.record={json.dumps(kinds)}"
-    if any("".join(one.partition("=")[0].split()) in ("privacy", "privacy.record") for one in options.set):
-        return f"give --set {shlex.quote(value)}"
-    return f"write record = {json.dumps(kinds)} under [privacy] there"
+    return sensors_to_keep(one, named_sensors(one, _report), profile, manifest, _report)
 
 
 if __name__ == "__main__":

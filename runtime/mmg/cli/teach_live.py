@@ -17,9 +17,10 @@ if TYPE_CHECKING:
     from mmg.runs.settings import Settings
     from mmg.runs.step import Step
     from mmg.runs.teaching import Ear, Taken
-    from mmg.teaching.taught import Taught
+    from mmg.teaching.kept import Kept
     from mmg.teaching.trace import Trace
 
+SHOTS, LISTEN_S = 5, 20.0
 PATIENCE_S = 15.0
 """How long it may take until every sensor gives something."""
 LEAST_LISTEN_S = 2.0
@@ -38,12 +39,12 @@ def teach_live(
     bundle: Bundle,
     urls: dict[str, str],
     settings: Settings,
-    lesson: tuple[str, Taught, int],
+    lesson: tuple[str, Kept, int],
     report: Callable[[str], None],
-) -> Taught:
-    """What is taught in the end; the file is written after each example.
+) -> None:
+    """The file is written after each example.
 
-    lesson: the activity, what is taught so far, and the hops of an example. Raises ConfigError, NoSensorError.
+    lesson: the activity, the file, and the hops of an example. Raises ConfigError, NoSensorError.
     """
     from mmg.runs.live import LivePipeline, open_ports
     from mmg.runs.teaching import Ear
@@ -57,7 +58,7 @@ def teach_live(
     pressed = threading.Event()
     try:
         with keys(lambda key: pressed.set() if key in ENTER else None) as has_keys:
-            return teach_by(ear, options, lesson, bundle.manifest, pressed if has_keys else None, report)
+            teach_by(ear, options, lesson, bundle.manifest, pressed if has_keys else None, report)
     finally:
         ear.close()
 
@@ -65,25 +66,22 @@ def teach_live(
 def teach_by(
     ear: Ear,
     options: argparse.Namespace,
-    lesson: tuple[str, Taught, int],
+    lesson: tuple[str, Kept, int],
     manifest: Manifest,
     pressed: threading.Event | None,
     report: Callable[[str], None],
-) -> Taught:
+) -> None:
     """The same by an ear that was not started. pressed: is set when Enter is; None where there are no keys."""
     from mmg.runs.teaching import background_in
 
-    name, taught, length = lesson
     ear.start()
-    wanted = _listen(ear, options.listen, name, pressed, report)
+    wanted = _listen(ear, LISTEN_S if options.listen is None else options.listen, lesson[0], pressed, report)
     _tell_missing(ear, wanted, report)
     before = background_in(ear.heard, (), manifest.context_hops)
-    for modality, traces in before.items():
-        taught = taught.with_background(modality, traces)
     # How far a sound must stand out was measured on sounds: of pictures it says nothing.
     sounds = {one: traces for one, traces in before.items() if manifest.modality(one).kind == "audio"}
     begin = _Begin(ear, None if options.auto else pressed, report)
-    return _shots(options, ear, begin, (name, taught, length), (wanted, sounds), report)
+    _shots(options, ear, begin, lesson, (wanted, before, sounds), report)
 
 
 def _listen(
@@ -137,37 +135,38 @@ def _shots(
     options: argparse.Namespace,
     ear: Ear,
     begin: _Begin,
-    lesson: tuple[str, Taught, int],
-    heard: tuple[tuple[str, ...], Mapping[str, Sequence[Trace]]],
+    lesson: tuple[str, Kept, int],
+    heard: tuple[tuple[str, ...], Mapping[str, Sequence[Trace]], Mapping[str, Sequence[Trace]]],
     report: Callable[[str], None],
-) -> Taught:
-    """heard: the sensors that are taught with, and what each microphone gave before."""
+) -> None:
+    """heard: the sensors that are taught with, what each gave before, and of that the sounds."""
     from mmg.runs.teaching import judged
-    from mmg.teaching.store import write_taught
 
-    (name, taught, length), (wanted, sounds) = lesson, heard
+    (name, kept, length), (wanted, before, sounds) = lesson, heard
+    shots = options.shots or SHOTS
     seconds, done, bad = length * ear.heard.hop_s, 0, 0
     try:
-        while done < options.shots:
-            which = f"example {done + 1} of {options.shots}"
+        while done < shots:
+            which = f"example {done + 1} of {shots}"
             begin.wait(which)
             report(f"{which}: begin now, and go on for {seconds:g} s")
-            taken = judged(ear.example(seconds, wanted)[0], taught, name, sounds)
+            taken = judged(ear.example(seconds, wanted)[0], kept.taught, name, sounds)
             if taken.problem:
                 bad += 1
                 _give_up(bad, taken)
                 report(f"{which}: {taken.problem}: once more")
                 continue
-            taught, bad, done = taught.add(name, taken.example), 0, done + 1
-            write_taught(options.output, taught)
+            note = kept.keep(name, [taken.example], before)
+            before, bad, done = {}, 0, done + 1
             silent = (
                 f", though {', '.join(taken.silent)} gave nothing but what was there before" if taken.silent else ""
             )
             report(f"{which}: recorded{silent}")
+            if note:
+                report(note)
     except KeyboardInterrupt:
-        report(f"{done} of {options.shots} examples of {name} are in {options.output}")
+        report(f"{done} of {shots} examples of {name} are in {options.output}")
         raise
-    return taught
 
 
 def _give_up(bad: int, taken: Taken) -> None:

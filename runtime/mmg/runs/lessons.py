@@ -16,9 +16,10 @@ from mmg.engine.encoded import Encoded
 from mmg.errors import ConfigError, MmgError
 from mmg.runs.live import LivePipeline
 from mmg.runs.teaching import KEPT_HOPS, LATE_S, NEWEST_S, Heard, Taken, background_in, example_in, judged, well_in
+from mmg.teaching.check import little_background
+from mmg.teaching.kept import Kept
 from mmg.teaching.scorer import Scorer
-from mmg.teaching.store import write_taught
-from mmg.teaching.taught import Taught, check_name
+from mmg.teaching.taught import Taught, check_case, check_name
 from mmg.teaching.trace import Trace
 
 READY_S = 3
@@ -59,7 +60,7 @@ class Lessons:
         tell: Callable[[Teaching], None],
         monotonic_ns: Callable[[], int] = time.monotonic_ns,
     ) -> None:
-        self._pipeline, self._manifest, self._taught, self._path = pipeline, manifest, taught, path
+        self._pipeline, self._manifest, self._kept = pipeline, manifest, Kept(path, manifest, taught)
         self._names, self._tell, self._monotonic_ns = frozenset(names), tell, monotonic_ns
         self._heard = Heard(manifest.hop_s)
         self._length = manifest.context_hops
@@ -80,6 +81,7 @@ class Lessons:
         if not isinstance(name, str):
             raise ConfigError("teach: name is a text")
         name = check_name(name)
+        check_case(name, (*self._manifest.labels, *self._kept.taught.names))
         if name in self._manifest.labels:
             raise ConfigError(f"{name}: bundle {self._manifest.name} knows this already; choose another name")
         with self._lock:
@@ -151,20 +153,19 @@ class Lessons:
         heard: range,
     ) -> None:
         try:
-            taken = judged(taken, self._taught, name, sounds)
+            taken = judged(taken, self._kept.taught, name, sounds)
             if taken.problem:
                 self._end("bad", name, f"{name}: {taken.problem}: once more")
                 return
-            taught = self._taught.add(name, taken.example)
-            for modality, traces in fresh.items():
-                if modality in self._wanted:
-                    taught = taught.with_background(modality, traces)
-            write_taught(self._path, taught)
-            self._scorer = Scorer(taught, self._heard.hop_s)
-            self._taught = taught
+            background = {modality: traces for modality, traces in fresh.items() if modality in self._wanted}
+            note = self._kept.keep(name, [taken.example], background)
+            self._scorer = Scorer(self._kept.taught, self._heard.hop_s)
             self._given.append(heard)
             silent = f", though {', '.join(taken.silent)} gave nothing new" if taken.silent else ""
-            self._end("kept", name, f"{name}: recorded{silent}")
+            little = little_background(self._kept.taught, self._heard.hop_s)
+            has = ", ".join(f"{seconds:g} s of {one}" for one, seconds in little.items())
+            notes = [note, f"too little background ({has}): wait before the next, and do else" if little else ""]
+            self._end("kept", name, "; ".join([f"{name}: recorded{silent}", *filter(None, notes)]))
         except MmgError as error:
             self._end("bad", name, str(error))
 
@@ -174,6 +175,6 @@ class Lessons:
             self._asked = None
 
     def _say(self, phase: Phase, name: str, text: str) -> None:
-        known = next((len(one.examples) for one in self._taught.activities if one.name == name), 0)
+        known = next((len(one.examples) for one in self._kept.taught.activities if one.name == name), 0)
         example = known if phase == "kept" else known + 1
         self._tell(Teaching(phase, name, example, max(WANTED_EXAMPLES, example), text))

@@ -129,7 +129,7 @@ class Pipeline:
         for decision in self.engine.advance(end_ns + grace_ns):
             if decision.t_s <= until_s:
                 yield decision
-        self._report_ends()
+        self._report_ends(end_ns)
 
     def _report_doubts(self, states: Mapping[str, SensorState], now_ns: int) -> None:
         for name, state in states.items():
@@ -152,8 +152,9 @@ class Pipeline:
                     self._reported.add(told)
                     self._report(told)
 
-    def _report_ends(self) -> None:
-        """Say which sensors were not well when the recordings ended; raise where none ever was."""
+    def _report_ends(self, end_ns: int) -> None:
+        """Say which sensors were not well when the recordings ended, or ended before; raise where none ever was."""
+        ends_ns = {one.modality: self._starts_ns[one.modality] + round(one.duration_s * 1e9) for one in self.recordings}
         states = self.engine.states()
         reasons = {name: f"{state.state}{': ' * bool(state.reason)}{state.reason}" for name, state in states.items()}
         if not self.engine.decided:
@@ -161,7 +162,9 @@ class Pipeline:
         for name, state in states.items():
             if state.dropped:
                 self._report(f"{name}: {state.dropped} samples dropped")
-            if state.state != "live":
+            # The last hop of a recording that simply ends is seldom whole.
+            ends_too = state.state == "stale" and not state.reason and end_ns - ends_ns[name] <= self.engine.hop_s * 1e9
+            if state.state != "live" and not ends_too:
                 self._report(f"{name} ended {reasons[name]}")
 
     def _check_required(self, states: Mapping[str, SensorState], now_ns: int) -> None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 
 from mmg.engine import Engine
 from mmg.engine.encoded import Encoded, EncodedHop
+from mmg.engine.health.level import QUIET
 from mmg.errors import NoSensorError
 from mmg.labels import Label
 from mmg.runs.live import LivePipeline
@@ -76,13 +77,14 @@ class Taken:
     """An example, or why there is none: ``problem`` is a few words, empty where all is well.
 
     is_fault: a sensor is to blame, and not what was done. silent: modalities in which there was nothing but what was
-    there before.
+    there before. left_out: why each modality is not in it that was wanted.
     """
 
     example: Example
     problem: str = ""
     is_fault: bool = False
     silent: tuple[str, ...] = ()
+    left_out: Mapping[str, str] = field(default_factory=dict)
 
 
 def example_in(heard: Heard, span: range, wanted: Collection[str]) -> Taken:
@@ -92,9 +94,9 @@ def example_in(heard: Heard, span: range, wanted: Collection[str]) -> Taken:
     traces: dict[str, Trace] = {}
     for name in wanted:
         known = [one for hop in span if (one := heard.hops.get(name, {}).get(hop)) is not None]
-        unwell = next((one for one in known if one.state == "faulty"), None)
+        unwell = next((one for one in known if _is_unwell(one)), None)
         if unwell is not None:
-            return Taken(Example({}), f"{name} is faulty: {unwell.reason}", is_fault=True)
+            return Taken(Example({}), f"{name} is {unwell.state}: {unwell.reason}", is_fault=True)
         run: Sequence[EncodedHop] = max(_runs(known), key=len, default=())
         if len(run) < GIVES_PART * len(span):
             gave = f"gave only {len(run) * heard.hop_s:g} s of {len(span) * heard.hop_s:g} s" if run else "gave nothing"
@@ -124,13 +126,29 @@ def judged(taken: Taken, taught: Taught, name: str, sounds: Mapping[str, Sequenc
     return replace(taken, problem=problem, silent=silent)
 
 
+def taken_from(heard: Heard, span: range, wanted: Collection[str], taught: Taught, name: str) -> Taken:
+    """What those of the ``wanted`` modalities gave in these hops that gave a good example each; none of them may lack
+    that the activity's other examples have."""
+    whole = judged(example_in(heard, span, wanted), taught, name)
+    if not whole.problem or len(wanted) < 2:
+        return whole
+    needed = {one for activity in taught.activities if activity.name == name for one in activity.modalities}
+    alone = replace(taught, activities=())
+    each = {one: judged(example_in(heard, span, (one,)), alone, name) for one in wanted}
+    left_out = {one: taken.problem for one, taken in each.items() if taken.problem}
+    if len(left_out) == len(each) or needed & left_out.keys():
+        return whole
+    traces = {one: taken.example.traces[one] for one, taken in each.items() if not taken.problem}
+    return replace(judged(Taken(Example(traces)), taught, name), left_out=left_out)
+
+
 def well_in(heard: Heard, states: Mapping[str, SensorState], hops: int) -> dict[str, str]:
     """Why each modality is not well in the newest ``hops``; empty where it is. states: as the engine has them."""
     end, told = heard.end, {}
     for name, state in states.items():
         known = heard.hops.get(name, {})
         newest = [known[hop] for hop in range(end - hops, end) if hop in known]
-        faults = [one.reason for one in newest if one.state == "faulty"]
+        faults = [one.reason for one in newest if _is_unwell(one)]
         gives = any(one.tokens is not None for one in newest)
         told[name] = faults[-1] if faults else "" if gives else state.reason or "gives nothing"
     return told
@@ -141,7 +159,7 @@ def background_in(heard: Heard, taken: Collection[range], context_hops: int) -> 
     busy = {hop for span in taken for hop in range(span.start - 1, span.stop + context_hops)}
     found: dict[str, tuple[Trace, ...]] = {}
     for name, known in heard.hops.items():
-        free = [known[hop] for hop in sorted(known) if hop not in busy and known[hop].state != "faulty"]
+        free = [known[hop] for hop in sorted(known) if hop not in busy and not _is_unwell(known[hop])]
         runs = [run for run in _runs(free[-LONGEST_BACKGROUND:]) if len(run) >= context_hops // 2]
         if runs:
             found[name] = tuple(Trace.of(run) for run in runs)
@@ -159,6 +177,12 @@ def spans_of(heard: Heard, labels: Sequence[Label], name: str, length: int) -> l
     """The examples of this name that labels tell; points and what is shorter than a hop give an empty one."""
     named = [label for label in labels if label.label == name]
     return [piece for label in named for piece in pieces(heard.within(label.start_s, label.end_s), length)]
+
+
+def _is_unwell(hop: EncodedHop) -> bool:
+    """What a sensor gives that is faulty or doubted is neither an example nor background. That it is quiet is no reason
+    to doubt what it hears: whether a sound stands out is asked of each."""
+    return hop.state == "faulty" or (hop.state == "doubted" and not hop.reason.startswith(QUIET))
 
 
 def _runs(hops: Sequence[EncodedHop]) -> list[tuple[EncodedHop, ...]]:

@@ -20,6 +20,15 @@ UNLIKE = 2.0
 """An example that is so much further from the others than they are from each other is not of their kind."""
 ALIKE = 0.45
 """Nearer to each other than this part of an example's own spread is chance, where there are only two or three."""
+LEAST_BACKGROUND_S = 18.0
+"""About as much as live teaching hears by itself before it begins: 20 s, less the hops at both ends."""
+
+
+def little_background(taught: Taught, hop_s: float) -> dict[str, float]:
+    """How many seconds of background there are of each modality that was taught with and has too little."""
+    used = sorted({name for one in taught.activities for name in one.modalities})
+    known_s = {name: sum(trace.hops for trace in taught.background.get(name, ())) * hop_s for name in used}
+    return {name: seconds for name, seconds in known_s.items() if seconds < LEAST_BACKGROUND_S}
 
 
 def problem_of(example: Example, others: Sequence[Example]) -> str:
@@ -49,35 +58,48 @@ class Estimate:
     """How well what was taught is known, by leaving out each example in turn.
 
     recall: by name, the part of its examples that are known as it; an activity with a single example has nothing to be
-    known by, and is not in it. near: a sentence for each two activities of which examples are nearer to the other.
+    known by, and is not in it. near: a sentence for each two activities of which examples are taken for the other's.
+    unlike: one for each activity of which most examples are called nothing.
     """
 
     recall: Mapping[str, float]
     near: Sequence[str]
+    unlike: Sequence[str] = ()
 
 
 def estimate(taught: Taught, hop_s: float = 0.5, progress: Reached = lambda _done, _of, _what: None) -> Estimate:
     """An example that is left out still counts in its activity's threshold: it is one of many distances there."""
     recall: dict[str, float] = {}
     taken: dict[tuple[str, str], int] = {}
+    unlike: list[str] = []
     scorer, done, count = Scorer(taught, hop_s), 0, sum(len(one.examples) for one in taught.activities)
     for index, activity in enumerate(taught.activities):
-        if len(activity.examples) < 2:
-            continue
-        known = 0
+        known = nothing = 0
         for number, example in enumerate(activity.examples):
             progress(done := done + 1, count, "")
             found = scorer.distances(example.traces, but=(index, number))
             nearest = int(np.argmin(found))
-            known += nearest == index and bool(found[nearest] < 1)
-            if nearest != index and np.isfinite(found[nearest]):
+            if not found[nearest] < 1:
+                nothing += 1
+            elif nearest == index:
+                known += 1
+            else:
                 first, second = sorted((activity.name, scorer.names[nearest]))
                 taken[first, second] = taken.get((first, second), 0) + 1
+        if len(activity.examples) < 2:
+            continue
         recall[activity.name] = known / len(activity.examples)
-    return Estimate(recall, [_sentence(*both, count) for both, count in taken.items()])
+        if nothing > len(activity.examples) / 2:
+            unlike.append(_told_unlike(activity, known))
+    return Estimate(recall, [_told_near(*both, count) for both, count in taken.items()], unlike)
 
 
-def _sentence(first: str, second: str, count: int) -> str:
+def _told_unlike(activity: Activity, known: int) -> str:
+    left_out = f"{activity.name} is known in {known} of {len(activity.examples)} left-out examples"
+    return f"{left_out}: its examples are unlike each other: more of them, or shorter ones"
+
+
+def _told_near(first: str, second: str, count: int) -> str:
     are = "is" if count == 1 else "are"
     taken = f"{first} and {second} are too near: {count} of their examples {are} taken for the other"
     return f"{taken}; more examples of each may tell them apart, or another sensor"

@@ -1,8 +1,14 @@
-"""The file of what was taught: msgpack of float16, schema ``mmg-taught/1``."""
+"""The file of what was taught: msgpack of float16, schema ``mmg-taught/2``."""
 
 from __future__ import annotations
 
+import fcntl
+import hashlib
 import math
+import os
+import stat
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
 
@@ -13,10 +19,9 @@ from numpy.typing import NDArray
 from mmg.atomic_write import atomic_write
 from mmg.errors import ConfigError
 from mmg.teaching.taught import MOST_ACTIVITIES, MOST_EXAMPLES, Example, Taught
-from mmg.teaching.trace import Trace
+from mmg.teaching.trace import Trace, as_kept
 
 MOST_BYTES = 64 << 20
-LARGEST = float(np.finfo(np.float16).max)
 Sizes = tuple[int, int, int]
 
 
@@ -39,14 +44,34 @@ class _Activity(_Part, frozen=True):
 
 
 class _File(_Part, frozen=True):
-    schema: Literal["mmg-taught/1"]
+    """sha256: over the same file with an empty one, in hexadecimal digits."""
+
+    schema: Literal["mmg-taught/2"]
+    sha256: str
     encoders: dict[str, str]
     activities: list[_Activity]
     background: dict[str, list[_Trace]]
 
 
+def change_taught(path: Path, change: Callable[[Taught], Taught], begin: Callable[[], Taught] | None = None) -> Taught:
+    """Replace the file by a changed one, and return what it has then: what others wrote meanwhile stays in it.
+
+    change: from what the file has now to what it is to have; where that is the same, nothing is written. begin: what a
+    file has that is not there; without it there must be one. Whoever changes the file waits for the others: its folder
+    is locked meanwhile, and no file is left for that. Raises ConfigError, as ``change`` and ``begin`` do.
+    """
+    target = Path(os.path.realpath(path))  # a link stays one
+    with _locked(path, target.parent):
+        now = begin() if begin is not None and not target.exists() else read_taught(path)
+        whole = change(now)
+        if whole is not now or not target.exists():
+            write_taught(path, whole)
+    return whole
+
+
 def write_taught(path: Path, taught: Taught) -> None:
-    """Replace the file by a whole one, which only its owner may read. Raises ConfigError."""
+    """Replace the file, or that which a link leads to, by a whole one, which only its owner may read. What others
+    write meanwhile is lost: ``change_taught`` keeps it. Raises ConfigError."""
     try:
         _check_alike(taught)
     except ConfigError as error:
@@ -56,36 +81,94 @@ def write_taught(path: Path, taught: Taught) -> None:
         for one in taught.activities
     ]
     background = {name: [_packed(trace) for trace in traces] for name, traces in taught.background.items()}
-    data = msgspec.msgpack.encode(_File("mmg-taught/1", dict(taught.encoders), activities, background))
+    file = _File("mmg-taught/2", "", dict(taught.encoders), activities, background)
+    data = msgspec.msgpack.encode(msgspec.structs.replace(file, sha256=_digest(file)))
     if len(data) > MOST_BYTES:
         raise ConfigError(f"{path}: would be {len(data) >> 20} MiB, and {MOST_BYTES >> 20} can be: remove an activity")
+    target = Path(os.path.realpath(path))
     try:
-        if path.exists():
-            path.chmod(0o600)  # a file that is replaced keeps its own permissions
-        with atomic_write(path, 0o600) as stream:
+        if target.exists():
+            _check_writable(path, target.stat())
+            target.chmod(0o600)  # a file that is replaced keeps its own permissions
+        with atomic_write(target, 0o600) as stream:
             stream.write(data)
     except OSError as error:
         raise ConfigError(f"{path}: cannot be written: {error.strerror}") from error
 
 
+def check_path(path: Path) -> None:
+    """That the file is there and may be replaced, or that one can be made. Raises ConfigError."""
+    target = Path(os.path.realpath(path))
+    try:
+        if target.exists():
+            _check_writable(path, target.stat())
+        elif not target.parent.is_dir():
+            raise ConfigError(f"{path}: there is no folder {target.parent if path.is_symlink() else path.parent}")
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be written: {error.strerror}") from error
+
+
+def _check_writable(path: Path, status: os.stat_result) -> None:
+    if not stat.S_ISREG(status.st_mode):
+        raise ConfigError(f"{path}: is no file that can be replaced: name another with -o FILE")
+    # The folder would let it be replaced, and root may do everything: its mode says what its owner wants.
+    if not status.st_mode & stat.S_IWUSR or not os.access(path, os.W_OK):
+        mode = stat.S_IMODE(status.st_mode)
+        raise ConfigError(f"{path}: is not writable, with mode {mode:04o}: chmod u+w it, or name another with -o FILE")
+
+
+@contextmanager
+def _locked(path: Path, folder: Path) -> Iterator[None]:
+    try:
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be written: {error.strerror}") from error
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        except OSError as error:
+            told = f"{path}: cannot be written, as its folder cannot be locked: {error.strerror}"
+            raise ConfigError(f"{told}: choose one on a local disk") from error
+        yield
+    finally:
+        os.close(descriptor)
+
+
 def read_taught(path: Path) -> Taught:
     """What was taught. Raises ConfigError where this is no such file, or a damaged one."""
-    try:
-        with path.open("rb") as stream:
-            data = stream.read(MOST_BYTES + 1)
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot be read: {error.strerror}; mmg-teach writes such a file") from error
+    data = _content(path)
     if len(data) > MOST_BYTES:
         raise ConfigError(f"{path}: is larger than {MOST_BYTES >> 20} MiB, and so not what mmg-teach wrote")
     try:
         file = msgspec.msgpack.decode(data, type=_File)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        if b"mmg-taught/1" in data[:64]:
+            raise ConfigError(f"{path}: is of an earlier mmg, which wrote mmg-taught/1: teach it again") from error
         problem = "is cut or damaged" if b"mmg-taught/" in data[:64] else "is not what mmg-teach wrote"
         raise ConfigError(f"{path}: {problem}: take a copy, or teach it again") from error
+    if file.sha256 != _digest(file):
+        raise ConfigError(f"{path}: is damaged, as its SHA-256 says: take a copy, or teach it again")
     try:
         return _unpacked(file)
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from error
+
+
+def _content(path: Path) -> bytes:
+    """Of a regular file; of another nothing may ever come. Raises ConfigError."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            os.close(descriptor)
+            raise ConfigError(f"{path}: cannot be read: it is no regular file, as mmg-teach writes one")
+        with os.fdopen(descriptor, "rb") as stream:
+            return stream.read(MOST_BYTES + 1)
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}; mmg-teach writes such a file") from error
+
+
+def _digest(file: _File) -> str:
+    return hashlib.sha256(msgspec.msgpack.encode(msgspec.structs.replace(file, sha256=""))).hexdigest()
 
 
 def _unpacked(file: _File) -> Taught:
@@ -98,7 +181,8 @@ def _unpacked(file: _File) -> Taught:
         if not 1 <= len(activity.examples) <= MOST_EXAMPLES:
             raise ConfigError(f"{activity.name[:40]!a} has {len(activity.examples)} examples")
         for example in activity.examples:
-            taught = taught.add(activity.name, Example({name: _trace(one) for name, one in example.items()}))
+            made = {name: _trace(one) for name, one in example.items()}
+            taught = taught.add(activity.name, Example(made), is_new=True)
     for modality, traces in file.background.items():
         taught = taught.with_background(modality, [_trace(one) for one in traces])
     _check_alike(taught)
@@ -117,7 +201,7 @@ def _check_alike(taught: Taught) -> None:
 
 
 def _packed(trace: Trace) -> _Trace:
-    tokens, shape = (np.clip(array, -LARGEST, LARGEST).astype("<f2").tobytes() for array in (trace.tokens, trace.shape))
+    tokens, shape = (as_kept(array).tobytes() for array in (trace.tokens, trace.shape))
     return _Trace(_sizes(trace.tokens), tokens, _sizes(trace.shape), shape)
 
 

@@ -60,11 +60,25 @@ class Taught:
         """Of the activities."""
         return tuple(activity.name for activity in self.activities)
 
-    def add(self, name: str, example: Example) -> Taught:
-        """With one more example of this activity, or with the first."""
+    def has(self, name: str, example: Example) -> bool:
+        """Whether this activity has an example of which a trace is the same: the same time that it was done."""
+        return any(
+            modality in known.traces and trace.is_same(known.traces[modality])
+            for one in self.activities
+            if one.name == name
+            for known in one.examples
+            for modality, trace in example.traces.items()
+        )
+
+    def add(self, name: str, example: Example, *, is_new: bool = False) -> Taught:
+        """With one more example of this activity, or with the first; the same, where it has that example. is_new: it is
+        known not to have it."""
         name = check_name(name)
         _check_example(name, example, self.encoders)
+        if not is_new and self.has(name, example):
+            return self
         if name not in self.names:
+            check_case(name, self.names)
             if len(self.activities) >= MOST_ACTIVITIES:
                 raise ConfigError(f"{name}: {MOST_ACTIVITIES} activities are taught, and no more can be: remove one")
             return replace(self, activities=(*self.activities, Activity(name, (example,))))
@@ -97,13 +111,22 @@ class Taught:
         return whole
 
     def with_background(self, modality: str, traces: Iterable[Trace]) -> Taught:
-        """With more of what is none of the activities; the oldest is forgotten where it is too much."""
+        """With more of what is none of the activities, each trace once; the oldest is forgotten where it is too much.
+        The same, where it has them all."""
         if modality not in self.encoders:
             raise ConfigError(f"background of {modality}: no encoder of it is known here")
+        known = list(self.background.get(modality, ()))
+        keys = {trace.key() for trace in known}
+        for trace in traces:
+            _check_trace(f"background of {modality}", trace)
+            if (key := trace.key()) not in keys:
+                keys.add(key)
+                known.append(trace)
+        if len(known) == len(self.background.get(modality, ())):
+            return self
         kept: list[Trace] = []
         left = MOST_BACKGROUND_HOPS
-        for trace in reversed([*self.background.get(modality, ()), *traces]):
-            _check_trace(f"background of {modality}", trace)
+        for trace in reversed(known):
             part = trace.part(max(trace.hops - left, 0), trace.hops)
             left -= part.hops
             if part.hops:
@@ -120,6 +143,13 @@ def check_name(name: str) -> str:
     if name.lower() in RESERVED:
         raise ConfigError(f"{shown}: means that it is none of the activities; choose another name")
     return name
+
+
+def check_case(name: str, others: Iterable[str]) -> None:
+    """Raises ConfigError where it is one of these but for its case: nobody would tell the two apart."""
+    for other in others:
+        if name != other and name.casefold() == other.casefold():
+            raise ConfigError(f"{name}: is {other} but for its case: write {other}, or choose another name")
 
 
 def encoder_digests(manifest: Manifest) -> dict[str, str]:

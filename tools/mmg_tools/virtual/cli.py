@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mmg.cli.exit_codes import handle_signals, raise_interrupt, run_command
+from mmg.cli.parsing import parse
 from mmg.cli.reporting import stderr_reporter
 from mmg.cli.version import PrintVersion
 from mmg.errors import ConfigError
@@ -82,7 +83,7 @@ _PROTOCOL_HELP = f"the IMU's protocol: {', '.join(PROTOCOLS)}, or none for no IM
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run, and return the exit code."""
-    options = build_parser().parse_args(arguments)
+    options = parse(build_parser(), arguments)
     handle_signals(raise_interrupt)
     return run_command(lambda: _run(options), _report)
 

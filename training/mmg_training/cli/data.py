@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mmg.cli.exit_codes import run_printing_command
+from mmg.cli.parsing import parse
 from mmg.cli.reporting import stderr_reporter
 from mmg.cli.version import PrintVersion
 
@@ -41,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     add_data_flags(parser)
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument("--version", action=PrintVersion)
-    chosen = parser.parse_args(arguments)
+    chosen = parse(parser, arguments)
     return run_printing_command(lambda: _run(chosen), report)
 
 

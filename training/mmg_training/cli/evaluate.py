@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mmg.cli.exit_codes import run_command
+from mmg.cli.parsing import parse
 from mmg.cli.progress import Progress
 from mmg.cli.reporting import stderr_reporter
 from mmg.cli.version import PrintVersion
@@ -70,7 +71,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--markdown", type=Path, metavar="FILE", help="also write the tables as Markdown")
     parser.add_argument("--plots", type=Path, metavar="DIR", help="draw subsets.png and missing.png there")
-    chosen = parser.parse_args(given)
+    chosen = parse(parser, given)
     return run_command(lambda: run(chosen, shlex.join(["mmg-eval", *given])), progress, stopped=130)
 
 

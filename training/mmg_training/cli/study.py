@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mmg.cli.exit_codes import handle_signals, raise_interrupt, run_command
+from mmg.cli.parsing import parse
 from mmg.cli.reporting import stderr_reporter
 from mmg.cli.version import PrintVersion
 from mmg.errors import ConfigError
@@ -66,7 +67,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--report", action="store_true", help="train nothing: print the tables of what is done")
     parser.add_argument("--json", action="store_true", help="print JSON instead of Markdown")
-    chosen = parser.parse_args(given)
+    chosen = parse(parser, given)
     handle_signals(raise_interrupt)
     return run_command(lambda: run(chosen, shlex.join(["mmg-study", *given])), report, stopped=130)
 

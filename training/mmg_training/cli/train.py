@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from lightning_fabric import Fabric
 from mmg.cli.exit_codes import run_command
+from mmg.cli.parsing import parse
 from mmg.cli.progress import Progress
 from mmg.cli.version import PrintVersion
 from mmg.errors import ConfigError
@@ -84,7 +85,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         default=1,
         help="of each process on a CPU (default 1, with which the weights do not depend on how many cores there are)",
     )
-    chosen = parser.parse_args(arguments)
+    chosen = parse(parser, arguments)
     torch.set_num_threads(max(1, chosen.threads))
 
     def train_once() -> int:

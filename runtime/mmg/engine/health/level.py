@@ -12,6 +12,7 @@ from mmg.engine.health.finding import Finding
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+QUIET = "very quiet"
 QUIET_DBFS, QUIET_S = -58.0, 10.0
 """RMS of a hop, without the mean. Of ESC-10's 240 sounds the quietest reach -41 dBFS. A laptop's microphone that hears
 its keys in a still room reaches -56 within 10 s, as 13 recordings show. The demo 30 dB down stays under it."""
@@ -40,6 +41,6 @@ class Level:
         if level > QUIET_DBFS:
             self._is_known, self.finding = True, None
         elif self.finding is None and self._samples >= QUIET_S * self._rate_hz:
-            text = f"very quiet: nothing above {self._loudest_dbfs:.0f} dBFS in its first {QUIET_S:.0f} s"
+            text = f"{QUIET}: nothing above {self._loudest_dbfs:.0f} dBFS in its first {QUIET_S:.0f} s"
             gain_db = min(math.ceil((AIM_DBFS - self._loudest_dbfs) / 10) * 10, MOST_DB)
             self.finding = Finding("quiet", text, is_fault=False, option="gain", factor=gain_db)

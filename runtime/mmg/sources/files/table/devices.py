@@ -152,6 +152,8 @@ def _turns(rows: Sequence[Row], signals: Sequence[int]) -> int:
         return 1
     values = np.array(read)
     values = values[np.isfinite(values).all(axis=1)]
+    if len(values) < FEWEST_ROWS:
+        return 1
     with np.errstate(over="ignore", invalid="ignore"):
         steps = [np.abs(values[lag:] - values[:-lag]).mean(axis=0) for lag in range(1, MOST_DEVICES + 1)]
         for lag in range(2, MOST_DEVICES + 1):

@@ -1,0 +1,41 @@
+"""Reading a command's words; what ``--help`` and ``--version`` print is its output like any other."""
+
+from __future__ import annotations
+
+import argparse
+import io
+import sys
+from collections.abc import Sequence
+from contextlib import redirect_stdout
+
+from mmg.cli.output import let_output_wait
+from mmg.cli.reporting import write_stderr
+
+
+def parse(parser: argparse.ArgumentParser, arguments: Sequence[str] | None) -> argparse.Namespace:
+    """The options. Ends the process as argparse does, and with 2 and a line where its output takes nothing: argparse
+    itself keeps quiet then."""
+    said = io.StringIO()
+    try:
+        with redirect_stdout(said):
+            return parser.parse_args(arguments)
+    except SystemExit as end:
+        if said.getvalue() and not _written(said.getvalue(), parser.prog):
+            raise SystemExit(2) from end
+        raise
+
+
+def _written(text: str, prog: str) -> bool:
+    if sys.stdout is None:
+        return True
+    let_output_wait()
+    try:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    except OSError as error:
+        is_left = isinstance(error, BrokenPipeError)  # the reader has left, as ``head`` does
+        if not is_left:
+            write_stderr(f"{prog}: cannot write: {error.strerror}\n")
+        sys.stdout = None
+        return is_left
+    return True
