@@ -172,6 +172,19 @@ def test_odd_labels_and_notices_are_in_the_text_and_never_in_a_topic(broker: Bro
     assert retained(broker.port)["state"].values["label"] == ODD
 
 
+def test_an_activity_that_is_taught_meanwhile_is_announced_before_it_is_the_state(broker: Broker) -> None:
+    with Listener(broker.port) as listener, wearable(broker.port) as sink:
+        sink.write(decided("walking"))
+        sink.write(decided("kneading", 2))
+        listener.wait_for(is_state("kneading"))
+    said = listener.messages
+    configs = [place for place, one in enumerate(said) if one.topic.endswith("/config")]
+    [state, *_] = [place for place, one in enumerate(said) if is_state("kneading")(one)]
+    known = ["kneading" in said[place].values["cmps"]["activity"]["options"] for place in configs]
+    assert known == [False, True]
+    assert configs[-1] < state
+
+
 def test_home_assistant_that_starts_again_is_told_all_again(broker: Broker) -> None:
     with Listener(broker.port) as listener, wearable(broker.port, "&discovery=home/ha") as sink:
         sink.write(decided("walking"))

@@ -15,6 +15,7 @@ from mmg.runs.lessons import Lessons, Teaching
 from mmg.runs.live import LivePipeline
 from mmg.runs.settings import Settings
 from mmg.runs.step import Step
+from mmg.runs.teaching import judged
 from mmg.teaching.store import change_taught, read_taught
 from mmg.teaching.taught import Taught, encoder_digests
 from mmg.types import Decision
@@ -57,6 +58,7 @@ class Run:
         self.controls = Controls(can_record=False, can_pause=True, can_teach=True)
         self.controls.attach(self.pipeline, None, lessons)
         self.pipeline.start()
+        self.waits = True
 
     def now_ns(self) -> int:
         return self.room.now_ns
@@ -65,10 +67,15 @@ class Run:
         made = []
         for decision in self.room.run(self.pipeline, seconds):
             made.append(decision)
-            for thread in threading.enumerate():
-                if thread.name == "mmg teaching":
-                    thread.join()
+            if self.waits:
+                self.judged()
         return made
+
+    def judged(self) -> None:
+        """Wait until the thread that judges an example has."""
+        for thread in threading.enumerate():
+            if thread.name == "mmg teaching":
+                thread.join()
 
     def teach(self, name: str) -> list[str]:
         """One example of what is done meanwhile; what was told of it."""
@@ -124,6 +131,41 @@ def test_a_file_that_cannot_be_written_is_told_and_the_run_goes_on(bundle: Bundl
     assert not any(decision.taught for decision in run.go(1.0))
 
 
+def test_while_an_example_is_judged_the_run_goes_on_and_nothing_else_begins(
+    bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, go = Run(bundle, tmp_path / "mine.taught"), threading.Event()
+
+    def slowly(*words: object) -> object:
+        go.wait()
+        return judged(*words)  # type: ignore[arg-type]
+
+    monkeypatch.setattr("mmg.runs.lessons.judged", slowly)
+    run.go(12.0)
+    run.waits = False
+    assert run.teach("stirring") == ["get_ready", "now"]
+    assert len(run.go(10.0)) == 20
+    with pytest.raises(ConfigError, match="wait until that example is over"):
+        run.controls.do("teach", {"name": "sawing"})
+    go.set()
+    run.judged()
+    run.waits = True
+    assert [one.phase for one in run.told] == ["get_ready", "now", "kept"]
+    assert run.teach("stirring") == ["get_ready", "now", "kept"]
+
+
+def test_what_fails_unforeseen_ends_that_example_and_no_other(
+    bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = Run(bundle, tmp_path / "mine.taught")
+    run.go(12.0)
+    with monkeypatch.context() as patch:
+        patch.setattr("mmg.runs.lessons.judged", lambda *_: 1 / 0)
+        assert run.teach("stirring") == ["get_ready", "now", "bad"]
+    assert run.told[-1].text == "stirring: ZeroDivisionError: division by zero"
+    assert run.teach("stirring")[-1] == "kept"
+
+
 def test_one_is_taught_at_a_time_under_a_name_that_can_be(bundle: Bundle, tmp_path: Path) -> None:
     run = Run(bundle, tmp_path / "mine.taught")
     for name in ("walking", "Walking", "unknown", "", "a\nb", 7, None):
@@ -151,9 +193,20 @@ def test_what_may_not_be_kept_is_not_taught_with(bundle: Bundle, tmp_path: Path)
 @pytest.mark.parametrize("as_tokens", [False, True])
 def test_what_is_recorded_is_the_same_beside_teaching(bundle: Bundle, tmp_path: Path, as_tokens: bool) -> None:
     run = Run(bundle, tmp_path / "mine.taught", as_tokens=as_tokens)
+    beside = Run(bundle, tmp_path / "mine.taught", as_tokens=as_tokens)
+    beside.pipeline._hear = None
+    if not as_tokens:
+        beside.pipeline.engine.kept.clear()
     run.go(3.0)
+    beside.go(3.0)
     assert {chunk.modality for step in run.steps for chunk in step.chunks} == ({"imu"} if as_tokens else set(NAMES))
     assert {one.modality for step in run.steps for one in step.encoded} == ({"audio"} if as_tokens else set())
+    for one, other in zip(run.steps, beside.steps, strict=True):
+        assert one.now_ns == other.now_ns
+        assert [chunk.samples.tobytes() for chunk in one.chunks] == [chunk.samples.tobytes() for chunk in other.chunks]
+        assert [hop.hop for made in one.encoded for hop in made.hops] == [
+            hop.hop for made in other.encoded for hop in made.hops
+        ]
 
 
 def test_what_others_teach_meanwhile_stays_in_the_file(bundle: Bundle, tmp_path: Path) -> None:

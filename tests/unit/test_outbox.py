@@ -135,6 +135,33 @@ def test_a_run_of_recordings_waits_for_a_slow_sink_and_loses_nothing() -> None:
     assert place.hops == list(range(100))
 
 
+def test_at_its_end_a_run_of_recordings_waits_for_as_long_as_lines_are_taken() -> None:
+    place, turns = Place(), threading.Semaphore(0)
+    place.go.clear()
+    box = Outbox(place, name="place", patient=True, closing_s=0.05)
+    for hop in range(20):
+        box.put(Decided(decision(hop)))
+
+    class Turn(threading.Event):
+        def wait(self, timeout: float | None = None) -> bool:
+            turns.acquire(timeout=timeout)
+            return True
+
+    assert place.begun.wait(PATIENCE_S)
+    place.go.set()
+    place.go = Turn()
+
+    def let_go() -> None:
+        for _ in range(20):
+            threading.Event().wait(0.01)  # slower than the whole moment, and faster each by itself
+            turns.release()
+
+    threading.Thread(target=let_go).start()
+    box.close()
+    assert place.hops == list(range(20))
+    assert box.lost == 0
+
+
 def test_a_notice_is_not_for_a_file_of_decisions() -> None:
     assert Notice not in JsonFile.takes
 
@@ -154,6 +181,45 @@ def test_a_file_is_appended_to_so_that_a_service_goes_on_where_it_was(tmp_path: 
         sink.write(Decided(decision(hop)))
         sink.close()
     assert [json.loads(line)["t"] for line in path.read_text().splitlines()] == [0.0, 0.5]
+
+
+def test_a_line_that_a_power_cut_tore_is_not_joined_to_the_next(tmp_path: Path) -> None:
+    path = tmp_path / "day.jsonl"
+    path.write_text('{"t":1.0}\n{"t":1.5,"la')
+    sink = json_file(str(path))
+    sink.write(Decided(decision(4)))
+    sink.close()
+    lines = path.read_text().splitlines()
+    assert lines[:2] == ['{"t":1.0}', '{"t":1.5,"la']
+    assert json.loads(lines[2])["t"] == 2.0
+
+
+def test_what_the_wearer_does_is_the_owners_to_read(tmp_path: Path) -> None:
+    json_file(str(tmp_path / "day.jsonl")).close()
+    assert (tmp_path / "day.jsonl").stat().st_mode & 0o077 == 0
+
+
+def test_a_pipe_that_is_read_slowly_gets_every_line(tmp_path: Path) -> None:
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+    reader = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    box = Outbox(json_file(str(path)), name="pipe", patient=True)
+
+    def put_all() -> None:
+        for hop in range(1000):
+            box.put(Decided(decision(hop)))
+        box.close()
+
+    filling = threading.Thread(target=put_all)
+    filling.start()
+    os.set_blocking(reader, True)
+    data = b""
+    while part := os.read(reader, 4096):
+        data += part
+    filling.join(PATIENCE_S)
+    os.close(reader)
+    assert [json.loads(line)["t"] for line in data.splitlines()] == [hop / 2 for hop in range(1000)]
+    assert box.lost == 0
 
 
 def test_a_line_that_a_full_disk_cuts_leaves_no_part_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -201,6 +267,8 @@ def test_a_full_disk_costs_the_lines_and_not_the_run(tmp_path: Path) -> None:
         (["jsonl:a.jsonl", "jsonl:./a.jsonl"], "is the same place as"),
         (["jsonl:a.jsonl", "jsonl://a.jsonl"], "is the same place as"),
         (["jsonl:///tmp/a.jsonl?depth"], "its options cannot be"),
+        (["jsonl:///tmp/a#b.jsonl"], "what follows a # is not read"),
+        (["http://127.0.0.1:8420?token_file=/tmp/t#1"], "what follows a # is not read"),
     ],
 )
 def test_a_url_that_cannot_be_is_refused_in_one_line(texts: list[str], problem: str) -> None:

@@ -81,6 +81,14 @@ def test_history_is_of_the_last_ten_minutes_oldest_first(state: State, clock: Cl
     assert history(state) == {"decisions": [], "notices": []}
 
 
+def test_what_is_taught_meanwhile_is_counted_as_the_labels_are(state: State) -> None:
+    state.take(decided(1))
+    state.take(decided(2, label="kneading"))
+    families = {family.name: family for family in text_string_to_metric_families(metrics_text(state).decode())}
+    counts = {sample.labels["label"]: sample.value for sample in families["mmg_decisions"].samples}
+    assert (counts["walking"], counts["kneading"]) == (1, 1)
+
+
 def test_a_run_that_decides_too_late_is_unwell(state: State, clock: Clock) -> None:
     state.take(decided(1))
     clock.now_s += 1.5

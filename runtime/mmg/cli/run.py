@@ -149,6 +149,7 @@ def _run(options: argparse.Namespace) -> int:
     truth_path = options.truth or (DEMO / "truth.csv" if options.demo else None)
     from mmg.bundle import Bundle
     from mmg.runs.compare import Comparison, lines_until
+    from mmg.sources import is_live
     from mmg.truth import Truth
 
     truth = Truth(truth_path) if truth_path else None
@@ -162,7 +163,9 @@ def _run(options: argparse.Namespace) -> int:
             from mmg.cli.explain import print_explanations
 
             return print_explanations(urls, bundle.manifest, options.format, _report, allow_video=options.allow_video)
-        taught = open_taught(options.taught, bundle.manifest, may_begin=has_page(options))
+        taught = open_taught(
+            options.taught, bundle.manifest, may_begin=has_page(options) and all(map(is_live, urls.values()))
+        )
         settings = replace(
             _resolve_settings(options, profile),
             taught=_scorer(taught, bundle.manifest),

@@ -67,6 +67,8 @@ class Lessons:
         self._lock = threading.Lock()
         self._asked: str | None = None
         """The name that is taught just now."""
+        self._is_judging = False
+        """Whether an example is with the thread that judges it: until that says how it went, nothing else begins."""
         self._begin_s: float | None = None
         self._span: range | None = None
         self._wanted: tuple[str, ...] = ()
@@ -98,7 +100,7 @@ class Lessons:
         scorer, self._scorer = self._scorer, None
         if scorer:
             self._pipeline.engine.teach(scorer)
-        if self._asked is not None:
+        if self._asked is not None and not self._is_judging:
             self._go_on(self._asked, (self._monotonic_ns() - self._pipeline.origin_ns) / 1e9)
 
     def _go_on(self, name: str, now_s: float) -> None:
@@ -140,8 +142,10 @@ class Lessons:
         sounds = {one: traces for one, traces in before.items() if kinds[one] == "audio"}
         heard = range(self._heard.begin, self._heard.end)
         self._spans.append(span)
+        background = {modality: traces for modality, traces in fresh.items() if modality in self._wanted}
         self._begin_s = self._span = None
-        work = partial(self._keep, name, taken, sounds, fresh, heard)
+        self._is_judging = True
+        work = partial(self._keep, name, taken, sounds, background, heard)
         threading.Thread(target=work, name="mmg teaching", daemon=True).start()
 
     def _keep(
@@ -149,7 +153,7 @@ class Lessons:
         name: str,
         taken: Taken,
         sounds: dict[str, tuple[Trace, ...]],
-        fresh: dict[str, tuple[Trace, ...]],
+        background: dict[str, tuple[Trace, ...]],
         heard: range,
     ) -> None:
         try:
@@ -157,7 +161,6 @@ class Lessons:
             if taken.problem:
                 self._end("bad", name, f"{name}: {taken.problem}: once more")
                 return
-            background = {modality: traces for modality, traces in fresh.items() if modality in self._wanted}
             note = self._kept.keep(name, [taken.example], background)
             self._scorer = Scorer(self._kept.taught, self._heard.hop_s)
             self._given.append(heard)
@@ -168,11 +171,13 @@ class Lessons:
             self._end("kept", name, "; ".join([f"{name}: recorded{silent}", *filter(None, notes)]))
         except MmgError as error:
             self._end("bad", name, str(error))
+        except Exception as error:  # else nothing could be taught any more, and nobody would know why
+            self._end("bad", name, f"{name}: {type(error).__name__}: {error}")
 
     def _end(self, phase: Phase, name: str, text: str) -> None:
         self._say(phase, name, text)
         with self._lock:
-            self._asked = None
+            self._asked, self._is_judging = None, False
 
     def _say(self, phase: Phase, name: str, text: str) -> None:
         known = next((len(one.examples) for one in self._kept.taught.activities if one.name == name), 0)

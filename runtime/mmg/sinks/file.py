@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import stat
+from pathlib import Path
 
 from mmg.errors import ConfigError, SinkError
 from mmg.sinks.event import Decided, Event
@@ -18,9 +20,12 @@ class JsonFile:
         url.allow(())
         self._url = url
         try:
-            # Not truncated: a service that starts again goes on where it was. A pipe that nobody reads does not block.
+            # Not truncated: a service that starts again goes on where it was. A pipe that nobody reads is refused now,
+            # and one that is read slowly holds up its own thread alone. What the wearer does is the owner's.
             flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NONBLOCK | os.O_CLOEXEC
-            self._file = os.open(url.path, flags, 0o644)
+            self._file = os.open(url.path, flags, 0o600)
+            os.set_blocking(self._file, True)
+            _end_torn_line(url.path, self._file)
         except OSError as error:
             raise ConfigError(f"--to {url}: cannot be written to: {error.strerror}") from error
 
@@ -47,3 +52,13 @@ class JsonFile:
     def close(self) -> None:
         """Let go of the file."""
         os.close(self._file)
+
+
+def _end_torn_line(path: str, file: int) -> None:
+    """A power cut may leave a part of a line, to which the next one must not be joined."""
+    status = os.fstat(file)
+    if stat.S_ISREG(status.st_mode) and status.st_size:
+        with Path(path).open("rb") as written:
+            written.seek(-1, os.SEEK_END)
+            if written.read() != b"\n":
+                os.write(file, b"\n")

@@ -73,13 +73,19 @@ class Outbox:
             self._report(f"{self.name}: is too slow: the oldest of its lines are lost")
 
     def close(self) -> None:
-        """Give what waits, for a moment, and let go of the sink. Tells what was lost. Twice is fine."""
+        """Give what waits, for a moment, and let go of the sink. Tells what was lost. Twice is fine.
+
+        A patient outbox gives for as long as anything is taken.
+        """
         with self._changed:
             if self._closing:
                 return
             self._closing = True
             self._changed.notify_all()
         self._thread.join(self._closing_s)
+        before = -1
+        while self._patient and self._thread.is_alive() and before != (before := self.written + self.lost):
+            self._thread.join(self._closing_s)
         with self._changed:
             left = len(self._waiting) + self._is_giving
             self._waiting.clear()

@@ -61,6 +61,8 @@ def parse_sink_url(text: str, schemes: Collection[str]) -> SinkUrl:
         port = parts.port
     except ValueError as error:
         raise ConfigError(f"--to {text}: cannot be: {error}") from error
+    if parts.fragment or text.endswith("#"):
+        raise ConfigError(f"--to {text}: what follows a # is not read: write %23 for one in a path")
     if parts.username is not None or parts.password is not None:
         raise ConfigError("--to: a password in a URL is seen by every user of this machine: give a file instead")
     path = _file(text, unquote(parts.netloc + parts.path)) if scheme == "jsonl" else unquote(parts.path)

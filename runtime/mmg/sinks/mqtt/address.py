@@ -89,8 +89,6 @@ def _port(url: SinkUrl, port: int) -> int:
 
 
 def _topic(url: SinkUrl) -> str:
-    if "#" in url.url:
-        raise ConfigError(f"--to {url}: the topic cannot have a #, which means every topic below")
     if url.path in ("", "/"):
         return f"mmg/{re.sub(r'[^A-Za-z0-9_.-]', '_', socket.gethostname()) or 'wearable'}"
     return _checked(url, url.path[1:], "topic")

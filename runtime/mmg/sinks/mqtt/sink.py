@@ -58,7 +58,6 @@ class MqttSink:
             raise BackendUnavailable("paho-mqtt 2", "paho-mqtt>=2") from error
         self._address, self._about = address, about
         self._topics = {name: f"{address.topic}/{name}" for name in ("decision", "event", "notice", "state", "status")}
-        self._config = ENCODER.encode(device_config(about, address.topic, installed_version()))
         self._newest = Newest(nothing_decided(about.sensors, utc(time.time())))
         self._lock = threading.Lock()
         """Of the newest state, which must never be sent after a newer one."""
@@ -127,7 +126,8 @@ class MqttSink:
     def _announce(self) -> None:
         if self._address.discovery:
             topic = config_topic(self._address.discovery, self._address.topic)
-            self._connection.send(topic, self._config, retain=True)
+            config = device_config(self._about, self._address.topic, installed_version())
+            self._connection.send(topic, ENCODER.encode(config), retain=True)
         with self._lock:
             self._send_state()
         self._connection.send(self._topics["status"], ONLINE, retain=True)

@@ -67,7 +67,7 @@ def _of_run(state: State) -> list[Metric]:
 
     totals = state.totals
     decisions = CounterMetricFamily("mmg_decisions", "Decisions by label.", labels=["label"])
-    for label in state.about.labels:
+    for label in dict.fromkeys((*state.about.labels, *totals.labels)):  # some may be taught meanwhile
         decisions.add_metric([label], totals.labels[label])
     counts = [sum(totals.buckets[: place + 1]) for place in range(len(totals.buckets))]
     bounds = [*map(str, BOUNDS_S), "+Inf"]
