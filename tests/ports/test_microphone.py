@@ -17,6 +17,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -26,7 +27,7 @@ from mmg.errors import BackendUnavailable, ConfigError
 from mmg.sources.ports.microphone.device import Microphone
 from mmg.sources.ports.microphone.lookout import Sight
 from mmg.sources.ports.microphone.port import MicrophonePort, SampleCount, list_microphones
-from mmg.sources.ports.microphone.portaudio import QUEUED_BLOCKS, Block, Capture
+from mmg.sources.ports.microphone.portaudio import QUEUED_BLOCKS, Block, Capture, PortAudio
 from mmg.types import Chunk
 from mmg_tools.virtual.microphone import AlsaMicrophone
 from numpy.typing import NDArray
@@ -519,3 +520,33 @@ def test_without_portaudio_the_package_is_named(tmp_path: Path) -> None:
 def test_the_module_alone_does_not_load_sounddevice() -> None:
     ended = run_python("import sys, mmg.sources.ports.microphone.port; print('sounddevice' in sys.modules)")
     assert ended.stdout == "False\n", ended.stderr
+
+
+def test_what_is_opened_too_late_is_closed_before_a_process_may_end() -> None:
+    """Else the interpreter ends under a call of PortAudio's, and crashes."""
+    audio, opened, returned = PortAudio(), threading.Event(), threading.Event()
+    was_early: list[bool] = []
+    opening = audio.ask(opened.wait)
+    opening.add_done_callback(lambda _: audio.ask(lambda: was_early.append(returned.wait(0.3))))
+
+    def end() -> None:
+        audio.give_time_to_close(PATIENCE_S)
+        returned.set()
+
+    ending = threading.Thread(target=end)
+    ending.start()
+    opened.set()
+    ending.join()
+    assert was_early == [False]
+
+
+def test_a_stream_that_is_closed_before_its_first_sound_is_stopped_and_not_aborted(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    calls: list[str] = []
+    stream = SimpleNamespace(start=lambda: None, stop=lambda: calls.append("stop"), close=lambda: calls.append("close"))
+    monkeypatch.setitem(sys.modules, "sounddevice", SimpleNamespace(RawInputStream=lambda **_: stream))
+    audio, capture = PortAudio(), Capture("device", 16000.0, threading.Event())
+    audio.open(capture)
+    audio.close(capture)
+    assert calls == ["stop", "close"]

@@ -89,7 +89,10 @@ class PortAudio:
 
     def give_time_to_close(self, seconds: float) -> None:
         """Wait for what was asked. A PortAudio that hangs would hang the interpreter's exit: it is left out there."""
-        if not wait([self.ask(lambda: None)], seconds).done:
+        # Twice, for what is opened too late asks to be closed only once it is open. A call that goes on while the
+        # interpreter ends crashes it.
+        until_s = time.monotonic() + seconds
+        if not all(wait([self.ask(lambda: None)], max(until_s - time.monotonic(), 0)).done for _ in range(2)):
             with suppress(KeyError, AttributeError):  # not even imported yet
                 atexit.unregister(sys.modules["sounddevice"]._exit_handler)
 
@@ -127,6 +130,7 @@ class PortAudio:
             dtype="float32", callback=capture.take, finished_callback=capture.end, **settings
         )
         self._streams += 1
+        capture.heard_ns = time.monotonic_ns()  # one that is closed before its first sound is not silent yet
         try:
             capture.stream.start()
         except Exception:
