@@ -85,6 +85,13 @@ def test_flags_may_follow_two_dashes_and_where_no_sensor_is_named_it_says_which(
         ((*USB, "--record", "day.mcap"), 2, "name a folder, --record recordings"),
         ((*USB, "--split", "1h"), 2, "--split is of a recording"),
         ((*USB, "--to", "smoke:signal"), 2, "names no sink"),
+        ((*USB, "--to", "mqtt://broker/a/+"), 2, "the topic cannot have a +"),
+        ((*USB, "--to", "mqtt://broker/a?retry=never"), 2, "retry is the longest wait"),
+        ((*USB, "--to", "jsonl:///var/lib/mmg/a?b=c"), 2, "unknown option 'b'"),
+        ((*USB, "--to", "http://:8420/wrist"), 2, "a page has no path"),
+        ((*USB, "--page", "walk.zip"), 2, "--page walk.zip: is no address"),
+        ((*USB, "--page", "127.0.0.1:8420?tokenfile=x"), 2, "unknown option 'tokenfile'"),
+        ((*USB, "--page", "--to", "http://localhost:99999"), 2, "cannot be"),
         ((*USB, "--taught", "none.taught"), 2, "none.taught"),
         ((*USB, "--bundle", "none.mmg"), 4, "none.mmg"),
         ((*USB, "--name", "../x"), 2, "--name ../x: must be"),
@@ -97,6 +104,14 @@ def test_what_cannot_be_a_service_is_one_line(words: tuple[str, ...], code: int,
     [line] = [line for line in done.stderr.splitlines() if problem in line]
     assert line.startswith("mmg-service: ")
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("page", [("--page",), ("--page", "8421"), ("--page", ":8421"), ("--page=127.0.0.1",)])
+def test_a_page_of_this_machine_alone_opens_no_other_address(page: tuple[str, ...]) -> None:
+    done = service("install", "--dry-run", *USB, *page)
+    assert done.returncode == 0, done.stderr
+    unit = settings_of(done.stdout)
+    assert (unit.get("IPAddressDeny"), unit.get("IPAddressAllow")) == (["any"], ["localhost"])
 
 
 def test_a_flag_that_mmg_run_does_not_have_is_refused_by_its_own_parser() -> None:
