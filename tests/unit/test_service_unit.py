@@ -213,6 +213,22 @@ def test_what_is_read_is_absolute_and_what_is_written_lies_in_its_own_folder(tmp
 
 
 @pytest.mark.parametrize(
+    ("url", "path"),
+    [
+        ("jsonl:///var/lib/mmg/a%20b.jsonl", "/var/lib/mmg/a b.jsonl"),
+        ("jsonl://logs/a%25.jsonl", "/var/lib/mmg/logs/a%.jsonl"),
+        ("JSONL:///var/lib/mmg/x%3Fy", "/var/lib/mmg/x?y"),
+        ("jsonl:a%20b?c.jsonl", "/var/lib/mmg/a%20b?c.jsonl"),
+        ("jsonl:day 1.jsonl", "/var/lib/mmg/day 1.jsonl"),
+        ("jsonl:////var/lib/mmg/day.jsonl", "/var/lib/mmg/day.jsonl"),
+    ],
+)
+def test_a_file_of_decisions_has_the_name_that_its_url_says(url: str, path: str, tmp_path: Path) -> None:
+    flag, placed = place(["--to", url], "mmg", tmp_path).words
+    assert (flag, parse_sink_url(placed, SCHEMES).path) == ("--to", path)
+
+
+@pytest.mark.parametrize(
     ("words", "placed"),
     [
         (["--page"], ["--page"]),

@@ -10,6 +10,7 @@ from urllib.parse import parse_qsl, quote, urlencode
 
 from mmg.errors import ConfigError
 from mmg.service.hidden import hidden_above
+from mmg.sinks.url import parse_sink_url
 
 STATE, SECRETS = Path("/var/lib"), Path("/run/credentials")
 READ = ("--taught", "--bundle", "--trust", "--profile")
@@ -85,13 +86,11 @@ class _Placing:
         return str(self._written("--record", value, is_folder=True))
 
     def _sink(self, url: str) -> str:
-        scheme, _, rest = url.partition(":")
-        if scheme.lower() == "jsonl" and not rest.startswith("//"):
-            return f"{scheme}:{self._written('--to', rest)}"
+        if url.partition(":")[0].lower() == "jsonl":
+            # As mmg-run reads it, and then without // before the path, where neither ? nor % means anything.
+            return f"jsonl:{self._written('--to', parse_sink_url(url, ('jsonl',)).path)}"
         base, mark, query = url.partition("?")
         options = [self._option(name, value) for name, value in parse_qsl(query, keep_blank_values=True)]
-        if scheme.lower() == "jsonl":
-            base = f"{scheme}://{quote(str(self._written('--to', rest.removeprefix('//').partition('?')[0])))}"
         return base + mark + urlencode(options, quote_via=quote, safe="/")
 
     def _option(self, name: str, value: str) -> tuple[str, str]:
@@ -108,7 +107,7 @@ class _Placing:
 
     def _written(self, flag: str, value: str, *, is_folder: bool = False) -> Path:
         own = STATE / self.name
-        path = Path(os.path.normpath(own / value))
+        path = Path(f"/{os.path.normpath(own / value).lstrip('/')}")  # normpath leaves two slashes at its begin
         folder = path if is_folder else path.parent
         if not Path(value).is_absolute():
             self.places.notes.append(f"{flag} {value}: is {path}, in the service's own folder")
