@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from mmg.cli.exit_codes import run_printing_command
 from mmg.cli.reporting import stderr_reporter
-from mmg.cli.sinks_flag import page_url
+from mmg.cli.sinks_flag import has_page, page_url
 from mmg.cli.version import PrintVersion
 from mmg.errors import ConfigError
 
@@ -120,7 +120,7 @@ def _plan(options: argparse.Namespace) -> Plan:
         profile = load_board(flags)
         sensors = wanted_sensors(flags, named, profile, bundle.manifest, _report)
         check_ports(bundle.manifest, sensors, allow_video=flags.allow_video)
-        open_taught(flags.taught, bundle.manifest)
+        open_taught(flags.taught, bundle.manifest, may_begin=has_page(flags))
         if not named:
             _report(f"no sensor is named: {', '.join(sensors)}; --sensors says which")
         return plan(
