@@ -32,7 +32,7 @@ def open_sink(url: SinkUrl, about: About, report: Callable[[str], None]) -> Sink
 
 
 def check_sink(url: SinkUrl) -> None:
-    """What can be known of a sink before it is opened. Raises ConfigError, BackendUnavailable as ``open_sink`` does."""
+    """As far as it can be told without opening it. Raises ConfigError, BackendUnavailable without a page's library."""
     if url.scheme in ("mqtt", "mqtts"):
         from mmg.sinks.mqtt.address import read_address
 
