@@ -17,13 +17,16 @@ from typing import Any
 
 import pytest
 from mmg.backends import is_installed
+from mmg.bundle import Bundle
 from mmg.cli.service import main
 from mmg.service.systemd import Systemd
+from mmg.teaching.store import write_taught
+from mmg.teaching.taught import Taught, encoder_digests
 from mmg_tools.virtual.scenario import render
 from mmg_tools.virtual.wearable import VirtualWearable
 from recordings import ROOT, need_ports
 from unit_limits import forget_groups, has_device_policy, need_limits, under
-from units import command_of, settings_of
+from units import command_of, settings_of, words_of
 
 USB = ("--sensors", "imu", "--imu", "serial:///dev/ttyUSB0")
 ENOUGH, PATIENCE_S = 4, 20.0
@@ -85,6 +88,13 @@ def test_flags_may_follow_two_dashes_and_where_no_sensor_is_named_it_says_which(
         ((*USB, "--record", "day.mcap"), 2, "name a folder, --record recordings"),
         ((*USB, "--split", "1h"), 2, "--split is of a recording"),
         ((*USB, "--to", "smoke:signal"), 2, "names no sink"),
+        ((*USB, "--to", "mqtt://broker/a/+"), 2, "the topic cannot have a +"),
+        ((*USB, "--to", "mqtt://broker/a?retry=never"), 2, "retry is the longest wait"),
+        ((*USB, "--to", "jsonl:///var/lib/mmg/a?b=c"), 2, "unknown option 'b'"),
+        ((*USB, "--to", "http://:8420/wrist"), 2, "a page has no path"),
+        ((*USB, "--page", "walk.zip"), 2, "--page walk.zip: is no address"),
+        ((*USB, "--page", "127.0.0.1:8420?tokenfile=x"), 2, "unknown option 'tokenfile'"),
+        ((*USB, "--page", "--to", "http://localhost:99999"), 2, "cannot be"),
         ((*USB, "--taught", "none.taught"), 2, "none.taught"),
         ((*USB, "--bundle", "none.mmg"), 4, "none.mmg"),
         ((*USB, "--name", "../x"), 2, "--name ../x: must be"),
@@ -97,6 +107,36 @@ def test_what_cannot_be_a_service_is_one_line(words: tuple[str, ...], code: int,
     [line] = [line for line in done.stderr.splitlines() if problem in line]
     assert line.startswith("mmg-service: ")
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("page", [("--page",), ("--page", "8421"), ("--page", ":8421"), ("--page=127.0.0.1",)])
+def test_a_page_of_this_machine_alone_opens_no_other_address(page: tuple[str, ...]) -> None:
+    done = service("install", "--dry-run", *USB, *page)
+    assert done.returncode == 0, done.stderr
+    unit = settings_of(done.stdout)
+    assert (unit.get("IPAddressDeny"), unit.get("IPAddressAllow")) == (["any"], ["localhost"])
+
+
+def test_with_a_page_the_taught_file_is_its_own_and_may_begin_with_nothing(tmp_path: Path) -> None:
+    words = ("install", "--dry-run", *USB, "--page", "--taught", "mine.taught")
+    done = service(*words, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert command_of(done.stdout)[-2:] == ["--taught", "/var/lib/mmg/mine.taught"]
+    assert "--taught mine.taught: is /var/lib/mmg/mine.taught, in the service's own folder" in done.stderr
+    assert "ExecStartPre" not in settings_of(done.stdout)
+    nothing_taught(tmp_path / "mine.taught")
+    done = service(*words, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert command_of(done.stdout)[-2:] == ["--taught", "/var/lib/mmg/mine.taught"]
+    assert "mine.taught: is copied there if nothing is there" in done.stderr
+    assert "ExecStartPre" in settings_of(done.stdout)
+
+
+def nothing_taught(path: Path) -> None:
+    """A file of the starter's encoders that all may read."""
+    with Bundle.open("starter") as bundle:
+        write_taught(path, Taught(encoder_digests(bundle.manifest)))
+    path.chmod(0o644)
 
 
 def test_a_flag_that_mmg_run_does_not_have_is_refused_by_its_own_parser() -> None:
@@ -254,6 +294,18 @@ def test_under_the_unit_no_camera_opens_and_nothing_else_that_is_no_sensor(folde
     assert found["user"] != 0
     if has_device_policy():
         assert found["camera"] == "EPERM", "the kernel's policy, and not a driver that is missing, refuses it"
+
+
+def test_under_the_unit_what_was_taught_is_copied_to_where_the_run_may_write(folder: Path) -> None:
+    nothing_taught(folder / "mine.taught")
+    unit = unit_for(folder, *USB, "--page", "--taught", str(folder / "mine.taught"))
+    [line] = settings_of(unit.read_text())["ExecStartPre"]
+    once = 'cd /var/lib/mmg && "$@" && cmp mine.taught "$0"'
+    script = f'{once} && echo more >> mine.taught && "$@" && tail -c 5 mine.taught'
+    command = ("sh", "-c", script, str(folder / "mine.taught"), *words_of(line, is_command=True))
+    done = subprocess.run(under(unit, *command), capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == "more\n"
 
 
 def test_with_allow_video_it_is_the_policy_that_lets_a_camera_through(folder: Path) -> None:

@@ -154,6 +154,26 @@ def test_certificates_that_cannot_be_read_are_refused_in_one_line(tmp_path: Path
         tls_context(address(f"mqtts://broker/x?{options.format(tmp_path)}"))
 
 
+@pytest.mark.parametrize("kind", ["", "RSA ", "EC ", "ENCRYPTED "])
+def test_a_certificate_with_its_key_in_one_file_is_refused_where_every_user_can_read_it(
+    tmp_path: Path, kind: str
+) -> None:
+    path = secret(tmp_path / "me.pem", f"-----BEGIN CERTIFICATE-----\n-----BEGIN {kind}PRIVATE KEY-----\n", 0o644)
+    with pytest.raises(ConfigError, match=re.escape(f"every user can read {path}: chmod o= {path}")):
+        tls_context(address(f"mqtts://broker/x?cert={path}"))
+    path.chmod(0o640)
+    with pytest.raises(ConfigError, match="no certificate with its key in PEM"):
+        tls_context(address(f"mqtts://broker/x?cert={path}"))
+
+
+def test_a_certificate_alone_may_be_read_by_all(tmp_path: Path) -> None:
+    cert = secret(tmp_path / "me.pem", "-----BEGIN CERTIFICATE-----\n", 0o644)
+    key = secret(tmp_path / "me.key", "-----BEGIN PRIVATE KEY-----\n")
+    for options in (f"cert={cert}", f"cert={cert}&key={key}"):
+        with pytest.raises(ConfigError, match="in PEM"):
+            tls_context(address(f"mqtts://broker/x?{options}"))
+
+
 # --- what is retained ----------------------------------------------------------------------------------------------
 
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import socket
+import subprocess
+import sys
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -80,6 +83,25 @@ def test_each_hop_feeds_the_watchdog_once_however_often_the_engine_turns(
         pulse.beat()
         pulse.beat()
     assert manager.heard() == ["WATCHDOG=1"] * 4
+
+
+def test_a_run_tells_its_manager_and_no_child_of_its_could_from_the_very_begin(manager: Manager) -> None:
+    code = (
+        "import os, sys\n"
+        "from mmg.cli import run\n"
+        "was = run.named_sensors\n"
+        "def named(*given):\n"
+        "    assert 'NOTIFY_SOCKET' not in os.environ\n"
+        "    return was(*given)\n"
+        "run.named_sensors = named\n"
+        "sys.exit(run.main(sys.argv[1:]))"
+    )
+    environment = os.environ | {"NOTIFY_SOCKET": manager.address}
+    words = [sys.executable, "-c", code, "--demo", "--duration", "1"]
+    done = subprocess.run(words, capture_output=True, text=True, check=False, env=environment)
+    assert done.returncode == 0, done.stderr
+    heard = manager.heard()
+    assert (heard[0], heard[-2:]) == ("READY=1", ["STOPPING=1", "STATUS=stopping"])
 
 
 class StuckError(Exception):

@@ -212,6 +212,61 @@ def test_what_is_read_is_absolute_and_what_is_written_lies_in_its_own_folder(tmp
     assert places.writes == []
 
 
+def test_what_the_page_teaches_is_written_to_a_copy_of_its_own(tmp_path: Path) -> None:
+    mine = tmp_path / "mine.taught"
+    mine.touch(0o644)
+    for value in ("mine.taught", str(mine)):
+        places = place(["--page", "--taught", value], "mmg", tmp_path, teaches=True)
+        assert places.words == ["--page", "--taught", "/var/lib/mmg/mine.taught"]
+        assert (places.reads, places.writes, places.state) == ([mine], [], ["mmg"])
+        assert places.copies == {Path("/var/lib/mmg/mine.taught"): mine}
+    mine.chmod(0o600)
+    with pytest.raises(ConfigError, match="may not read it: chmod"):
+        place(["--taught", "mine.taught"], "mmg", tmp_path, teaches=True)
+
+
+@pytest.mark.parametrize("value", ["mine.taught", "/home/pi/mine.taught", "/var/lib/mmg/mine.taught"])
+def test_what_the_page_teaches_may_begin_with_no_file(value: str, tmp_path: Path) -> None:
+    places = place(["--taught", value], "mmg", tmp_path, teaches=True)
+    assert places.words == ["--taught", "/var/lib/mmg/mine.taught"]
+    assert (places.reads, places.copies, places.state) == ([], {}, ["mmg"])
+
+
+def test_a_copy_is_made_once_and_what_is_there_is_kept(tmp_path: Path) -> None:
+    mine, own = tmp_path / "100% $mine 'x'.taught", tmp_path / "own; a"
+    mine.write_text("taught before")
+    unit = unit_text(a_service(copies={str(own): str(mine)}))
+    [line] = settings_of(unit)["ExecStartPre"]
+    assert unit.index("ExecStartPre=") < unit.index("ExecStart=")
+    for text in ("taught before", "and on the page"):
+        subprocess.run(words_of(line, is_command=True), check=True)
+        assert own.read_text() == text.replace("and", "taught before and")
+        own.write_text("taught before and on the page")
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([mine.name, own.name])
+    mine.unlink()
+    subprocess.run(words_of(line, is_command=True), check=True)
+    own.unlink()
+    failed = subprocess.run(words_of(line, is_command=True), check=False, capture_output=True)
+    assert failed.returncode != 0, "a run that begins with nothing would not know what was taught"
+    assert "ExecStartPre" not in settings_of(unit_text(a_service()))
+
+
+@pytest.mark.parametrize(
+    ("url", "path"),
+    [
+        ("jsonl:///var/lib/mmg/a%20b.jsonl", "/var/lib/mmg/a b.jsonl"),
+        ("jsonl://logs/a%25.jsonl", "/var/lib/mmg/logs/a%.jsonl"),
+        ("JSONL:///var/lib/mmg/x%3Fy", "/var/lib/mmg/x?y"),
+        ("jsonl:a%20b?c.jsonl", "/var/lib/mmg/a%20b?c.jsonl"),
+        ("jsonl:day 1.jsonl", "/var/lib/mmg/day 1.jsonl"),
+        ("jsonl:////var/lib/mmg/day.jsonl", "/var/lib/mmg/day.jsonl"),
+    ],
+)
+def test_a_file_of_decisions_has_the_name_that_its_url_says(url: str, path: str, tmp_path: Path) -> None:
+    flag, placed = place(["--to", url], "mmg", tmp_path).words
+    assert (flag, parse_sink_url(placed, SCHEMES).path) == ("--to", path)
+
+
 @pytest.mark.parametrize(
     ("words", "placed"),
     [
@@ -311,6 +366,7 @@ VARIANTS: dict[str, dict[str, object]] = {
         "needs": Needs(("char-iio", "char-alsa", "char-video4linux"), ("dialout", "audio", "video"), (), ("/sys/x y",)),
         "network": network_of([parse_sink_url("http://0.0.0.0:80", SCHEMES)]),
         "secrets": {"credentials-0": "/etc/a b%"},
+        "copies": {"/var/lib/mmg/a b%.taught": "/home/pi/a b%.taught"},
         "shown": ("/home/pi/a b/venv", "/home/pi/100%"),
         "state": ("mmg", "mmg/days"),
         "is_logged": False,

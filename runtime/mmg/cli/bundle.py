@@ -12,6 +12,7 @@ from mmg.cli.parsing import parse
 from mmg.cli.progress import Progress
 from mmg.cli.reporting import stderr_reporter
 from mmg.cli.version import PrintVersion
+from mmg.printable import printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -200,7 +201,7 @@ def _print_lines(lines: Sequence[str]) -> None:
     encoding = sys.stdout.encoding or "ascii"
     for line in lines:
         # A bundle is a stranger's: what its texts would do to the terminal, or it cannot show, is not printed.
-        shown = "".join(character if character.isprintable() else "?" for character in line)
+        shown = printable(line)
         with LAST_LINE.above():
             print(shown.encode(encoding, "backslashreplace").decode(encoding), flush=True)
 

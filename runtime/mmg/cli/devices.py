@@ -17,6 +17,7 @@ from mmg.cli.profile_flags import add_profile_flags, load_board
 from mmg.cli.progress import Progress
 from mmg.cli.reporting import stderr_reporter
 from mmg.cli.version import PrintVersion
+from mmg.printable import printable
 
 if TYPE_CHECKING:
     from mmg.sources.ports.discovery import Found
@@ -100,7 +101,7 @@ def _print_table(found: list[Found]) -> None:
     for one, row in zip(found, rows, strict=True):
         line = "  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip()
         # A device names itself: what its name would do to the terminal, or the terminal cannot show, is not printed.
-        line = "".join(character if character.isprintable() else "?" for character in line)
+        line = printable(line)
         line = line.encode(encoding, "backslashreplace").decode(encoding)
         print(f"\x1b[{'31' if one.problem else '32'}m{line}\x1b[0m" if colours else line)
     sys.stdout.flush()

@@ -17,6 +17,7 @@ from mmg.cli.profile_flags import folder
 from mmg.cli.progress import Progress
 from mmg.cli.reporting import stderr_reporter
 from mmg.cli.version import PrintVersion
+from mmg.printable import printable
 
 if TYPE_CHECKING:
     from mmg.board.doctor import Examination, Finding
@@ -119,7 +120,7 @@ def _lines_of(finding: Finding, width: int) -> list[str]:
 def _print(text: str, colour: str = "") -> None:
     """A device names itself: what its name would do to the terminal, or the terminal cannot show, is not printed."""
     encoding = sys.stdout.encoding or "ascii"
-    text = "".join(character if character.isprintable() or character == "\n" else "?" for character in text)
+    text = "\n".join(map(printable, text.split("\n")))
     text = text.encode(encoding, "backslashreplace").decode(encoding)
     print(f"\x1b[{colour}m{text}\x1b[0m" if colour else text)
 

@@ -12,6 +12,7 @@ from typing import TypeVar
 
 from mmg.cli.last_line import LAST_LINE, shows_last_line, takes_more
 from mmg.cli.reporting import Reporter, StderrReporter
+from mmg.printable import printable
 
 AFTER_S = 2.0
 """What takes less is not told of."""
@@ -143,8 +144,7 @@ class Progress:
 
     def _bar(self, elapsed_s: float) -> str:
         assert isinstance(self._report, StderrReporter)
-        prefix = f"{self._report.command}: {self._what}"
-        prefix = "".join(character if character.isprintable() else "?" for character in prefix)
+        prefix = printable(f"{self._report.command}: {self._what}")
         width = _columns() - 1  # a full line would begin another one
         try:
             from tqdm.std import tqdm  # loaded for those who see a bar

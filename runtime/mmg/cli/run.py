@@ -137,6 +137,7 @@ def build_parser() -> argparse.ArgumentParser:
 def main(arguments: list[str] | None = None) -> int:
     """Run, and return the exit code."""
     options = parse(build_parser(), arguments)
+    options.notify = os.environ.pop("NOTIFY_SOCKET", "")  # before there is a child, none of which has a pulse to tell
     keep_stderr()
     handle_signals(raise_interrupt)
     return run_command(lambda: _run(options), _report)
@@ -204,7 +205,7 @@ def _decide(
             at_end.callback(close_recorder, recorder, _report)
             takers.append(_into(recorder))
         at_end.callback(pipeline.close)
-        if pulse := _open_pulse(pipeline):
+        if pulse := _open_pulse(options.notify, pipeline):
             at_end.callback(pulse.close)
             at_end.callback(pulse.stopping)  # before all others: a driver may be slow to close
             takers.append(lambda decision, _label: pulse.decided(decision))
@@ -232,9 +233,8 @@ def _compared_by(comparison: Comparison) -> Taker:
     return lambda decision, _label: comparison.take(json.loads(line_of(decision)))
 
 
-def _open_pulse(pipeline: LivePipeline | Pipeline | Replay) -> Pulse | None:
-    """What a service manager is told, where one asks for it. No child of this process tells it anything."""
-    address = os.environ.pop("NOTIFY_SOCKET", "")
+def _open_pulse(address: str, pipeline: LivePipeline | Pipeline | Replay) -> Pulse | None:
+    """What a service manager is told, where one asks for it. address: of its socket, empty where none does."""
     if not address:
         return None
     from mmg.runs.live import LivePipeline

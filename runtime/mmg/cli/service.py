@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from mmg.cli.exit_codes import run_printing_command
 from mmg.cli.reporting import stderr_reporter
+from mmg.cli.sinks_flag import has_page, page_url
 from mmg.cli.version import PrintVersion
 from mmg.errors import ConfigError
 
@@ -103,7 +104,7 @@ def _plan(options: argparse.Namespace) -> Plan:
     from mmg.cli.sensors import named_sensors, wanted_sensors
     from mmg.cli.taught_flag import open_taught
     from mmg.service.plan import check_ports, plan
-    from mmg.sinks.places import check_places
+    from mmg.sinks.places import check_places, check_sink
 
     flags = build_run_parser().parse_args(options.words)
     for name in NOT_FOR_A_SERVICE:
@@ -111,12 +112,15 @@ def _plan(options: argparse.Namespace) -> Plan:
             what = flags.recording if name == "recording" else f"--{name}"
             raise ConfigError(f"{what}: is not for a service, which decides on what is plugged in, for ever")
     refuse_without_recording(flags)
+    sinks = check_places(_sinks(flags))
+    for sink in sinks:
+        check_sink(sink)
     named = named_sensors(flags, _report)
     with Bundle.open(flags.bundle, trust=flags.trust) as bundle:
         profile = load_board(flags)
         sensors = wanted_sensors(flags, named, profile, bundle.manifest, _report)
         check_ports(bundle.manifest, sensors, allow_video=flags.allow_video)
-        open_taught(flags.taught, bundle.manifest)
+        open_taught(flags.taught, bundle.manifest, may_begin=has_page(flags))
         if not named:
             _report(f"no sensor is named: {', '.join(sensors)}; --sensors says which")
         return plan(
@@ -124,16 +128,15 @@ def _plan(options: argparse.Namespace) -> Plan:
             options.words,
             sensors,
             bundle.manifest,
-            check_places(_sinks(flags)),
+            sinks,
             allow_video=flags.allow_video,
             folder=Path.cwd(),
         )
 
 
 def _sinks(flags: argparse.Namespace) -> list[str]:
-    """The URLs of ``--to``, and of ``--page``, whose address may be left out."""
-    page = getattr(flags, "page", None)
-    return [*flags.to, *([] if page is None else [f"http://{page or '127.0.0.1:8420'}"])]
+    """The URLs of ``--to`` and ``--page``. Raises ConfigError."""
+    return [*flags.to, *([] if flags.page is None else [page_url(flags.page)])]
 
 
 def _remove(options: argparse.Namespace, systemd: Systemd) -> int:

@@ -12,6 +12,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from mmg.printable import printable
+
 if TYPE_CHECKING:
     from mmg.types import Decision
 
@@ -78,7 +80,7 @@ class Pulse:
 
 def one_line(text: str) -> str:
     """Foreign text as one line without control characters: a line break would begin another message."""
-    shown = "".join(character if character.isprintable() else "?" for character in text)
+    shown = printable(text)
     return shown if len(shown) <= LONGEST_STATUS else f"{shown[: LONGEST_STATUS - 3]}..."
 
 

@@ -10,6 +10,7 @@ from urllib.parse import parse_qsl, quote, urlencode
 
 from mmg.errors import ConfigError
 from mmg.service.hidden import hidden_above
+from mmg.sinks.url import parse_sink_url
 
 STATE, SECRETS = Path("/var/lib"), Path("/run/credentials")
 READ = ("--taught", "--bundle", "--trust", "--profile")
@@ -24,22 +25,24 @@ SECRET_OPTIONS, WRITTEN_OPTIONS = ("credentials", "key", "cert", "ca"), ("token_
 class Places:
     """words: of mmg-run's command line, with every path absolute. reads: files and folders. writes: folders outside
     the service's own. state: its own, below /var/lib. secrets: name -> file, handed to the service alone.
-    notes: what is worth telling."""
+    copies: file of its own -> the one that it begins as. notes: what is worth telling."""
 
     words: list[str] = field(default_factory=list)
     reads: list[Path] = field(default_factory=list)
     writes: list[Path] = field(default_factory=list)
     state: list[str] = field(default_factory=list)
     secrets: dict[str, Path] = field(default_factory=dict)
+    copies: dict[Path, Path] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
 
-def place(words: Sequence[str], name: str, folder: Path) -> Places:
+def place(words: Sequence[str], name: str, folder: Path, *, teaches: bool = False) -> Places:
     """Of a command line that mmg-run takes. name: the service's. folder: from where relative paths that are read count;
-    what is written goes below /var/lib/NAME. Raises ConfigError.
+    what is written goes below /var/lib/NAME. teaches: whether the run writes to its file of taught activities.
+    Raises ConfigError.
     """
     places = Places(state=[name])
-    placed = _Placing(places, name, folder)
+    placed = _Placing(places, name, folder, teaches)
     left = list(words)
     while left:
         flag, equals, value = left[0].partition("=")
@@ -60,12 +63,15 @@ class _Placing:
     places: Places
     name: str
     folder: Path
+    teaches: bool
 
     def value(self, flag: str, value: str) -> str:
         if flag == "--record":
             return self._recordings(value)
         if flag in ("--to", PAGE):
             return self._sink(value)
+        if flag == "--taught" and self.teaches:
+            return str(self._taught(value))
         is_name = value == "starter" if flag == "--bundle" else flag == "--profile" and "/" not in value
         if is_name and not value.endswith(".toml"):
             return value
@@ -77,6 +83,17 @@ class _Placing:
         self.places.reads.append(path)
         return path
 
+    def _taught(self, value: str) -> Path:
+        """A file that grows is the service's own: in the folder of somebody else its user could replace none."""
+        path = Path(os.path.abspath(self.folder / value))  # noqa: PTH100
+        if path.is_relative_to(STATE / self.name):
+            return self._written("--taught", str(path))
+        own = self._written("--taught", path.name)
+        if path.exists():
+            self.places.copies[own] = self._read("--taught", value)
+            self.places.notes.append(f"{path}: is copied there if nothing is there; what the page teaches stays there")
+        return own
+
     def _recordings(self, value: str) -> str:
         if value.endswith(".mcap"):
             raise ConfigError(
@@ -85,13 +102,11 @@ class _Placing:
         return str(self._written("--record", value, is_folder=True))
 
     def _sink(self, url: str) -> str:
-        scheme, _, rest = url.partition(":")
-        if scheme.lower() == "jsonl" and not rest.startswith("//"):
-            return f"{scheme}:{self._written('--to', rest)}"
+        if url.partition(":")[0].lower() == "jsonl":
+            # As mmg-run reads it, and then without // before the path, where neither ? nor % means anything.
+            return f"jsonl:{self._written('--to', parse_sink_url(url, ('jsonl',)).path)}"
         base, mark, query = url.partition("?")
         options = [self._option(name, value) for name, value in parse_qsl(query, keep_blank_values=True)]
-        if scheme.lower() == "jsonl":
-            base = f"{scheme}://{quote(str(self._written('--to', rest.removeprefix('//').partition('?')[0])))}"
         return base + mark + urlencode(options, quote_via=quote, safe="/")
 
     def _option(self, name: str, value: str) -> tuple[str, str]:
@@ -108,7 +123,7 @@ class _Placing:
 
     def _written(self, flag: str, value: str, *, is_folder: bool = False) -> Path:
         own = STATE / self.name
-        path = Path(os.path.normpath(own / value))
+        path = Path(f"/{os.path.normpath(own / value).lstrip('/')}")  # normpath leaves two slashes at its begin
         folder = path if is_folder else path.parent
         if not Path(value).is_absolute():
             self.places.notes.append(f"{flag} {value}: is {path}, in the service's own folder")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from mmg.service.devices import Needs, needs_of
 from mmg.service.hidden import python_folders, run_command, shown
-from mmg.service.network import network_of
+from mmg.service.network import SERVERS, network_of
 from mmg.service.places import STATE, check_readable, place
 from mmg.service.unit import Service, unit_text
 from mmg.sinks.url import SinkUrl
@@ -47,7 +47,7 @@ def plan(
     """
     kinds = {modality.name: modality.kind for modality in manifest.modalities}
     needs, missing = _with_groups(needs_of(sensors, kinds, allow_video=allow_video))
-    places = place(words, name, folder)
+    places = place(words, name, folder, teaches=any(sink.scheme in SERVERS for sink in sinks))
     network = network_of(sinks, needs.hosts)
     command, python = run_command(), python_folders()
     check_readable(Path(command), "mmg-run is")
@@ -65,6 +65,7 @@ def plan(
         writes=tuple(map(str, places.writes)),
         state=tuple(places.state),
         secrets={secret: str(path) for secret, path in places.secrets.items()},
+        copies={str(own): str(path) for own, path in places.copies.items()},
         is_logged=not sinks,
     )
     notes = [*needs.notes, *places.notes, *missing]

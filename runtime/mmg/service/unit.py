@@ -15,6 +15,8 @@ MADE = "# Made by mmg-service."
 """How each unit begins that mmg-service may replace or remove."""
 NAME = re.compile(r"[a-z][a-z0-9-]{0,30}")
 """Of a service: also the name of its user and folder."""
+COPY = ("/bin/sh", "-c", 'test -e "$1" || { cp -- "$0" "$1.new" && mv -- "$1.new" "$1"; }')
+"""Then a file, and what it becomes where nothing is: whole, also after a power cut."""
 NEW_LINE = "\n"
 WATCHDOG_S, WATCHDOG_HOPS = 30.0, 10
 PLAIN = re.compile(r"[A-Za-z0-9_./:,=@+-]+")
@@ -25,7 +27,8 @@ class Service:
     """command: mmg-run's path and words. sensors: their names. shown: folders and files to be seen though hidden.
 
     writes: folders outside of its own. state: its own, below /var/lib. secrets: name -> file. hop_s: of the bundle.
-    memory_mib: the most that it may take. is_logged: whether decisions go to the journal, having no other place.
+    memory_mib: the most that it may take. copies: file of its own -> the one that it begins as.
+    is_logged: whether decisions go to the journal, having no other place.
     """
 
     name: str
@@ -39,6 +42,7 @@ class Service:
     writes: tuple[str, ...] = ()
     state: tuple[str, ...] = ()
     secrets: Mapping[str, str] = field(default_factory=dict)
+    copies: Mapping[str, str] = field(default_factory=dict)
     is_logged: bool = True
 
     def __post_init__(self) -> None:
@@ -68,12 +72,14 @@ StartLimitIntervalSec=0
 
 def _run(service: Service) -> str:
     watchdog_s = max(WATCHDOG_S, WATCHDOG_HOPS * service.hop_s)
+    lines = [f"ExecStartPre={command_line((*COPY, path, own))}" for own, path in service.copies.items()]
+    copies = "".join(f"\n{line}" for line in (BEGINS, *lines)) if lines else ""
     jack = "\nEnvironment=JACK_NO_START_SERVER=1" * ("audio" in service.needs.groups)
     return f"""\
 # The run. It is ready when it begins to listen, and then its engine feeds the watchdog hop by hop: one that stands
 # still is killed and started anew.
 Type=notify
-NotifyAccess=main
+NotifyAccess=main{copies}
 ExecStart={command_line(service.command)}
 WorkingDirectory=/var/lib/{service.name}{jack}
 WatchdogSec={watchdog_s:g}
@@ -180,6 +186,7 @@ INSTALL = """
 WantedBy=multi-user.target"""
 
 
+BEGINS = "# What it writes to begins as a copy of what its flags name, and is kept from then on."
 JOURNAL = """\
 # Decisions have no other place than the journal.
 StandardOutput=journal"""

@@ -31,6 +31,20 @@ def open_sink(url: SinkUrl, about: About, report: Callable[[str], None]) -> Sink
     return JsonFile(url)
 
 
+def check_sink(url: SinkUrl) -> None:
+    """As far as it can be told without opening it. Raises ConfigError, BackendUnavailable without a page's library."""
+    if url.scheme in ("mqtt", "mqtts"):
+        from mmg.sinks.mqtt.address import read_address
+
+        read_address(url)
+    elif url.scheme == "http":
+        from mmg.sinks.page import check_page
+
+        check_page(url)
+    else:
+        url.allow(())
+
+
 def check_places(texts: Sequence[str]) -> list[SinkUrl]:
     """The URLs, parsed. Raises ConfigError for one that names no sink, and for two of one place."""
     urls = [parse_sink_url(text, SCHEMES) for text in texts]

@@ -5,6 +5,8 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Sequence
 
+from mmg.printable import printable
+
 BOLD, DIM, RED, YELLOW, GREEN = "1", "2", "31", "33", "32"
 VALID, INVALID, OVER, WARNED = "✓", "✗", "▲", "!"
 ASCII = str.maketrans({"✓": "+", "✗": "x", "▲": "^", "▼": "v", "→": ">"})
@@ -20,7 +22,7 @@ class Lines:
 
     def add(self, text: str = "", colour: str = "") -> None:
         """One line as it is."""
-        text = "".join(character if character.isprintable() else "?" for character in text.rstrip())
+        text = printable(text.rstrip())
         if self._ascii:
             text = text.translate(ASCII).encode("ascii", "backslashreplace").decode()
         self._lines.append(f"\x1b[{colour}m{text}\x1b[0m" if colour and self._colours else text)

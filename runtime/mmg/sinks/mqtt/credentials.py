@@ -13,6 +13,8 @@ from mmg.sinks.mqtt.address import Address
 
 MOST_BYTES = 4096
 """Of a file of credentials: what is longer is another file."""
+PRIVATE_KEY, MOST_PEM_BYTES = b"PRIVATE KEY-----", 1 << 20
+"""How the first line of every kind of key in PEM ends (RFC 7468), and how far it is looked for."""
 
 
 def read_credentials(address: Address) -> tuple[str, str] | None:
@@ -45,8 +47,8 @@ def tls_context(address: Address) -> ssl.SSLContext | None:
     except (OSError, ssl.SSLError) as error:
         raise ConfigError(f"--to {address.url}: {address.ca}: {_reason(error, 'certificates')}") from error
     if address.cert:
-        if address.key:
-            _refuse_if_open_to_others(address, address.key)
+        if address.key or _holds_key(address):
+            _refuse_if_open_to_others(address, address.key or address.cert)
 
         def refuse() -> NoReturn:  # else OpenSSL asks on the terminal, where a service has none
             raise ConfigError(f"--to {address.url}: the key has a password: store it without, readable only by you")
@@ -58,6 +60,15 @@ def tls_context(address: Address) -> ssl.SSLContext | None:
             problem = _reason(error, "certificate with its key")
             raise ConfigError(f"--to {address.url}: {files}: {problem}") from error
     return context
+
+
+def _holds_key(address: Address) -> bool:
+    """Whether the certificate's file has the key in it too, as OpenSSL looks for it where the URL names none."""
+    try:
+        with Path(address.cert).open("rb") as file:
+            return PRIVATE_KEY in file.read(MOST_PEM_BYTES)
+    except OSError as error:
+        raise ConfigError(f"--to {address.url}: {address.cert}: {error.strerror}") from error
 
 
 def _reason(error: OSError, what: str) -> str:

@@ -19,10 +19,18 @@ if TYPE_CHECKING:
 
 def open_page(url: SinkUrl, about: About, report: Callable[[str], None]) -> Sink:
     """Serve the page there. Raises ConfigError, BackendUnavailable."""
+    check_page(url)
+    from mmg.sinks.page.server import Page
+
+    return Page(url, about, report)
+
+
+def check_page(url: SinkUrl) -> None:
+    """Raises ConfigError for a URL of no page, BackendUnavailable without its library."""
     try:
         import microdot  # noqa: F401
     except ImportError as error:
         raise BackendUnavailable("microdot, which the page needs,", "microdot", "segno", "prometheus-client") from error
-    from mmg.sinks.page.server import Page
+    from mmg.sinks.page.server import check_url
 
-    return Page(url, about, report)
+    check_url(url)

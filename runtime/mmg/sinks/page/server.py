@@ -42,9 +42,7 @@ class Page:
     takes: tuple[type[Event], ...] = (Decided, Notice, Sensed, Taught, Step)
 
     def __init__(self, url: SinkUrl, about: About, report: Callable[[str], None]) -> None:
-        url.allow(OPTIONS)
-        if url.path not in ("", "/"):
-            raise ConfigError(f"--to {url}: a page has no path: write http://{HOST}:{PORT}")
+        check_url(url)
         host = url.host or HOST
         file = url.options.get("token_file")
         token = token_in(Path(file)) if file else ""
@@ -103,6 +101,13 @@ class Page:
                 task.cancel()
             await asyncio.gather(*late, return_exceptions=True)
         await asyncio.sleep(0)  # in which the last connections are closed
+
+
+def check_url(url: SinkUrl) -> None:
+    """Raises ConfigError for a URL of no page, whatever this machine is."""
+    url.allow(OPTIONS)
+    if url.path not in ("", "/"):
+        raise ConfigError(f"--to {url}: a page has no path: write http://{HOST}:{PORT}")
 
 
 def _listen(url: SinkUrl, host: str, port: int) -> socket.socket:

@@ -1,0 +1,47 @@
+"""Foreign text, and the one place that says what of it may be shown."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+from mmg.cli.doctor import _print
+from mmg.printable import printable
+from recordings import ROOT
+
+
+def own_ways(path: Path) -> int:
+    """How often a module makes ``?`` of what is not printable by itself."""
+    return sum(
+        isinstance(node, ast.IfExp)
+        and isinstance(node.orelse, ast.Constant)
+        and node.orelse.value == "?"
+        and "isprintable" in ast.unparse(node.test)
+        for node in ast.walk(ast.parse(path.read_text()))
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("wäsche, 91 % ✓", "wäsche, 91 % ✓"),
+        ("\x1b[31mred", "?[31mred"),
+        ("a\nb\r\u2028c", "a?b??c"),
+        ("\0\x9b\udcff\u202e", "????"),
+        ("", ""),
+    ],
+)
+def test_what_would_do_something_becomes_a_question_mark(text: str, shown: str) -> None:
+    assert printable(text) == shown
+
+
+def test_all_of_the_runtime_asks_the_one_function() -> None:
+    folder = ROOT / "runtime/mmg"
+    found = {str(path.relative_to(folder)) for path in folder.rglob("*.py") if own_ways(path)}
+    assert found == {"printable.py"}
+
+
+def test_the_doctor_keeps_its_own_line_breaks_and_nothing_else(capsys: pytest.CaptureFixture[str]) -> None:
+    _print("a \x1b[2J\n  b\rc")
+    assert capsys.readouterr().out == "a ?[2J\n  b?c\n"
