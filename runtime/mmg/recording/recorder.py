@@ -151,8 +151,8 @@ class Recorder:
 
     def _write_mark(self, part: Part, mark: MarkMessage, now_ns: int) -> None:
         """In the thread that opens parts: what holds is what was written."""
-        self._held = mark.label if mark.event == START else ""
         part.mark(mark, now_ns)
+        self._held = mark.label if mark.event == START else ""
 
     @property
     def newest(self) -> Path:
