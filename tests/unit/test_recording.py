@@ -601,3 +601,18 @@ def test_a_mark_that_cannot_be_written_costs_itself_alone_and_no_part(tmp_path: 
     assert not [line for line in told if "recording stops" in line]
     marks = list(open_recording(part_path(tmp_path / "day.mcap", 2)).marks())
     assert [(mark.label, mark.event) for mark in marks] == [("walk", START)]
+
+
+def test_what_is_left_out_over_the_end_of_a_part_is_told_in_the_next_one(tmp_path: Path) -> None:
+    clock = Clock()
+    recorder, _ = clock.recorder(tmp_path / "day.mcap", Limits(split_s=10))
+    for second in range(20):
+        clock.now_ns = second * S_NS
+        if second in (8, 16):
+            recorder.switch(on=second == 16)
+        recorder.step(step_at(second))
+        recorder.flush()
+    recorder.close()
+    recording = open_recording(part_path(tmp_path / "day.mcap", 0))
+    assert len(list(recording.steps())) == 12
+    assert recording.notes[0].startswith("day-0001.mcap: 8 steps, decisions or marks could not be recorded")

@@ -262,7 +262,9 @@ class Recorder:
             self._finished_bytes += size
             self._old.append((now_ns, self._part.path))
             self._number += 1
+            untold = self._part.lost  # while recording is off no step tells it
             self._part, self._began_ns = self._open_part(), now_ns
+            self._part.lose(untold)
         while limits.keep_s is not None and self._old and now_ns - self._old[0][0] > limits.keep_s * 1e9:
             old = self._old.popleft()[1]
             try:
