@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -100,6 +101,17 @@ def test_while_it_is_paused_every_port_is_closed_and_nothing_is_decided(
         "goes on: the sensors are listened to again",
     ]
     run.pipeline.close()
+
+
+def test_what_ports_lost_before_a_pause_is_told_at_the_end_too(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = Run(bundle, monkeypatch)
+    run.first[0].status = replace(CONNECTED, losses=(("overruns", 2), ("bad_checksums", 5)))
+    run.pause_ns, run.resume_ns = 3 * S, 5 * S
+    for decision in run.pipeline:
+        if decision.t_s > 7.0:
+            run.world.ports[0].status = replace(CONNECTED, losses=(("bad_checksums", 1), ("resets", 4)))
+    run.pipeline.close()
+    assert "imu: 2 overruns, 6 bad checksums, 4 resets" in run.told
 
 
 def test_a_required_sensor_may_take_its_time_after_a_pause(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
