@@ -245,7 +245,9 @@ def test_rubbish_is_answered_with_a_refusal_and_the_next_one_is_served(
             bare.shutdown(socket.SHUT_WR)
         except ConnectionError:
             pass  # it has read enough
-        assert everything(bare).startswith((b"HTTP/1.1 400 Bad Request\r\n", b""))
+        answer = everything(bare)
+    # Where more comes than is read, the answer may be lost on its way.
+    assert answer == b"" or answer.startswith(b"HTTP/1.1 400 Bad Request\r\n")
     assert ask(page, "/")[0] == 200
     assert page._hub._state.refused == 1
     assert capfd.readouterr().err == ""
