@@ -331,6 +331,16 @@ def test_beyond_the_limit_of_connections_the_next_one_is_told_to_come_again(page
     assert ask(page, "/")[0] == 200
 
 
+@pytest.mark.parametrize(("hop_s", "most"), [(0.01, 3200), (0.5, 64), (10.0, 64)])
+def test_a_viewer_may_be_behind_for_seconds_however_short_the_hops_are(hop_s: float, most: int) -> None:
+    page = page_at(about=replace(ABOUT, hop_s=hop_s))
+    viewer, _ = page._hub.join(lambda: None)
+    assert viewer.put([b""] * most)
+    assert not viewer.put([b""])
+    page._hub.leave(viewer)
+    page.close()
+
+
 def test_whoever_connects_and_asks_nothing_shuts_nobody_out(page: Page, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connections, "TOGETHER_S", 0.05)
     with ExitStack() as at_end:
