@@ -483,8 +483,9 @@ def test_marks_become_labels() -> None:
         Label(5.0, 6.0, "walk"),
         Label(6.0, 20.0, "knead"),
     ]
-    with pytest.raises(ConfigError, match="up to 9 different labels"):
-        Marker(("walk", "walk"), lambda *_: None)
+    for odd in ("walk", "", "two\nlines", "\x1b[2J", "\ud800"):
+        with pytest.raises(ConfigError, match="up to 9 different labels"):
+            Marker(("walk", odd), lambda *_: None)
 
 
 def test_a_label_that_another_interrupts_ends_there() -> None:

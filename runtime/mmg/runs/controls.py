@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, TypeGuard, cast
 
 from mmg.errors import ConfigError
 
@@ -135,7 +135,7 @@ class Controls:
         return {"path": str(recorder.newest), "bytes": recorder.bytes, "mark": marker.present}
 
 
-def _is_label(label: object) -> bool:
+def _is_label(label: object) -> TypeGuard[str]:
     """Whether a file can hold it and a terminal show it; half of a surrogate pair is neither."""
     return isinstance(label, str) and bool(label.strip()) and len(label) <= LONGEST_MARK and label.isprintable()
 
