@@ -31,6 +31,7 @@ class MadeRun:
     port: int = 0
     token_file: Path | None = None
     controls: Any = None
+    hop_s: float = HOP_S
     notes: list[str] = field(default_factory=list)
     hop: int = 0
     page: Sink = field(init=False)
@@ -40,7 +41,7 @@ class MadeRun:
             "starter",
             tuple(self.labels),
             dict(self.sensors),
-            HOP_S,
+            self.hop_s,
             board="raspberry-pi-zero-2w",
             controls=self.controls,
         )
@@ -64,7 +65,7 @@ class MadeRun:
         states = {name: sensors.get(name, LIVE) for name in self.sensors}
         heard = tuple(name for name, state in states.items() if state.state == "live")
         latency_ms = {"event_to_decision": 31.0}
-        end_s = self.hop * HOP_S
+        end_s = self.hop * self.hop_s
         self.page.write(Decided(Decision(self.hop, end_s, label, confidence, scores, heard, states, (), latency_ms)))
 
     def sense(self, **sensors: SensorState) -> None:

@@ -167,6 +167,18 @@ def test_odd_labels_are_text_and_break_nothing(browser: Browser, size: tuple[int
         assert EVIL in shown(browser, "notices")
 
 
+def test_of_hops_that_are_short_the_ribbon_has_two_a_second_and_stays_one_stretch(browser: Browser) -> None:
+    with made(hop_s=0.01) as run:
+        for _ in range(200):
+            run.decide("walking")
+        browser.open(run.url)
+        browser.wait_for(f"{COUNT} === 4")
+        for _ in range(100):
+            run.decide("walking")
+        browser.evaluate("document.getElementById('stretches').open = true")
+        browser.wait_for(f"{COUNT} === 6 && document.querySelectorAll('tbody tr').length === 1")
+
+
 # --- by keyboard and for screen readers ----------------------------------------------------------------------------
 
 

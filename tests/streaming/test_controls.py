@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -102,6 +103,17 @@ def test_while_it_is_paused_every_port_is_closed_and_nothing_is_decided(
     run.pipeline.close()
 
 
+def test_what_ports_lost_before_a_pause_is_told_at_the_end_too(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = Run(bundle, monkeypatch)
+    run.first[0].status = replace(CONNECTED, losses=(("overruns", 2), ("bad_checksums", 5)))
+    run.pause_ns, run.resume_ns = 3 * S, 5 * S
+    for decision in run.pipeline:
+        if decision.t_s > 7.0:
+            run.world.ports[0].status = replace(CONNECTED, losses=(("bad_checksums", 1), ("resets", 4)))
+    run.pipeline.close()
+    assert "imu: 2 overruns, 6 bad checksums, 4 resets" in run.told
+
+
 def test_a_required_sensor_may_take_its_time_after_a_pause(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
     run = Run(bundle, monkeypatch, required=("imu",))
     run.pause_ns, run.resume_ns, run.away_ns = 2 * S, 4 * S, 2 * S
@@ -199,6 +211,10 @@ def test_marks_hold_until_they_end_and_none_goes_on_over_what_is_left_out(
         ("mark", {"label": ""}, "a text of up to 100 characters, or null"),
         ("mark", {"label": "x" * 101}, "a text of up to 100 characters"),
         ("mark", {"label": 7}, "a text"),
+        ("mark", {"label": " "}, "blanks alone, line breaks and other control characters are none"),
+        ("mark", {"label": "walk\n"}, "line breaks"),
+        ("mark", {"label": "\x1b[2J"}, "line breaks and other control characters are none"),
+        ("mark", {"label": "\ud800"}, "line breaks and other control characters are none"),
         ("mark", {}, "a text of up to 100 characters, or null"),
         ("mark", ["walk"], "send a JSON object"),
         ("record", {"on": 1}, "on is true or false"),

@@ -11,6 +11,7 @@ import pytest
 from mmg.cli.sinks_flag import page_url
 from mmg.errors import ConfigError
 from mmg.sinks.page.access import Access, Asked, is_loopback, token_in
+from mmg.sinks.page.server import _draw
 from mmg.sinks.url import parse_sink_url
 from page_client import ask, page_at, post
 
@@ -165,14 +166,49 @@ def test_each_run_has_a_token_of_its_own_unless_a_file_holds_one(tmp_path: Path)
     file = tmp_path / "token"
     for url in ("http://0.0.0.0:0", "http://0.0.0.0:0", *[f"http://127.0.0.1:0?token_file={file}"] * 2):
         page_at(url, told=told).close()
-    first, second, third, fourth = (line.partition("?token=")[2] for line in told)
+    first, second = (line.partition("?token=")[2] for line in told[:2])
     assert first != second
-    assert third == fourth == file.read_text().strip()
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     page = page_at(f"http://127.0.0.1:0?token_file={file}")
     assert ask(page, "/")[0] == 401
     assert ask(page, f"/?token={file.read_text().strip()}")[0] == 303
     page.close()
+
+
+def test_the_token_of_a_file_is_shown_on_a_terminal_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[str] = []
+    file = tmp_path / "token"
+    url = f"http://127.0.0.1:0?token_file={file}"
+    page_at(url, told=told).close()
+    token = file.read_text().strip()
+    assert token not in told[0]
+    assert told[0].endswith(f"/?token=, followed by what is in {file}")
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    monkeypatch.setattr("mmg.sinks.page.server.find_spec", lambda _: None)
+    page_at(url, told=told).close()
+    assert told[1].endswith(f"/?token={token}")
+
+
+@pytest.mark.parametrize("host", ["wrist.example", ""])
+def test_a_page_that_a_proxy_shows_to_others_needs_a_token_on_loopback_too(host: str) -> None:
+    told: list[str] = []
+    page = page_at(f"http://127.0.0.1:0?host={host}", told=told)
+    assert ask(page, "/decision")[0] == 401
+    assert ask(page, "/decision", headers={"Host": "wrist.example"})[0] == (401 if host else 403)
+    token = told[0].partition("?token=")[2]
+    assert ask(page, "/decision", headers={"Authorization": f"Bearer {token}"})[0] == 204
+    page.close()
+
+
+def test_the_code_to_scan_is_drawn_by_nothing_of_the_current_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("segno")
+    (tmp_path / "segno.py").write_text("open('executed', 'w')\n")
+    monkeypatch.chdir(tmp_path)
+    _draw("http://192.168.1.7:8420/?token=x")
+    assert not (tmp_path / "executed").exists()
+    assert "█" in capfd.readouterr().err
 
 
 def test_a_token_that_others_may_read_or_guess_is_refused(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -87,6 +88,22 @@ def test_what_is_taught_meanwhile_is_counted_as_the_labels_are(state: State) -> 
     families = {family.name: family for family in text_string_to_metric_families(metrics_text(state).decode())}
     counts = {sample.labels["label"]: sample.value for sample in families["mmg_decisions"].samples}
     assert (counts["walking"], counts["kneading"]) == (1, 1)
+
+
+@pytest.mark.parametrize(("hop_s", "step_s", "lines"), [(0.01, 0.5, 1200), (0.3, 0.6, 1000), (2.0, 2.0, 300)])
+def test_history_is_of_ten_minutes_and_no_longer_where_hops_are_shorter(
+    clock: Clock, hop_s: float, step_s: float, lines: int
+) -> None:
+    state = State(replace(ABOUT, sinks=[], hop_s=hop_s), monotonic_s=clock, wall_s=clock)
+    for hop in range(1, round(660 / hop_s)):
+        clock.now_s += hop_s
+        event = decided(hop)
+        state.take(replace(event, decision=replace(event.decision, t_s=hop * hop_s)))
+    kept = history(state)
+    times = [one["t"] for one in kept["decisions"]]
+    assert len(times) == pytest.approx(lines, abs=1)
+    assert json.loads(state.hello())["step_s"] == step_s
+    assert [later - one for one, later in pairwise(times)] == [pytest.approx(step_s)] * (len(times) - 1)
 
 
 def test_a_run_that_decides_too_late_is_unwell(state: State, clock: Clock) -> None:

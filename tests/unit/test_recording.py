@@ -24,7 +24,7 @@ from mmg.errors import ConfigError, SourceError, SourceNotFound
 from mmg.labels import Label
 from mmg.recording import schemas, times
 from mmg.recording.marks import Marker, spans
-from mmg.recording.messages import MarkMessage
+from mmg.recording.messages import START, MarkMessage
 from mmg.recording.part import Part
 from mmg.recording.reader import is_later_part, open_recording
 from mmg.recording.recorder import NO_LIMITS, Limits, Recorder, part_path
@@ -483,8 +483,9 @@ def test_marks_become_labels() -> None:
         Label(5.0, 6.0, "walk"),
         Label(6.0, 20.0, "knead"),
     ]
-    with pytest.raises(ConfigError, match="up to 9 different labels"):
-        Marker(("walk", "walk"), lambda *_: None)
+    for odd in ("walk", "", "two\nlines", "\x1b[2J", "\ud800"):
+        with pytest.raises(ConfigError, match="up to 9 different labels"):
+            Marker(("walk", odd), lambda *_: None)
 
 
 def test_a_label_that_another_interrupts_ends_there() -> None:
@@ -584,3 +585,35 @@ def test_a_part_knows_the_label_that_holds_at_its_beginning(tmp_path: Path) -> N
     assert span.label == "walk"
     assert 19 <= span.start_s <= 22
     assert span.end_s == 31
+
+
+def test_a_mark_that_cannot_be_written_costs_itself_alone_and_no_part(tmp_path: Path) -> None:
+    clock = Clock()
+    recorder, told = clock.recorder(tmp_path / "day.mcap", Limits(split_s=10))
+    recorder.mark("walk", START, 0)
+    recorder.mark("\ud800", START, S_NS)
+    for second in range(25):
+        clock.now_ns = second * S_NS
+        recorder.step(step_at(second))
+        recorder.flush()
+    recorder.close()
+    assert recorder.problem == ""
+    assert "UnicodeEncodeError" in told[0]
+    assert not [line for line in told if "recording stops" in line]
+    marks = list(open_recording(part_path(tmp_path / "day.mcap", 2)).marks())
+    assert [(mark.label, mark.event) for mark in marks] == [("walk", START)]
+
+
+def test_what_is_left_out_over_the_end_of_a_part_is_told_in_the_next_one(tmp_path: Path) -> None:
+    clock = Clock()
+    recorder, _ = clock.recorder(tmp_path / "day.mcap", Limits(split_s=10))
+    for second in range(20):
+        clock.now_ns = second * S_NS
+        if second in (8, 16):
+            recorder.switch(on=second == 16)
+        recorder.step(step_at(second))
+        recorder.flush()
+    recorder.close()
+    recording = open_recording(part_path(tmp_path / "day.mcap", 0))
+    assert len(list(recording.steps())) == 12
+    assert recording.notes[0].startswith("day-0001.mcap: 8 steps, decisions or marks could not be recorded")

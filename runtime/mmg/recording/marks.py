@@ -46,9 +46,13 @@ class Marker:
 
 
 def check_labels(labels: Sequence[str]) -> None:
-    """Raises ConfigError for more labels than there are keys, or one that is named twice or not at all."""
-    if len(labels) > len(KEYS) or len(set(labels)) < len(labels) or not all(labels):
+    """Raises ConfigError for more labels than there are keys, or one that is named twice, not at all or unprintably."""
+    if len(labels) > len(KEYS) or len(set(labels)) < len(labels) or not all(map(_is_name, labels)):
         raise ConfigError(f"--labels {','.join(labels)}: name up to {len(KEYS)} different labels, such as walk,knead")
+
+
+def _is_name(label: str) -> bool:
+    return bool(label) and label.isprintable()
 
 
 def spans(marks: Iterable[MarkMessage], end_s: float) -> list[Label]:

@@ -37,7 +37,9 @@ class Part:
         self._writer: Any = Writer(self._file, chunk_size=CHUNK_BYTES, compression=CompressionType.ZSTD)
         self._writer.start(library=f"mmg {installed_version()}")
         self._packers = {sensor.modality: Packer(sensor, epoch_ns) for sensor in sensors}
-        self._changes, self._lost = Changes(), 0
+        self._changes = Changes()
+        self.lost = 0
+        """So much was not recorded, and no step has told it yet."""
         self._schemas: dict[str, int] = {}
         self._topics: dict[int, str] = {}
         self._sensors = {sensor.modality: self._channel(sensor.topic, sensor.schema) for sensor in sensors}
@@ -82,8 +84,8 @@ class Part:
         encoded = [tokens.pack(one) for one in step.encoded]
         changed, read_as = self._changes.note(step)
         notes, token_notes = [note for _, note in packed], [note for _, note in encoded]
-        message = StepMessage(step.now_ns, notes, changed, read_as, token_notes, self._lost)
-        self._lost = 0
+        message = StepMessage(step.now_ns, notes, changed, read_as, token_notes, self.lost)
+        self.lost = 0
         for chunk, (messages, _) in zip(step.chunks, packed, strict=True):
             self._held[self._sensors[chunk.modality]] += messages
         for one, (hops, _) in zip(step.encoded, encoded, strict=True):
@@ -96,7 +98,7 @@ class Part:
 
     def lose(self, count: int) -> None:
         """So much was not recorded, which the next step tells."""
-        self._lost += count
+        self.lost += count
 
     def mark(self, mark: MarkMessage, now_ns: int) -> None:
         """A label begins or ends."""

@@ -151,8 +151,8 @@ class Recorder:
 
     def _write_mark(self, part: Part, mark: MarkMessage, now_ns: int) -> None:
         """In the thread that opens parts: what holds is what was written."""
-        self._held = mark.label if mark.event == START else ""
         part.mark(mark, now_ns)
+        self._held = mark.label if mark.event == START else ""
 
     @property
     def newest(self) -> Path:
@@ -262,7 +262,9 @@ class Recorder:
             self._finished_bytes += size
             self._old.append((now_ns, self._part.path))
             self._number += 1
+            untold = self._part.lost  # while recording is off no step tells it
             self._part, self._began_ns = self._open_part(), now_ns
+            self._part.lose(untold)
         while limits.keep_s is not None and self._old and now_ns - self._old[0][0] > limits.keep_s * 1e9:
             old = self._old.popleft()[1]
             try:

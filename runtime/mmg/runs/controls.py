@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, TypeGuard, cast
 
 from mmg.errors import ConfigError
 
@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from mmg.runs.live import LivePipeline
     from mmg.runs.recorded import Pipeline
     from mmg.runs.replay import Replay
+
+LONGEST_MARK = 100
+"""Characters of a label."""
 
 
 class Controls:
@@ -78,8 +81,9 @@ class Controls:
         recorder = self._recorder_that("mark")
         if recorder.is_off or self._marker is None:
             raise ConfigError("mark: recording is off")
-        if label is not None and not (isinstance(label, str) and 0 < len(label) <= 100):
-            raise ConfigError("mark: label is a text of up to 100 characters, or null")
+        if label is not None and not _is_label(label):
+            known = f"mark: label is a text of up to {LONGEST_MARK} characters, or null"
+            raise ConfigError(f"{known}; blanks alone, line breaks and other control characters are none")
         with self._lock:
             self._marker.hold(label, self._monotonic_ns())
         return {"mark": label}
@@ -129,6 +133,11 @@ class Controls:
         if recorder is None or marker is None or recorder.problem or recorder.is_off:
             return None
         return {"path": str(recorder.newest), "bytes": recorder.bytes, "mark": marker.present}
+
+
+def _is_label(label: object) -> TypeGuard[str]:
+    """Whether a file can hold it and a terminal show it; half of a surrogate pair is neither."""
+    return isinstance(label, str) and bool(label.strip()) and len(label) <= LONGEST_MARK and label.isprintable()
 
 
 def _is_switch(name: str, on: object) -> bool:

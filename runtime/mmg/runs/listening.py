@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import TypeAlias
 
 from mmg.engine.health import ReadAs
 from mmg.runs.inbox import Inbox
@@ -13,6 +15,8 @@ from mmg.sources.ports.port import Port, PortStatus
 
 CLOCK_DIGITS = 3
 """Of milliseconds and of parts in a million: as they are printed, and so a recording need not keep more."""
+Losses: TypeAlias = tuple[tuple[str, int], ...]
+"""By kind, as a port's status has them."""
 
 
 class Listening:
@@ -22,6 +26,7 @@ class Listening:
         self._ports = {port.modality: port for port in ports}
         self._monotonic_ns, self._inbox = monotonic_ns, Inbox(tuple(self._ports))
         self._devices: dict[str, str] = {}
+        self._past: dict[str, Losses] = {}  # of the ports before those of now
 
     def start(self) -> None:
         """Begin to listen."""
@@ -29,7 +34,8 @@ class Listening:
             port.start(self._inbox.put)
 
     def resume(self, ports: Sequence[Port]) -> None:
-        """After ``close``: listen to these ports, of the same modalities. What came before is gone."""
+        """After ``close``: listen to these ports, of the same modalities. What came before is gone, but for losses."""
+        self._past |= {name: status.losses for name, status in self.statuses().items()}
         self._ports = {port.modality: port for port in ports}
         self._devices.clear()
         self._inbox.take()
@@ -52,8 +58,16 @@ class Listening:
         return {name: read_as(self._ports[name]) for name in changed}
 
     def statuses(self) -> dict[str, PortStatus]:
-        """The newest status of each port."""
-        return {name: _rounded(port.status) for name, port in self._ports.items()}
+        """The newest status of each port. Its losses are those of the ports before it too."""
+        return {name: self._with_past(name, _rounded(port.status)) for name, port in self._ports.items()}
+
+    def _with_past(self, name: str, status: PortStatus) -> PortStatus:
+        past = self._past.get(name)
+        if not past:
+            return status
+        losses = Counter(dict(past))
+        losses.update(dict(status.losses))
+        return replace(status, losses=tuple(losses.items()))
 
     def close(self) -> None:
         """Stop every port. Twice is fine."""

@@ -14,8 +14,11 @@ from microdot import Request
 from microdot.microdot import Microdot, Response
 
 MOST_OPEN = 64
-MOST_REFUSING = 16
-"""Connections that are told to come again later. What is beyond is closed without a word."""
+"""Connections of those who may look."""
+MOST_ASKING, MOST_TOGETHER = 16, 64
+"""Beside them, connections that still ask or are refused: so many for long, and for ``TOGETHER_S`` so many. Of more the
+oldest go: whom nobody knows takes no other's place."""
+TOGETHER_S = 0.5
 LINE_BYTES = 2048
 HEAD_BYTES = 8192
 ASKING_S = 5.0
@@ -23,6 +26,8 @@ ASKING_S = 5.0
 ANSWERING_S = 20.0
 """So long an answer may take to go, but for the stream of events."""
 REFUSING_S = 1.0
+REFUSAL = 4
+"""The first digit of its status."""
 HELD_BYTES, KERNEL_BYTES = 16 * 1024, 32 * 1024
 """That a connection holds of what its reader has not taken, here and in the kernel."""
 POLICY = (
@@ -52,33 +57,49 @@ class Connections:
     ) -> None:
         self._app, self._answer, self._left, self._refused = app, answer, left, refused
         self.open = 0
+        self._asking: dict[asyncio.Task[None] | None, None] = {}  # the oldest first
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """For asyncio.start_server."""
         transport, self.open = writer.transport, self.open + 1
         transport.set_write_buffer_limits(HELD_BYTES)
+        me = asyncio.current_task()
+        self._asking[me] = None
         try:
-            if self.open > MOST_OPEN:
-                self._refused()
-                if self.open <= MOST_OPEN + MOST_REFUSING:
-                    await asyncio.wait_for(self._send_away(reader, writer), REFUSING_S)
-            else:
-                await self._serve(reader, writer)
+            self._make_room(MOST_TOGETHER)
+            if len(self._asking) > MOST_ASKING:
+                asyncio.get_running_loop().call_later(TOGETHER_S, self._make_room, MOST_ASKING)
+            await self._serve(reader, writer)
         except (OSError, asyncio.TimeoutError, asyncio.IncompleteReadError):
             pass  # it left, or took too long
         except asyncio.CancelledError:
-            pass  # the run has ended, and so does this task: asyncio would tell of one that is cancelled
+            pass  # the run has ended, or others ask: asyncio would tell of a task that ends as cancelled
         finally:
+            self._asking.pop(me, None)
             self.open -= 1
             transport.abort()
+
+    def _make_room(self, most: int) -> None:
+        """Of more that ask, the oldest go without a word."""
+        while len(self._asking) > most:
+            oldest = next(iter(self._asking))
+            del self._asking[oldest]
+            self._refused()
+            if oldest:
+                oldest.cancel()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         request = await self._read(reader, writer)
         if request is None:
             self._refused()
             response = problem(400, "this is no request that mmg answers")
+        elif self.open - len(self._asking) >= MOST_OPEN:
+            self._refused()
+            response = problem(503, "too many are connected: come again later")
         else:
             response = await self._answer(request)
+            if response.status_code // 100 != REFUSAL:
+                self._asking.pop(asyncio.current_task(), None)
         try:
             is_stream = hasattr(response.body, "__anext__")
             await asyncio.wait_for(_send(response, writer), None if is_stream else ANSWERING_S)
@@ -95,10 +116,6 @@ class Connections:
             return await asyncio.wait_for(Request.create(self._app, limited, writer, address), ASKING_S)
         except (ValueError, IndexError, UnicodeError):
             return None
-
-    async def _send_away(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await _send(problem(503, "too many are connected: come again later"), writer)
-        await _close(reader, writer)
 
 
 class _Limited:

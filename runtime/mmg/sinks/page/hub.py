@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 import threading
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
@@ -13,25 +14,29 @@ from typing import TypeVar
 from mmg.sinks.event import Event
 from mmg.sinks.page.state import Sent, State
 
-MOST_WAITING = 64
-"""Frames that one viewer may leave, beyond what its connection holds: some fifteen seconds. Then it is dropped."""
+MOST_WAITING, WAITING_S, HOP_FRAMES = 64, 16.0, 2
+"""Frames that one viewer may leave, beyond what its connection holds; or those of so many seconds of hops, where that
+is more. Then it is dropped. All viewers share the frames themselves."""
 MOST_TOGETHER = 8
 PIECE_BYTES = 16 * 1024
 T = TypeVar("T")
 
 
 class Viewer:
-    """One who looks, in the loop's thread. cut: ends the connection at once. since: the newest event that it knows."""
+    """One who looks, in the loop's thread. cut: ends the connection at once. since: the newest event that it knows.
 
-    def __init__(self, cut: Callable[[], object], since: int) -> None:
-        self.cut, self.since = cut, since
+    most: frames that may wait.
+    """
+
+    def __init__(self, cut: Callable[[], object], since: int, most: int) -> None:
+        self.cut, self.since, self._most = cut, since, most
         self._waiting: deque[bytes] = deque()
         self._changed = asyncio.Event()
         self._is_over = False
 
     def put(self, frames: list[bytes]) -> bool:
         """Leave frames; False where there is no room for them."""
-        if len(self._waiting) + len(frames) > MOST_WAITING:
+        if len(self._waiting) + len(frames) > self._most:
             return False
         self._waiting.extend(frames)
         self._changed.set()
@@ -40,7 +45,7 @@ class Viewer:
     @property
     def is_behind(self) -> bool:
         """Whether it has half of what it may leave."""
-        return len(self._waiting) > MOST_WAITING // 2
+        return len(self._waiting) > self._most // 2
 
     def end(self) -> None:
         """Nothing more comes."""
@@ -65,6 +70,7 @@ class Hub:
         self._state, self._loop = state, loop
         self._lock = threading.Lock()
         self._number = self._published = 0
+        self._most = max(MOST_WAITING, math.ceil(WAITING_S / state.about.hop_s * HOP_FRAMES))
         self.viewers: set[Viewer] = set()
 
     def take(self, event: Event) -> None:
@@ -90,7 +96,7 @@ class Hub:
     def join(self, cut: Callable[[], object]) -> tuple[Viewer, Iterator[bytes]]:
         """A new viewer, in the loop's thread, and what it is sent first: ``hello``, ``history``, vitals, in pieces."""
         with self._lock:
-            viewer = Viewer(cut, self._number)
+            viewer = Viewer(cut, self._number, self._most)
             self.viewers.add(viewer)
             self._state.viewers = len(self.viewers)
             hello, history, vitals = self._state.hello(), self._state.history(), self._state.newest_vitals
@@ -119,7 +125,7 @@ class Hub:
     def is_behind(self) -> bool:
         """Whether a viewer is slow. May be asked from any thread."""
         under_way = self._number - self._published if self.viewers else 0
-        return under_way > MOST_WAITING // 4 or any(viewer.is_behind for viewer in tuple(self.viewers))
+        return under_way > self._most // 4 or any(viewer.is_behind for viewer in tuple(self.viewers))
 
     def _send(self, sent: Sent) -> None:
         """With the lock, so that numbers go out in their order."""

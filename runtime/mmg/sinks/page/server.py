@@ -32,6 +32,12 @@ ENDING_S = 0.5
 """So long the viewers have to take the last events."""
 BACKLOG = 64
 DRAWING_S = 5.0
+DRAW = """
+import sys
+sys.path = [folder for folder in sys.path if folder]  # nothing of the current folder is executed
+import segno
+segno.make(sys.stdin.read(), micro=False).terminal(out=sys.stderr, compact=True)
+"""
 BEHIND_S = 1.0
 """So long a run of recordings waits for a viewer."""
 
@@ -49,7 +55,8 @@ class Page:
         self._listening = _listen(url, host, PORT if url.port is None else url.port)
         # What a name stands for is known only now.
         address, self.port = self._listening.getsockname()[:2]
-        if not token and not is_loopback(address):
+        # A proxy in front of it, which a name is for, lets others reach even a loopback address.
+        if not token and not (is_loopback(address) and "host" not in url.options):
             token = new_token()
         access = Access(address, token, [host, *url.options.get("host", "").split(",")])
         self._is_live = about.is_live
@@ -60,7 +67,7 @@ class Page:
         self._connections = Connections(self._routes.app, self._routes.answer, self._routes.left, self._hub.refuse)
         self._thread = threading.Thread(target=self._run, name="mmg page", daemon=True)
         self._thread.start()
-        _tell(report, host, self.port, token)
+        _tell(report, host, self.port, token, file)
 
     def write(self, event: Event) -> None:
         """Show it. A run of recordings waits for a moment for viewers that are behind."""
@@ -130,25 +137,31 @@ def _listen(url: SinkUrl, host: str, port: int) -> socket.socket:
     return listening
 
 
-def _tell(report: Callable[[str], None], host: str, port: int, token: str) -> None:
-    """Where the page is; with a token as a link, and for a phone as a QR code where a terminal shows it."""
+def _tell(report: Callable[[str], None], host: str, port: int, token: str, file: str | None) -> None:
+    """Where the page is; with a token as a link, and for a phone as a QR code where a terminal shows it.
+
+    file: that holds the token. What goes to a log, as a service's does, is read by more than may read that file.
+    """
+    is_terminal = sys.stderr is not None and sys.stderr.isatty()
     shown = _outward_address(host)
     link = f"http://{f'[{shown}]' if ':' in shown else shown}:{port}"
     if not token:
         report(f"page: {link}")
         return
+    if file and not is_terminal:
+        report(f"page: {link}/?token=, followed by what is in {file}")
+        return
     link += f"/?token={token}"
     report(f"page: {link}")
-    if sys.stderr is not None and sys.stderr.isatty() and find_spec("segno"):
+    if is_terminal and find_spec("segno"):
         _draw(link)
 
 
 def _draw(link: str) -> None:
     """A QR code on standard error. A process of its own draws it, which takes its memory along."""
-    draw = "import segno, sys; segno.make(sys.stdin.read(), micro=False).terminal(out=sys.stderr, compact=True)"
     with suppress(OSError, subprocess.SubprocessError):
         subprocess.run(
-            [sys.executable, "-c", draw], input=link, text=True, stderr=sys.stderr, timeout=DRAWING_S, check=False
+            [sys.executable, "-c", DRAW], input=link, text=True, stderr=sys.stderr, timeout=DRAWING_S, check=False
         )
 
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 SCHEMA = 1
 """Of all that is sent. A key that comes is no other schema; one that goes, or means something else, is."""
 HISTORY_S = 600.0
-MOST_NOTICES = 200
+MOST_DECISIONS, MOST_NOTICES = 1200, 200
 LATE_HOPS = 3
 """So many hops without a decision are unwell."""
 ENCODER = json.JSONEncoder(separators=(",", ":"))
@@ -55,7 +55,9 @@ class State:
         self.viewers = self.refused = self.dropped = 0
         """Who looks; requests that were refused, and viewers that were dropped because they did not read."""
         self._was_paused = False
-        most = math.ceil(HISTORY_S / about.hop_s)
+        # Where hops are shorter than half a second, every n-th stands for those before it.
+        self._every = max(1, math.ceil(HISTORY_S / MOST_DECISIONS / about.hop_s))
+        most = math.ceil(HISTORY_S / (self._every * about.hop_s))
         self._decisions: deque[tuple[float, str]] = deque(maxlen=most)
         self._notices: deque[tuple[float, str]] = deque(maxlen=MOST_NOTICES)
         self._envelopes = {name: Envelope(kind) for name, kind in about.kinds.items()}
@@ -90,7 +92,8 @@ class State:
         decision, at, now_s = event.decision, self._at(), self._monotonic_s()
         self.newest = f'{event.line[:-1]},"at":{at}}}'
         self.sensors, self._decided_s = decision.sensors, now_s
-        self._decisions.append((now_s, _short(decision, at)))
+        if decision.hop % self._every == 0:
+            self._decisions.append((now_s, _short(decision, at)))
         latency_ms = decision.latency_ms.get("event_to_decision")
         if latency_ms is not None:
             self._latencies.add(now_s, latency_ms)
@@ -145,6 +148,7 @@ class State:
                 "bundle": about.bundle,
                 "labels": about.labels,
                 "hop_s": about.hop_s,
+                "step_s": round(self._every * about.hop_s, 6),
                 "board": about.board,
                 "host": socket.gethostname(),
                 "run": self.run,

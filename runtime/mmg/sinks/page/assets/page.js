@@ -54,7 +54,7 @@ class Page {
     this.isForeign = hello.schema !== SCHEMA;
     if (hello.run === root.dataset.run) return;
     this.begin(hello);
-    this.ribbon.begin([], hello.hop_s, this.colours);
+    this.ribbon.begin([], hello.step_s, this.colours);
     this.sensors.begin(hello);
     this.controls.begin(hello);
     this.drawAbout();
@@ -63,7 +63,7 @@ class Page {
   }
 
   remember({ decisions, notices }) {
-    this.ribbon.begin(decisions, this.about.hop_s, this.colours);
+    this.ribbon.begin(decisions, this.about.step_s, this.colours);
     this.notices = notices.slice(-MOST_NOTICES);
     const newest = decisions.at(-1);
     if (!newest) return;

@@ -24,9 +24,10 @@ export class Ribbon {
     this.trim();
   }
 
+  // Of hops shorter than half a second every n-th, as in the history: hop_s is from one to the next.
   push(decision) {
     const newest = this.decisions.at(-1);
-    if (newest && decision.t <= newest.t) return;
+    if (newest && decision.t - newest.t < 0.99 * this.hop_s) return;
     this.decisions.push(decision);
     this.trim();
   }
