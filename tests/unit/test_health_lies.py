@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from fakes import G_M_S2, signal_modality
-from mmg.engine.health import WELL, ReadAs, Verdict
+from mmg.engine.health import WELL, Health, ReadAs, Verdict
+from mmg.streams import Hop
 from motions import Samples, first, hops, judge, scaled, wear
 
 IMU = signal_modality()
@@ -179,3 +180,15 @@ def test_zeros_are_told_of_a_file_with_columns_for_them_and_of_no_accelerometer_
     samples = wear(10) * np.array([1] * 3 + [0] * 3, np.float32)
     assert set(judge(IMU, hops(samples))) == {WELL}
     assert "nothing but zeros" in judge(IMU, hops(samples), ReadAs(gives_gyro=True))[-1].reason
+
+
+@pytest.mark.parametrize("away", [[None], [], [None, None]], ids=["a hop that is not whole", "none", "two"])
+def test_a_turn_that_nobody_saw_is_not_held_against_the_gyroscope(away: list[None]) -> None:
+    """A run is paused, or the cable is out, and meanwhile the sensor is laid down another way."""
+    before, after = hops(still(4)), still(20, seed=1)
+    after[:, :3] = after[:, [2, 0, 1]]  # gravity is along another axis
+    begin = len(before) + len(away) + (not away) * 1000
+    made = [*enumerate([*before, *away]), *enumerate(hops(after), begin)]
+    health = Health(IMU)
+    assert {health.judge(Hop(index, part, 0, 0, IMU.rate_hz)) for index, part in made} == {WELL}
+    assert judge(IMU, [*before, *hops(after)])[-1].state == "faulty"

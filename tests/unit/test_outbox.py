@@ -199,6 +199,12 @@ def test_what_the_wearer_does_is_the_owners_to_read(tmp_path: Path) -> None:
     assert (tmp_path / "day.jsonl").stat().st_mode & 0o077 == 0
 
 
+def test_a_pipe_that_nobody_reads_is_refused_at_once(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(ConfigError, match="nobody reads this pipe"):
+        json_file(str(tmp_path / "pipe"))
+
+
 def test_a_pipe_that_is_read_slowly_gets_every_line(tmp_path: Path) -> None:
     path = tmp_path / "pipe"
     os.mkfifo(path)

@@ -106,6 +106,22 @@ def test_history_is_of_ten_minutes_and_no_longer_where_hops_are_shorter(
     assert [later - one for one, later in pairwise(times)] == [pytest.approx(step_s)] * (len(times) - 1)
 
 
+def test_while_it_is_paused_a_sensor_is_absent_for_all_and_its_age_grows(clock: Clock) -> None:
+    orders = Orders()
+    state = State(replace(ABOUT, controls=orders), monotonic_s=clock)  # type: ignore[arg-type]
+    state.viewers = 1
+    state.take(decided(1))
+    orders.is_paused = True
+    clock.now_s += 3
+    sensor = json.loads(dict(state.vitals())["sensors"])["sensors"]["imu"]
+    assert (sensor["state"], sensor["reason"], sensor["rate_hz"]) == ("absent", "paused", 0.0)
+    assert sensor["age_ms"] == pytest.approx(LIVE.age_ms + 3000)
+    families = {family.name: family for family in text_string_to_metric_families(metrics_text(state).decode())}
+    told = {sample.labels["state"]: sample.value for sample in families["mmg_sensor_state"].samples}
+    assert (told["live"], told["absent"]) == (0, 1)
+    assert families["mmg_sensor_age_seconds"].samples[0].value > 3
+
+
 def test_a_run_that_decides_too_late_is_unwell(state: State, clock: Clock) -> None:
     state.take(decided(1))
     clock.now_s += 1.5

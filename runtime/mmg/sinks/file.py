@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from pathlib import Path
@@ -27,7 +28,8 @@ class JsonFile:
             os.set_blocking(self._file, True)
             _end_torn_line(url.path, self._file)
         except OSError as error:
-            raise ConfigError(f"--to {url}: cannot be written to: {error.strerror}") from error
+            why = "nobody reads this pipe" if error.errno == errno.ENXIO else error.strerror
+            raise ConfigError(f"--to {url}: cannot be written to: {why}") from error
 
     def write(self, event: Event) -> None:
         """Raises SinkError where the line is lost."""

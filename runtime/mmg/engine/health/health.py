@@ -84,6 +84,8 @@ class Health:
         """What the sensor is as of this hop. One that is not whole can show a wrong rate, and is no sign of health."""
         if hop.index != self._next_hop:
             self._bad = 0  # nothing came between: the edges of two gaps do not add up
+        if self._inertial is not None and (hop.index != self._next_hop or hop.samples is None):
+            self._inertial.break_off()
         self._next_hop = hop.index + 1
         fault = self._check_rate(hop)
         if hop.samples is not None:

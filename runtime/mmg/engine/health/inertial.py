@@ -97,6 +97,11 @@ class Inertial:
             units.get(finding.kind, self._gravity).presume(finding)
         self._sum_up()
 
+    def break_off(self) -> None:
+        """What comes next does not follow what came before: nobody saw how the sensor turned in between."""
+        self._waiting, self._waiting_rows = [], 0.0
+        self._turning.break_off()
+
     def take(self, samples: NDArray[np.float32], lowest: list[float], highest: list[float], input_rows: float) -> str:
         """Look at a whole hop ``(T, C)`` and the least and greatest value of each channel.
 

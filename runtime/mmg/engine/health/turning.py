@@ -123,14 +123,18 @@ class Turning:
                 "turning", f"its gyroscope turns by {motion.path:.2g} rad in half a second", False, OPTION
             )
         if motion.length < STEADY * motion.rms or not motion.length:
-            self._places.clear()
-            self._path = 0.0
+            self.break_off()
             return
         self._look_within(motion)
         if motion.rms**2 - motion.length**2 < (CALM * motion.length) ** 2:
             self._look_between(motion)
         else:
             self._path += motion.path
+
+    def break_off(self) -> None:
+        """From one direction of gravity to the next, something turned that was not seen."""
+        self._places.clear()
+        self._path = 0.0
 
     def _look_at_speed(self, piece: Piece) -> None:
         """A mean faster than any gyroscope's full scale is none of rad/s."""

@@ -180,13 +180,15 @@ def refusal(reason: str, *, has_credentials: bool) -> str:
 def problem_of(error: BaseException | None) -> str:
     """Why there is no connection, in a few words and what to do."""
     if isinstance(error, ssl.SSLCertVerificationError):
-        hint = ": give its authority's with ?ca=FILE" if error.verify_code in NOT_KNOWN else ""
-        return f"its certificate is refused: {error.verify_message}{hint}"
+        hint = ": is ?ca=FILE that of its authority?" if error.verify_code in NOT_KNOWN else ""
+        return f"its certificate is refused: {error.verify_message.rstrip('.')}{hint}"
     if isinstance(error, ssl.SSLError):
         why = getattr(error, "reason", None) or error.strerror  # not every one has a reason
         return f"TLS fails ({why}): is the port one for TLS?"
     if isinstance(error, socket.gaierror):
         return f"the host is not found: {error.strerror}"
+    if isinstance(error, ConnectionResetError):
+        return "the connection is closed without an answer: is the port one for TLS, or for none?"
     if isinstance(error, ConnectionRefusedError):
         return "connection refused: no broker listens there"
     if isinstance(error, TimeoutError):

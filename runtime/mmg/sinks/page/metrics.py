@@ -92,10 +92,10 @@ def _of_sensors(state: State) -> list[Metric]:
     drift = GaugeMetricFamily("mmg_sensor_clock_drift_ppm", "How its clock runs against the host's.", labels=["sensor"])
     for name, sensor in state.sensors.items():
         for one in STATES:
-            states.add_metric([name, one], one == sensor.state)
-        age.add_metric([name], sensor.age_ms / 1e3)
+            states.add_metric([name, one], one == state.word_of(sensor)[0])
+        age.add_metric([name], state.age_ms(sensor) / 1e3)
         dropped.add_metric([name], sensor.dropped)
-        if sensor.clock:
+        if sensor.clock and not state.is_paused:
             drift.add_metric([name], sensor.clock.drift_ppm)
     return [states, age, dropped, drift]
 

@@ -62,7 +62,7 @@ class State:
         self._notices: deque[tuple[float, str]] = deque(maxlen=MOST_NOTICES)
         self._envelopes = {name: Envelope(kind) for name, kind in about.kinds.items()}
         self._latencies, self._cpu = Latencies(), CpuShare(monotonic_s)
-        self._began_s = self._decided_s = monotonic_s()
+        self._began_s = self._decided_s = self._sensed_s = monotonic_s()
 
     # --- what comes ------------------------------------------------------------------------------------------------
 
@@ -75,7 +75,7 @@ class State:
             self._notices.append((self._monotonic_s(), line))
             return [("notice", line), *self._news_of_pause()]
         if isinstance(event, Sensed):
-            self.sensors = event.sensors
+            self.sensors, self._sensed_s = event.sensors, self._monotonic_s()
             return self._sense()
         if isinstance(event, Taught):
             return [("teach", _json({"at": self._at(), **asdict(event.teaching)}))]
@@ -91,7 +91,7 @@ class State:
     def _decide(self, event: Decided) -> Sent:
         decision, at, now_s = event.decision, self._at(), self._monotonic_s()
         self.newest = f'{event.line[:-1]},"at":{at}}}'
-        self.sensors, self._decided_s = decision.sensors, now_s
+        self.sensors, self._decided_s, self._sensed_s = decision.sensors, now_s, now_s
         if decision.hop % self._every == 0:
             self._decisions.append((now_s, _short(decision, at)))
         latency_ms = decision.latency_ms.get("event_to_decision")
@@ -112,17 +112,27 @@ class State:
         envelope, status = self._envelopes.get(name), self.statuses.get(name)
         clock = state.clock and {key: _finite(value) for key, value in asdict(state.clock).items()}
         paused = self.is_paused
+        word, reason = self.word_of(state)
         return {
-            "state": "absent" if paused else state.state,
-            "reason": "paused" if paused else state.reason,
-            "age_ms": round(state.age_ms, 3),
+            "state": word,
+            "reason": reason,
+            "age_ms": round(self.age_ms(state), 3),
             "dropped": state.dropped,
             "note": state.note,
             "device": status.device if status else "",
             "clock": None if paused else clock,
-            "rate_hz": round(envelope.rate_hz, 1) if envelope else 0.0,
+            "rate_hz": round(envelope.rate_hz, 1) if envelope and not paused else 0.0,
             "envelope": envelope.pairs() if envelope else [],
         }
+
+    def word_of(self, state: SensorState) -> tuple[str, str]:
+        """A sensor's state and its reason, as they are told: of a run that is paused it listens to none."""
+        return ("absent", "paused") if self.is_paused else (state.state, state.reason)
+
+    def age_ms(self, state: SensorState) -> float:
+        """How old its newest sample is by now; while a run is paused nothing else tells."""
+        since_s = self._monotonic_s() - self._sensed_s if self.is_paused else 0.0
+        return state.age_ms + since_s * 1e3
 
     def _news_of_pause(self) -> Sent:
         if self.is_paused == self._was_paused:
