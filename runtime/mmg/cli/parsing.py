@@ -5,20 +5,34 @@ from __future__ import annotations
 import argparse
 import io
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import redirect_stdout
+from typing import TypeVar
 
 from mmg.cli.output import let_output_wait
 from mmg.cli.reporting import write_stderr
+
+Options = TypeVar("Options")
 
 
 def parse(parser: argparse.ArgumentParser, arguments: Sequence[str] | None) -> argparse.Namespace:
     """The options. Ends the process as argparse does, and with 2 and a line where its output takes nothing: argparse
     itself keeps quiet then."""
+    return _parsed(parser, lambda: parser.parse_args(arguments))
+
+
+def parse_known(
+    parser: argparse.ArgumentParser, arguments: Sequence[str] | None
+) -> tuple[argparse.Namespace, list[str]]:
+    """The same, and the words that are of another command."""
+    return _parsed(parser, lambda: parser.parse_known_args(arguments))
+
+
+def _parsed(parser: argparse.ArgumentParser, read: Callable[[], Options]) -> Options:
     said = io.StringIO()
     try:
         with redirect_stdout(said):
-            return parser.parse_args(arguments)
+            return read()
     except SystemExit as end:
         if said.getvalue() and not _written(said.getvalue(), parser.prog):
             raise SystemExit(2) from end

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import json
 import re
-import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -75,6 +73,9 @@ def open_recorder(
 
     Raises ConfigError where nothing may be recorded or the file cannot be made, BackendUnavailable without ``mcap``.
     """
+    import json
+    import shutil
+
     try:
         from mmg.recording.recorder import Recorder
     except ImportError as error:

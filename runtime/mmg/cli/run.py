@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import gc
-import json
 import os
 import sys
 import time
@@ -25,11 +24,8 @@ from mmg.cli.recording import (
     refuse_without_recording,
 )
 from mmg.cli.reporting import keep_stderr, stderr_reporter
-from mmg.cli.run_pipeline import open_pipeline
-from mmg.cli.run_progress import RunProgress
 from mmg.cli.sensors import DEMO, add_sensor_flags, find_sensors, named_sensors, names_in, seconds
 from mmg.cli.sinks_flag import add_sinks_flag, attach_controls, has_page, open_outboxes
-from mmg.cli.tally import Tally
 from mmg.cli.taught_flag import open_taught
 from mmg.cli.unknown_flag import add_unknown_flag, unknown_rate
 from mmg.cli.version import PrintVersion
@@ -40,6 +36,7 @@ if TYPE_CHECKING:
     from mmg_device_profiles import Profile
 
     from mmg.bundle import Bundle, Manifest
+    from mmg.cli.tally import Tally
     from mmg.recording.recorder import Recorder
     from mmg.runs.compare import Comparison
     from mmg.runs.live import LivePipeline
@@ -149,6 +146,7 @@ def _run(options: argparse.Namespace) -> int:
     named = named_sensors(options, _report)
     truth_path = options.truth or (DEMO / "truth.csv" if options.demo else None)
     from mmg.bundle import Bundle
+    from mmg.cli.tally import Tally
     from mmg.runs.compare import Comparison, lines_until
     from mmg.sources import is_live
     from mmg.truth import Truth
@@ -188,6 +186,9 @@ def _decide(
     comparison: Comparison | None,
 ) -> None:
     """Open the run and all that takes its decisions, and go through it. resolved: with what the taught file has."""
+    from mmg.cli.run_pipeline import open_pipeline
+    from mmg.cli.run_progress import RunProgress
+
     settings, profile, taught = resolved
     labels = _labels(bundle, settings)
     takers: list[Taker] = [_open_sink(options.format, labels).write]
@@ -228,6 +229,8 @@ def _into(recorder: Recorder) -> Taker:
 
 
 def _compared_by(comparison: Comparison) -> Taker:
+    import json
+
     from mmg.sinks.jsonl import line_of
 
     return lambda decision, _label: comparison.take(json.loads(line_of(decision)))

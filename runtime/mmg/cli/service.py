@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mmg.cli.exit_codes import run_printing_command
+from mmg.cli.parsing import parse_known
 from mmg.cli.reporting import stderr_reporter
 from mmg.cli.sinks_flag import has_page, page_url
 from mmg.cli.version import PrintVersion
@@ -68,7 +69,7 @@ def build_parser() -> argparse.ArgumentParser:
 def main(arguments: list[str] | None = None, systemd: Systemd | None = None) -> int:
     """Do what is asked, and return the exit code. systemd: in place of this machine's."""
     parser = build_parser()
-    options, words = parser.parse_known_args(arguments)
+    options, words = parse_known(parser, arguments)
     if words and not options.takes_flags:
         parser.error(f"unrecognized arguments: {' '.join(words)}")
     options.words = words[1:] if words[:1] == ["--"] else words

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from mmg.sinks.outbox import Outboxes
     from mmg.teaching.taught import Taught
 
-ADDRESS = re.compile(r"(\[[0-9a-fA-F:.]+\]|[\w.-]*):\d+|\[[0-9a-fA-F:.]+\]|\d+(\.\d+){3}|localhost|")
+ADDRESS = r"(\[[0-9a-fA-F:.]+\]|[\w.-]*):\d+|\[[0-9a-fA-F:.]+\]|\d+(\.\d+){3}|localhost|"
 
 
 def add_sinks_flag(parser: argparse.ArgumentParser) -> None:
@@ -127,7 +127,7 @@ def page_url(address: str) -> str:
     host, mark, options = address.partition("?")
     if host.isdecimal():
         host = f":{host}"
-    if not ADDRESS.fullmatch(host):
+    if not re.fullmatch(ADDRESS, host):
         known = "write --page, --page :8421 or --page 0.0.0.0:8420; a recording comes before it"
         raise ConfigError(f"--page {address}: is no address: {known}")
     return f"http://{host or '127.0.0.1:8420'}{mark}{options}"
