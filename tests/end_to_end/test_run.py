@@ -108,21 +108,17 @@ def test_video_is_refused_without_permission_and_nothing_of_it_is_opened(tmp_pat
 
 
 def test_help_is_quick_and_loads_neither_numpy_nor_onnxruntime() -> None:
-    def start() -> tuple[float, str]:
+    def start(*words: str) -> tuple[float, str]:
         begin_s = time.perf_counter()
-        done = subprocess.run(
-            [sys.executable, "-X", "importtime", "-m", "mmg.cli.run", "--help"],
-            capture_output=True,
-            text=True,
-            check=True,
-        )
+        done = subprocess.run([sys.executable, "-X", "importtime", *words], capture_output=True, text=True, check=True)
         return time.perf_counter() - begin_s, done.stderr
 
-    runs = [start() for _ in range(7)]
-    loaded = {line.rpartition("|")[2].strip() for line in runs[0][1].splitlines()}
+    # In turns with a Python that loads argparse alone, as the machine may be busy: 67 and 21 ms on an idle one.
+    runs = [(start("-m", "mmg.cli.run", "--help"), start("-c", "import argparse")) for _ in range(7)]
+    loaded = {line.rpartition("|")[2].strip() for line in runs[0][0][1].splitlines()}
     assert "mmg.errors" in loaded
     assert not loaded & {"numpy", "onnxruntime", "msgspec", "av", "soundfile", "torch"}
-    assert min(seconds for seconds, _ in runs) < 0.150
+    assert min(helped[0] for helped, _ in runs) < 4.5 * min(bare[0] for _, bare in runs)
 
 
 def test_the_first_decision_of_the_demo_comes_within_three_seconds() -> None:
