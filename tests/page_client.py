@@ -6,6 +6,7 @@ import asyncio
 import http.client
 import json
 import socket
+import urllib.request
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
@@ -136,3 +137,15 @@ class Looking:
     def until(self, kind: str) -> Any:
         """The next event of this kind; others are passed over."""
         return next(data for one, data in self if one == kind)
+
+
+def events(url: str) -> Iterator[tuple[str, Any]]:
+    """What a page sends, until it ends: each event's kind and its data."""
+    with urllib.request.urlopen(f"{url}/events", timeout=PATIENCE_S) as stream:
+        kind = ""
+        for line in stream:
+            name, _, value = line.decode().rstrip("\n").partition(": ")
+            if name == "event":
+                kind = value
+            elif name == "data":
+                yield kind, json.loads(value)

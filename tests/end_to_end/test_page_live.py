@@ -15,6 +15,7 @@ from mmg.recording.marks import marked
 from mmg_tools.attached import AttachedRun
 from mmg_tools.virtual.scenario import render
 from mmg_tools.virtual.wearable import VirtualWearable
+from page_client import events
 from recordings import need_ports
 
 pytestmark = pytest.mark.realtime
@@ -34,17 +35,6 @@ def wearable(tmp_path: Path) -> Iterator[VirtualWearable]:
 def address(run: AttachedRun) -> str:
     assert run.wait_for(lambda: any("page: " in note for note in run.notes), PATIENCE_S), run.notes
     return next(note.partition("page: ")[2] for note in run.notes if "page: " in note)
-
-
-def events(url: str) -> Iterator[tuple[str, Any]]:
-    with urllib.request.urlopen(f"{url}/events", timeout=PATIENCE_S) as stream:
-        kind = ""
-        for line in stream:
-            name, _, value = line.decode().rstrip("\n").partition(": ")
-            if name == "event":
-                kind = value
-            elif name == "data":
-                yield kind, json.loads(value)
 
 
 def until(stream: Iterator[tuple[str, Any]], kind: str, happened: Callable[[Any], bool] = lambda _: True) -> Any:

@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 from mmg.types import UNKNOWN
+from page_client import events
 from recordings import mmg_run
 
 PATIENCE_S = 60.0
@@ -40,17 +41,6 @@ def paced_run(*words: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
 def read(url: str) -> Any:
     with urllib.request.urlopen(url, timeout=PATIENCE_S) as answer:
         return json.load(answer)
-
-
-def events(url: str) -> Iterator[tuple[str, Any]]:
-    with urllib.request.urlopen(f"{url}/events", timeout=PATIENCE_S) as stream:
-        kind = ""
-        for line in stream:
-            name, _, value = line.decode().rstrip("\n").partition(": ")
-            if name == "event":
-                kind = value
-            elif name == "data":
-                yield kind, json.loads(value)
 
 
 def test_what_the_page_sends_is_what_standard_output_says() -> None:

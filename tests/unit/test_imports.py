@@ -50,51 +50,48 @@ def test_import_mmg_loads_neither_numpy_nor_any_extra() -> None:
     assert not set(done.stdout.split()) & (HEAVY | {"numpy", "onnxruntime", "msgspec"})
 
 
-@pytest.mark.parametrize("words", [("--help",), ("--demo", "--duration", "1")])
-def test_a_run_that_records_nothing_loads_no_library_of_recordings(words: tuple[str, ...]) -> None:
+DEMO = ("--demo", "--duration", "1")
+WITHOUT = {
+    "mmg.recording": ("mcap", DEMO),
+    "mqtt": ("paho", (*DEMO, "--to", "jsonl:/dev/null")),
+    "mmg.service": ("", DEMO),
+}
+"""What a run loads nothing of that was not asked for it, the library that it does without, and such a run."""
+
+
+@pytest.mark.parametrize("is_help", [True, False], ids=["help", "run"])
+@pytest.mark.parametrize("part", WITHOUT)
+def test_a_run_loads_nothing_of_what_it_is_not_asked_for(part: str, is_help: bool) -> None:
+    library, words = WITHOUT[part]
     code = (
-        "import sys; sys.modules['mcap'] = None; from mmg.cli.run import main\n"
+        f"import os, sys; sys.modules[{library!r}] = None; os.environ.pop('NOTIFY_SOCKET', None)\n"
+        "from mmg.cli.run import main\n"
         "try: code = main(sys.argv[1:])\n"
         "except SystemExit as end: code = end.code\n"
-        "sys.exit(code or any('mmg.recording' in name for name in sys.modules))"
+        f"sys.exit(code or any({part!r} in name for name in sys.modules))"
     )
-    done = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True, check=False)
+    command = [sys.executable, "-c", code, *(("--help",) if is_help else words)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.parametrize("words", [("--help",), ("--demo", "--duration", "1", "--to", "jsonl:/dev/null")])
-def test_a_run_without_a_broker_loads_nothing_of_one(words: tuple[str, ...]) -> None:
-    code = (
-        "import sys; sys.modules['paho'] = None; from mmg.cli.run import main\n"
-        "try: code = main(sys.argv[1:])\n"
-        "except SystemExit as end: code = end.code\n"
-        "sys.exit(code or any('mqtt' in name for name in sys.modules))"
-    )
-    done = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-
-
-@pytest.mark.parametrize("words", [("--help",), ("--demo", "--duration", "1")])
-def test_a_run_that_is_no_service_loads_nothing_of_one(words: tuple[str, ...]) -> None:
-    code = (
-        "import os, sys; os.environ.pop('NOTIFY_SOCKET', None); from mmg.cli.run import main\n"
-        "try: code = main(sys.argv[1:])\n"
-        "except SystemExit as end: code = end.code\n"
-        "sys.exit(code or any('mmg.service' in name for name in sys.modules))"
-    )
-    done = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-
-
-def test_a_run_with_a_broker_and_without_its_library_says_what_to_install() -> None:
-    code = "import sys; sys.modules['paho'] = None; from mmg.cli.run import main; sys.exit(main(sys.argv[1:]))"
-    words = ["--demo", "--duration", "1", "--to", "mqtt://localhost/wrist"]
-    done = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True, check=False)
+@pytest.mark.parametrize(
+    ("library", "flags", "told"),
+    [
+        ("paho", ("--to", "mqtt://localhost/wrist"), ("paho-mqtt 2", "'paho-mqtt>=2'")),
+        ("microdot", ("--page",), ("microdot, which the page needs,", "microdot segno prometheus-client")),
+    ],
+)
+def test_a_run_that_lacks_the_library_of_a_place_says_what_to_install(
+    library: str, flags: tuple[str, ...], told: tuple[str, str]
+) -> None:
+    code = f"import sys; sys.modules[{library!r}] = None; from mmg.cli.run import main; sys.exit(main(sys.argv[1:]))"
+    done = subprocess.run([sys.executable, "-c", code, *DEMO, *flags], capture_output=True, text=True, check=False)
     assert done.returncode == 4
     assert done.stdout == ""
     [line] = done.stderr.splitlines()
-    assert line.startswith("mmg-run: paho-mqtt 2 is not installed: ")
-    assert line.endswith("-m pip install 'paho-mqtt>=2'")
+    assert line.startswith(f"mmg-run: {told[0]} is not installed: ")
+    assert line.endswith(f"-m pip install {told[1]}")
 
 
 def test_the_help_of_a_run_reads_no_bundle() -> None:
@@ -141,17 +138,6 @@ def test_a_run_with_another_place_loads_nothing_of_a_page() -> None:
 def test_a_run_with_a_page_loads_nothing_for_metrics_and_codes_that_nobody_asks_for() -> None:
     loaded = modules_after("--demo", "--duration", "1", "--page", ":0")
     assert loaded & PAGE == {"microdot", "asyncio", "ssl"}
-
-
-def test_a_run_with_a_page_and_without_its_library_says_what_to_install() -> None:
-    code = "import sys; sys.modules['microdot'] = None; from mmg.cli.run import main; sys.exit(main(sys.argv[1:]))"
-    words = ["--demo", "--duration", "1", "--page"]
-    done = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True, check=False)
-    assert done.returncode == 4
-    assert done.stdout == ""
-    [line] = done.stderr.splitlines()
-    assert line.startswith("mmg-run: microdot, which the page needs, is not installed: ")
-    assert line.endswith("-m pip install microdot segno prometheus-client")
 
 
 def test_the_public_face_is_what_it_says() -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from mmg.cli.exit_codes import run_printing_command
 from mmg.cli.parsing import parse_known
 from mmg.cli.reporting import stderr_reporter
-from mmg.cli.sinks_flag import has_page, page_url
+from mmg.cli.sinks_flag import has_page, sink_urls
 from mmg.cli.version import PrintVersion
 from mmg.errors import ConfigError
 
@@ -113,7 +113,7 @@ def _plan(options: argparse.Namespace) -> Plan:
             what = flags.recording if name == "recording" else f"--{name}"
             raise ConfigError(f"{what}: is not for a service, which decides on what is plugged in, for ever")
     refuse_without_recording(flags)
-    sinks = check_places(_sinks(flags))
+    sinks = check_places(sink_urls(flags))
     for sink in sinks:
         check_sink(sink)
     named = named_sensors(flags, _report)
@@ -133,11 +133,6 @@ def _plan(options: argparse.Namespace) -> Plan:
             allow_video=flags.allow_video,
             folder=Path.cwd(),
         )
-
-
-def _sinks(flags: argparse.Namespace) -> list[str]:
-    """The URLs of ``--to`` and ``--page``. Raises ConfigError."""
-    return [*flags.to, *([] if flags.page is None else [page_url(flags.page)])]
 
 
 def _remove(options: argparse.Namespace, systemd: Systemd) -> int:

@@ -55,9 +55,7 @@ def open_outboxes(
 
     Raises ConfigError, BackendUnavailable, SinkError.
     """
-    to = list(options.to)
-    if options.page is not None:
-        to.append(page_url(options.page))
+    to = sink_urls(options)
     if not to:
         return None, None
     from mmg.runs.controls import Controls
@@ -92,6 +90,11 @@ def open_outboxes(
     ]
     about.sinks.extend(boxes)
     return Outboxes(boxes), controls
+
+
+def sink_urls(options: argparse.Namespace) -> list[str]:
+    """The URLs of ``--to`` and ``--page``. Raises ConfigError."""
+    return [*options.to, *([] if options.page is None else [page_url(options.page)])]
 
 
 def has_page(options: argparse.Namespace) -> bool:

@@ -15,7 +15,7 @@ MADE = "# Made by mmg-service."
 """How each unit begins that mmg-service may replace or remove."""
 NAME = re.compile(r"[a-z][a-z0-9-]{0,30}")
 """Of a service: also the name of its user and folder."""
-COPY = ("/bin/sh", "-c", 'test -e "$1" || { cp -- "$0" "$1.new" && mv -- "$1.new" "$1"; }')
+COPY = ("/bin/sh", "-c", 'test -e "$1" || { cp -- "$0" "$1.new" && sync -- "$1.new" && mv -- "$1.new" "$1"; }')
 """Then a file, and what it becomes where nothing is: whole, also after a power cut."""
 NEW_LINE = "\n"
 WATCHDOG_S, WATCHDOG_HOPS = 30.0, 10

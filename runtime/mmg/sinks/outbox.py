@@ -28,8 +28,8 @@ CLOSING_S = 2.0
 class Outbox:
     """One sink, on a thread of its own. ``close`` it at the end.
 
-    name: what it is called in what is told. patient: whether ``put`` waits for room, as a run of recordings may, and
-    loses nothing. report: called, from any thread, with each line that is worth reading.
+    name: what it is called in what is told. patient: whether ``put`` waits for room, as a run of recordings may: then
+    nothing is lost but what the sink refuses. report: called, from any thread, with each line that is worth reading.
 
     A sink that fails costs its own events, counted and told, and is given the next one all the same.
     """
@@ -83,8 +83,9 @@ class Outbox:
             self._closing = True
             self._changed.notify_all()
         self._thread.join(self._closing_s)
-        before = -1
-        while self._patient and self._thread.is_alive() and before != (before := self.written + self.lost):
+        taken = -1
+        while self._patient and self._thread.is_alive() and taken < self.written + self.lost:
+            taken = self.written + self.lost
             self._thread.join(self._closing_s)
         with self._changed:
             left = len(self._waiting) + self._is_giving
