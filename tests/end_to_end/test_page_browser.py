@@ -150,7 +150,7 @@ def test_a_sensor_tells_its_state_in_a_word_with_its_reason_and_clock(browser: B
     for words in ("audio", "○stale", "unplugged", "8.4 s ago", "160"):
         assert words in " ".join(audio.split())
     assert "Camera off" in shown(browser, "camera")
-    assert "--allow-video" in shown(browser, "camera")
+    assert "mmg opens none" in shown(browser, "camera")
 
 
 @SIZES

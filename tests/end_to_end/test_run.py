@@ -21,7 +21,7 @@ from recordings import DEMO, ROOT, mmg_run, real, traced
 
 SUBSETS = list(chain.from_iterable(combinations(("imu", "audio", "video"), size) for size in (1, 2, 3)))
 RUN = (sys.executable, "-m", "mmg.cli.run")
-KEYS = {"t", "label", "confidence", "scores", "modalities", "sensors", "latency_ms"}
+KEYS = {"t", "label", "confidence", "scores", "modalities", "sensors", "latency_ms", "camera"}
 
 
 def decisions(output: str) -> list[dict[str, Any]]:

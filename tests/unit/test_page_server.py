@@ -54,7 +54,7 @@ def test_a_viewer_is_told_what_holds_then_the_past_and_then_what_comes(page: Pag
         assert hello["schema"] == 1
         assert (hello["bundle"], hello["labels"], hello["hop_s"]) == ("tiny", list(ABOUT.labels), 0.5)
         assert hello["sensors"] == dict(ABOUT.sensors)
-        assert hello["camera"] == {"state": "off", "by": "--allow-video was not given: mmg opens no camera"}
+        assert hello["camera"] == {"state": "off", "by": []}
         assert hello["controls"] == {"mark": False, "record": False, "pause": False, "teach": False}
         kind, history = viewer.next()
         assert kind == "history"
@@ -108,10 +108,10 @@ def test_sensors_are_shown_by_envelopes_and_never_by_samples(page: Page) -> None
 
 
 def test_of_pictures_and_of_tokens_nothing_is_shown() -> None:
-    about = replace(ABOUT, sensors={"video": "v4l2://0"}, kinds={"video": "video"}, allow_video=True)
+    about = replace(ABOUT, sensors={"video": "v4l2://0"}, kinds={"video": "video"}, camera={"state": "open", "by": []})
     page = page_at(about=about)
     with Looking(page) as viewer:
-        assert viewer.until("hello")["camera"] == {"state": "allowed", "by": "--allow-video was given"}
+        assert viewer.until("hello")["camera"] == {"state": "open", "by": []}
         page.write(step(chunk("video", np.full((2, 4, 4, 3), 200))))
         page.write(decided(1, video=LIVE))
         assert viewer.until("sensors")["sensors"]["video"]["envelope"] == []

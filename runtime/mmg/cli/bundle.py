@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mmg.cli.exit_codes import run_printing_command
 from mmg.cli.last_line import LAST_LINE
 from mmg.cli.parsing import parse
+from mmg.cli.privacy import close_but
 from mmg.cli.progress import Progress
 from mmg.cli.reporting import stderr_reporter
 from mmg.cli.version import PrintVersion
@@ -73,7 +76,13 @@ def build_parser() -> argparse.ArgumentParser:
 def main(arguments: list[str] | None = None) -> int:
     """Do what is asked, and return the exit code."""
     options = parse(build_parser(), arguments)
-    return run_printing_command(lambda: int(options.run(options)), _report)
+    return run_printing_command(lambda: _run(options), _report)
+
+
+def _run(options: argparse.Namespace) -> int:
+    written = {_sign: "path", _keygen: "name"}.get(options.run)
+    close_but(Path(os.path.realpath(getattr(options, written))).parent if written else None)
+    return int(options.run(options))
 
 
 def _inspect(options: argparse.Namespace) -> int:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from mmg.cli.exit_codes import run_printing_command
 from mmg.cli.output import wants_colours
 from mmg.cli.parsing import parse
+from mmg.cli.privacy import SHARED_MEMORY, close_but
 from mmg.cli.profile_flags import folder
 from mmg.cli.progress import Progress
 from mmg.cli.reporting import stderr_reporter
@@ -68,9 +69,12 @@ def main(arguments: list[str] | None = None) -> int:
 def _run(options: argparse.Namespace) -> int:
     from mmg.board.doctor import examine
     from mmg.board.doctor.libraries import IMPORTED
+    from mmg.board.doctor.privacy import check_privacy
 
+    privacy = check_privacy(options.root)
+    close_but(SHARED_MEMORY, sound=True, accelerator=True)
     with Progress(_report, IMPORTED) as progress:
-        examination = examine(options.root, progress=progress.at)
+        examination = examine(options.root, progress=progress.at, privacy=privacy)
     if options.json:
         import json
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from mmg.cli.exit_codes import run_printing_command
 from mmg.cli.parsing import parse
+from mmg.cli.privacy import close_but, unpacking
 from mmg.cli.progress import Progress
 from mmg.cli.reporting import stderr_reporter
 from mmg.cli.version import PrintVersion
@@ -63,10 +64,10 @@ def _run(chosen: argparse.Namespace) -> int:
 
     if chosen.to and chosen.out is None:
         raise ConfigError(f"--to {chosen.to}: needs -o FILE")
+    recording = Path(parse_url(chosen.recording).path)
+    close_but(beside := labels_file(recording), chosen.out, *unpacking([chosen.recording]))
     with Progress(_report, f"reading {chosen.recording}"):
         duration_s = _duration_of(chosen)
-    recording = Path(parse_url(chosen.recording).path)
-    beside = labels_file(recording)
     source = chosen.labels or (beside if beside.exists() else recording)
     labels: Sequence[Label] = labels_of(recording) if source == recording else read_labels(source, chosen.tier)
     if not labels:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from mmg.cli.exit_codes import handle_signals, raise_interrupt, run_command
 from mmg.cli.keys import keys
 from mmg.cli.parsing import parse
+from mmg.cli.privacy import add_privacy_flags
 from mmg.cli.profile_flags import add_profile_flags, load_board
 from mmg.cli.progress import Progress
 from mmg.cli.recording import add_recording_flags, close_recorder, open_recorder
@@ -63,6 +64,7 @@ def build_parser() -> argparse.ArgumentParser:
     add("--bundle", metavar="PATH", default="starter", help="whose sensors are recorded (default: starter)")
     add("--duration", metavar="S", type=seconds, help="stop after this many seconds")
     add_profile_flags(parser)
+    add_privacy_flags(parser)
     add("--version", action=PrintVersion)
     parser.set_defaults(recording=None, demo=False, require="")
     return parser

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from mmg.cli.exit_codes import handle_signals, raise_interrupt, run_command
 from mmg.cli.output import wants_colours
 from mmg.cli.parsing import parse
+from mmg.cli.privacy import add_privacy_flags, camera_state
 from mmg.cli.profile_flags import add_profile_flags, board_settings, load_board
 from mmg.cli.recording import (
     add_recording_flags,
@@ -97,6 +98,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     add("--precision", choices=("fp32", "int8"), help="which of the bundle's files (default: the profile's, or fp32)")
     add_profile_flags(parser)
+    add_privacy_flags(parser)
     add("--format", choices=("text", "jsonl"), default="text", help="for a person or for a program (default: text)")
     add_sinks_flag(parser)
     add(
@@ -314,7 +316,7 @@ def _open_sink(format_name: str, labels: tuple[str, ...]) -> Console | JsonLines
     if format_name == "jsonl":
         from mmg.sinks.jsonl import JsonLines
 
-        return JsonLines(sys.stdout)
+        return JsonLines(sys.stdout, camera_state())
     from mmg.sinks.console import Console
 
     return Console(sys.stdout, labels, colours=wants_colours(sys.stdout))

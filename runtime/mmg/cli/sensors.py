@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mmg.cli.privacy import close_off
 from mmg.cli.progress import Progress
 from mmg.errors import ConfigError, NoSensorError, ProfileError, RequiredSensorLost
 
@@ -85,11 +86,13 @@ def find_sensors(
 ) -> dict[str, str]:
     """The URL of each sensor of the run. named: as ``named_sensors`` gives them.
 
-    Raises ConfigError, ProfileError, NoSensorError, RequiredSensorLost.
+    Before any is looked for, the kernel closes what the run does not use. Raises ConfigError, ProfileError,
+    NoSensorError, RequiredSensorLost.
     """
     from mmg.sources.url import with_rate
 
     urls = wanted_sensors(options, named, profile, manifest, report)
+    close_off(options, urls, {modality.name: modality.kind for modality in manifest.modalities}, profile, report)
     urls = _find_missing(urls, names_in(options.require), report)
     return {name: with_rate(url, profile.rates.get(name)) for name, url in urls.items()}
 

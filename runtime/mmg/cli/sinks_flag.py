@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
+from mmg.cli.privacy import camera_state
 from mmg.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -72,7 +73,7 @@ def open_outboxes(
         sensors=dict(urls),
         hop_s=bundle.manifest.hop_s,
         board=profile.name,
-        allow_video=options.allow_video,
+        camera=camera_state(),
         is_live=live,
         kinds={name: bundle.manifest.modality(name).kind for name in urls},
         controls=controls,
@@ -89,7 +90,7 @@ def open_outboxes(
         Outbox(sink, name=str(url), patient=not live, report=report) for url, sink in zip(places, sinks, strict=True)
     ]
     about.sinks.extend(boxes)
-    return Outboxes(boxes), controls
+    return Outboxes(boxes, about.camera), controls
 
 
 def sink_urls(options: argparse.Namespace) -> list[str]:

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 
 from mmg.cli.exit_codes import run_printing_command
 from mmg.cli.parsing import parse
+from mmg.cli.privacy import add_privacy_flags, close_off
 from mmg.cli.profile_flags import add_profile_flags, board_settings, load_board
 from mmg.cli.reporting import keep_stderr, stderr_reporter
-from mmg.cli.sensors import add_sensor_flags, named_sensors, seconds
+from mmg.cli.sensors import add_sensor_flags, named_sensors, seconds, wanted_sensors
 from mmg.cli.taught_file import MINE, change, told_of
 from mmg.cli.teach_live import LISTEN_S, SHOTS
 from mmg.cli.teach_sensors import sensors_to_keep
@@ -85,6 +86,7 @@ def build_parser() -> argparse.ArgumentParser:
     add("--backend", choices=("auto", "onnx", "litert"), help="which runtime runs the models")
     add("--precision", choices=("fp32", "int8"), help="which of the bundle's files")
     add_profile_flags(parser)
+    add_privacy_flags(parser)
     add("--version", action=PrintVersion)
     parser.set_defaults(recording=None, demo=False, require="")
     return parser
@@ -155,6 +157,7 @@ def _teach(options: argparse.Namespace) -> int:
         settings = replace(board_settings(options, profile), unknown=0.0)  # nothing is decided
         if options.grace is not None:
             settings = replace(settings, grace_s=options.grace)
+        _close_off(options, named, profile, bundle.manifest)
         background = _background(options, bundle, (name, kept), settings, profile)
         if name is None:
             note = kept.keep("", [], background)
@@ -164,6 +167,14 @@ def _teach(options: argparse.Namespace) -> int:
             _teach_one(options, bundle, (name, kept, _hops_of(options, bundle.manifest)), background, settings, profile)
     told_of(options, name, kept.added, kept.taught, _report)
     return 0
+
+
+def _close_off(options: argparse.Namespace, named: dict[str, str], profile: Profile, manifest: Manifest) -> None:
+    """Before the first of several recordings is opened. Raises ConfigError, ProfileError, NoSensorError."""
+    urls = {path: path for path in (*options.recordings, *options.background)}
+    if options.name is not None and not options.recordings:
+        urls |= wanted_sensors(options, named, profile, manifest, lambda _: None)
+    close_off(options, urls, {one.name: one.kind for one in manifest.modalities}, profile, _report)
 
 
 def _teach_one(

@@ -9,7 +9,7 @@ from typing import Any
 
 from mmg.errors import ConfigError
 
-NOT_COMPARED = ("latency_ms", "truth")
+NOT_COMPARED = ("latency_ms", "truth", "camera")
 """What the data does not determine."""
 MOST_TOLD = 10
 

@@ -28,7 +28,8 @@ class About:
     """What holds for a whole run.
 
     labels: all that a decision may name, in the scores' order. sensors: modality -> URL. hop_s: from one decision to
-    the next. allow_video: whether video may be opened at all. board: the device profile's name. kinds: modality ->
+    the next. camera: whether one can be opened, and what keeps it closed (docs/command-line.md). board: the device
+    profile's name. kinds: modality ->
     ``signal``, ``audio`` or ``video``. sinks: of this run; filled once all are open. controls: what may be asked of the
     run while it goes on; None where nothing may be.
     """
@@ -38,7 +39,7 @@ class About:
     sensors: Mapping[str, str]
     hop_s: float
     board: str = ""
-    allow_video: bool = False
+    camera: Mapping[str, object] = field(default_factory=lambda: {"state": "off", "by": []})
     is_live: bool = True
     kinds: Mapping[str, str] = field(default_factory=dict)
     sinks: list[Counted] = field(default_factory=list)
@@ -47,17 +48,18 @@ class About:
 
 @dataclass(frozen=True)
 class Decided:
-    """A decision, with the true label where it is known."""
+    """A decision, with the true label where it is known. camera: as ``About`` has it."""
 
     decision: Decision
     truth: str | None = None
+    camera: Mapping[str, object] | None = None
 
     @cached_property
     def line(self) -> str:
         """As JSON: the contract of docs/command-line.md. Made once for all sinks."""
         from mmg.sinks.jsonl import line_of
 
-        return line_of(self.decision, self.truth)
+        return line_of(self.decision, self.truth, self.camera)
 
 
 @dataclass(frozen=True, slots=True)

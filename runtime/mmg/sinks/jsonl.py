@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any, TextIO
 
@@ -14,19 +15,21 @@ ENCODER = json.JSONEncoder(separators=(",", ":"))
 class JsonLines:
     """Writes each decision as one line and flushes it."""
 
-    def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
+    def __init__(self, stream: TextIO, camera: Mapping[str, object] | None = None) -> None:
+        """camera: as ``line_of`` takes it."""
+        self._stream, self._camera = stream, camera
 
     def write(self, decision: Decision, truth: str | None) -> None:
         """The contract of docs/command-line.md; ``truth`` is a key of its own, there only where it is known."""
-        self._stream.write(line_of(decision, truth) + "\n")
+        self._stream.write(line_of(decision, truth, self._camera) + "\n")
         self._stream.flush()
 
 
-def line_of(decision: Decision, truth: str | None = None) -> str:
-    """A decision as JSON, without the line's end."""
+def line_of(decision: Decision, truth: str | None = None, camera: Mapping[str, object] | None = None) -> str:
+    """A decision as JSON, without the line's end. camera: whether one could be opened, and what keeps it closed; where
+    it is not given, there is no such key."""
     sensors = {name: _sensor(state) for name, state in decision.sensors.items()}
-    line = {
+    line: dict[str, Any] = {
         "t": round(decision.t_s, 6),
         "label": decision.label,
         "confidence": round(decision.confidence, 6),
@@ -35,6 +38,8 @@ def line_of(decision: Decision, truth: str | None = None) -> str:
         "sensors": sensors,
         "latency_ms": {stage: round(spent, 3) for stage, spent in decision.latency_ms.items()},
     }
+    if camera is not None:
+        line["camera"] = camera
     if truth is not None:
         line["truth"] = truth
     # json and not msgspec: it escapes what is not ASCII, so that any stream can hold any label.

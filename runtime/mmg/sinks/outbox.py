@@ -135,14 +135,14 @@ class Outbox:
 
 
 class Outboxes:
-    """All sinks of a run."""
+    """All sinks of a run. camera: as ``About`` has it."""
 
-    def __init__(self, boxes: Sequence[Outbox]) -> None:
-        self.boxes = tuple(boxes)
+    def __init__(self, boxes: Sequence[Outbox], camera: Mapping[str, object] | None = None) -> None:
+        self.boxes, self._camera = tuple(boxes), camera
 
     def decided(self, decision: Decision, truth: str | None) -> None:
         """Tell a decision."""
-        self._put(Decided(decision, truth))
+        self._put(Decided(decision, truth, self._camera))
 
     def step(self, step: Step) -> None:
         """Tell what the sensors gave."""

@@ -42,12 +42,13 @@ def examine(
     user: User | None = None,
     tool: Tool | None = None,
     progress: Reached = lambda _done, _of, _what: None,
+    privacy: Sequence[Finding] = (),
 ) -> Examination:
     """Look at everything. Nothing is written, and no device is opened, but for what PortAudio does to list its own.
 
     root: where ``sys``, ``proc`` and ``dev`` lie; libraries, Python and clock are always this process's. timeout_s: for
     the import of one library. folder: where logs will be written. tool: runs vcgencmd. progress: of the
-    libraries, which take longest.
+    libraries, which take longest. privacy: of ``check_privacy``.
     """
     tool, user = tool or tool_under(root), user or this_user()
     condition = read_condition(root, tool=tool)
@@ -58,6 +59,7 @@ def examine(
     groups = {
         "libraries": [*check_python(), *judge_libraries(trials, timeout_s, preferred)],
         "devices": [*judge_portaudio(root, trials), *check_permissions(root, user)],
+        "privacy": privacy,
         "timing": check_timing(root, condition),
         "resources": check_resources(root, condition, folder),
         "board": [profile, _judge_meter(root, tool, user)],

@@ -145,11 +145,6 @@ class State:
     def hello(self) -> str:
         """What holds for the whole run."""
         about, controls = self.about, self.about.controls
-        allowed = about.allow_video
-        camera = {
-            "state": "allowed" if allowed else "off",
-            "by": "--allow-video was given" if allowed else "--allow-video was not given: mmg opens no camera",
-        }
         none = {"mark": False, "record": False, "pause": False, "teach": False}
         return _json(
             {
@@ -164,7 +159,7 @@ class State:
                 "run": self.run,
                 "sensors": dict(about.sensors),
                 "kinds": dict(about.kinds),
-                "camera": camera,
+                "camera": dict(about.camera),
                 "controls": controls.offered(about.labels) if controls else none,
             }
         )

@@ -11,6 +11,11 @@ const IDLE_S = 2;
 const IDLE_HOPS = 4;
 const UNTOLD = ["Latency", "Processor", "Memory"].map((name) => [name, "–"]);
 const MOST_NOTICES = 12;
+const CAMERA = {
+  closed: ["⊘ Camera off", ": the kernel keeps it closed"],
+  off: ["⊘ Camera off", ": mmg opens none, but nothing keeps it closed here"],
+  open: ["◉ Camera in use", ": --allow-video was given"],
+};
 const root = document.documentElement;
 
 class Page {
@@ -105,9 +110,9 @@ class Page {
     const { bundle, board, host, mmg, camera } = this.about;
     put(byId("host"), host ?? "");
     put(byId("about"), [board, bundle && `bundle ${bundle}`, mmg && `mmg ${mmg}`].filter(Boolean).join(" · "));
-    const isOff = camera?.state !== "allowed";
-    const by = camera?.by ? `: ${camera.by}` : "";
-    byId("camera").replaceChildren(...(camera ? [make("strong", isOff ? "⊘ Camera off" : "◉ Camera allowed"), by] : []));
+    const [said, why] = (camera && CAMERA[camera.state]) ?? [];
+    const by = camera?.by?.length ? ` (${camera.by.join(", ")})` : "";
+    byId("camera").replaceChildren(...(said ? [make("strong", said), why + by] : []));
   }
 
   // Why there is no decision at this moment; "" where there is one. What was decided before is not what is done now.

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mmg.errors import SourceError, SourceLost, SourceNotFound
+from mmg.privacy.doorkeeper import device_at
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -116,9 +117,9 @@ class IioDevice:
 
         Raises SourceError: no permission, taken by another program, refused by the driver, gone.
         """
-        with _translated(self.url, self._node):
+        with _translated(self.url, self._node), device_at(str(self._node)) as place:
             # First of all: the kernel lets one reader in, so what follows disturbs no other program.
-            self.fd = os.open(self._node, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+            self.fd = os.open(place, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         self._write("buffer/enable", "0")
         # Off before on: a driver that knows only some combinations refuses others even on the way.
         for name in sorted(scan_elements(self._folder), key=self._is_wanted):

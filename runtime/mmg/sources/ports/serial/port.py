@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mmg.errors import ConfigError, SourceError, SourceNotFound
+from mmg.privacy.doorkeeper import device_at
 from mmg.sources.axes import parse_axes, turn
 from mmg.sources.ports.port import STATUS_NS, PortStatus, PortThread
 from mmg.sources.ports.serial.conversation import Conversation
@@ -236,12 +237,13 @@ def open_serial(device: str, baud: int, url: str, *, dtr: bool | None = None, rt
     serial = load_pyserial(url)
     _refuse_others(device, url)
     try:
-        port = serial.serial_for_url(device, baudrate=baud, timeout=POLL_S, exclusive=True, do_not_open=True)
-        if dtr is not None:
-            port.dtr = dtr
-        if rts is not None:
-            port.rts = rts
-        port.open()
+        with device_at(device) as place:
+            port = serial.serial_for_url(place, baudrate=baud, timeout=POLL_S, exclusive=True, do_not_open=True)
+            if dtr is not None:
+                port.dtr = dtr
+            if rts is not None:
+                port.rts = rts
+            port.open()
     except (*GONE, ValueError) as error:
         raise _translated(error, device, url) from error
     # A nicety of some UART drivers: ptys, network ports and other systems do not have it.

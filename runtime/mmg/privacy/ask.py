@@ -1,0 +1,96 @@
+"""Asking a camera: what the kernel answers, when everything is closed."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+
+from mmg.privacy.kernel import answer_of
+
+QUERY_CAPABILITIES = 0x80685600
+"""VIDIOC_QUERYCAP of linux/videodev2.h, the first thing that every program asks a camera."""
+REFUSED = ("EPERM", "EACCES")
+CAMERA = os.makedev(81, 255)
+"""Of video4linux, and a number that no camera has: the kernel's Documentation/admin-guide/devices.txt."""
+STAND_IN = Path("/dev/null")
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """asked: such as ``open /dev/video0``. answer: the kernel's, such as ``EPERM``, or ``opened``.
+
+    is_refusal: whether it shows that a camera is closed to this process, and not only that this user may not open it.
+    """
+
+    asked: str
+    answer: str
+    is_refusal: bool
+
+    def __str__(self) -> str:
+        return f"{self.asked}: {self.answer}"
+
+
+def make_camera() -> int | None:
+    """A node of a camera without a name, where this process may make one and there is none; else None.
+
+    It is a descriptor that nothing can be read from, by which it can be opened.
+    """
+    if cameras():
+        return None
+    place = f"/dev/.mmg-camera-{os.getpid()}"
+    try:
+        os.mknod(place, stat.S_IFCHR | 0o600, CAMERA)
+    except OSError:
+        return None
+    try:
+        return os.open(place, os.O_PATH | os.O_CLOEXEC)
+    except OSError:
+        return None
+    finally:
+        os.unlink(place)  # noqa: PTH108
+
+
+def cameras() -> list[Path]:
+    """The nodes of all cameras that are there."""
+    return sorted(Path("/dev").glob("video*"))
+
+
+def is_without_devices() -> bool:
+    """Whether the kernel says that no node in /dev can be opened, but those that are left out of that."""
+    return bool(os.statvfs("/dev").f_flag & os.ST_NODEV)
+
+
+def ask_camera(made: int | None = None) -> tuple[Answer, ...]:
+    """Try to open a camera, and ask it for what it is; nothing is read from it. made: of ``make_camera``.
+
+    The second question goes to what could be opened, else to ``/dev/null``, which does not know it: the kernel says
+    ENOTTY, if nothing stands before it.
+    """
+    there = [node for node in cameras() if os.access(node, os.R_OK | os.W_OK)]
+    if there:
+        asked, place = str(there[0]), there[0]
+    elif made is not None:
+        asked, place = "a camera's node made for this", Path(f"/proc/self/fd/{made}")
+    else:
+        return (_query(STAND_IN, str(STAND_IN)),)
+    try:
+        os.close(os.open(place, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC))
+    except OSError as error:
+        opened = Answer(f"open {asked}", answer_of(error), answer_of(error) in REFUSED)
+        return opened, _query(STAND_IN, str(STAND_IN))
+    return Answer(f"open {asked}", "opened", is_refusal=False), _query(place, asked)
+
+
+def _query(place: Path, asked: str) -> Answer:
+    descriptor = os.open(place, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        fcntl.ioctl(descriptor, QUERY_CAPABILITIES, bytearray(104))
+        answer = "it answered"
+    except OSError as error:
+        answer = answer_of(error)
+    finally:
+        os.close(descriptor)
+    return Answer(f"VIDIOC_QUERYCAP of {asked}", answer, answer == "EPERM")

@@ -1,0 +1,15 @@
+"""What this machine gives, told as JSON: ``python -m mmg.privacy.look`` closes all of itself, and asks a camera.
+
+A process of its own, because what was closed stays so. For mmg-doctor.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import asdict
+
+from mmg.privacy import Uses, close_unused
+
+if __name__ == "__main__":
+    sys.stdout.write(json.dumps(asdict(close_unused(Uses()))))

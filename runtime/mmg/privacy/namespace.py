@@ -1,0 +1,205 @@
+"""Namespaces of its own: a file system in which no device can be opened but those of the run, and no network.
+
+Every mount is made one whose nodes cannot be opened (nodev) and whose files cannot be written; then what the run uses
+is left out of that. A node that is made later, anywhere, cannot be opened either, and neither can a driver be read by
+plain read(2). See mount_namespaces(7), user_namespaces(7) and network_namespaces(7).
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import re
+import struct
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+from mmg.privacy.kernel import (
+    PR_CAP_AMBIENT,
+    PR_CAP_AMBIENT_CLEAR_ALL,
+    PR_CAPBSET_DROP,
+    Unavailable,
+    call,
+    is_alone,
+    keep_privileges_from_growing,
+    prctl,
+)
+from mmg.privacy.uses import Uses
+
+NEW_MOUNTS, NEW_USER, NEW_NETWORK = 0x20000, 0x10000000, 0x40000000
+READ_ONLY, NO_DEVICES, REMOUNT, BIND, RECURSIVE, PRIVATE = 1, 4, 32, 4096, 16384, 1 << 18
+"""linux/mount.h; MOUNT_ATTR_RDONLY and MOUNT_ATTR_NODEV of mount_setattr(2) have the first two's values."""
+OPTIONS = {"ro": 1, "nosuid": 2, "nodev": 4, "noexec": 8, "noatime": 1024, "nodiratime": 2048, "relatime": 1 << 21}
+AT_FDCWD, AT_RECURSIVE = -100, 0x8000
+DEVICES = ("null", "zero", "full", "random", "urandom", "tty")
+ACCELERATORS = ("nvidia*", "nvmap", "nvgpu*", "nvhost-*gpu*", "nvhost-ctrl*", "dri", "kfd", "galcore", "apex_*")
+"""Nodes of what may run models: never nvhost-vi and nvhost-isp, by which a Jetson's cameras are read."""
+TERMINALS = Path("/dev/pts")
+CAMERA_DAEMONS = ("tmp/argus_socket", "tmp/nvcamera*", "run/pipewire*", "run/user/*/pipewire-*")
+"""Sockets at which a board's daemon hands out pictures. A PulseAudio socket hands out sound only."""
+SYS_ADMIN = 21
+GIVEN_UP = {
+    "DAC_READ_SEARCH": 2,
+    "NET_ADMIN": 12,
+    "NET_RAW": 13,
+    "SYS_MODULE": 16,
+    "SYS_RAWIO": 17,
+    "SYS_CHROOT": 18,
+    "SYS_PTRACE": 19,
+    "SYS_ADMIN": SYS_ADMIN,
+    "MKNOD": 27,
+    "SETPCAP": 8,
+    "PERFMON": 38,
+    "BPF": 39,
+    "CHECKPOINT_RESTORE": 40,
+}
+"""What could undo it, of capabilities(7). Root keeps the others: it may read files of other users."""
+VERSION_3 = 0x20080522
+
+
+def close(uses: Uses, before_closing: Callable[[], object] = lambda: None) -> None:
+    """Move this process into namespaces in which what it does not use is not there. It cannot be undone.
+
+    before_closing: called inside of them, while all is still open. Raises Unavailable: for a process with threads, for
+    a kernel or a machine that does not let its users do that.
+    """
+    if not is_alone():
+        raise Unavailable("the process has threads already")
+    kinds = NEW_MOUNTS | (0 if uses.network or uses.daemons else NEW_NETWORK)
+    if _capabilities() >> SYS_ADMIN & 1:
+        call("unshare", kinds)
+        given_up = sum(1 << number for number in GIVEN_UP.values())
+    else:
+        _try_first()
+        _enter_user_namespace(kinds)
+        given_up = (1 << 64) - 1
+    _mount(None, "/", RECURSIVE | PRIVATE)
+    before_closing()
+    _close_mounts(uses)
+    _give_up(given_up)
+
+
+def _try_first() -> None:
+    """Some systems give a user namespace in which nothing may be done (AppArmor): there would be no way back."""
+    child = os.fork()
+    if child == 0:
+        code = 1
+        try:
+            _enter_user_namespace(NEW_MOUNTS)
+            _mount(None, "/", RECURSIVE | PRIVATE)
+            code = 0
+        finally:
+            os._exit(code)
+    if os.waitpid(child, 0)[1]:
+        raise Unavailable("this machine lets its users make no namespaces")
+
+
+def _enter_user_namespace(kinds: int) -> None:
+    user, group = os.geteuid(), os.getegid()
+    call("unshare", NEW_USER | kinds)
+    try:
+        Path("/proc/self/setgroups").write_text("deny")
+        Path("/proc/self/uid_map").write_text(f"{user} {user} 1")
+        Path("/proc/self/gid_map").write_text(f"{group} {group} 1")
+    except OSError as error:
+        raise Unavailable(f"uid_map: {error.strerror}") from error
+
+
+def _close_mounts(uses: Uses) -> None:
+    nodes = [node for node in (*_own_nodes(uses), TERMINALS) if node.exists()]
+    folders = [folder.resolve() for folder in uses.writes or () if folder.is_dir()]
+    here = _here()
+    for place in (*nodes, *folders, *([Path("/sys")] if uses.sysfs else [])):
+        if place != TERMINALS:
+            _mount(str(place), str(place), BIND)
+    if here:
+        os.chdir(here)  # into what is mounted there now
+    if not uses.camera:
+        _hide_daemons()
+    closed = (0 if uses.camera else NO_DEVICES) | (0 if uses.writes is None else READ_ONLY)
+    _set_all(closed)
+    for node in nodes:
+        _set_one(node, off=NO_DEVICES)
+    for folder in (*folders, *([Path("/sys")] if uses.sysfs else [])):
+        _set_one(folder, off=READ_ONLY)
+
+
+def _here() -> str:
+    """The working directory, empty where it is gone."""
+    try:
+        return os.getcwd()  # noqa: PTH109
+    except OSError:
+        return ""
+
+
+def _own_nodes(uses: Uses) -> list[Path]:
+    dev = Path("/dev")
+    patterns = (*DEVICES, *(("snd",) if uses.sound else ()), *(ACCELERATORS if uses.accelerator else ()))
+    return [path for pattern in patterns for path in sorted(dev.glob(pattern))]
+
+
+def _hide_daemons() -> None:
+    for pattern in CAMERA_DAEMONS:
+        for path in Path("/").glob(pattern):
+            with suppress(Unavailable):  # gone meanwhile
+                _mount("/dev/null", str(path), BIND)
+
+
+def _set_all(flags: int) -> None:
+    if not flags:
+        return
+    try:
+        _set_attributes("/", AT_RECURSIVE, on=flags)
+    except Unavailable:  # before Linux 5.12: one by one
+        for place, options in _mounts():
+            with suppress(Unavailable):  # covered by another, or of another user
+                _mount(None, place, REMOUNT | BIND | options | flags)
+
+
+def _set_one(place: Path, off: int) -> None:
+    try:
+        _set_attributes(str(place), 0, off=off)
+    except Unavailable:
+        options = next((options for path, options in reversed(_mounts()) if path == str(place)), 0)
+        with suppress(Unavailable):  # it was so before, and stays so
+            _mount(None, str(place), REMOUNT | BIND | (options & ~off))
+
+
+def _set_attributes(place: str, flags: int, on: int = 0, off: int = 0) -> None:
+    attributes = ctypes.create_string_buffer(struct.pack("QQQQ", on, off, 0, 0), 32)
+    call("mount_setattr", AT_FDCWD, os.fsencode(place), flags, attributes, 32)
+
+
+def _mounts() -> list[tuple[str, int]]:
+    """Where each is, and its flags: proc_pid_mountinfo(5)."""
+    found = []
+    for line in Path("/proc/self/mountinfo").read_text(errors="surrogateescape").splitlines():
+        words = line.split(" ")
+        place = re.sub(r"\\([0-7]{3})", lambda match: chr(int(match[1], 8)), words[4])
+        found.append((place, sum(OPTIONS.get(option, 0) for option in words[5].split(","))))
+    return found
+
+
+def _mount(source: str | None, target: str, flags: int) -> None:
+    call("mount", None if source is None else os.fsencode(source), os.fsencode(target), None, flags, None)
+
+
+def _capabilities() -> int:
+    """Those that are in effect."""
+    found = re.search(r"^CapEff:\s*([0-9a-f]+)", Path("/proc/self/status").read_text(), re.MULTILINE)
+    return int(found[1], 16) if found else 0
+
+
+def _give_up(given_up: int) -> None:
+    """For good: a program that is started has them as little."""
+    for number in range(64):
+        if given_up >> number & 1:
+            with suppress(Unavailable):  # the kernel has no such one, or it was given up before
+                prctl(PR_CAPBSET_DROP, number)
+    keep_privileges_from_growing()
+    prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL)
+    kept = _capabilities() & ~given_up
+    low, high = kept & 0xFFFFFFFF, kept >> 32
+    header = ctypes.create_string_buffer(struct.pack("Ii", VERSION_3, 0))
+    call("capset", header, ctypes.create_string_buffer(struct.pack("6I", low, low, 0, high, high, 0), 24))

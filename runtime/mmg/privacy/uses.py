@@ -1,0 +1,26 @@
+"""What a run uses of the machine; the rest is what the kernel closes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class Uses:
+    """camera, sound: whether one is opened. network: whether a source or sink needs one.
+
+    daemons: whether programs of this machine are talked to over its own sockets (a sound server, a service manager).
+    serial: whether devices are opened that come and go, such as a serial port. sysfs: whether a sensor is switched on
+    by writing there. accelerator: whether models run on something beside the processor, which has nodes of its own.
+    writes: the folders that it may write in; None where the file system is left as it is.
+    """
+
+    camera: bool = False
+    sound: bool = False
+    network: bool = False
+    daemons: bool = False
+    serial: bool = False
+    sysfs: bool = False
+    accelerator: bool = False
+    writes: tuple[Path, ...] | None = ()
