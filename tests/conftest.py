@@ -74,13 +74,3 @@ def shared_conversions(session_folder: Path) -> Iterator[None]:
         patch.setattr("mmg_export.bundle.ForkServer", lambda: server)
         yield
     server.close()
-
-
-@pytest.fixture(scope="session", autouse=True)
-def what_stays_open() -> Iterator[None]:
-    """Commands that a test calls in this process close nothing: it could not be undone for the tests after it."""
-    from mmg.privacy import Closed
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("mmg.cli.privacy.close_unused", lambda _uses, _left_out=(): Closed((), {}))
-        yield

@@ -81,7 +81,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _run(options: argparse.Namespace) -> int:
     written = {_sign: "path", _keygen: "name"}.get(options.run)
-    close_but(Path(os.path.realpath(getattr(options, written))).parent if written else None)
+    close_but(options, Path(os.path.realpath(getattr(options, written))).parent if written else None)
     return int(options.run(options))
 
 

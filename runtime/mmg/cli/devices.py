@@ -71,7 +71,7 @@ def _run(options: argparse.Namespace) -> int:
     from mmg.sources.ports.discovery import choose, find_devices
 
     kinds, wanted = options.sensors or KINDS, options.sensors or WANTED
-    close_but(SHARED_MEMORY, sound="audio" in kinds, serial="imu" in kinds)
+    close_but(options, SHARED_MEMORY, sound="audio" in kinds, serial="imu" in kinds)
     profile = load_board(options)
     with Progress(_report, "looking for devices", lines=False):
         found = find_devices(kinds=kinds, serial_paths=options.serial, seconds=options.seconds, report=_report)

@@ -72,7 +72,7 @@ def _run(options: argparse.Namespace) -> int:
     from mmg.board.doctor.privacy import check_privacy
 
     privacy = check_privacy(options.root)
-    close_but(SHARED_MEMORY, sound=True, accelerator=True)
+    close_but(options, SHARED_MEMORY, sound=True, accelerator=True)
     with Progress(_report, IMPORTED) as progress:
         examination = examine(options.root, progress=progress.at, privacy=privacy)
     if options.json:

@@ -65,7 +65,7 @@ def _run(chosen: argparse.Namespace) -> int:
     if chosen.to and chosen.out is None:
         raise ConfigError(f"--to {chosen.to}: needs -o FILE")
     recording = Path(parse_url(chosen.recording).path)
-    close_but(beside := labels_file(recording), chosen.out, *unpacking([chosen.recording]))
+    close_but(chosen, beside := labels_file(recording), chosen.out, *unpacking([chosen.recording]))
     with Progress(_report, f"reading {chosen.recording}"):
         duration_s = _duration_of(chosen)
     source = chosen.labels or (beside if beside.exists() else recording)

@@ -94,7 +94,7 @@ def _run(options: argparse.Namespace) -> int:
     given = _given(options)
     named = _named(options, given)
     output = _output(options, named)
-    close_but(output, *unpacking(given.values() or [options.recording or ""]))
+    close_but(options, output, *unpacking(given.values() or [options.recording or ""]))
     from mmg.bundle import Bundle
     from mmg.look.content import gather
     from mmg.look.notes import Notes

@@ -18,14 +18,21 @@ Options = TypeVar("Options")
 def parse(parser: argparse.ArgumentParser, arguments: Sequence[str] | None) -> argparse.Namespace:
     """The options. Ends the process as argparse does, and with 2 and a line where its output takes nothing: argparse
     itself keeps quiet then."""
-    return _parsed(parser, lambda: parser.parse_args(arguments))
+    return _marked(_parsed(parser, lambda: parser.parse_args(arguments)), arguments)
 
 
 def parse_known(
     parser: argparse.ArgumentParser, arguments: Sequence[str] | None
 ) -> tuple[argparse.Namespace, list[str]]:
     """The same, and the words that are of another command."""
-    return _parsed(parser, lambda: parser.parse_known_args(arguments))
+    options, others = _parsed(parser, lambda: parser.parse_known_args(arguments))
+    return _marked(options, arguments), others
+
+
+def _marked(options: argparse.Namespace, arguments: Sequence[str] | None) -> argparse.Namespace:
+    """is_own_process: whether the words are the process's own, and no other program called the command."""
+    options.is_own_process = arguments is None
+    return options
 
 
 def _parsed(parser: argparse.ArgumentParser, read: Callable[[], Options]) -> Options:

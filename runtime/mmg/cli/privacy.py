@@ -1,4 +1,8 @@
-"""What a command uses of the machine, by its flags; the kernel closes the rest before anything is opened."""
+"""What a command uses of the machine, by its flags; the kernel closes the rest before anything is opened.
+
+What is closed stays so for as long as the process lives: a program that calls a command's ``main`` with arguments of
+its own is left as it is.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +28,7 @@ WRITING = ("record", "output", "taught")
 """The flags that name what is written, but for those of sinks."""
 SHARED_MEMORY = Path("/dev/shm")
 
-_closed: list[Closed] = []
+_closed: list[tuple[Uses, Closed]] = []
 
 
 def add_privacy_flags(parser: argparse.ArgumentParser) -> None:
@@ -46,7 +50,7 @@ def add_privacy_flags(parser: argparse.ArgumentParser) -> None:
 
 def camera_state() -> dict[str, object]:
     """For JSON: whether a camera can be opened, and what keeps it closed; see ``Closed.camera``."""
-    return (_closed[0] if _closed else Closed((), {})).camera
+    return (_closed[0][1] if _closed else Closed((), {})).camera
 
 
 def close_off(
@@ -54,26 +58,29 @@ def close_off(
     urls: Mapping[str, str],
     kinds: Mapping[str, str],
     profile: Profile,
-    report: Report = lambda _: None,
 ) -> None:
-    """Let the kernel close what a run of these sensors does not use, and tell it.
+    """Let the kernel close what a run of these sensors does not use.
 
     urls: modality -> URL, "" of one that is to be looked for. kinds: modality -> the bundle's kind of it. Raises
     ConfigError for ``--privacy strict`` where nothing keeps cameras closed, and for flags that name no URL.
     """
-    if _closed:
+    if _closed or not (options.is_own_process or options.privacy == STRICT):
         return
     uses = uses_of(options, urls, kinds, has_accelerator=set(profile.providers) != {"CPUExecutionProvider"})
-    _close(options, uses, report)
+    result = close_unused(uses, options.privacy_without)
+    _closed.append((uses, result))
+    if not (result.closes_camera or uses.camera) and options.privacy == STRICT:
+        raise ConfigError(f"--privacy strict: nothing keeps cameras closed here ({_why(result)}); {_asked(result)}")
 
 
-def close_but(*writes: Path | str | None, anywhere: bool = False, **uses: bool) -> None:
+def close_but(options: argparse.Namespace, *writes: Path | str | None, anywhere: bool = False, **uses: bool) -> None:
     """Let the kernel close all that a command does not use which runs on no sensor.
 
     writes: the files or folders that it writes. anywhere: whether it may write elsewhere too. uses: of ``Uses``.
     """
-    if not _closed:
-        _closed.append(close_unused(Uses(writes=None if anywhere else _folders(writes), **uses)))
+    if options.is_own_process and not _closed:
+        used = Uses(writes=None if anywhere else _folders(writes), **uses)
+        _closed.append((used, close_unused(used)))
 
 
 def unpacking(urls: Iterable[str]) -> list[Path]:
@@ -115,22 +122,27 @@ def uses_of(
     )
 
 
-def _close(options: argparse.Namespace, uses: Uses, report: Report) -> None:
-    result = close_unused(uses, options.privacy_without)
-    _closed.append(result)
+def tell_closed(report: Report) -> None:
+    """Say what is closed: once a run begins, so that one that cannot begin has one line to say why."""
+    if not _closed:
+        return
+    uses, result = _closed[0]
     closed = _closed_things(uses, result)
     told = f"closed by the kernel ({', '.join(result.by)}): {closed}" if closed else "nothing is closed by the kernel"
     if uses.camera:
         report(f"{told}; the camera is in use, as --allow-video says")
-        return
-    why = "; ".join(f"{rung}: {reason}" for rung, reason in result.without.items())
-    asked = f"a camera was asked for: {', '.join(result.answers)}"
-    if result.closes_camera:
-        report(f"{told}; {asked}")
-    elif options.privacy == STRICT:
-        raise ConfigError(f"--privacy strict: nothing keeps cameras closed here ({why}); {asked}")
+    elif result.closes_camera:
+        report(f"{told}; {_asked(result)}")
     else:
-        report(f"the camera is off, but nothing keeps it closed here ({why}); {asked}")
+        report(f"the camera is off, but nothing keeps it closed here ({_why(result)}); {_asked(result)}")
+
+
+def _asked(result: Closed) -> str:
+    return f"a camera was asked for: {', '.join(result.answers)}"
+
+
+def _why(result: Closed) -> str:
+    return "; ".join(f"{rung}: {reason}" for rung, reason in result.without.items())
 
 
 def _closed_things(uses: Uses, result: Closed) -> str:
@@ -162,13 +174,14 @@ def _written(options: argparse.Namespace) -> tuple[list[Path | str], bool]:
 
 
 def _folders(places: Iterable[Path | str | None]) -> tuple[Path, ...]:
-    """In which these are, or will be: of what does not exist yet, the first that does above it."""
+    """In which these are, or will be: of what does not exist yet, the first that does above it. A pipe or a device is
+    itself, for what is in its folder is none of the run's."""
     found = []
     for place in places:
         if place is None:
             continue
         path = Path(os.path.realpath(place))
-        while not path.is_dir() and path != path.parent:
+        while not path.is_dir() and (path.is_file() or not path.exists()):
             path = path.parent
         found.append(path)
     return tuple(dict.fromkeys(found))

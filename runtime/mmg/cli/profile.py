@@ -113,7 +113,7 @@ def _run(options: argparse.Namespace, words: list[str]) -> int:
     from mmg.board.profiling.compare import compare
     from mmg.board.profiling.result import read_report
 
-    close_but(options.markdown, options.html, accelerator=True)
+    close_but(options, options.markdown, options.html, accelerator=True)
     olds = [read_report(path) for path in options.compare]
     for number, old in enumerate(olds):
         if old in olds[:number]:

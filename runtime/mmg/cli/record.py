@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from mmg.cli.exit_codes import handle_signals, raise_interrupt, run_command
 from mmg.cli.keys import keys
 from mmg.cli.parsing import parse
-from mmg.cli.privacy import add_privacy_flags
+from mmg.cli.privacy import add_privacy_flags, tell_closed
 from mmg.cli.profile_flags import add_profile_flags, load_board
 from mmg.cli.progress import Progress
 from mmg.cli.recording import add_recording_flags, close_recorder, open_recorder
@@ -110,6 +110,7 @@ def _record(options: argparse.Namespace) -> int:
         marker, pressed = _keys(options, recorder)
         with pressed as has_keys:
             _explain_keys(marker, has_keys)
+            tell_closed(_report)
             listening.start()
             _listen(listening, recorder, marker, options.duration)
     finally:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from mmg.cli.exit_codes import handle_signals, raise_interrupt, run_command
 from mmg.cli.output import wants_colours
 from mmg.cli.parsing import parse
-from mmg.cli.privacy import add_privacy_flags, camera_state
+from mmg.cli.privacy import add_privacy_flags, camera_state, tell_closed
 from mmg.cli.profile_flags import add_profile_flags, board_settings, load_board
 from mmg.cli.recording import (
     add_recording_flags,
@@ -190,6 +190,7 @@ def _decide(
     """Open the run and all that takes its decisions, and go through it. resolved: with what the taught file has."""
     from mmg.cli.run_pipeline import open_pipeline
     from mmg.cli.run_progress import RunProgress
+    from mmg.sources import is_live
 
     settings, profile, taught = resolved
     labels = _labels(bundle, settings)
@@ -215,9 +216,15 @@ def _decide(
         if comparison:
             takers.append(_compared_by(comparison))
         _report_other_runtime(pipeline.engine.variant.backend, settings)
+        is_told = all(map(is_live, urls.values()))
+        if is_told:  # of ports, the first decision may be long in coming
+            tell_closed(report)
         progress.opened(pipeline)
         gc.freeze()  # what there is now stays: it need not be looked through again and again
         for decision in pipeline:
+            if not is_told:
+                is_told = True
+                tell_closed(report)
             progress.decided(decision.t_s)
             label = tally.add(decision)
             for take in takers:

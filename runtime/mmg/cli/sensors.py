@@ -92,7 +92,7 @@ def find_sensors(
     from mmg.sources.url import with_rate
 
     urls = wanted_sensors(options, named, profile, manifest, report)
-    close_off(options, urls, {modality.name: modality.kind for modality in manifest.modalities}, profile, report)
+    close_off(options, urls, {modality.name: modality.kind for modality in manifest.modalities}, profile)
     urls = _find_missing(urls, names_in(options.require), report)
     return {name: with_rate(url, profile.rates.get(name)) for name, url in urls.items()}
 

@@ -80,7 +80,7 @@ def main(arguments: list[str] | None = None, systemd: Systemd | None = None) -> 
 def _run(options: argparse.Namespace, systemd: Systemd | None) -> int:
     from mmg.service.systemd import Systemd
 
-    close_but(anywhere=True, network=True, daemons=True)
+    close_but(options, anywhere=True, network=True, daemons=True)
     return int(options.run(options, systemd or Systemd()))
 
 

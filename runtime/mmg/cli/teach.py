@@ -129,6 +129,7 @@ def _check_used(options: argparse.Namespace, task: str) -> None:
     """A flag that this task has no use for was meant otherwise. Raises ConfigError."""
     parser = build_parser()
     given = {one: value for one, value in vars(options).items() if value != parser.get_default(one)}
+    del given["is_own_process"]
     unused: tuple[str, ...]
     if task == "NAME":
         unused = LIVE_ALONE if options.recordings else ()
@@ -174,7 +175,7 @@ def _close_off(options: argparse.Namespace, named: dict[str, str], profile: Prof
     urls = {path: path for path in (*options.recordings, *options.background)}
     if options.name is not None and not options.recordings:
         urls |= wanted_sensors(options, named, profile, manifest, lambda _: None)
-    close_off(options, urls, {one.name: one.kind for one in manifest.modalities}, profile, _report)
+    close_off(options, urls, {one.name: one.kind for one in manifest.modalities}, profile)
 
 
 def _teach_one(

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from mmg.cli.keys import keys
+from mmg.cli.privacy import tell_closed
 from mmg.errors import ConfigError, NoSensorError
 
 if TYPE_CHECKING:
@@ -74,6 +75,7 @@ def teach_by(
     """The same by an ear that was not started. pressed: is set when Enter is; None where there are no keys."""
     from mmg.runs.teaching import background_in
 
+    tell_closed(report)
     ear.start()
     wanted = _listen(ear, LISTEN_S if options.listen is None else options.listen, lesson[0], pressed, report)
     _tell_missing(ear, wanted, report)

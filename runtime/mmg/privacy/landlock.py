@@ -47,9 +47,9 @@ def close(uses: Uses) -> None:
     attributes = ctypes.create_string_buffer(struct.pack("QQQ", writing, tcp, scopes), 24)
     ruleset = call("landlock_create_ruleset", attributes, sizes, 0)
     try:
-        for folder in (*ALWAYS, *(uses.writes or ())) if writing else ():
-            with suppress(OSError):  # what is not there cannot be written in
-                _allow(ruleset, folder, writing)
+        for place in (*ALWAYS, *(uses.writes or ())) if writing else ():
+            with suppress(OSError):  # what is not there cannot be written
+                _allow(ruleset, place, writing)
         keep_privileges_from_growing()
         call("landlock_restrict_self", ruleset, 0)
     finally:
@@ -60,9 +60,11 @@ def _writing(kernels: int) -> int:
     return WRITE_FILE | REMOVE_AND_MAKE | (REFER if kernels >= 2 else 0) | (TRUNCATE if kernels >= 3 else 0)
 
 
-def _allow(ruleset: int, folder: Path, rights: int) -> None:
-    descriptor = os.open(folder, os.O_PATH | os.O_CLOEXEC)
+def _allow(ruleset: int, place: Path, rights: int) -> None:
+    descriptor = os.open(place, os.O_PATH | os.O_CLOEXEC)
     try:
+        if not place.is_dir():
+            rights &= WRITE_FILE | TRUNCATE
         rule = ctypes.create_string_buffer(struct.pack("=Qi", rights, descriptor))
         call("landlock_add_rule", ruleset, PATH_BENEATH, rule, 0)
     finally:

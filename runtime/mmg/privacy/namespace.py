@@ -107,21 +107,23 @@ def _enter_user_namespace(kinds: int) -> None:
 
 
 def _close_mounts(uses: Uses) -> None:
-    nodes = [node for node in (*_own_nodes(uses), TERMINALS) if node.exists()]
-    folders = [folder.resolve() for folder in uses.writes or () if folder.is_dir()]
+    nodes = [node for node in _own_nodes(uses) if node.exists()]
+    writable = sorted({place.resolve() for place in uses.writes or () if place.is_dir()})
     here = _here()
-    for place in (*nodes, *folders, *([Path("/sys")] if uses.sysfs else [])):
-        if place != TERMINALS:
+    for place in (*writable, *nodes):  # one that lies in another comes after it, or it would be hidden
+        if place != place.parent:
             _mount(str(place), str(place), BIND)
+    if uses.sysfs:
+        writable.append(Path("/sys"))
     if here:
         os.chdir(here)  # into what is mounted there now
     if not uses.camera:
         _hide_daemons()
     closed = (0 if uses.camera else NO_DEVICES) | (0 if uses.writes is None else READ_ONLY)
     _set_all(closed)
-    for node in nodes:
+    for node in (*nodes, TERMINALS):
         _set_one(node, off=NO_DEVICES)
-    for folder in (*folders, *([Path("/sys")] if uses.sysfs else [])):
+    for folder in writable:
         _set_one(folder, off=READ_ONLY)
 
 

@@ -13,7 +13,8 @@ class Uses:
     daemons: whether programs of this machine are talked to over its own sockets (a sound server, a service manager).
     serial: whether devices are opened that come and go, such as a serial port. sysfs: whether a sensor is switched on
     by writing there. accelerator: whether models run on something beside the processor, which has nodes of its own.
-    writes: the folders that it may write in; None where the file system is left as it is.
+    writes: the folders that it may write in, and single files that are no regular ones; None where the file system is
+    left as it is.
     """
 
     camera: bool = False
