@@ -1,0 +1,193 @@
+"""Foreign code in a run tries what the run does not use: the kernel refuses it, with each rung left out in turn."""
+
+from __future__ import annotations
+
+import os
+import select
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from closed_runs import attacked_run, made_node
+from recordings import DEMO, ROOT, mmg_run
+
+REFUSED = {"EPERM", "EACCES", "EROFS", "ENETUNREACH"}
+CAMERA, SOUND, NULL = (81, 200), (116, 24), (1, 3)
+
+
+@pytest.fixture
+def dev() -> Iterator[Path]:
+    """A folder below /dev, for the nodes of a test."""
+    folder = Path(f"/dev/mmg-test-{os.getpid()}")
+    try:
+        folder.mkdir()
+    except PermissionError:
+        pytest.skip("only root may make device nodes here")
+    yield folder
+    for node in folder.iterdir():
+        node.unlink()
+    folder.rmdir()
+
+
+@pytest.mark.realtime
+@pytest.mark.parametrize("without", ["", "seccomp", "namespace", "landlock"])
+def test_code_in_a_run_gets_no_camera_sound_socket_or_file(without: str, dev: Path, tmp_path: Path) -> None:
+    cameras = {
+        "made": made_node(dev / "video0", *CAMERA),
+        "elsewhere": made_node(tmp_path / "video0", *CAMERA),
+        # Of a driver that is there: it can be opened, if nothing stands before it.
+        "answering": made_node(dev / "video1", *NULL),
+    }
+    sound = made_node(dev / "pcmC0D0c", *NULL)
+    flags = ["--privacy", "strict"] + (["--privacy-without", without] if without else [])
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        run = attacked_run(tmp_path, cameras, sound, port, dev / "video9", *flags)
+        server.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            server.accept()
+    assert run.code == 0, run.stderr
+    assert len(run.lines) == 10
+    for tried in run.told["main"], run.told["thread"]:
+        # The made one has no driver: where it may be opened, the kernel has nothing to open.
+        without_driver = REFUSED | ({"ENXIO", "ENODEV"} if without == "namespace" else set())
+        assert {tried.pop("made"), tried.pop("elsewhere")} <= without_driver
+        if without == "seccomp":
+            assert tried.pop("raw") in ("EINVAL", "EFAULT", "ENOSYS")  # not closed, and of no use: no node opens
+        assert set(tried.values()) <= REFUSED, tried
+    assert not (tmp_path / "outside.txt").exists()
+    of_camera = [call for call in run.calls if "video" in call or "0x56, 0" in call or "VIDIOC_QUERYCAP" in call]
+    assert [call for call in of_camera if "EPERM" in call or "EACCES" in call]
+    assert [call for call in run.calls if "outside.txt" in call and ("EACCES" in call or "EROFS" in call)]
+    assert run.lines[0]["camera"] == {
+        "state": "closed",
+        "by": [rung for rung in ("namespace", "seccomp") if rung != without],
+    }
+
+
+def test_the_same_code_gets_all_of_it_where_nothing_is_closed(dev: Path, tmp_path: Path) -> None:
+    """Or the test above would prove nothing."""
+    camera, sound = made_node(dev / "video1", *NULL), made_node(dev / "pcmC0D0c", *NULL)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        flags = "--privacy-without", "seccomp,namespace,landlock"
+        run = attacked_run(tmp_path, {"answering": camera}, sound, port, dev / "video9", *flags)
+    tried = run.told["main"]
+    assert (tried["answering"], tried["late"], tried["sound"]) == ("ENOTTY", "ENOTTY", "ENOTTY")  # /dev/null answers
+    assert (tried["network"], tried["file"]) == ("done", "done")
+    assert run.lines[0]["camera"] == {"state": "off", "by": []}
+    assert "nothing keeps it closed here" in run.stderr
+
+
+def test_strict_refuses_to_run_where_nothing_is_closed() -> None:
+    words = "--sensors", "imu", "--demo", "--privacy", "strict", "--privacy-without"
+    done = mmg_run(*words, "seccomp,namespace,landlock")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("mmg-run: --privacy strict: nothing keeps cameras closed here (")
+    assert "VIDIOC_QUERYCAP of /dev/null: ENOTTY" in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert mmg_run(*words, "namespace,landlock", "--duration", "1").returncode == 0
+
+
+def test_without_privileges_it_is_the_same() -> None:
+    if os.geteuid() != 0:
+        pytest.skip("this whole test runs without privileges already")
+    python = next((one for one in ("/usr/bin/python3", "/usr/local/bin/python3") if Path(one).exists()), None)
+    if python is None or shutil.which("setpriv") is None:
+        pytest.skip("there is no Python that every user may run, or no setpriv")
+    code = "from mmg.privacy import Uses, close_unused; print(close_unused(Uses()))"
+    with tempfile.TemporaryDirectory() as folder:  # pytest's folders are for one user alone
+        package = Path(folder) / "mmg"
+        shutil.copytree(ROOT / "runtime/mmg/privacy", package / "privacy")
+        (package / "__init__.py").touch()
+        subprocess.run(["chmod", "-R", "a+rX", folder], check=True)
+        done = subprocess.run(
+            ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", python, "-B", "-c", code],
+            capture_output=True,
+            text=True,
+            check=False,
+            cwd=folder,
+        )
+    assert done.returncode == 0, done.stderr
+    assert "closes_camera=True" in done.stdout
+    assert "by=('namespace', 'landlock', 'seccomp')" in done.stdout
+
+
+def test_a_run_with_a_thread_before_it_says_what_is_lost() -> None:
+    code = (
+        "import threading, sys; threading.Thread(target=threading.Event().wait, args=(9,), daemon=True).start()\n"
+        "import mmg.cli.run as command; sys.argv[0] = 'mmg-run'; sys.exit(command.main())"
+    )
+    words = ["--imu", str(DEMO / "imu.csv"), "--duration", "1"]
+    done = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True, check=False, cwd=ROOT)
+    assert done.returncode == 0
+    assert "closed by the kernel (seccomp): cameras, microphones, the network; a camera was asked" in done.stderr
+
+
+def test_a_program_that_calls_a_command_is_left_as_it_is(tmp_path: Path) -> None:
+    code = (
+        "import sys; from mmg.cli.run import main; code = main(sys.argv[1:]); import socket; socket.socket()\n"
+        f"open({str(tmp_path / 'mine.txt')!r}, 'w').close(); sys.exit(code)"
+    )
+    words = ["--imu", str(DEMO / "imu.csv"), "--duration", "1"]
+    done = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True, check=False, cwd=ROOT)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "mine.txt").exists()
+
+
+def test_a_serial_port_that_is_plugged_in_later_opens_and_nothing_else_does(dev: Path) -> None:
+    """A made node of a console's stands for it: like any terminal, it is one of the kernel's tty subsystem."""
+    code = (
+        "import os, sys\n"
+        "from mmg.privacy import Uses, close_unused\n"
+        "from mmg.privacy.doorkeeper import device_at\n"
+        "close_unused(Uses(serial=True))\n"
+        "print('ready', flush=True); sys.stdin.readline()\n"
+        "for path in sys.argv[1:]:\n"
+        "    told = []\n"
+        "    try:\n"
+        "        os.close(os.open(path, os.O_RDWR | os.O_NOCTTY)); told.append('direct')\n"
+        "    except OSError as error: told.append(os.strerror(error.errno))\n"
+        "    try:\n"
+        "        with device_at(path) as place: os.close(os.open(place, os.O_RDWR | os.O_NOCTTY)); told.append('open')\n"
+        "    except OSError as error: told.append(os.strerror(error.errno))\n"
+        "    print(*told, sep=', ')\n"
+    )
+    paths = [dev / "ttyUSB7", dev / "video7", dev / "null7", dev / "none"]
+    command = [sys.executable, "-c", code, *map(str, paths)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        for path, number in zip(paths, [(4, 11), CAMERA, NULL], strict=False):
+            made_node(path, *number)
+        told, _ = process.communicate("now\n", timeout=30)
+    assert told.splitlines() == [
+        "Permission denied, open",
+        "Permission denied, Permission denied",
+        "Permission denied, Permission denied",
+        "No such file or directory, No such file or directory",
+    ]
+
+
+def test_the_process_that_opens_ports_ends_with_the_run() -> None:
+    code = (
+        "import os, sys; from mmg.privacy import Uses, close_unused; close_unused(Uses(serial=True))\n"
+        "print(open(f'/proc/self/task/{os.getpid()}/children').read(), flush=True); sys.stdin.readline()"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        children = process.stdout.readline().split()
+        if not children:
+            pytest.skip("this machine gives no namespace, so that nothing is opened by another process")
+        watched = os.pidfd_open(int(children[0]))
+        process.kill()
+    ended, _, _ = select.select([watched], [], [], 10)
+    os.close(watched)
+    assert ended

@@ -1,0 +1,231 @@
+"""What the kernel is told to close: the filter of system calls, read as the kernel reads it, and who closes what."""
+
+from __future__ import annotations
+
+import argparse
+import errno
+import socket
+import struct
+from pathlib import Path
+
+import pytest
+from mmg.cli.privacy import uses_of
+from mmg.cli.run import build_parser
+from mmg.errors import ConfigError
+from mmg.privacy import Closed, Uses
+from mmg.privacy.kernel import NUMBERS, Unavailable
+from mmg.privacy.manager import closes_cameras
+from mmg.privacy.seccomp import AUDIT_ARCH, NEVER, USB_REQUESTS, filter_of
+
+ALLOWED, REFUSED, NO_SUCH_CALL = 0, errno.EPERM, errno.ENOSYS
+QUERYCAP, MEDIA_INFO, PCM_INFO, CARD_INFO, TTY_GET, SERIAL_LOW_LATENCY = (
+    0x80685600,
+    0xC1007C00,
+    0x81204101,
+    0x81785501,
+    0x5401,
+    0x541F,
+)
+PROCESSORS = sorted(NUMBERS)
+
+
+def answer(program: bytes, number: int, *arguments: int, arch: int) -> int:
+    """Of the kernel to a call, 0 where it is let through: classic BPF, as net/core/filter.c runs it."""
+    padded = [*arguments, *[0] * (6 - len(arguments))]
+    data = struct.pack("<IIQ6Q", number, arch, 0, *(value & (1 << 64) - 1 for value in padded))
+    at, accumulator = 0, 0
+    while True:
+        code, true, false, k = struct.unpack_from("HBBI", program, 8 * at)
+        at += 1
+        if code == 0x20:
+            (accumulator,) = struct.unpack_from("<I", data, k)
+        elif code == 0x15:
+            at += true if accumulator == k else false
+        elif code == 0x35:
+            at += true if accumulator >= k else false
+        elif code == 0x45:
+            at += true if accumulator & k else false
+        elif code == 0x54:
+            accumulator &= k
+        elif code == 0x74:
+            accumulator >>= k
+        else:
+            assert code == 0x06
+            return 0 if k == 0x7FFF0000 else k & 0xFFFF
+
+
+class Filter:
+    def __init__(self, uses: Uses, processor: str) -> None:
+        self.program, self.numbers, self.arch = filter_of(uses, processor), NUMBERS[processor], AUDIT_ARCH[processor]
+
+    def __call__(self, name: str | int, *arguments: int) -> int:
+        number = self.numbers[name] if isinstance(name, str) else name
+        return answer(self.program, number, *arguments, arch=self.arch)
+
+
+@pytest.mark.parametrize("processor", PROCESSORS)
+def test_a_camera_is_asked_nothing_and_a_terminal_everything(processor: str) -> None:
+    ask = Filter(Uses(), processor)
+    for request in (QUERYCAP, MEDIA_INFO, 0xC4 << 8, 0x2300, *USB_REQUESTS):
+        assert ask("ioctl", 5, request) == REFUSED
+        assert ask("ioctl", 5, request | 7 << 32) == REFUSED  # the kernel drops the upper half
+    assert ask("ioctl", 5, TTY_GET) == ask("ioctl", 5, SERIAL_LOW_LATENCY) == ALLOWED
+    assert Filter(Uses(camera=True, sound=True), processor)("ioctl", 5, QUERYCAP) == ALLOWED
+
+
+@pytest.mark.parametrize("processor", PROCESSORS)
+def test_a_microphone_is_open_to_who_uses_one_and_a_usb_camera_is_not(processor: str) -> None:
+    assert [Filter(Uses(), processor)("ioctl", 5, one) for one in (PCM_INFO, CARD_INFO)] == [REFUSED, REFUSED]
+    ask = Filter(Uses(sound=True), processor)
+    assert [ask("ioctl", 5, one) for one in (PCM_INFO, CARD_INFO)] == [ALLOWED, ALLOWED]
+    assert [ask("ioctl", 5, one) for one in USB_REQUESTS] == [REFUSED] * len(USB_REQUESTS)
+    assert ask("ioctl", 5, QUERYCAP) == REFUSED
+
+
+@pytest.mark.parametrize("processor", PROCESSORS)
+def test_sockets_are_those_that_are_used(processor: str) -> None:
+    families = (socket.AF_UNIX, socket.AF_INET, socket.AF_INET6, socket.AF_NETLINK, 17, 40)
+    assert [Filter(Uses(), processor)("socket", one) for one in families] == [REFUSED] * 6
+    assert [Filter(Uses(sound=True), processor)("socket", one) for one in families] == [ALLOWED, *[REFUSED] * 5]
+    assert [Filter(Uses(daemons=True), processor)("socket", one) for one in families] == [ALLOWED, *[REFUSED] * 5]
+    online = Filter(Uses(network=True), processor)
+    assert [online("socket", one) for one in families] == [ALLOWED] * 4 + [REFUSED] * 2
+
+
+@pytest.mark.parametrize("processor", PROCESSORS)
+def test_no_way_round_is_left_whatever_is_used(processor: str) -> None:
+    ask = Filter(Uses(camera=True, sound=True, network=True, daemons=True, serial=True, sysfs=True), processor)
+    assert {ask(name) for name in NEVER if name in ask.numbers} == {REFUSED}
+    assert ask("clone3") == NO_SUCH_CALL
+    assert ask("clone", 0x11) == ask("clone", 0x3D0F00) == ALLOWED  # a process and a thread, as glibc makes them
+    assert ask("clone", 0x10000000 | 0x11) == REFUSED
+    assert answer(ask.program, 0, arch=0x40000003) == REFUSED  # a 32-bit program has other numbers
+    known = set(ask.numbers.values())
+    assert {ask(number) for number in range(440) if number not in known} == {ALLOWED}
+
+
+def test_the_other_set_of_calls_of_x86_is_closed_too() -> None:
+    ask = Filter(Uses(), "x86_64")
+    assert ask(0x40000000 | NUMBERS["x86_64"]["ioctl"], 5, TTY_GET) == REFUSED
+
+
+def test_of_another_processor_it_says_so() -> None:
+    with pytest.raises(Unavailable, match="64-bit x86 and ARM only"):
+        filter_of(Uses(), "riscv64")
+
+
+def test_each_processor_has_a_number_for_each_call() -> None:
+    on_x86_alone = {"mknod", "iopl", "ioperm"}
+    assert set(NUMBERS["x86_64"]) - set(NUMBERS["aarch64"]) == on_x86_alone
+    for numbers in NUMBERS.values():
+        assert len(set(numbers.values())) == len(numbers)
+
+
+def options(*words: str) -> argparse.Namespace:
+    return build_parser().parse_args(words)
+
+
+KINDS = {"imu": "signal", "audio": "audio", "video": "video", "glasses": "video"}
+
+
+def uses(urls: dict[str, str], *words: str) -> Uses:
+    return uses_of(options(*words), urls, KINDS)
+
+
+def test_a_run_uses_what_its_urls_name() -> None:
+    assert uses({"imu": "walk.csv", "audio": "walk.wav"}) == Uses()
+    imu = uses({"imu": "serial:///dev/ttyUSB0"})
+    assert (imu.serial, imu.sound, imu.network, imu.camera) == (True, False, False, False)
+    sound = uses({"audio": "mic://default"})
+    assert (sound.serial, sound.sound) == (False, True)
+    looked_for = uses({"imu": "", "audio": ""})
+    assert (looked_for.serial, looked_for.sound, looked_for.network) == (True, True, False)
+    assert uses({"imu": "serial://socket://wrist.local:7000"}).network
+    assert uses({"imu": "iio://lsm6dsx"}).sysfs
+
+
+@pytest.mark.parametrize("name", ["video", "glasses"])
+def test_only_a_cameras_node_is_a_camera(name: str) -> None:
+    assert uses({name: "camera:///dev/video0"}).camera
+    assert not uses({name: "camera://lavfi/testsrc=size=320x240:rate=10"}).camera
+    assert not uses({name: "film.mp4"}).camera
+
+
+def test_it_writes_where_the_flags_say(tmp_path: Path) -> None:
+    urls = {"imu": "walk.csv"}
+    assert uses(urls).writes == ()
+    assert uses(urls, "--record", str(tmp_path / "day.mcap")).writes == (tmp_path,)
+    assert uses(urls, "--record", str(tmp_path)).writes == (tmp_path,)
+    assert uses(urls, "--to", f"jsonl:{tmp_path}/new/day.jsonl").writes == (tmp_path,)
+    assert uses(urls, "--taught", str(tmp_path / "mine.taught")).writes == (tmp_path,)
+    assert uses(urls, "--to", "jsonl:/dev/full").writes == (Path("/dev/full"),)
+
+
+def test_a_sink_on_the_network_opens_it() -> None:
+    urls = {"imu": "walk.csv"}
+    assert not uses(urls, "--to", "jsonl:day.jsonl").network
+    assert uses(urls, "--to", "mqtt://localhost/wrist").network
+    assert uses(urls, "--page").network
+    with pytest.raises(ConfigError, match="names no sink"):
+        uses(urls, "--to", "ftp://somewhere")
+
+
+def test_the_state_of_the_camera_is_told_in_three_words() -> None:
+    closed = Closed(("namespace", "landlock", "seccomp"), {}, ("open: EPERM",), closes_camera=True)
+    assert closed.camera == {"state": "closed", "by": ["namespace", "seccomp"]}
+    assert Closed(("landlock",), {"seccomp": "left out"}).camera == {"state": "off", "by": []}
+    assert Closed(("seccomp",), {}, uses_camera=True).camera == {"state": "open", "by": []}
+
+
+@pytest.mark.parametrize(
+    ("allowed", "is_closed"),
+    [
+        ("a *:* rwm\n", False),
+        ("c 81:* rw\nc 1:3 rw\n", False),
+        ("c *:* m\nc 1:3 rw\n", False),
+        ("c 1:3 rwm\nc 116:* rw\nb 81:* rw\n", True),
+        ("", True),
+    ],
+)
+def test_a_policy_of_the_first_cgroups_is_read(allowed: str, is_closed: bool, tmp_path: Path) -> None:
+    (tmp_path / "proc/self").mkdir(parents=True)
+    (tmp_path / "proc/self/cgroup").write_text("9:cpu:/\n8:devices:/system.slice/wrist.service\n0::/x\n")
+    group = tmp_path / "sys/fs/cgroup/devices/system.slice/wrist.service"
+    group.mkdir(parents=True)
+    (group / "devices.list").write_text(allowed)
+    assert closes_cameras(tmp_path) is is_closed
+
+
+def systemctl(folder: Path, text: str, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A machine with the second cgroups, whose systemd says this of the unit."""
+    (folder / "proc/self").mkdir(parents=True)
+    (folder / "proc/self/cgroup").write_text("0::/system.slice/wrist.service\n")
+    tool = folder / "systemctl"
+    tool.write_text(f'#!/bin/sh\n[ "$3" = wrist.service ] && printf "%b" "{text}"\n')
+    tool.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{folder}:/usr/bin:/bin")
+    monkeypatch.setenv("INVOCATION_ID", "made")
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("text", "is_closed"),
+    [
+        (r"DevicePolicy=closed\nDeviceAllow=char-ttyUSB rw\n", True),
+        (r"DevicePolicy=strict\n", True),
+        (r"DevicePolicy=auto\n", False),
+        (r"DevicePolicy=closed\nDeviceAllow=char-video4linux rw\n", False),
+        (r"DevicePolicy=closed\nDeviceAllow=/dev/video0 rw\n", False),
+        ("", False),
+    ],
+)
+def test_of_the_second_cgroups_systemd_is_asked(
+    text: str, is_closed: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert closes_cameras(systemctl(tmp_path, text, monkeypatch)) is is_closed
+
+
+def test_a_program_that_systemd_did_not_start_asks_nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = systemctl(tmp_path, r"DevicePolicy=closed\n", monkeypatch)
+    monkeypatch.delenv("INVOCATION_ID")
+    assert not closes_cameras(root)
