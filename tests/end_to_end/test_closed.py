@@ -154,7 +154,8 @@ def test_a_serial_port_that_is_plugged_in_later_opens_and_nothing_else_does(dev:
         "        os.close(os.open(path, os.O_RDWR | os.O_NOCTTY)); told.append('direct')\n"
         "    except OSError as error: told.append(os.strerror(error.errno))\n"
         "    try:\n"
-        "        with device_at(path) as place: os.close(os.open(place, os.O_RDWR | os.O_NOCTTY)); told.append('open')\n"
+        "        with device_at(path) as place:\n"
+        "            os.close(os.open(place, os.O_RDWR | os.O_NOCTTY)); told.append('open')\n"
         "    except OSError as error: told.append(os.strerror(error.errno))\n"
         "    print(*told, sep=', ')\n"
     )
