@@ -99,7 +99,7 @@ def test_a_terminal_shows_the_link_with_its_token_and_a_code_to_scan() -> None:
 def test_where_standard_error_is_no_terminal_there_is_no_code() -> None:
     done = mmg_run("--demo", "--duration", "1", "--page", "0.0.0.0:0")
     assert done.returncode == 0
-    assert len(done.stderr.splitlines()) == 2
+    assert len(done.stderr.splitlines()) == 3  # where the page is, what is closed, and how it ended
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import tempfile
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -88,8 +87,11 @@ def unpacking(urls: Iterable[str]) -> list[Path]:
     from mmg.sources.url import parse_url
 
     found = [parse_url(url) for url in urls if url]
-    is_needed = any(_is_unpacked(Path(url.path)) for url in found if url.scheme == "file")
-    return [Path(tempfile.gettempdir())] * is_needed
+    if not any(_is_unpacked(Path(url.path)) for url in found if url.scheme == "file"):
+        return []
+    import tempfile
+
+    return [Path(tempfile.gettempdir())]
 
 
 def uses_of(

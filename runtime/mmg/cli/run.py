@@ -218,13 +218,13 @@ def _decide(
         _report_other_runtime(pipeline.engine.variant.backend, settings)
         is_told = all(map(is_live, urls.values()))
         if is_told:  # of ports, the first decision may be long in coming
-            tell_closed(report)
+            tell_closed(_report)
         progress.opened(pipeline)
         gc.freeze()  # what there is now stays: it need not be looked through again and again
         for decision in pipeline:
             if not is_told:
                 is_told = True
-                tell_closed(report)
+                tell_closed(_report)
             progress.decided(decision.t_s)
             label = tally.add(decision)
             for take in takers:

@@ -46,7 +46,7 @@ def close_unused(uses: Uses, left_out: Collection[str] = ()) -> Closed:
     To be called before there is a second thread, for which namespaces and Landlock would not hold, and before anything
     of the run is opened. left_out: rungs that are not put on.
     """
-    from mmg.privacy import ask, doorkeeper, landlock, manager, namespace, seccomp
+    from mmg.privacy import ask, landlock, manager, namespace, seccomp
     from mmg.privacy.kernel import Unavailable
 
     made: list[int | None] = []
@@ -63,6 +63,8 @@ def close_unused(uses: Uses, left_out: Collection[str] = ()) -> Closed:
         try:
             if rung == "namespace":
                 if uses.serial and not uses.camera:
+                    from mmg.privacy import doorkeeper
+
                     doorkeeper.begin()
                 namespace.close(uses, make_camera)
             else:

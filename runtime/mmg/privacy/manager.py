@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
-import subprocess
 from pathlib import Path
 
 ANSWER_S = 2.0
@@ -43,6 +41,9 @@ def _closed_by_list(path: Path) -> bool:
 
 def _closed_by_unit(groups: str) -> bool:
     """cgroup v2 does not: its policy is a program of the kernel's. systemd says what it put on."""
+    import shutil
+    import subprocess
+
     unit = re.search(r"([^/]+\.service)(/|$)", groups, re.MULTILINE)
     if unit is None or shutil.which("systemctl") is None:
         return False

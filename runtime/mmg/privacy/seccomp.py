@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import ctypes
 import errno
-import socket
 import struct
 
 from mmg.privacy.kernel import NUMBERS, Unavailable, call, keep_privileges_from_growing, machine
@@ -77,6 +76,8 @@ USB_REQUESTS = (
 )
 """linux/usbdevice_fs.h: a USB camera needs no driver where a program talks to it by itself. They share their kind with
 ALSA's control, so that each is named."""
+AF_UNIX, AF_INET, AF_INET6, AF_NETLINK = 1, 2, 10, 16
+"""linux/socket.h: the module that knows them takes longer to load than all of this."""
 TSYNC, SPEC_ALLOW = 1, 4
 """For all threads; and without the slower branches that old kernels add for filtered programs, which are for code that
 shares a process with secrets of its neighbour."""
@@ -106,9 +107,9 @@ def close(uses: Uses) -> None:
 
 def families_of(uses: Uses) -> tuple[int, ...]:
     """The socket families that are left."""
-    local = (socket.AF_UNIX,) if uses.daemons or uses.sound or uses.network else ()
+    local = (AF_UNIX,) if uses.daemons or uses.sound or uses.network else ()
     # getaddrinfo(3) asks the kernel over netlink which addresses this machine has.
-    return (*local, *((socket.AF_INET, socket.AF_INET6, socket.AF_NETLINK) if uses.network else ()))
+    return (*local, *((AF_INET, AF_INET6, AF_NETLINK) if uses.network else ()))
 
 
 def filter_of(uses: Uses, processor: str) -> bytes:
