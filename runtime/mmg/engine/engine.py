@@ -86,15 +86,18 @@ class Engine:
         self._tracks: dict[str, Track] = {}
         self.variant = choose_variant(bundle, modalities, backend, precision, preferred_backend)
         """The backend and precision that run."""
+        files = []
         for modality in manifest.modalities:
             if modality.name in modalities:
                 file = choose_file(bundle, modality.encoder.files, f"{modality.name} encoder", self.variant)
                 bundle.read(file)  # a damaged one ends the run now, and not when its sensor appears
+                files.append(file)
                 load = partial(load_encoder, bundle, modality, file, threads, providers)
                 index = manifest.index(modality.name)
                 self._tracks[modality.name] = Track(modality, index, load, self._grid, self._clock)
         file = choose_file(bundle, manifest.fusion.files, "fusion", self.variant)
         data, name = bundle.read(file), bundle.place_of(file)
+        bundle.require_tried((*files, file))
         session = open_session(file.backend, data, name, threads=threads, providers=providers)
         self._fusion = Fusion(manifest, session)
         self._unknown = open_unknown(bundle, modalities, unknown)
