@@ -25,8 +25,6 @@ from mmg.trial.limits import close_process, die_with_parent, limit_file
 if TYPE_CHECKING:
     from mmg.backends import Session
 
-PACE = 8
-"""A file has so much of the time that it took to load the libraries, so that a slow board is patient."""
 WITHOUT_MEMORY = ("bad_alloc", "failed to allocate", "cannot allocate")
 """What a library says that got no memory, in small letters."""
 
@@ -41,7 +39,7 @@ def main(parent: int) -> None:
     task = msgspec.json.decode(frames.read_frame(asks) or b"", type=frames.Task)
     for backend in task.backends:
         load_library(backend)
-    limit_s = max(task.least_s, PACE * time.process_time())
+    limit_s = max(task.least_s, task.pace * time.process_time())
     _answer(answers, frames.Ready(limit_s))
     # From here on this process can do nothing but compute.
     close_process(task.memory_bytes, limit_s * task.files)

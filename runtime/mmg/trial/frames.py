@@ -14,13 +14,15 @@ class Task(msgspec.Struct, frozen=True):
     """What the child gets first. The bundle's manifest and its golden file, which may be empty, follow it.
 
     backends: whose libraries it loads before it closes itself. files: how many it may be given.
-    memory_bytes: what it may ask for beside its libraries. least_s: processor time that each file has, at least.
+    memory_bytes: what it may ask for beside its libraries. Each file has ``least_s`` of processor time, or ``pace``
+    times what it took to load the libraries where that is more.
     """
 
     backends: tuple[str, ...]
     files: int
     memory_bytes: int
     least_s: float
+    pace: float
 
 
 class File(msgspec.Struct, frozen=True):

@@ -50,7 +50,7 @@ def limit_file(seconds: float) -> None:
 
 def _data_bytes() -> int:
     """What RLIMIT_DATA counts: private memory that can be written."""
-    for line in Path("/proc/self/status").read_text("ascii", errors="replace").splitlines():
-        if line.startswith("VmData:"):
+    for line in Path("/proc/self/status").read_bytes().splitlines():
+        if line.startswith(b"VmData:"):
             return int(line.split()[1]) * 1024
     return 1 << 28  # no /proc: more than the libraries take

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from types import TracebackType
 from typing import IO, BinaryIO, cast
 
@@ -18,8 +19,9 @@ from mmg.errors import ModelError, ShapeMismatch
 from mmg.printable import printable
 from mmg.trial import frames
 
-LEAST_S = 3.0
-"""Processor time that a file has, at least; ``child.PACE`` gives it more on a slow board."""
+LEAST_S, PACE = 3.0, 6.0
+"""Processor time that a file has, at least, and in what it took to load the libraries, so that a slow board has more:
+on a computer that is half a second."""
 START_S, WALL = 60.0, 4
 """How long the child may take to load its libraries, and how much longer than a file's processor time it may take by
 the clock: it may have to wait for a processor that others use."""
@@ -44,7 +46,7 @@ class TrialProcess:
 
     def __init__(self, backends: tuple[str, ...], files: int, manifest: bytes, golden: bytes) -> None:
         self._memory_bytes = memory_bytes()
-        task = frames.Task(backends, files, self._memory_bytes, LEAST_S)
+        task = frames.Task(backends, files, self._memory_bytes, LEAST_S, PACE)
         self._limit_s = LEAST_S
         self._process = _start()
         try:
@@ -78,7 +80,8 @@ class TrialProcess:
         self._process.wait()
         for stream in (self._process.stdin, self._process.stdout):
             if stream is not None:
-                stream.close()
+                with suppress(OSError):  # what it did not read any more
+                    stream.close()
 
     def __enter__(self) -> TrialProcess:
         return self
@@ -107,9 +110,9 @@ class TrialProcess:
         try:
             code = self._process.wait(0.5)  # it closes its streams before it has ended
         except subprocess.TimeoutExpired:
-            return Ended(f"did not end within {seconds:.0f} s")
+            return Ended(f"did not end within {seconds:.2g} s")
         if code in (-signal.SIGPROF, -signal.SIGXCPU):
-            return Ended(f"did not end within {self._limit_s:.0f} s")
+            return Ended(f"did not end within {self._limit_s:.2g} s")
         if code == -signal.SIGKILL:  # not ours, which comes later
             return Ended("was killed by the kernel: there is not the memory for it")
         return Ended(f"crashes what runs it (signal {-code})" if code < 0 else f"ends what runs it (exit code {code})")

@@ -61,7 +61,7 @@ class Trial:
         """End the child, and tell what was tried if all of it ran."""
         self._stop()
         if self._tried and not self._failed:
-            files = f"{self._tried} model file{'s' * (self._tried != 1)} of bundle {self._bundle.path}"
+            files = f"{self._tried} model file{'s' * (self._tried != 1)} of bundle {self._bundle.manifest.name}"
             known = f"at every start: {self._unkept}" if self._unkept else "known from now on"
             self._bundle.tell(f"tried {files} in {self._spent_s:.1f} s: {known}")
 
