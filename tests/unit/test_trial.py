@@ -8,16 +8,12 @@ import textwrap
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
-import onnx
 import pytest
+from bad_models import CHANNELS, COUNT, bomb, endless, write_bad_bundle
 from fakes import (
-    TOKEN_DIM,
     audio_modality,
     fusion_model,
-    matrix,
     mean_encoder,
-    onnx_model,
     signal_modality,
     tiny_files,
     tiny_manifest,
@@ -31,9 +27,6 @@ from mmg.errors import BundleError, ModelError, ShapeMismatch
 from mmg.trial import process
 from mmg.trial.known import Known, key_of
 from msgspec.structs import replace
-from onnx import TensorProto, helper
-
-COUNT, CHANNELS = 25, 6
 
 
 @pytest.fixture(autouse=True)
@@ -43,56 +36,6 @@ def caches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(process, "LEAST_S", 0.5)
     monkeypatch.setattr(process, "PACE", 0.0)
     return tmp_path / "caches" / "mmg" / "tried"
-
-
-def with_addend(nodes: list[onnx.NodeProto], weights: dict[str, np.ndarray]) -> bytes:
-    """An encoder like ``mean_encoder`` that adds the one number ``more`` to its tokens."""
-    return onnx_model(
-        [
-            helper.make_node("ReduceMean", ["samples"], ["mean"], axes=[1], keepdims=1),
-            *nodes,
-            helper.make_node("MatMul", ["mean", "weight"], ["product"]),
-            helper.make_node("Add", ["product", "more"], ["tokens"]),
-        ],
-        {"samples": (1, COUNT, CHANNELS)},
-        {"tokens": (1, 1, TOKEN_DIM)},
-        {"weight": matrix(CHANNELS, TOKEN_DIM), **weights},
-    )
-
-
-def endless() -> bytes:
-    """A loop whose condition stays true, and whose count is the largest that there is."""
-    body = helper.make_graph(
-        [helper.make_node("Identity", ["go"], ["on"]), helper.make_node("Identity", ["in"], ["out"])],
-        "body",
-        [
-            helper.make_tensor_value_info("at", TensorProto.INT64, []),
-            helper.make_tensor_value_info("go", TensorProto.BOOL, []),
-            helper.make_tensor_value_info("in", TensorProto.FLOAT, [1]),
-        ],
-        [
-            helper.make_tensor_value_info("on", TensorProto.BOOL, []),
-            helper.make_tensor_value_info("out", TensorProto.FLOAT, [1]),
-        ],
-    )
-    weights = {"count": np.array(2**63 - 1), "yes": np.array(True), "zero": np.zeros(1, np.float32)}
-    return with_addend([helper.make_node("Loop", ["count", "yes", "zero"], ["more"], body=body)], weights)
-
-
-def bomb() -> bytes:
-    """A tensor of 100 GB."""
-    nodes = [
-        helper.make_node("ConstantOfShape", ["size"], ["many"]),
-        helper.make_node("ReduceMean", ["many"], ["more"], keepdims=1),
-    ]
-    return with_addend(nodes, {"size": np.array([25_000_000_000])})
-
-
-def write_bad(path: Path, data: bytes) -> Path:
-    """A bundle whose IMU's encoder this is, with a right hash."""
-    manifest = tiny_manifest(signal_modality(data), audio_modality())
-    write_bundle(path, manifest, tiny_files(manifest) | {"imu.onnx": data})
-    return path
 
 
 def refusal(path: Path, *names: str) -> str:
@@ -107,23 +50,23 @@ def verified(path: Path) -> dict[str, Checked]:
 
 
 def test_an_endless_loop_is_refused_in_one_line(tmp_path: Path) -> None:
-    path = write_bad(tmp_path / "bundle", endless())
+    path = write_bad_bundle(tmp_path / "bundle", endless())
     assert refusal(path) == f"bundle {path}: imu.onnx: did not end within 0.5 s"
 
 
 def test_a_memory_bomb_is_refused_in_one_line(tmp_path: Path) -> None:
-    path = write_bad(tmp_path / "bundle", bomb())
+    path = write_bad_bundle(tmp_path / "bundle", bomb())
     limit = process.memory_bytes() >> 20
     assert refusal(path) == f"bundle {path}: imu.onnx: asks for more than {limit} MiB of memory"
 
 
 def test_what_a_run_does_not_open_is_not_tried(tmp_path: Path) -> None:
-    with Bundle.open(write_bad(tmp_path / "bundle", endless())) as bundle:
+    with Bundle.open(write_bad_bundle(tmp_path / "bundle", endless())) as bundle:
         assert Engine(bundle, ["audio"]).modalities == ("audio",)
 
 
 def test_a_bad_model_keeps_no_other_from_being_told(tmp_path: Path) -> None:
-    checked = verified(write_bad(tmp_path / "bundle", endless()))
+    checked = verified(write_bad_bundle(tmp_path / "bundle", endless()))
     assert checked.pop("imu.onnx") == Checked(
         "imu.onnx", "failed", "did not end within 0.5 s", "onnx", "fp32", refused=True
     )
@@ -131,7 +74,7 @@ def test_a_bad_model_keeps_no_other_from_being_told(tmp_path: Path) -> None:
 
 
 def test_a_model_that_is_not_the_manifests_keeps_its_fields(tmp_path: Path) -> None:
-    path = write_bad(tmp_path / "bundle", mean_encoder(COUNT + 1, CHANNELS))
+    path = write_bad_bundle(tmp_path / "bundle", mean_encoder(COUNT + 1, CHANNELS))
     with Bundle.open(path) as bundle, pytest.raises(ShapeMismatch) as caught:
         Engine(bundle, ["imu"])
     assert (caught.value.name, caught.value.expected, caught.value.got, caught.value.place) == (
@@ -271,7 +214,7 @@ def test_another_model_other_inputs_another_library_are_not_known(
 
 
 def test_what_was_refused_is_not_known(tmp_path: Path, caches: Path) -> None:
-    path = write_bad(tmp_path / "bundle", bomb())
+    path = write_bad_bundle(tmp_path / "bundle", bomb())
     assert refusal(path, "imu") == refusal(path, "imu")
     assert not caches.exists()
 
@@ -341,8 +284,8 @@ def test_a_model_that_cannot_be_run_is_not_signed(tmp_path: Path) -> None:
     from mmg.bundle.writer import sign_bundle
 
     make_keys(str(tmp_path / "ours"))
-    path = write_bad(tmp_path / "bundle", endless())
-    with pytest.raises(ModelError, match="imu.onnx: did not end within"):
+    path = write_bad_bundle(tmp_path / "bundle", endless())
+    with pytest.raises(ModelError, match=r"imu\.onnx: did not end within"):
         sign_bundle(path, read_private_key(tmp_path / "ours.key"))
     assert not (path / "manifest.sig").exists()
 

@@ -102,9 +102,7 @@ def limit_of(file: ModelFile) -> float:
     return max(allowed, 2 * (file.error or 0.0))
 
 
-def _check_file(
-    bundle: Bundle, file: ModelFile, require: Require, replay: Replay, golden: Golden | None
-) -> Checked:
+def _check_file(bundle: Bundle, file: ModelFile, require: Require, replay: Replay, golden: Golden | None) -> Checked:
     made = partial(Checked, file.path, backend=file.backend, precision=file.precision)
     try:
         data = bundle.read(file)

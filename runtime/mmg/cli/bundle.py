@@ -127,7 +127,7 @@ def _verdict(checked: Sequence[Checked], *, has_golden: bool, signer: str | None
         verdict += "; it has no golden outputs, so only hashes were compared"
     if signer:
         verdict += f"; signed by key {signer}"
-    refused = "; ".join(f"{one.path} {one.reason}" for one in checked if one.refused)
+    refused = "; ".join(f"{one.path}: {one.reason}" for one in checked if one.refused)
     return f"{verdict}; cannot be run: {refused}" if refused else verdict
 
 

@@ -37,8 +37,9 @@ class Engine:
     end, or when ``advance`` says that the grace has passed: then the late ones are left out of it, and are not waited
     for again until they deliver. Without calls to ``advance`` the engine waits for every modality for ever.
 
-    bundle: only the fusion's file and those of ``modalities`` are read, and verified now. An encoder is loaded when its
-        sensor's first chunk comes: one that never appears costs nothing. Keep the bundle open as long as the engine.
+    bundle: only the fusion's file and those of ``modalities`` are read, verified and, where nobody vouches for the
+        bundle, tried now (``Bundle.require_tried``). An encoder is loaded when its sensor's first chunk comes: one that
+        never appears costs nothing. Keep the bundle open as long as the engine.
     origin_ns: where hop 0 begins, on the clock of the chunks.
     grace_s: how long after a hop's end a late modality is waited for.
     backend: ``onnx``, ``litert``, or ``auto``, one that is installed and that the bundle has files for: where there are

@@ -74,7 +74,9 @@ def _try(file: frames.File, asks: BinaryIO, manifest: Manifest, golden: Golden |
     except BackendUnavailable:
         return frames.Unavailable()
     except ShapeMismatch as error:
-        return frames.Misfit(error.name, *(one if isinstance(one, list) else str(one) for one in (error.expected, error.got)))
+        return frames.Misfit(
+            error.name, *(one if isinstance(one, list) else str(one) for one in (error.expected, error.got))
+        )
     except MmgError as error:
         without = any(words in str(error).lower() for words in WITHOUT_MEMORY)
         return frames.TooMuch() if without else frames.Failed(str(error))
