@@ -309,4 +309,4 @@ def test_a_bundle_that_nobody_can_try_is_not_run(tmp_path: Path, monkeypatch: py
     monkeypatch.setattr(sys, "executable", str(tmp_path / "no-python"))
     assert refusal(path, "imu").startswith("models cannot be tried here: ")
     monkeypatch.setattr(sys, "executable", "/bin/false")
-    assert refusal(path, "imu").startswith("models cannot be tried here: the process that would try them ends")
+    assert refusal(path, "imu").startswith("models cannot be tried here: loading onnxruntime in a child ends ")

@@ -11,7 +11,7 @@ _LENGTH = struct.Struct("<Q")
 
 
 class Task(msgspec.Struct, frozen=True):
-    """What the child gets first. The bundle's manifest and its golden file, which may be empty, follow it.
+    """What the child gets first. Once it is ready the bundle's manifest and its golden file follow, which may be empty.
 
     backends: whose libraries it loads before it closes itself. files: how many it may be given.
     memory_bytes: what it may ask for beside its libraries. Each file has ``least_s`` of processor time, or ``pace``
@@ -34,7 +34,7 @@ class File(msgspec.Struct, frozen=True):
 
 
 class Ready(msgspec.Struct, frozen=True, tag=True):
-    """The libraries are loaded. limit_s: processor time that each file has."""
+    """The libraries are loaded, and the limits hold. limit_s: processor time that each file has."""
 
     limit_s: float
 

@@ -9,12 +9,11 @@ import subprocess
 import sys
 import time
 from contextlib import suppress
-from types import TracebackType
 from typing import IO, BinaryIO, cast
 
 import msgspec
 
-from mmg.backends import TELEMETRY_OFF
+from mmg.backends import NAMES, TELEMETRY_OFF
 from mmg.errors import ModelError, ShapeMismatch
 from mmg.printable import printable
 from mmg.trial import frames
@@ -50,10 +49,12 @@ class TrialProcess:
         self._limit_s = LEAST_S
         self._process = _start()
         try:
-            ready = self._ask(START_S, msgspec.json.encode(task), manifest, golden)
+            ready = self._ask(START_S, msgspec.json.encode(task))
+            self._send(START_S, manifest, golden)  # more than a pipe holds: only now does the child read
         except Ended as end:
             self.close()
-            raise ModelError(f"models cannot be tried here: the process that would try them {end.how}") from end
+            names = " and ".join(NAMES[backend] for backend in backends)
+            raise ModelError(f"models cannot be tried here: loading {names} in a child {end.how}") from end
         except BaseException:
             self.close()
             raise
@@ -83,27 +84,22 @@ class TrialProcess:
                 with suppress(OSError):  # what it did not read any more
                     stream.close()
 
-    def __enter__(self) -> TrialProcess:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
     def _ask(self, seconds: float, *parts: bytes) -> frames.Answer:
-        """What it answers within so many seconds of the clock. Raises Ended."""
+        """What it answers within so many seconds of the clock. Raises Ended, as ``_send`` does."""
+        self._send(seconds, *parts)
+        line = _line(cast("IO[bytes]", self._process.stdout), time.monotonic() + seconds)
+        try:
+            return msgspec.json.decode(line, type=frames.Answer)
+        except msgspec.DecodeError:
+            raise self._ended(seconds) from None
+
+    def _send(self, seconds: float, *parts: bytes) -> None:
         stream = cast("BinaryIO", self._process.stdin)
         try:
             for part in parts:
                 frames.write_frame(stream, part)
             stream.flush()
         except OSError:  # it has ended, and its end says why
-            raise self._ended(seconds) from None
-        line = _line(cast("IO[bytes]", self._process.stdout), time.monotonic() + seconds)
-        try:
-            return msgspec.json.decode(line, type=frames.Answer)
-        except msgspec.DecodeError:
             raise self._ended(seconds) from None
 
     def _ended(self, seconds: float) -> Ended:
