@@ -89,7 +89,7 @@ class TrialProcess:
         self._send(seconds, *parts)
         line = _line(cast("IO[bytes]", self._process.stdout), time.monotonic() + seconds)
         try:
-            return msgspec.json.decode(line, type=frames.Answer)
+            return cast("frames.Answer", msgspec.json.decode(line, type=frames.Answer))
         except msgspec.DecodeError:
             raise self._ended(seconds) from None
 
