@@ -24,7 +24,7 @@ from mmg import Bundle, Engine
 from mmg.bundle import describe_file, write_bundle
 from mmg.bundle.verify import Checked, check_files
 from mmg.errors import BundleError, ModelError, ShapeMismatch
-from mmg.trial import process
+from mmg.trial import memory, process
 from mmg.trial.known import Known, key_of
 from msgspec.structs import replace
 
@@ -56,7 +56,7 @@ def test_an_endless_loop_is_refused_in_one_line(tmp_path: Path) -> None:
 
 def test_a_memory_bomb_is_refused_in_one_line(tmp_path: Path) -> None:
     path = write_bad_bundle(tmp_path / "bundle", bomb())
-    limit = process.memory_bytes() >> 20
+    limit = memory.memory_bytes() >> 20
     assert refusal(path) == f"bundle {path}: imu.onnx: asks for more than {limit} MiB of memory"
 
 
@@ -147,7 +147,7 @@ ENDS = {
 
 @pytest.mark.parametrize("what", ENDS)
 def test_however_a_library_ends_it_is_one_line(doing: Callable[[str], str], what: str) -> None:
-    assert doing(what) == ENDS[what].format(limit=process.memory_bytes() >> 20)
+    assert doing(what) == ENDS[what].format(limit=memory.memory_bytes() >> 20)
 
 
 def test_a_model_that_waits_for_ever_is_given_up(doing: Callable[[str], str], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -174,6 +174,23 @@ def test_the_child_is_gone_when_the_engine_is_made(tmp_path: Path) -> None:
         Engine(bundle, ["imu"])
     with pytest.raises(ChildProcessError):
         os.waitpid(-1, os.WNOHANG)
+
+
+@pytest.mark.parametrize(("limit", "allowed"), [("max", 2048), (str(512 << 20), 320), (str(64 << 20), 64)])
+def test_a_service_has_what_its_unit_leaves(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: str, allowed: int
+) -> None:
+    monkeypatch.setattr(memory, "_board_bytes", lambda: 8 << 30)
+    (tmp_path / "own").write_text("1:name=systemd:/\n0::/system.slice/mmg.service\n")
+    folder = tmp_path / "groups" / "system.slice" / "mmg.service"
+    folder.mkdir(parents=True)
+    (folder / "memory.max").write_text(f"{limit}\n")
+    assert memory.memory_bytes(tmp_path / "own", tmp_path / "groups") == allowed << 20
+
+
+def test_a_small_board_keeps_half_of_its_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "_board_bytes", lambda: 512 << 20)
+    assert memory.memory_bytes(tmp_path / "none", tmp_path) == 256 << 20
 
 
 # --- who is trusted, and what is known -------------------------------------------------------------------------------

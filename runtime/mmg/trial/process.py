@@ -17,6 +17,7 @@ from mmg.backends import NAMES, TELEMETRY_OFF
 from mmg.errors import ModelError, ShapeMismatch
 from mmg.printable import printable
 from mmg.trial import frames
+from mmg.trial.memory import memory_bytes
 
 LEAST_S, PACE = 3.0, 6.0
 """Processor time that a file has, at least, and in what it took to load the libraries, so that a slow board has more:
@@ -24,8 +25,6 @@ on a computer that is half a second."""
 START_S, WALL = 60.0, 4
 """How long the child may take to load its libraries, and how much longer than a file's processor time it may take by
 the clock: it may have to wait for a processor that others use."""
-MEMORY_BYTES, MEMORY_SHARE = 2 << 30, 0.5
-"""What a model may ask for: so much, or this share of the board's memory where that is less."""
 TEXT_LIMIT = 400
 CODE = "import sys; sys.path[:] = sys.argv[2:]; from mmg.trial.child import main; main(int(sys.argv[1]))"
 KEPT = ("PATH", "LD_LIBRARY_PATH", "LANG", "LC_ALL", "TZ")
@@ -144,15 +143,6 @@ def _line(stream: IO[bytes], until_s: float) -> bytes:
             break
         gathered += block
     return gathered
-
-
-def memory_bytes() -> int:
-    """What a model may ask for on this board."""
-    try:
-        whole = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (ValueError, OSError):
-        return MEMORY_BYTES
-    return min(MEMORY_BYTES, int(whole * MEMORY_SHARE))
 
 
 def _safe(what: str | list[int | str | None]) -> object:
