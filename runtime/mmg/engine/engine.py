@@ -84,6 +84,7 @@ class Engine:
         if taught:
             self.teach(taught)
         self._tracks: dict[str, Track] = {}
+        places: dict[str, str] = {}
         self.variant = choose_variant(bundle, modalities, backend, precision, preferred_backend)
         """The backend and precision that run."""
         for modality in manifest.modalities:
@@ -92,6 +93,7 @@ class Engine:
                 bundle.read(file)  # a damaged one ends the run now, and not when its sensor appears
                 load = partial(load_encoder, bundle, modality, file, threads, providers)
                 index = manifest.index(modality.name)
+                places[modality.name] = file.path
                 self._tracks[modality.name] = Track(modality, index, load, self._grid, self._clock)
         file = choose_file(bundle, manifest.fusion.files, "fusion", self.variant)
         data, name = bundle.read(file), bundle.place_of(file)
@@ -99,6 +101,10 @@ class Engine:
         self._fusion = Fusion(manifest, session)
         self._unknown = open_unknown(bundle, modalities, unknown)
         self._hop = 0
+        self.at_work: Callable[[str], None] = lambda _: None
+        """Called with the model that works from now on, and with nothing when it is done: for who watches how long."""
+        self._places = {name: f"{name} encoder {place}" for name, place in places.items()}
+        self._fusion_place = f"fusion {file.path}"
         self.kept: dict[str, list[Encoded]] = {}
         """By modality: what its chunks became, for whoever put a list here and takes from it."""
         self.decided = 0
@@ -163,7 +169,11 @@ class Engine:
             track.take(chunk)
         else:
             track.keeps_shape = self._taught is not None or chunk.modality in self.kept
-            track.push(chunk)
+            self.at_work(self._places[chunk.modality])
+            try:
+                track.push(chunk)
+            finally:
+                self.at_work("")
             if chunk.modality in self.kept:
                 self.kept[chunk.modality].append(track.encoded())
         decisions: list[Decision] = []
@@ -226,7 +236,11 @@ class Engine:
                 tokens[name] = its_tokens
                 ages += its_ages
                 indices += [track.index] * len(its_ages)
-        logits, embedding = self._fusion.fuse(list(chain.from_iterable(tokens.values())), indices, ages)
+        self.at_work(self._fusion_place)
+        try:
+            logits, embedding = self._fusion.fuse(list(chain.from_iterable(tokens.values())), indices, ages)
+        finally:
+            self.at_work("")
         fused_ns = self._clock()
         modalities = tuple(tokens)
         scores = self._fusion.calibrate(logits, modalities)
