@@ -83,7 +83,7 @@ def mean_encoder(samples: int, channels: int, *, scale: float = 1.0) -> bytes:
 
 
 def endless_encoder(samples: int, channels: int) -> bytes:
-    """As ``mean_encoder`` for samples that are all zero; for others it does not end: a ``Loop`` that sums up nothing."""
+    """As ``mean_encoder`` for samples that are all zero; for others it does not end: a ``Loop`` sums up nothing."""
 
     def scalar(name: str, kind: int, shape: Shape = ()) -> onnx.ValueInfoProto:
         return helper.make_tensor_value_info(name, kind, shape)

@@ -208,9 +208,7 @@ def test_a_library_that_holds_the_interpreter_is_ended_by_the_kernel(start: Star
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_model_that_litert_takes_long_to_allocate_is_ended_by_the_kernel(
-    number: int, start: Start, tmp_path: Path
-) -> None:
+def test_a_model_that_litert_takes_long_to_allocate_is_ended_by_the_kernel(number: int, start: Start) -> None:
     pytest.importorskip("ai_edge_litert")
     model = case("models/slow_imu.int8.tflite")
     code = (

@@ -1,4 +1,4 @@
-"""Calls of a model library that hold the interpreter until they return: no other thread and no handler runs meanwhile."""
+"""Calls of a model library that hold the interpreter until they return: no thread and no handler runs meanwhile."""
 
 from __future__ import annotations
 

@@ -40,8 +40,8 @@ examples:
   mmg-look --imu watch.csv --audio walk.wav -o walk.html --labels labels.csv
   mmg-look --imu watch.csv --decisions decisions.jsonl   what mmg-run --format jsonl printed, instead of a run
 
-exit codes: 0 done, 2 usage, configuration or a place that cannot be written, 3 no usable sensor, 4 bundle, model or memory,
-5 was asked to end while a model did not return, 130 stopped by Ctrl-C
+exit codes: 0 done, 2 usage, configuration or a place that cannot be written, 3 no usable sensor, 4 bundle, model or
+memory, 5 was asked to end while a model did not return, 130 stopped by Ctrl-C
 """
 
 

@@ -38,7 +38,8 @@ class Engine:
     for again until they deliver. Without calls to ``advance`` the engine waits for every modality for ever.
 
     bundle: only the fusion's file and those of ``modalities`` are read, and verified now. An encoder is loaded when its
-        sensor's first chunk comes: one that never appears costs nothing. Keep the bundle open as long as the engine.
+        sensor's first chunk comes: one that never appears costs nothing, and one whose file was changed meanwhile that
+        sensor alone, which is faulty from then on. Keep the bundle open as long as the engine.
     origin_ns: where hop 0 begins, on the clock of the chunks.
     grace_s: how long after a hop's end a late modality is waited for.
     backend: ``onnx``, ``litert``, or ``auto``, one that is installed and that the bundle has files for: where there are
@@ -160,7 +161,7 @@ class Engine:
     def push(self, chunk: Chunk | Encoded) -> list[Decision]:
         """Take one chunk, or what it became elsewhere, and return the decisions that it completes.
 
-        Raises ConfigError, BundleError, ModelError.
+        Raises ConfigError, ModelError, BundleError where its files were changed and no sensor has a model any more.
         """
         track = self._tracks.get(chunk.modality)
         if track is None:
@@ -174,6 +175,8 @@ class Engine:
                 track.push(chunk)
             finally:
                 self.at_work("")
+            if track.lost and all(one.lost for one in self._tracks.values()):
+                raise track.lost
             if chunk.modality in self.kept:
                 self.kept[chunk.modality].append(track.encoded())
         decisions: list[Decision] = []
