@@ -82,6 +82,38 @@ def mean_encoder(samples: int, channels: int, *, scale: float = 1.0) -> bytes:
     return onnx_model(nodes, {"samples": (1, samples, channels)}, {"tokens": (1, 1, TOKEN_DIM)}, weights)
 
 
+def endless_encoder(samples: int, channels: int) -> bytes:
+    """As ``mean_encoder`` for samples that are all zero; for others it does not end: a ``Loop`` sums up nothing."""
+
+    def scalar(name: str, kind: int, shape: Shape = ()) -> onnx.ValueInfoProto:
+        return helper.make_tensor_value_info(name, kind, shape)
+
+    body = helper.make_graph(
+        [
+            helper.make_node("Identity", ["again"], ["still_again"]),
+            helper.make_node("Mul", ["sum", "zero"], ["next_sum"]),
+        ],
+        "round",
+        [scalar("round", TensorProto.INT64), scalar("again", TensorProto.BOOL), scalar("sum", TensorProto.FLOAT)],
+        [scalar("still_again", TensorProto.BOOL), scalar("next_sum", TensorProto.FLOAT)],
+    )
+    nodes = [
+        helper.make_node("Abs", ["samples"], ["sizes"]),
+        helper.make_node("ReduceMax", ["sizes"], ["largest"], keepdims=0),
+        helper.make_node("Greater", ["largest", "zero"], ["is_anything"]),
+        helper.make_node("Loop", ["rounds", "is_anything", "zero"], ["nothing"], body=body),
+        helper.make_node("ReduceMean", ["samples"], ["mean"], axes=[1], keepdims=1),
+        helper.make_node("MatMul", ["mean", "weight"], ["product"]),
+        helper.make_node("Add", ["product", "nothing"], ["tokens"]),
+    ]
+    weights: dict[str, NDArray[Any]] = {
+        "weight": matrix(channels, TOKEN_DIM),
+        "zero": np.array(0, np.float32),
+        "rounds": np.array(np.iinfo(np.int64).max, np.int64),
+    }
+    return onnx_model(nodes, {"samples": (1, samples, channels)}, {"tokens": (1, 1, TOKEN_DIM)}, weights)
+
+
 def streaming_mean_encoder(samples: int, channels: int, hops: int) -> bytes:
     """The mean over the last ``hops`` hops, one hop at a time: the state is the samples of the hops before."""
     past = samples * (hops - 1)

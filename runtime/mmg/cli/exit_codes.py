@@ -9,6 +9,7 @@ from typing import NoReturn
 
 from mmg.cli.output import let_output_wait, say_last
 from mmg.cli.reporting import release_stderr
+from mmg.cli.watchdog import watched
 from mmg.errors import MmgError
 
 
@@ -55,7 +56,7 @@ def handle_signals(handle: Callable[[int, object], object]) -> None:
     """Call ``handle`` for the signals that ask a process to end. What the caller ignores, as nohup does, stays so."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) is not signal.SIG_IGN:
-            signal.signal(number, handle)
+            signal.signal(number, watched(handle, number))
 
 
 def raise_interrupt(_number: int, _frame: object) -> NoReturn:

@@ -37,6 +37,11 @@ class LastLine:
             self._shown = text.encode(encoding, "replace")
             self._write(CLEAR + self._shown)
 
+    @property
+    def gone(self) -> bytes:
+        """What clears it, for who must not wait for another thread."""
+        return CLEAR if self._shown else b""
+
     def clear(self) -> None:
         """Leave an empty line where it was, at whose start the cursor stands."""
         with self._lock:

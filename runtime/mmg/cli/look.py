@@ -16,6 +16,7 @@ from mmg.cli.progress import Progress
 from mmg.cli.reporting import stderr_reporter
 from mmg.cli.unknown_flag import add_unknown_flag, unknown_rate
 from mmg.cli.version import PrintVersion
+from mmg.cli.watchdog import WATCHDOG
 from mmg.errors import ConfigError, NoSensorError, ProfileError
 from mmg.runs.process import set_up_process
 
@@ -40,8 +41,8 @@ examples:
   mmg-look --imu watch.csv --audio walk.wav -o walk.html --labels labels.csv
   mmg-look --imu watch.csv --decisions decisions.jsonl   what mmg-run --format jsonl printed, instead of a run
 
-exit codes: 0 done, 2 usage, configuration or a place that cannot be written, 3 no usable sensor, 4 bundle or model,
-130 stopped by Ctrl-C
+exit codes: 0 done, 2 usage, configuration or a place that cannot be written, 3 no usable sensor, 4 bundle, model or
+memory, 5 was asked to end while a model did not return, 130 stopped by Ctrl-C
 """
 
 
@@ -101,6 +102,7 @@ def _run(options: argparse.Namespace) -> int:
     from mmg.look.page import format_page
     from mmg.truth import Truth
 
+    WATCHDOG.start("mmg-look")
     truth = options.truth or (str(DEMO / "truth.csv") if options.demo else None)
     notes = Notes(_tell)
     with (

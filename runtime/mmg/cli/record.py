@@ -20,6 +20,7 @@ from mmg.cli.recording import add_recording_flags, close_recorder, open_recorder
 from mmg.cli.reporting import keep_stderr, stderr_reporter
 from mmg.cli.sensors import add_sensor_flags, find_sensors, named_sensors, names_in, seconds
 from mmg.cli.version import PrintVersion
+from mmg.cli.watchdog import WATCHDOG
 from mmg.errors import ConfigError, NoSensorError
 from mmg.runs.process import set_up_process
 
@@ -42,7 +43,8 @@ examples:
   mmg-record -o day.mcap --split 1h --keep 24h           files of an hour, the last day of them
   mmg-run day.mcap                                       decide on what was recorded
 
-exit codes: 0 done, 2 usage or configuration, 3 no usable sensor, 4 bundle
+exit codes: 0 done, 2 usage or configuration, 3 no usable sensor, 4 bundle or memory, 5 was asked to end while a driver
+did not return: the file can be read up to its last second
 """
 
 
@@ -89,6 +91,7 @@ def _record(options: argparse.Namespace) -> int:
     from mmg.sources import is_live
 
     check_labels(names_in(options.labels))
+    WATCHDOG.start("mmg-record")
     with Bundle.open(options.bundle) as bundle:
         profile = load_board(options)
         urls = find_sensors(options, named, profile, bundle.manifest, _report)

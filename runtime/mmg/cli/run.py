@@ -30,6 +30,7 @@ from mmg.cli.sinks_flag import add_sinks_flag, attach_controls, has_page, open_o
 from mmg.cli.taught_flag import open_taught
 from mmg.cli.unknown_flag import add_unknown_flag, unknown_rate
 from mmg.cli.version import PrintVersion
+from mmg.cli.watchdog import WATCHDOG
 from mmg.errors import ConfigError
 from mmg.runs.process import set_up_process
 
@@ -70,7 +71,8 @@ examples:
   mmg-run --sensors imu,audio --record day.mcap          decide, and keep what the sensors gave
   mmg-run day.mcap --compare day.mcap                    decide on it again: as it was live, to the last bit
 
-exit codes: 0 done, 1 --compare found a difference, 2 usage or configuration, 3 no usable sensor, 4 bundle or model
+exit codes: 0 done, 1 --compare found a difference, 2 usage or configuration, 3 no usable sensor, 4 bundle, model or
+memory, 5 was asked to end while a model or a driver did not return
 """
 
 
@@ -192,6 +194,7 @@ def _decide(
     from mmg.cli.run_progress import RunProgress
     from mmg.sources import is_live
 
+    WATCHDOG.start("mmg-run")
     settings, profile, taught = resolved
     labels = _labels(bundle, settings)
     takers: list[Taker] = [_open_sink(options.format, labels).write]
@@ -203,6 +206,7 @@ def _decide(
         report = _and_notice(outboxes) if outboxes else _report
         progress = at_end.enter_context(closing(RunProgress(_report, urls.values())))
         pipeline, recorder = open_pipeline(options, bundle, urls, settings, profile, report, outboxes)
+        WATCHDOG.look_at(pipeline.engine, report)
         if controls and outboxes:
             attach_controls(controls, options, bundle, pipeline, recorder, taught, profile, outboxes)
         if recorder:  # a second Ctrl-C while a driver is slow to close costs nothing

@@ -18,6 +18,7 @@ from mmg.cli.taught_file import MINE, change, told_of
 from mmg.cli.teach_live import LISTEN_S, SHOTS
 from mmg.cli.teach_sensors import sensors_to_keep
 from mmg.cli.version import PrintVersion
+from mmg.cli.watchdog import WATCHDOG
 from mmg.errors import ConfigError
 from mmg.runs.process import set_up_process
 
@@ -48,7 +49,8 @@ examples:
   mmg-teach --merge theirs.taught                        add what is in another file
   mmg-run --taught mine.taught                           decide among the bundle's labels and yours
 
-exit codes: 0 done, 2 usage, or an example that cannot be, 3 no usable sensor, 4 bundle or model, 130 stopped
+exit codes: 0 done, 2 usage, or an example that cannot be, 3 no usable sensor, 4 bundle, model or memory, 5 was asked to
+end while a model or a driver did not return, 130 stopped
 """
 
 
@@ -122,6 +124,7 @@ def _run(options: argparse.Namespace) -> int:
     if asked[0] in ("--list", "--delete", "--merge"):
         return change(options, _report)
     set_up_process()
+    WATCHDOG.start("mmg-teach")
     return _teach(options)
 
 

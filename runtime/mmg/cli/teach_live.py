@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from mmg.cli.keys import keys
 from mmg.cli.privacy import tell_closed
+from mmg.cli.watchdog import WATCHDOG
 from mmg.errors import ConfigError, NoSensorError
 
 if TYPE_CHECKING:
@@ -56,6 +57,7 @@ def teach_live(
         return LivePipeline(bundle, ports, settings, report=report, record=record)
 
     ear = Ear(open_pipeline, time.monotonic_ns, time.sleep)
+    WATCHDOG.look_at(ear.engine, report)
     pressed = threading.Event()
     try:
         with keys(lambda key: pressed.set() if key in ENTER else None) as has_keys:

@@ -39,7 +39,8 @@ class Engine:
 
     bundle: only the fusion's file and those of ``modalities`` are read, verified and, where nobody vouches for the
         bundle, tried now (``Bundle.require_tried``). An encoder is loaded when its sensor's first chunk comes: one that
-        never appears costs nothing. Keep the bundle open as long as the engine.
+        never appears costs nothing, and one whose file was changed meanwhile that sensor alone, which is faulty from
+        then on. Keep the bundle open as long as the engine.
     origin_ns: where hop 0 begins, on the clock of the chunks.
     grace_s: how long after a hop's end a late modality is waited for.
     backend: ``onnx``, ``litert``, or ``auto``, one that is installed and that the bundle has files for: where there are
@@ -85,6 +86,7 @@ class Engine:
         if taught:
             self.teach(taught)
         self._tracks: dict[str, Track] = {}
+        places: dict[str, str] = {}
         self.variant = choose_variant(bundle, modalities, backend, precision, preferred_backend)
         """The backend and precision that run."""
         files = []
@@ -95,6 +97,7 @@ class Engine:
                 files.append(file)
                 load = partial(load_encoder, bundle, modality, file, threads, providers)
                 index = manifest.index(modality.name)
+                places[modality.name] = file.path
                 self._tracks[modality.name] = Track(modality, index, load, self._grid, self._clock)
         file = choose_file(bundle, manifest.fusion.files, "fusion", self.variant)
         data, name = bundle.read(file), bundle.place_of(file)
@@ -103,6 +106,10 @@ class Engine:
         self._fusion = Fusion(manifest, session)
         self._unknown = open_unknown(bundle, modalities, unknown)
         self._hop = 0
+        self.at_work: Callable[[str], None] = lambda _: None
+        """Called with the model that works from now on, and with nothing when it is done: for who watches how long."""
+        self._places = {name: f"{name} encoder {place}" for name, place in places.items()}
+        self._fusion_place = f"fusion {file.path}"
         self.kept: dict[str, list[Encoded]] = {}
         """By modality: what its chunks became, for whoever put a list here and takes from it."""
         self.decided = 0
@@ -158,7 +165,7 @@ class Engine:
     def push(self, chunk: Chunk | Encoded) -> list[Decision]:
         """Take one chunk, or what it became elsewhere, and return the decisions that it completes.
 
-        Raises ConfigError, BundleError, ModelError.
+        Raises ConfigError, ModelError, BundleError where its files were changed and no sensor has a model any more.
         """
         track = self._tracks.get(chunk.modality)
         if track is None:
@@ -167,7 +174,13 @@ class Engine:
             track.take(chunk)
         else:
             track.keeps_shape = self._taught is not None or chunk.modality in self.kept
-            track.push(chunk)
+            self.at_work(self._places[chunk.modality])
+            try:
+                track.push(chunk)
+            finally:
+                self.at_work("")
+            if track.lost and all(one.lost for one in self._tracks.values()):
+                raise track.lost
             if chunk.modality in self.kept:
                 self.kept[chunk.modality].append(track.encoded())
         decisions: list[Decision] = []
@@ -230,7 +243,11 @@ class Engine:
                 tokens[name] = its_tokens
                 ages += its_ages
                 indices += [track.index] * len(its_ages)
-        logits, embedding = self._fusion.fuse(list(chain.from_iterable(tokens.values())), indices, ages)
+        self.at_work(self._fusion_place)
+        try:
+            logits, embedding = self._fusion.fuse(list(chain.from_iterable(tokens.values())), indices, ages)
+        finally:
+            self.at_work("")
         fused_ns = self._clock()
         modalities = tuple(tokens)
         scores = self._fusion.calibrate(logits, modalities)

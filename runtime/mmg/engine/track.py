@@ -11,7 +11,7 @@ from mmg.bundle import Modality
 from mmg.engine.encoded import Encoded, EncodedHop
 from mmg.engine.encoder import Encoder
 from mmg.engine.health import Finding, Health, ReadAs
-from mmg.errors import ConfigError
+from mmg.errors import BundleError, ConfigError
 from mmg.streams import Hop, HopGrid, Stream, open_stream
 from mmg.streams.grid import all_finite
 from mmg.teaching.trace import Trace, shape_of
@@ -62,6 +62,8 @@ class Track:
         self._stream: Stream = open_stream(modality, grid)
         self._health, self._load = Health(modality), load
         self._encoder: Encoder | None = None
+        self.lost: BundleError | None = None
+        """Why its encoder cannot be loaded any more, where the bundle was changed after it was opened."""
         self._grid, self._clock = grid, clock
         self._records: dict[int, HopRecord] = {}
         self._was_live = False
@@ -73,10 +75,13 @@ class Track:
         """Whether the shape of a signal's hops is wanted."""
 
     def push(self, chunk: Chunk) -> None:
-        """Take a chunk. Raises ConfigError, BundleError, ModelError."""
+        """Take a chunk. Raises ConfigError, ModelError."""
         self.waited_for = True
-        if self._encoder is None:
-            self._encoder = self._load()
+        if self._encoder is None and self.lost is None:
+            try:
+                self._encoder = self._load()
+            except BundleError as error:  # it was whole when the engine was made: the others go on without this one
+                self.lost = error
         begin_ns = self._clock()
         hops = self._stream.push(chunk)
         self._stream_ns += self._clock() - begin_ns
@@ -120,7 +125,11 @@ class Track:
         """Whether all is known about this hop: it was given out, or it will never be whole."""
         return self._stream.next_hop > hop
 
-    def _work(self, hop: Hop, encoder: Encoder) -> HopRecord:
+    def _work(self, hop: Hop, encoder: Encoder | None) -> HopRecord:
+        if encoder is None:
+            stream_ns, self._stream_ns = self._stream_ns, 0
+            why = f"it has no model any more: {self.lost}"
+            return HopRecord(None, "faulty", why, hop.last_ns, hop.dropped, stream_ns, 0)
         tokens = None
         state: State = "stale" if self._was_live else "warming"
         begin_ns = self._clock()
