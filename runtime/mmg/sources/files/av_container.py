@@ -9,6 +9,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
+from mmg_device_profiles.regular_file import open_regular
+
 from mmg.errors import SourceError, pip_install
 from mmg.sources.files.contents import container_of
 from mmg.sources.files.mp4 import boxes
@@ -53,7 +55,7 @@ def _lacks_index(path: Path) -> bool:
     """Whether an MP4, M4A or 3GP ends before its index, as one does that was not closed, or was copied in part."""
     if container_of(path) != "mp4":
         return False
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         return all(name != "moov" for name, _ in boxes(file, 0, path.stat().st_size))
 
 
