@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mmg_device_profiles.profile import BOARDS, ProfileProblem, load_profile
+from mmg_device_profiles.regular_file import open_regular
 
 _FALLBACK = "generic-x86-64"  # a machine that no profile names
 _MACHINES = {"arm64": "aarch64", "amd64": "x86_64"}
@@ -158,9 +159,9 @@ def _read(root: Path, path: str) -> str:
     """A file's text, "" where there is none: never of a file outside ``root``, to which a link may lead."""
     try:
         file = (root / path).resolve()
-        if not file.is_relative_to(root.resolve()) or not file.is_file():
+        if not file.is_relative_to(root.resolve()):
             return ""
-        with file.open("rb") as opened:
+        with open_regular(file) as opened:
             return opened.read(_LARGEST).decode(errors="replace")
     except (OSError, RuntimeError, ValueError):  # RuntimeError: a loop of links, until Python 3.12
         return ""

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from mmg_device_profiles.checking import ProfileProblem, check_profile
+from mmg_device_profiles.regular_file import open_regular
 from mmg_device_profiles.schema import Profile
 
 __all__ = ["BOARDS", "SET", "Profile", "ProfileProblem", "list_boards", "load_profile"]
@@ -57,15 +58,11 @@ def _find(name_or_path: str) -> Path:
 def _read(path: Path) -> dict[str, Any]:
     """The file's table, not checked yet."""
     try:
-        if path.exists() and not path.is_file():
-            raise ProfileProblem(str(path), "", "is not a regular file")
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             data = file.read(_LARGEST + 1)
     except OSError as error:
         raise ProfileProblem(str(path), "", error.strerror or "cannot be read") from error
     except ValueError as error:  # a null character in the path
-        if isinstance(error, ProfileProblem):
-            raise
         raise ProfileProblem(str(path), "", f"is not a path: {error}") from error
     if len(data) > _LARGEST:
         raise ProfileProblem(str(path), "", f"is too large for a profile: more than {_LARGEST >> 10} KiB")

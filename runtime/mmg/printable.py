@@ -2,8 +2,22 @@
 
 from __future__ import annotations
 
+LONGEST, TAIL = 2000, 500
+"""Characters of a line, and of those that stand at its end where it is cut: there is what to type."""
+
 
 def printable(text: str) -> str:
     """The text with ``?`` for each control character, line break or lone surrogate: those do things, or cannot be
     encoded."""
     return "".join(character if character.isprintable() else "?" for character in text)
+
+
+def as_line(text: str) -> str:
+    """The text on one line, with what is too long of it left out in its middle."""
+    return printable(text if len(text) <= LONGEST else f"{text[: LONGEST - TAIL - 5]} ... {text[-TAIL:]}")
+
+
+def as_lines(text: str, encoding: str | None) -> str:
+    """Each line of the text so, with what a stream of this encoding cannot hold escaped."""
+    encoding = encoding or "ascii"
+    return "\n".join(map(as_line, text.split("\n"))).encode(encoding, "backslashreplace").decode(encoding)

@@ -120,6 +120,7 @@ def test_without_leave_nothing_is_opened_nor_loaded() -> None:
         "camera:///dev/video0?format=gif",
         "camera://lavfi/testsrc?rate=5",
         "camera:///film.mp4?size=640x480",
+        "camera://lavfi/nonsense=1",
     ],
 )
 def test_options_that_cannot_be_are_refused(url: str) -> None:
@@ -258,7 +259,6 @@ def test_a_camera_that_comes_later_is_found(tmp_path: Path, ports: list[Listener
     [
         ("camera:///dev/video-that-is-not", "there is no /dev/video-that-is-not"),
         ("camera:///dev/null", "is not a camera"),
-        ("camera://lavfi/nonsense=1", "cannot be opened"),
         ("camera:///proc/cpuinfo", "cannot be opened"),
     ],
 )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,6 +15,7 @@ from mmg_training.config import (
     override,
     parse_setting,
 )
+from mmg_training.evaluation.study import read as read_study
 from training.synthetic_data import TASK, TINY, saved
 
 
@@ -86,3 +89,17 @@ def test_task_and_settings_survive_their_json(tmp_path: Path) -> None:
     saved(tmp_path)
     model, config = checkpoint.load(tmp_path)
     assert (model.task, config) == (TASK, TINY)
+
+
+@pytest.mark.parametrize("read", [load, read_study], ids=["settings", "study"])
+def test_settings_that_are_a_pipe_or_have_no_end_are_refused(read: Callable[[Path], object], tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.toml")
+    with pytest.raises(ConfigError, match="is not a regular file"):
+        read(tmp_path / "pipe.toml")
+    with (tmp_path / "endless.toml").open("wb") as file:
+        file.truncate(1 << 40)
+    with pytest.raises(ConfigError, match="holds more than 1 MiB"):
+        read(tmp_path / "endless.toml")
+    (tmp_path / "deep.toml").write_text("steps = " + "[" * 100_000)
+    with pytest.raises(ConfigError, match="not TOML"):
+        read(tmp_path / "deep.toml")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from mmg.cli.doctor import _print
-from mmg.printable import printable
+from mmg.printable import LONGEST, as_line, as_lines, printable
 from recordings import ROOT
 
 
@@ -45,3 +45,16 @@ def test_all_of_the_runtime_asks_the_one_function() -> None:
 def test_the_doctor_keeps_its_own_line_breaks_and_nothing_else(capsys: pytest.CaptureFixture[str]) -> None:
     _print("a \x1b[2J\n  b\rc")
     assert capsys.readouterr().out == "a ?[2J\n  b?c\n"
+
+
+def test_a_line_that_is_too_long_keeps_its_beginning_and_what_to_type_at_its_end() -> None:
+    line = as_line(f"mmg-run: {'x' * 10**6}: pip install av")
+    assert len(line) == LONGEST
+    assert line.startswith("mmg-run: xxx")
+    assert line.endswith("xxx: pip install av")
+    assert as_line("y" * LONGEST) == "y" * LONGEST
+
+
+def test_lines_are_kept_and_what_the_stream_cannot_hold_is_escaped() -> None:
+    assert as_lines("wäsche\n\x1b[2J", "ascii") == "w\\xe4sche\n?[2J"
+    assert as_lines("wäsche", None) == "w\\xe4sche"

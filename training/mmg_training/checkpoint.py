@@ -10,6 +10,7 @@ from pathlib import Path
 
 import torch
 from mmg.errors import ConfigError
+from mmg_device_profiles.regular_file import read_within
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
@@ -38,7 +39,7 @@ def save(run: Path, model: MultimodalModel, config: TrainConfig) -> None:
 def load(run: Path) -> tuple[MultimodalModel, TrainConfig]:
     """The trained model in evaluation mode and its settings. Raises ConfigError."""
     try:
-        described = json.loads((run / CONFIG).read_text(encoding="utf-8"))
+        described = json.loads(read_within(run / CONFIG))
         config = build(TrainConfig, described["config"], str(run / CONFIG))
         model = MultimodalModel(build(Task, described["task"], str(run / CONFIG)), config.model)
         model.load_state_dict(load_file(run / WEIGHTS))

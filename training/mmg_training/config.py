@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 from mmg.errors import ConfigError
+from mmg_device_profiles.regular_file import read_within
 
 from mmg_training.models.sizes import SIZES, ModelConfig
 from mmg_training.ranges import AMOUNT, Count, Positive, Range, Share, Words
@@ -178,10 +179,10 @@ class TrainConfig:
 def load(path: Path) -> TrainConfig:
     """Settings from a TOML file; what it leaves out keeps its default. Raises ConfigError."""
     try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
+        table = tomllib.loads(read_within(path).decode())
     except OSError as error:
         raise ConfigError(f"config {path}: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ConfigError(f"config {path}: not TOML: {error}") from error
     return build(TrainConfig, table, str(path))
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import msgspec
 from mmg.bundle.unknown_fit import UnknownFit
 from mmg.errors import ConfigError
+from mmg_device_profiles.regular_file import read_within
 
 
 class SubsetScore(msgspec.Struct, frozen=True, kw_only=True):
@@ -100,6 +101,7 @@ class Split(msgspec.Struct, frozen=True, kw_only=True):
         return tuple(one for one in sentences if one)
 
 
+LARGEST_BYTES = 16 << 20
 NOTHING_HELD_OUT = "Nothing was held out: no figure of this run says how it does on people whom it was not trained on."
 
 
@@ -133,8 +135,8 @@ def save(metrics: Metrics, path: Path) -> None:
 def load(path: Path) -> Metrics:
     """Raises ConfigError where the file is missing or is not such metrics."""
     try:
-        return msgspec.json.decode(path.read_bytes(), type=Metrics)
+        return msgspec.json.decode(read_within(path, LARGEST_BYTES), type=Metrics)
     except OSError as error:
         raise ConfigError(f"{path}: {error.strerror}; train first: mmg-train") from error
-    except (msgspec.ValidationError, msgspec.DecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ConfigError(f"{path}: {error}") from error

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
 
+from mmg_device_profiles.regular_file import open_regular
+
 from mmg.errors import BackendUnavailable, ConfigError
 
 PUBLIC, PRIVATE = "mmg-public-key", "mmg-private-key"
@@ -81,7 +83,7 @@ def read_private_key(path: str | Path) -> PrivateKey:
 
 def _read(path: Path, wanted: str) -> bytes:
     try:
-        with path.open("rb") as stream:
+        with open_regular(path) as stream:
             data = stream.read(KEY_FILE_LIMIT_BYTES)
     except (OSError, ValueError) as error:  # ValueError for a path with a null character
         reason = error.strerror if isinstance(error, OSError) else error

@@ -16,7 +16,7 @@ from mmg.cli.progress import Progress
 from mmg.cli.reporting import stderr_reporter
 from mmg.cli.version import PrintVersion
 from mmg.errors import ModelError
-from mmg.printable import printable
+from mmg.printable import as_lines, printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -212,12 +212,10 @@ def _value(value: Any) -> str:
 
 
 def _print_lines(lines: Sequence[str]) -> None:
-    encoding = sys.stdout.encoding or "ascii"
     for line in lines:
         # A bundle is a stranger's: what its texts would do to the terminal, or it cannot show, is not printed.
-        shown = printable(line)
         with LAST_LINE.above():
-            print(shown.encode(encoding, "backslashreplace").decode(encoding), flush=True)
+            print(as_lines(printable(line), sys.stdout.encoding), flush=True)
 
 
 def _print_json(document: dict[str, Any]) -> None:

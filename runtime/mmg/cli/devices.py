@@ -18,7 +18,7 @@ from mmg.cli.profile_flags import add_profile_flags, load_board
 from mmg.cli.progress import Progress
 from mmg.cli.reporting import stderr_reporter
 from mmg.cli.version import PrintVersion
-from mmg.printable import printable
+from mmg.printable import as_lines, printable
 
 if TYPE_CHECKING:
     from mmg.sources.ports.discovery import Found
@@ -94,7 +94,6 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _print_table(found: list[Found]) -> None:
-    encoding = sys.stdout.encoding or "ascii"
     colours = wants_colours(sys.stdout)
     rows = [
         (one.modality, one.device, "-" if one.problem else one.url, one.problem or _description(one)) for one in found
@@ -103,8 +102,7 @@ def _print_table(found: list[Found]) -> None:
     for one, row in zip(found, rows, strict=True):
         line = "  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip()
         # A device names itself: what its name would do to the terminal, or the terminal cannot show, is not printed.
-        line = printable(line)
-        line = line.encode(encoding, "backslashreplace").decode(encoding)
+        line = as_lines(printable(line), sys.stdout.encoding)
         print(f"\x1b[{'31' if one.problem else '32'}m{line}\x1b[0m" if colours else line)
     sys.stdout.flush()
 

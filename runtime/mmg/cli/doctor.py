@@ -18,7 +18,7 @@ from mmg.cli.profile_flags import folder
 from mmg.cli.progress import Progress
 from mmg.cli.reporting import stderr_reporter
 from mmg.cli.version import PrintVersion
-from mmg.printable import printable
+from mmg.printable import as_lines
 
 if TYPE_CHECKING:
     from mmg.board.doctor import Examination, Finding
@@ -123,9 +123,7 @@ def _lines_of(finding: Finding, width: int) -> list[str]:
 
 def _print(text: str, colour: str = "") -> None:
     """A device names itself: what its name would do to the terminal, or the terminal cannot show, is not printed."""
-    encoding = sys.stdout.encoding or "ascii"
-    text = "\n".join(map(printable, text.split("\n")))
-    text = text.encode(encoding, "backslashreplace").decode(encoding)
+    text = as_lines(text, sys.stdout.encoding)
     print(f"\x1b[{colour}m{text}\x1b[0m" if colour else text)
 
 

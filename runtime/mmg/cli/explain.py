@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import asdict
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from mmg.cli.progress import Progress
 from mmg.errors import BackendUnavailable, SourceError
+from mmg.printable import as_lines, printable
 from mmg.runs.explain import explain
 from mmg.sources import open_source
 
@@ -42,5 +44,6 @@ def print_explanations(
             code = error.exit_code
             report(f"{name}: {error}")
             continue
-        print(json.dumps(asdict(told)) if format_name == "jsonl" else "\n".join(told.lines()))
+        as_text = "\n".join(map(printable, told.lines()))
+        print(json.dumps(asdict(told)) if format_name == "jsonl" else as_lines(as_text, sys.stdout.encoding))
     return code

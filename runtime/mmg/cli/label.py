@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,7 @@ from mmg.cli.progress import Progress
 from mmg.cli.reporting import stderr_reporter
 from mmg.cli.version import PrintVersion
 from mmg.errors import ConfigError, NoSensorError
+from mmg.printable import as_lines
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -138,7 +140,8 @@ def _show(labels: Sequence[Label], duration_s: float) -> None:
     rest = "no label"
     width = max(map(len, (*found, rest)))
     for name, (seconds, times) in found.items():
-        print(f"{name:{width}}  {as_time(seconds):>8}  {times} time{'s' * (times != 1)}")
+        line = f"{name:{width}}  {as_time(seconds):>8}  {times} time{'s' * (times != 1)}"
+        print(as_lines(line, sys.stdout.encoding))
     print(f"{rest:{width}}  {as_time(max(0.0, duration_s - labelled_seconds(labels))):>8}  of {as_time(duration_s)}")
 
 

@@ -6,11 +6,12 @@ import argparse
 import io
 import sys
 from collections.abc import Callable, Sequence
-from contextlib import redirect_stdout
+from contextlib import redirect_stderr, redirect_stdout
 from typing import TypeVar
 
 from mmg.cli.output import let_output_wait
 from mmg.cli.reporting import write_stderr
+from mmg.printable import as_line
 
 Options = TypeVar("Options")
 
@@ -36,14 +37,18 @@ def _marked(options: argparse.Namespace, arguments: Sequence[str] | None) -> arg
 
 
 def _parsed(parser: argparse.ArgumentParser, read: Callable[[], Options]) -> Options:
-    said = io.StringIO()
+    said, wrong = io.StringIO(), io.StringIO()
     try:
-        with redirect_stdout(said):
+        with redirect_stdout(said), redirect_stderr(wrong):
             return read()
     except SystemExit as end:
         if said.getvalue() and not _written(said.getvalue(), parser.prog):
             raise SystemExit(2) from end
         raise
+    finally:
+        usage, mark, problem = wrong.getvalue().partition(": error: ")
+        if usage:  # a word may be a file's name, which a shell found
+            write_stderr(usage + mark + (as_line(problem.removesuffix("\n")) + "\n" if mark else ""))
 
 
 def _written(text: str, prog: str) -> bool:

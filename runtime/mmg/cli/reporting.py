@@ -9,6 +9,7 @@ from contextlib import suppress
 from typing import TypeAlias
 
 from mmg.cli.last_line import LAST_LINE
+from mmg.printable import as_line
 
 Reporter: TypeAlias = Callable[[str], None]
 """Called with a line that is worth reading."""
@@ -21,8 +22,8 @@ class StderrReporter:
         self.command = command
 
     def __call__(self, line: str) -> None:
-        """Tell the line."""
-        write_stderr(f"{self.command}: {line}\n")
+        """Tell the line. It stays one, does nothing to a terminal, and is bounded, whatever a file put into it."""
+        write_stderr(as_line(f"{self.command}: {line}") + "\n")
 
 
 def stderr_reporter(command: str) -> StderrReporter:

@@ -32,6 +32,7 @@ from mmg.cli.unknown_flag import add_unknown_flag, unknown_rate
 from mmg.cli.version import PrintVersion
 from mmg.cli.watchdog import WATCHDOG
 from mmg.errors import ConfigError
+from mmg.printable import as_line
 from mmg.runs.process import set_up_process
 
 if TYPE_CHECKING:
@@ -267,7 +268,7 @@ def _and_notice(outboxes: Outboxes) -> Callable[[str], None]:
 
     def report(line: str) -> None:
         _report(line)
-        outboxes.notice(line)
+        outboxes.notice(as_line(line))
 
     return report
 

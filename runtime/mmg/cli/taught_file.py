@@ -5,12 +5,14 @@ from __future__ import annotations
 import argparse
 import json
 import shlex
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mmg.cli.progress import Progress
 from mmg.errors import ConfigError
+from mmg.printable import as_lines
 
 if TYPE_CHECKING:
     from mmg.teaching.check import Estimate
@@ -121,11 +123,11 @@ def _show(
         line = f"{one.name:{width}}  {_counted(len(one.examples))}  {', '.join(one.modalities)}"
         known = found.recall.get(one.name)
         told = "too few to tell how well" if known is None else f"{known:.0%} known, leaving one out"
-        print(f"{line}  {told}" if is_estimated else line)
+        print(as_lines(f"{line}  {told}" if is_estimated else line, sys.stdout.encoding))
     if not taught.activities:
-        print(f"{options.output}: nothing is taught in it")
+        print(as_lines(f"{options.output}: nothing is taught in it", sys.stdout.encoding))
     for sentence in (*found.near, *found.unlike):
-        print(sentence)
+        print(as_lines(sentence, sys.stdout.encoding))
 
 
 def _counted(count: int) -> str:

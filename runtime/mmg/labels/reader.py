@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from mmg_device_profiles.regular_file import read_within
+
 from mmg.errors import ConfigError
 from mmg.labels import audacity, elan, table
 from mmg.labels.label import Label
@@ -50,11 +52,7 @@ def _parse(text: str, tier: str) -> list[Label]:
 
 def _text(path: Path) -> str:
     try:
-        if path.exists() and not path.is_file():
-            raise ConfigError(f"{path}: is not a regular file")
-        if path.stat().st_size > LARGEST_BYTES:
-            raise ConfigError(f"{path}: holds {path.stat().st_size / 1e6:.0f} MB, more than any file of labels")
-        data = path.read_bytes()
+        data = read_within(path, LARGEST_BYTES)
     except OSError as error:
         raise ConfigError(f"{path}: {error.strerror}") from error
     wide = data[:2] in (b"\xff\xfe", b"\xfe\xff")

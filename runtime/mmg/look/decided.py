@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 import numpy as np
+from mmg_device_profiles.regular_file import lines_within, open_regular
 from numpy.typing import NDArray
 
 from mmg.errors import ConfigError
@@ -18,6 +19,8 @@ MOST_REASONS, MOST_LABELS = 1000, 1000
 LONG_HOPS = 1.5
 LATEST_S = 4e9
 NO_DECISION = "is no decision of mmg-run --format jsonl"
+LONGEST_LINE = 1 << 20
+"""Bytes of a decision; one that tells a thousand labels' scores has 50,000."""
 LONGEST_TEXT = 200
 """Labels and reasons are cut to so many characters."""
 
@@ -129,14 +132,14 @@ def read_lines(path: str, report: Callable[[str], None]) -> Iterator[dict[str, A
     """
     decode = msgspec.json.Decoder(dict[str, Any]).decode
     try:
-        with Path(path).open("rb") as stream:
-            for number, text in enumerate(stream, 1):
+        with open_regular(path) as stream:
+            for number, text in enumerate(lines_within(stream, LONGEST_LINE), 1):
                 if not text.strip():
                     continue
                 try:
                     data = decode(text)
                     _checked(data)
-                except (ConfigError, ValueError) as error:
+                except (ConfigError, ValueError, RecursionError) as error:
                     if not text.endswith(b"\n"):
                         report(f"{path}: the last line is cut, and left out")
                         return

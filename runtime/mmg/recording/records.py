@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
+from mmg_device_profiles.regular_file import open_regular
+
 from mmg.errors import SourceError, SourceNotFound
 from mmg.recording import schemas
 
@@ -82,7 +84,7 @@ def file_records(path: Path, damage: Damage) -> Iterator[Any]:
     """
     damage.cut = True
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             start: int | None = 0
             while start is not None:
                 file.seek(start)

@@ -7,11 +7,17 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from mmg_device_profiles.regular_file import lines_within, open_regular
+
 from mmg.errors import ConfigError
 
 NOT_COMPARED = ("latency_ms", "truth", "camera")
 """What the data does not determine."""
 MOST_TOLD = 10
+LONGEST_LINE = 1 << 20
+"""Bytes of a decision."""
+LARGEST = 1 << 53
+"""What is more is no second, and no float."""
 
 
 class Comparison:
@@ -75,7 +81,7 @@ def lines_until(path: Path, duration_s: float | None) -> Iterator[dict[str, Any]
 
 def lines_of(path: Path) -> Iterator[dict[str, Any]]:
     """The decisions in a file: JSON lines that mmg-run printed, or a recording. Raises ConfigError, SourceError."""
-    if not path.is_file():
+    if not path.exists():
         raise ConfigError(f"--compare {path}: there is no such file")
     if path.suffix == ".mcap":
         from mmg.recording.reader import open_recording
@@ -87,17 +93,28 @@ def lines_of(path: Path) -> Iterator[dict[str, Any]]:
         if is_empty:
             raise ConfigError(f"--compare {path}: nothing was decided in it: mmg-run --record keeps decisions too")
         return
-    with path.open(encoding="utf-8", errors="replace") as file:
-        for number, text in enumerate(file, 1):
-            try:
-                line = json.loads(text)
-                float(line["t"])
-            except (ValueError, KeyError, TypeError) as error:
-                raise ConfigError(
-                    f"--compare {path}: line {number} is no decision of mmg-run --format jsonl"
-                ) from error
-            yield line
+    number = 0
+    try:
+        with open_regular(path) as file:
+            for text in lines_within(file, LONGEST_LINE):
+                number += 1
+                yield _checked(json.loads(text.decode(errors="replace")))
+    except OSError as error:
+        raise ConfigError(f"--compare {path}: {error.strerror}") from error
+    except (ValueError, RecursionError) as error:
+        raise ConfigError(f"--compare {path}: line {number} is no decision of mmg-run --format jsonl") from error
+
+
+def _checked(line: Any) -> dict[str, Any]:
+    """Raises ValueError for what is no decision."""
+    if not isinstance(line, dict) or not all(_is_number(line.get(key)) for key in ("t", "confidence")):
+        raise ValueError("no decision")
+    return line
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, float) or (type(value) is int and abs(value) < LARGEST)
 
 
 def _said(line: dict[str, Any]) -> str:
-    return f"{line.get('label')} {line.get('confidence', 0):.0%}"
+    return f"{line.get('label')} {line['confidence']:.0%}"

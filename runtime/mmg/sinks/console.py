@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TextIO
 
+from mmg.printable import as_line
 from mmg.types import Decision, SensorState
 
 BAR_CELLS = 10
@@ -51,7 +52,7 @@ class Console:
             text += f" doubted: {state.reason}"
         elif state.state != "live":
             text += f" {state.reason or state.state}"
-        return self._paint(text, COLOURS[state.state])
+        return self._paint(as_line(text), COLOURS[state.state])
 
     def _paint(self, text: str, code: str) -> str:
         return f"\x1b[{code}m{text}\x1b[0m" if self._colours else text

@@ -5,7 +5,8 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from pathlib import Path
+
+from mmg_device_profiles.regular_file import open_regular
 
 from mmg.errors import ConfigError, SinkError
 from mmg.sinks.event import Decided, Event
@@ -60,7 +61,7 @@ def _end_torn_line(path: str, file: int) -> None:
     """A power cut may leave a part of a line, to which the next one must not be joined."""
     status = os.fstat(file)
     if stat.S_ISREG(status.st_mode) and status.st_size:
-        with Path(path).open("rb") as written:
+        with open_regular(path) as written:
             written.seek(-1, os.SEEK_END)
             if written.read() != b"\n":
                 os.write(file, b"\n")

@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from mmg_device_profiles.regular_file import open_regular
+
 from mmg.errors import ConfigError, SourceError, SourceNotFound
 from mmg.sources.files.contents import container_of
 from mmg.sources.url import SourceUrl, live_url_of, parse_url
@@ -175,7 +177,7 @@ def readable(url: SourceUrl) -> Path:
     try:
         found = path.stat()
         if stat.S_ISREG(found.st_mode):
-            path.open("rb").close()
+            open_regular(path).close()
         elif stat.S_ISDIR(found.st_mode):
             next(path.iterdir(), None)
     except (FileNotFoundError, NotADirectoryError) as error:

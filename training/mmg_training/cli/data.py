@@ -12,6 +12,7 @@ from mmg.cli.exit_codes import run_printing_command
 from mmg.cli.parsing import parse
 from mmg.cli.reporting import stderr_reporter
 from mmg.cli.version import PrintVersion
+from mmg.printable import as_lines
 
 EXAMPLES = """\
 examples:
@@ -72,7 +73,10 @@ def _run(chosen: argparse.Namespace) -> int:
         names_in(chosen.hold_out),
         report,
     )
-    sys.stdout.write(json.dumps(told.as_json(), indent=2) + "\n" if chosen.json else as_text(told))
+    if chosen.json:
+        sys.stdout.write(json.dumps(told.as_json(), indent=2) + "\n")
+    else:
+        sys.stdout.write(as_lines(as_text(told), sys.stdout.encoding))
     sys.stdout.flush()
     return 0 if told.usable else 1
 

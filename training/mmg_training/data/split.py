@@ -9,12 +9,14 @@ from pathlib import Path, PurePosixPath
 from typing import Generic, TypeVar
 
 from mmg.errors import ConfigError
+from mmg_device_profiles.regular_file import read_within
 
 from mmg_training.splitting import PARTS, SplitConfig
 
 T = TypeVar("T")
 PARITY = {"even": 0, "odd": 1}
 TOLD_AT_MOST = 12
+LONGEST_LIST_BYTES = 16 << 20
 TEST_SHARE = 0.25
 
 
@@ -148,7 +150,7 @@ def _is(name: str, word: str) -> bool:
 def _listed(names: Sequence[Named], key: str, path: Path, report: Callable[[str], None]) -> set[int]:
     """What a list names: a name a line, with or without folders and ending; ``#`` begins a remark."""
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        text = read_within(path, LONGEST_LIST_BYTES).decode("utf-8-sig")
     except OSError as error:
         raise ConfigError(f"data.{key}: {path}: {error.strerror}") from error
     except UnicodeDecodeError as error:

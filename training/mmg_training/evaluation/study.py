@@ -12,6 +12,7 @@ from typing import Any
 
 import msgspec
 from mmg.errors import ConfigError
+from mmg_device_profiles.regular_file import read_within
 
 from mmg_training.config import TrainConfig, build, load, override
 from mmg_training.evaluation.fewshot import SCORES, FewshotConfig
@@ -117,10 +118,10 @@ class Results(msgspec.Struct, frozen=True, kw_only=True):
 def read(path: Path) -> Study:
     """Raises ConfigError naming what is wrong in the file."""
     try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
+        table = tomllib.loads(read_within(path).decode())
     except OSError as error:
         raise ConfigError(f"study {path}: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ConfigError(f"study {path}: not TOML: {error}") from error
     variants, folds, shared = table.pop("variants", {}), table.pop("folds", {}), table.pop("set", {})
     folds = flat(folds) if isinstance(folds, Mapping) else folds

@@ -11,8 +11,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from mmg_device_profiles.regular_file import read_text
+
 from mmg.board.doctor.finding import Finding
-from mmg.board.machine.kernel_files import read_text
 
 WRITE = os.R_OK | os.W_OK
 RULES = "/etc/udev/rules.d/60-mmg.rules"
@@ -85,7 +86,7 @@ def check_permissions(root: Path, user: User) -> list[Finding]:
 def _nodes_of(devices: Devices, root: Path) -> list[Path]:
     """Each once, though links lead to it: ``serial0`` is a link to ``ttyAMA0`` or ``ttyS0``."""
     real_root = root.resolve()
-    found = {path.resolve() for pattern in devices.patterns for path in (root / "dev").glob(pattern)}
+    found = {Path(os.path.realpath(path)) for pattern in devices.patterns for path in (root / "dev").glob(pattern)}
     there = sorted(path for path in found if path.is_relative_to(real_root) and path.exists() and not path.is_dir())
     return [path for path in there if devices.subsystem != "iio" or _is_imu(root / "sys/bus/iio/devices" / path.name)]
 

@@ -7,9 +7,11 @@ import shutil
 import sys
 from pathlib import Path
 
+from mmg_device_profiles.regular_file import read_text
+
 from mmg.board.doctor.finding import Finding
 from mmg.board.machine.condition import Condition
-from mmg.board.machine.kernel_files import read_table, read_text
+from mmg.board.machine.kernel_files import read_table
 
 PYTHONS = ((3, 10), (3, 13))
 LOW_MEMORY_MIB, SWAPPED_MIB, LOW_SPACE_MB = 100, 16, 50

@@ -7,9 +7,11 @@ from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 
+from mmg_device_profiles.regular_file import read_text
+
 from mmg.board.doctor.finding import Finding
 from mmg.board.machine.condition import Condition
-from mmg.board.machine.kernel_files import read_number, read_text
+from mmg.board.machine.kernel_files import read_number
 from mmg.board.machine.throttling import CLOCK_LIMIT, UNDER_VOLTAGE
 
 SLOW_GOVERNORS = {"powersave", "ondemand", "conservative"}

@@ -6,7 +6,9 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from mmg.board.machine.kernel_files import read_number, read_numbers, read_table, read_text
+from mmg_device_profiles.regular_file import read_text
+
+from mmg.board.machine.kernel_files import read_number, read_numbers, read_table
 from mmg.board.machine.throttling import (
     CPUS,
     count_throttling,

@@ -1,16 +1,10 @@
-"""What the small files of sysfs and procfs hold. A file that is missing or cannot be read holds nothing."""
+"""Numbers in the small files of sysfs and procfs. A file that is missing or cannot be read holds none."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-
-def read_text(path: Path) -> str:
-    """Without the space around it; empty where the file cannot be read, as a driver may refuse it at any time."""
-    try:
-        return path.read_text(errors="replace").strip()
-    except OSError:
-        return ""
+from mmg_device_profiles.regular_file import read_text
 
 
 def read_number(path: Path) -> int | None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from mmg.board.machine.kernel_files import read_number, read_numbers, read_text
+from mmg_device_profiles.regular_file import read_text
+
+from mmg.board.machine.kernel_files import read_number, read_numbers
 from mmg.board.machine.tools import Tool
 
 CPUS = "sys/devices/system/cpu"

@@ -15,7 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from mmg.board.machine.kernel_files import read_number, read_text
+from mmg_device_profiles.regular_file import read_text
+
+from mmg.board.machine.kernel_files import read_number
 from mmg.board.machine.tools import Tool, tool_under
 from mmg.errors import ConfigError
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated, Literal
 
 import msgspec
+from mmg_device_profiles.regular_file import read_within
 
 from mmg.errors import ConfigError
 
 SCHEMA: Literal["mmg-profile/1"] = "mmg-profile/1"
+
+LARGEST_BYTES = 32 << 20
+"""Of a report: that of a whole campaign takes some hundred kB."""
 
 Mode = Literal["paced", "backtoback"]
 
@@ -220,7 +223,7 @@ def encode(report: Report) -> bytes:
 def read_report(path: str) -> Report:
     """A report that ``encode`` gave. Raises ConfigError for a file that is none."""
     try:
-        return msgspec.json.decode(Path(path).read_bytes(), type=Report)
+        return msgspec.json.decode(read_within(path, LARGEST_BYTES), type=Report)
     except OSError as error:
         raise ConfigError(f"{path}: {error.strerror or 'cannot be read'}") from error
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:

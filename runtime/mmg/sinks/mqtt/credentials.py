@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import ssl
 import stat
-from pathlib import Path
-from typing import NoReturn
+from typing import BinaryIO, NoReturn
+
+from mmg_device_profiles.regular_file import open_regular
 
 from mmg.errors import ConfigError
 from mmg.sinks.mqtt.address import Address
@@ -24,9 +26,9 @@ def read_credentials(address: Address) -> tuple[str, str] | None:
     """
     if not address.credentials:
         return None
-    _refuse_if_open_to_others(address, address.credentials)
     try:
-        with Path(address.credentials).open("rb") as file:
+        with open_regular(address.credentials) as file:
+            _refuse_if_open_to_others(address, address.credentials, file)
             lines = file.read(MOST_BYTES).decode().splitlines()
     except OSError as error:
         raise ConfigError(f"--to {address.url}: {address.credentials}: {error.strerror}") from error
@@ -43,12 +45,13 @@ def tls_context(address: Address) -> ssl.SSLContext | None:
     if not address.is_tls:
         return None
     try:
+        if address.ca:
+            open_regular(address.ca).close()  # OpenSSL would wait for a pipe
         context = ssl.create_default_context(cafile=address.ca or None)
     except (OSError, ssl.SSLError) as error:
         raise ConfigError(f"--to {address.url}: {address.ca}: {_reason(error, 'certificates')}") from error
     if address.cert:
-        if address.key or _holds_key(address):
-            _refuse_if_open_to_others(address, address.key or address.cert)
+        _check_key(address)
 
         def refuse() -> NoReturn:  # else OpenSSL asks on the terminal, where a service has none
             raise ConfigError(f"--to {address.url}: the key has a password: store it without, readable only by you")
@@ -62,13 +65,16 @@ def tls_context(address: Address) -> ssl.SSLContext | None:
     return context
 
 
-def _holds_key(address: Address) -> bool:
-    """Whether the certificate's file has the key in it too, as OpenSSL looks for it where the URL names none."""
-    try:
-        with Path(address.cert).open("rb") as file:
-            return PRIVATE_KEY in file.read(MOST_PEM_BYTES)
-    except OSError as error:
-        raise ConfigError(f"--to {address.url}: {address.cert}: {error.strerror}") from error
+def _check_key(address: Address) -> None:
+    """Raises ConfigError where others may read the key. The certificate's file may have it in it too: there OpenSSL
+    looks for it where the URL names none."""
+    for path in filter(None, (address.cert, address.key)):
+        try:
+            with open_regular(path) as file:
+                if path == address.key or (not address.key and PRIVATE_KEY in file.read(MOST_PEM_BYTES)):
+                    _refuse_if_open_to_others(address, path, file)
+        except OSError as error:
+            raise ConfigError(f"--to {address.url}: {path}: {error.strerror}") from error
 
 
 def _reason(error: OSError, what: str) -> str:
@@ -77,10 +83,6 @@ def _reason(error: OSError, what: str) -> str:
     return f"no {what} in PEM" if isinstance(error, ssl.SSLError) else str(error.strerror)
 
 
-def _refuse_if_open_to_others(address: Address, path: str) -> None:
-    try:
-        mode = Path(path).stat().st_mode
-    except OSError as error:
-        raise ConfigError(f"--to {address.url}: {path}: {error.strerror}") from error
-    if mode & (stat.S_IROTH | stat.S_IWOTH):
+def _refuse_if_open_to_others(address: Address, path: str, file: BinaryIO) -> None:
+    if os.fstat(file.fileno()).st_mode & (stat.S_IROTH | stat.S_IWOTH):
         raise ConfigError(f"--to {address.url}: every user can read {path}: chmod o= {shlex.quote(path)}")

@@ -13,11 +13,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from mmg_device_profiles.regular_file import open_regular
+
 from mmg.errors import ConfigError
 
 TOKEN_BYTES = 24
-LEAST_TOKEN = 16
-"""Characters of a token in a file: fewer can be guessed."""
+LEAST_TOKEN, MOST_TOKEN_BYTES = 16, 4096
+"""Characters of a token in a file: fewer can be guessed. What is longer is another file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,11 +129,13 @@ def token_in(path: Path) -> str:
 
 def _read_token(path: Path) -> str:
     try:
-        if path.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO):
-            raise ConfigError(f"token_file={path}: others may read it: chmod 600 {path}")
-        token = path.read_text(encoding="ascii").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"token_file={path}: cannot be read: {error}") from error
+        with open_regular(path) as file:
+            mode, data = os.fstat(file.fileno()).st_mode, file.read(MOST_TOKEN_BYTES)
+    except OSError as error:
+        raise ConfigError(f"token_file={path}: cannot be read: {error.strerror}") from error
+    if mode & (stat.S_IRWXG | stat.S_IRWXO):
+        raise ConfigError(f"token_file={path}: others may read it: chmod 600 {path}")
+    token = data.decode("ascii", errors="replace").strip()
     if len(token) < LEAST_TOKEN or not set(token) <= TOKEN_CHARACTERS:
         raise ConfigError(f"token_file={path}: a token is {LEAST_TOKEN} or more letters, digits, - and _")
     return token

@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import errno
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from fractions import Fraction
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
+from mmg_device_profiles.regular_file import open_regular
+
 from mmg.errors import SourceError, pip_install
 from mmg.sources.files.contents import container_of
 from mmg.sources.files.mp4 import boxes
 
-# Kinds of file that are known by what is in them. FFmpeg takes others by their names, whatever they hold.
+# Kinds of file that are known by what is in them, and hold it themselves. FFmpeg takes others by their names, whatever
+# they hold, and some open what they name, files or addresses: ffconcat, playlists (HLS, DASH), sequences of pictures,
+# SDP, subtitles.
 SOUND_FORMATS = (
     "mov,mp4,matroska,webm,asf,amr,aac,ac3,eac3,aiff,ape,au,avi,caf,dts,flac,flv,mp3,mpeg,mpegts,ogg,tta,voc,w64,wav,wv"
 )
+FILM_FORMATS = SOUND_FORMATS + ",mpegvideo,m4v,h264,hevc,av1,obu,ivf,mjpeg,nut,yuv4mpegpipe,gif"
 # Of these, which have no header, FFmpeg guesses the length from the first packets.
 GUESSED = frozenset(("aac", "ac3", "eac3", "amr", "amrnb", "amrwb", "dts", "loas", "mp3"))
 NAMES = {"video": "video", "audio": "sound file"}
@@ -35,12 +41,8 @@ def open_container(url: str, path: Path, kind: Literal["video", "audio"], advice
         raise SourceError(url, f"needs PyAV: {pip_install('av')}") from error
     # A title that is not UTF-8 must not cost the video; PyAV 19 sees to that by itself, and dropped the option.
     lenient: dict[str, Any] = {"metadata_errors": "replace"} if int(av.__version__.partition(".")[0]) < 19 else {}
-    # A playlist may name what it likes: nothing but files is opened for it.
-    options = {"protocol_whitelist": "file"}
-    if kind == "audio":
-        options |= {"codec_whitelist": _sound_decoders(), "format_whitelist": SOUND_FORMATS}
     try:
-        return av.open(str(path.absolute()), options=options, **lenient)
+        return av.open(str(path.absolute()), options=dict(file_options(kind)), **lenient)
     except (av.FFmpegError, OSError, ValueError) as error:
         if _lacks_index(path):
             raise SourceError(
@@ -49,11 +51,20 @@ def open_container(url: str, path: Path, kind: Literal["video", "audio"], advice
         raise SourceError(url, f"is not a readable {NAMES[kind]} ({_reason(error)}): {advice}") from error
 
 
+@cache
+def file_options(kind: Literal["video", "audio"]) -> Mapping[str, str]:
+    """For ``av.open``: so that a file is opened and nothing that it names, and is not taken for what it is not."""
+    options = {"protocol_whitelist": "file", "enable_drefs": "0"}  # the latter: what an MP4 or MOV names
+    if kind == "audio":
+        return {**options, "codec_whitelist": _sound_decoders(), "format_whitelist": SOUND_FORMATS}
+    return {**options, "format_whitelist": FILM_FORMATS}
+
+
 def _lacks_index(path: Path) -> bool:
     """Whether an MP4, M4A or 3GP ends before its index, as one does that was not closed, or was copied in part."""
     if container_of(path) != "mp4":
         return False
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         return all(name != "moov" for name, _ in boxes(file, 0, path.stat().st_size))
 
 
@@ -155,4 +166,6 @@ def _is_cover(stream: Any) -> bool:
 
 
 def _reason(error: Exception) -> str:
+    if getattr(error, "errno", None) == errno.EINVAL:
+        return "its format is none of those that hold what they play"
     return getattr(error, "strerror", None) or str(error)

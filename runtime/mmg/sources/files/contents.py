@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
+from mmg_device_profiles.regular_file import open_regular
+
 Container = Literal["mp4", "matroska", "vrs", "mcap"]
 Kind = Literal["signal", "audio", "video"]
 
@@ -16,7 +18,7 @@ HANDLERS: dict[str, Kind] = {"vide": "video", "soun": "audio"}
 
 def container_of(path: Path) -> Container | None:
     """Which of these a file is by its first bytes: MP4 (MOV, M4A, 3GP), Matroska (WebM), VRS, MCAP. Raises OSError."""
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         start = file.read(12)
     size = int.from_bytes(start[:4], "big")
     # A table's header may hold such a word at this place, and then a size of a gigabyte before it.

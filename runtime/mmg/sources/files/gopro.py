@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
+from mmg_device_profiles.regular_file import open_regular
 
 from mmg.bundle.manifest import Modality
 from mmg.errors import SourceError
@@ -40,7 +41,7 @@ NO_PAYLOAD = Payload({}, {}, {})
 
 def has_imu(path: Path, tracks: Sequence[Track]) -> bool:
     """Whether the film's telemetry has an accelerometer or a gyroscope. Raises OSError."""
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         telemetry = _Payloads(file, tracks)
         return any(telemetry.read(sample).payload.streams for sample in telemetry.samples[:PROBED])
 
@@ -60,7 +61,7 @@ class GoProImu:
         self._path, self._closed = path, False
         try:
             self._tracks = read_tracks(path)
-            with path.open("rb") as file:
+            with open_regular(path) as file:
                 payloads = _Payloads(file, self._tracks)
                 probed = [payloads.read(sample) for sample in payloads.samples[:PROBED]]
                 found = learn(self.url, probed)
@@ -82,7 +83,7 @@ class GoProImu:
         lines = {sensor: Line(telemetry) for sensor, telemetry in self._sensors.items()}
         joiner = Joiner({sensor: telemetry.period_ns for sensor, telemetry in self._sensors.items()})
         told = 0
-        with self._path.open("rb") as file:
+        with open_regular(self._path) as file:
             payloads = _Payloads(file, self._tracks)
             for sample in [*payloads.samples, None]:
                 placed = payloads.read(sample) if sample else None

@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
+from mmg_device_profiles.regular_file import open_regular
+
 if TYPE_CHECKING:
     from mmg.sources.files.contents import Kind
 
@@ -17,7 +19,7 @@ MOST_ELEMENTS = 10_000
 def track_kinds(path: Path) -> frozenset[Kind]:
     """What its tracks are, as far as they stand before the first cluster, as they do. Raises OSError."""
     kinds: set[Kind] = set()
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         for name, begin, end in _elements(file, 0, path.stat().st_size):
             if name == SEGMENT:
                 for inner, tracks, tracks_end in _elements(file, begin, end):

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
+from mmg_device_profiles.regular_file import open_regular
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -90,7 +91,7 @@ def boxes(file: BinaryIO, begin: int, end: int) -> Iterator[tuple[str, Span]]:
 
 def read_tracks(path: Path) -> list[Track]:
     """The tracks that the file's index describes, none where there is no index. Raises OSError."""
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         for name, span in boxes(file, 0, path.stat().st_size):
             if name == "moov":
                 return list(_tracks(file, span))

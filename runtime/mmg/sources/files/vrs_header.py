@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mmg_device_profiles.regular_file import open_regular
+
 if TYPE_CHECKING:
     from mmg.sources.files.contents import Kind
 
@@ -19,7 +21,7 @@ MOST_BYTES = 16 << 20
 
 def stream_kinds(path: Path) -> frozenset[Kind]:
     """What its streams are, none where the description is damaged or of another version. Raises OSError."""
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         file.seek(DESCRIPTION_AT)
         place = int.from_bytes(file.read(8), "little")
         if not 0 < place < path.stat().st_size:

@@ -16,7 +16,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from mmg.errors import ConfigError, SourceError, SourceLost, SourceNotFound, pip_install
+from mmg.sources.files.av_container import file_options
 from mmg.sources.frames import FRAMES_A_MODEL_FRAME, FrameChooser
+from mmg.sources.ports.filter_graph import check_graph
 from mmg.sources.ports.port import PortStatus, PortThread
 from mmg.types import Chunk
 
@@ -46,8 +48,9 @@ class CameraPort(PortThread):
     """``camera:///dev/video0``, with ``rate`` in Hz and ``size`` as WxH in place of what suits the model.
 
     In a camera's place, at the pace of its own time stamps, and begun anew where it ends: a file,
-    ``camera:///path/x.mp4``, or a filter graph, ``camera://lavfi/testsrc=size=320x240:rate=10``. ``format`` (``v4l2``
-    or ``lavfi``) says which, where the path does not. Frames are ``(1, H, W, 3)`` uint8 RGB.
+    ``camera:///path/x.mp4``, or test pictures, ``camera://lavfi/testsrc=size=320x240:rate=10``, of the filters in
+    ``filter_graph``. ``format`` (``v4l2`` or ``lavfi``) says which, where the path does not. Frames are
+    ``(1, H, W, 3)`` uint8 RGB.
     """
 
     def __init__(self, url: SourceUrl, modality: Modality, *, allow_video: bool) -> None:
@@ -69,6 +72,8 @@ class CameraPort(PortThread):
         kind = "lavfi" if url.path.startswith(LAVFI) else "v4l2" if is_device else ""
         self._format = url.one_of("format", ("v4l2", "lavfi")) or kind
         self._path = url.path.removeprefix(LAVFI)
+        if self._format == "lavfi":
+            check_graph(self._path, str(url))
         if self._format != "v4l2" and {"rate", "size"} & set(url.options):
             raise ConfigError(f"{url}: rate and size are for a camera, such as camera:///dev/video0")
         self._asked = {"framerate": f"{float(url.number('rate', 0.1, 1000) or self._wanted_hz):g}"}
@@ -121,8 +126,10 @@ class CameraPort(PortThread):
             raise SourceNotFound(self.url, f"there is no {path}")
         if not self._format and not path.is_file():
             raise SourceNotFound(self.url, f"there is no file {path.absolute()}")
-        if self._format != "v4l2":
-            return self._open_with(self._path if self._format else str(path.absolute()), {})
+        if not self._format:
+            return self._open_with(str(path.absolute()), dict(file_options("video")))
+        if self._format == "lavfi":
+            return self._open_with(self._path, {})
         quick = {"fflags": NO_WAIT, "fpsprobesize": "0", "max_ts_probe": "0"}
         try:
             return self._open_with(self._path, {**quick, **self._asked})

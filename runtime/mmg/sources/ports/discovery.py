@@ -16,6 +16,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
+from mmg_device_profiles.regular_file import read_text
+
 from mmg.errors import MmgError
 
 if TYPE_CHECKING:
@@ -187,7 +189,7 @@ def _is_taken_or_dead(path: str, root: Path) -> bool:
     pyserial lists both since Linux 6.5, which gave them a bus of their own.
     """
     name, terminals = Path(path).name, root / "sys/class/tty"
-    return name in _text(terminals / "console/active").split() or _text(terminals / name / "type") == "0"
+    return name in read_text(terminals / "console/active").split() or read_text(terminals / name / "type") == "0"
 
 
 def _find_iio(root: Path) -> list[Found]:
@@ -241,13 +243,5 @@ def _find_cameras(root: Path) -> list[Found]:
     return [
         Found("video", f"camera:///dev/{folder.name}", name or folder.name)
         for folder in sorted(folders, key=lambda folder: int(folder.name[5:]))
-        if _text(folder / "index") in ("", "0") and not (name := _text(folder / "name")).startswith(NO_CAMERAS)
+        if read_text(folder / "index") in ("", "0") and not (name := read_text(folder / "name")).startswith(NO_CAMERAS)
     ]
-
-
-def _text(path: Path) -> str:
-    """What a file of sysfs holds; empty where it cannot be read."""
-    try:
-        return path.read_text(errors="replace").strip()
-    except OSError:
-        return ""

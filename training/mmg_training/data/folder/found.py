@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from mmg.errors import ConfigError
 from mmg.labels import is_labels_file, read_labels
 from mmg.recording.reader import is_later_part
 from mmg.sources.files.folder import PICTURES, SOUNDS, TABLES
+from mmg_device_profiles.regular_file import read_within
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -106,8 +108,10 @@ def _described(name: str, files: tuple[Path, ...], person: str, told: Mapping[st
 
 def _about(path: Path) -> dict[str, str]:
     try:
-        table: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        table: dict[str, Any] = tomllib.loads(read_within(path).decode())
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ConfigError(f"{path}: is no TOML: {error}") from error
     return _checked(table, str(path))
 
@@ -117,10 +121,8 @@ def _table(path: Path) -> dict[str, dict[str, str]]:
     if not path.exists():
         return {}
     try:
-        with path.open(newline="", encoding="utf-8-sig") as stream:
-            rows = [
-                {str(key).strip(): (cell or "").strip() for key, cell in row.items()} for row in csv.DictReader(stream)
-            ]
+        stream = io.StringIO(read_within(path).decode("utf-8-sig"), newline="")
+        rows = [{str(key).strip(): (cell or "").strip() for key, cell in row.items()} for row in csv.DictReader(stream)]
     except (OSError, UnicodeDecodeError, csv.Error, AttributeError) as error:
         raise ConfigError(f"{path}: needs the columns session, person and place ({error})") from error
     found: dict[str, dict[str, str]] = {}

@@ -11,6 +11,7 @@ from mmg.cli.progress import counted
 from mmg.cli.reporting import Reporter
 from mmg.errors import ConfigError
 from mmg.labels import as_time
+from mmg.printable import printable
 
 from mmg_training.data.folder.found import UNKNOWN, find_sessions
 from mmg_training.data.folder.pieces import SHORTEST_HOPS
@@ -157,7 +158,7 @@ def as_text(told: Survey) -> str:
     wrong = [*(f"{row.name}: {line}" for row in told.sessions for line in row.problems), *told.problems]
     lines += ["", *(f"! {line}" for line in wrong)] if wrong else []
     lines += ["", *told.split] if told.split else []
-    return "\n".join(lines) + "\n"
+    return "\n".join(map(printable, lines)) + "\n"
 
 
 def _session(row: Row, sensors: Sequence[str]) -> list[str]:

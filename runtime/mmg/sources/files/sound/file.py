@@ -8,6 +8,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mmg_device_profiles.regular_file import open_regular
+
 from mmg.bundle.manifest import Modality
 from mmg.errors import SOUND, SourceError, pip_install
 from mmg.sources import CHUNK_NS, Recording
@@ -30,6 +32,8 @@ READ_SAMPLES = 1 << 15
 # libsndfile says 2^63 - 1 where it cannot tell the length.
 UNKNOWN_FRAMES = 1 << 62
 MP3 = "MPEG_LAYER_III"
+BEGINNINGS = (b"RIFF", b"RIFX", b"RF64", b"riff", b"FORM", b"caff", b".snd", b"dns.", b"fLaC", b"OggS", b"ID3", b"Crea")
+"""Of WAV, W64, AIFF, CAF, AU, FLAC, OGG, MP3 and VOC."""
 
 
 class NoSoundFile(SourceError):
@@ -142,6 +146,8 @@ class AudioFile:
         except (ImportError, OSError) as error:
             raise SourceError(self.url, f"needs soundfile: {pip_install(*SOUND)}") from error
         try:
+            if not _begins_as_sound(self._path):
+                raise TypeError("unknown format")
             return soundfile.SoundFile(self._repair.mended() or self._path)
         except (soundfile.SoundFileError, TypeError) as error:
             why = str(error).rpartition(": ")[2].rstrip(".") or "unknown format"
@@ -156,6 +162,14 @@ class AudioFile:
         promised_s, there_s = self._promised / self._rate_hz, there / self._rate_hz
         lengths = f"its header promises {promised_s:.1f} s, {there_s:.1f} s are there"
         return f"{self._path.name} is truncated or damaged: {lengths}"
+
+
+def _begins_as_sound(path: Path) -> bool:
+    """For anything else libsndfile opens the file that macOS hides beside it (``._NAME``), and takes what is called
+    .vox, .gsm or the like for bare samples, whatever it holds."""
+    with open_regular(path) as file:
+        head = file.read(4)
+    return head.startswith(BEGINNINGS) or (head[:1] == b"\xff" and head[1:2] >= b"\xe0")
 
 
 class _Repair:

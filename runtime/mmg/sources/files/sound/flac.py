@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from mmg_device_profiles.regular_file import open_regular
+
 from mmg.sources.files.sound.spliced import Spliced
 
 # "fLaC", the head of the first block, then STREAMINFO: the count of all samples is the last 36 bits before its MD5.
@@ -24,7 +26,7 @@ class Frame:
 
 def mended_flac(path: Path) -> Spliced | None:
     """The file with the count of its samples; None for other files, and where it is there or cannot be found."""
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         head = file.read(HEAD_BYTES)
         if len(head) < HEAD_BYTES or head[:4] != b"fLaC" or head[COUNT_AT] & 0x0F or any(head[22:26]):
             return None

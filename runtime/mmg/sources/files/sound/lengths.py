@@ -10,6 +10,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from mmg_device_profiles.regular_file import open_regular
+
 from mmg.sources.files.sound.spliced import Spliced
 
 MOST_CHUNKS = 1000
@@ -91,7 +93,7 @@ class Length:
 def find_length(path: Path) -> Length | None:
     """What the header says of the sound's length; None for other files, and where there is no sound."""
     end = path.stat().st_size
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         start = file.read(16)
         if start[:4] == b".snd":
             return _au(file, start, end)

@@ -9,6 +9,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import BinaryIO
 
+from mmg_device_profiles.regular_file import open_regular
+
 from mmg.sources.files.sound.spliced import Spliced
 
 BLOCK = 1 << 20
@@ -51,7 +53,7 @@ class Mp3:
 
 def walk_mp3(path: Path) -> Mp3 | None:
     """Count the frames of an MP3 that does not tell; None for one that tells, and for other files."""
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         begin = _behind_tags(file)
         file.seek(begin)
         data = file.read(FARTHEST_START)

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from mmg_device_profiles.regular_file import open_regular
+
 from mmg.sources.files.sound.spliced import Spliced
 
 HEADER = struct.Struct("<4sBBqIIIB")
@@ -37,7 +39,7 @@ class Ogg:
 
     def mended(self, path: Path) -> Spliced:
         """The unbroken beginning as a file of its own. libsndfile reads nothing of a file without a last page."""
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             file.seek(self.last_page)
             page = bytearray(file.read(self.end - self.last_page))
         page[5] |= LAST_PAGE
@@ -52,7 +54,7 @@ def walk_ogg(path: Path) -> Ogg | None:
     serial: int | None = None
     counted_hz, position, others, marked = None, 0, False, False
     last_page, end, walked = -1, 0, 0
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         while header := _unpack(file):
             mark, _, flags, granule, owner, _, _, segments = header
             body = file.tell() + segments

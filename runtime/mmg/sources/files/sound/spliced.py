@@ -9,6 +9,8 @@ from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
+from mmg_device_profiles.regular_file import open_regular
+
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
 
@@ -21,7 +23,7 @@ class Spliced(io.RawIOBase):
 
     def __init__(self, path: Path, pieces: Sequence[Piece]) -> None:
         super().__init__()
-        self._file = path.open("rb", buffering=0)
+        self._file = open_regular(path).detach()
         self._pieces = pieces
         sizes = [len(piece) if isinstance(piece, bytes) else piece[1] - piece[0] for piece in pieces]
         self._ends = list(accumulate(sizes))

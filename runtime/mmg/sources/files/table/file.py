@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from mmg_device_profiles.regular_file import open_regular
 
 from mmg.bundle.manifest import Modality
 from mmg.errors import SourceError
@@ -299,7 +300,7 @@ def _tail_s(table: TextTable | JsonTable | LogTable, layout: Layout, begin_ns: i
 
 def _guess_s(table: TextTable | JsonTable | LogTable, read_s: float, rows: int) -> float:
     """From the size of the file, and that of its first lines."""
-    with table.path.open("rb") as file:
+    with open_regular(table.path) as file:
         head = file.read(SIZED_BYTES)
     row_bytes = len(head) / max(head.count(b"\n"), 1)
     return read_s * table.path.stat().st_size / (row_bytes * rows)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import itertools
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+from mmg_device_profiles.regular_file import open_regular, read_within
 
 from mmg.errors import SourceError
 from mmg.sources.columns import Column
@@ -62,7 +64,7 @@ class JsonTable:
 
 def is_json(path: Path) -> bool:
     """Whether a file begins as JSON does."""
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         head = file.read(4096).removeprefix(b"\xef\xbb\xbf").lstrip()
     lines = head.splitlines()[:-1]
     if sum(line.startswith(b'{"') for line in lines) * 2 > len(lines) > 3:
@@ -89,7 +91,7 @@ def open_json(url: str, path: Path) -> JsonTable:
             "write an object a line, or CSV",
         )
     try:
-        document = msgspec.json.decode(path.read_bytes())
+        document = msgspec.json.decode(read_within(path, LARGEST_BYTES))
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise SourceError(url, f"begins as JSON and is none: {error}") from error
     return _from_document(url, path, document)
@@ -242,5 +244,5 @@ def _flat(value: Any, name: str, depth: int) -> dict[str, Any]:
 
 
 def _lines(path: Path) -> Iterator[str]:
-    with path.open(encoding="utf-8-sig", errors="replace") as file:
+    with io.TextIOWrapper(open_regular(path), encoding="utf-8-sig", errors="replace") as file:
         yield from bounded_lines(file)

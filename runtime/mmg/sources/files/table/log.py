@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import itertools
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+
+from mmg_device_profiles.regular_file import open_regular
 
 from mmg.sources.columns import Column, find_times
 from mmg.sources.files.table.table import Row
@@ -78,7 +81,7 @@ def open_log(path: Path) -> LogTable | None:
 
 def _lines(path: Path) -> Iterator[tuple[str | None, str]]:
     """Each line without the monitor's time, and that time where it has one."""
-    with path.open(encoding="utf-8-sig", errors="replace") as file:
+    with io.TextIOWrapper(open_regular(path), encoding="utf-8-sig", errors="replace") as file:
         for line in bounded_lines(file):
             if len(line) > LONGEST_LINE or not line.strip():
                 continue

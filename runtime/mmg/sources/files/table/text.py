@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
 
+from mmg_device_profiles.regular_file import open_regular
+
 from mmg.errors import SourceError
 from mmg.sources.columns import NO_UNITS, Column
 from mmg.sources.files.table.table import Row
@@ -80,7 +82,7 @@ class TextTable:
 
     def last_rows(self, size: int) -> list[list[str]]:
         """The rows in the last ``size`` bytes, without the first, which may be cut."""
-        with self.path.open("rb") as file:
+        with open_regular(self.path) as file:
             file.seek(-min(size, self.path.stat().st_size), 2)
             tail = file.read()
             file.seek(0)
@@ -195,7 +197,7 @@ def _tells_all(cells: Sequence[str]) -> bool:
 
 
 def _encoding(url: str, path: Path) -> str:
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         head = file.read(HEAD_BYTES)
     if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         return "utf-16"
@@ -213,7 +215,7 @@ def _encoding(url: str, path: Path) -> str:
 
 
 def _reading(path: Path, encoding: str) -> TextIO:
-    return path.open(encoding=encoding, errors="replace")
+    return io.TextIOWrapper(open_regular(path), encoding=encoding, errors="replace")
 
 
 def _head(file: TextIO) -> list[str]:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from mmg_device_profiles.regular_file import read_text, read_within
 
 from mmg.errors import SourceError, SourceLost, SourceNotFound
 from mmg.privacy.doorkeeper import device_at
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 TIMESTAMP = "timestamp"
-READ_BYTES = 65536
+READ_BYTES = FILE_BYTES = 65536
 WATERMARK_S = 0.01
 """The kernel wakes the reader after so much data: less costs wake-ups, more is latency."""
 RATE_SLACK = 0.99
@@ -209,7 +210,7 @@ class IioDevice:
 
     def _read(self, name: str) -> str:
         with _translated(self.url, self._folder / name):
-            return (self._folder / name).read_text().strip()
+            return read_within(self._folder / name, FILE_BYTES).decode(errors="replace").strip()
 
     def _number(self, name: str) -> float:
         text = self._read(name)
@@ -226,14 +227,6 @@ class IioDevice:
 def scan_elements(folder: Path) -> list[str]:
     """The names of what a device can put into its buffer, such as ``accel_x``; none where it has no buffer."""
     return sorted(path.name[3:-3] for path in folder.glob("scan_elements/in_*_en"))
-
-
-def read_text(path: Path) -> str:
-    """What a file of sysfs says, an empty string where it cannot be read."""
-    try:
-        return path.read_text().strip()
-    except (OSError, UnicodeDecodeError):
-        return ""
 
 
 def choose_rate(offered: str, rate_hz: float) -> float:

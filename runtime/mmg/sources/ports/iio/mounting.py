@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from mmg_device_profiles.regular_file import read_text
 
 from mmg.errors import SourceError
 from mmg.sources.axes import AXES, Triple, is_rotation
-from mmg.sources.ports.iio.device import read_text, scan_elements
+from mmg.sources.ports.iio.device import scan_elements
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -11,13 +11,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from mmg_device_profiles.regular_file import read_text
 
 from mmg.errors import ConfigError, SourceError, SourceLost, SourceNotFound
 from mmg.sources.axes import parse_axes
 from mmg.sources.clock.clock_map import ClockMap
 from mmg.sources.clock.device_time import DeviceTime
 from mmg.sources.columns import Column
-from mmg.sources.ports.iio.device import IioDevice, Scans, read_text, scan_elements
+from mmg.sources.ports.iio.device import IioDevice, Scans, scan_elements
 from mmg.sources.ports.iio.mounting import Mounting, plan_mounting
 from mmg.sources.ports.port import PortStatus, PortThread
 from mmg.sources.units import canonical, quantity

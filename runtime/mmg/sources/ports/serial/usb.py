@@ -12,6 +12,8 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from mmg_device_profiles.regular_file import read_text
+
 from mmg.errors import ConfigError, SourceError, SourceNotFound
 
 _TEXT = re.compile(r"([0-9a-f]{4}):([0-9a-f]{4})(?::([0-9a-f]{2})?(?::(?:@(.+)|(.+))?)?)?", re.IGNORECASE)
@@ -57,11 +59,13 @@ def identify(device: str, root: Path = Path("/")) -> UsbIdentity | None:
         return None
     place, interface = links[0].resolve(), ""
     for folder in (place, *place.parents):
-        interface = interface or _text(folder / "bInterfaceNumber")
-        if vendor := _text(folder / "idVendor"):
-            serial = _text(folder / "serial")
+        interface = interface or read_text(folder / "bInterfaceNumber")
+        if vendor := read_text(folder / "idVendor"):
+            serial = read_text(folder / "serial")
             socket = "" if serial else folder.name
-            return UsbIdentity(vendor.lower(), _text(folder / "idProduct").lower(), interface.lower(), serial, socket)
+            return UsbIdentity(
+                vendor.lower(), read_text(folder / "idProduct").lower(), interface.lower(), serial, socket
+            )
     return None
 
 
@@ -81,11 +85,3 @@ def find_usb(wanted: UsbIdentity, path: str, root: Path, url: str) -> str:
     if here is not None:
         raise SourceNotFound(url, f"{wanted} is not plugged in: {path} is another device, {here}")
     raise SourceNotFound(url, f"there is no such device as {path}, nor any that is {wanted}")
-
-
-def _text(path: Path) -> str:
-    """What a file of sysfs holds; empty where it cannot be read."""
-    try:
-        return path.read_text(errors="replace").strip()
-    except OSError:
-        return ""

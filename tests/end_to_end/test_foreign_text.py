@@ -1,0 +1,116 @@
+"""Text that others wrote, in names and in files: told on one line that does nothing to a terminal, and is bounded."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from mmg.printable import LONGEST
+from recordings import DEMO, ROOT
+
+IMU = str(DEMO / "imu.csv")
+NAMES = {
+    "escape": "\x1b[2J\x1b]0;owned\x07",
+    "line break": "a\nmmg-run: all is well",
+    "carriage return": "a\rmmg-run: all is well",
+    "right to left": "\u202evsc.umi",
+    "one of eight bits": "\x9b31m",
+    "no UTF-8": os.fsdecode(b"\xff\xfe"),
+}
+
+
+def run(module: str, *words: object, encoding: str = "utf-8") -> subprocess.CompletedProcess[bytes]:
+    return subprocess.run(
+        [sys.executable, "-m", module, *map(os.fsencode, map(str, words))],
+        capture_output=True,
+        timeout=60,
+        check=False,
+        cwd=ROOT,
+        env={**os.environ, "PYTHONIOENCODING": encoding},
+    )
+
+
+def lines_of(told: bytes) -> list[str]:
+    """Of what was printed: each can be shown, and is no longer than it may be."""
+    lines = told.decode().removesuffix("\n").split("\n")
+    for line in lines:
+        assert line.isprintable() or not line
+        assert len(line) <= LONGEST
+    return lines
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_missing_file_of_any_name_is_one_line(name: str, tmp_path: Path) -> None:
+    done = run("mmg.cli.run", "--sensors", "imu", "--imu", tmp_path / f"{NAMES[name]}.csv")
+    assert done.returncode == 3
+    [line] = lines_of(done.stderr)
+    assert "there is no file" in line
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "ascii"])
+@pytest.mark.parametrize("name", NAMES)
+def test_a_recording_of_any_name_is_explained(name: str, encoding: str, tmp_path: Path) -> None:
+    path = tmp_path / f"{NAMES[name]}.csv"
+    path.write_bytes(Path(IMU).read_bytes())
+    done = run("mmg.cli.run", "--sensors", "imu", "--imu", path, "--explain", encoding=encoding)
+    assert done.returncode == 0, done.stderr
+    assert lines_of(done.stdout)[0].endswith(".csv")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_word_that_no_flag_takes_is_the_last_line_of_the_usage(name: str) -> None:
+    done = run("mmg.cli.doctor", NAMES[name])
+    assert done.returncode == 2
+    assert lines_of(done.stderr)[-1].startswith("mmg-doctor: error: unrecognized arguments: ")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_sessions_of_any_name_are_listed(name: str, tmp_path: Path) -> None:
+    session = tmp_path / NAMES[name]
+    session.mkdir()
+    (session / "imu.csv").write_bytes(Path(IMU).read_bytes())
+    (session / "labels.csv").write_text("start_s,end_s,label\n1,30,walk\n")
+    done = run("mmg_training.cli.data", tmp_path, encoding="ascii")
+    assert done.returncode in (0, 1), done.stderr
+    assert lines_of(done.stdout)
+
+
+def long_json(path: Path) -> None:
+    path.write_text(json.dumps([{"acc\x1b" + "x" * 1_000_000: 1.0, "t": index} for index in range(3)]))
+
+
+def long_header(path: Path) -> None:
+    names = ",".join(f"acc\x1b[31m{'y' * 5000}{index}" for index in range(9))
+    path.write_text(names + "\n" + "\n".join(",".join("123456789") for _ in range(50)))
+
+
+def long_lines(path: Path) -> None:
+    path.write_text("[" + "z" * 1_000_000 + "\n")
+
+
+READERS = {
+    "run": ("mmg.cli.run", "--imu", "{path}", "--sensors", "imu"),
+    "run --explain": ("mmg.cli.run", "--imu", "{path}", "--sensors", "imu", "--explain"),
+    "run --truth": ("mmg.cli.run", "--imu", IMU, "--sensors", "imu", "--truth", "{path}"),
+    "run --compare": ("mmg.cli.run", "--imu", IMU, "--sensors", "imu", "--compare", "{path}"),
+    "run --profile": ("mmg.cli.run", "--imu", IMU, "--sensors", "imu", "--profile", "{path}"),
+    "look --decisions": ("mmg.cli.look", "--imu", IMU, "-o", "{out}", "--decisions", "{path}"),
+    "label": ("mmg.cli.label", IMU, "{path}"),
+    "profile --compare": ("mmg.cli.profile", "--compare", "{path}"),
+}
+
+
+@pytest.mark.parametrize("write", [long_json, long_header, long_lines])
+@pytest.mark.parametrize("reader", READERS)
+def test_what_a_file_is_told_to_hold_is_bounded(reader: str, write: Callable[[Path], None], tmp_path: Path) -> None:
+    module, *words = READERS[reader]
+    path = tmp_path / ("table.toml" if "--profile" in words else "table.csv" if write is long_header else "table.json")
+    write(path)
+    done = run(module, *(word.format(path=path, out=tmp_path / "out.html") for word in words))
+    assert done.returncode in (2, 3), done.stderr[-500:]
+    [_] = lines_of(done.stderr)
