@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
@@ -14,11 +13,7 @@ from mmg.errors import ConfigError
 from mmg.labels import is_labels_file, read_labels
 from mmg.recording.reader import is_later_part
 from mmg.sources.files.folder import PICTURES, SOUNDS, TABLES
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
+from mmg_device_profiles.toml import read_toml
 
 UNKNOWN = "unknown"
 TABLE, ABOUT = "sessions.csv", "session.toml"
@@ -106,10 +101,9 @@ def _described(name: str, files: tuple[Path, ...], person: str, told: Mapping[st
 
 def _about(path: Path) -> dict[str, str]:
     try:
-        table: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: is no TOML: {error}") from error
-    return _checked(table, str(path))
+        return _checked(read_toml(path), str(path))
+    except ValueError as error:
+        raise ConfigError(f"{path}: {error}") from error
 
 
 def _table(path: Path) -> dict[str, dict[str, str]]:
