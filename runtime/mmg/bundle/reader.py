@@ -5,13 +5,12 @@ from __future__ import annotations
 import hashlib
 import io
 import stat
-import struct
 import zipfile
-import zlib
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Protocol
 
+from mmg.bounded_zip import ZIP_ERRORS, BoundedZip
 from mmg.bundle.keys import PublicKey, read_public_key
 from mmg.bundle.manifest import Manifest, ManifestError, StoredFile, decode
 from mmg.bundle.signature import SIGNATURE_LIMIT_BYTES, Signature, check_signature, parse_signature
@@ -23,19 +22,10 @@ CARD = "MODEL_CARD.md"
 SIGNATURE = "manifest.sig"
 MANIFEST_LIMIT_BYTES = CARD_LIMIT_BYTES = 1 << 20
 ENTRY_LIMIT = 256
-# What zipfile raises for damage: RuntimeError for encryption, ValueError for names that are not UTF-8,
-# IndexError for extra fields that are cut.
-ZIP_ERRORS = (
-    zipfile.BadZipFile,
-    zlib.error,
-    struct.error,
-    OSError,
-    EOFError,
-    RuntimeError,
-    ValueError,
-    IndexError,
-    OverflowError,
-)
+LIST_LIMIT_BYTES = 128 << 10
+"""Of a zip: twice what so many entries need, with names and extra fields."""
+LARGEST_RATIO, SMALL_BYTES = 200, 16 << 20
+"""More than so many bytes from one are no weights, where it is more than the second in all."""
 
 
 class Bundle:
@@ -207,7 +197,7 @@ class _Zip:
     def __init__(self, path: Path) -> None:
         self._path = path
         try:
-            self._zip = zipfile.ZipFile(path)
+            self._zip = BoundedZip(path, LIST_LIMIT_BYTES)
         except ZIP_ERRORS as error:
             raise BundleError(str(path), "", f"is not a whole .mmg file: {error}") from error
         try:
@@ -231,6 +221,9 @@ class _Zip:
             if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
                 # zipfile unpacks a whole block of the other methods at once, whatever the limit.
                 raise BundleError(str(self._path), entry.filename, "is neither stored nor deflated")
+            if entry.file_size > max(SMALL_BYTES, LARGEST_RATIO * entry.compress_size):
+                problem = f"would unpack to {entry.file_size >> 20} MiB, {LARGEST_RATIO} times what it takes and more"
+                raise BundleError(str(self._path), entry.filename, problem)
             seen.add(entry.filename)
 
     def names(self) -> list[str]:
