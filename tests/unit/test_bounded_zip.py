@@ -70,7 +70,7 @@ def test_a_list_that_says_it_is_longer_than_the_file_is_refused(tmp_path: Path) 
     path.write_bytes(struct.pack("<4s4H2IH", b"PK\5\6", 0, 0, 1, 1, 0x7FFFFFFF, 0, 0))
 
     def open_bundle() -> None:
-        with pytest.raises(BundleError, match="its list of entries has"):
+        with pytest.raises(BundleError):
             Bundle.open(path)
 
     assert peak_bytes(open_bundle) < MIB
