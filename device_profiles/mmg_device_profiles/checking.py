@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from typing import Any, get_args, get_origin
@@ -89,7 +90,7 @@ def _check_value(value: Any, kind: Any, key: str, path: str) -> None:
     if isinstance(value, float) and not math.isfinite(value):
         raise ProfileProblem(path, key, f"must be {_allowed(kind)}, not {value}")
     if isinstance(value, list) and len(set(value)) != len(value):
-        twice = next(item for item in value if value.count(item) > 1)
+        twice = next(item for item, count in Counter(value).items() if count > 1)
         raise ProfileProblem(path, key, f"names {_shown(twice)} twice")
 
 

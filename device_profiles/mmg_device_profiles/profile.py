@@ -6,17 +6,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
 from mmg_device_profiles.checking import ProfileProblem, check_profile
-from mmg_device_profiles.regular_file import open_regular
 from mmg_device_profiles.schema import Profile
+from mmg_device_profiles.toml import MOST_DOTS, parse_toml, read_toml
 
 __all__ = ["BOARDS", "SET", "Profile", "ProfileProblem", "list_boards", "load_profile"]
 
 BOARDS = Path(__file__).resolve().parent
 SET = "--set"  # the flag of the commands, and the path of a problem with an override
-_LARGEST = 1 << 20  # bytes of a file; a profile has a few thousand
 
 
 def load_profile(name_or_path: str, overrides: Sequence[str] = ()) -> Profile:
@@ -58,19 +55,11 @@ def _find(name_or_path: str) -> Path:
 def _read(path: Path) -> dict[str, Any]:
     """The file's table, not checked yet."""
     try:
-        with open_regular(path) as file:
-            data = file.read(_LARGEST + 1)
+        return read_toml(path)
     except OSError as error:
         raise ProfileProblem(str(path), "", error.strerror or "cannot be read") from error
-    except ValueError as error:  # a null character in the path
-        raise ProfileProblem(str(path), "", f"is not a path: {error}") from error
-    if len(data) > _LARGEST:
-        raise ProfileProblem(str(path), "", f"is too large for a profile: more than {_LARGEST >> 10} KiB")
-    try:
-        raw: dict[str, Any] = msgspec.toml.decode(data)
-    except (ValueError, RecursionError) as error:  # msgspec's DecodeError, bad UTF-8, huge numbers; deep nesting
-        raise ProfileProblem(str(path), "", f"not TOML: {error}") from error
-    return raw
+    except ValueError as error:
+        raise ProfileProblem(str(path), "", str(error)) from error
 
 
 def _override(raw: dict[str, Any], override: str) -> None:
@@ -79,6 +68,8 @@ def _override(raw: dict[str, Any], override: str) -> None:
     *tables, name = (part.strip() for part in key.split("."))
     if not separator or not all((*tables, name)):
         raise ProfileProblem(SET, "", f'"{override[:60]}" must be KEY=VALUE, such as threads=2')
+    if len(tables) > MOST_DOTS:
+        raise ProfileProblem(SET, key[:60], f"has more than {MOST_DOTS} dots, and so is no key")
     key, table = ".".join((*tables, name)), raw
     for part in tables:
         inner = table.setdefault(part, {})
@@ -93,8 +84,8 @@ def _override(raw: dict[str, Any], override: str) -> None:
 
 def _parse_value(text: str) -> Any:
     try:
-        parsed = msgspec.toml.decode(f"value = {text}")
-    except (ValueError, RecursionError):
+        parsed = parse_toml(f"value = {text}")
+    except ValueError:
         return text
     # A line break in the text could smuggle in a second key.
     return parsed["value"] if list(parsed) == ["value"] else text

@@ -85,6 +85,18 @@ def test_settings_that_are_no_text_are_refused(tmp_path: Path) -> None:
         load(path)
 
 
+def test_settings_with_a_key_of_thousands_of_parts_are_refused_before_it_takes_memory(tmp_path: Path) -> None:
+    path = tmp_path / "wrong.toml"
+    path.write_text(".".join("a" * 30_000) + " = 1\n")
+    with pytest.raises(ConfigError, match="line 1 has more than 64 dots"):
+        load(path)
+
+
+@pytest.mark.parametrize("value", ["[" * 100_000, "9" * 5000])
+def test_a_setting_that_json_gives_up_on_is_a_word(value: str) -> None:
+    assert parse_setting(f"name={value}", "--set") == ("name", value)
+
+
 def test_task_and_settings_survive_their_json(tmp_path: Path) -> None:
     saved(tmp_path)
     model, config = checkpoint.load(tmp_path)

@@ -8,7 +8,6 @@ import shutil
 import stat
 import subprocess
 import sys
-import tracemalloc
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +15,7 @@ from pathlib import Path
 import pytest
 from fakes import imu_chunk, signal_modality, tiny_files, tiny_manifest, write_tiny_bundle
 from fuzzing import times
+from hostile import peak_bytes
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from mmg.bundle import Bundle, Manifest, write_bundle
@@ -277,16 +277,6 @@ def zip_with(path: Path, name: str, blocks: int, compression: int, block: bytes 
             else:
                 archive.writestr(entry, data)
     return path
-
-
-def peak_bytes(action: Callable[[], object]) -> int:
-    """The most memory that an action held at once."""
-    tracemalloc.start()
-    try:
-        action()
-        return tracemalloc.get_traced_memory()[1]
-    finally:
-        tracemalloc.stop()
 
 
 @pytest.mark.parametrize("compression", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])

@@ -20,6 +20,7 @@ from mmg.bundle import Bundle, write_bundle
 from mmg.bundle.keys import PrivateKey, PublicKey, make_keys, read_private_key, read_public_key
 from mmg.bundle.manifest import encode
 from mmg.bundle.writer import sign_bundle
+from mmg.bundle.zip_form import write_zip
 from mmg.errors import BackendUnavailable, BundleError, ConfigError
 from msgspec.structs import replace
 from nacl.signing import SigningKey, VerifyKey
@@ -58,7 +59,7 @@ def contents(path: Path) -> Files:
 
 
 def alter(path: Path, change: Callable[[Files], object]) -> None:
-    """Change the files inside a bundle of either form, as someone without mmg would."""
+    """Change the files inside a bundle of either form, as someone who knows the form of a zip would."""
     files = contents(path)
     change(files)
     if path.is_dir():
@@ -67,9 +68,8 @@ def alter(path: Path, change: Callable[[Files], object]) -> None:
             (path / name).parent.mkdir(parents=True, exist_ok=True)
             (path / name).write_bytes(data)
     else:
-        with zipfile.ZipFile(path, "w") as archive:
-            for name, data in files.items():
-                archive.writestr(name, data)
+        with path.open("wb") as stream:
+            write_zip(stream, files)
 
 
 def refusal(path: Path, key: Path) -> str:

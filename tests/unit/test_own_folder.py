@@ -106,7 +106,8 @@ def test_a_table_says_who_and_where(tmp_path: Path) -> None:
         ("session,age\none,44\n", "", "'age' is not one of person, place"),
         ("session,person\none,ann\n", 'person = "bob"\n', "person is 'bob', but 'ann' in sessions.csv"),
         ("", "person = 3\n", "person is to be a word"),
-        ("", "person\n", "is no TOML"),
+        ("", "person\n", "not TOML"),
+        ("", ".".join("a" * 30_000) + " = 1\n", "line 1 has more than 64 dots"),
     ],
 )
 def test_who_and_where_that_cannot_be_is_told_in_one_line(tmp_path: Path, table: str, about: str, message: str) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import sys
 import typing
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -13,18 +12,13 @@ from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 from mmg.errors import ConfigError
-from mmg_device_profiles.regular_file import read_within
+from mmg_device_profiles.toml import read_toml
 
 from mmg_training.models.sizes import SIZES, ModelConfig
 from mmg_training.ranges import AMOUNT, Count, Positive, Range, Share, Words
 from mmg_training.splitting import SplitConfig
 from mmg_training.task import CONTEXT_HOPS, HOP_S
 from mmg_training.wearer.people import DEMO_SUBJECT, HELD_OUT_FROM
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
 
 T = TypeVar("T")
 
@@ -179,11 +173,11 @@ class TrainConfig:
 def load(path: Path) -> TrainConfig:
     """Settings from a TOML file; what it leaves out keeps its default. Raises ConfigError."""
     try:
-        table = tomllib.loads(read_within(path).decode())
+        table = read_toml(path)
     except OSError as error:
         raise ConfigError(f"config {path}: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise ConfigError(f"config {path}: not TOML: {error}") from error
+    except ValueError as error:
+        raise ConfigError(f"config {path}: {error}") from error
     return build(TrainConfig, table, str(path))
 
 
@@ -194,7 +188,7 @@ def parse_setting(text: str, flag: str) -> tuple[str, Any]:
         raise ConfigError(f"{flag} {text}: is not KEY=VALUE")
     try:
         return key, json.loads(value)
-    except json.JSONDecodeError:
+    except (ValueError, RecursionError):  # a huge number and deep nesting too
         return key, value
 
 

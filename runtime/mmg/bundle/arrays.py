@@ -12,11 +12,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mmg.bounded_zip import BoundedZip
+
 # The header that np.savez writes, and no other: numpy's own reader evaluates it as Python.
 MAGIC = b"\x93NUMPY\x01\x00"
 HEADER = re.compile(
-    rb"\{'descr': '(<f4|<i4|\|u1)', 'fortran_order': False, 'shape': \((\d{1,9}(?:, \d{1,9})*),?\), \} *\n"
+    rb"\{'descr': '(<f4|<i4|\|u1)', 'fortran_order': False, 'shape': \((\d{1,9}(?:, \d{1,9}){0,8}),?\), \} *\n"
 )
+
+LIST_LIMIT_BYTES = 1 << 20
+"""Of the zip's list of entries: some thousand arrays."""
 
 Arrays = dict[str, NDArray[Any]]
 
@@ -30,8 +35,10 @@ def write_arrays(arrays: Mapping[str, NDArray[Any]]) -> bytes:
 
 def read_arrays(data: bytes) -> Arrays:
     """The arrays by their names: float32, int32 or uint8. Raises ValueError and what zipfile raises."""
-    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+    with BoundedZip(data, LIST_LIMIT_BYTES) as archive:
         entries = archive.infolist()
+        if len({entry.filename for entry in entries}) < len(entries):
+            raise ValueError("holds an array twice")
         if sum(entry.file_size for entry in entries) > len(data):
             raise ValueError("is compressed or damaged: np.savez writes it")
         for entry in entries:

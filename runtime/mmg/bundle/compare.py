@@ -67,7 +67,7 @@ def _name_of(part: Facts) -> str:
 def _compare(a: Facts, b: Facts, place: str) -> Iterator[Change]:
     for key in dict.fromkeys([*a, *b]):
         left, right = a.get(key), b.get(key)
-        if left == right or (key == ORDER and sorted(left or ()) != sorted(right or ())):
+        if left == right or (key == ORDER and _are_of_others(left, right)):
             continue  # an order says nothing new where the parts are not the same ones
         if isinstance(left, dict) and isinstance(right, dict):
             yield from _compare(left, right, f"{place}{key}.")
@@ -75,6 +75,13 @@ def _compare(a: Facts, b: Facts, place: str) -> Iterator[Change]:
             yield Change(place + key, left, right, right - left)
         else:
             yield Change(place + key, left, right)
+
+
+def _are_of_others(a: Any, b: Any) -> bool:
+    """Whether these are the names of parts that are not the same ones; what a stranger called so is none."""
+    if isinstance(a, list) and isinstance(b, list):
+        return sorted(a) != sorted(b)
+    return isinstance(a, list) or isinstance(b, list)
 
 
 def _is_number(value: object) -> TypeGuard[float]:

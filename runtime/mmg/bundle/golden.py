@@ -15,9 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mmg.backends import Session
+from mmg.bounded_zip import ZIP_ERRORS
 from mmg.bundle.arrays import Arrays, read_arrays, take, write_arrays
 from mmg.bundle.manifest import Manifest, Modality
-from mmg.bundle.reader import ZIP_ERRORS
 from mmg.engine.encoder import Encoder
 from mmg.errors import BundleError, ShapeMismatch
 

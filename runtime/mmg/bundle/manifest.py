@@ -5,15 +5,20 @@ from __future__ import annotations
 import itertools
 import math
 import re
+from collections import Counter
+from collections.abc import Sequence
 from typing import Literal
 
 import msgspec
 
+from mmg.bundle.limits import excess_in, memory_problem
 from mmg.bundle.unknown_fit import UnknownFit, problem_in
 from mmg.types import UNKNOWN
 
 SCHEMA = "mmg-bundle/1"
 HOP_TOLERANCE = 1e-6
+LONGEST_PROBLEM = 300
+"""Characters: a stranger's key may be of a million."""
 
 
 class _Part(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, kw_only=True):
@@ -215,6 +220,7 @@ class ManifestError(ValueError):
     """A manifest that decodes but cannot be: ``field`` names the place."""
 
     def __init__(self, field: str, problem: str) -> None:
+        problem = problem if len(problem) <= LONGEST_PROBLEM else f"{problem[:LONGEST_PROBLEM]}..."
         self.field, self.problem = field, problem
         super().__init__(f"{field}: {problem}")
 
@@ -240,6 +246,8 @@ def encode(manifest: Manifest) -> bytes:
 
 def check(manifest: Manifest) -> None:
     """Everything that the types alone cannot say. Raises ManifestError naming the field."""
+    if excess := excess_in(manifest):
+        raise ManifestError(*excess)
     _require(len(manifest.labels) >= 2, "labels", "a decision needs at least two labels")
     _require(len(set(manifest.labels)) == len(manifest.labels), "labels", "a label appears twice")
     texts = [("name", manifest.name), ("version", manifest.version)]
@@ -255,15 +263,17 @@ def check(manifest: Manifest) -> None:
     for index, modality in enumerate(manifest.modalities):
         _check_modality(manifest, modality, f"modalities[{index}]")
     _check_files(manifest.fusion.files, "fusion.files")
+    _check_tensor_names(manifest)
     if manifest.golden:
         _check_stored(manifest.golden, "golden")
     _check_unknown(manifest)
     paths = [file.path for file in manifest.stored()]
-    for path in paths:
-        _require(paths.count(path) == 1, "files", f"{path} is named twice")
+    for path, count in Counter(paths).items():
+        _require(count == 1, "files", f"{path} is named twice")
     for index, subset in enumerate(manifest.subsets):
         field = f"subsets[{index}]"
         _require(bool(subset.modalities), f"{field}.modalities", "is empty")
+        _require(_distinct(subset.modalities), f"{field}.modalities", "names one twice")
         for name in subset.modalities:
             _require(name in names, f"{field}.modalities", f"the bundle has no {name}")
         _require(
@@ -273,6 +283,21 @@ def check(manifest: Manifest) -> None:
         )
         if subset.unknown and (problem := problem_in(subset.unknown, subset.modalities)):
             raise ManifestError(f"{field}.unknown.{problem[0]}", problem[1])
+    if excess := memory_problem(manifest):
+        raise ManifestError(*excess)
+
+
+def _check_tensor_names(manifest: Manifest) -> None:
+    fusion = manifest.fusion
+    entries = (fusion.tokens, fusion.modality, fusion.age, fusion.present)
+    _require(_distinct(entries), "fusion", "two of its inputs have one name")
+    _require(_distinct((fusion.logits, fusion.embedding)), "fusion", "its two outputs have one name")
+    for index, modality in enumerate(manifest.modalities):
+        encoder, field = modality.encoder, f"modalities[{index}].encoder.states"
+        inputs = (encoder.input.name, *(state.input for state in encoder.states))
+        outputs = (encoder.output.name, *(state.output for state in encoder.states))
+        _require(_distinct(inputs), field, "two inputs of the encoder have one name")
+        _require(_distinct(outputs), field, "two outputs of the encoder have one name")
 
 
 def _check_unknown(manifest: Manifest) -> None:
@@ -353,6 +378,10 @@ def _squeezed(shape: tuple[int, ...]) -> tuple[int, ...]:
 
 def _whole(value: float) -> bool:
     return round(value) >= 1 and abs(value - round(value)) < HOP_TOLERANCE
+
+
+def _distinct(names: Sequence[str]) -> bool:
+    return len(set(names)) == len(names)
 
 
 def _finite(value: float) -> bool:

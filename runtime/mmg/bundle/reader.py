@@ -5,17 +5,17 @@ from __future__ import annotations
 import hashlib
 import io
 import stat
-import struct
 import zipfile
-import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Protocol
 
+from mmg.bounded_zip import ZIP_ERRORS, BoundedZip
 from mmg.bundle.keys import PublicKey, read_public_key
 from mmg.bundle.manifest import Manifest, ManifestError, ModelFile, StoredFile, decode
 from mmg.bundle.signature import SIGNATURE_LIMIT_BYTES, Signature, check_signature, parse_signature
+from mmg.bundle.zip_form import Entry, has_form
 from mmg.errors import BundleError, MmgError
 
 STARTER = Path(__file__).resolve().parent.parent / "starter"
@@ -24,19 +24,10 @@ CARD = "MODEL_CARD.md"
 SIGNATURE = "manifest.sig"
 MANIFEST_LIMIT_BYTES = CARD_LIMIT_BYTES = 1 << 20
 ENTRY_LIMIT = 256
-# What zipfile raises for damage: RuntimeError for encryption, ValueError for names that are not UTF-8,
-# IndexError for extra fields that are cut.
-ZIP_ERRORS = (
-    zipfile.BadZipFile,
-    zlib.error,
-    struct.error,
-    OSError,
-    EOFError,
-    RuntimeError,
-    ValueError,
-    IndexError,
-    OverflowError,
-)
+LIST_LIMIT_BYTES = 128 << 10
+"""Of a zip: twice what so many entries need, with names and extra fields."""
+LARGEST_RATIO, SMALL_BYTES = 200, 16 << 20
+"""More than so many bytes from one are no weights, where it is more than the second in all."""
 
 
 class Bundle:
@@ -76,7 +67,9 @@ class Bundle:
             if key is not None:
                 _check_trust(where, container, data, key)
             manifest = decode(data)
-            _check_names(where, manifest, container.names())
+            _check_names(where, manifest, container.names(), whole=key is not None)
+            if key is not None:
+                container.check_form()
         except ManifestError as problem:
             container.close()
             raise BundleError(str(where), problem.field, problem.problem) from problem
@@ -122,7 +115,7 @@ class Bundle:
 
     def read_card(self) -> bytes | None:
         """The model card as it is, None where there is none. Raises BundleError."""
-        return _read_optional(self._container, CARD, CARD_LIMIT_BYTES)
+        return _read_card(self.path, self._container)
 
     def read_signature(self) -> Signature | None:
         """The signature, not checked, None where there is none. Raises BundleError."""
@@ -143,22 +136,32 @@ class Bundle:
 
 class _Container(Protocol):
     def names(self) -> list[str]: ...
+    def check_form(self) -> None: ...
     def read(self, name: str, limit_bytes: int) -> bytes: ...
     def close(self) -> None: ...
 
 
 def _check_trust(path: Path, container: _Container, manifest: bytes, key: PublicKey) -> None:
-    card = _read_optional(container, CARD, CARD_LIMIT_BYTES)
-    check_signature(str(path), manifest, card, _read_signature(path, container), key)
+    check_signature(str(path), manifest, _read_card(path, container), _read_signature(path, container), key)
 
 
-def _check_names(path: Path, manifest: Manifest, names: list[str]) -> None:
+def _check_names(path: Path, manifest: Manifest, names: list[str], *, whole: bool) -> None:
     named, beside = {file.path for file in manifest.stored()}, {MANIFEST, CARD, SIGNATURE}
     for name in sorted(named & beside):
         raise BundleError(str(path), name, "is a reserved name, which a model file cannot have")
     for name in names:
         if name not in named | beside:
             raise BundleError(str(path), name, "is in the bundle, but the manifest does not name it")
+    for name in sorted(named - set(names)) if whole else ():
+        raise BundleError(str(path), name, "is missing: it was taken out after the bundle was signed")
+
+
+def _read_card(path: Path, container: _Container) -> bytes | None:
+    card = _read_optional(container, CARD, CARD_LIMIT_BYTES)
+    if card == b"":
+        # A signature is the same for an empty card and for none: it could be added afterwards.
+        raise BundleError(str(path), CARD, "is empty: write one, or remove it")
+    return card
 
 
 def _read_signature(path: Path, container: _Container) -> Signature | None:
@@ -192,7 +195,11 @@ class _Directory:
         found: list[str] = []
         pending = [self._path]
         while pending:
-            for entry in self._entries(pending.pop()):
+            folder = pending.pop()
+            inside = self._entries(folder)
+            if not inside and folder != self._path:
+                found.append(f"{folder.relative_to(self._path).as_posix()}/")  # an empty folder has a name too
+            for entry in inside:
                 name = entry.relative_to(self._path).as_posix()
                 if entry.is_symlink():
                     raise BundleError(str(self._path), name, "is a symbolic link, which a bundle may not contain")
@@ -203,6 +210,9 @@ class _Directory:
                 if len(found) + len(pending) > ENTRY_LIMIT:
                     raise BundleError(str(self._path), "", f"holds more than {ENTRY_LIMIT} files")
         return found
+
+    def check_form(self) -> None:
+        """A folder has one form."""
 
     def _entries(self, folder: Path) -> list[Path]:
         try:
@@ -231,7 +241,7 @@ class _Zip:
     def __init__(self, path: Path) -> None:
         self._path = path
         try:
-            self._zip = zipfile.ZipFile(path)
+            self._zip = BoundedZip(path, LIST_LIMIT_BYTES)
         except ZIP_ERRORS as error:
             raise BundleError(str(path), "", f"is not a whole .mmg file: {error}") from error
         try:
@@ -255,10 +265,24 @@ class _Zip:
             if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
                 # zipfile unpacks a whole block of the other methods at once, whatever the limit.
                 raise BundleError(str(self._path), entry.filename, "is neither stored nor deflated")
+            if entry.file_size > max(SMALL_BYTES, LARGEST_RATIO * entry.compress_size):
+                problem = f"would unpack to {entry.file_size >> 20} MiB, {LARGEST_RATIO} times what it takes and more"
+                raise BundleError(str(self._path), entry.filename, problem)
             seen.add(entry.filename)
 
     def names(self) -> list[str]:
         return [entry.filename for entry in self._zip.infolist() if not entry.is_dir()]
+
+    def check_form(self) -> None:
+        """Raises BundleError unless each byte of the archive follows from its files."""
+        entries = [Entry(entry.orig_filename.encode(), entry.CRC, entry.file_size) for entry in self._zip.infolist()]
+        try:
+            is_whole = has_form(self._zip.stream, entries)
+        except OSError as error:
+            raise BundleError(str(self._path), "", f"cannot be read: {error.strerror}") from error
+        if not is_whole:
+            problem = "was packed anew or altered since it was signed: fetch it again, as mmg-bundle sign wrote it"
+            raise BundleError(str(self._path), "", problem)
 
     def read(self, name: str, limit_bytes: int) -> bytes:
         try:

@@ -34,16 +34,19 @@ class Signature(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 def make_signature(manifest: bytes, card: bytes | None, key: PrivateKey) -> bytes:
     """What ``manifest.sig`` holds, the same for the same bytes and key. Raises BackendUnavailable."""
-    signature = Signature(key.public.data.hex(), key.sign(_message(manifest, card)).hex())
-    return msgspec.json.format(msgspec.json.encode(signature), indent=2) + b"\n"
+    return _encoded(Signature(key.public.data.hex(), key.sign(_message(manifest, card)).hex()))
 
 
 def parse_signature(stored: bytes, path: str, name: str) -> Signature:
-    """Read what ``manifest.sig`` holds. path, name: the bundle and the file, for the BundleError that this raises."""
+    """Read what ``manifest.sig`` holds, which has one form. path, name: the bundle and the file, for the BundleError
+    that this raises."""
     try:
-        return msgspec.json.decode(stored, type=Signature)
+        signature = msgspec.json.decode(stored, type=Signature)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise BundleError(path, name, f"is not a signature: {error}") from error
+    if _encoded(signature) != stored:
+        raise BundleError(path, name, "was altered since it was written: its spaces or the order of its keys differ")
+    return signature
 
 
 def check_signature(
@@ -58,6 +61,10 @@ def check_signature(
     if not key.verifies(_message(manifest, card), bytes.fromhex(signature.signature)):
         problem = f"its manifest or its card was altered since key {key.fingerprint} signed it: fetch it again"
         raise BundleError(path, "", problem)
+
+
+def _encoded(signature: Signature) -> bytes:
+    return msgspec.json.format(msgspec.json.encode(signature), indent=2) + b"\n"
 
 
 def _message(manifest: bytes, card: bytes | None) -> bytes:

@@ -14,9 +14,9 @@ from dataclasses import dataclass, fields
 import numpy as np
 from numpy.typing import NDArray
 
+from mmg.bounded_zip import ZIP_ERRORS
 from mmg.bundle.arrays import Arrays, read_arrays, take, write_arrays
 from mmg.bundle.manifest import Manifest
-from mmg.bundle.reader import ZIP_ERRORS
 from mmg.errors import BundleError
 
 UNKNOWN_FILE = "unknown.npz"

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-import os
-import shutil
-import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from mmg.atomic_write import atomic_write
+from mmg.atomic_write import atomic_write, write_folder
 from mmg.bundle.keys import PrivateKey
 from mmg.bundle.manifest import (
     Backend,
@@ -23,10 +20,8 @@ from mmg.bundle.manifest import (
 )
 from mmg.bundle.reader import CARD, MANIFEST, SIGNATURE, Bundle
 from mmg.bundle.signature import make_signature
+from mmg.bundle.zip_form import write_zip
 from mmg.errors import BundleError
-
-# The earliest date that a zip can hold: a bundle's bytes depend on what is in it, not on when it was written.
-ZIP_DATE = (1980, 1, 1, 0, 0, 0)
 
 
 def describe_file(
@@ -59,6 +54,8 @@ def write_bundle(path: Path, manifest: Manifest, files: Mapping[str, bytes]) -> 
     for name, file in named.items():
         if (len(files[name]), hashlib.sha256(files[name]).hexdigest()) != (file.bytes, file.sha256):
             raise BundleError(str(path), name, "its size or SHA-256 is not the manifest's")
+    if files.get(CARD) == b"":
+        raise BundleError(str(path), CARD, "is empty: write one, or leave it out")
     for name in contents:
         if not safe_path(name):
             raise BundleError(str(path), name, "must stay inside the bundle")
@@ -67,7 +64,7 @@ def write_bundle(path: Path, manifest: Manifest, files: Mapping[str, bytes]) -> 
         path.parent.mkdir(parents=True, exist_ok=True)
         _write_zip(path, contents)
     else:
-        _write_folder(path.resolve(), contents)
+        write_folder(path.resolve(), contents)
 
 
 def require_place(path: Path) -> None:
@@ -103,33 +100,16 @@ def sign_bundle(path: str | Path, key: PrivateKey, tell: Callable[[str], object]
         where = bundle.path.resolve()
         contents |= {MANIFEST: bundle.manifest_bytes, SIGNATURE: signature}
     if where.is_dir():
-        with atomic_write(where / SIGNATURE) as stream:
+        # What is left in the folder by who is killed would be a file that the manifest does not name.
+        with atomic_write(where / SIGNATURE, beside=where) as stream:
             stream.write(signature)
     else:
         _write_zip(where, contents if card is None else contents | {CARD: card})
 
 
-def _write_folder(path: Path, contents: Mapping[str, bytes]) -> None:
-    """Beside the old one, which it then takes the place of: whoever opens it finds the old or the new."""
-    beside, old = (path.with_name(f".{path.name}.{end}.{os.getpid()}") for end in ("new", "old"))
-    try:
-        for name, data in contents.items():
-            (beside / name).parent.mkdir(parents=True, exist_ok=True)
-            (beside / name).write_bytes(data)
-        if path.exists():
-            path.rename(old)
-        beside.rename(path)
-    except BaseException:
-        if old.exists() and not path.exists():
-            old.rename(path)
-        shutil.rmtree(beside, ignore_errors=True)
-        raise
-    shutil.rmtree(old, ignore_errors=True)
-
-
 def _write_zip(path: Path, contents: Mapping[str, bytes]) -> None:
-    with atomic_write(path) as stream, zipfile.ZipFile(stream, "w") as archive:
-        for name, data in sorted(contents.items()):
-            entry = zipfile.ZipInfo(name, ZIP_DATE)
-            entry.external_attr = 0o644 << 16
-            archive.writestr(entry, data, zipfile.ZIP_DEFLATED)
+    try:
+        with atomic_write(path) as stream:
+            write_zip(stream, contents)
+    except ValueError as error:
+        raise BundleError(str(path), "", str(error)) from error

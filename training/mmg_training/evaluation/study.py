@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,16 +11,11 @@ from typing import Any
 
 import msgspec
 from mmg.errors import ConfigError
-from mmg_device_profiles.regular_file import read_within
+from mmg_device_profiles.toml import read_toml
 
 from mmg_training.config import TrainConfig, build, load, override
 from mmg_training.evaluation.fewshot import SCORES, FewshotConfig
 from mmg_training.metrics import Split
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
 
 SETTINGS, RESULTS, PREDICTIONS, LOG = "settings.json", "results.json", "predictions.npz", "log.txt"
 
@@ -118,11 +112,11 @@ class Results(msgspec.Struct, frozen=True, kw_only=True):
 def read(path: Path) -> Study:
     """Raises ConfigError naming what is wrong in the file."""
     try:
-        table = tomllib.loads(read_within(path).decode())
+        table = read_toml(path)
     except OSError as error:
         raise ConfigError(f"study {path}: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise ConfigError(f"study {path}: not TOML: {error}") from error
+    except ValueError as error:
+        raise ConfigError(f"study {path}: {error}") from error
     variants, folds, shared = table.pop("variants", {}), table.pop("folds", {}), table.pop("set", {})
     folds = flat(folds) if isinstance(folds, Mapping) else folds
     config = build(StudyConfig, table, str(path))

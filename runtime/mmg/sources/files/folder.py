@@ -9,12 +9,12 @@ import shutil
 import stat
 import tempfile
 import zipfile
-import zlib
 from collections.abc import Iterator, Sequence
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mmg.bounded_zip import ZIP_ERRORS, BoundedZip
 from mmg.bundle.manifest import Modality
 from mmg.errors import ConfigError, SourceError
 from mmg.labels.beside import is_labels_file
@@ -41,15 +41,10 @@ UNPACKED = "mmg-zip-"
 """How the folder of an archive's files begins; it means nothing to a person."""
 # An archive may promise more than a disk holds.
 LARGEST_BYTES = 8 << 30
-BROKEN_ZIP = (
-    zipfile.BadZipFile,
-    zlib.error,
-    lzma.LZMAError,
-    NotImplementedError,
-    RuntimeError,
-    EOFError,
-    ValueError,
-)
+LIST_BYTES = 4 << 20
+"""Of an archive's list of entries: forty thousand with names of fifty letters."""
+LARGEST_RATIO, SMALL_BYTES = 100, 256 << 20
+"""Text of numbers packs to a tenth: more than so many bytes from one, and more than the second in all, is a bomb."""
 WORSE = ("uncalibrated", "uncal", "raw")
 
 
@@ -169,20 +164,25 @@ def unpacked(url: str, path: Path) -> Path:
     """A zip archive's files in a folder for temporary files, which goes when the process ends. Raises SourceError."""
     try:
         return _unpack(path)
-    except BROKEN_ZIP as error:
-        raise SourceError(url, f"is no zip archive that can be read: {error}") from error
     except OSError as error:
         raise SourceError(url, f"cannot be unpacked: {error.strerror or error}") from error
+    except (*ZIP_ERRORS, lzma.LZMAError) as error:
+        raise SourceError(url, f"is no zip archive that can be read: {error}") from error
 
 
 @cache
 def _unpack(path: Path) -> Path:
-    with zipfile.ZipFile(path) as archive:
+    with BoundedZip(path, LIST_BYTES) as archive:
         members = [one for one in archive.infolist() if not one.is_dir() and not _is_link(one)]
         wanted = [one for one in members if Path(one.filename).suffix.lower() in (*TABLES, *SOUNDS, *PICTURES)]
         size = sum(one.file_size for one in wanted)
         if size > LARGEST_BYTES or len(wanted) > MOST_FILES:
             raise ValueError(f"it holds {len(wanted)} files of {size / 1e9:.1f} GB: unpack it and name the folder")
+        packed = path.stat().st_size
+        if sum(one.compress_size for one in wanted) > packed:
+            raise ValueError("its files overlap")
+        if size > max(SMALL_BYTES, LARGEST_RATIO * packed):
+            raise ValueError(f"it would unpack to {size / 1e9:.1f} GB, over {LARGEST_RATIO} times what it takes")
         folder = tempfile.mkdtemp(prefix=UNPACKED)
         atexit.register(shutil.rmtree, folder, ignore_errors=True)
         if size > shutil.disk_usage(folder).free:

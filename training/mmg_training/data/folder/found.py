@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
@@ -16,11 +15,7 @@ from mmg.labels import is_labels_file, read_labels
 from mmg.recording.reader import is_later_part
 from mmg.sources.files.folder import PICTURES, SOUNDS, TABLES
 from mmg_device_profiles.regular_file import read_within
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
+from mmg_device_profiles.toml import read_toml
 
 UNKNOWN = "unknown"
 TABLE, ABOUT = "sessions.csv", "session.toml"
@@ -108,12 +103,9 @@ def _described(name: str, files: tuple[Path, ...], person: str, told: Mapping[st
 
 def _about(path: Path) -> dict[str, str]:
     try:
-        table: dict[str, Any] = tomllib.loads(read_within(path).decode())
-    except OSError as error:
-        raise ConfigError(f"{path}: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise ConfigError(f"{path}: is no TOML: {error}") from error
-    return _checked(table, str(path))
+        return _checked(read_toml(path), str(path))
+    except ValueError as error:
+        raise ConfigError(f"{path}: {error}") from error
 
 
 def _table(path: Path) -> dict[str, dict[str, str]]:
