@@ -87,7 +87,7 @@ class RecordingFile:
             if isinstance(decision, dict):
                 yield decision
             else:
-                self._tell([LEFT_OUT])
+                self._tell([f"{self.parts[0].name}: {LEFT_OUT}"])
 
     def marks(self) -> list[MarkMessage]:
         """The marks, in the order in which they were set."""
@@ -96,7 +96,7 @@ class RecordingFile:
             try:
                 marks.append(msgspec.json.decode(data, type=MarkMessage))
             except DAMAGED:
-                self._tell([LEFT_OUT])
+                self._tell([f"{self.parts[0].name}: {LEFT_OUT}"])
         return marks
 
     def _messages(self, topic: str) -> Iterator[bytes]:

@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -132,7 +133,7 @@ class Campaign:
         """Whether the worker came to its own end."""
         log = folder / f"{tally.target}.log"
         before = replace(tally)
-        with log.open("wb") as told:
+        with log.open("ab") as told:
             worker = subprocess.Popen(
                 [sys.executable, "-m", "mmg_tools.fuzz.worker", job.words()],
                 stdin=subprocess.DEVNULL,
@@ -154,6 +155,7 @@ class Campaign:
         data = at[8 : 8 + int.from_bytes(at[:8], "little")]
         fault = Fault("hung", f"no answer for {self._hung_s:g} s") if is_hung else _death(worker.returncode, log)
         self._note(tally, fault, data)
+        keep(self.plan.kept / "faults" / tally.target, log.read_bytes()[-TAIL_BYTES:], name=f"{fault.kind}.log")
         return False
 
     def _hear(self, worker: subprocess.Popen[bytes], before: Tally, tally: Tally) -> tuple[bool, bool]:
@@ -206,5 +208,7 @@ def _death(code: int, log: Path) -> Fault:
     if code < 0:
         with suppress(ValueError):
             return Fault("died", f"by {signal.Signals(-code).name}")
-    last = log.read_bytes()[-TAIL_BYTES:].decode("utf-8", "replace").strip().splitlines()[-1:]
-    return Fault("died", f"with exit code {code}", ascii("".join(last)[:120])[1:-1])
+    lines = log.read_bytes()[-TAIL_BYTES:].decode("utf-8", "replace").strip().splitlines()
+    # atheris tells the exception before what libFuzzer says of the input.
+    said = [after for before, after in pairwise(lines) if "Uncaught Python exception" in before] or lines[-1:]
+    return Fault("died", f"with exit code {code}", ascii("".join(said)[:120])[1:-1])
