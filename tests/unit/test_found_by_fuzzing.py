@@ -4,9 +4,11 @@ memory."""
 from __future__ import annotations
 
 import json
+import os
 import struct
 import tracemalloc
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +17,14 @@ import pytest
 from fakes import UNUSED_ENCODER, audio_modality
 from mcap.writer import CompressionType, Writer
 from mmg.bundle.manifest import Channel, Modality
-from mmg.errors import SourceError
+from mmg.errors import ConfigError, SourceError
 from mmg.recording import cdr, schemas
 from mmg.recording.reader import RecordingFile, open_recording
 from mmg.sources import open_source
+from mmg.sources.clock.sample_clock import SampleClock
 from mmg.sources.files.sound.lengths import find_length
+from mmg.sources.protocols import UNTIMED, Samples
+from mmg.sources.url import joined, parse_url
 
 GUID_TAIL = bytes.fromhex("f3acd3118cd100c04f8edb8a")
 ACCELERATION = tuple(Channel(name=name, unit="m/s^2") for name in ("ax", "ay", "az"))
@@ -140,3 +145,22 @@ def test_a_date_that_64_bits_of_nanoseconds_do_not_hold_is_a_row_that_cannot_be_
     recording = open_source(f"file://{path}", IMU)
     assert sum(len(chunk.samples) for chunk in recording.chunks(0)) == 39
     assert recording.losses == {"unreadable": 1}
+
+
+def test_files_of_a_sensor_may_have_names_that_are_no_text() -> None:
+    odd = os.fsdecode(b"gyro-\xe9.csv")
+    assert parse_url(joined(["acc.csv", odd])).path == "acc.csv"
+    with pytest.raises(ConfigError, match="cannot be a file name"):
+        joined(["acc.csv", "gyro-\ud800.csv"])
+
+
+@pytest.mark.parametrize("far", [(1 << 63) - 1, -(1 << 63) + 1, 1 << 62])
+def test_a_device_time_centuries_away_is_none_and_the_samples_keep_theirs(far: int) -> None:
+    clock, stamped = SampleClock(), []
+    for read in range(60):
+        told = [far if read == 30 else read * 20_000_000, UNTIMED, read * 20_000_000 + 10_000_000]
+        samples = Samples(np.zeros((3, 6), np.float32), np.array(told), np.arange(3), True)
+        arrival_ns = 10**12 + read * 20_000_000
+        stamped += clock.stamp(samples, np.full(3, arrival_ns), 0).tolist()
+    assert all(early < late for early, late in pairwise(stamped))
+    assert max(abs(stamp - 10**12 - number * 20_000_000 / 3) for number, stamp in enumerate(stamped)) < 50_000_000

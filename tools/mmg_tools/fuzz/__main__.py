@@ -17,7 +17,7 @@ from pathlib import Path
 
 from mmg.cli.exit_codes import handle_signals, raise_interrupt, run_command
 from mmg.cli.reporting import stderr_reporter
-from mmg.errors import BackendUnavailable, ConfigError
+from mmg.errors import BackendUnavailable, ConfigError, pip_install
 
 from mmg_tools.fuzz.campaign import Campaign, Plan, Tally
 from mmg_tools.fuzz.corpus import checkout_corpora, minimise
@@ -34,7 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """The command; returns its exit code."""
     parser = argparse.ArgumentParser(prog="python -m mmg_tools.fuzz", description=__doc__)
     end = parser.add_mutually_exclusive_group()
-    end.add_argument("--seconds", type=float, help=f"how long, all workers together (default: {SECONDS:g})")
+    end.add_argument("--seconds", type=float, help=f"how long, all targets together (default: {SECONDS:g})")
     end.add_argument("--bytes", type=float, help="how many bytes, of all targets together: 1e8")
     parser.add_argument("--target", action="append", default=[], metavar="NAME", help="only this one; may be repeated")
     parser.add_argument("--seed", type=int, default=1, help="what the mutations are drawn from (default: 1)")
@@ -66,10 +66,8 @@ def _run(chosen: argparse.Namespace) -> int:
         raise ConfigError(f"{corpora}: there are no corpora: run this in a checkout, or name them with --corpora")
     if chosen.minimise:
         return _minimise(targets, corpora, chosen.kept)
-    if chosen.engine == "atheris" and not has_atheris():
-        raise BackendUnavailable("atheris", "atheris")
-    engine = chosen.engine or ("atheris" if has_atheris() else "plain")
-    seconds = 0.0 if chosen.bytes else chosen.seconds or SECONDS
+    engine = _engine(chosen.engine)
+    seconds = 0.0 if chosen.bytes else (chosen.seconds or SECONDS) * min(chosen.workers, len(targets))
     plan = Plan(engine, chosen.seed, corpora, chosen.kept, seconds, round(chosen.bytes or 0), chosen.workers)
     campaign = Campaign(plan, targets, _report)
     begin_s = time.monotonic()
@@ -82,6 +80,16 @@ def _run(chosen: argparse.Namespace) -> int:
     if stopped:
         raise KeyboardInterrupt
     return 1 if any(tally.faults for tally in campaign.tallies) else 0
+
+
+def _engine(wanted: str | None) -> str:
+    if has_atheris():
+        return wanted or "atheris"
+    if wanted == "atheris":
+        raise BackendUnavailable("atheris", "atheris")
+    if wanted is None:
+        _report(f"atheris is not installed: the plain loop is not guided by edges; {pip_install('atheris')}")
+    return "plain"
 
 
 def _chosen(names: Sequence[str]) -> list[Target]:

@@ -13,6 +13,8 @@ import random
 import resource
 import sys
 import time
+import warnings
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
@@ -77,10 +79,10 @@ class Teller:
             file.truncate(8 + max(self.job.target.longest, 1 << 20))
             self._at = mmap.mmap(file.fileno(), 0)
 
-    def guarded(self, read: Reader) -> Reader:
-        """The reader within limits; what is wrong is told, and it goes on."""
+    def guarded(self, read: Reader) -> Callable[[bytes], bool]:
+        """The reader within limits; whether nothing was wrong. What is wrong is told, and it goes on."""
 
-        def call(data: bytes) -> None:
+        def call(data: bytes) -> bool:
             self._at[8 : 8 + len(data)] = data
             self._at[:8] = len(data).to_bytes(8, "little")
             fault = attempt(read, data)
@@ -90,6 +92,7 @@ class Teller:
                 self.known.add(fault.what)
                 self.tell(fault=asdict(fault), data=data.hex())
             self._perhaps_tell()
+            return fault is None
 
         return call
 
@@ -128,6 +131,7 @@ def main() -> None:
     out = os.dup(1)
     os.dup2(2, 1)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    warnings.simplefilter("error")  # as in the tests: a user would see each of them
     read = _watched(job.target) if job.engine == "atheris" else job.target.load()
     read(b"")
     held = int(Path("/proc/self/statm").read_text().split()[0]) * os.sysconf("SC_PAGE_SIZE")
@@ -161,7 +165,12 @@ def guided(teller: Teller, read: Reader) -> None:
     limits = ["-timeout=0", "-rss_limit_mb=0", "-handle_int=0", "-handle_term=0", "-reload=0"]
     limits.append(f"-artifact_prefix={Path(job.at).parent}/")
     words = [sys.argv[0], *folders, f"-max_len={job.target.longest}", f"-seed={job.seed}", *limits]
-    atheris.Setup(words, teller.guarded(read))
+    guarded = teller.guarded(read)
+
+    def once(data: bytes) -> None:
+        guarded(data)
+
+    atheris.Setup(words, once)
     atheris.Fuzz()
 
 
@@ -174,13 +183,13 @@ def plain(teller: Teller, read: Reader) -> None:
     pool = read_seeds(*map(Path, job.seeds)) or [b""]
     reached: set[Line] = set()
     for data in pool:
-        guarded(data)
-        reached |= reach(read, data, lines)
+        if guarded(data):
+            reached |= reach(read, data, lines)
     draw = random.Random(job.seed)
     while not teller.is_over():
         data = mutated(pool, draw, job.target.longest)
-        guarded(data)
-        if teller.inputs % LOOK_EVERY == 0 and (fresh := reach(read, data, lines) - reached):
+        is_good = guarded(data)
+        if is_good and teller.inputs % LOOK_EVERY == 0 and (fresh := reach(read, data, lines) - reached):
             reached |= fresh
             pool.append(data)
             keep(Path(job.found), data)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import atexit
 from collections.abc import Callable
 from functools import cache
 from typing import Any, cast
@@ -60,6 +61,7 @@ class _Loop:
 
     def __init__(self) -> None:
         self._loop = asyncio.new_event_loop()
+        atexit.register(self._loop.close)
         hub = Hub(State(ABOUT), self._loop)
         routes = Routes(hub, Access(HERE, ""), 8420, Controls(can_record=True, can_pause=True))
         self._connections = Connections(routes.app, routes.answer, routes.left, hub.refuse)
