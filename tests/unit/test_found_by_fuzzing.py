@@ -37,7 +37,7 @@ Messages = Sequence[tuple[str, bytes]]
 def recorded(path: Path, sensor: dict[str, Any], messages: Messages, **metadata: str) -> RecordingFile:
     """A whole recording of one sensor with these messages, as another program may write one."""
     with path.open("wb") as file:
-        writer = Writer(file, compression=CompressionType.NONE)
+        writer: Any = Writer(file, compression=CompressionType.NONE)
         writer.start()
         schema = writer.register_schema("any", "jsonschema", b"{}")
         channels = {topic: writer.register_channel(topic, "json", schema) for topic, _ in messages}

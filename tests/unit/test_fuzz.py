@@ -69,7 +69,7 @@ def fuzzed(plan: Plan, reader: str, hung_s: float = 30.0) -> tuple[Tally, list[s
 
 def test_a_good_reader_is_given_what_was_asked_for_and_shows_no_fault(plan: Plan) -> None:
     tally, _ = fuzzed(replace(plan, bytes=20_000), "good")
-    assert tally.bytes >= 20_000
+    assert tally.size >= 20_000
     assert tally.inputs > 2500
     assert tally.faults == {}
 
@@ -77,7 +77,7 @@ def test_a_good_reader_is_given_what_was_asked_for_and_shows_no_fault(plan: Plan
 def test_the_same_seed_gives_the_same_inputs(plan: Plan) -> None:
     longer = replace(plan, bytes=5000)
     one, two = fuzzed(longer, "good")[0], fuzzed(replace(longer, kept=plan.kept / "again"), "good")[0]
-    assert (one.inputs, one.bytes) == (two.inputs, two.bytes)
+    assert (one.inputs, one.size) == (two.inputs, two.size)
 
 
 @pytest.mark.parametrize(

@@ -119,7 +119,7 @@ def _tell(campaign: Campaign, seconds: float, path: Path | None) -> None:
             "engine": campaign.plan.engine,
             "seed": campaign.plan.seed,
             "seconds": round(seconds, 1),
-            "bytes": sum(tally.bytes for tally in campaign.tallies),
+            "bytes": sum(tally.size for tally in campaign.tallies),
             "targets": [_as_json(tally) for tally in campaign.tallies],
         }
         path.write_text(json.dumps(results, indent=1) + "\n")
@@ -127,7 +127,7 @@ def _tell(campaign: Campaign, seconds: float, path: Path | None) -> None:
 
 def _as_json(tally: Tally) -> dict[str, object]:
     faults = [{**asdict(fault), "input": data.hex()} for fault, data in tally.faults.items()]
-    shown = {"inputs": tally.inputs, "bytes": tally.bytes, "seconds": round(tally.seconds, 2)}
+    shown = {"inputs": tally.inputs, "bytes": tally.size, "seconds": round(tally.seconds, 2)}
     return {"target": tally.target, **shown, "coverage": tally.coverage, "faults": faults}
 
 
@@ -138,18 +138,18 @@ def table(tallies: Sequence[Tally], seconds: float) -> list[str]:
     whole = Tally("all", "")
     for tally in tallies:
         lines.append(_row(tally, f"{tally.coverage:8,}"))
-        whole.inputs, whole.bytes = whole.inputs + tally.inputs, whole.bytes + tally.bytes
+        whole.inputs, whole.size = whole.inputs + tally.inputs, whole.size + tally.size
         whole.seconds += tally.seconds
     faults = sum(len(tally.faults) for tally in tallies)
     lines.append(_row(whole, " " * 8, faults))
     found = [f"{tally.target}: {fault.line()}" for tally in tallies for fault in tally.faults]
     engine = tallies[0].engine if tallies else ""
-    return [*lines, *found, f"{whole.bytes:,} bytes in {seconds:.0f} s with {engine}: {faults or 'no'} faults"]
+    return [*lines, *found, f"{whole.size:,} bytes in {seconds:.0f} s with {engine}: {faults or 'no'} faults"]
 
 
 def _row(tally: Tally, coverage: str, faults: int | None = None) -> str:
     count = len(tally.faults) if faults is None else faults
-    return f"{tally.target:<18}{tally.inputs:12,}{tally.bytes:15,}{tally.a_second:10,.0f}{coverage}{count:8}"
+    return f"{tally.target:<18}{tally.inputs:12,}{tally.size:15,}{tally.a_second:10,.0f}{coverage}{count:8}"
 
 
 if __name__ == "__main__":

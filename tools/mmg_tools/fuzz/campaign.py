@@ -38,12 +38,13 @@ TAIL_BYTES = 1 << 16
 
 @dataclass
 class Tally:
-    """What became of one target. coverage: of atheris edges, else lines. faults: each with an input that shows it."""
+    """What became of one target. size: of all inputs, in bytes. coverage: of atheris edges, else lines. faults: each
+    with an input that shows it."""
 
     target: str
     engine: str
     inputs: int = 0
-    bytes: int = 0
+    size: int = 0
     seconds: float = 0.0
     coverage: int = 0
     faults: dict[Fault, bytes] = field(default_factory=dict)
@@ -109,7 +110,7 @@ class Campaign:
                 done, left = wait(left, timeout=0.5, return_when=FIRST_COMPLETED)
                 for future in done:
                     future.result()
-                size, seconds = sum(t.bytes for t in self.tallies), sum(t.seconds for t in self.tallies)
+                size, seconds = sum(t.size for t in self.tallies), sum(t.seconds for t in self.tallies)
                 inputs, faults = sum(t.inputs for t in self.tallies), sum(len(t.faults) for t in self.tallies)
                 note = f"{inputs:,} inputs, {faults} fault{'s' * (faults != 1)}"
                 progress.at(min(size / 1e6 if in_bytes else seconds, total), total or None, note=note)
@@ -124,7 +125,7 @@ class Campaign:
                 job,
                 seed=job.seed + death,
                 seconds=max(limit_s - tally.seconds, 0.001) if limit_s else 0.0,
-                bytes=max(job.bytes - tally.bytes, 1) if job.bytes else 0,
+                bytes=max(job.bytes - tally.size, 1) if job.bytes else 0,
             )
             if self._work(now, tally, folder) or self._stop.is_set():
                 return
@@ -179,7 +180,7 @@ class Campaign:
         return False, False
 
     def _take(self, news: dict[str, Any], before: Tally, tally: Tally) -> bool:
-        tally.inputs, tally.bytes = before.inputs + news["inputs"], before.bytes + news["bytes"]
+        tally.inputs, tally.size = before.inputs + news["inputs"], before.size + news["bytes"]
         tally.seconds = before.seconds + news["seconds"]
         tally.coverage = max(tally.coverage, news["coverage"])
         if "fault" in news:

@@ -69,7 +69,7 @@ class Teller:
     job: Job
     out: int
     inputs: int = 0
-    bytes: int = 0
+    size: int = 0
     coverage: int = 0
     known: set[str] = field(default_factory=set)
 
@@ -87,7 +87,7 @@ class Teller:
             self._at[:8] = len(data).to_bytes(8, "little")
             fault = attempt(read, data)
             self.inputs += 1
-            self.bytes += len(data)
+            self.size += len(data)
             if fault and fault.what not in self.known and len(self.known) < MOST_FAULTS:
                 self.known.add(fault.what)
                 self.tell(fault=asdict(fault), data=data.hex())
@@ -100,12 +100,12 @@ class Teller:
         """Whether the job is done."""
         job = self.job
         is_late = bool(job.seconds) and time.monotonic() - self._begin_s >= job.seconds
-        return is_late or (bool(job.bytes) and self.bytes >= job.bytes)
+        return is_late or (bool(job.bytes) and self.size >= job.bytes)
 
     def tell(self, **more: Any) -> None:
         """A line to the campaign; where it is gone, the end."""
         seconds = time.monotonic() - self._begin_s
-        news = {"inputs": self.inputs, "bytes": self.bytes, "seconds": seconds, "coverage": self.coverage, **more}
+        news = {"inputs": self.inputs, "bytes": self.size, "seconds": seconds, "coverage": self.coverage, **more}
         try:
             os.write(self.out, f"{json.dumps(news)}\n".encode())
         except OSError:

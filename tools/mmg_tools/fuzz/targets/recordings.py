@@ -7,6 +7,7 @@ import zipfile
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from mcap.writer import CompressionType, Writer
@@ -134,7 +135,7 @@ def _recorded(data: bytes) -> bytes:
     """An MCAP whose checksums are right. The first part is what it says of its sensors, each other one a message."""
     sensors, *messages = data.split(PART)
     made = io.BytesIO()
-    writer = Writer(made, compression=CompressionType.NONE)
+    writer: Any = Writer(made, compression=CompressionType.NONE)
     writer.start()
     schema = writer.register_schema("any", "jsonschema", b"{}")
     channels = [writer.register_channel(topic, "json", schema) for topic in TOPICS]
@@ -162,7 +163,7 @@ def archive(data: bytes) -> None:
         data = made.getvalue()
     path = written("walk.zip", data)
     # It would be unpacked once, and stay until the process ends.
-    with suppress(archives.BROKEN_ZIP, OSError):
+    with suppress(*archives.BROKEN_ZIP, OSError):
         _unpacked_and_replayed(path)
 
 
