@@ -3,6 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 RUNTIME ?= onnx
 FACTOR ?= 10
+SECONDS ?= 180
 $(if $(filter onnx litert,$(RUNTIME)),,$(error RUNTIME=$(RUNTIME): choose onnx or litert))
 INSTALL_RUN := sh .ci/install.sh $(RUNTIME),serial,audio "$(PYTHON)"
 INSTALL_TEST := sh .ci/install.sh dev "$(PYTHON)"
@@ -46,8 +47,9 @@ quick:  ## Every test that needs no torch, no real-time run and no fresh environ
 	@$(INSTALL_QUICK)
 	@$(BIN)/python -m pytest $(CORES) -m "$(QUICK)"
 
-fuzz:  ## The random loops of the tests, each ten times as long (FACTOR=10)
+fuzz:  ## Foreign bytes into every reader (SECONDS=180), then the tests' random loops ten times as long (FACTOR=10)
 	@$(INSTALL_QUICK)
+	@$(BIN)/python -m mmg_tools.fuzz --seconds $(SECONDS)
 	@MMG_FUZZ=$(FACTOR) $(BIN)/python -m pytest $(CORES) -m "fuzz and not torch"
 
 check:  ## Lint and types, without running anything

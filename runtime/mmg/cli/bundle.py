@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from mmg.cli.exit_codes import run_printing_command
 from mmg.cli.last_line import LAST_LINE
 from mmg.cli.parsing import parse
-from mmg.cli.privacy import close_but
+from mmg.cli.privacy import close_but, tried_folder
 from mmg.cli.progress import Progress
 from mmg.cli.reporting import stderr_reporter
 from mmg.cli.version import PrintVersion
@@ -83,7 +83,10 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _run(options: argparse.Namespace) -> int:
     written = {_sign: "path", _keygen: "name"}.get(options.run)
-    close_but(options, Path(os.path.realpath(getattr(options, written))).parent if written else None)
+    places = [Path(os.path.realpath(getattr(options, written))).parent] if written else []
+    if options.run in (_verify, _sign):
+        places += tried_folder(options.path, getattr(options, "trust", None))
+    close_but(options, *places)
     return int(options.run(options))
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from mmg.cli.exit_codes import handle_signals, raise_interrupt, run_command
 from mmg.cli.parsing import parse
-from mmg.cli.privacy import close_but, unpacking
+from mmg.cli.privacy import close_but, tried_folder, unpacking
 from mmg.cli.profile_flags import add_profile_flags, load_board
 from mmg.cli.progress import Progress
 from mmg.cli.reporting import stderr_reporter
@@ -95,7 +95,12 @@ def _run(options: argparse.Namespace) -> int:
     given = _given(options)
     named = _named(options, given)
     output = _output(options, named)
-    close_but(options, output, *unpacking(given.values() or [options.recording or ""]))
+    close_but(
+        options,
+        output,
+        *tried_folder(options.bundle, options.trust),
+        *unpacking(given.values() or [options.recording or ""]),
+    )
     from mmg.bundle import Bundle
     from mmg.look.content import gather
     from mmg.look.notes import Notes

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import os
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -94,6 +95,20 @@ def unpacking(urls: Iterable[str]) -> list[Path]:
     return [Path(tempfile.gettempdir())]
 
 
+def tried_folder(bundle: str | None, trust: str | None = None) -> list[Path]:
+    """The folder in which it is noted which of a bundle's models were tried, where any are. It is made."""
+    if bundle in (None, "starter") or trust is not None:
+        return []
+    from mmg.trial.known import Known
+
+    place = Known().place
+    if place is None:
+        return []
+    with suppress(OSError):  # then nothing can be noted either, and that is told
+        place.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return [place]
+
+
 def uses_of(
     options: argparse.Namespace, urls: Mapping[str, str], kinds: Mapping[str, str], *, has_accelerator: bool = False
 ) -> Uses:
@@ -162,6 +177,7 @@ def _closed_things(uses: Uses, result: Closed) -> str:
 def _written(options: argparse.Namespace) -> tuple[list[Path | str], bool]:
     """The files and folders of the flags, and whether a sink is on the network. Raises ConfigError."""
     places: list[Path | str] = [value for name in WRITING if (value := getattr(options, name, None)) is not None]
+    places += tried_folder(getattr(options, "bundle", None), getattr(options, "trust", None))
     if not getattr(options, "to", None) and getattr(options, "page", None) is None:
         return places, False
     from mmg.cli.sinks_flag import sink_urls

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, TextIO
 from mmg.cli.exit_codes import run_printing_command
 from mmg.cli.output import wants_colours
 from mmg.cli.parsing import parse
-from mmg.cli.privacy import close_but
+from mmg.cli.privacy import close_but, tried_folder
 from mmg.cli.profile_flags import add_profile_flags, folder, load_board
 from mmg.cli.progress import Progress
 from mmg.cli.reporting import stderr_reporter, write_stderr
@@ -113,7 +113,7 @@ def _run(options: argparse.Namespace, words: list[str]) -> int:
     from mmg.board.profiling.compare import compare
     from mmg.board.profiling.result import read_report
 
-    close_but(options, options.markdown, options.html, accelerator=True)
+    close_but(options, options.markdown, options.html, *tried_folder(options.bundle), accelerator=True)
     olds = [read_report(path) for path in options.compare]
     for number, old in enumerate(olds):
         if old in olds[:number]:

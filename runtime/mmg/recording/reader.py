@@ -24,6 +24,10 @@ from mmg.runs.step import Step
 from mmg.types import Chunk
 
 PART = re.compile(r"(.+)-(\d{4,})")
+DAMAGED = (ValueError, KeyError, struct.error, OverflowError, RecursionError)
+"""What a message raises that does not hold what it should."""
+FARTHEST_NS = 1 << 62
+LEFT_OUT = "decisions or marks in it cannot be read, and are left out"
 
 
 @dataclass
@@ -61,7 +65,7 @@ class RecordingFile:
                             message = msgspec.json.decode(record.data, type=StepMessage)
                             statuses = story.statuses(message.ports)
                             chunks, encoded = waiting.take(message)
-                        except (ValueError, KeyError, struct.error):
+                        except DAMAGED:
                             waiting.clear()  # its samples were in what is damaged
                             damage.steps += 1
                             continue
@@ -75,16 +79,30 @@ class RecordingFile:
 
     def decisions(self) -> Iterator[dict[str, Any]]:
         """What was decided live: the objects of ``mmg-run --format jsonl``."""
-        for path in self.parts:
-            for record in read_records(path, Damage()):
-                if record.topic == schemas.DECISIONS:
-                    yield json.loads(record.data)
+        for data in self._messages(schemas.DECISIONS):
+            try:
+                decision = json.loads(data)
+            except DAMAGED:
+                decision = None
+            if isinstance(decision, dict):
+                yield decision
+            else:
+                self._tell([f"{self.parts[0].name}: {LEFT_OUT}"])
 
     def marks(self) -> list[MarkMessage]:
         """The marks, in the order in which they were set."""
+        marks = []
+        for data in self._messages(schemas.MARKS):
+            try:
+                marks.append(msgspec.json.decode(data, type=MarkMessage))
+            except DAMAGED:
+                self._tell([f"{self.parts[0].name}: {LEFT_OUT}"])
+        return marks
+
+    def _messages(self, topic: str) -> Iterator[bytes]:
+        """Those of a topic, as far as they can be read."""
         records = (record for path in self.parts for record in read_records(path, Damage()))
-        marks = (record.data for record in records if record.topic == schemas.MARKS)
-        return [msgspec.json.decode(data, type=MarkMessage) for data in marks]
+        return (record.data for record in records if record.topic == topic)
 
     def last_stamp_ns(self) -> int:
         """When the newest message of any kind was, in ns since 1970; the beginning where there is none."""
@@ -143,6 +161,8 @@ def open_recording(path: Path) -> RecordingFile:
     try:
         sensors = tuple(msgspec.json.decode(metadata["sensors"], type=list[Sensor]))
         origin_ns, epoch_ns = int(metadata["origin_ns"]), int(metadata["epoch_ns"])
+        if max(abs(origin_ns), abs(epoch_ns)) > FARTHEST_NS:
+            raise ValueError("its times are more than 64 bits hold")
     except (KeyError, ValueError) as error:
         raise SourceError(str(path), f"its metadata is damaged: {error}") from error
     notes: list[str] = []

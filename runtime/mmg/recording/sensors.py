@@ -113,12 +113,13 @@ class Packer:
 
 
 def unpack(sensor: Sensor, note: ChunkNote, messages: Sequence[tuple[int, bytes]], now_ns: int, epoch_ns: int) -> Chunk:
-    """The chunk as it was. Raises ValueError, struct.error, msgspec.DecodeError where it cannot be."""
-    data = [one for _, one in messages]
+    """The chunk as it was. Raises ValueError, OverflowError, struct.error where it cannot be."""
+    samples = samples_of(sensor, [one for _, one in messages])
     stamps_ns = np.array([stamp_ns for stamp_ns, _ in messages], np.int64) - epoch_ns
     if sensor.kind == "audio":
+        if note.runs and sum(count for count, _ in note.runs) != len(samples):  # or they could take any memory
+            raise ValueError(f"runs of other than {len(samples)} samples")
         stamps_ns = times.from_runs(note.runs, note.rate_hz, now_ns) if note.runs else times.from_text(note.times)
-    samples = samples_of(sensor, data)
     if not len(samples) == len(stamps_ns) == note.samples:
         raise ValueError(f"{len(samples)} samples of {note.samples}")
     return Chunk(sensor.modality, samples, stamps_ns, note.rate_hz, note.dropped)

@@ -141,7 +141,7 @@ def joined(urls: Sequence[str]) -> str:
     if parse_url(first).scheme != "file" or any(one.scheme != "file" for one in others):
         raise ConfigError(f"{' and '.join(urls)}: only a recording can be in several files, and not a port")
     # As absolute paths: they count from the folder of the first file otherwise.
-    paths = [quote(os.path.abspath(one.path), safe="/") for one in others]  # noqa: PTH100
+    paths = [_quoted(one.url, os.path.abspath(one.path)) for one in others]  # noqa: PTH100
     if any("," in path for path in paths):
         raise ConfigError(f"{' and '.join(urls)}: a comma in a file's name cannot be given here: rename it")
     known, options = dict(parse_url(first).options), [f"with={','.join(paths)}"]
@@ -149,9 +149,17 @@ def joined(urls: Sequence[str]) -> str:
         for name, value in one.options.items():
             if known.get(name, value) != value or (name not in known and not name.startswith(("acc_", "gyro_"))):
                 raise ConfigError(f"{one.url}: {name}= holds for all files of a sensor: give it to each of them alike")
-            options += [] if name in known else [f"{name}={quote(value, safe='')}"]
+            options += [] if name in known else [f"{name}={_quoted(one.url, value, safe='')}"]
             known[name] = value
     return f"{first}{'&' if '?' in first else '?'}{'&'.join(options)}"
+
+
+def _quoted(url: str, text: str, safe: str = "/") -> str:
+    """As a URL holds it; bytes of a file's name that are no text stay what they are. Raises ConfigError."""
+    try:
+        return quote(os.fsencode(text), safe=safe)
+    except UnicodeEncodeError as error:
+        raise ConfigError(f"{url!r}: cannot be a file name") from error
 
 
 def with_rate(url: str, rate_hz: float | None) -> str:

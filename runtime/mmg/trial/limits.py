@@ -7,7 +7,11 @@ import os
 import resource
 import signal
 import time
+from contextlib import suppress
 from pathlib import Path
+
+from mmg.privacy import Uses, landlock, seccomp
+from mmg.privacy.kernel import Unavailable
 
 FILES_LIMIT = 16
 """Descriptors: it has four, and the libraries read what the processor can do."""
@@ -22,7 +26,8 @@ def die_with_parent(parent: int) -> None:
 
 
 def close_process(memory_bytes: int, seconds: float) -> None:
-    """No file is written, no process or thread begins, nothing is dumped, and memory has an end.
+    """No file is written, no socket or device is used, no process or thread begins, nothing is dumped, and memory has an
+    end.
 
     memory_bytes: what may be asked for from now on. seconds: processor time that is left, a backstop to ``limit_file``.
     """
@@ -39,6 +44,9 @@ def close_process(memory_bytes: int, seconds: float) -> None:
         if hard != resource.RLIM_INFINITY:
             limit = min(limit, hard)
         resource.setrlimit(kind, (limit, hard if kind == resource.RLIMIT_CPU else limit))  # at a hard one it is SIGKILL
+    for rung in (landlock, seccomp):
+        with suppress(Unavailable):  # what this machine does not give; the limits hold all the same
+            rung.close(Uses())
     ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, 0)  # a program that the kernel pipes dumps to asks for no limit
 
 

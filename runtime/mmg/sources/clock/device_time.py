@@ -73,7 +73,7 @@ class DeviceTime:
     def take(self, ticks: Sequence[int], arrival_ns: int) -> list[int] | None:
         """The ticks of the samples that were read at ``arrival_ns``, host ns; None while they are to be counted.
 
-        A sample without a time keeps UNTIMED.
+        A sample without a time keeps UNTIMED; one whose time is centuries away has none.
         """
         pause_ns = arrival_ns - self._arrival_ns if self._seen else 0
         self._arrival_ns = arrival_ns
@@ -81,7 +81,9 @@ class DeviceTime:
             self._window = None
         taken = []
         for at, tick in enumerate(ticks, 1):
-            if tick != UNTIMED:
+            if abs(tick) >= _FARTHEST_NS:
+                tick = UNTIMED
+            else:
                 tick, pause_ns = self._follow(tick, pause_ns, len(ticks) - at), 0
             taken.append(tick)
         self._measure_pace(arrival_ns)

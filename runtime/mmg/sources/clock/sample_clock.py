@@ -21,6 +21,8 @@ FEW = 16
 """Up to so many samples are quicker one by one than as arrays."""
 KNOWN_AFTER = 10
 """Samples after which the rate is known well enough to count by it."""
+FARTHEST_NS = 1 << 61
+"""From a sample whose time is known: further on 64 bits would not hold it."""
 PLAIN_READS = 4
 """Without any other sign samples are missed where so many reads in a row were overdue: one alone was only late."""
 
@@ -194,14 +196,15 @@ class SampleClock:
             number, tick, step_ns = self._timed
             known, ticks = np.concatenate(([number], known)), np.concatenate(([tick], ticks))
         if len(known) > 1:
-            step_ns = max(int(ticks[-1] - ticks[-2]) / int(known[-1] - known[-2]), 0.0)
+            step_ns = max((int(ticks[-1]) - int(ticks[-2])) / int(known[-1] - known[-2]), 0.0)
         self._timed = int(known[-1]), int(ticks[-1]), step_ns
         if has_time.all():
             return device_ns
         before, after = np.minimum(numbers - known[0], 0), np.maximum(numbers - known[-1], 0)
         # Relative to the newest, because floats hold no nanoseconds of the calendar.
         between = np.interp(numbers, known, (ticks - ticks[-1]).astype(np.float64))
-        placed: Times = ticks[-1] + np.rint(between + (before + after) * step_ns).astype(np.int64)
+        away = np.clip(between + (before + after) * step_ns, -FARTHEST_NS, FARTHEST_NS)
+        placed: Times = ticks[-1] + np.rint(away).astype(np.int64)
         if device_ns is not None:
             placed[has_time] = device_ns[has_time]
         return placed

@@ -115,6 +115,8 @@ def _au(file: BinaryIO, start: bytes, end: int) -> Length | None:
 def _chunked(file: BinaryIO, layout: Layout, end: int) -> Length | None:
     place, wide = layout.first, None
     for _ in range(MOST_CHUNKS):
+        if place >= end:  # by a size that may be more than a place in a file can be
+            return None
         file.seek(place)
         header = _unpack(file, layout.header)
         if header is None:
@@ -172,6 +174,8 @@ def _are_chunks(file: BinaryIO, layout: Layout, place: int, end: int) -> bool:
     for _ in range(MOST_CHUNKS):
         if end - 1 <= place <= end + 1:
             return True
+        if place > end:
+            return False
         file.seek(place)
         header = _unpack(file, layout.header)
         if header is None:

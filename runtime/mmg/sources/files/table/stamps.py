@@ -193,6 +193,8 @@ class Dates:
         seconds = _seconds(match, self.hours)
         if self.absolute:
             seconds += _days(match, self.order) * 86_400
+        if not -FARTHEST_NS <= seconds * 10**9 <= 2 * FARTHEST_NS:  # before 1897, or after 2115
+            raise ValueError(text)
         if self.counted:
             return seconds * 10**9 + int(match["f"] or "0") * 10**6
         return seconds * 10**9 + int((match["f"] or "0").ljust(9, "0")[:9])
