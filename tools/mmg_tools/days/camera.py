@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-from mmg.sources.frames import FRAMES_A_MODEL_FRAME
 
 from mmg_tools.days.body import make_frame
 from mmg_tools.days.pace import RETRY_NS, Pace, latencies
@@ -23,11 +22,11 @@ LIES = ("dark", "frozen")
 
 
 class Camera:
-    """Gives twice as many frames as the model takes, which the port's own choice thins out."""
+    """Gives as many frames as the model takes."""
 
     def __init__(self, port: WornCamera, rate_hz: float, size: tuple[int, int], seed: int, now_ns: int) -> None:
         self.port, self._size = port, size
-        self._usual_ns = 1e9 / (FRAMES_A_MODEL_FRAME * rate_hz)
+        self._usual_ns = 1e9 / rate_hz
         self._random, self._latency = np.random.default_rng((seed, 3)), latencies(seed + 2)
         self._number, self._is_open = 0, False
         self._is_out, self._is_stalled, self._is_held, self._lost = False, False, False, 0.0

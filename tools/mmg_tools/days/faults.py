@@ -14,14 +14,14 @@ class Kind:
     sensor counts as well again; 0 where it is well all the time.
 
     told_s: by the end of a hop in which it has lasted for so long, the sensor's state is one of ``states`` and its
-    reason has ``words``; 0 where nothing is promised.
+    reason has one of ``words``; 0 where nothing is promised.
     """
 
     family: str
     settles_s: float
     told_s: float = 0.0
     states: tuple[str, ...] = ()
-    words: str = ""
+    words: tuple[str, ...] = ()
     lasts: bool = True
 
 
@@ -29,8 +29,8 @@ GONE = ("stale", "absent", "warming")
 UNWELL = ("faulty", "doubted")
 KINDS: dict[str, dict[str, Kind]] = {
     "imu": {
-        "unplug": Kind("plug", 2.0, 1.5, (*GONE, "faulty"), "there is no such device"),
-        "stall": Kind("stall", 5.0, 2.5, (*GONE, "faulty"), "stalled"),
+        "unplug": Kind("plug", 2.0, 1.5, (*GONE, "faulty"), ("there is no such device",)),
+        "stall": Kind("stall", 5.0, 2.5, (*GONE, "faulty"), ("stalled", "silent")),
         "hold": Kind("stall", 1.0),
         "flip": Kind("corrupt", 12.0),
         "eat": Kind("corrupt", 12.0),
@@ -45,24 +45,24 @@ KINDS: dict[str, dict[str, Kind]] = {
         "drift": Kind("clock", 0.0),
     },
     "audio": {
-        "unplug": Kind("plug", 1.0, 1.5, (*GONE, "faulty"), "not plugged in"),
-        "stall": Kind("stall", 5.0, 2.0, (*GONE, "faulty"), "stalled"),
+        "unplug": Kind("plug", 1.0, 1.5, (*GONE, "faulty"), ("not plugged in",)),
+        "stall": Kind("stall", 5.0, 2.0, (*GONE, "faulty"), ("stalled",)),
         "hold": Kind("stall", 1.0),
         "overrun": Kind("corrupt", 1.0),
         "skip": Kind("corrupt", 1.0),
         "nan": Kind("corrupt", 1.6),
-        "silent": Kind("lie", 1.6, 2.6, UNWELL, "silent"),
-        "flat": Kind("lie", 1.6, 1.6, UNWELL, "flat line"),
-        "clipped": Kind("lie", 1.6, 1.6, UNWELL, "clipped"),
+        "silent": Kind("lie", 1.6, 2.6, UNWELL, ("silent",)),
+        "flat": Kind("lie", 1.6, 1.6, UNWELL, ("flat line",)),
+        "clipped": Kind("lie", 1.6, 1.6, UNWELL, ("clipped",)),
         "drift": Kind("clock", 0.0),
     },
     "video": {
-        "unplug": Kind("plug", 1.0, 1.5, (*GONE, "faulty"), "there is no"),
-        "stall": Kind("stall", 1.0, 1.5, (*GONE, "faulty")),
-        "hold": Kind("stall", 1.0),
+        "unplug": Kind("plug", 1.6, 1.5, (*GONE, "faulty"), ("there is no",)),
+        "stall": Kind("stall", 1.6, 1.5, (*GONE, "faulty")),
+        "hold": Kind("stall", 1.6),
         "lose": Kind("corrupt", 1.6),
-        "dark": Kind("lie", 1.6, 1.6, UNWELL, "dark"),
-        "frozen": Kind("lie", 1.6, 5.6, UNWELL, "frozen"),
+        "dark": Kind("lie", 1.6, 1.6, UNWELL, ("dark",)),
+        "frozen": Kind("lie", 1.6, 5.6, UNWELL, ("frozen",)),
         "ahead": Kind("clock", 0.0),
         "behind": Kind("clock", 0.0),
     },
@@ -101,7 +101,7 @@ class Pace:
 
 WORN = Pace((10.0, 400.0), (0.05, 20.0), calms=(0.05, (400.0, 1200.0)), lengths=(0.05, (20.0, MOST_S)))
 """For days with a fault every half minute."""
-DENSE = Pace((0.02, 0.6), (0.02, 0.25), calms=(0.006, (25.0, 60.0)), lengths=(0.02, (3.0, 10.0)))
+DENSE = Pace((0.01, 0.25), (0.01, 0.12), calms=(0.004, (25.0, 60.0)), lengths=(0.01, (3.0, 10.0)))
 """For a million."""
 
 

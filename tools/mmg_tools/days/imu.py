@@ -17,12 +17,12 @@ if TYPE_CHECKING:
     from mmg_tools.days.faults import Fault
     from mmg_tools.days.ports import WornSerial
 
-READ = 3
+READ = 4
 """Samples that an adapter hands over at once."""
 USUAL_NS = 1e9 / WORN_HZ
 STEP_US = round(USUAL_NS / 1000)
 WRAP_US = 1 << 32
-TIMED_PART = 0.4
+TIMED_PART = 0.3
 MOST_JUMP_US = 3_600_000_000
 
 

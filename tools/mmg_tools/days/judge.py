@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from mmg_tools.days.world import World
 
 FAR = 1 << 62
-HEARD_NS = 150_000_000
+HEARD_NS = 175_000_000
 """So long after a hop's end its last samples may be under way: a sensor must be well until then."""
 FIRST_NS = 6_000_000_000
 """So long after the beginning a sensor counts as well: it was found, and its values were seen to be right."""
@@ -25,8 +25,8 @@ SETTLED_NS = 1_500_000_000
 """A hop is judged so long after its end."""
 SLACK_NS = 1_000_000
 """The host's clock stands still while anything is computed; but a deadline is a number of ns that is rounded."""
-PROMPT_NS = 150_000_000
-"""So late decisions are where nobody is waited for in vain: three samples of the IMU come 120 ms apart."""
+PROMPT_NS = 175_000_000
+"""So late decisions are where nobody is waited for in vain: four samples of the IMU come 160 ms apart."""
 EXAMPLES = 5
 
 

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from mmg.bundle import Modality
     from mmg.types import Samples
 
-BLOCK_MS = 100
+BLOCK_MS = 125
 Deliver = Callable[[Chunk], None]
 
 

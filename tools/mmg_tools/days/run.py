@@ -29,6 +29,8 @@ LOOKS, LOOK_AGAIN_S = 40, 360.0
 """At what the process holds, in a run, but no sooner again: to look takes long."""
 TOLD = 1000
 """So many times in a run its progress is told."""
+STAMPS_EVERY = 4
+"""Chunks, of which one's stamps are looked at; every hop's tokens are."""
 HOUR_NS = 3600 * 10**9
 
 
@@ -77,7 +79,7 @@ class Run:
         """is_made: whether the bundle is that of ``mmg_tools.days.bundle``, whose decisions tell of what they are."""
         self.world = World(bundle.manifest, pace, seed)
         self._hop_ns = bundle.manifest.hop_ns
-        self._notes = self._steps = self._lines = 0
+        self._notes = self._steps = self._lines = self._heard = 0
         self._ledger = Ledger(Counter(), Counter(), Counter(), Counter())
         self._stamps = Stamps()
         self._truth = Truth(self.world) if is_made else None
@@ -105,8 +107,9 @@ class Run:
         name = chunk.modality
         self._ledger.given[name] += len(chunk.times_ns)
         self._ledger.given_lost[name] += chunk.dropped
+        self._heard += 1
         now_ns = self.world.now_ns
-        if self._judge.is_well(name, now_ns - self._hop_ns, now_ns):
+        if self._heard % STAMPS_EVERY == 0 and self._judge.is_well(name, now_ns - self._hop_ns, now_ns):
             late_ns = self.world.sensors[name].late_ns(chunk)
             if late_ns is not None:
                 self._stamps.add(name, (now_ns - UP_NS) // HOUR_NS, late_ns)

@@ -17,7 +17,7 @@ STAMPED_NS = 12_000_000
 """How far a stamp may be off: the latency that nobody sees, and the clock's fit."""
 SLIP_NS = 10_000_000
 """How far the count of a sound's samples may be from their stamps."""
-FRAME_NS = 260_000_000
+FRAME_NS = 280_000_000
 NONE = "there is none"
 ROUNDING = np.array([0.05, 0.05, 0.05, 0.01, 0.01, 0.01])
 
