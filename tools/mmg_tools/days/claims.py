@@ -42,8 +42,9 @@ class Claims:
         if state.state not in kind.states:
             yield f"{name} {fault.name} is not told in {kind.told_s:g} s"
             return
-        is_older = kind.family != "lie" and state.state == "faulty"
-        if now_ns <= fault.end_ns and not is_older and state.state != "doubted" and not _has_one(state.reason, kind.words):
+        # A sensor that was faulty before it went says so for as long as it is told of; a doubt has a reason of its own.
+        is_other = state.state == "doubted" or (kind.family != "lie" and state.state == "faulty")
+        if now_ns <= fault.end_ns and not is_other and not _has_one(state.reason, kind.words):
             yield f"{name} {fault.name} is told with another reason"
 
     def is_silent(self, name: str, begin_ns: int, end_ns: int) -> bool:
