@@ -17,7 +17,7 @@ WAITING := -n 4 --dist worksteal
 QUICK := not torch and not realtime and not installs
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint types tests quick fuzz check pythons arm container service wheel format bench live soak endurance starter starter-bundle demo clean
+.PHONY: help run test lint types tests quick fuzz check pythons arm container service wheel format bench live soak endurance days starter starter-bundle demo clean
 
 help:  ## Show what each command does
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## (.*)/  make \1\t\2/' | expand -t 26
@@ -96,6 +96,11 @@ soak:  ## Let a thousand faults happen to virtual ports (a quarter of an hour)
 endurance:  ## An hour on virtual ports: processor time, memory, lateness
 	@$(INSTALL_TEST)
 	@$(BIN)/python -m mmg_tools.endurance
+
+days:  ## 72 hours of three sensors, then a million faults, on a scripted clock (half an hour)
+	@$(INSTALL_TEST)
+	@$(BIN)/python -m mmg_tools.days --hours 72
+	@$(BIN)/python -m mmg_tools.days --events 1000000
 
 starter:  ## Train the starter model anew and export its bundle (half an hour on one core)
 	@$(INSTALL_TEST)

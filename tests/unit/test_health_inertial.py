@@ -21,6 +21,7 @@ FILE = ReadAs(
 )
 TOLD_WITHIN, LIFTED_WITHIN = 12, {"acceleration": 16, "gyro": 30}
 """Hops."""
+CLIPPED_AT_150 = " of its samples are clipped at 150 m/s^2"
 
 
 def is_faulty(verdict: Verdict) -> bool:
@@ -226,6 +227,17 @@ def test_a_stuck_axis_that_moves_again_is_well() -> None:
     verdicts = judge(IMU, [*hops(stuck), *hops(wear(10, seed=1))])
     assert verdicts[19].state == "doubted"
     assert verdicts[20:] == [WELL] * 20
+
+
+@pytest.mark.parametrize("row", [3, 8, 13, 18, 23])
+def test_an_axis_that_comes_free_within_a_hop_casts_no_doubt_on_gravity_or_gyroscope(row: int) -> None:
+    samples = wear(30)
+    samples[: 20 * HOP_ROWS + row, 1] = 150.0
+    verdicts = judge(IMU, hops(samples))
+    assert "ay is stuck at 150" in verdicts[19].reason
+    # Samples at 150 were at some range's end, which is told for as long as it is told of any.
+    assert {re.sub(r"^\d+%", "", verdict.reason) for verdict in verdicts[22:]} <= {"", CLIPPED_AT_150}
+    assert verdicts[-20:] == [WELL] * 20
 
 
 def test_a_gyroscope_that_is_not_there_is_no_stuck_one() -> None:

@@ -27,6 +27,7 @@ class Listening:
         self._monotonic_ns, self._inbox = monotonic_ns, Inbox(tuple(self._ports))
         self._devices: dict[str, str] = {}
         self._past: dict[str, Losses] = {}  # of the ports before those of now
+        self._newest: dict[str, tuple[PortStatus, PortStatus]] = {}  # as it came, and rounded
 
     def start(self) -> None:
         """Begin to listen."""
@@ -59,7 +60,15 @@ class Listening:
 
     def statuses(self) -> dict[str, PortStatus]:
         """The newest status of each port. Its losses are those of the ports before it too."""
-        return {name: self._with_past(name, _rounded(port.status)) for name, port in self._ports.items()}
+        return {name: self._with_past(name, self._rounded(name, port.status)) for name, port in self._ports.items()}
+
+    def _rounded(self, name: str, status: PortStatus) -> PortStatus:
+        """A port makes a status a few times a second, and there are more steps than that."""
+        known, rounded = self._newest.get(name, (None, status))
+        if known is not status:
+            rounded = _rounded(status)
+            self._newest[name] = status, rounded
+        return rounded
 
     def _with_past(self, name: str, status: PortStatus) -> PortStatus:
         past = self._past.get(name)

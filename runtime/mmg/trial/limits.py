@@ -26,8 +26,7 @@ def die_with_parent(parent: int) -> None:
 
 
 def close_process(memory_bytes: int, seconds: float) -> None:
-    """No file is written, no socket or device is used, no process or thread begins, nothing is dumped, and memory has an
-    end.
+    """No file is written, no socket or device is opened, no process or thread begins, and memory has an end.
 
     memory_bytes: what may be asked for from now on. seconds: processor time that is left, a backstop to ``limit_file``.
     """

@@ -131,6 +131,7 @@ class Inertial:
 
     def _look_at(self, piece: Piece) -> None:
         self._has_gyro = self._has_gyro or piece.has_gyro
+        was_stuck = self._stuck.finding is not None
         self._stuck.take(piece)
         if piece.has_gyro:
             self._zeros = 0
@@ -142,8 +143,8 @@ class Inertial:
             gyro_held.take(piece)
         self._spikes.take(piece)
         self._clipped.take(piece)
-        if self._stuck.finding is not None:
-            # What the others say of a sensor with a stuck axis follows from that.
+        if was_stuck or self._stuck.finding is not None:
+            # What the others say of a sensor with a stuck axis follows from that, as of a piece in which it comes free.
             self._gravity, self._turning = Gravity(), Turning()
         elif not self._spikes.is_hit and any(piece.spans[:AXES]):
             # Blows to the signal, and values that stand still, say nothing of units.

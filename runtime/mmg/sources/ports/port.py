@@ -108,8 +108,11 @@ class PortThread(ABC):
                 self._report_lost(f"failed: {type(error).__name__}: {error}")
 
     def _report_lost(self, reason: str) -> None:
-        self.status = PortStatus(reason=reason, device=self.status.device, losses=self.status.losses)
+        self._tell_lost(reason)
         self._stopping.wait(RETRY_S)
+
+    def _tell_lost(self, reason: str) -> None:
+        self.status = PortStatus(reason=reason, device=self.status.device, losses=self.status.losses)
 
     @abstractmethod
     def _session(self) -> None:

@@ -124,9 +124,13 @@ class SerialPort(PortThread):
                         self._report(talk, "waiting for valid frames")
                     self._listen(talk, SerialLine(port, self.url))
         finally:
-            losses = self._past_losses + _losses(talk.parser.counters)
-            self.status = replace(self.status, losses=tuple((kind, losses[kind]) for kind in LOSSES))
-            self._retire(talk.parser)
+            self._part(talk)
+
+    def _part(self, talk: Conversation) -> None:
+        """The device is gone, or the port is being closed: what was lost stays counted."""
+        losses = self._past_losses + _losses(talk.parser.counters)
+        self.status = replace(self.status, losses=tuple((kind, losses[kind]) for kind in LOSSES))
+        self._retire(talk.parser)
 
     def _listen(self, talk: Conversation, line: SerialLine) -> None:
         """Until the port is closed, or silent for so long that it is worth opening it again."""
@@ -135,18 +139,22 @@ class SerialPort(PortThread):
             arrival_ns = time.monotonic_ns()
             if data:
                 self._hear(talk, line, data, arrival_ns)
-                continue
-            now_s = arrival_ns / 1e9
-            silent_s = now_s - talk.heard_s
-            if silent_s > STALL_S:
-                talk.is_silent = True
-                word = "stalled" if talk.has_spoken else "silent"
-                self._report(talk, f"{word}: nothing for over {_roughly(silent_s)} s")
-                if not self._baud_works and talk.has_tuned_long(now_s):
-                    self._try_next_baud(talk, line, now_s)
-            if now_s >= talk.reopen_s:
-                talk.reopen_s = now_s + min(silent_s, REOPEN_MOST_S)
+            elif self._wait_on(talk, line, arrival_ns / 1e9):
                 return
+
+    def _wait_on(self, talk: Conversation, line: SerialLine, now_s: float) -> bool:
+        """Notes that still nothing comes; returns whether it is time to open the port again."""
+        silent_s = now_s - talk.heard_s
+        if silent_s > STALL_S:
+            talk.is_silent = True
+            word = "stalled" if talk.has_spoken else "silent"
+            self._report(talk, f"{word}: nothing for over {_roughly(silent_s)} s")
+            if not self._baud_works and talk.has_tuned_long(now_s):
+                self._try_next_baud(talk, line, now_s)
+        if now_s < talk.reopen_s:
+            return False
+        talk.reopen_s = now_s + min(silent_s, REOPEN_MOST_S)
+        return True
 
     def _hear(self, talk: Conversation, line: SerialLine, data: bytes, arrival_ns: int) -> None:
         now_s = arrival_ns / 1e9
