@@ -13,7 +13,7 @@ from mmg.cli.last_line import LAST_LINE
 from mmg.cli.parsing import parse
 from mmg.cli.privacy import close_but, tried_folder
 from mmg.cli.progress import Progress
-from mmg.cli.reporting import stderr_reporter
+from mmg.cli.reporting import silence_libraries, stderr_reporter
 from mmg.cli.version import PrintVersion
 from mmg.errors import ModelError
 from mmg.printable import as_lines, printable
@@ -107,6 +107,8 @@ def _verify(options: argparse.Namespace) -> int:
     from mmg.bundle import Bundle
     from mmg.bundle.verify import check_files
 
+    if options.is_own_process:
+        silence_libraries()
     checked: list[Checked] = []
     with (
         Progress(_report, "checked", unit="files") as progress,

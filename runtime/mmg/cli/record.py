@@ -91,10 +91,10 @@ def _record(options: argparse.Namespace) -> int:
     from mmg.sources import is_live
 
     check_labels(names_in(options.labels))
-    WATCHDOG.start("mmg-record")
     with Bundle.open(options.bundle) as bundle:
         profile = load_board(options)
         urls = find_sensors(options, named, profile, bundle.manifest, _report)
+        WATCHDOG.start("mmg-record")
         for name, url in urls.items():
             if not is_live(url):
                 raise ConfigError(f"{name}: {url} is a recording already")

@@ -51,6 +51,14 @@ def release_stderr() -> None:
             sys.stderr = None
 
 
+def silence_libraries() -> None:
+    """Let nothing but our own lines reach standard error: LiteRT writes one of its own there."""
+    keep_stderr()
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    os.close(nowhere)
+
+
 def keep_stderr() -> None:
     """Write to a descriptor of our own: sounddevice turns number 2 off while PortAudio starts, which can take long."""
     try:

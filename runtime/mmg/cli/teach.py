@@ -124,7 +124,6 @@ def _run(options: argparse.Namespace) -> int:
     if asked[0] in ("--list", "--delete", "--merge"):
         return change(options, _report)
     set_up_process()
-    WATCHDOG.start("mmg-teach")
     return _teach(options)
 
 
@@ -162,6 +161,7 @@ def _teach(options: argparse.Namespace) -> int:
         if options.grace is not None:
             settings = replace(settings, grace_s=options.grace)
         _close_off(options, named, profile, bundle.manifest)
+        WATCHDOG.start("mmg-teach")
         background = _background(options, bundle, (name, kept), settings, profile)
         if name is None:
             note = kept.keep("", [], background)
