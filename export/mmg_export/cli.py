@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from mmg.cli.exit_codes import handle_signals, raise_interrupt, run_command
 from mmg.cli.parsing import parse
+from mmg.cli.privacy import close_sensors
 from mmg.cli.progress import Progress
 from mmg.cli.reporting import Reporter, StderrReporter, stderr_reporter
 from mmg.cli.version import PrintVersion
@@ -69,6 +70,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--hops", type=int, default=1000, help="hops of random input to compare (1000)")
     parser.add_argument("--no-data", action="store_true", help="use none of the run's data: random input only, no int8")
     chosen = parse(parser, arguments)
+    close_sensors(chosen)
     handle_signals(raise_interrupt)
     return run_command(lambda: _run(chosen), _report, stopped=130)
 

@@ -83,6 +83,14 @@ def close_but(options: argparse.Namespace, *writes: Path | str | None, anywhere:
         _closed.append((used, close_unused(used)))
 
 
+def close_sensors(options: argparse.Namespace) -> None:
+    """Close cameras and microphones, and nothing else: for a workstation's commands, of which none opens a sensor, and
+    whose libraries have threads of their own."""
+    if options.is_own_process and not _closed:
+        used = Uses(network=True, daemons=True, accelerator=True, writes=None)
+        _closed.append((used, close_unused(used, ("namespace", "landlock"))))
+
+
 def unpacking(urls: Iterable[str]) -> list[Path]:
     """The folder for temporary files, where one of these recordings needs it to be read. Raises ConfigError."""
     from mmg.sources.url import parse_url

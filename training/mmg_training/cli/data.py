@@ -10,6 +10,7 @@ from pathlib import Path
 
 from mmg.cli.exit_codes import run_printing_command
 from mmg.cli.parsing import parse
+from mmg.cli.privacy import close_sensors
 from mmg.cli.reporting import stderr_reporter
 from mmg.cli.version import PrintVersion
 from mmg.printable import as_lines
@@ -44,6 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument("--version", action=PrintVersion)
     chosen = parse(parser, arguments)
+    close_sensors(chosen)
     return run_printing_command(lambda: _run(chosen), report)
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from mmg.cli.exit_codes import run_command
 from mmg.cli.parsing import parse
+from mmg.cli.privacy import close_sensors
 from mmg.cli.progress import Progress
 from mmg.cli.reporting import stderr_reporter
 from mmg.cli.version import PrintVersion
@@ -72,6 +73,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--markdown", type=Path, metavar="FILE", help="also write the tables as Markdown")
     parser.add_argument("--plots", type=Path, metavar="DIR", help="draw subsets.png and missing.png there")
     chosen = parse(parser, given)
+    chosen.is_own_process = arguments is None
+    close_sensors(chosen)
     return run_command(lambda: run(chosen, shlex.join(["mmg-eval", *given])), progress, stopped=130)
 
 

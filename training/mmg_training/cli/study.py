@@ -11,6 +11,7 @@ from pathlib import Path
 
 from mmg.cli.exit_codes import handle_signals, raise_interrupt, run_command
 from mmg.cli.parsing import parse
+from mmg.cli.privacy import close_sensors
 from mmg.cli.reporting import stderr_reporter
 from mmg.cli.version import PrintVersion
 from mmg.errors import ConfigError
@@ -68,6 +69,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--report", action="store_true", help="train nothing: print the tables of what is done")
     parser.add_argument("--json", action="store_true", help="print JSON instead of Markdown")
     chosen = parse(parser, given)
+    chosen.is_own_process = arguments is None
+    close_sensors(chosen)
     handle_signals(raise_interrupt)
     return run_command(lambda: run(chosen, shlex.join(["mmg-study", *given])), report, stopped=130)
 

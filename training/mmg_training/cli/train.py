@@ -18,6 +18,7 @@ import torch
 from lightning_fabric import Fabric
 from mmg.cli.exit_codes import run_command
 from mmg.cli.parsing import parse
+from mmg.cli.privacy import close_sensors
 from mmg.cli.progress import Progress
 from mmg.cli.version import PrintVersion
 from mmg.errors import ConfigError
@@ -86,6 +87,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         help="of each process on a CPU (default 1, with which the weights do not depend on how many cores there are)",
     )
     chosen = parse(parser, arguments)
+    close_sensors(chosen)
     torch.set_num_threads(max(1, chosen.threads))
 
     def train_once() -> int:
