@@ -37,6 +37,9 @@ if ! is_apart || [ "$(cat "$venv/.made-for" 2>/dev/null)" != "$made_for" ] \
     printf '%s' "$made_for" > "$venv/.made-for"
 fi
 
+# A run writes nowhere, its own modules' caches included: without this they would be compiled at each start.
+precompile() { "$venv/bin/python" -m compileall -q runtime device_profiles training export tools; }
+
 # The mark is written after an install that ended well, and names what was installed.
 mark="$venv/.installed-$extras" bare=.ci/without-dependencies.txt
 wanted=$(cat pyproject.toml "$bare" | cksum)
@@ -44,8 +47,8 @@ needed='import mmg, mmg_device_profiles, msgspec, numpy, serial, soundfile, soxr
 try: import onnxruntime
 except ImportError: import ai_edge_litert'
 if "$venv/bin/python" -c "$needed" 2>/dev/null; then
-    [ "$(cat "$mark" 2>/dev/null)" != "$wanted" ] || exit 0
-    [ "$extras" = dev ] || [ "$(cat "$venv/.installed-dev" 2>/dev/null)" != "$wanted" ] || exit 0
+    if [ "$(cat "$mark" 2>/dev/null)" = "$wanted" ]; then precompile; exit; fi
+    if [ "$extras" != dev ] && [ "$(cat "$venv/.installed-dev" 2>/dev/null)" = "$wanted" ]; then precompile; exit; fi
 fi
 
 install() {
@@ -61,4 +64,5 @@ case $extras in
 esac
 install --editable ".[$extras]"
 [ "$extras" != dev ] || install --no-deps --requirement "$bare"
+precompile
 printf '%s' "$wanted" > "$mark"

@@ -135,6 +135,7 @@ def uses_of(
     writes += unpacking(urls.values())
     if has_sound:
         writes.append(SHARED_MEMORY)
+    writes += [url.options["sysfs"] for url in found if url.scheme == "iio" and "sysfs" in url.options]
     return Uses(
         camera=any(url.scheme == "camera" and url.path.startswith("/dev/") for url in found),
         sound=has_sound,
