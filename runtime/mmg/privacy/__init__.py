@@ -75,6 +75,6 @@ def close_unused(uses: Uses, left_out: Collection[str] = ()) -> Closed:
             without[rung] = str(error)
     if uses.camera:
         return Closed(tuple(by), without, uses_camera=True)
-    answers = ask.ask_camera(made[0] if made else None)
+    answers = ask.ask_camera(made[0] if made else None, is_shut=bool({"namespace", "manager"} & set(by)))
     refused = is_managed or any(one.is_refusal for one in answers) or ask.is_without_devices()
     return Closed(tuple(by), without, tuple(map(str, answers)), refused)

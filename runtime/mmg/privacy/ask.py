@@ -63,16 +63,17 @@ def is_without_devices() -> bool:
     return bool(os.statvfs("/dev").f_flag & os.ST_NODEV)
 
 
-def ask_camera(made: int | None = None) -> tuple[Answer, ...]:
+def ask_camera(made: int | None = None, *, is_shut: bool) -> tuple[Answer, ...]:
     """Try to open a camera, and ask it for what it is; nothing is read from it. made: of ``make_camera``.
 
-    The second question goes to what could be opened, else to ``/dev/null``, which does not know it: the kernel says
-    ENOTTY, if nothing stands before it.
+    is_shut: whether a rung that refuses to open cameras holds. Without one a real camera is left alone: to open it is
+    what was promised not to happen. The second question goes to what could be opened, else to ``/dev/null``, which
+    does not know it: the kernel says ENOTTY, if nothing stands before it.
     """
     there = [node for node in cameras() if os.access(node, os.R_OK | os.W_OK)]
-    if there:
+    if there and is_shut:
         asked, place = str(there[0]), there[0]
-    elif made is not None:
+    elif made is not None and not there:
         asked, place = "a camera's node made for this", Path(f"/proc/self/fd/{made}")
     else:
         return (_query(STAND_IN, str(STAND_IN)),)
