@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import io
 import itertools
 import lzma
 import shutil
@@ -14,6 +15,8 @@ from collections.abc import Iterator, Sequence
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from mmg_device_profiles.regular_file import open_regular
 
 from mmg.bundle.manifest import Modality
 from mmg.errors import ConfigError, SourceError
@@ -41,6 +44,7 @@ UNPACKED = "mmg-zip-"
 """How the folder of an archive's files begins; it means nothing to a person."""
 # An archive may promise more than a disk holds.
 LARGEST_BYTES = 8 << 30
+MOST_LISTED_BYTES = 4 << 20
 BROKEN_ZIP = (
     zipfile.BadZipFile,
     zlib.error,
@@ -175,9 +179,19 @@ def unpacked(url: str, path: Path) -> Path:
         raise SourceError(url, f"cannot be unpacked: {error.strerror or error}") from error
 
 
+class _Archive(io.BufferedReader):
+    """A zip's file: zipfile reads the whole list of what is in it at once, and makes twenty times as much of it."""
+
+    def read(self, size: int | None = -1) -> bytes:
+        """See io.BufferedReader. Raises BadZipFile."""
+        if size is not None and size > MOST_LISTED_BYTES:
+            raise zipfile.BadZipFile(f"its list of files has {size / 1e6:.0f} MB")
+        return super().read(size)
+
+
 @cache
 def _unpack(path: Path) -> Path:
-    with zipfile.ZipFile(path) as archive:
+    with _Archive(open_regular(path).detach()) as file, zipfile.ZipFile(file) as archive:
         members = [one for one in archive.infolist() if not one.is_dir() and not _is_link(one)]
         wanted = [one for one in members if Path(one.filename).suffix.lower() in (*TABLES, *SOUNDS, *PICTURES)]
         size = sum(one.file_size for one in wanted)
