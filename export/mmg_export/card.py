@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from mmg.bundle.manifest import Manifest
+from mmg.printable import as_cell
 from mmg_training.metrics import Metrics
 
 from mmg_export.describe import HALF
@@ -156,4 +157,4 @@ def _figure(recall: dict[str, float], label: str) -> str:
 
 def _table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
     lines = [heads, ["---"] * len(heads), *rows]
-    return [f"| {' | '.join(line)} |" for line in lines]
+    return [f"| {' | '.join(map(as_cell, line))} |" for line in lines]

@@ -8,6 +8,7 @@ from pathlib import Path
 import msgspec
 from mmg.atomic_write import atomic_write
 from mmg.errors import ConfigError
+from mmg.printable import as_cell
 
 
 class FileFigures(msgspec.Struct, frozen=True, kw_only=True):
@@ -135,4 +136,4 @@ def _accuracies(variants: Sequence[VariantFigures]) -> list[str]:
 
 
 def _table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
-    return [f"| {' | '.join(line)} |" for line in (heads, ["---"] * len(heads), *rows)]
+    return [f"| {' | '.join(map(as_cell, line))} |" for line in (heads, ["---"] * len(heads), *rows)]

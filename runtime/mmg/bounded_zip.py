@@ -12,6 +12,8 @@ import zipfile
 import zlib
 from pathlib import Path
 
+from mmg_device_profiles.regular_file import open_regular
+
 ZIP_ERRORS = (
     zipfile.BadZipFile,
     zlib.error,
@@ -31,7 +33,7 @@ class BoundedZip(zipfile.ZipFile):
     """An archive whose list of entries takes ``most_bytes`` at most. Opening raises as ``ZIP_ERRORS`` says."""
 
     def __init__(self, place: Path | bytes, most_bytes: int) -> None:
-        raw = io.BytesIO(place) if isinstance(place, bytes) else io.FileIO(place)
+        raw = io.BytesIO(place) if isinstance(place, bytes) else open_regular(place).detach()
         # The archive as a file; reading entries moves its place and does not mind it.
         self.stream = _Stream(raw)  # type: ignore[arg-type]  # BytesIO reads as a raw stream does
         self.stream.most_bytes = most_bytes

@@ -17,6 +17,11 @@ def as_line(text: str) -> str:
     return printable(text if len(text) <= LONGEST else f"{text[: LONGEST - TAIL - 5]} ... {text[-TAIL:]}")
 
 
+def as_cell(text: str) -> str:
+    """A cell of a table in Markdown: its text can end neither the cell nor begin an element of HTML."""
+    return printable(text).replace("|", "\\|").replace("<", "&lt;")
+
+
 def as_lines(text: str, encoding: str | None) -> str:
     """Each line of the text so, with what a stream of this encoding cannot hold escaped."""
     encoding = encoding or "ascii"

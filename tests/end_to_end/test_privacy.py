@@ -14,21 +14,58 @@ import pytest
 from fakes import audio_modality, signal_modality, tiny_files, tiny_manifest, video_modality, write_tiny_bundle
 from mmg.backends import is_installed
 from mmg.bundle import write_bundle
-from recordings import DEMO, mmg_run, traced
+from recordings import DEMO, ROOT, mmg_run, traced
 
 TELEMETRY = "ORT_DISABLE_TELEMETRY"
 # onnxruntime leaves its telemetry off by itself where these say that nobody uses it in earnest.
 ELSEWHERE = ("CI", "GITHUB_ACTIONS", "GITLAB_CI", "JENKINS_URL", "TF_BUILD", "ORT_RUNNING_UNIT_TESTS", "XDG_CACHE_HOME")
-COMMANDS = {
-    "run": ("run", "--sensors", "imu", "--demo", "--duration", "5", "--backend", "onnx"),
-    "profile": ("profile", "--subsets", "imu", "--backends", "onnx", "--mode", "backtoback", "--hops", "2"),
-    "bundle": ("bundle", "verify", "starter"),
-    "doctor": ("doctor",),
+IMU = str(DEMO / "imu.csv")
+NO_PORT = ("--sensors", "imu", "--imu", "serial:///dev/ttyNONE")
+LOADING = {
+    "mmg-run": ("mmg.cli.run", "--sensors", "imu", "--demo", "--duration", "5", "--backend", "onnx"),
+    "mmg-profile": (
+        *("mmg.cli.profile", "--subsets", "imu", "--backends", "onnx", "--mode", "backtoback", "--hops", "2"),
+    ),
+    "mmg-bundle": ("mmg.cli.bundle", "verify", "starter"),
+    "mmg-doctor": ("mmg.cli.doctor",),
 }
+"""Each command that loads onnxruntime whatever it is asked for."""
+COMMANDS = {
+    **LOADING,
+    "mmg-teach": ("mmg.cli.teach", "mine", "--from", IMU, "--seconds", "2", "-o", "{folder}/mine.taught"),
+    "mmg-look": ("mmg.cli.look", "--imu", IMU, "-o", "{folder}/page.html", "--backend", "onnx"),
+    "mmg-record": ("mmg.cli.record", *NO_PORT, "--duration", "0.5", "-o", "{folder}/day.mcap"),
+    "mmg-label": ("mmg.cli.label", IMU, str(DEMO / "truth.csv"), "-o", "{folder}/labels.txt"),
+    "mmg-devices": ("mmg.cli.devices", "--seconds", "1"),
+    "mmg-service": ("mmg.cli.service", "install", "--dry-run", *NO_PORT),
+    "mmg-virtual": ("mmg_tools.virtual.cli", "--seconds", "1", "--no-audio"),
+    "mmg-data": ("mmg_training.cli.data", "{folder}"),
+}
+WORKSTATION = {
+    "mmg-train": ("mmg_training.cli.train", "{folder}/none.toml", "--out", "{folder}/run"),
+    "mmg-eval": ("mmg_training.cli.evaluate", "{folder}/none"),
+    "mmg-study": ("mmg_training.cli.study", "{folder}/none.toml", "--out", "{folder}/study"),
+    "mmg-export": ("mmg_export.cli", "{folder}/none", "-o", "{folder}/out"),
+}
+"""As far as they go without a data set: all of their libraries are loaded by then."""
+VALUES = ("0", "", "false", "no thanks")
+EACH = [
+    *((command, value) for command in LOADING for value in VALUES),
+    *((command, "0") for command in sorted(COMMANDS.keys() - LOADING.keys())),
+    *(pytest.param(command, "0", marks=pytest.mark.torch) for command in WORKSTATION),
+]
 
 
-@pytest.mark.parametrize("value", ["0", "", "false", "no thanks"])
-@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_is_looked_at() -> None:
+    if sys.version_info < (3, 11):
+        pytest.skip("tomllib is not there")
+    import tomllib
+
+    scripts = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]
+    assert {*COMMANDS, *WORKSTATION} == set(scripts)
+
+
+@pytest.mark.parametrize(("command", "value"), EACH)
 def test_no_command_keeps_an_id_or_asks_a_name_server_whatever_the_environment_says(
     command: str, value: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -36,12 +73,35 @@ def test_no_command_keeps_an_id_or_asks_a_name_server_whatever_the_environment_s
         pytest.skip("onnxruntime is not installed")
     for name in ELSEWHERE:
         monkeypatch.delenv(name, raising=False)
-    words = (sys.executable, "-m", f"mmg.cli.{COMMANDS[command][0]}", *COMMANDS[command][1:])
-    lines = traced("%network,openat,mkdir", *words, codes=(0, 1), HOME=str(tmp_path), **{TELEMETRY: value})
-    assert list(tmp_path.rglob("*")) == []
+    home, folder = tmp_path / "home", tmp_path / "folder"
+    home.mkdir()
+    folder.mkdir()
+    module, *words = (COMMANDS | WORKSTATION)[command]
+    arguments = [word.format(folder=folder) for word in words]
+    command_line = (sys.executable, "-m", module, *arguments)
+    lines = traced("%network,openat,mkdir", *command_line, codes=(0, 1, 2, 3), HOME=str(home), **{TELEMETRY: value})
+    assert not [path for path in home.rglob("*") if path.is_file() and "matplotlib" not in path.parts]  # its fonts
+    if command in LOADING:
+        assert [line for line in lines if "onnxruntime_pybind11_state" in line]
     assert not [line for line in lines if "deviceid" in line or "/Microsoft" in line]
     # A sound server is looked for on this machine alone; what goes out has an address of the internet.
     assert not [line for line in lines if "AF_INET" in line]
+
+
+def test_what_another_library_loads_in_a_command_finds_it_off_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not is_installed("onnx"):
+        pytest.skip("onnxruntime is not installed")
+    for name in ELSEWHERE:
+        monkeypatch.delenv(name, raising=False)
+    code = (
+        "from importlib import import_module\nfrom mmg.cli.exit_codes import run_command\n"
+        "run_command(lambda: bool(import_module('onnxruntime')), print)"
+    )
+    environment = {**os.environ, "HOME": str(tmp_path), TELEMETRY: "0"}
+    subprocess.run([sys.executable, "-c", code], env=environment, check=True)
+    assert list(tmp_path.rglob("*")) == []
 
 
 def test_telemetry_is_turned_on_by_what_these_tests_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -789,6 +789,21 @@ def test_of_pyserials_urls_only_those_of_a_network_are_opened(device: str, tmp_p
     assert kept.read_text() == "precious"
 
 
+@pytest.mark.parametrize("device", ["/dev/null", "/dev/zero", "/dev/stdin", "/proc/cpuinfo", "/"])
+def test_a_node_that_is_not_known_to_be_a_ttys_is_not_opened(
+    device: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nor where the kernel tells nothing of it: to open it may be an act, as with a camera or a watchdog."""
+
+    def refuse(*_arguments: object, **_settings: object) -> None:
+        raise AssertionError("is opened")
+
+    monkeypatch.setattr(serial_port, "SYSFS", tmp_path)
+    monkeypatch.setattr(serial, "serial_for_url", refuse)
+    with pytest.raises(SourceError, match="is not a serial port"):
+        open_serial(device, 115200, "serial://it")
+
+
 @pytest.mark.parametrize(
     "device",
     ["socket://host:4000", "Socket://[fe80::1%eth0]:1/", "rfc2217://10.0.0.1:2217?ign_set_control&timeout=0.5"],

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 from mmg.cli.doctor import _print
-from mmg.printable import LONGEST, as_line, as_lines, printable
+from mmg.printable import LONGEST, as_cell, as_line, as_lines, printable
+from mmg_training.evaluation.tables import Table, markdown
 from recordings import ROOT
 
 
@@ -58,3 +59,14 @@ def test_a_line_that_is_too_long_keeps_its_beginning_and_what_to_type_at_its_end
 def test_lines_are_kept_and_what_the_stream_cannot_hold_is_escaped() -> None:
     assert as_lines("wäsche\n\x1b[2J", "ascii") == "w\\xe4sche\n?[2J"
     assert as_lines("wäsche", None) == "w\\xe4sche"
+
+
+def test_a_name_in_a_table_ends_no_cell_and_begins_no_element() -> None:
+    assert as_cell("a | b <script>\n") == "a \\| b &lt;script>?"
+
+
+def test_a_label_stays_in_its_cell_of_the_tables_of_mmg_eval() -> None:
+    table = Table("subsets", "Subsets", ("label", "accuracy"), (("a|b\n<b>", 0.5),), "made")
+    rows = [line for line in markdown([table], "mmg-eval").splitlines() if line.startswith("|")]
+    assert [row.replace("\\|", "").count("|") for row in rows] == [3, 3, 3]
+    assert "<b>" not in rows[2]

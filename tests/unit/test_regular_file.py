@@ -5,17 +5,23 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
-from mmg_device_profiles import regular_file
 from mmg_device_profiles.regular_file import lines_within, open_regular, read_text, read_within
+
+
+def link_to_pipe(path: Path) -> None:
+    os.mkfifo(path.with_name("pipe"))
+    path.symlink_to("pipe")
+
 
 KINDS: dict[str, Callable[[Path], object]] = {
     "a pipe": os.mkfifo,
     "a folder": Path.mkdir,
     "a device": lambda path: path.symlink_to("/dev/zero"),
     "a terminal": lambda path: path.symlink_to("/dev/tty"),
-    "a link to a pipe": lambda path: (os.mkfifo(path.with_name("pipe")), path.symlink_to("pipe")),
+    "a link to a pipe": link_to_pipe,
 }
 
 
@@ -34,12 +40,12 @@ def test_a_pipe_that_took_the_files_place_meanwhile_is_refused_too(
     path, real_open = tmp_path / "named", os.open
     path.write_text("a file")
 
-    def replaced_first(*arguments: int) -> int:
+    def replaced_first(*arguments: Any) -> int:
         path.unlink()
         os.mkfifo(path)
         return real_open(*arguments)
 
-    monkeypatch.setattr(regular_file.os, "open", replaced_first)
+    monkeypatch.setattr(os, "open", replaced_first)
     with pytest.raises(OSError, match="is not a regular file"):
         open_regular(path)
 

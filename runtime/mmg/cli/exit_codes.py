@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 from collections.abc import Callable
 from typing import NoReturn
 
+from mmg.backends import TELEMETRY_OFF
 from mmg.cli.output import let_output_wait, say_last
 from mmg.cli.reporting import release_stderr
 from mmg.cli.watchdog import watched
@@ -19,6 +21,7 @@ def run_command(run: Callable[[], int], report: Callable[[str], None], *, stoppe
     stopped: the exit code after Ctrl-C.
     """
     let_output_wait()
+    os.environ.update(TELEMETRY_OFF)  # also of what other libraries load, and of children
     try:
         code = run()
         if sys.stdout is not None:

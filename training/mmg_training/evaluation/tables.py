@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from mmg.printable import as_cell
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,7 @@ def markdown(tables: Sequence[Table], command: str) -> str:
     """Each table under its title, the command that printed it and what its data are."""
     parts = []
     for table in tables:
-        rows = [table.head, *(tuple(text(cell) for cell in row) for row in table.rows)]
+        rows = [table.head, *(tuple(as_cell(text(cell)) for cell in row) for row in table.rows)]
         widths = [max(len(row[place]) for row in rows) for place in range(len(table.head))]
         lines = [
             "| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) + " |" for row in rows

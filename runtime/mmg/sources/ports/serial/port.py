@@ -20,7 +20,7 @@ from mmg.sources.axes import parse_axes, turn
 from mmg.sources.ports.port import STATUS_NS, PortStatus, PortThread
 from mmg.sources.ports.serial.conversation import Conversation
 from mmg.sources.ports.serial.library import load_pyserial, require_pyserial
-from mmg.sources.ports.serial.line import GONE, POLL_S, SerialLine, check_device
+from mmg.sources.ports.serial.line import GONE, NETWORK, POLL_S, SerialLine, check_device
 from mmg.sources.ports.serial.usb import UsbIdentity, find_usb, identify
 from mmg.sources.protocols import Counters, Headers, Parser, open_parser
 from mmg.types import Chunk
@@ -44,8 +44,9 @@ FIXED_UNITS = {"acc_unit": "m/s2", "gyro_unit": "rad/s"}
 LOSSES = ("checksum_errors", "malformed", "incomplete", "gaps", "duplicates")
 GATHER_S = 0.03
 """Samples are taken together as far as that: a wake costs more than what is then to be done for one of them."""
-VIDEO_MAJOR = 81
-"""Of a camera's device node (Documentation/admin-guide/devices.txt of Linux)."""
+VIDEO_MAJOR, PTY_MAJORS = 81, range(136, 144)
+"""Of the device nodes of cameras and of pseudo terminals (Documentation/admin-guide/devices.txt of Linux)."""
+SYSFS = Path("/sys/dev/char")
 
 
 class SerialPort(PortThread):
@@ -246,7 +247,12 @@ def open_serial(device: str, baud: int, url: str, *, dtr: bool | None = None, rt
     _refuse_others(device, url)
     try:
         with device_at(device) as place:
-            port = serial.serial_for_url(place, baudrate=baud, timeout=POLL_S, exclusive=True, do_not_open=True)
+            if NETWORK.fullmatch(device):
+                from mmg.sources.ports.serial.network import network_port
+
+                port = network_port(device, baudrate=baud, timeout=POLL_S)
+            else:
+                port = serial.serial_for_url(place, baudrate=baud, timeout=POLL_S, exclusive=True, do_not_open=True)
             if dtr is not None:
                 port.dtr = dtr
             if rts is not None:
@@ -272,10 +278,12 @@ def _refuse_others(device: str, url: str) -> None:
     except OSError as error:
         raise _translated(error, device, url) from error
     number = os.major(found.st_rdev), os.minor(found.st_rdev)
-    subsystem = Path(f"/sys/dev/char/{number[0]}:{number[1]}/subsystem")
-    # A pty has no entry there.
-    is_other = number[0] == VIDEO_MAJOR or (subsystem.exists() and subsystem.resolve().name != "tty")
-    if not stat.S_ISCHR(found.st_mode) or is_other:
+    subsystem = SYSFS / f"{number[0]}:{number[1]}" / "subsystem"
+    if subsystem.exists():
+        is_port = subsystem.resolve().name == "tty"
+    else:  # a pty, or nothing is known of any device
+        is_port = number[0] in PTY_MAJORS or (not SYSFS.is_dir() and number[0] != VIDEO_MAJOR)
+    if not stat.S_ISCHR(found.st_mode) or not is_port:
         raise SourceError(url, f"cannot be opened: {device} is not a serial port")
 
 
