@@ -81,8 +81,9 @@ def read_private_key(path: str | Path) -> PrivateKey:
 
 def _read(path: Path, wanted: str) -> bytes:
     try:
-        with path.open("rb") as stream:
-            data = stream.read(KEY_FILE_LIMIT_BYTES)
+        # A pipe is not waited for: it holds nothing yet, and so no key.
+        with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as stream:  # noqa: PTH123
+            data = stream.read(KEY_FILE_LIMIT_BYTES) or b""
     except (OSError, ValueError) as error:  # ValueError for a path with a null character
         reason = error.strerror if isinstance(error, OSError) else error
         raise ConfigError(f"key {path}: cannot be read: {reason}") from error

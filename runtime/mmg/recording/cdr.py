@@ -71,6 +71,8 @@ def imu_samples(data: bytes, channels: tuple[str, ...]) -> NDArray[np.float32]:
     """The samples ``(T, C)`` of messages of one layout, one after the other. Raises ValueError."""
     # All but the frame's name has a fixed length, and the numbers are at the end.
     length = struct.unpack_from("<I", data, 12)[0]
+    if not 1 <= length <= len(data):
+        raise ValueError(f"a frame's name of {length} bytes")
     rows = np.frombuffer(data, imu_layout("x" * (length - 1)))
     columns = {
         name: rows[of][:, axis]
