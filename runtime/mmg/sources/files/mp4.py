@@ -190,10 +190,9 @@ def _times(file: BinaryIO, span: Span | None, most: int) -> tuple[NDArray[np.int
 def _places(file: BinaryIO, tables: dict[str, Span], sizes: NDArray[np.uint32]) -> NDArray[np.int64]:
     """Where each sample is in the file, chunk by chunk."""
     wide = "co64" in tables
-    chunks = _numbers(_table(file, tables.get("co64" if wide else "stco")), 8, ">u8" if wide else ">u4").astype(
-        np.int64
-    )
-    chunks = chunks[:MOST_SAMPLES]  # each holds a sample at least
+    table = _table(file, tables.get("co64" if wide else "stco"))
+    # Each chunk holds a sample at least.
+    chunks = _numbers(table, 8, ">u8" if wide else ">u4")[:MOST_SAMPLES].astype(np.int64)
     runs = _numbers(_table(file, tables.get("stsc")), 8, ">u4").astype(np.int64)
     runs = runs[: len(runs) // 3 * 3].reshape(-1, 3)
     if len(runs) == 0:
