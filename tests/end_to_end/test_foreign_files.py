@@ -116,4 +116,4 @@ def test_an_archive_whose_list_of_files_is_a_bomb_is_refused_before_it_is_read(t
     done = run("run --imu", tmp_path / "walk.zip")
     assert done.returncode == 3
     [line] = done.stderr.splitlines()
-    assert "is no zip archive that can be read: its list of files has 20 MB" in line
+    assert "is no zip archive that can be read: its list of entries has" in line

@@ -65,6 +65,7 @@ def read_records(path: Path, damage: Damage) -> Iterator[Record]:
         if not isinstance(record, Chunk):
             continue
         try:
+            _check_unpacked(record)
             inner = breakup_chunk(record, validate_crc=True)
         except Exception:
             # Whatever zstandard or a broken length raises: a damaged chunk is left out, and counted.
@@ -75,6 +76,17 @@ def read_records(path: Path, damage: Damage) -> Iterator[Record]:
                 topics[one.id] = one.topic
             elif isinstance(one, Message) and one.channel_id in topics:
                 yield Record(topics[one.channel_id], one.log_time, one.data)
+
+
+def _check_unpacked(chunk: Any) -> None:
+    """Raises ValueError where it would unpack to more than there is memory, by MCAP's word or by zstandard's."""
+    unpacked = chunk.uncompressed_size
+    if chunk.compression == "zstd":
+        import zstandard
+
+        unpacked = max(unpacked, zstandard.frame_content_size(chunk.data))
+    if unpacked > LARGEST_RECORD or chunk.compression == "lz4":
+        raise ValueError(f"a chunk of {unpacked} bytes, {chunk.compression}")
 
 
 def file_records(path: Path, damage: Damage) -> Iterator[Any]:

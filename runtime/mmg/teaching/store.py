@@ -10,7 +10,7 @@ import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
 import numpy as np
@@ -18,11 +18,14 @@ from numpy.typing import NDArray
 
 from mmg.atomic_write import atomic_write
 from mmg.errors import ConfigError
-from mmg.teaching.taught import MOST_ACTIVITIES, MOST_EXAMPLES, Example, Taught
+from mmg.teaching.taught import MOST_ACTIVITIES, MOST_BACKGROUND_HOPS, MOST_EXAMPLES, Example, Taught
 from mmg.teaching.trace import Trace, as_kept
 
 MOST_BYTES = 64 << 20
 Sizes = tuple[int, int, int]
+FEW = msgspec.Meta(max_length=32)
+"""As many modalities as a bundle may have. Lists are bounded before they are made: a short trace takes much more memory
+than it takes of the file."""
 
 
 class _Part(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -40,7 +43,7 @@ class _Trace(_Part, frozen=True):
 
 class _Activity(_Part, frozen=True):
     name: str
-    examples: list[dict[str, _Trace]]
+    examples: list[Annotated[dict[str, _Trace], FEW]]
 
 
 class _File(_Part, frozen=True):
@@ -48,9 +51,9 @@ class _File(_Part, frozen=True):
 
     schema: Literal["mmg-taught/2"]
     sha256: str
-    encoders: dict[str, str]
+    encoders: Annotated[dict[str, str], FEW]
     activities: list[_Activity]
-    background: dict[str, list[_Trace]]
+    background: Annotated[dict[str, Annotated[list[_Trace], msgspec.Meta(max_length=MOST_BACKGROUND_HOPS)]], FEW]
 
 
 def change_taught(path: Path, change: Callable[[Taught], Taught], begin: Callable[[], Taught] | None = None) -> Taught:

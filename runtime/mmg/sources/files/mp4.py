@@ -22,6 +22,7 @@ MOST_BOXES = 100_000
 MOST_TABLE_BYTES = 64 << 20
 # Two days of a GoPro's telemetry, a sample a second.
 MOST_SAMPLES = 200_000
+MOST_EDITS = 1000
 NEVER = 0xFFFFFFFF, 0xFFFFFFFFFFFFFFFF
 """The media time of an edit that shows nothing, in its two widths."""
 
@@ -153,7 +154,7 @@ def _edits(file: BinaryIO, span: Span | None, film_scale: int) -> tuple[Fraction
     delay_s = Fraction(0)
     data = _table(file, span)
     layout = struct.Struct(">QQI" if data[:1] == b"\1" else ">III")
-    for place in range(8, len(data) - layout.size + 1, layout.size):
+    for place in range(8, min(len(data), MOST_EDITS * layout.size) - layout.size + 1, layout.size):
         length, media_time, _ = layout.unpack_from(data, place)
         if media_time not in NEVER:
             return delay_s, media_time
@@ -190,9 +191,9 @@ def _times(file: BinaryIO, span: Span | None, most: int) -> tuple[NDArray[np.int
 def _places(file: BinaryIO, tables: dict[str, Span], sizes: NDArray[np.uint32]) -> NDArray[np.int64]:
     """Where each sample is in the file, chunk by chunk."""
     wide = "co64" in tables
-    chunks = _numbers(_table(file, tables.get("co64" if wide else "stco")), 8, ">u8" if wide else ">u4").astype(
-        np.int64
-    )
+    table = _table(file, tables.get("co64" if wide else "stco"))
+    # Each chunk holds a sample at least.
+    chunks = _numbers(table, 8, ">u8" if wide else ">u4")[:MOST_SAMPLES].astype(np.int64)
     runs = _numbers(_table(file, tables.get("stsc")), 8, ">u4").astype(np.int64)
     runs = runs[: len(runs) // 3 * 3].reshape(-1, 3)
     if len(runs) == 0:

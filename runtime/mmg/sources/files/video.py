@@ -20,6 +20,8 @@ from mmg.types import Chunk
 
 # A cut is told from rounding when more than this is missing at the end.
 CUT_S = 0.5
+MOST_PIXELS = 8192 * 4608
+"""Of a picture, which takes three bytes for each and is held several times."""
 
 
 class VideoFile:
@@ -121,6 +123,9 @@ class VideoFile:
             raise SourceError(self.url, "contains video that no decoder here supports") from error
         if stream is None:
             raise SourceError(self.url, "contains no video")
+        width, height = stream.codec_context.width, stream.codec_context.height
+        if width * height > MOST_PIXELS:
+            raise SourceError(self.url, f"has pictures of {width} x {height}, and 8K is the most: make them smaller")
         return stream
 
     def _opened(self) -> Any:

@@ -13,6 +13,8 @@ from mmg.sources.files.sound.spliced import Spliced
 INFO, COUNT_AT, HEAD_BYTES = 8, 21, 42
 # More than two frames of the longest, 65535 samples of 8 channels of 24 bits.
 TAIL = 1 << 22
+MOST_HEADERS = 10_000
+"""What looks like one: a hundred times as many as sound of that length has by chance."""
 BLOCKS = {1: 192, **{2 + power: 576 << power for power in range(4)}, **{8 + power: 256 << power for power in range(8)}}
 
 
@@ -48,18 +50,21 @@ def mended_flac(path: Path) -> Spliced | None:
 def _last_frame(tail: bytes, fixed: bool) -> Frame | None:
     """The last frame that another leads up to, or the only one: what looks like a header may be sound."""
     sync = b"\xff\xf8" if fixed else b"\xff\xf9"
-    later: list[Frame] = []
-    place = len(tail)
-    while (place := tail.rfind(sync, 0, place)) >= 0:
+    later: dict[int, Frame] = {}
+    place, count = len(tail), 0
+    for _ in range(MOST_HEADERS):
+        place = tail.rfind(sync, 0, place)
+        if place < 0:
+            break
         frame = _frame(tail[place : place + 16])
         if frame is None:
             continue
         following = frame.number + (1 if fixed else frame.samples)
-        for one in later:
-            if one.number == following:
-                return one
-        later.append(frame)
-    return later[0] if len(later) == 1 and later[0].number == 0 else None
+        if following in later:
+            return later[following]
+        later.setdefault(frame.number, frame)
+        count += 1
+    return later.get(0) if count == 1 else None
 
 
 def _frame(header: bytes) -> Frame | None:

@@ -27,6 +27,7 @@ RATES_HZ = {3: (44_100, 48_000, 32_000), 2: (22_050, 24_000, 16_000), 0: (11_025
 PRIMING_FRAMES = 3
 """What an encoder and a decoder put before and behind the sound, at most; some count it and some do not."""
 FRAME_SAMPLES = 1152
+MOST_TAGS = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +69,7 @@ def walk_mp3(path: Path) -> Mp3 | None:
 def _behind_tags(file: BinaryIO) -> int:
     """Where the ID3v2 tags at the beginning end."""
     place = 0
-    while True:
+    for _ in range(MOST_TAGS):
         file.seek(place)
         tag = file.read(10)
         if len(tag) < 10 or tag[:3] != b"ID3":
@@ -77,6 +78,7 @@ def _behind_tags(file: BinaryIO) -> int:
         for byte in tag[6:]:
             size = size << 7 | byte & 0x7F
         place += 10 + size + (10 if tag[5] & 0x10 else 0)
+    return place
 
 
 def _frames(file: BinaryIO, place: int, first: bytes) -> Iterator[int]:

@@ -1,0 +1,143 @@
+"""What the headers of a recording promise is not believed before it is bounded: by memory, and by time."""
+
+from __future__ import annotations
+
+import io
+import struct
+import time
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+import pytest
+from films import box
+from hostile import peak_bytes
+from mmg.errors import SourceError
+from mmg.recording import cdr
+from mmg.recording.records import Damage, read_records
+from mmg.sources.files.mp4 import MOST_SAMPLES, read_tracks
+from mmg.sources.files.sound.flac import HEAD_BYTES, mended_flac
+from mmg.sources.files.sound.mp3 import walk_mp3
+
+MIB = 1 << 20
+UNTIL_S = 2.0
+"""Of processor time, for what took tens of seconds."""
+
+
+def full(name: str, data: bytes) -> bytes:
+    return box(name, bytes(4) + data)
+
+
+def film(path: Path, *tables: bytes, edits: bytes = b"") -> Path:
+    """An MP4 with one track of these tables."""
+    media = box(
+        "mdia",
+        full("mdhd", bytes(8) + struct.pack(">II", 1000, 0)),
+        full("hdlr", bytes(4) + b"meta" + bytes(12)),
+        box("minf", box("stbl", *tables)),
+    )
+    path.write_bytes(box("moov", full("mvhd", bytes(8) + struct.pack(">II", 1000, 0)), box("trak", edits, media)))
+    return path
+
+
+def test_a_film_of_sixteen_million_chunks_is_looked_at_in_seconds(tmp_path: Path) -> None:
+    count = 16_000_000
+    path = film(
+        tmp_path / "film.mp4",
+        full("stsz", struct.pack(">II", 1, 0xFFFFFFFF)),
+        full("stts", struct.pack(">III", 1, 0xFFFFFFFF, 1)),
+        full("stsc", struct.pack(">IIII", 1, 1, 1, 1)),
+        full("stco", struct.pack(">I", count) + bytes(4 * count)),
+    )
+    [track] = read_tracks(path)
+    began_s = time.process_time()
+    with path.open("rb") as file:
+        assert len(track.samples(file)) == MOST_SAMPLES
+    assert time.process_time() - began_s < UNTIL_S
+
+    def look() -> None:
+        with path.open("rb") as file:
+            track.samples(file)
+
+    assert peak_bytes(look) < 200 * MIB
+
+
+def test_a_film_of_millions_of_edits_that_show_nothing_is_looked_at_in_seconds(tmp_path: Path) -> None:
+    count = 5_000_000
+    edit = struct.pack(">III", 7, 0xFFFFFFFF, 1)
+    edits = box("edts", full("elst", struct.pack(">I", count) + edit * count))
+    path = film(tmp_path / "film.mp4", edits=edits)
+    began_s = time.process_time()
+    assert len(read_tracks(path)) == 1
+    assert time.process_time() - began_s < UNTIL_S
+
+
+def test_a_flac_that_is_all_headers_of_frames_is_looked_at_in_seconds(tmp_path: Path) -> None:
+    head = b"fLaC" + bytes([0x80, 0, 0, 34]) + struct.pack(">HH", 4096, 4096) + bytes(HEAD_BYTES - 12)
+    header = b"\xff\xf8\xc9\x18"
+    frames = bytearray()
+    for number in range(0x10000, 0x10000 + 400_000):
+        coded = bytes([0xF0 | number >> 18, *(0x80 | number >> shift & 0x3F for shift in (12, 6, 0))])
+        frames += header + coded + bytes(1)
+    path = tmp_path / "sound.flac"
+    path.write_bytes(head + bytes(frames))
+    began_s = time.process_time()
+    mended_flac(path)
+    assert time.process_time() - began_s < UNTIL_S
+
+
+def test_an_mp3_that_is_all_tags_is_looked_at_in_seconds(tmp_path: Path) -> None:
+    path = tmp_path / "sound.mp3"
+    path.write_bytes((b"ID3\3\0\0" + bytes(4)) * 3_000_000)
+    began_s = time.process_time()
+    assert walk_mp3(path) is None
+    assert time.process_time() - began_s < UNTIL_S
+
+
+@pytest.mark.parametrize("length", [0xFFFFFFFF, 0x7FFFFFFF, 1 << 20, 0])
+def test_a_frames_name_that_is_longer_than_its_message_is_refused_before_it_is_made(length: int) -> None:
+    layout = cdr.imu_layout("imu")
+    message = cdr.imu_messages(layout, "imu", cdr.IMU_CHANNELS, np.zeros((1, 6), np.float32), np.zeros(1, np.int64))
+    assert cdr.imu_samples(message, cdr.IMU_CHANNELS).shape == (1, 6)
+    changed = message[:12] + length.to_bytes(4, "little") + message[16:]
+
+    def read() -> None:
+        with suppress(ValueError):
+            cdr.imu_samples(changed, cdr.IMU_CHANNELS)
+
+    assert peak_bytes(read) < MIB
+
+
+def test_a_chunk_of_a_recording_that_unpacks_to_a_bomb_is_left_out(tmp_path: Path) -> None:
+    from mcap.writer import CompressionType, Writer
+
+    made = io.BytesIO()
+    writer = Writer(made, chunk_size=1 << 30, compression=CompressionType.ZSTD)
+    writer.start()
+    schema = writer.register_schema("s", "", b"")
+    channel = writer.register_channel("/imu", "", schema)
+    writer.add_message(channel, 0, bytes(300 * MIB), 0)
+    writer.finish()
+    path = tmp_path / "day.mcap"
+    path.write_bytes(made.getvalue())
+    assert path.stat().st_size < MIB
+    del made, writer
+    damage = Damage()
+    assert peak_bytes(lambda: list(read_records(path, damage))) < 8 * MIB
+    assert damage.chunks == 1
+
+
+def test_a_film_of_pictures_beyond_8k_is_refused(tmp_path: Path) -> None:
+    av = pytest.importorskip("av")
+    from fakes import video_modality
+    from mmg.sources import open_source
+
+    path = tmp_path / "film.mkv"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("mjpeg", rate=1)
+        stream.width, stream.height, stream.pix_fmt = 16_000, 3_000, "yuvj420p"
+        frame = av.VideoFrame(16_000, 3_000, "yuvj420p")
+        for packet in (*stream.encode(frame), *stream.encode()):
+            container.mux(packet)
+    with pytest.raises(SourceError, match="has pictures of 16000 x 3000, and 8K is the most"):
+        open_source(str(path), video_modality())
