@@ -8,9 +8,9 @@ import numpy as np
 from mmg.sources.protocols import encode_sample, open_parser
 from mmg.sources.protocols.text import encode_csv
 from mmg.sources.units import STANDARD_GRAVITY
+from mmg_training.wearer.record import IMU_HZ as SCENARIO_HZ
 from numpy.typing import NDArray
 
-from mmg_tools.virtual.scenario import IMU_HZ as SCENARIO_HZ
 from mmg_tools.virtual.scenario import render
 
 WORN_HZ = 25
@@ -38,7 +38,8 @@ class Motion:
 
     def mean(self, protocol: str, begin: float, end: float) -> NDArray[np.float64]:
         """Of each channel ``(6,)`` from one place to another, in samples that are counted on from loop to loop."""
-        return (self._area(protocol, end) - self._area(protocol, begin)) / (end - begin)
+        area: NDArray[np.float64] = self._area(protocol, end) - self._area(protocol, begin)
+        return area / (end - begin)
 
     def _area(self, protocol: str, place: float) -> NDArray[np.float64]:
         rows, sums = self.rows[protocol], self.sums[protocol]
@@ -46,7 +47,8 @@ class Motion:
         rest, loops, at = place - whole, whole // len(rows), whole % len(rows)
         here, after = rows[at], rows[(at + 1) % len(rows)]
         inside: NDArray[np.float64] = sums[at] + rest * (here + rest / 2 * (after - here))
-        return loops * sums[-1] + inside
+        inside += loops * sums[-1]
+        return inside
 
     def span(self, protocol: str, begin: float, end: float) -> NDArray[np.float64]:
         """From the least to the most of each channel ``(6,)`` around these two places."""
@@ -134,7 +136,7 @@ def make_sound(rate_hz: float) -> Sound:
     return Sound(values.astype(np.float32)[:, None], order)
 
 
-def make_frame(number: int, size: tuple[int, int]) -> NDArray[np.uint8]:
+def make_frame(number: int, size: tuple[int, ...]) -> NDArray[np.uint8]:
     """Grey, but for the first pixel, which spells the frame's number."""
     frame = np.full((*size, 3), 128, np.uint8)
     frame[0, 0] = number & 255, number >> 8 & 255, number >> 16 & 255

@@ -24,7 +24,7 @@ LIES = ("dark", "frozen")
 class Camera:
     """Gives as many frames as the model takes."""
 
-    def __init__(self, port: WornCamera, rate_hz: float, size: tuple[int, int], seed: int, now_ns: int) -> None:
+    def __init__(self, port: WornCamera, rate_hz: float, size: tuple[int, ...], seed: int, now_ns: int) -> None:
         self.port, self._size = port, size
         self._usual_ns = 1e9 / rate_hz
         self._random, self._latency = np.random.default_rng((seed, 3)), latencies(seed + 2)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -125,7 +126,6 @@ def draw_faults(sensor: str, pace: Pace, seed: int, first_ns: int) -> Iterator[F
 def _lengths(
     random: np.random.Generator, span: tuple[float, float], part: float, other: tuple[float, float], many: int
 ) -> list[float]:
-    usual = np.exp(random.uniform(*np.log(span), many))
-    others = np.exp(random.uniform(*np.log(other), many))
+    usual, others = (np.exp(random.uniform(math.log(low), math.log(high), many)) for low, high in (span, other))
     drawn: list[float] = np.where(random.random(many) < part, others, usual).tolist()
     return drawn
