@@ -7,13 +7,13 @@ import tempfile
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import pytest
 import torch
 from mmg.errors import ConfigError, MmgError, ModelError
-from mmg.trial import process
+from mmg.trial.process import Ended
 from mmg_export import Sensor, export_bundle, report, request
 from mmg_export.convert import convert_all
 from mmg_export.fork_server import ForkServer
@@ -68,12 +68,12 @@ def test_an_output_that_depends_on_the_batch(tmp_path: Path) -> None:
 
 
 def test_a_file_that_a_device_would_not_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def end(*_: object) -> NoReturn:
+        raise Ended("did not end within 3 s")
+
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "caches"))
-    monkeypatch.setattr(process, "LEAST_S", 1e-3)
-    monkeypatch.setattr(process, "PACE", 0.0)
-    line = refuse(seeded(Ppg), tmp_path)
-    assert line.startswith(f"bundle {tmp_path}/out: ")
-    assert line.endswith(".onnx: did not end within 0.001 s")
+    monkeypatch.setattr("mmg.trial.trial.TrialProcess.run", end)
+    assert refuse(seeded(Ppg), tmp_path) == f"bundle {tmp_path}/out: ppg.onnx: did not end within 3 s"
 
 
 def test_shapes_that_depend_on_the_data(tmp_path: Path) -> None:
