@@ -140,4 +140,4 @@ def test_a_film_of_pictures_beyond_8k_is_refused(tmp_path: Path) -> None:
         for packet in (*stream.encode(frame), *stream.encode()):
             container.mux(packet)
     with pytest.raises(SourceError, match="has pictures of 16000 x 3000, and 8K is the most"):
-        open_source(str(path), video_modality())
+        open_source(str(path), video_modality(), allow_video=True)
