@@ -117,7 +117,7 @@ def test_a_chunk_of_a_recording_that_unpacks_to_a_bomb_is_left_out(tmp_path: Pat
     schema = writer.register_schema("s", "", b"")
     channel = writer.register_channel("/imu", "", schema)
     writer.add_message(channel, 0, bytes(300 * MIB), 0)
-    writer.finish()
+    writer.finish()  # type: ignore[no-untyped-call]
     path = tmp_path / "day.mcap"
     path.write_bytes(made.getvalue())
     assert path.stat().st_size < MIB
