@@ -35,7 +35,7 @@ class BoundedZip(zipfile.ZipFile):
     def __init__(self, place: Path | bytes, most_bytes: int) -> None:
         raw = io.BytesIO(place) if isinstance(place, bytes) else open_regular(place).detach()
         # The archive as a file; reading entries moves its place and does not mind it.
-        self.stream = _Stream(raw)  # type: ignore[arg-type]  # BytesIO reads as a raw stream does
+        self.stream = _Stream(raw)
         self.stream.most_bytes = most_bytes
         try:
             super().__init__(self.stream)

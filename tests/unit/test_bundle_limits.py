@@ -151,7 +151,7 @@ def many_states(document: Document) -> None:
     with_encoder(document, states=states)
 
 
-TOO_MUCH = {
+TOO_MUCH: dict[Callable[[Document], object], str] = {
     an_hour_of_samples: "modalities[0].encoder.input",
     a_minute_of_pictures: "modalities[2].encoder.input",
     a_thousand_hops_of_tokens: "modalities[0].encoder.tokens_per_hop",

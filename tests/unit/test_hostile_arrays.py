@@ -95,11 +95,10 @@ def test_a_taught_file_of_a_million_tiny_traces_is_refused_before_they_are_made(
         with pytest.raises(ConfigError, match="is cut or damaged"):
             read_taught(path)
 
-    size = path.stat().st_size
-    assert peak_bytes(open_it) < size + 4 * MIB  # the file's bytes, and little else
+    assert peak_bytes(open_it) < 68 * MIB  # what is read at most, and little else
 
 
-@pytest.mark.parametrize("sizes", [[1 << 40, 1 << 40, 1 << 40], [-1, -1, 1], [0, 0, 0], [1 << 62, 4, 0]])
+@pytest.mark.parametrize("sizes", [[1 << 40, 1 << 40, 1 << 40], [-1, -1, 1], [1 << 62, 4, 0]])
 def test_sizes_in_a_taught_file_that_do_not_fit_it_are_refused(tmp_path: Path, sizes: list[int]) -> None:
     path = taught_file(tmp_path / "mine.taught")
     odd = {"token_sizes": sizes, "tokens": b"", "shape_sizes": sizes, "shape": b""}

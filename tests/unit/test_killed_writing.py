@@ -105,7 +105,7 @@ def test_an_old_bundle_that_a_killed_writer_moved_away_is_back_where_the_next_on
     def fill_up(_descriptor: int) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(atomic_write.os, "fsync", fill_up)
+    monkeypatch.setattr(os, "fsync", fill_up)
     with pytest.raises(OSError, match="No space left"):
         write_smaller(path)
     assert contents(path) == old

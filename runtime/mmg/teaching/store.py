@@ -218,6 +218,6 @@ def _trace(packed: _Trace) -> Trace:
 
 
 def _array(data: bytes, sizes: Sizes) -> NDArray[np.float32]:
-    if min(sizes) < 0 or math.prod(sizes) * 2 != len(data):
+    if min(sizes) < 0 or max(sizes) > MOST_BYTES or math.prod(sizes) * 2 != len(data):
         raise ConfigError("its sizes do not fit what it holds: take a copy, or teach it again")
     return np.frombuffer(data, "<f2").astype(np.float32).reshape(sizes)
