@@ -89,7 +89,6 @@ def _record(options: argparse.Namespace) -> int:
     from mmg.sources import is_live
 
     check_labels(names_in(options.labels))
-    WATCHDOG.start("mmg-record")
     with Bundle.open(options.bundle) as bundle:
         profile = load_board(options)
         urls = find_sensors(options, named, profile, bundle.manifest, _report)
@@ -103,6 +102,7 @@ def _record(options: argparse.Namespace) -> int:
             precision=profile.precision,
             unknown=profile.unknown,
         )
+        WATCHDOG.start("mmg-record")
         ports = open_ports(bundle.manifest, urls, settings, _report)
         origin_ns = time.monotonic_ns()
         recorder = open_recorder(options, options.output, bundle, ports, profile, settings, origin_ns, _report)

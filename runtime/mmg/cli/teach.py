@@ -122,7 +122,6 @@ def _run(options: argparse.Namespace) -> int:
     if asked[0] in ("--list", "--delete", "--merge"):
         return change(options, _report)
     set_up_process()
-    WATCHDOG.start("mmg-teach")
     return _teach(options)
 
 
@@ -158,6 +157,7 @@ def _teach(options: argparse.Namespace) -> int:
         settings = replace(board_settings(options, profile), unknown=0.0)  # nothing is decided
         if options.grace is not None:
             settings = replace(settings, grace_s=options.grace)
+        WATCHDOG.start("mmg-teach")
         background = _background(options, bundle, (name, kept), settings, profile)
         if name is None:
             note = kept.keep("", [], background)
