@@ -96,6 +96,8 @@ def _check_file(bundle: Bundle, file: ModelFile, replay: Replay, golden: Golden 
         session = _Timed(open_session(file.backend, data, file.path))
         error, limit = replay(session, golden), limit_of(file)
     except BackendUnavailable as problem:
+        if problem.wants_memory:
+            raise
         return made("skipped", str(problem))
     except BundleError as problem:
         return made("failed", problem.problem)

@@ -13,6 +13,7 @@ from mmg.cli.progress import Progress
 from mmg.cli.reporting import stderr_reporter
 from mmg.cli.version import PrintVersion
 from mmg.printable import printable
+from mmg.runs.process import set_up_process, take_buffer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -89,10 +90,12 @@ def _inspect(options: argparse.Namespace) -> int:
 
 
 def _verify(options: argparse.Namespace) -> int:
+    set_up_process()
     from mmg.backends import AUTO, usual_backends
     from mmg.bundle import Bundle
     from mmg.bundle.verify import check_files
 
+    take_buffer()
     checked: list[Checked] = []
     with (
         Progress(_report, "checked", unit="files") as progress,
