@@ -34,7 +34,7 @@ def limited(mib: int, *words: str) -> subprocess.CompletedProcess[str]:
 def test_a_command_without_memory_for_numpy_says_so(words: tuple[str, ...], mib: int) -> None:
     done = limited(mib, *words)
     assert (done.returncode, done.stdout) == (4, ""), done.stderr
-    assert done.stderr.endswith(f"numpy needs 128 MiB: {NO_MEMORY}\n")
+    assert done.stderr.endswith(f"numpy needs 160 MiB: {NO_MEMORY}\n")
     assert done.stderr.count("\n") == 1
 
 

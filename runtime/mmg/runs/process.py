@@ -9,9 +9,9 @@ import sys
 from mmg.errors import OutOfMemory
 
 SWITCH_S = 1e-4
-NUMPY_MIB = 128
-"""Of address space: numpy takes 84 with its OpenBLAS, and another 32 for the first product of two matrices. OpenBLAS
-ends the process itself where it gets no memory."""
+NUMPY_MIB = 160
+"""Of address space: numpy takes 84 with its OpenBLAS, and another 32 for the first product of two matrices; the rest is
+for what a run loads before that. OpenBLAS ends the process itself where it gets no memory."""
 SIZE = 200
 """Of matrices whose product needs that."""
 
