@@ -2,8 +2,30 @@
 
 from __future__ import annotations
 
+import errno
 import shlex
 import sys
+
+NO_MEMORY = "there is not enough memory: stop other programs, or raise the limit (ulimit -v)"
+SAID_OF_MEMORY = (
+    "cannot allocate memory",
+    "failed to map segment",
+    "bad_alloc",
+    "bad allocation",
+    "can't start new thread",
+)
+"""What the loader, C++ and Python say of it in errors that have no kind of their own."""
+
+
+def wants_memory(error: BaseException | None) -> bool:
+    """Whether this error, or what it came from, is want of memory, whichever library says so."""
+    while error is not None:
+        if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno == errno.ENOMEM):
+            return True
+        if any(words in str(error).lower() for words in SAID_OF_MEMORY):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 class MmgError(Exception):
@@ -61,6 +83,16 @@ class SinkError(MmgError):
         super().__init__(f"{url}: {problem}")
 
 
+class OutOfMemory(MmgError):
+    """There is not enough memory. ``what`` is what needs it."""
+
+    exit_code = 4
+
+    def __init__(self, what: str) -> None:
+        self.what = what
+        super().__init__(f"{what}: {NO_MEMORY}")
+
+
 class ModelError(MmgError):
     """A model cannot be loaded or run."""
 
@@ -80,10 +112,15 @@ SOUND = ("soundfile", "soxr", "sounddevice")
 
 
 class BackendUnavailable(ModelError):
-    """A library that this run needs is not installed. ``packages`` bring it."""
+    """A library that this run needs is not installed, or has no memory to be loaded. ``packages`` bring it."""
 
     def __init__(self, backend: str, *packages: str) -> None:
         self.backend, self.packages = backend, packages
+        self.wants_memory = wants_memory(sys.exc_info()[1])
+        """Whether it is there, and could not be loaded for want of memory: so says the error that this is told for."""
+        if self.wants_memory:
+            super().__init__(f"{backend} cannot be loaded: {NO_MEMORY}")
+            return
         super().__init__(f"{backend} is not installed: {pip_install(*packages)}")
 
 
@@ -91,7 +128,7 @@ class NoRuntime(BackendUnavailable):
     """No library that runs the bundle's models is installed. One of ``packages`` is enough."""
 
     def __init__(self, packages: tuple[str, ...]) -> None:
-        self.backend, self.packages = " or ".join(packages), packages
+        self.backend, self.packages, self.wants_memory = " or ".join(packages), packages, False
         choices = ", or ".join(pip_install(package) for package in packages)
         ModelError.__init__(self, f"nothing that runs models is installed; choose one: {choices}")
 

@@ -112,6 +112,8 @@ def _check_file(bundle: Bundle, file: ModelFile, require: Require, replay: Repla
         session = _Timed(open_session(file.backend, data, bundle.place_of(file)))
         error, limit = replay(session, golden), limit_of(file)
     except BackendUnavailable as problem:
+        if problem.wants_memory:
+            raise
         return made("skipped", str(problem))
     except BundleError as problem:
         return made("failed", problem.problem)

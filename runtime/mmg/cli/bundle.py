@@ -17,6 +17,7 @@ from mmg.cli.reporting import silence_libraries, stderr_reporter
 from mmg.cli.version import PrintVersion
 from mmg.errors import ModelError
 from mmg.printable import as_lines, printable
+from mmg.runs.process import set_up_process, take_buffer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -103,10 +104,12 @@ def _inspect(options: argparse.Namespace) -> int:
 
 
 def _verify(options: argparse.Namespace) -> int:
+    set_up_process()
     from mmg.backends import AUTO, usual_backends
     from mmg.bundle import Bundle
     from mmg.bundle.verify import check_files
 
+    take_buffer()
     if options.is_own_process:
         silence_libraries()
     checked: list[Checked] = []

@@ -12,7 +12,7 @@ from mmg.backends import TELEMETRY_OFF
 from mmg.cli.output import let_output_wait, say_last
 from mmg.cli.reporting import release_stderr
 from mmg.cli.watchdog import watched
-from mmg.errors import MmgError
+from mmg.errors import NO_MEMORY, MmgError, OutOfMemory, wants_memory
 
 
 def run_command(run: Callable[[], int], report: Callable[[str], None], *, stopped: int = 0) -> int:
@@ -34,7 +34,12 @@ def run_command(run: Callable[[], int], report: Callable[[str], None], *, stoppe
         # The reader has left, as `head` does; without this Python complains once more at exit.
         sys.stdout = None
         return 0
-    except OSError as error:
+    except Exception as error:
+        if wants_memory(error):  # also where a library says so in an error of its own, such as that of an import
+            report(NO_MEMORY)
+            return OutOfMemory.exit_code
+        if not isinstance(error, OSError):
+            raise
         # What is read is translated where it is read: this is the output, on a full disk for example.
         report(f"cannot write{f' {error.filename}' if error.filename else ''}: {error.strerror}")
         sys.stdout = None

@@ -107,7 +107,6 @@ def _run(options: argparse.Namespace) -> int:
     from mmg.look.page import format_page
     from mmg.truth import Truth
 
-    WATCHDOG.start("mmg-look")
     truth = options.truth or (str(DEMO / "truth.csv") if options.demo else None)
     notes = Notes(_tell)
     with (
@@ -115,6 +114,7 @@ def _run(options: argparse.Namespace) -> int:
         Bundle.open(options.bundle or "starter", trust=options.trust, tell=_tell) as bundle,
     ):
         urls = given or _in_recording(options.recording, bundle.manifest, options.allow_video)
+        WATCHDOG.start("mmg-look")
         settings = _settings(options, urls, bundle.manifest)
         marks = _marks(options)
         lines, decided_by = _decisions(options, bundle, urls, settings, notes, progress.at)

@@ -105,6 +105,7 @@ def _record(options: argparse.Namespace) -> int:
             precision=profile.precision,
             unknown=profile.unknown,
         )
+        WATCHDOG.start("mmg-record")
         ports = open_ports(bundle.manifest, urls, settings, _report)
         origin_ns = time.monotonic_ns()
         recorder = open_recorder(options, options.output, bundle, ports, profile, settings, origin_ns, _report)

@@ -2,15 +2,40 @@
 
 from __future__ import annotations
 
+import mmap
 import os
 import sys
 
+from mmg.errors import OutOfMemory
+
 SWITCH_S = 1e-4
+NUMPY_MIB = 160
+"""Of address space: numpy takes 84 with its OpenBLAS, and another 32 for the first product of two matrices; the rest is
+for what a run loads before that. OpenBLAS ends the process itself where it gets no memory."""
+SIZE = 200
+"""Of matrices whose product needs that."""
 
 
 def set_up_process() -> None:
-    """To be called before numpy is loaded."""
+    """To be called before numpy is loaded. Raises OutOfMemory where that would end the process."""
     # It would keep a thread a core for products of large matrices, of which there are none.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     # A port's thread that is busy holds the engine up for so long: by default 5 ms.
     sys.setswitchinterval(SWITCH_S)
+    check_memory()
+
+
+def check_memory() -> None:
+    """Raises OutOfMemory where numpy cannot be loaded for want of address space."""
+    try:
+        mmap.mmap(-1, NUMPY_MIB << 20, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS).close()
+    except OSError as error:
+        raise OutOfMemory(f"numpy needs {NUMPY_MIB} MiB") from error
+
+
+def take_buffer() -> None:
+    """Let OpenBLAS have the buffer of its products while there is room for it: before the models are loaded."""
+    import numpy as np
+
+    ones = np.ones((SIZE, SIZE), np.float32)
+    np.matmul(ones, ones)

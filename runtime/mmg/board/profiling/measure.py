@@ -14,7 +14,7 @@ import msgspec  # noqa: E402
 
 from mmg.board.profiling.result import Case, Cold  # noqa: E402
 from mmg.board.profiling.task import Task  # noqa: E402
-from mmg.errors import MmgError  # noqa: E402
+from mmg.errors import NO_MEMORY, MmgError, OutOfMemory, wants_memory  # noqa: E402
 from mmg.runs.process import set_up_process  # noqa: E402
 
 if TYPE_CHECKING:
@@ -35,7 +35,11 @@ def main() -> int:
     """Measure the task and print the case as JSON."""
     import os
 
-    set_up_process()
+    try:
+        set_up_process()
+    except OutOfMemory as error:
+        sys.stderr.write(f"{error}\n")
+        return error.exit_code
     task = msgspec.json.decode(sys.stdin.buffer.read(), type=Task)
     # What a library may print is no result.
     with os.fdopen(os.dup(1), "wb") as result:
@@ -45,6 +49,11 @@ def main() -> int:
         except MmgError as error:
             sys.stderr.write(f"{error}\n")
             return error.exit_code
+        except Exception as error:
+            if not wants_memory(error):
+                raise
+            sys.stderr.write(f"{NO_MEMORY}\n")
+            return OutOfMemory.exit_code
         result.write(msgspec.json.encode(case))
     return 0
 
