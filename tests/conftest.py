@@ -74,3 +74,13 @@ def shared_conversions(session_folder: Path) -> Iterator[None]:
         patch.setattr("mmg_export.bundle.ForkServer", lambda: server)
         yield
     server.close()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def caches(session_folder: Path) -> Iterator[None]:
+    """What is kept of models that were tried: each is tried once a session, and nothing is left at home."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(session_folder / "caches"))
+        patch.delenv("CACHE_DIRECTORY", raising=False)
+        patch.delenv("STATE_DIRECTORY", raising=False)
+        yield

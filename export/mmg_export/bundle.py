@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from mmg.bundle import Manifest, write_bundle
+from mmg.bundle import Bundle, Manifest, write_bundle
 from mmg.bundle.golden import Context, Golden
 from mmg.bundle.manifest import Backend, Precision
 from mmg.bundle.reader import CARD
@@ -66,7 +67,8 @@ def export_bundle(
         that decides otherwise on more than a twentieth of the recorded hops.
     hops: hops of random input that are compared. card: makes the text of MODEL_CARD.md.
 
-    Raises ConfigError for what cannot be asked, ModelError for a module that cannot be exported or a file that differs.
+    Raises ConfigError for what cannot be asked, ModelError for a module that cannot be exported, and for a file that
+    differs or that a device would not run.
     """
     asked = Request(Path(out).resolve(), backends, precisions, half, recorded or {}, limit, hops, progress)
     require(asked, tuple(encoders), spec)
@@ -86,6 +88,7 @@ def export_bundle(
     progress(f"write {asked.out}")
     if card is not None:
         contents[CARD] = card(manifest).encode()
+    _try_models(asked, manifest, contents)
     try:
         write_bundle(asked.out, manifest, contents)
     except OSError as error:
@@ -93,6 +96,15 @@ def export_bundle(
     for path in report.write(told, asked.out):
         progress(f"write {path}")
     return told
+
+
+def _try_models(asked: Request, manifest: Manifest, contents: Mapping[str, bytes]) -> None:
+    """As a device does with a bundle that nobody vouches for. Raises ModelError for what it would not run."""
+    with tempfile.TemporaryDirectory(prefix="mmg-export-") as folder:
+        write_bundle(Path(folder) / "bundle", manifest, contents)
+        with Bundle.open(Path(folder) / "bundle", tell=asked.progress) as bundle:
+            bundle.path = asked.out  # as messages are to call it
+            bundle.require_tried(manifest.files())
 
 
 def _check(

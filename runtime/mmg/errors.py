@@ -97,11 +97,12 @@ class NoRuntime(BackendUnavailable):
 
 
 class ShapeMismatch(ModelError):
-    """A tensor is not what the manifest says it is."""
+    """A tensor is not what the manifest says it is. ``place`` names the file, where that is known."""
 
-    def __init__(self, name: str, expected: object, got: object) -> None:
-        self.name, self.expected, self.got = name, expected, got
-        super().__init__(f"{name}: the manifest says {expected}, the model has {got}")
+    def __init__(self, name: str, expected: object, got: object, place: str = "") -> None:
+        self.name, self.expected, self.got, self.place = name, expected, got, place
+        problem = f"{name}: the manifest says {expected}, the model has {got}"
+        super().__init__(f"{place}: {problem}" if place else problem)
 
 
 class NoSensorError(MmgError):

@@ -135,7 +135,7 @@ def test_verify_prints_a_line_a_file(tmp_path: Path, name: str) -> None:
         assert (cells[:3], cells[4], cells[6:]) == ([path, "onnx", "fp32"], "1.0e-04", ["ms", "ok"])
         assert float(cells[3]) < 1e-6
         assert float(cells[5]) > 0
-    assert done.stderr == "mmg-bundle: 5 ok\n"
+    assert [line for line in done.stderr.splitlines() if " tried " not in line] == ["mmg-bundle: 5 ok"]
 
 
 def test_verify_names_the_file_that_fails_and_is_exit_code_1(tmp_path: Path) -> None:
@@ -299,13 +299,13 @@ def test_a_disk_that_fills_up_while_signing_leaves_the_bundle_as_it_was(tmp_path
 def write_next_bundle(path: Path) -> Path:
     """The tiny bundle after a retraining: other labels, rate, encoder, accuracy and sensors."""
     modality = signal_modality(rate_hz=100.0)
-    data = mean_encoder(50, 6, scale=2.0)
-    files = (describe_file("onnx", "fp32", "imu.onnx", data), describe_file("onnx", "int8", "imu.int8.onnx", b"int8"))
+    data, int8 = mean_encoder(50, 6, scale=2.0), mean_encoder(50, 6, scale=2.1)
+    files = (describe_file("onnx", "fp32", "imu.onnx", data), describe_file("onnx", "int8", "imu.int8.onnx", int8))
     modality = replace(modality, encoder=replace(modality.encoder, files=files))
     manifest = tiny_manifest(modality)
     subset = replace(manifest.subsets[0], accuracy=0.925)
     manifest = replace(manifest, version="0.0.2", labels=("still", "walking", "cycling"), subsets=(subset,))
-    write_bundle(path, manifest, tiny_files(manifest) | {"imu.onnx": data, "imu.int8.onnx": b"int8"})
+    write_bundle(path, manifest, tiny_files(manifest) | {"imu.onnx": data, "imu.int8.onnx": int8})
     return path
 
 

@@ -157,9 +157,16 @@ def test_a_state_that_the_model_lacks_is_refused(tmp_path: Path) -> None:
         imu_engine(tmp_path, mean_encoder(COUNT, 6), modality)
 
 
-@pytest.mark.parametrize("data", [b"not a model", b"\x08\x08" * 50, mean_encoder(COUNT, 6)[:-10]])
-def test_a_file_that_is_no_model_is_refused_though_its_hash_is_right(tmp_path: Path, data: bytes) -> None:
-    with pytest.raises(ModelError, match=r"bundle .*: imu.onnx: onnxruntime cannot load it"):
+@pytest.mark.parametrize(
+    ("data", "why"),
+    [
+        (b"not a model", "is not an ONNX file"),
+        (b"\x08\x08" * 50, "onnxruntime cannot load it"),
+        (mean_encoder(COUNT, 6)[:-10], "is not an ONNX file"),
+    ],
+)
+def test_a_file_that_is_no_model_is_refused_though_its_hash_is_right(tmp_path: Path, data: bytes, why: str) -> None:
+    with pytest.raises(ModelError, match=rf"bundle .*: imu.onnx: {why}"):
         imu_engine(tmp_path, data)
 
 

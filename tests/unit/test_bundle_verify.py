@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import struct
 import sys
 from pathlib import Path
 
@@ -145,7 +146,7 @@ def test_a_backend_that_is_not_installed_is_skipped_once_the_hash_is_right(
 
 def test_a_file_for_litert_is_opened_by_litert(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     modality = signal_modality()
-    data = b"no LiteRT model"
+    data = struct.pack("<I4sHHi", 12, b"TFL3", 4, 4, 4)  # a table without anything in it
     files = (*modality.encoder.files, describe_file("litert", "fp32", "imu.tflite", data))
     modality = replace(modality, encoder=replace(modality.encoder, files=files))
     manifest, contents = golden_manifest(modality)

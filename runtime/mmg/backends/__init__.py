@@ -63,6 +63,19 @@ def usual_backends(preferred: str) -> tuple[str, ...]:
     return (preferred,) if preferred in installed else installed
 
 
+def require_whole(backend: str, data: bytes, name: str) -> None:
+    """Raises ModelError for a file that refers to another one, or to what mmg does not know: no library has seen it
+    then. ``name`` is used in errors."""
+    if backend == "onnx":
+        from mmg.backends.onnx_file import require_whole_onnx
+
+        require_whole_onnx(data, name)
+    elif backend == "litert":
+        from mmg.backends.litert_file import require_whole_litert
+
+        require_whole_litert(data, name)
+
+
 def load_library(backend: str) -> None:
     """Import what runs it, as a first session would. Raises BackendUnavailable."""
     if backend == "onnx":
@@ -92,6 +105,7 @@ def open_session(
 
     providers: onnxruntime's execution providers, the preferred one first; those that it does not have are left out.
     """
+    require_whole(backend, data, name)
     if backend == "onnx":
         from mmg.backends.onnx import OnnxSession
 

@@ -12,6 +12,8 @@ from mmg.backends import INSTALL
 from mmg.errors import BackendUnavailable, ModelError, ShapeMismatch
 
 Shape = tuple[int | str, ...]
+RAISED = (ValueError, RuntimeError, TypeError, LookupError, ArithmeticError)
+"""What LiteRT raises for a model that is not right: its own messages, and what its Python part meets in one."""
 
 
 class LitertSession:
@@ -29,12 +31,12 @@ class LitertSession:
             self._interpreter = interpreter_of(model_content=data, num_threads=threads)
             keys = list(self._interpreter.get_signature_list())
             self._runners = [self._interpreter.get_signature_runner(key) for key in keys]
-        except (ValueError, RuntimeError, TypeError) as error:
+            ins = [_shapes(runner.get_input_details()) for runner in self._runners]
+            outs = [_shapes(runner.get_output_details()) for runner in self._runners]
+        except RAISED as error:
             raise ModelError(f"{name}: LiteRT cannot load it: {_first_line(error)}") from error
         if not self._runners:
             raise ModelError(f"{name}: has no signature: convert it with mmg-export or litert-torch")
-        ins = [_shapes(runner.get_input_details()) for runner in self._runners]
-        outs = [_shapes(runner.get_output_details()) for runner in self._runners]
         if any(set(one) != set(ins[0]) for one in ins) or any(one != outs[0] for one in outs):
             raise ModelError(f"{name}: its signatures differ in more than the size of one dimension")
         self.inputs: Mapping[str, Shape] = {tensor: _merge([one[tensor] for one in ins], name) for tensor in ins[0]}
@@ -95,13 +97,13 @@ class LitertSession:
         try:
             outputs = self._runners[at](**entries) if self._runners else self._run_alone(entries)
             return [outputs[name] for name in names]
-        except (ValueError, RuntimeError, TypeError, KeyError) as error:
+        except RAISED as error:
             raise ModelError(f"{self._name}: LiteRT cannot run it: {_first_line(error)}") from error
 
     def _allocate(self) -> None:
         try:
             self._interpreter.allocate_tensors()
-        except (ValueError, RuntimeError) as error:
+        except RAISED as error:
             raise ModelError(f"{self._name}: LiteRT cannot load it: {_first_line(error)}") from error
 
     def _run_alone(self, entries: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
@@ -147,7 +149,7 @@ class _BoundRun:
             interpreter.invoke()
             for place, array in self._ends:
                 array[...] = interpreter.get_tensor(place)
-        except (ValueError, RuntimeError, TypeError) as error:
+        except RAISED as error:
             raise ModelError(f"{self._name}: LiteRT cannot run it: {_first_line(error)}") from error
 
 

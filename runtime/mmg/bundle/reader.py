@@ -8,12 +8,13 @@ import stat
 import struct
 import zipfile
 import zlib
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Protocol
 
 from mmg.bundle.keys import PublicKey, read_public_key
-from mmg.bundle.manifest import Manifest, ManifestError, StoredFile, decode
+from mmg.bundle.manifest import Manifest, ManifestError, ModelFile, StoredFile, decode
 from mmg.bundle.signature import SIGNATURE_LIMIT_BYTES, Signature, check_signature, parse_signature
 from mmg.errors import BundleError, MmgError
 
@@ -45,16 +46,27 @@ class Bundle:
     size and SHA-256 were compared: those bytes, and not the file, go to the model library.
     """
 
-    def __init__(self, path: Path, manifest: Manifest, manifest_bytes: bytes, container: _Container) -> None:
+    def __init__(
+        self, path: Path, manifest: Manifest, manifest_bytes: bytes, container: _Container, *, trusted: bool
+    ) -> None:
         self.path, self.manifest, self.manifest_bytes = path, manifest, manifest_bytes
         self._container = container
+        self.trusted = trusted
+        """Whether somebody vouches for its models, so that they run here without a trial."""
+        self.tell: Callable[[str], object] = lambda _line: None
+        """Called with a line that is worth reading."""
 
     @classmethod
-    def open(cls, path: str | Path, trust: str | Path | None = None) -> Bundle:
+    def open(
+        cls, path: str | Path, trust: str | Path | None = None, tell: Callable[[str], object] | None = None
+    ) -> Bundle:
         """Open a directory or a ``.mmg`` file; ``starter`` is the one that mmg carries.
 
         trust: a public key file. A bundle that its owner did not sign, or that was altered since, is refused before
-        its manifest is decoded. Raises BundleError; with ``trust`` also ConfigError and BackendUnavailable.
+        its manifest is decoded. The models of one without are tried before they run, but for the starter's.
+        tell: called with a line that is worth reading, as that models were tried.
+
+        Raises BundleError; with ``trust`` also ConfigError and BackendUnavailable.
         """
         where = STARTER if str(path) == "starter" else Path(path)
         key = None if trust is None else read_public_key(trust)
@@ -71,7 +83,9 @@ class Bundle:
         except MmgError:
             container.close()
             raise
-        return cls(where, manifest, data, container)
+        bundle = cls(where, manifest, data, container, trusted=key is not None or where.resolve() == STARTER)
+        bundle.tell = tell or bundle.tell
+        return bundle
 
     @property
     def digest(self) -> str:
@@ -95,6 +109,16 @@ class Bundle:
         if hashlib.sha256(data).hexdigest() != file.sha256:
             raise BundleError(str(self.path), file.path, "its SHA-256 is not the manifest's: the bundle is altered")
         return data
+
+    def require_tried(self, files: Sequence[ModelFile]) -> None:
+        """Have these models tried in a process of their own, where nobody vouches for them and none was here before.
+
+        To be called before a library sees the first one. Raises BundleError, ModelError, ShapeMismatch.
+        """
+        if not self.trusted:
+            from mmg.trial import require_models
+
+            require_models(self, files)
 
     def read_card(self) -> bytes | None:
         """The model card as it is, None where there is none. Raises BundleError."""

@@ -6,6 +6,7 @@ import math
 import statistics
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal
@@ -24,6 +25,7 @@ FP32_LIMITS = {"onnx": 1e-4, "litert": 1e-3}
 INT8_LIMIT = 1e-3
 
 Replay = Callable[[Session, Golden], float]
+Require = Callable[[ModelFile], object]
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +36,7 @@ class Checked:
         installed, or ``failed``; reason says why.
     backend, precision: empty for a file that is no model.
     error: largest difference from the golden outputs; limit: what it may be; run_ms: median time of one run.
+    refused: of a model that failed, whether it cannot be run at all.
     """
 
     path: str
@@ -44,6 +47,7 @@ class Checked:
     error: float | None = None
     limit: float | None = None
     run_ms: float | None = None
+    refused: bool = False
 
 
 def check_files(bundle: Bundle, starting: Callable[[str], object]) -> Iterator[Checked]:
@@ -66,10 +70,21 @@ def check_files(bundle: Bundle, starting: Callable[[str], object]) -> Iterator[C
         (modality.encoder.files, partial(encoder_error, modality, manifest)) for modality in manifest.modalities
     ]
     parts.append((manifest.fusion.files, partial(fusion_error, manifest)))
-    for files, replay in parts:
-        for file in files:
-            starting(file.path)
-            yield _check_file(bundle, file, replay, golden)
+    with ExitStack() as at_end:
+        require = _trial_of(bundle, at_end)
+        for files, replay in parts:
+            for file in files:
+                starting(file.path)
+                yield _check_file(bundle, file, require, replay, golden)
+
+
+def _trial_of(bundle: Bundle, at_end: ExitStack) -> Require:
+    """What has a file tried before it runs in this process; it ends at the end."""
+    if bundle.trusted:
+        return lambda _file: None
+    from mmg.trial import Trial
+
+    return at_end.enter_context(Trial(bundle, bundle.manifest.files())).require
 
 
 def _check_unknown(bundle: Bundle, file: StoredFile) -> Checked:
@@ -87,20 +102,23 @@ def limit_of(file: ModelFile) -> float:
     return max(allowed, 2 * (file.error or 0.0))
 
 
-def _check_file(bundle: Bundle, file: ModelFile, replay: Replay, golden: Golden | None) -> Checked:
+def _check_file(bundle: Bundle, file: ModelFile, require: Require, replay: Replay, golden: Golden | None) -> Checked:
     made = partial(Checked, file.path, backend=file.backend, precision=file.precision)
     try:
         data = bundle.read(file)
+        require(file)
         if golden is None:
             return made("hashed")
-        session = _Timed(open_session(file.backend, data, file.path))
+        session = _Timed(open_session(file.backend, data, bundle.place_of(file)))
         error, limit = replay(session, golden), limit_of(file)
     except BackendUnavailable as problem:
         return made("skipped", str(problem))
     except BundleError as problem:
         return made("failed", problem.problem)
     except ModelError as problem:
-        return made("failed", str(problem))
+        # The row names the file.
+        reason = str(problem).removeprefix(f"{bundle.place_of(file)}: ")
+        return made("failed", reason, refused=True)
     if error <= limit:
         return made("ok", error=error, limit=limit, run_ms=session.median_ms)
     reason = "too far from the golden outputs" if math.isfinite(error) else "an output is not finite"

@@ -6,7 +6,7 @@ import hashlib
 import os
 import shutil
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from mmg.atomic_write import atomic_write
@@ -87,15 +87,17 @@ def require_place(path: Path) -> None:
             raise BundleError(str(path), "", problem) from error
 
 
-def sign_bundle(path: str | Path, key: PrivateKey) -> None:
-    """Verify every file of a bundle and put ``manifest.sig`` into it, in place of one that is there.
+def sign_bundle(path: str | Path, key: PrivateKey, tell: Callable[[str], object] | None = None) -> None:
+    """Verify every file of a bundle, try its models, and put ``manifest.sig`` into it, in place of one that is there.
 
-    The same bundle and key give the same bytes. What fails leaves the bundle as it was. Raises BundleError,
-    BackendUnavailable, and OSError where it cannot be written.
+    The same bundle and key give the same bytes. What fails leaves the bundle as it was. A model that no library here
+    runs is only looked through. tell: see ``Bundle.open``. Raises BundleError, ModelError, BackendUnavailable, and
+    OSError where it cannot be written.
     """
-    with Bundle.open(path) as bundle:
+    with Bundle.open(path, tell=tell) as bundle:
         contents = {file.path: bundle.read(file) for file in bundle.manifest.stored()}
         card = bundle.read_card()
+        bundle.require_tried(bundle.manifest.files())
         signature = make_signature(bundle.manifest_bytes, card, key)
         # Through a link to the bundle, and not in the link's place.
         where = bundle.path.resolve()

@@ -12,6 +12,7 @@ from mmg.cli.parsing import parse
 from mmg.cli.progress import Progress
 from mmg.cli.reporting import stderr_reporter
 from mmg.cli.version import PrintVersion
+from mmg.errors import ModelError
 from mmg.printable import printable
 
 if TYPE_CHECKING:
@@ -34,7 +35,8 @@ examples:
 
 PATH is a directory, a .mmg file, or starter, the bundle that mmg ships.
 
-exit codes: 0 done, 1 a file failed or the bundles differ, 2 usage, 4 bundle or model, 130 stopped by Ctrl-C
+exit codes: 0 done, 1 a file failed or the bundles differ, 2 usage, 4 bundle or a model that cannot be run,
+130 stopped by Ctrl-C
 """
 
 
@@ -96,7 +98,7 @@ def _verify(options: argparse.Namespace) -> int:
     checked: list[Checked] = []
     with (
         Progress(_report, "checked", unit="files") as progress,
-        Bundle.open(options.path, trust=options.trust) as bundle,
+        Bundle.open(options.path, trust=options.trust, tell=_report) as bundle,
     ):
         manifest, signature = bundle.manifest, bundle.read_signature()
         count, width = len(manifest.stored()), max(len(file.path) for file in manifest.stored())
@@ -113,6 +115,8 @@ def _verify(options: argparse.Namespace) -> int:
     models = [one for one in checked if one.backend]
     if manifest.golden is not None and models and all(one.result == "skipped" for one in models):
         usual_backends(AUTO)  # raises where nothing that runs models is installed: no model was checked
+    if any(one.refused for one in checked):
+        return ModelError.exit_code
     return DIFFERENT if any(one.result == "failed" for one in checked) else 0
 
 
@@ -123,7 +127,8 @@ def _verdict(checked: Sequence[Checked], *, has_golden: bool, signer: str | None
         verdict += "; it has no golden outputs, so only hashes were compared"
     if signer:
         verdict += f"; signed by key {signer}"
-    return verdict
+    refused = "; ".join(f"{one.path}: {one.reason}" for one in checked if one.refused)
+    return f"{verdict}; cannot be run: {refused}" if refused else verdict
 
 
 def _checked_row(width: int, one: Checked) -> str:
@@ -145,7 +150,7 @@ def _sign(options: argparse.Namespace) -> int:
     from mmg.bundle.writer import sign_bundle
 
     key = read_private_key(options.key)
-    sign_bundle(options.path, key)
+    sign_bundle(options.path, key, tell=_report)
     _report(f"signed {options.path} with key {key.public.fingerprint}")
     return 0
 

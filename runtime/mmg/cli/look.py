@@ -103,7 +103,7 @@ def _run(options: argparse.Namespace) -> int:
     notes = Notes(_tell)
     with (
         Progress(_tell, "opening the recording", unit="s") as progress,
-        Bundle.open(options.bundle or "starter", trust=options.trust) as bundle,
+        Bundle.open(options.bundle or "starter", trust=options.trust, tell=_tell) as bundle,
     ):
         urls = given or _in_recording(options.recording, bundle.manifest, options.allow_video)
         settings = _settings(options, urls, bundle.manifest)

@@ -231,7 +231,7 @@ def _measure(options: argparse.Namespace, words: list[str], profile: Profile) ->
             _report(f"profile {options.profile} is for another board than this one, which is {here}")
     # From the start: what is loaded for a bar must not be loaded beside a case that is measured.
     with Progress(_report, "measured", unit="cases", at_once=True) as progress:
-        return run_campaign(plan, board, words, lambda done, of, case: progress.at(done, of, note=case))
+        return run_campaign(plan, board, words, lambda done, of, case: progress.at(done, of, note=case), _report)
 
 
 def _write_all(writers: list[partial[None]]) -> None:

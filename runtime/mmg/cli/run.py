@@ -152,7 +152,7 @@ def _run(options: argparse.Namespace) -> int:
     from mmg.truth import Truth
 
     truth = Truth(truth_path) if truth_path else None
-    with Bundle.open(options.bundle, trust=options.trust) as bundle:
+    with Bundle.open(options.bundle, trust=options.trust, tell=_report) as bundle:
         if options.duration is not None and options.duration < bundle.manifest.hop_s:
             shortest = f"is shorter than a hop of {bundle.manifest.hop_s:g} s"
             raise ConfigError(f"--duration {options.duration:g}: {shortest}")

@@ -148,7 +148,7 @@ def _teach(options: argparse.Namespace) -> int:
     named = named_sensors(options, _report)
     if options.recordings and any(named.values()):
         raise ConfigError("--from brings its own sensors: leave out the URLs, or --from")
-    with Bundle.open(options.bundle, trust=options.trust) as bundle:
+    with Bundle.open(options.bundle, trust=options.trust, tell=_report) as bundle:
         name = None if options.name is None else _checked_name(options, bundle.manifest)
         kept = Kept(options.output, bundle.manifest, _opened(options.output, name, bundle.manifest))
         profile = load_board(options)

@@ -37,8 +37,9 @@ class Engine:
     end, or when ``advance`` says that the grace has passed: then the late ones are left out of it, and are not waited
     for again until they deliver. Without calls to ``advance`` the engine waits for every modality for ever.
 
-    bundle: only the fusion's file and those of ``modalities`` are read, and verified now. An encoder is loaded when its
-        sensor's first chunk comes: one that never appears costs nothing. Keep the bundle open as long as the engine.
+    bundle: only the fusion's file and those of ``modalities`` are read, verified and, where nobody vouches for the
+        bundle, tried now (``Bundle.require_tried``). An encoder is loaded when its sensor's first chunk comes: one that
+        never appears costs nothing. Keep the bundle open as long as the engine.
     origin_ns: where hop 0 begins, on the clock of the chunks.
     grace_s: how long after a hop's end a late modality is waited for.
     backend: ``onnx``, ``litert``, or ``auto``, one that is installed and that the bundle has files for: where there are
@@ -86,15 +87,18 @@ class Engine:
         self._tracks: dict[str, Track] = {}
         self.variant = choose_variant(bundle, modalities, backend, precision, preferred_backend)
         """The backend and precision that run."""
+        files = []
         for modality in manifest.modalities:
             if modality.name in modalities:
                 file = choose_file(bundle, modality.encoder.files, f"{modality.name} encoder", self.variant)
                 bundle.read(file)  # a damaged one ends the run now, and not when its sensor appears
+                files.append(file)
                 load = partial(load_encoder, bundle, modality, file, threads, providers)
                 index = manifest.index(modality.name)
                 self._tracks[modality.name] = Track(modality, index, load, self._grid, self._clock)
         file = choose_file(bundle, manifest.fusion.files, "fusion", self.variant)
         data, name = bundle.read(file), bundle.place_of(file)
+        bundle.require_tried((*files, file))
         session = open_session(file.backend, data, name, threads=threads, providers=providers)
         self._fusion = Fusion(manifest, session)
         self._unknown = open_unknown(bundle, modalities, unknown)

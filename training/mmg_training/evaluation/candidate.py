@@ -43,7 +43,7 @@ def open_candidate(
         if config_path is None and "data.set" not in settings:
             raise ConfigError(f"{what}: a bundle does not say what to measure it on; give --config or --data set=NAME")
         config = override(load(config_path) if config_path else TrainConfig(), settings, "--data")
-        with Bundle.open(what) as bundle:
+        with Bundle.open(what, tell=progress) as bundle:
             yield _bundle(what, bundle, config.data, progress)
         return
     model, own = checkpoint.load(Path(what))

@@ -6,7 +6,7 @@ import hashlib
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from itertools import combinations, product
@@ -21,7 +21,7 @@ from mmg.board.profiling.budget import check_budget
 from mmg.board.profiling.result import Case, Mode, Report
 from mmg.board.profiling.task import Task
 from mmg.bundle import Bundle
-from mmg.errors import BackendUnavailable, ConfigError
+from mmg.errors import BackendUnavailable, BundleError, ConfigError
 
 if TYPE_CHECKING:
     from mmg_device_profiles import Board, Profile
@@ -68,24 +68,33 @@ class Plan:
     root: str = "/"
 
 
-def run_campaign(plan: Plan, board: Board, command: Sequence[str], progress: Reached) -> Report:
+def run_campaign(
+    plan: Plan,
+    board: Board,
+    command: Sequence[str],
+    progress: Reached,
+    tell: Callable[[str], object] | None = None,
+) -> Report:
     """Measure it all; Ctrl-C ends it with the cases that are done. progress: gets the name of each case as it begins.
+    tell: called with a line that is worth reading.
 
-    Raises ConfigError, BundleError, and KeyboardInterrupt where none is done yet.
+    Raises ConfigError, BundleError, ModelError where a model may not run here, and KeyboardInterrupt where no case is
+    done yet.
     """
     begun, begin_s = datetime.now(timezone.utc), time.monotonic()
-    with Bundle.open(plan.bundle) as bundle:
+    with Bundle.open(plan.bundle, tell=tell) as bundle:
         manifest = bundle.manifest
         if plan.keep_budget:
             budget_of(plan.profile, plan.mode)  # told before minutes have passed
         wanted = list(_cases(plan, bundle))
+        tried = _try_models(bundle, [case for case in wanted if case.outcome == "measured"])
         cases: list[Case] = []
         try:
             for case in wanted:
                 if case.outcome == "measured":
                     done = sum(one.outcome != "unavailable" for one in cases)
                     progress(done, sum(one.outcome == "measured" for one in wanted), case.name)
-                    case = _measure(plan, case, manifest.hop_s)
+                    case = _measure(plan, case, manifest.hop_s, tried)
                 cases.append(case)
         except KeyboardInterrupt:
             if not any(case.outcome == "measured" for case in cases):
@@ -151,7 +160,21 @@ def _cases(plan: Plan, bundle: Bundle) -> Iterator[Case]:
             )
 
 
-def _measure(plan: Plan, case: Case, hop_s: float) -> Case:
+def _try_models(bundle: Bundle, cases: Sequence[Case]) -> str:
+    """The bundle's digest once every model of these cases may run here, so that no case need ask again; nothing where
+    a file is damaged, which each case tells of its own. Raises ModelError, ShapeMismatch."""
+    manifest = bundle.manifest
+    used = {(name, case.backend, case.precision) for case in cases for name in (*case.modalities, None)}
+    parts = [(None, manifest.fusion.files), *((one.name, one.encoder.files) for one in manifest.modalities)]
+    files = [file for name, part in parts for file in part if (name, file.backend, file.precision) in used]
+    try:
+        bundle.require_tried(files)
+    except BundleError:
+        return ""
+    return bundle.digest
+
+
+def _measure(plan: Plan, case: Case, hop_s: float, tried: str = "") -> Case:
     profile, hops = plan.profile, plan.hops or HOPS[plan.mode]
     task = Task(
         bundle=plan.bundle,
@@ -169,6 +192,7 @@ def _measure(plan: Plan, case: Case, hop_s: float) -> Case:
         meter=profile.energy.meter,
         core_w=profile.energy.core_w,
         root=plan.root,
+        tried=tried,
     )
     limit_s = START_S + (hops + 20) * hop_s * SLOWEST
     try:

@@ -65,6 +65,7 @@ def measure(task: Task) -> Case:
     from mmg.bundle import Bundle
 
     with Bundle.open(task.bundle) as bundle:
+        bundle.trusted = bundle.trusted or bundle.digest == task.tried
         cold = _measure_cold(task, bundle, imported_ns)
         gc.freeze()
         from mmg.board.machine import read_condition
@@ -123,6 +124,7 @@ def _measure_cold(task: Task, bundle: Bundle, imported_ns: int) -> Cold:
     files = [choose_file(bundle, one.encoder.files, f"{one.name} encoder", variant) for one in modalities]
     files.append(choose_file(bundle, manifest.fusion.files, "fusion", variant))
     data = [bundle.read(file) for file in files]
+    bundle.require_tried(files)
     verified_ns = time.monotonic_ns()
     sessions = [
         open_session(task.backend, content, bundle.place_of(file), threads=task.threads, providers=task.providers)

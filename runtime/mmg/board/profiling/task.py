@@ -8,7 +8,8 @@ from mmg.board.profiling.result import Mode
 
 
 class Task(msgspec.Struct, frozen=True, kw_only=True):
-    """What to measure. spawned_ns: host monotonic time at which the process was asked for. root: of /proc and /sys."""
+    """What to measure. spawned_ns: host monotonic time at which the process was asked for. root: of /proc and /sys.
+    tried: the digest of the bundle whose models were tried already; nothing where none was."""
 
     bundle: str
     modalities: tuple[str, ...]
@@ -25,3 +26,4 @@ class Task(msgspec.Struct, frozen=True, kw_only=True):
     meter: str
     core_w: float | None
     root: str
+    tried: str = ""
