@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 from fakes import UNUSED_ENCODER, audio_modality
+from films import klv, nest
 from mcap.writer import CompressionType, Writer
 from mmg.bundle.manifest import Channel, Modality
 from mmg.errors import ConfigError, SourceError
@@ -22,6 +23,7 @@ from mmg.recording import cdr, schemas
 from mmg.recording.reader import RecordingFile, open_recording
 from mmg.sources import open_source
 from mmg.sources.clock.sample_clock import SampleClock
+from mmg.sources.files.gpmf import read_payload
 from mmg.sources.files.sound.lengths import find_length
 from mmg.sources.protocols import UNTIMED, Samples
 from mmg.sources.url import joined, parse_url
@@ -164,3 +166,15 @@ def test_a_device_time_centuries_away_is_none_and_the_samples_keep_theirs(far: i
         stamped += clock.stamp(samples, np.full(3, arrival_ns), 0).tolist()
     assert all(early < late for early, late in pairwise(stamped))
     assert max(abs(stamp - 10**12 - number * 20_000_000 / 3) for number, stamp in enumerate(stamped)) < 50_000_000
+
+
+@pytest.mark.parametrize("far", [float("nan"), float("inf"), 1e300])
+@pytest.mark.parametrize("key", ["MTRX", "SCAL", "ACCL"])
+def test_telemetry_whose_numbers_are_none_gives_no_sample_that_is_none(key: str, far: float) -> None:
+    scale = klv("SCAL", "d", 8, struct.pack(">d", far if key == "SCAL" else 400.0))
+    matrix = klv("MTRX", "d", 8, struct.pack(">9d", far, *range(8))) if key == "MTRX" else b""
+    values = klv("ACCL", "d", 24, struct.pack(">6d", far if key == "ACCL" else 1.0, *range(5)))
+    payload = read_payload(nest("DEVC", nest("STRM", scale, matrix, values)))
+    assert list(payload.streams) == ["ACCL"] * (key == "MTRX")
+    assert list(payload.faults) == ["ACCL"] * (key != "MTRX")
+    assert all(np.isfinite(stream.values()).all() for stream in payload.streams.values())

@@ -7,20 +7,9 @@ import struct
 from collections.abc import Sequence
 
 ODD = (0, 1, -1, 127, 128, 255, 256, 32767, -32768, 65535, 1 << 31, (1 << 31) - 1, (1 << 32) - 1, (1 << 63) - 1)
-WORDS: tuple[bytes, ...] = (
-    b"nan",
-    b"inf",
-    b"-inf",
-    b"1e999",
-    b"-0",
-    b"null",
-    b"\0",
-    b"\n",
-    b"\r\n",
-    b"\xef\xbb\xbf",
-    b"\xff\xfe",
-)
-WORDS += (b'"', b"'", b",", b";", b"\t", b"{", b"}", b"[", b"]", b"<", b"&", b"%00", b"../", b"9" * 400, b"[" * 200)
+WORDS: tuple[bytes, ...] = (b"nan", b"inf", b"-inf", b"1e999", b"-0", b"null", b"\0", b"\n", b"\r\n", b"\xff\xfe")
+WORDS += (b"\xef\xbb\xbf", b'"', b"'", b",", b";", b"\t", b"{", b"}", b"[", b"]", b"<", b"&", b"%00", b"../")
+WORDS += (b"9" * 400, b"[" * 200)
 MOST_STEPS = 5
 
 

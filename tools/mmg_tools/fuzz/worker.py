@@ -151,8 +151,9 @@ def has_atheris() -> bool:
 def _watched(target: Target) -> Reader:
     import atheris
 
-    with atheris.instrument_imports(include=list(OWN)):
-        return target.load()
+    # For good: much is imported only when it is needed.
+    atheris.instrument_imports(include=list(OWN)).__enter__()
+    return target.load()
 
 
 def guided(teller: Teller, read: Reader) -> None:
@@ -162,7 +163,7 @@ def guided(teller: Teller, read: Reader) -> None:
     job = teller.job
     Path(job.found).mkdir(parents=True, exist_ok=True)
     folders = [job.found, *(folder for folder in job.seeds if folder != job.found and Path(folder).is_dir())]
-    limits = ["-timeout=0", "-rss_limit_mb=0", "-handle_int=0", "-handle_term=0", "-reload=0"]
+    limits = ["-timeout=36000", "-rss_limit_mb=0", "-handle_int=0", "-handle_term=0", "-reload=0"]
     limits.append(f"-artifact_prefix={Path(job.at).parent}/")
     words = [sys.argv[0], *folders, f"-max_len={job.target.longest}", f"-seed={job.seed}", *limits]
     guarded = teller.guarded(read)

@@ -28,6 +28,8 @@ STANDARD = {"ACCL": "m/s2", "GYRO": "rad/s"}
 # A value for each frame of the film: when the first of them was taken is when the film begins.
 OF_FRAMES = ("SHUT", "ISOE", "ISOG", "WBAL")
 NEST = "\0"
+LARGEST = 1e30
+"""Of any number in it."""
 KINDS = {"b": ">i1", "B": ">u1", "s": ">i2", "S": ">u2", "l": ">i4", "L": ">u4", "j": ">i8", "J": ">u8"}
 KINDS |= {"f": ">f4", "d": ">f8"}
 AXES = "XYZ"
@@ -162,12 +164,14 @@ def _stream(sensor: Sensor, entry: Entry, properties: dict[str, Entry], device: 
     numbers = entry.numbers()
     if entry.size != 3 * np.dtype(KINDS[entry.kind]).itemsize:
         raise GpmfError(f"{sensor} has samples of {entry.size} bytes, which are not three axes")
+    if not _are_sound(numbers):
+        raise GpmfError(f"{sensor} has samples that are no numbers")
     return Stream(numbers.reshape(-1, 3), _scale(sensor, properties, device), _stamps_us(properties))
 
 
 def _scale(sensor: Sensor, properties: dict[str, Entry], device: str) -> Scale:
     divisors = properties["SCAL"].numbers() if "SCAL" in properties else np.ones(1)
-    if len(divisors) not in (1, 3) or not np.isfinite(divisors).all() or not divisors.all():
+    if len(divisors) not in (1, 3) or not _are_sound(divisors) or not (np.abs(divisors) > 1 / LARGEST).all():
         raise GpmfError(f"{sensor} has a scale of {divisors.tolist()}")
     written = properties.get("SIUN") or properties.get("UNIT")
     unit = canonical(written.text()) if written else STANDARD[sensor]
@@ -183,8 +187,8 @@ def _turn(properties: dict[str, Entry], device: str) -> tuple[NDArray[np.float64
     the order of ORIO. Else ORIN names the stored axes, small letters for those that point the other way."""
     stored = _order(properties.get("ORIN"))
     matrix = properties["MTRX"].numbers() if "MTRX" in properties else np.empty(0)
-    calibrates = len(matrix) == 9 and np.isfinite(matrix).all() and not np.isin(matrix, (-1, 0, 1)).all()
-    if calibrates or (len(matrix) == 9 and stored is None):
+    is_matrix = len(matrix) == 9 and _are_sound(matrix)
+    if is_matrix and (stored is None or not np.isin(matrix, (-1, 0, 1)).all()):
         order = _order(properties.get("ORIO")) or DEFAULT_ORDER
         return _axes(order) @ matrix.reshape(3, 3), order, True
     if stored:
@@ -195,6 +199,11 @@ def _turn(properties: dict[str, Entry], device: str) -> tuple[NDArray[np.float64
     if not model.startswith("fusion") and any(known in name for known in NAMED_ORDERS):
         documented = DEFAULT_ORDER
     return _axes(documented), documented, False
+
+
+def _are_sound(numbers: NDArray[np.float64]) -> bool:
+    """Whether they are numbers of something measured: finite, also after a few multiplications."""
+    return bool((np.abs(numbers) < LARGEST).all())
 
 
 def _order(entry: Entry | None) -> str | None:
