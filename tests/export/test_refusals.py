@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 from mmg.errors import ConfigError, MmgError, ModelError
+from mmg.trial import process
 from mmg_export import Sensor, export_bundle, report, request
 from mmg_export.convert import convert_all
 from mmg_export.fork_server import ForkServer
@@ -64,6 +65,15 @@ def test_a_fusion_in_training_mode(tmp_path: Path) -> None:
 def test_an_output_that_depends_on_the_batch(tmp_path: Path) -> None:
     module = seeded(_Around, lambda _, token: token - token.mean(0, keepdim=True) * 0.5)
     assert "ppg: its tokens depend on what else is in the batch" in refuse(module, tmp_path)
+
+
+def test_a_file_that_a_device_would_not_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "caches"))
+    monkeypatch.setattr(process, "LEAST_S", 1e-3)
+    monkeypatch.setattr(process, "PACE", 0.0)
+    line = refuse(seeded(Ppg), tmp_path)
+    assert line.startswith(f"bundle {tmp_path}/out: ")
+    assert line.endswith(".onnx: did not end within 0.001 s")
 
 
 def test_shapes_that_depend_on_the_data(tmp_path: Path) -> None:

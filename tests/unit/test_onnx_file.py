@@ -14,6 +14,7 @@ from fakes import fusion_model, mean_encoder
 from mmg.backends import onnx_file, open_session, require_whole
 from mmg.errors import ModelError
 from onnx import GraphProto, ModelProto, TensorProto, helper, numpy_helper
+from onnx.external_data_helper import uses_external_data
 
 ELSEWHERE = r"imu: has weights in another file: a model must be whole in its file$"
 
@@ -167,6 +168,26 @@ def test_whatever_the_bytes_are_the_walk_ends_in_one_error_or_none() -> None:
                 data[drawn.randrange(len(data))] = drawn.randrange(256)
             with suppress(ModelError):  # and nothing else
                 require_whole("onnx", bytes(data), "imu")
+
+
+def test_what_the_library_of_onnx_finds_in_another_file_is_refused_however_the_bytes_are_changed() -> None:
+    made = model()
+    in_nested_graphs(made)
+    in_an_initializer(made)
+    drawn, whole, found = random.Random(7), made.SerializeToString(), 0
+    for _ in range(2000):
+        data = bytearray(whole)
+        for _ in range(drawn.randint(1, 3)):
+            data[drawn.randrange(len(data))] = drawn.randrange(256)
+        try:
+            read = onnx.load_from_string(bytes(data))
+        except Exception:  # protobuf has an error of its own
+            continue
+        if any(uses_external_data(tensor) for tensor in read.graph.initializer):
+            found += 1
+            with pytest.raises(ModelError):
+                require_whole("onnx", bytes(data), "imu")
+    assert found > 500
 
 
 def test_more_parts_than_a_graph_has_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
