@@ -160,7 +160,8 @@ def test_files_of_a_sensor_may_have_names_that_are_no_text() -> None:
 def test_a_device_time_centuries_away_is_none_and_the_samples_keep_theirs(far: int) -> None:
     clock, stamped = SampleClock(), []
     for read in range(60):
-        told = [far if read == 30 else read * 20_000_000, UNTIMED, read * 20_000_000 + 10_000_000]
+        usual = [read * 20_000_000, UNTIMED, read * 20_000_000 + 10_000_000]
+        told = [far, UNTIMED, -far] if read == 30 else usual
         samples = Samples(np.zeros((3, 6), np.float32), np.array(told), np.arange(3), True)
         arrival_ns = 10**12 + read * 20_000_000
         stamped += clock.stamp(samples, np.full(3, arrival_ns), 0).tolist()

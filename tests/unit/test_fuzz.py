@@ -152,18 +152,21 @@ def test_faults_are_counted_in_the_table() -> None:
     assert table([one], 1.0)[-2:] == ["csv: slow: more than 1 s in a.py", "100 bytes in 1 s with atheris: 1 faults"]
 
 
-def test_ctrl_c_ends_it_with_the_table_and_no_process_stays(tmp_path: Path) -> None:
+def test_a_signal_ends_it_with_the_table_and_no_process_stays(tmp_path: Path) -> None:
     words = ["--target", "key", "--seconds", "600", "--engine", "plain", "--kept", str(tmp_path)]
     run = subprocess.Popen(
         [sys.executable, "-m", "mmg_tools.fuzz", *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
-    deadline_s = time.monotonic() + 60
-    while not (workers := children_of(run.pid)):
-        assert run.poll() is None
-        assert time.monotonic() < deadline_s
-        time.sleep(0.05)
-    run.send_signal(signal.SIGINT)
-    out, err = run.communicate(timeout=60)
+    try:
+        deadline_s = time.monotonic() + 60
+        while not (workers := children_of(run.pid)):
+            assert run.poll() is None
+            assert time.monotonic() < deadline_s
+            time.sleep(0.05)
+        run.send_signal(signal.SIGTERM)  # as Ctrl-C, which a shell's background job ignores
+        out, err = run.communicate(timeout=60)
+    finally:
+        run.kill()
     assert run.returncode == 130
     assert out.splitlines()[0].startswith("target")
     assert "Traceback" not in err
