@@ -278,6 +278,17 @@ def test_rows_under_a_header_of_something_else_are_not_taken_for_samples() -> No
     assert samples.values[:, :3].tolist() == [[1, 2, 3], [4, 5, 6]]
 
 
+@pytest.mark.parametrize("place", range(len(HEADER) - 1))
+@pytest.mark.parametrize("bit", range(7))
+def test_a_known_header_that_comes_again_with_a_flipped_bit_costs_no_row(place: int, bit: int) -> None:
+    """A board prints it once, when it starts: what is forgotten then is forgotten until the next start."""
+    garbled = bytearray(HEADER)
+    garbled[place] ^= 1 << bit
+    parser = open_parser("text")
+    rows = b"20,1.5,-2.25,9.75,0.5,-0.25,0.125\n", b"40,1,-2,9.5,0.5,-0.25,0.125\n"
+    assert parser.feed(HEADER + rows[0] + bytes(garbled) + rows[1]).values.shape == (2, 6)
+
+
 def test_a_sentence_of_as_many_words_does_not_replace_a_header() -> None:
     parser = open_parser("text")
     assert len(parser.feed(b"ax ay az\n1 2 3\nwifi is reconnecting\n4 5 6\n")) == 2

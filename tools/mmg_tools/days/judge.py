@@ -148,7 +148,10 @@ class Judge:
             return
         for name in well:
             self._check_used(name, made, hop)
-        if all(name in well or self._claims.is_silent(name, begin_ns - self._hop_ns, heard_ns) for name in self._spans):
+        # A frame from before the hop's end wakes nobody: with a camera alone the next one does, or the grace.
+        if well != ["video"] and all(
+            name in well or self._claims.is_silent(name, begin_ns - self._hop_ns, heard_ns) for name in self._spans
+        ):
             self.found.prompt += 1
             if made.late_ns > PROMPT_NS:
                 self.found.blame(

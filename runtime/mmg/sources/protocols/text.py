@@ -210,7 +210,11 @@ class TextLines(SampleCollector):
                     self._headers.remember(layout)
                     self._has_gyro = bool(layout.gyro)
                 return True
-            if self._headers.of(len(cells)) and is_other_header(cells, in_words=mark is None):
+            known = self._headers.of(len(cells))
+            if known and is_other_header(cells, in_words=mark is None):
+                if known.is_damaged(cells):
+                    self._counters.malformed += 1
+                    return True
                 self._headers.forget(len(cells))
                 return True
         return False

@@ -21,6 +21,8 @@ _VECTOR_NAME = re.compile(r"\w{0,12}[xyz]", re.IGNORECASE)
 _COUNTER_RANGE = 1 << 32  # a microcontroller's millis() and micros()
 _USUAL_STEP_NS = 1e7
 _EPOCH_S = (946_684_800, 4_102_444_800)
+_MOST_DAMAGED = 2
+"""Letters: another table, of a magnetometer say, has three axes of other names."""
 _EPOCH_WEIGHT = 1.5
 """How many powers of ten of an unlikely rate a time between the years 2000 and 2100 outweighs."""
 
@@ -48,6 +50,7 @@ class RowLayout:
 
     acceleration, gyro: for x, y and z the place, and the factor to SI; gyro is empty where there is none.
     time: its place and how many nanoseconds its unit lasts, 0 where that is to be found out; None where there is none.
+    names: of the columns, as the header gave them, with commas between.
     problem: why these rows cannot be read all the same; else empty.
     """
 
@@ -55,7 +58,13 @@ class RowLayout:
     acceleration: tuple[tuple[int, float], ...]
     gyro: tuple[tuple[int, float], ...]
     time: tuple[int, int] | None
+    names: str
     problem: str = ""
+
+    def is_damaged(self, names: Sequence[str]) -> bool:
+        """Whether these are its columns but for a letter or two, as flipped bits leave a header."""
+        told = ",".join(names)
+        return len(told) == len(self.names) and sum(map(str.__ne__, told, self.names)) <= _MOST_DAMAGED
 
 
 def lay_out(names: Sequence[str], units: Units) -> RowLayout | None:
@@ -76,6 +85,7 @@ def lay_out(names: Sequence[str], units: Units) -> RowLayout | None:
         tuple((column.index, _factor("m/s^2", units.acc_unit or unit)) for column, unit in present[:3]),
         tuple((column.index, _factor("rad/s", units.gyro_unit or unit)) for column, unit in present[3:]),
         None if time is None else (time[0].index, TIME_NS[time[1]] if time[1] else 0),
+        ",".join(names),
         _unknown_unit([column for column, _ in present], units),
     )
 
