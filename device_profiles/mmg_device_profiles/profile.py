@@ -64,6 +64,8 @@ def _read(path: Path) -> dict[str, Any]:
 
 def _override(raw: dict[str, Any], override: str) -> None:
     """Set one value. What [documents] says of it was of the value before: it goes."""
+    if not _is_text(override):
+        raise ProfileProblem(SET, "", f"{ascii(override[:60])} holds bytes that are no text")
     key, separator, text = override.partition("=")
     *tables, name = (part.strip() for part in key.split("."))
     if not separator or not all((*tables, name)):
@@ -80,6 +82,15 @@ def _override(raw: dict[str, Any], override: str) -> None:
     documents = raw.get("documents")
     if tables[:1] != ["documents"] and isinstance(documents, dict):
         raw["documents"] = {of: said for of, said in documents.items() if of != key and not of.startswith(f"{key}.")}
+
+
+def _is_text(words: str) -> bool:
+    """Whether it can be written: Python keeps bytes of a command line that are no UTF-8 as surrogates."""
+    try:
+        words.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _parse_value(text: str) -> Any:

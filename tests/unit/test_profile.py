@@ -233,6 +233,12 @@ def test_a_key_of_thousands_of_parts_is_refused_before_it_takes_memory(tmp_path:
     assert "line 1 has more than 64 dots" in problems[0]
 
 
+@pytest.mark.parametrize("override", ["budget.memory_mib=\udcff", "na\udcffme=1", "name=\udcff"])
+def test_an_override_whose_bytes_are_no_text_is_refused(override: str) -> None:
+    with pytest.raises(ProfileProblem, match="bytes that are no text"):
+        load_profile("generic-x86-64", [override])
+
+
 @pytest.mark.parametrize("override", [f"{MANY_PARTS}=1", f"name={{{MANY_PARTS} = 1}}"])
 def test_an_override_of_thousands_of_parts_is_refused_before_it_takes_memory(override: str) -> None:
     def change() -> None:
