@@ -65,7 +65,7 @@ def _read(path: Path) -> dict[str, Any]:
 def _override(raw: dict[str, Any], override: str) -> None:
     """Set one value. What [documents] says of it was of the value before: it goes."""
     if not _is_text(override):
-        raise ProfileProblem(SET, "", f"{ascii(override[:60])} holds bytes that are no text")
+        raise ProfileProblem(SET, "", f"{override[:60]!a} holds bytes that are no text")
     key, separator, text = override.partition("=")
     *tables, name = (part.strip() for part in key.split("."))
     if not separator or not all((*tables, name)):

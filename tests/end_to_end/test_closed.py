@@ -17,7 +17,7 @@ from closed_runs import attacked_run, made_node
 from recordings import DEMO, ROOT, mmg_run
 
 REFUSED = {"EPERM", "EACCES", "EROFS", "ENETUNREACH"}
-CAMERA, SOUND, NULL = (81, 200), (116, 24), (1, 3)
+CAMERA, SOUND, NULL, SERIAL, CONSOLE = (81, 200), (116, 24), (1, 3), (4, 64), (4, 1)
 
 
 @pytest.fixture
@@ -114,7 +114,7 @@ def test_without_privileges_it_is_the_same() -> None:
             cwd=folder,
         )
     assert done.returncode == 0, done.stderr
-    assert "closes_camera=True" in done.stdout
+    assert "things=('cameras', 'microphones', 'network', 'writing')" in done.stdout
     assert "by=('namespace', 'landlock', 'seccomp')" in done.stdout
 
 
@@ -141,7 +141,7 @@ def test_a_program_that_calls_a_command_is_left_as_it_is(tmp_path: Path) -> None
 
 
 def test_a_serial_port_that_is_plugged_in_later_opens_and_nothing_else_does(dev: Path) -> None:
-    """A made node of a console's stands for it: like any terminal, it is one of the kernel's tty subsystem."""
+    """A made node of the machine's own port stands for it: it is one of the kernel's tty subsystem."""
     code = (
         "import os, sys\n"
         "from mmg.privacy import Uses, close_unused\n"
@@ -159,16 +159,19 @@ def test_a_serial_port_that_is_plugged_in_later_opens_and_nothing_else_does(dev:
         "    except OSError as error: told.append(os.strerror(error.errno))\n"
         "    print(*told, sep=', ')\n"
     )
-    paths = [dev / "ttyUSB7", dev / "video7", dev / "null7", dev / "none"]
+    if not Path("/sys/dev/char/4:64").exists():
+        pytest.skip("this machine has no serial port, whose number the made node has")
+    paths = [dev / "ttyUSB7", dev / "video7", dev / "null7", dev / "tty1", dev / "none"]
     command = [sys.executable, "-c", code, *map(str, paths)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "ready\n"
-        for path, number in zip(paths, [(4, 11), CAMERA, NULL], strict=False):
+        for path, number in zip(paths, [SERIAL, CAMERA, NULL, CONSOLE], strict=False):
             made_node(path, *number)
         told, _ = process.communicate("now\n", timeout=30)
     assert told.splitlines() == [
         "Permission denied, open",
+        "Permission denied, Permission denied",
         "Permission denied, Permission denied",
         "Permission denied, Permission denied",
         "No such file or directory, No such file or directory",
@@ -192,3 +195,88 @@ def test_the_process_that_opens_ports_ends_with_the_run() -> None:
     ended, _, _ = select.select([watched], [], [], 10)
     os.close(watched)
     assert ended
+
+
+HOLES = """
+import errno, fcntl, os, socket, sys
+from mmg.privacy import Uses, close_unused
+outside = os.open("/", os.O_DIRECTORY)
+os.set_inheritable(outside, True)
+close_unused(Uses())
+
+def said(call):
+    try:
+        call()
+    except OSError as error:
+        return errno.errorcode[error.errno]
+    return "done"
+
+def become_another():
+    os.setgid(65534); os.setuid(65534)
+
+print(said(lambda: os.open("dev/null7", os.O_RDONLY, dir_fd=outside)))
+print(said(lambda: fcntl.ioctl(0, 0x5412, b"x")))
+print(said(lambda: socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)))
+print(said(lambda: [one.close() for one in socket.socketpair()]))
+print(said(become_another) if os.geteuid() == 0 else "EPERM")
+print(said(lambda: os.open(sys.argv[1], os.O_RDWR | os.O_NOCTTY)))
+print(said(lambda: os.open("/dev/shm/mmg-test-hole", os.O_WRONLY | os.O_CREAT)))
+"""
+
+
+def test_the_ways_around_it_that_were_found_are_closed() -> None:
+    """An open folder, typing into a terminal, datagrams, another user, another's terminal, shared memory."""
+    ours, theirs = os.openpty()
+    try:
+        done = subprocess.run(
+            [sys.executable, "-c", HOLES, os.ttyname(theirs)], capture_output=True, text=True, check=False, stdin=theirs
+        )
+    finally:
+        os.close(ours)
+        os.close(theirs)
+    assert done.returncode == 0, done.stderr
+    folder, typed, datagrams, pair, user, terminal, memory = done.stdout.split()
+    assert (folder, typed, datagrams, pair, user) == ("EBADF", "EPERM", "EPERM", "done", "EPERM")
+    assert (terminal, memory) == ("EACCES", "EROFS")
+
+
+def test_a_doorkeeper_that_is_gone_is_told_and_odd_requests_do_not_end_it() -> None:
+    code = (
+        "import os, signal, time\n"
+        "from mmg.privacy import Uses, close_unused, doorkeeper\n"
+        "close_unused(Uses(serial=True))\n"
+        "if not doorkeeper._door: print('none'); raise SystemExit\n"
+        "for path in '/dev/a\\0b', '/dev/' + 'x' * 5000, '/dev/tty':\n"
+        "    try: os.close(doorkeeper._ask(path))\n"
+        "    except (OSError, ValueError) as error: print(type(error).__name__, getattr(error, 'errno', 0))\n"
+        "child = int(open(f'/proc/self/task/{os.getpid()}/children').read().split()[0])\n"
+        "os.kill(child, signal.SIGKILL); os.waitpid(child, 0)\n"
+        "try: doorkeeper._ask('/dev/ttyS0')\n"
+        "except OSError as error: print(error.strerror)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=30)
+    assert done.returncode == 0, done.stderr
+    if done.stdout == "none\n":
+        pytest.skip("this machine gives no namespace, so that nothing is opened by another process")
+    assert done.stdout.splitlines() == [
+        "OSError 22",
+        "OSError 36",
+        "PermissionError 13",
+        "the process that opens ports is gone: start the run again",
+    ]
+
+
+def test_a_folder_that_may_not_be_entered_any_more_is_no_fault(tmp_path: Path) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("only root may become another user here")
+    folder = tmp_path / "closed"
+    folder.mkdir(mode=0o700)
+    code = (
+        f"import sys; sys.path.insert(0, {str(ROOT / 'runtime')!r}); import mmg.privacy, mmg.privacy.namespace\n"
+        "from mmg.privacy import landlock, manager, seccomp, ask, doorkeeper\n"
+        "import os; os.setgroups([]); os.setgid(65534); os.setuid(65534)\n"
+        "print(mmg.privacy.close_unused(mmg.privacy.Uses()).things)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=folder)
+    assert done.returncode == 0, done.stderr
+    assert "'cameras'" in done.stdout

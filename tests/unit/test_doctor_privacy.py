@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 from mmg.board.doctor.privacy import check_privacy
 
-ALL = {"by": ["namespace", "landlock", "seccomp"], "without": {}, "answers": ["open: EACCES"], "closes_camera": True}
+ALL = {"by": ["namespace", "landlock", "seccomp"], "without": {}, "answers": ["open: EACCES"], "things": ["cameras"]}
 NONE = {
     "by": [],
     "without": {rung: f"{rung}: ENOSYS" for rung in ("namespace", "landlock", "seccomp")},
     "answers": ["VIDIOC_QUERYCAP of /dev/null: ENOTTY"],
-    "closes_camera": False,
+    "things": [],
 }
 
 

@@ -89,7 +89,21 @@ def test_sockets_are_those_that_are_used(processor: str) -> None:
     assert [Filter(Uses(sound=True), processor)("socket", one) for one in families] == [ALLOWED, *[REFUSED] * 5]
     assert [Filter(Uses(daemons=True), processor)("socket", one) for one in families] == [ALLOWED, *[REFUSED] * 5]
     online = Filter(Uses(network=True), processor)
-    assert [online("socket", one) for one in families] == [ALLOWED] * 4 + [REFUSED] * 2
+    assert [online("socket", one) for one in families] == [REFUSED] + [ALLOWED] * 3 + [REFUSED] * 2
+
+
+@pytest.mark.parametrize("processor", PROCESSORS)
+def test_a_pair_of_sockets_reaches_nobody_else(processor: str) -> None:
+    ask = Filter(Uses(), processor)
+    kinds = (socket.SOCK_STREAM, socket.SOCK_SEQPACKET, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+    assert {ask("socketpair", socket.AF_UNIX, kind) for kind in kinds} == {ALLOWED}
+    assert ask("socketpair", socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) == REFUSED
+
+
+@pytest.mark.parametrize("processor", PROCESSORS)
+def test_nothing_is_typed_into_a_terminal_whatever_is_used(processor: str) -> None:
+    ask = Filter(Uses(camera=True, sound=True), processor)
+    assert [ask("ioctl", 0, request) for request in (0x5412, 0x541C)] == [REFUSED] * 2
 
 
 @pytest.mark.parametrize("processor", PROCESSORS)
@@ -140,7 +154,9 @@ def test_a_run_uses_what_its_urls_name() -> None:
     assert (sound.serial, sound.sound) == (False, True)
     looked_for = uses({"imu": "", "audio": ""})
     assert (looked_for.serial, looked_for.sound, looked_for.network) == (True, True, False)
-    assert uses({"imu": "serial://socket://wrist.local:7000"}).network
+    far = uses({"imu": "serial://socket://wrist.lan:7000"})
+    assert (far.network, far.daemons, far.serial) == (True, False, False)
+    assert uses({"imu": "serial://socket://wrist.local:7000"}).daemons  # who knows such names is asked over a socket
     assert uses({"imu": "iio://lsm6dsx"}).sysfs
 
 
@@ -151,12 +167,26 @@ def test_only_a_cameras_node_is_a_camera(name: str) -> None:
     assert not uses({name: "film.mp4"}).camera
 
 
+def test_other_programs_terminals_stay_closed_to_a_port_that_is_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert not uses({"imu": "serial:///dev/ttyUSB0"}).terminals
+    assert not uses({"imu": ""}).terminals
+    assert uses({"imu": "serial:///dev/pts/7"}).terminals
+    assert uses({"imu": f"serial://{tmp_path}/a-link"}).terminals
+    monkeypatch.setenv("MMG_SERIAL", f"{tmp_path}/a-link")
+    assert uses({"imu": ""}).terminals
+    assert not uses({"audio": ""}).terminals
+
+
 def test_it_writes_where_the_flags_say(tmp_path: Path) -> None:
     urls = {"imu": "walk.csv"}
     assert uses(urls).writes == ()
     assert uses(urls, "--record", str(tmp_path / "day.mcap")).writes == (tmp_path,)
     assert uses(urls, "--record", str(tmp_path)).writes == (tmp_path,)
-    assert uses(urls, "--to", f"jsonl:{tmp_path}/new/day.jsonl").writes == (tmp_path,)
+    assert uses(urls, "--to", f"jsonl:{tmp_path}/day.jsonl").writes == (tmp_path / "day.jsonl",)
+    assert (tmp_path / "day.jsonl").read_text() == ""  # it alone can be let in, and not the folder with it
+    assert uses(urls, "--record", str(tmp_path / "new/day.mcap")).writes == (tmp_path,)
     assert uses(urls, "--taught", str(tmp_path / "mine.taught")).writes == (tmp_path,)
     assert uses(urls, "--to", "jsonl:/dev/full").writes == (Path("/dev/full"),)
 
@@ -171,7 +201,7 @@ def test_a_sink_on_the_network_opens_it() -> None:
 
 
 def test_the_state_of_the_camera_is_told_in_three_words() -> None:
-    closed = Closed(("namespace", "landlock", "seccomp"), {}, ("open: EPERM",), closes_camera=True)
+    closed = Closed(("namespace", "landlock", "seccomp"), {}, ("cameras", "network"), ("open: EPERM",))
     assert closed.camera == {"state": "closed", "by": ["namespace", "seccomp"]}
     assert Closed(("landlock",), {"seccomp": "left out"}).camera == {"state": "off", "by": []}
     assert Closed(("seccomp",), {}, uses_camera=True).camera == {"state": "open", "by": []}
@@ -216,6 +246,9 @@ def systemctl(folder: Path, text: str, monkeypatch: pytest.MonkeyPatch) -> Path:
         (r"DevicePolicy=auto\n", False),
         (r"DevicePolicy=closed\nDeviceAllow=char-video4linux rw\n", False),
         (r"DevicePolicy=closed\nDeviceAllow=/dev/video0 rw\n", False),
+        (r"DevicePolicy=closed\nDeviceAllow=/dev/v4l/by-path/usb-0 rw\n", False),
+        (r"DevicePolicy=closed\nDeviceAllow=/dev/char/81:0 rw\nDeviceAllow=char-alsa rw\n", False),
+        (r"DevicePolicy=closed\nDeviceAllow=char-v* rw\n", False),
         ("", False),
     ],
 )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,6 +19,9 @@ from mmg.privacy import RUNGS, Closed, Uses, close_unused
 if TYPE_CHECKING:
     from mmg_device_profiles import Profile
 
+    from mmg.sinks.url import SinkUrl
+    from mmg.sources.url import SourceUrl
+
     Report = Callable[[str], None]
 
 STRICT = "strict"
@@ -26,6 +29,8 @@ UNPACKED = (".zip", ".vrs")
 """Recordings whose reader needs a folder for temporary files."""
 WRITING = ("record", "output", "taught")
 """The flags that name what is written, but for those of sinks."""
+FILES, TOKEN = ("jsonl",), "token_file"
+"""Of sinks: the schemes of files, and the option that names one which is made."""
 SHARED_MEMORY = Path("/dev/shm")
 
 _closed: list[tuple[Uses, Closed]] = []
@@ -69,7 +74,7 @@ def close_off(
     uses = uses_of(options, urls, kinds, has_accelerator=set(profile.providers) != {"CPUExecutionProvider"})
     result = close_unused(uses, options.privacy_without)
     _closed.append((uses, result))
-    if not (result.closes_camera or uses.camera) and options.privacy == STRICT:
+    if not ("cameras" in result.things or uses.camera) and options.privacy == STRICT:
         raise ConfigError(f"--privacy strict: nothing keeps cameras closed here ({_why(result)}); {_asked(result)}")
 
 
@@ -126,26 +131,64 @@ def uses_of(
 
     found = [parse_url(url) for url in urls.values() if url]
     looked_for = {kinds[name] for name, url in urls.items() if not url}
-    schemes = {url.scheme for url in found}
-    ports = [url.path for url in found if url.scheme == "serial"]
-    has_sound = "mic" in schemes or "audio" in looked_for
-    has_chips = Path("/sys/bus/iio/devices").is_dir()
-    is_iio = "iio" in schemes or ("signal" in looked_for and has_chips)
-    writes, has_network = _written(options)
-    writes += unpacking(urls.values())
-    if has_sound:
-        writes.append(SHARED_MEMORY)
-    writes += [url.options["sysfs"] for url in found if url.scheme == "iio" and "sysfs" in url.options]
+    sinks = _sinks(options)
+    serial = [url.path for url in found if url.scheme == "serial"]
+    nodes = [path for path in serial if not NETWORK.fullmatch(path)] + _asked_for() * ("signal" in looked_for)
+    hosts = [match[1] or match[2] for path in serial if (match := NETWORK.fullmatch(path))]
+    has_sound = any(url.scheme == "mic" for url in found) or "audio" in looked_for
+    has_chip = any(url.scheme == "iio" for url in found) or (
+        "signal" in looked_for and Path("/sys/bus/iio/devices").is_dir()
+    )
     return Uses(
         camera=any(url.scheme == "camera" and url.path.startswith("/dev/") for url in found),
         sound=has_sound,
-        network=has_network or any(NETWORK.fullmatch(path) for path in ports),
-        daemons=bool(getattr(options, "notify", "")),
-        serial=any(not NETWORK.fullmatch(path) for path in ports) or is_iio or "signal" in looked_for,
-        sysfs=is_iio,
+        network=bool(hosts) or any(sink.scheme not in FILES for sink in sinks),
+        daemons=any(host.endswith(".local") for host in (*hosts, *(sink.host for sink in sinks)))
+        or getattr(options, "notify", "").startswith("@"),
+        serial=bool(nodes) or has_chip or "signal" in looked_for,
+        terminals=any(map(_may_be_terminal, nodes)),
+        sysfs=has_chip,
         accelerator=has_accelerator,
-        writes=_folders(writes),
+        writes=_places(options, found, sinks, has_sound=has_sound),
     )
+
+
+def _sinks(options: argparse.Namespace) -> list[SinkUrl]:
+    """Those of the flags. Raises ConfigError."""
+    if not getattr(options, "to", None) and getattr(options, "page", None) is None:
+        return []
+    from mmg.cli.sinks_flag import sink_urls
+    from mmg.sinks.places import check_places
+
+    return check_places(sink_urls(options))
+
+
+def _places(
+    options: argparse.Namespace, found: Sequence[SourceUrl], sinks: Sequence[SinkUrl], *, has_sound: bool
+) -> tuple[Path, ...]:
+    """Where the run writes: folders in which it makes files, and files to which it appends."""
+    folders: list[Path | str] = [value for name in WRITING if (value := getattr(options, name, None)) is not None]
+    folders += tried_folder(getattr(options, "bundle", None), getattr(options, "trust", None))
+    folders += unpacking(str(url) for url in found)
+    folders += [url.options["sysfs"] for url in found if url.scheme == "iio" and "sysfs" in url.options]
+    folders += [sink.options[TOKEN] for sink in sinks if TOKEN in sink.options]
+    files = [Path(os.path.realpath(sink.path)) for sink in sinks if sink.scheme in FILES]
+    for file in files:
+        with suppress(OSError):  # what is wrong with it is told where it is opened
+            # Made now, it can be let in alone, and not the folder with it.
+            os.close(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NONBLOCK | os.O_CLOEXEC, 0o600))
+    return (*_folders(folders), *files, *([SHARED_MEMORY] if has_sound else []))
+
+
+def _asked_for() -> list[str]:
+    """The serial ports that the environment names for whoever looks for one."""
+    return [path for path in os.environ.get("MMG_SERIAL", "").split(":") if path]
+
+
+def _may_be_terminal(path: str) -> bool:
+    """A link of one's own may lead to a terminal, now or later."""
+    real = os.path.realpath(path)
+    return real.startswith("/dev/pts/") or not real.startswith("/dev/")
 
 
 def tell_closed(report: Report) -> None:
@@ -157,7 +200,7 @@ def tell_closed(report: Report) -> None:
     told = f"closed by the kernel ({', '.join(result.by)}): {closed}" if closed else "nothing is closed by the kernel"
     if uses.camera:
         report(f"{told}; the camera is in use, as --allow-video says")
-    elif result.closes_camera:
+    elif "cameras" in result.things:
         report(f"{told}; {_asked(result)}")
     else:
         report(f"the camera is off, but nothing keeps it closed here ({_why(result)}); {_asked(result)}")
@@ -172,43 +215,19 @@ def _why(result: Closed) -> str:
 
 
 def _closed_things(uses: Uses, result: Closed) -> str:
-    places = ", ".join(str(folder) for folder in uses.writes or () if folder != SHARED_MEMORY)
-    by = set(result.by)
-    closed = {
-        "cameras": result.closes_camera,
-        "microphones": not uses.sound and by & {"seccomp", "namespace"},
-        "the network": not uses.network and by & {"seccomp", "namespace"},
-        f"writing outside {places}" if places else "writing": by & {"landlock", "namespace"},
-    }
-    return ", ".join(name for name, is_closed in closed.items() if is_closed)
-
-
-def _written(options: argparse.Namespace) -> tuple[list[Path | str], bool]:
-    """The files and folders of the flags, and whether a sink is on the network. Raises ConfigError."""
-    places: list[Path | str] = [value for name in WRITING if (value := getattr(options, name, None)) is not None]
-    places += tried_folder(getattr(options, "bundle", None), getattr(options, "trust", None))
-    if not getattr(options, "to", None) and getattr(options, "page", None) is None:
-        return places, False
-    from mmg.cli.sinks_flag import sink_urls
-    from mmg.service.network import network_of
-    from mmg.service.places import WRITTEN_OPTIONS
-    from mmg.sinks.places import check_places
-
-    urls = check_places(sink_urls(options))
-    places += [url.path for url in urls if url.scheme == "jsonl"]
-    places += [url.options[name] for url in urls for name in WRITTEN_OPTIONS if name in url.options]
-    return places, network_of(urls).is_needed
+    places = ", ".join(str(place) for place in uses.writes or () if place != SHARED_MEMORY)
+    named = {"network": "the network", "writing": f"writing outside {places}" if places else "writing"}
+    return ", ".join(named.get(thing, thing) for thing in result.things)
 
 
 def _folders(places: Iterable[Path | str | None]) -> tuple[Path, ...]:
-    """In which these are, or will be: of what does not exist yet, the first that does above it. A pipe or a device is
-    itself, for what is in its folder is none of the run's."""
+    """In which these are, or will be: of what does not exist yet, the first that does above it."""
     found = []
     for place in places:
         if place is None:
             continue
         path = Path(os.path.realpath(place))
-        while not path.is_dir() and (path.is_file() or not path.exists()):
+        while not path.is_dir():
             path = path.parent
         found.append(path)
     return tuple(dict.fromkeys(found))

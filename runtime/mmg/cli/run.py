@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from mmg.runs.recorded import Pipeline
     from mmg.runs.replay import Replay
     from mmg.runs.settings import Settings
-    from mmg.service.notify import Pulse
+    from mmg.service.notify import Pulse, ServiceManager
     from mmg.sinks.console import Console
     from mmg.sinks.jsonl import JsonLines
     from mmg.sinks.outbox import Outboxes
@@ -140,6 +140,11 @@ def main(arguments: list[str] | None = None) -> int:
     """Run, and return the exit code."""
     options = parse(build_parser(), arguments)
     options.notify = os.environ.pop("NOTIFY_SOCKET", "")  # before there is a child, none of which has a pulse to tell
+    options.manager = None
+    if options.notify:
+        from mmg.service.notify import ServiceManager
+
+        options.manager = ServiceManager(options.notify)  # later no such socket can be made
     keep_stderr()
     handle_signals(raise_interrupt)
     return run_command(lambda: _run(options), _report)
@@ -214,7 +219,7 @@ def _decide(
             at_end.callback(close_recorder, recorder, _report)
             takers.append(_into(recorder))
         at_end.callback(pipeline.close)
-        if pulse := _open_pulse(options.notify, pipeline):
+        if pulse := _open_pulse(options.manager, pipeline):
             at_end.callback(pulse.close)
             at_end.callback(pulse.stopping)  # before all others: a driver may be slow to close
             takers.append(lambda decision, _label: pulse.decided(decision))
@@ -250,14 +255,14 @@ def _compared_by(comparison: Comparison) -> Taker:
     return lambda decision, _label: comparison.take(json.loads(line_of(decision)))
 
 
-def _open_pulse(address: str, pipeline: LivePipeline | Pipeline | Replay) -> Pulse | None:
-    """What a service manager is told, where one asks for it. address: of its socket, empty where none does."""
-    if not address:
+def _open_pulse(manager: ServiceManager | None, pipeline: LivePipeline | Pipeline | Replay) -> Pulse | None:
+    """What a service manager is told, where one asks for it."""
+    if manager is None:
         return None
     from mmg.runs.live import LivePipeline
-    from mmg.service.notify import open_pulse
+    from mmg.service.notify import Pulse
 
-    pulse = open_pulse(address, pipeline.engine.hop_s)
+    pulse = Pulse(manager, pipeline.engine.hop_s)
     if isinstance(pipeline, LivePipeline):
         pipeline.beat = pulse.beat
     return pulse

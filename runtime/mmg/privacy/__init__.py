@@ -6,10 +6,17 @@ service manager's policy. Each is tried; what this machine does not give is told
 
 from __future__ import annotations
 
-from collections.abc import Collection
+import os
+import stat
+from collections.abc import Callable, Collection
+from contextlib import suppress
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from mmg.privacy.uses import Uses
+
+if TYPE_CHECKING:
+    from mmg.privacy.ask import Answer
 
 __all__ = ["RUNGS", "Closed", "Uses", "close_unused"]
 
@@ -21,22 +28,22 @@ RUNGS = ("namespace", "landlock", "seccomp")
 class Closed:
     """What holds for this process from now on.
 
-    by: the rungs that hold, ``manager`` among them. without: those that do not, each with why. answers: what the kernel
-    said when a camera was asked, as text; empty where this run uses one. closes_camera: whether it refused.
-    uses_camera: whether this run uses one.
+    by: the rungs that hold, ``manager`` among them. without: those that do not, each with why. things: what they close
+    together, of ``cameras``, ``microphones``, ``network`` and ``writing``. answers: what the kernel said when a camera
+    was asked, as text; empty where this run uses one. uses_camera: whether this run uses one.
     """
 
     by: tuple[str, ...]
     without: dict[str, str]
+    things: tuple[str, ...] = ()
     answers: tuple[str, ...] = ()
-    closes_camera: bool = False
     uses_camera: bool = False
 
     @property
     def camera(self) -> dict[str, object]:
         """For JSON. ``state``: ``closed`` by the kernel, ``open`` where this run uses one, or ``off`` where nothing
         keeps it closed. ``by``: the rungs that do."""
-        state = "open" if self.uses_camera else "closed" if self.closes_camera else "off"
+        state = "open" if self.uses_camera else "closed" if "cameras" in self.things else "off"
         return {"state": state, "by": [rung for rung in self.by if rung != "landlock"] if state == "closed" else []}
 
 
@@ -51,6 +58,7 @@ def close_unused(uses: Uses, left_out: Collection[str] = ()) -> Closed:
 
     made: list[int | None] = []
     is_managed = not uses.camera and manager.closes_cameras()
+    _close_folders()
 
     def make_camera() -> None:
         if not (uses.camera or made):
@@ -62,19 +70,55 @@ def close_unused(uses: Uses, left_out: Collection[str] = ()) -> Closed:
             continue
         try:
             if rung == "namespace":
-                if uses.serial and not uses.camera:
-                    from mmg.privacy import doorkeeper
-
-                    doorkeeper.begin()
-                namespace.close(uses, make_camera)
+                _close_by_namespace(uses, make_camera)
             else:
                 make_camera()
                 {"landlock": landlock, "seccomp": seccomp}[rung].close(uses)
             by.append(rung)
         except Unavailable as error:
             without[rung] = str(error)
-    if uses.camera:
-        return Closed(tuple(by), without, uses_camera=True)
-    answers = ask.ask_camera(made[0] if made else None, is_shut=bool({"namespace", "manager"} & set(by)))
-    refused = is_managed or any(one.is_refusal for one in answers) or ask.is_without_devices()
-    return Closed(tuple(by), without, tuple(map(str, answers)), refused)
+    make_camera()
+    answers = ask.ask_camera(made[0], is_shut="namespace" in by) if made else ()
+    for descriptor in filter(None, made):
+        os.close(descriptor)
+    things = _things(uses, set(by), answers, is_cut=namespace.closes_network(uses))
+    return Closed(tuple(by), without, things, tuple(map(str, answers)), uses.camera)
+
+
+def _close_by_namespace(uses: Uses, make_camera: Callable[[], object]) -> None:
+    from mmg.privacy import doorkeeper, namespace
+    from mmg.privacy.kernel import Unavailable
+
+    if uses.serial and not uses.camera:
+        doorkeeper.begin()
+    try:
+        namespace.close(uses, make_camera)
+    except Unavailable:
+        doorkeeper.end()
+        raise
+
+
+def _close_folders() -> None:
+    """Those that whoever started this process left open: by them a file can be opened past every mount."""
+    for name in os.listdir("/proc/self/fd") if os.path.isdir("/proc/self/fd") else []:  # noqa: PTH112, PTH208
+        with suppress(OSError):
+            if stat.S_ISDIR(os.fstat(int(name)).st_mode) and int(name) > 2:
+                os.close(int(name))
+
+
+def _things(uses: Uses, by: set[str], answers: tuple[Answer, ...], *, is_cut: bool) -> tuple[str, ...]:
+    from mmg.privacy import ask, landlock
+
+    was_opened = any(one.answer == ask.OPENED for one in answers)
+    is_refused = any(one.is_refusal for one in answers) or ("namespace" in by and ask.is_without_devices())
+    return tuple(
+        thing
+        for thing, is_closed in {
+            "cameras": not (uses.camera or was_opened) and (is_refused or "manager" in by),
+            "microphones": not uses.sound and ("seccomp" in by or ("namespace" in by and not uses.camera)),
+            "network": not uses.network and ("seccomp" in by or ("namespace" in by and is_cut)),
+            "writing": uses.writes is not None
+            and ("namespace" in by or ("landlock" in by and landlock.closes_writing())),
+        }.items()
+        if is_closed
+    )

@@ -16,6 +16,7 @@ REFUSED = ("EPERM", "EACCES")
 CAMERA = os.makedev(81, 255)
 """Of video4linux, and a number that no camera has: the kernel's Documentation/admin-guide/devices.txt."""
 STAND_IN = Path("/dev/null")
+OPENED = "opened"
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,16 +60,17 @@ def cameras() -> list[Path]:
 
 
 def is_without_devices() -> bool:
-    """Whether the kernel says that no node in /dev can be opened, but those that are left out of that."""
+    """Whether the kernel says that no node in /dev can be opened, but those that are mounted there each by itself. It
+    means what it says only where the namespace is of our making."""
     return bool(os.statvfs("/dev").f_flag & os.ST_NODEV)
 
 
 def ask_camera(made: int | None = None, *, is_shut: bool) -> tuple[Answer, ...]:
     """Try to open a camera, and ask it for what it is; nothing is read from it. made: of ``make_camera``.
 
-    is_shut: whether a rung that refuses to open cameras holds. Without one a real camera is left alone: to open it is
-    what was promised not to happen. The second question goes to what could be opened, else to ``/dev/null``, which
-    does not know it: the kernel says ENOTTY, if nothing stands before it.
+    is_shut: whether the namespace holds, in which no camera can be opened. Without it a real camera is left alone: to
+    open it is what was promised not to happen. The second question goes to what could be opened, else to
+    ``/dev/null``, which does not know it: the kernel says ENOTTY, if nothing stands before it.
     """
     there = [node for node in cameras() if os.access(node, os.R_OK | os.W_OK)]
     if there and is_shut:
@@ -82,11 +84,14 @@ def ask_camera(made: int | None = None, *, is_shut: bool) -> tuple[Answer, ...]:
     except OSError as error:
         opened = Answer(f"open {asked}", answer_of(error), answer_of(error) in REFUSED)
         return opened, _query(STAND_IN, str(STAND_IN))
-    return Answer(f"open {asked}", "opened", is_refusal=False), _query(place, asked)
+    return Answer(f"open {asked}", OPENED, is_refusal=False), _query(place, asked)
 
 
 def _query(place: Path, asked: str) -> Answer:
-    descriptor = os.open(place, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        descriptor = os.open(place, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as error:
+        return Answer(f"open {asked}", answer_of(error), is_refusal=False)
     try:
         fcntl.ioctl(descriptor, QUERY_CAPABILITIES, bytearray(104))
         answer = "it answered"

@@ -16,30 +16,44 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from mmg.privacy import seccomp
-from mmg.privacy.kernel import Unavailable
+from mmg.privacy import landlock, seccomp
+from mmg.privacy.kernel import PR_SET_DUMPABLE, Unavailable, answer_of, prctl
 from mmg.privacy.uses import Uses
 
 OPENED = ("tty", "iio")
 """The kernel's subsystems whose devices are opened: of ``/sys/dev/char/MAJOR:MINOR/subsystem``."""
+CONSOLES, FIRST_PORT, OF_THE_PROCESS = 4, 64, 5
+"""Among the terminals those of the machine itself are none of ours: the kernel's admin-guide/devices.txt."""
 TERMINALS = "/dev/pts/"
-"""Of other programs; they stay open to this process."""
-MOST_BYTES = 4096
+"""Of other programs; where a run uses one they stay open to it."""
+MOST_BYTES, MOST_FILES = 4096, 1 << 16
 
 _lock = threading.Lock()
 _door: list[socket.socket] = []
 
 
 def begin() -> None:
-    """Start it, before this process closes what is off. Once for a process."""
+    """Start it, before this process closes what is off. Raises Unavailable."""
     ours, its = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    if os.fork() == 0:
+    try:
+        is_it = os.fork() == 0
+    except OSError as error:
+        ours.close()
+        its.close()
+        raise Unavailable(f"fork: {answer_of(error)}") from error
+    if is_it:
         try:
             _keep(its)
         finally:
             os._exit(0)
     its.close()
     _door.append(ours)
+
+
+def end() -> None:
+    """Let it go, where there is one: then devices are opened as ever."""
+    while _door:
+        _door.pop().close()
 
 
 @contextmanager
@@ -59,27 +73,44 @@ def device_at(path: str) -> Iterator[str]:
         os.close(descriptor)
 
 
+def open_device(path: str) -> int:
+    """The device itself, to be read without waiting: of one that can be open but once. Raises OSError."""
+    real = os.path.realpath(path)
+    if not _door or not real.startswith("/dev/"):
+        return os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    return _ask(real)
+
+
 def _ask(path: str) -> int:
     with _lock:
-        _door[0].send(os.fsencode(path)[:MOST_BYTES])
-        data, descriptors, _, _ = socket.recv_fds(_door[0], 16, 1)
+        try:
+            _door[0].send(os.fsencode(path)[:MOST_BYTES])
+            data, descriptors, _, _ = socket.recv_fds(_door[0], 16, 1)
+        except OSError:
+            data, descriptors = b"", []
     if descriptors:
         return descriptors[0]
-    number = int(data or b"0") or errno.EPIPE
-    raise OSError(number, os.strerror(number), path)
+    if not data:
+        raise OSError(errno.EIO, "the process that opens ports is gone: start the run again", path)
+    raise OSError(int(data), os.strerror(int(data)), path)
 
 
 def _keep(door: socket.socket) -> None:
     for asked in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(asked, signal.SIG_IGN)  # a terminal's Ctrl-C is for the run, whose end is this one's
+    kept = door
+    while kept.fileno() < 3:  # this process was started without all of its three
+        kept = kept.dup()
     null = os.open("/dev/null", os.O_RDWR)
     for number in range(3):
         os.dup2(null, number)
-    kept = os.dup2(door.fileno(), 3)
-    os.closerange(4, os.sysconf("SC_OPEN_MAX") if os.sysconf("SC_OPEN_MAX") < 1 << 16 else 1 << 16)
-    with suppress(Unavailable):
-        seccomp.close(Uses())
-    _serve(socket.socket(fileno=kept))
+    for first, last in ((3, kept.fileno()), (kept.fileno() + 1, MOST_FILES)):
+        os.closerange(first, last)
+    prctl(PR_SET_DUMPABLE, 0)  # nobody reads or writes its memory
+    for rung in (landlock, seccomp):
+        with suppress(Unavailable):
+            rung.close(Uses(serial=True))
+    _serve(kept)
 
 
 def _serve(door: socket.socket) -> None:
@@ -87,19 +118,19 @@ def _serve(door: socket.socket) -> None:
         try:
             descriptor = _open(os.fsdecode(path))
         except OSError as error:
-            door.send(str(error.errno).encode())
-            continue
-        socket.send_fds(door, [b"0"], [descriptor])
-        os.close(descriptor)
+            door.send(str(error.errno or errno.EINVAL).encode())
+        except ValueError:  # a null character
+            door.send(str(errno.EINVAL).encode())
+        else:
+            socket.send_fds(door, [b"0"], [descriptor])
+            os.close(descriptor)
 
 
 def _open(path: str) -> int:
     place = os.open(path, os.O_PATH | os.O_CLOEXEC)
     try:
         found = os.fstat(place)
-        number = f"{os.major(found.st_rdev)}:{os.minor(found.st_rdev)}"
-        kind = Path(f"/sys/dev/char/{number}/subsystem").resolve().name
-        if not stat.S_ISCHR(found.st_mode) or kind not in OPENED:
+        if not stat.S_ISCHR(found.st_mode) or not _is_ours(os.major(found.st_rdev), os.minor(found.st_rdev)):
             raise OSError(errno.EACCES, os.strerror(errno.EACCES), path)
         same, flags = f"/proc/self/fd/{place}", os.O_NOCTTY | os.O_NONBLOCK | os.O_CLOEXEC
         try:
@@ -108,3 +139,8 @@ def _open(path: str) -> int:
             return os.open(same, os.O_RDONLY | flags)
     finally:
         os.close(place)
+
+
+def _is_ours(major: int, minor: int) -> bool:
+    kind = Path(f"/sys/dev/char/{major}:{minor}/subsystem").resolve().name
+    return kind in OPENED and not (major == OF_THE_PROCESS or (major == CONSOLES and minor < FIRST_PORT))

@@ -29,6 +29,7 @@ BOTH = {
 X86_64 = {
     "ioctl": 16,
     "socket": 41,
+    "socketpair": 53,
     "clone": 56,
     "ptrace": 101,
     "capset": 126,
@@ -70,6 +71,7 @@ AARCH64 = {
     "delete_module": 106,
     "ptrace": 117,
     "socket": 198,
+    "socketpair": 199,
     "add_key": 217,
     "request_key": 218,
     "keyctl": 219,
@@ -87,7 +89,7 @@ AARCH64 = {
 }
 NUMBERS = {"x86_64": BOTH | X86_64, "aarch64": BOTH | AARCH64}
 """Of each processor that mmg knows, by Linux's arch/x86/entry/syscalls/syscall_64.tbl and scripts/syscall.tbl."""
-PR_CAPBSET_DROP, PR_CAP_AMBIENT, PR_SET_NO_NEW_PRIVS = 24, 47, 38
+PR_SET_DUMPABLE, PR_CAPBSET_DROP, PR_CAP_AMBIENT, PR_SET_NO_NEW_PRIVS = 4, 24, 47, 38
 PR_CAP_AMBIENT_CLEAR_ALL = 4
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -123,7 +125,10 @@ def keep_privileges_from_growing() -> None:
 
 def is_alone() -> bool:
     """Whether this process has one thread only: namespaces and Landlock hold for the thread that asks."""
-    return len(list(Path("/proc/self/task").iterdir())) == 1
+    try:
+        return len(list(Path("/proc/self/task").iterdir())) == 1
+    except OSError:  # nobody can say it
+        return False
 
 
 def answer_of(error: OSError) -> str:

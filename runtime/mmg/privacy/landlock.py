@@ -21,8 +21,9 @@ WRITE_FILE, REMOVE_AND_MAKE, REFER, TRUNCATE = 1 << 1, 0b1_1111_1111 << 4, 1 << 
 """REMOVE_DIR to MAKE_SYM; REFER since version 2, TRUNCATE since 3."""
 TCP, TCP_SINCE = 0b11, 4
 ABSTRACT_SOCKETS, SCOPES_SINCE = 0b1, 6
-ALWAYS = (Path("/dev"), Path("/proc/self"))
-"""Devices are other rungs' matter."""
+ALWAYS = ("null", "zero", "full", "random", "urandom", "tty")
+WHOLE = 3
+"""Before version 3, a file that exists can be cut to nothing."""
 
 
 def version() -> int:
@@ -47,13 +48,29 @@ def close(uses: Uses) -> None:
     attributes = ctypes.create_string_buffer(struct.pack("QQQ", writing, tcp, scopes), 24)
     ruleset = call("landlock_create_ruleset", attributes, sizes, 0)
     try:
-        for place in (*ALWAYS, *(uses.writes or ())) if writing else ():
+        for place in uses.writes or () if writing else ():
             with suppress(OSError):  # what is not there cannot be written
                 _allow(ruleset, place, writing)
+        for place in _devices(uses) if writing else ():
+            with suppress(OSError):
+                _allow(ruleset, place, writing & (WRITE_FILE | TRUNCATE))
         keep_privileges_from_growing()
         call("landlock_restrict_self", ruleset, 0)
     finally:
         os.close(ruleset)
+
+
+def _devices(uses: Uses) -> list[Path]:
+    """Where files that exist can be written: which of the nodes can be opened is other rungs' matter."""
+    dev = Path("/dev")
+    folders = [dev] if uses.serial or uses.camera or uses.accelerator else [dev / name for name in ALWAYS]
+    more = [dev / "snd"] * uses.sound + [dev / "pts"] * uses.terminals + [Path("/sys")] * uses.sysfs
+    return [*folders, *more, Path("/proc/self")]
+
+
+def closes_writing() -> bool:
+    """Whether what it closes is all of writing; else a file that exists can be cut to nothing. Raises Unavailable."""
+    return version() >= WHOLE
 
 
 def _writing(kernels: int) -> int:

@@ -10,6 +10,10 @@ import re
 from pathlib import Path
 
 ANSWER_S = 2.0
+NO_CAMERA = (
+    r"char-(alsa|iio|ttyUSB|ttyACM|ttyS|ttyAMA|pts|rtc)|/dev/(null|zero|full|random|urandom|rtc\w*|tty\w*|iio:\w+)"
+)
+"""What a policy may allow: a device of another name may be a camera's."""
 CAMERAS = "81"
 """The major number of video4linux."""
 
@@ -52,6 +56,6 @@ def _closed_by_unit(groups: str) -> bool:
         done = subprocess.run(command, capture_output=True, text=True, timeout=ANSWER_S, check=True)
     except (OSError, subprocess.SubprocessError):
         return False
-    policy = re.search(r"^DevicePolicy=(\w+)", done.stdout, re.MULTILINE)
-    has_camera = re.search(r"video4linux|/dev/video|char-\*|block-\*", done.stdout)
-    return policy is not None and policy[1] in ("closed", "strict") and has_camera is None
+    policy = re.search(r"^DevicePolicy=(closed|strict)$", done.stdout, re.MULTILINE)
+    allowed = re.findall(r"^DeviceAllow=(\S+)", done.stdout, re.MULTILINE)
+    return policy is not None and all(re.fullmatch(NO_CAMERA, device) for device in allowed)

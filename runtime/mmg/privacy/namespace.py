@@ -20,6 +20,7 @@ from mmg.privacy.kernel import (
     PR_CAP_AMBIENT_CLEAR_ALL,
     PR_CAPBSET_DROP,
     Unavailable,
+    answer_of,
     call,
     is_alone,
     keep_privileges_from_growing,
@@ -27,34 +28,38 @@ from mmg.privacy.kernel import (
 )
 from mmg.privacy.uses import Uses
 
-NEW_MOUNTS, NEW_USER, NEW_NETWORK = 0x20000, 0x10000000, 0x40000000
+NEW_MOUNTS, NEW_MEMORY, NEW_USER, NEW_NETWORK = 0x20000, 0x8000000, 0x10000000, 0x40000000
+"""NEW_MEMORY: of System V, which ALSA's mixer shares with other programs."""
 READ_ONLY, NO_DEVICES, REMOUNT, BIND, RECURSIVE, PRIVATE = 1, 4, 32, 4096, 16384, 1 << 18
 """linux/mount.h; MOUNT_ATTR_RDONLY and MOUNT_ATTR_NODEV of mount_setattr(2) have the first two's values."""
 OPTIONS = {"ro": 1, "nosuid": 2, "nodev": 4, "noexec": 8, "noatime": 1024, "nodiratime": 2048, "relatime": 1 << 21}
+SEEN = os.ST_RDONLY | os.ST_NODEV
+"""Both have the values of the flags above."""
 AT_FDCWD, AT_RECURSIVE = -100, 0x8000
 DEVICES = ("null", "zero", "full", "random", "urandom", "tty")
 ACCELERATORS = ("nvidia*", "nvmap", "nvgpu*", "nvhost-*gpu*", "nvhost-ctrl*", "dri", "kfd", "galcore", "apex_*")
 """Nodes of what may run models: never nvhost-vi and nvhost-isp, by which a Jetson's cameras are read."""
 TERMINALS = Path("/dev/pts")
-CAMERA_DAEMONS = ("tmp/argus_socket", "tmp/nvcamera*", "run/pipewire*", "run/user/*/pipewire-*")
-"""Sockets at which a board's daemon hands out pictures. A PulseAudio socket hands out sound only."""
+CAMERA_DAEMONS = ("tmp/argus_socket", "tmp/nvcamera*")
+"""Sockets at which a board's daemon hands out pictures."""
+DAEMONS = (
+    "run/dbus/system_bus_socket",
+    "run/user/*/bus",
+    "run/systemd/private",
+    "run/user/*/systemd/private",
+    "run/docker.sock",
+    "run/containerd/containerd.sock",
+    "run/podman/podman.sock",
+    "run/user/*/podman/podman.sock",
+    "tmp/.X11-unix",
+    "run/user/*/wayland-*",
+)
+"""Sockets at which others can be made to do what this process may not. Sound servers are asked without them."""
 SYS_ADMIN = 21
-GIVEN_UP = {
-    "DAC_READ_SEARCH": 2,
-    "NET_ADMIN": 12,
-    "NET_RAW": 13,
-    "SYS_MODULE": 16,
-    "SYS_RAWIO": 17,
-    "SYS_CHROOT": 18,
-    "SYS_PTRACE": 19,
-    "SYS_ADMIN": SYS_ADMIN,
-    "MKNOD": 27,
-    "SETPCAP": 8,
-    "PERFMON": 38,
-    "BPF": 39,
-    "CHECKPOINT_RESTORE": 40,
-}
-"""What could undo it, of capabilities(7). Root keeps the others: it may read files of other users."""
+KEPT = {"CHOWN": 0, "DAC_OVERRIDE": 1, "FOWNER": 3, "FSETID": 4, "NET_BIND_SERVICE": 10, "IPC_LOCK": 14, "SYS_NICE": 23}
+"""What root keeps of capabilities(7): it may read files of other users, and listen at low ports. With another, such as
+to become another user, it could reach a process outside and undo what is closed."""
+ALL = (1 << 64) - 1
 VERSION_3 = 0x20080522
 
 
@@ -66,18 +71,27 @@ def close(uses: Uses, before_closing: Callable[[], object] = lambda: None) -> No
     """
     if not is_alone():
         raise Unavailable("the process has threads already")
-    kinds = NEW_MOUNTS | (0 if uses.network or uses.daemons else NEW_NETWORK)
-    if _capabilities() >> SYS_ADMIN & 1:
-        call("unshare", kinds)
-        given_up = sum(1 << number for number in GIVEN_UP.values())
-    else:
-        _try_first()
-        _enter_user_namespace(kinds)
-        given_up = (1 << 64) - 1
-    _mount(None, "/", RECURSIVE | PRIVATE)
-    before_closing()
-    _close_mounts(uses)
-    _give_up(given_up)
+    kinds = NEW_MOUNTS | (NEW_NETWORK if closes_network(uses) else 0) | (0 if uses.sound else NEW_MEMORY)
+    try:
+        is_root = bool(_capabilities() >> SYS_ADMIN & 1)
+        if is_root:
+            call("unshare", kinds)
+        else:
+            _try_first()
+            _enter_user_namespace(kinds)
+        try:
+            _mount(None, "/", RECURSIVE | PRIVATE)
+            before_closing()
+            _close_mounts(uses)
+        finally:
+            _give_up(ALL & ~sum(1 << number for number in KEPT.values()) if is_root else ALL)
+    except OSError as error:
+        raise Unavailable(f"{error.filename or 'a call'}: {answer_of(error)}") from error
+
+
+def closes_network(uses: Uses) -> bool:
+    """Whether the network is gone as a whole. Daemons may listen at an abstract socket, which would go with it."""
+    return not (uses.network or uses.daemons)
 
 
 def _try_first() -> None:
@@ -108,23 +122,23 @@ def _enter_user_namespace(kinds: int) -> None:
 
 def _close_mounts(uses: Uses) -> None:
     nodes = [node for node in _own_nodes(uses) if node.exists()]
-    writable = sorted({place.resolve() for place in uses.writes or () if place.is_dir()})
+    writable = sorted({place.resolve() for place in uses.writes or () if place.is_dir() or place.is_file()})
     here = _here()
     for place in (*writable, *nodes):  # one that lies in another comes after it, or it would be hidden
         if place != place.parent:
-            _mount(str(place), str(place), BIND)
+            _mount(str(place), str(place), BIND | RECURSIVE)
     if uses.sysfs:
         writable.append(Path("/sys"))
     if here:
-        os.chdir(here)  # into what is mounted there now
-    if not uses.camera:
-        _hide_daemons()
+        with suppress(OSError):  # one that this user may not enter: it stays in what is closed
+            os.chdir(here)  # into what is mounted there now
+    _hide(DAEMONS if uses.camera else (*DAEMONS, *CAMERA_DAEMONS))
     closed = (0 if uses.camera else NO_DEVICES) | (0 if uses.writes is None else READ_ONLY)
     _set_all(closed)
-    for node in (*nodes, TERMINALS):
+    for node in (*nodes, *([TERMINALS] if uses.terminals else [])):
         _set_one(node, off=NO_DEVICES)
-    for folder in writable:
-        _set_one(folder, off=READ_ONLY)
+    for place in writable:  # what is mounted below a folder can be written too, where it could be before
+        _set_one(place, off=READ_ONLY, with_below=place not in (Path("/"), Path("/sys")))
 
 
 def _here() -> str:
@@ -141,11 +155,15 @@ def _own_nodes(uses: Uses) -> list[Path]:
     return [path for pattern in patterns for path in sorted(dev.glob(pattern))]
 
 
-def _hide_daemons() -> None:
-    for pattern in CAMERA_DAEMONS:
+def _hide(patterns: tuple[str, ...]) -> None:
+    """PipeWire's sockets stay where there is sound: they are how it is heard."""
+    for pattern in patterns:
         for path in Path("/").glob(pattern):
             with suppress(Unavailable):  # gone meanwhile
-                _mount("/dev/null", str(path), BIND)
+                if path.is_dir():
+                    _mount("tmpfs", str(path), 0, "tmpfs")
+                else:
+                    _mount("/dev/null", str(path), BIND)
 
 
 def _set_all(flags: int) -> None:
@@ -157,15 +175,19 @@ def _set_all(flags: int) -> None:
         for place, options in _mounts():
             with suppress(Unavailable):  # covered by another, or of another user
                 _mount(None, place, REMOUNT | BIND | options | flags)
+        for place in ("/", "/dev"):
+            if os.statvfs(place).f_flag & flags & SEEN != flags & SEEN:
+                raise Unavailable(f"{place} could not be closed") from None
 
 
-def _set_one(place: Path, off: int) -> None:
-    try:
-        _set_attributes(str(place), 0, off=off)
-    except Unavailable:
+def _set_one(place: Path, off: int, *, with_below: bool = False) -> None:
+    for below in (*([AT_RECURSIVE] if with_below else []), 0):
+        with suppress(Unavailable):
+            _set_attributes(str(place), below, off=off)
+            return
+    with suppress(Unavailable):
         options = next((options for path, options in reversed(_mounts()) if path == str(place)), 0)
-        with suppress(Unavailable):  # it was so before, and stays so
-            _mount(None, str(place), REMOUNT | BIND | (options & ~off))
+        _mount(None, str(place), REMOUNT | BIND | (options & ~off))  # where it fails it was so before, and stays so
 
 
 def _set_attributes(place: str, flags: int, on: int = 0, off: int = 0) -> None:
@@ -183,8 +205,9 @@ def _mounts() -> list[tuple[str, int]]:
     return found
 
 
-def _mount(source: str | None, target: str, flags: int) -> None:
-    call("mount", None if source is None else os.fsencode(source), os.fsencode(target), None, flags, None)
+def _mount(source: str | None, target: str, flags: int, kind: str | None = None) -> None:
+    name, of_kind = (None if text is None else os.fsencode(text) for text in (source, kind))
+    call("mount", name, os.fsencode(target), of_kind, flags, None)
 
 
 def _capabilities() -> int:

@@ -78,6 +78,10 @@ USB_REQUESTS = (
 ALSA's control, so that each is named."""
 AF_UNIX, AF_INET, AF_INET6, AF_NETLINK = 1, 2, 10, 16
 """linux/socket.h: the module that knows them takes longer to load than all of this."""
+TERMINAL_REQUESTS = (0x5412, 0x541C)
+"""TIOCSTI and TIOCLINUX: what they put into a terminal, its next reader takes for typed, such as a shell outside."""
+STREAM, IN_ORDER = 1, 5
+"""The kinds of a pair of sockets that reach nobody but each other. Those of datagrams can be sent anywhere."""
 TSYNC, SPEC_ALLOW = 1, 4
 """For all threads; and without the slower branches that old kernels add for filtered programs, which are for code that
 shares a process with secrets of its neighbour."""
@@ -107,7 +111,7 @@ def close(uses: Uses) -> None:
 
 def families_of(uses: Uses) -> tuple[int, ...]:
     """The socket families that are left."""
-    local = (AF_UNIX,) if uses.daemons or uses.sound or uses.network else ()
+    local = (AF_UNIX,) if uses.daemons or uses.sound else ()
     # getaddrinfo(3) asks the kernel over netlink which addresses this machine has.
     return (*local, *((AF_INET, AF_INET6, AF_NETLINK) if uses.network else ()))
 
@@ -128,12 +132,15 @@ def filter_of(uses: Uses, processor: str) -> bytes:
     rules += _if(JUMP_EQUAL, numbers["clone"], [_load(FIRST), *_if(JUMP_ANY_BIT, NEW_NAMESPACES, _refuse()), *_allow()])
     allowed = [rule for family in families_of(uses) for rule in _if(JUMP_EQUAL, family, _allow())]
     rules += _if(JUMP_EQUAL, numbers["socket"], [_load(FIRST), *allowed, *_refuse()])
+    pairs = [rule for kind in (STREAM, IN_ORDER) for rule in _if(JUMP_EQUAL, kind, _allow())]
+    of_pair = struct.pack("HBBI", AND, 0, 0, 0xF)
+    rules += _if(JUMP_EQUAL, numbers["socketpair"], [_load(SECOND), of_pair, *pairs, *_refuse()])
     kinds = [*([] if uses.camera else CAMERA_KINDS), *([] if uses.sound else SOUND_KINDS)]
-    if kinds:
-        requests = [rule for request in USB_REQUESTS for rule in _if(JUMP_EQUAL, request, _refuse())]
-        refused = [rule for kind in kinds for rule in _if(JUMP_EQUAL, ord(kind), _refuse())]
-        of_kind = [struct.pack("HBBI", RIGHT, 0, 0, 8), struct.pack("HBBI", AND, 0, 0, 0xFF)]
-        rules += _if(JUMP_EQUAL, numbers["ioctl"], [_load(SECOND), *requests, *of_kind, *refused, *_allow()])
+    asked = (*TERMINAL_REQUESTS, *([] if uses.camera else USB_REQUESTS))
+    requests = [rule for request in asked for rule in _if(JUMP_EQUAL, request, _refuse())]
+    refused = [rule for kind in kinds for rule in _if(JUMP_EQUAL, ord(kind), _refuse())]
+    of_kind = [struct.pack("HBBI", RIGHT, 0, 0, 8), struct.pack("HBBI", AND, 0, 0, 0xFF)]
+    rules += _if(JUMP_EQUAL, numbers["ioctl"], [_load(SECOND), *requests, *of_kind, *refused, *_allow()])
     return b"".join([*rules, *_allow()])
 
 

@@ -10,7 +10,8 @@ from pathlib import Path
 class Uses:
     """camera, sound: whether one is opened. network: whether a source or sink needs one.
 
-    daemons: whether programs of this machine are talked to over its own sockets (a sound server, a service manager).
+    daemons: whether programs of this machine are talked to over its own sockets, as one that finds names in .local.
+    terminals: whether a port is a terminal of another program, below /dev/pts.
     serial: whether devices are opened that come and go, such as a serial port. sysfs: whether a sensor is switched on
     by writing there. accelerator: whether models run on something beside the processor, which has nodes of its own.
     writes: the folders that it may write in, and single files that are no regular ones; None where the file system is
@@ -22,6 +23,7 @@ class Uses:
     network: bool = False
     daemons: bool = False
     serial: bool = False
+    terminals: bool = False
     sysfs: bool = False
     accelerator: bool = False
     writes: tuple[Path, ...] | None = ()

@@ -82,8 +82,3 @@ def one_line(text: str) -> str:
     """Foreign text as one line without control characters: a line break would begin another message."""
     shown = printable(text)
     return shown if len(shown) <= LONGEST_STATUS else f"{shown[: LONGEST_STATUS - 3]}..."
-
-
-def open_pulse(address: str, hop_s: float) -> Pulse:
-    """The pulse that goes to this socket."""
-    return Pulse(ServiceManager(address), hop_s)

@@ -54,7 +54,8 @@ class Motion:
         """From the least to the most of each channel ``(6,)`` around these two places."""
         rows = self.rows[protocol]
         around = [(int(place) + offset) % len(rows) for place in (begin, end) for offset in (-1, 0, 1, 2)]
-        return np.asarray(np.ptp(rows[around], axis=0), np.float64)
+        span: NDArray[np.float64] = np.ptp(rows[around], axis=0).astype(np.float64)
+        return span
 
 
 def make_motion() -> Motion:

@@ -68,7 +68,7 @@ def make_report(outcome: Outcome, seed: int) -> Report:
     families: Counter[str] = Counter()
     for (sensor, name), count in outcome.happened.items():
         families[KINDS[sensor][name].family] += count
-    hours, stamps = outcome.stamps.hours, outcome.stamps
+    hours, stamps = _whole_hours(outcome), outcome.stamps
     report = Report(
         seed=seed,
         seconds=round(outcome.seconds, 3),
@@ -107,6 +107,12 @@ def make_report(outcome: Outcome, seed: int) -> Report:
     return report
 
 
+def _whole_hours(outcome: Outcome) -> list[int]:
+    """The hours of the run, the first of which may be a part of one: a few stamps at the end show nothing."""
+    hours = outcome.stamps.hours
+    return [hour for hour in hours if (hour + 1) * 3600 <= outcome.seconds] or hours[:1]
+
+
 def _judge_losses(report: Report, outcome: Outcome) -> None:
     ledger = outcome.ledger
     for name in ledger.given:
@@ -124,7 +130,11 @@ def _judge_stamps(report: Report, outcome: Outcome) -> None:
     for name, (first, last) in report.stamps_ms.items():
         if abs(first[1] - last[1]) > DRIFTED_MS:
             report.problems[f"{name}: stamps drift"] = 1
-        off = [hour for hour in stamps.hours if any(abs(stamps.quantile_ms(name, hour, p)) > STAMPED_MS for p in PARTS)]
+        off = [
+            hour
+            for hour in _whole_hours(outcome)
+            if any(abs(stamps.quantile_ms(name, hour, p)) > STAMPED_MS for p in PARTS)
+        ]
         if off:
             report.problems[f"{name}: hours with stamps that are off"] = len(off)
 

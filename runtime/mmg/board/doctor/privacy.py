@@ -31,7 +31,7 @@ def check_privacy(root: Path) -> list[Finding]:
     kept = {name: f"keeps closed: {MEANING[name]}" for name in told["by"] if name in MEANING}
     rungs = [Finding(name, "ok", kept.get(name) or f"not here: {told['without'].get(name)}") for name in MEANING]
     asked = ", ".join(told["answers"])
-    if told["closes_camera"]:
+    if "cameras" in told["things"]:
         return [*rungs, Finding("cameras", "ok", f"the kernel keeps them closed: {asked}")]
     found = f"nothing keeps them closed here, and mmg-run --privacy strict refuses to run: {asked}"
     return [*rungs, Finding("cameras", "warning", found, "mmg-service install\nwhose unit lets no camera be opened")]

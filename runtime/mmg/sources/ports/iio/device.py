@@ -20,7 +20,7 @@ import numpy as np
 from mmg_device_profiles.regular_file import read_text, read_within
 
 from mmg.errors import SourceError, SourceLost, SourceNotFound
-from mmg.privacy.doorkeeper import device_at
+from mmg.privacy.doorkeeper import open_device
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -118,9 +118,9 @@ class IioDevice:
 
         Raises SourceError: no permission, taken by another program, refused by the driver, gone.
         """
-        with _translated(self.url, self._node), device_at(str(self._node)) as place:
+        with _translated(self.url, self._node):
             # First of all: the kernel lets one reader in, so what follows disturbs no other program.
-            self.fd = os.open(place, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+            self.fd = open_device(str(self._node))
         self._write("buffer/enable", "0")
         # Off before on: a driver that knows only some combinations refuses others even on the way.
         for name in sorted(scan_elements(self._folder), key=self._is_wanted):
