@@ -19,7 +19,7 @@ from mmg.printable import printable
 from mmg.trial import frames
 from mmg.trial.memory import memory_bytes
 
-LEAST_S, PACE = 3.0, 6.0
+LEAST_S, PACE = 2.5, 5.0
 """Processor time that a file has, at least, and in what it took to load the libraries, so that a slow board has more:
 on a computer that is half a second."""
 START_S, WALL = 60.0, 4
