@@ -21,7 +21,10 @@ def open_regular(path: str | Path) -> io.BufferedReader:
 
     What is looked at before is looked at again in what was opened: it may have been replaced meanwhile.
     """
-    if not stat.S_ISREG(os.stat(path).st_mode):  # noqa: PTH116
+    mode = os.stat(path).st_mode  # noqa: PTH116
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    if not stat.S_ISREG(mode):
         raise _no_file(path)
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):

@@ -158,8 +158,9 @@ def test_a_model_that_waits_for_ever_is_given_up(doing: Callable[[str], str], mo
 def test_the_child_writes_no_file_and_opens_no_more_than_a_few(tmp_path: Path, doing: Callable[[str], str]) -> None:
     kept = tmp_path / "kept"
     kept.write_text("precious")
-    assert "File too large" in doing(f"Path({str(tmp_path / 'new')!r}).write_text('x')")
-    assert "File too large" in doing(f"os.write(os.open({str(kept)!r}, os.O_WRONLY), b'more')")
+    refused = ("File too large", "Permission denied")  # by its limits; by Landlock, where that is, before them
+    assert any(text in doing(f"Path({str(tmp_path / 'new')!r}).write_text('x')") for text in refused)
+    assert any(text in doing(f"os.write(os.open({str(kept)!r}, os.O_WRONLY), b'more')") for text in refused)
     assert "Too many open files" in doing("them = [open('/dev/null') for _ in range(20)]")
     assert kept.read_text() == "precious"
 

@@ -114,7 +114,7 @@ def _verify(options: argparse.Namespace) -> int:
         silence_libraries()
     checked: list[Checked] = []
     with (
-        Progress(_report, "checked", unit="files", lines=False) as progress,
+        Progress(_report, "checked", unit="files") as progress,
         Bundle.open(options.path, trust=options.trust, tell=_report) as bundle,
     ):
         manifest, signature = bundle.manifest, bundle.read_signature()
