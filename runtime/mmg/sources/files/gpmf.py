@@ -103,7 +103,9 @@ class Entry:
         if self.kind not in KINDS:
             raise GpmfError(f"{self.key} is of type {self.kind!r}, which is not read here")
         kind = np.dtype(KINDS[self.kind])
-        return np.frombuffer(self.data[: len(self.data) // kind.itemsize * kind.itemsize], kind).astype(np.float64)
+        numbers = np.frombuffer(self.data[: len(self.data) // kind.itemsize * kind.itemsize], kind)
+        with np.errstate(invalid="ignore"):  # a signalling NaN is one like any other
+            return numbers.astype(np.float64)
 
     def text(self) -> str:
         """The text in it: what follows a NUL is padding, and degrees and squares are single bytes of Latin-1."""
