@@ -14,6 +14,8 @@ from fakes import IMU_HZ, endless_encoder, signal_modality, walking, write_tiny_
 from numpy import arange
 from recordings import ROOT, case
 
+pytestmark = pytest.mark.realtime
+
 COUNT, CHANNELS = 25, 6
 PATIENCE_S = 15.0
 GONE_S = 2.0

@@ -191,7 +191,7 @@ def test_damaged_keys_and_signatures_end_in_one_line(tmp_path: Path, key: Path) 
 
 def test_a_pipe_in_place_of_a_key_is_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.pub")
-    with pytest.raises(ConfigError, match="is not an mmg key"):
+    with pytest.raises(ConfigError, match="is not a regular file"):
         read_public_key(tmp_path / "pipe.pub")
 
 

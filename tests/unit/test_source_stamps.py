@@ -103,3 +103,12 @@ def test_the_advice_for_a_table_without_a_header_can_be_typed(tmp_path: Path, ce
     with pytest.raises(SourceError) as caught:
         opened(tmp_path, *(cells.format(t=10 * number) for number in range(ROWS)))
     assert advice in str(caught.value)
+
+
+def test_rows_of_a_coarse_clock_never_share_a_time(tmp_path: Path) -> None:
+    """Ticks that are nearer than their rows are many, as where a digit is missing in the middle."""
+    ticks = [*np.repeat(np.arange(8) * 10**7, 4).tolist(), *[8 * 10**7] * 3, 8 * 10**7 + 1, 9 * 10**7]
+    recording = opened(tmp_path, "time_ns,ax,ay,az", *(f"{tick},0,0,9.8" for tick in ticks))
+    times = np.concatenate([chunk.times_ns for chunk in recording.chunks(0)])
+    assert len(times) == len(ticks)
+    assert (np.diff(times) > 0).all()

@@ -25,7 +25,7 @@ from pathlib import Path
 
 from mmg.bundle import Bundle, write_bundle
 from mmg.bundle.keys import make_keys, read_private_key
-from mmg.bundle.writer import sign_bundle
+from mmg.bundle.writer import put_signature
 from mmg.cli.progress import Progress
 from mmg.cli.reporting import stderr_reporter
 from mmg.errors import MmgError
@@ -115,7 +115,7 @@ def make_signed(folder: Path, form: str) -> None:
     make_keys(str(folder / "key"))
     path = folder / ("signed" if form == "folder" else "signed.mmg")
     write_bundle(path, replace(manifest), files)
-    sign_bundle(path, read_private_key(folder / "key.key"))
+    put_signature(path, read_private_key(folder / "key.key"))
 
 
 def _fill(part: object, files: Contents, dice: random.Random) -> None:

@@ -266,7 +266,9 @@ class _Zip:
                 # zipfile unpacks a whole block of the other methods at once, whatever the limit.
                 raise BundleError(str(self._path), entry.filename, "is neither stored nor deflated")
             if entry.file_size > max(SMALL_BYTES, LARGEST_RATIO * entry.compress_size):
-                problem = f"would unpack to {entry.file_size >> 20} MiB, {LARGEST_RATIO} times what it takes and more"
+                problem = (
+                    f"holds more than can be: {entry.file_size >> 20} MiB, over {LARGEST_RATIO} times what it takes"
+                )
                 raise BundleError(str(self._path), entry.filename, problem)
             seen.add(entry.filename)
 

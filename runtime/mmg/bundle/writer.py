@@ -92,9 +92,15 @@ def sign_bundle(path: str | Path, key: PrivateKey, tell: Callable[[str], object]
     OSError where it cannot be written.
     """
     with Bundle.open(path, tell=tell) as bundle:
+        bundle.require_tried(bundle.manifest.files())
+    put_signature(path, key)
+
+
+def put_signature(path: str | Path, key: PrivateKey) -> None:
+    """The same without a trial of its models. Raises BundleError, BackendUnavailable, OSError."""
+    with Bundle.open(path) as bundle:
         contents = {file.path: bundle.read(file) for file in bundle.manifest.stored()}
         card = bundle.read_card()
-        bundle.require_tried(bundle.manifest.files())
         signature = make_signature(bundle.manifest_bytes, card, key)
         # Through a link to the bundle, and not in the link's place.
         where = bundle.path.resolve()

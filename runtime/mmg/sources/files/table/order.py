@@ -266,4 +266,6 @@ class InOrder:
             # A recording that begins within a tick has only the tick's last rows.
             missing = self._usual_rows - int(counts[0])
             times[: counts[0]] = ticks[0] + steps[0] * (missing + np.arange(counts[0])) // self._usual_rows
-        return times
+        # Where ticks are nearer than their rows are many, none has the time of another all the same.
+        order = np.arange(len(times))
+        return np.asarray(np.minimum.accumulate((times - order)[::-1])[::-1] + order, np.int64)
