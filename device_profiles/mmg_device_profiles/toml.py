@@ -6,6 +6,7 @@ The parsers remember every beginning of every dotted key, so that a key takes me
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,10 @@ MOST_BYTES = 64 << 10
 """Of a file of settings, which has a few thousand."""
 MOST_DOTS = 64
 """In a line: keys of a few words have few, and so has a sentence."""
+
+
+BESIDE_KEYS = re.compile(rb"\"(?:[^\"\\]|\\.)*\"|'[^']*'|#.*")
+"""Texts and comments, whose dots part no key."""
 
 
 def read_toml(path: Path) -> dict[str, Any]:
@@ -35,7 +40,7 @@ def parse_toml(text: str | bytes) -> dict[str, Any]:
     if len(data) > MOST_BYTES:
         raise ValueError(f"is too large for settings: more than {MOST_BYTES >> 10} KiB")
     for number, line in enumerate(data.split(b"\n"), 1):
-        if line.count(b".") > MOST_DOTS:
+        if line.count(b".") > MOST_DOTS and BESIDE_KEYS.sub(b"", line).count(b".") > MOST_DOTS:
             raise ValueError(f"not TOML that is read here: line {number} has more than {MOST_DOTS} dots")
     try:
         table: dict[str, Any] = msgspec.toml.decode(data)

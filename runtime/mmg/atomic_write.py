@@ -49,7 +49,7 @@ def write_folder(path: Path, contents: Mapping[str, bytes]) -> None:
     The kernel exchanges the two in one step. Where it or the file system cannot, as NFS, there is a moment without
     either; who is killed in it leaves both beside the path, and the next one that writes puts the old one back first.
     """
-    with _temporary(path, "new.") as new, _temporary(path, "old.") as old:
+    with _temporary(path, "new-") as new, _temporary(path, "old-") as old:
         try:
             for name, data in contents.items():
                 (new / name).parent.mkdir(parents=True, exist_ok=True)
@@ -76,10 +76,10 @@ def write_folder(path: Path, contents: Mapping[str, bytes]) -> None:
 
 @contextmanager
 def _temporary(path: Path, what: str) -> Iterator[Path]:
-    """A name beside ``path`` for this process alone; what others left under such names goes."""
-    made = path.with_name(f".{path.name}.{what}{os.getpid()}")
+    """A name beside ``path`` for this process alone, such as nobody else gives; what others left under such goes."""
+    made = path.with_name(f".{path.name}.mmg-{what}{os.getpid()}")
     for left in _left(path, what):
-        if what == "old." and not path.exists():
+        if what == "old-" and not path.exists():
             left.rename(path)
         elif left.is_dir() and not left.is_symlink():
             shutil.rmtree(left, ignore_errors=True)
@@ -94,7 +94,7 @@ def _temporary(path: Path, what: str) -> Iterator[Path]:
 
 def _left(path: Path, what: str) -> list[Path]:
     """What processes that are gone were writing beside ``path``."""
-    form = re.compile(re.escape(f".{path.name}.{what}") + r"(\d{1,9})")
+    form = re.compile(re.escape(f".{path.name}.mmg-{what}") + r"(\d{1,9})")
     try:
         names = os.listdir(path.parent)  # noqa: PTH208
     except OSError:

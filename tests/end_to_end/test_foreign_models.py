@@ -95,13 +95,13 @@ def test_a_good_bundle_is_tried_once_and_told(tmp_path: Path, monkeypatch: pytes
     first, again = mmg("run", *words), mmg("run", *words)
     assert (first.returncode, again.returncode) == (0, 0)
     assert first.stdout == again.stdout != ""
-    assert "mmg-run: tried 2 model files of bundle tiny in " in first.stderr
+    assert f"mmg-run: tried 2 model files of bundle {words[1]} in " in first.stderr
     assert "mmg-run: tried" not in again.stderr
 
 
 def test_a_trusted_bundle_loads_nothing_of_the_trial() -> None:
     code = (
-        "import sys; from mmg.cli.run import main; main(sys.argv[1:])\n"
+        "import sys; from mmg.cli.run import main; assert main(sys.argv[1:]) == 0\n"
         "sys.exit(any('mmg.trial' in name for name in sys.modules))"
     )
     words = ("--demo", "--sensors", "imu", "--duration", "1")

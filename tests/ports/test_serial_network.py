@@ -19,7 +19,7 @@ from recordings import ROOT
 
 serial = pytest.importorskip("serial", reason="pyserial is not installed: pip install -e '.[serial]'")
 
-pytestmark = pytest.mark.filterwarnings("ignore:set(Daemon|Name)")  # pyserial's own
+pytestmark = [pytest.mark.realtime, pytest.mark.filterwarnings("ignore:set(Daemon|Name)")]  # pyserial's own
 
 from mmg.sources.ports.serial.network import LONGEST_OPTION, MOST_HELD, Rfc2217Port  # noqa: E402
 
@@ -191,5 +191,8 @@ def test_what_nobody_reads_is_left_with_its_sender() -> None:
         closing(Flooding(b"x" * 4096, speaks_rfc2217=True, waits=True)) as end,
         closing(open_serial(end.url, 115200, "serial://it")) as port,
     ):
+        begins_by_s = time.monotonic() + 10
+        while not port.in_waiting and time.monotonic() < begins_by_s:
+            assert not end.done.wait(0.05)
         assert not end.done.wait(FLOOD_S / 2)
         assert 0 < port.in_waiting < MOST_HELD + 1024

@@ -100,7 +100,7 @@ def test_an_old_bundle_that_a_killed_writer_moved_away_is_back_where_the_next_on
 ) -> None:
     path = write_tiny_bundle(tmp_path / "bundle")
     old = contents(path)
-    path.rename(tmp_path / f".bundle.old.{os.getpid()}")
+    path.rename(tmp_path / f".bundle.mmg-old-{os.getpid()}")
 
     def fill_up(_descriptor: int) -> None:
         raise OSError(28, "No space left on device")
@@ -113,12 +113,13 @@ def test_an_old_bundle_that_a_killed_writer_moved_away_is_back_where_the_next_on
 
 def test_what_a_running_process_is_writing_is_left_alone(tmp_path: Path) -> None:
     path = tmp_path / "file"
-    (tmp_path / f".file.{os.getppid()}").write_text("its own")
-    (tmp_path / f".file.{os.getpid()}").write_text("of a killed process with this one's number")
-    (tmp_path / ".file.backup").write_text("a person's")
+    theirs = {f".file.mmg-{os.getppid()}", ".file.backup", ".file.20261129", ".file.old.20261129"}
+    for name in theirs:
+        (tmp_path / name).write_text("a running process's, or a person's")
+    (tmp_path / f".file.mmg-{os.getpid()}").write_text("of a killed process with this one's number")
     with atomic_write.atomic_write(path) as stream:
         stream.write(b"new")
-    assert {place.name for place in tmp_path.iterdir()} == {"file", f".file.{os.getppid()}", ".file.backup"}
+    assert {place.name for place in tmp_path.iterdir()} == {"file", *theirs}
 
 
 def test_the_kernel_exchanges_folders_here(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -112,3 +113,11 @@ def test_rows_of_a_coarse_clock_never_share_a_time(tmp_path: Path) -> None:
     times = np.concatenate([chunk.times_ns for chunk in recording.chunks(0)])
     assert len(times) == len(ticks)
     assert (np.diff(times) > 0).all()
+
+
+@pytest.mark.parametrize("cell", ["1" * 99_000, " " * 99_000, "-" * 99_000, "1" * 40_000 + " " * 40_000])
+def test_a_cell_of_many_characters_takes_no_time_by_their_square(tmp_path: Path, cell: str) -> None:
+    begin_s = time.process_time()
+    with pytest.raises(SourceError):
+        opened(tmp_path, "t_s,ax,ay,az", cell, cell)
+    assert time.process_time() - begin_s < 5

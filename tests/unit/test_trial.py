@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 import textwrap
 from collections.abc import Callable
@@ -51,7 +52,7 @@ def verified(path: Path) -> dict[str, Checked]:
 
 def test_an_endless_loop_is_refused_in_one_line(tmp_path: Path) -> None:
     path = write_bad_bundle(tmp_path / "bundle", endless())
-    assert refusal(path) == f"bundle {path}: imu.onnx: did not end within 0.5 s"
+    assert refusal(path) == f"bundle {path}: imu.onnx: did not end within 0.5 s of processor time"
 
 
 def test_a_memory_bomb_is_refused_in_one_line(tmp_path: Path) -> None:
@@ -68,7 +69,7 @@ def test_what_a_run_does_not_open_is_not_tried(tmp_path: Path) -> None:
 def test_a_bad_model_keeps_no_other_from_being_told(tmp_path: Path) -> None:
     checked = verified(write_bad_bundle(tmp_path / "bundle", endless()))
     assert checked.pop("imu.onnx") == Checked(
-        "imu.onnx", "failed", "did not end within 0.5 s", "onnx", "fp32", refused=True
+        "imu.onnx", "failed", "did not end within 0.5 s of processor time", "onnx", "fp32", refused=True
     )
     assert {one.result for one in checked.values()} == {"hashed"}
 
@@ -136,7 +137,7 @@ ENDS = {
     "os.abort()": "crashes what runs it (signal 6)",
     "os.kill(os.getpid(), signal.SIGKILL)": "was killed by the kernel: there is not the memory for it",
     "os._exit(0)": "ends what runs it (exit code 0)",
-    "while True: pass": "did not end within 0.5 s",
+    "while True: pass": "did not end within 0.5 s of processor time",
     "raise MemoryError": "asks for more than {limit} MiB of memory",
     "bytearray(100 << 30)": "asks for more than {limit} MiB of memory",
     "raise ValueError('first\\x1b[2J\\nsecond')": "LiteRT cannot load it: first?[2J",
@@ -208,12 +209,12 @@ def told_of(path: Path, *names: str) -> list[str]:
 def test_what_was_tried_is_told_with_its_seconds_and_known_from_then_on(tmp_path: Path, caches: Path) -> None:
     path = write_tiny_bundle(tmp_path / "bundle", signal_modality(), audio_modality())
     [line] = told_of(path)
-    assert line.startswith("tried 2 model files of bundle tiny in ")
+    assert re.match(r"tried 2 model files of bundle /.* in [\d.]+ s", line)
     assert line.endswith(" s: known from now on")
     assert len(list(caches.iterdir())) == 2
     assert told_of(path) == []
     [line] = told_of(path, "imu", "audio")
-    assert line.startswith("tried 1 model file of bundle tiny in ")
+    assert re.match(r"tried 1 model file of bundle /.* in [\d.]+ s", line)
 
 
 def test_another_model_other_inputs_another_library_are_not_known(

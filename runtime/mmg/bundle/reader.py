@@ -283,7 +283,7 @@ class _Zip:
         except OSError as error:
             raise BundleError(str(self._path), "", f"cannot be read: {error.strerror}") from error
         if not is_whole:
-            problem = "was packed anew or altered since it was signed: fetch it again, as mmg-bundle sign wrote it"
+            problem = "was packed anew or altered since it was signed: sign it again, or fetch it again from its owner"
             raise BundleError(str(self._path), "", problem)
 
     def read(self, name: str, limit_bytes: int) -> bytes:

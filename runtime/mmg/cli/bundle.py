@@ -15,6 +15,7 @@ from mmg.cli.privacy import close_but, tried_folder
 from mmg.cli.progress import Progress
 from mmg.cli.reporting import silence_libraries, stderr_reporter
 from mmg.cli.version import PrintVersion
+from mmg.cli.watchdog import WATCHDOG
 from mmg.errors import ModelError
 from mmg.printable import as_lines, printable
 from mmg.runs.process import set_up_process, take_buffer
@@ -109,6 +110,7 @@ def _verify(options: argparse.Namespace) -> int:
     from mmg.bundle import Bundle
     from mmg.bundle.verify import check_files
 
+    WATCHDOG.start("mmg-bundle")
     take_buffer()
     if options.is_own_process:
         silence_libraries()

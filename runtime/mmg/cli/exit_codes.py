@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable
+from traceback import clear_frames
 from typing import NoReturn
 
 from mmg.backends import TELEMETRY_OFF
@@ -36,7 +37,11 @@ def run_command(run: Callable[[], int], report: Callable[[str], None], *, stoppe
         return 0
     except Exception as error:
         if wants_memory(error):  # also where a library says so in an error of its own, such as that of an import
-            report(NO_MEMORY)
+            clear_frames(error.__traceback__)  # what failed holds the memory still
+            try:
+                report(NO_MEMORY)
+            except MemoryError:
+                os.write(2, f"{NO_MEMORY}\n".encode())
             return OutOfMemory.exit_code
         if not isinstance(error, OSError):
             raise

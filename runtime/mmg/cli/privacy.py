@@ -117,8 +117,10 @@ def tried_folder(bundle: str | None, trust: str | None = None) -> list[Path]:
     place = Known().place
     if place is None:
         return []
-    with suppress(OSError):  # then nothing can be noted either, and that is told
+    try:
         place.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError:  # then nothing can be noted either, and that is told
+        return []
     return [place]
 
 

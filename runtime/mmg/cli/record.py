@@ -94,7 +94,6 @@ def _record(options: argparse.Namespace) -> int:
     with Bundle.open(options.bundle) as bundle:
         profile = load_board(options)
         urls = find_sensors(options, named, profile, bundle.manifest, _report)
-        WATCHDOG.start("mmg-record")
         for name, url in urls.items():
             if not is_live(url):
                 raise ConfigError(f"{name}: {url} is a recording already")

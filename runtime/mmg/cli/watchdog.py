@@ -15,11 +15,12 @@ import os
 import select
 import signal
 import sys
+import termios
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mmg.cli.last_line import LAST_LINE, takes_more
 from mmg.printable import printable
@@ -72,6 +73,7 @@ class Watchdog:
     """The thread beside a command's main thread. It sleeps until a signal comes, or until hops are to be looked at."""
 
     def __init__(self) -> None:
+        self._terminal: list[Any] | None = None
         self.numbers: set[int] = set()
         """The signals that are handled by ``handle_signals``."""
         self._command = ""
@@ -94,6 +96,8 @@ class Watchdog:
             return
         from mmg.backends.holding import HOLDING
 
+        with suppress(termios.error, OSError, ValueError):
+            self._terminal = termios.tcgetattr(0)
         reader, writer = self._pipe = os.pipe()
         for descriptor in self._pipe:
             os.set_blocking(descriptor, False)
@@ -162,6 +166,9 @@ class Watchdog:
         at_work = self._hops.at_work_on() if self._hops else ""
         what = at_work or "a library or a driver"
         self.say(f"asked to end, but {what} does not return: ended as it is, without closing anything")
+        with suppress(termios.error, OSError, ValueError):
+            if self._terminal and os.tcgetpgrp(0) == os.getpgrp():
+                termios.tcsetattr(0, termios.TCSANOW, self._terminal)  # as it was before keys were read from it
         os._exit(HUNG)
 
     @contextmanager
@@ -172,12 +179,20 @@ class Watchdog:
             return
         before = {number: signal.getsignal(number) for number in self.numbers}
         try:
-            for number in before:
-                signal.signal(number, signal.SIG_DFL)
+            _set(dict.fromkeys(before, signal.SIG_DFL))
             yield
         finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
+            _set(before)
+
+
+def _set(handlers: Mapping[int, object]) -> None:
+    """All at once: a signal that comes meanwhile is heard by the new ones."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, handlers)
+    try:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)  # type: ignore[arg-type]
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, handlers)
 
 
 WATCHDOG = Watchdog()

@@ -79,13 +79,17 @@ def read_records(path: Path, damage: Damage) -> Iterator[Record]:
 
 
 def _check_unpacked(chunk: Any) -> None:
-    """Raises ValueError where it would unpack to more than there is memory, by MCAP's word or by zstandard's."""
+    """Raises ValueError where it would unpack to more than there is memory, by MCAP's word or by the compressor's."""
     unpacked = chunk.uncompressed_size
     if chunk.compression == "zstd":
         import zstandard
 
         unpacked = max(unpacked, zstandard.frame_content_size(chunk.data))
-    if unpacked > LARGEST_RECORD or chunk.compression == "lz4":
+    elif chunk.compression == "lz4":
+        import lz4.frame  # type: ignore[import-untyped]
+
+        unpacked = max(unpacked, lz4.frame.get_frame_info(chunk.data)["content_size"])  # 0 where it is not told
+    if unpacked > LARGEST_RECORD:
         raise ValueError(f"a chunk of {unpacked} bytes, {chunk.compression}")
 
 

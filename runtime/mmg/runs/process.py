@@ -5,6 +5,7 @@ from __future__ import annotations
 import mmap
 import os
 import sys
+import warnings
 
 from mmg.errors import OutOfMemory
 
@@ -20,6 +21,8 @@ def set_up_process() -> None:
     """To be called before numpy is loaded. Raises OutOfMemory where that would end the process."""
     # It would keep a thread a core for products of large matrices, of which there are none.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    # A foreign file may hold what numbers cannot: what comes of it is judged, and numpy need not say so.
+    warnings.filterwarnings("ignore", category=RuntimeWarning, module="numpy")
     # A port's thread that is busy holds the engine up for so long: by default 5 ms.
     sys.setswitchinterval(SWITCH_S)
     check_memory()

@@ -107,14 +107,14 @@ class TrialProcess:
         except subprocess.TimeoutExpired:
             return Ended(f"did not end within {seconds:.2g} s")
         if code in (-signal.SIGPROF, -signal.SIGXCPU):
-            return Ended(f"did not end within {self._limit_s:.2g} s")
+            return Ended(f"did not end within {self._limit_s:.2g} s of processor time")
         if code == -signal.SIGKILL:  # not ours, which comes later
             return Ended("was killed by the kernel: there is not the memory for it")
         return Ended(f"crashes what runs it (signal {-code})" if code < 0 else f"ends what runs it (exit code {code})")
 
 
 def _start() -> subprocess.Popen[bytes]:
-    paths = [path for path in sys.path if os.path.isabs(path)]  # noqa: PTH117 (what no Path may have read yet)
+    paths = [os.path.abspath(path) for path in sys.path if path]  # noqa: PTH100 (what no Path may have read yet)
     command = [sys.executable or "python3", "-I", "-B", "-c", CODE, str(os.getpid()), *paths]
     environment = {name: os.environ[name] for name in KEPT if name in os.environ}
     environment |= TELEMETRY_OFF | {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}

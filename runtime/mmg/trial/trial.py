@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from mmg.backends import is_installed, require_whole
+from mmg.backends import is_installed, load_library, require_whole
 from mmg.errors import BundleError, ModelError
 from mmg.trial.frames import File
 from mmg.trial.known import Known, key_of
@@ -34,7 +34,7 @@ class Trial:
     def require(self, file: ModelFile) -> None:
         """Return if it may run in this process: it is whole, and it is known or ran in the child, or nothing runs it.
 
-        Raises BundleError where its bytes are not the manifest's, ModelError and ShapeMismatch.
+        Raises BundleError where its bytes are not the manifest's, ModelError, ShapeMismatch and BackendUnavailable.
         """
         data, name = self._bundle.read(file), self._bundle.place_of(file)
         require_whole(file.backend, data, name)
@@ -53,15 +53,17 @@ class Trial:
             raise
         finally:
             self._spent_s += time.monotonic() - begun_s
-        if ran:
-            self._tried += 1
-            self._unkept = self._known.add(key)
+        if not ran:
+            load_library(file.backend)  # raises where it cannot be loaded here either
+            raise ModelError(f"{name}: cannot be tried: its library loads here, and not in a process of its own")
+        self._tried += 1
+        self._unkept = self._known.add(key)
 
     def close(self) -> None:
         """End the child, and tell what was tried if all of it ran."""
         self._stop()
         if self._tried and not self._failed:
-            files = f"{self._tried} model file{'s' * (self._tried != 1)} of bundle {self._bundle.manifest.name}"
+            files = f"{self._tried} model file{'s' * (self._tried != 1)} of bundle {self._bundle.path}"
             known = f"at every start: {self._unkept}" if self._unkept else "known from now on"
             self._bundle.tell(f"tried {files} in {self._spent_s:.1f} s: {known}")
 

@@ -22,7 +22,9 @@ from mmg.sources.files.mp4 import boxes
 SOUND_FORMATS = (
     "mov,mp4,matroska,webm,asf,amr,aac,ac3,eac3,aiff,ape,au,avi,caf,dts,flac,flv,mp3,mpeg,mpegts,ogg,tta,voc,w64,wav,wv"
 )
-FILM_FORMATS = SOUND_FORMATS + ",mpegvideo,m4v,h264,hevc,av1,obu,ivf,mjpeg,nut,yuv4mpegpipe,gif"
+FILM_FORMATS = (
+    SOUND_FORMATS + ",mpegvideo,m4v,h264,hevc,av1,obu,ivf,mjpeg,nut,yuv4mpegpipe,gif,mxf,dv,rm,wtv,gxf,swf,apng"
+)
 # Of these, which have no header, FFmpeg guesses the length from the first packets.
 GUESSED = frozenset(("aac", "ac3", "eac3", "amr", "amrnb", "amrwb", "dts", "loas", "mp3"))
 NAMES = {"video": "video", "audio": "sound file"}
@@ -167,5 +169,5 @@ def _is_cover(stream: Any) -> bool:
 
 def _reason(error: Exception) -> str:
     if getattr(error, "errno", None) == errno.EINVAL:
-        return "its format is none of those that hold what they play"
+        return "it is in no format that is read here"
     return getattr(error, "strerror", None) or str(error)

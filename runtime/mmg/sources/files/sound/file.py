@@ -32,8 +32,20 @@ READ_SAMPLES = 1 << 15
 # libsndfile says 2^63 - 1 where it cannot tell the length.
 UNKNOWN_FRAMES = 1 << 62
 MP3 = "MPEG_LAYER_III"
-BEGINNINGS = (b"RIFF", b"RIFX", b"RF64", b"riff", b"FORM", b"caff", b".snd", b"dns.", b"fLaC", b"OggS", b"ID3", b"Crea")
+USUAL = (b"RIFF", b"RIFX", b"RF64", b"riff", b"FORM", b"caff", b".snd", b"dns.", b"fLaC", b"OggS", b"ID3", b"Crea")
 """Of WAV, W64, AIFF, CAF, AU, FLAC, OGG, MP3 and VOC."""
+OF_LABORATORIES = (
+    b"NIST",
+    b"2BIT",
+    b" paf",
+    b"fap ",
+    b"PVF1",
+    b"MATL",
+    b"d\xa3",
+    *(b"\0%c\xa3d" % one for one in (1, 2, 3, 4)),
+)
+"""Of SPHERE, AVR, PAF, PVF, MATLAB 5 and IRCAM."""
+BEGINNINGS = USUAL + OF_LABORATORIES
 
 
 class NoSoundFile(SourceError):

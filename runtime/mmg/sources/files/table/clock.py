@@ -105,7 +105,7 @@ def _stamps(url: SourceUrl, table: Table, rows: Sequence[Row], modality: Modalit
         return None
     column, named_unit = candidates[0]
     cells = [cell for row in rows if column.index < len(row) and (cell := str(row[column.index]).strip())]
-    if cells and all(re.search(r"\d.*[a-z:/]", cell, re.IGNORECASE) for cell in cells[:20]):
+    if cells and all(re.match(r"\D*\d.*[a-z:/]", cell, re.IGNORECASE) for cell in cells[:20]):
         raise SourceError(
             str(url), f"its column {column.name} is no time that can be read ({cells[0][:40]!r}): add ?rate=HZ"
         )

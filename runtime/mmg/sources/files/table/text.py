@@ -43,7 +43,7 @@ PACKED = {
 }
 
 _NUMBER = re.compile(r"\s*[-+]?(\d+(\.\d*)?|\.\d+)(e[-+]?\d+)?\s*|\s*nan\s*|\s*[-+]?inf\s*", re.IGNORECASE)
-_DECIMAL_COMMA = re.compile(r"\s*[-+]?\d+,\d+(e[-+]?\d+)?\s*", re.IGNORECASE)
+_DECIMAL_COMMA = re.compile(r"\d,\d")  # to search for no more: a longer one takes time by the square of a cell
 _QUOTED_COMMA = re.compile(r'"(\s*[-+]?\d+),(\d+(?:e[-+]?\d+)?\s*)"', re.IGNORECASE)
 _THOUSANDS = re.compile(r'"\s*[-+]?[1-9]\d{0,2}(?:,\d{3})+(?:\.\d+)?\s*"')
 _QUOTED_COMMAS = re.compile(r'"\s*[-+]?\d+(?:,\d+)+(?:\.\d+)?\s*"')
