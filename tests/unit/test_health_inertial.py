@@ -20,6 +20,7 @@ FILE = ReadAs(
     options={"acc_unit": ("m/s2", "g", "mg", "g/64"), "gyro_unit": ("rad/s", "deg/s", "mdeg/s")}, has_scale=True
 )
 TOLD_WITHIN, LIFTED_WITHIN = 12, {"acceleration": 16, "gyro": 30}
+SEEN = 6
 """Hops."""
 CLIPPED_AT_150 = " of its samples are clipped at 150 m/s^2"
 
@@ -153,6 +154,22 @@ def test_a_unit_that_becomes_wrong_on_the_way_is_told() -> None:
     assert not any(re.search(r"gravity reads 9\.|acc_unit=m/s2", verdict.reason) for verdict in verdicts)
     assert "gravity reads" in verdicts[-1].reason
     assert "gyroscope turns" in verdicts[-1].reason
+
+
+@pytest.mark.parametrize("seconds", [3, 5, 8])
+@pytest.mark.parametrize("factor", [1 / G_M_S2, 2.5])
+def test_a_unit_that_is_right_again_is_soon_so_and_its_gravity_is_never_called_wrong(
+    factor: float, seconds: int
+) -> None:
+    for seed in range(8):
+        before, after = still(10, seed=seed), wear(20, push=6.0, seed=seed)
+        for calm in (3, 4, 5):
+            right = [*hops(still(calm / 2, seed=seed)), *hops(after)]
+            verdicts = judge(IMU, [*hops(before), *hops(scaled(still(seconds), factor)), *right])
+            assert all(map(is_faulty, verdicts[20 + SEEN : 20 + 2 * seconds]))
+            assert not any(map(is_faulty, verdicts[20 + 2 * seconds + SEEN :]))
+            told = re.findall(r"gravity reads (\S+) m/s\^2: wrong", " ".join(verdict.reason for verdict in verdicts))
+            assert not any(0.8 <= float(length) / G_M_S2 <= 1.25 for length in told)
 
 
 @pytest.mark.parametrize("push", [2.0, 8.0, 15.0])
