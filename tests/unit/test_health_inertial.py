@@ -274,6 +274,16 @@ def frozen(samples: Samples, every: int, rows: int) -> Samples:
     return held
 
 
+@pytest.mark.parametrize("rows", [0, 7, 15, 22])
+def test_a_sensor_that_froze_while_its_wearer_turned_is_not_told_to_have_a_wrong_gyroscope(rows: int) -> None:
+    for seed in range(6):
+        before = wear(20 + rows / RATE_HZ, turn=0.2, seed=seed)
+        after = wear(30, turn=0.2, seed=seed)[rows:, [1, 2, 0, 4, 5, 3]]
+        verdicts = judge(IMU, hops(np.concatenate([before, before[-1:].repeat(12 * HOP_ROWS, axis=0), after])))
+        assert not any("turns" in verdict.reason for verdict in verdicts)
+        assert not any(map(is_faulty, verdicts[40 + 12 + 6 :]))
+
+
 @pytest.mark.parametrize(("every", "rows", "state"), [(60, 15, "doubted"), (30, 20, "faulty"), (25, 24, "faulty")])
 def test_values_that_are_held_again_and_again_are_told(every: int, rows: int, state: str) -> None:
     verdicts = judge(IMU, hops(frozen(wear(30, turn=2.0, push=5.0), every, rows)))
