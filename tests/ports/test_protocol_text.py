@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import random
 import time
@@ -287,6 +288,23 @@ def test_a_known_header_that_comes_again_with_a_flipped_bit_costs_no_row(place: 
     parser = open_parser("text")
     rows = b"20,1.5,-2.25,9.75,0.5,-0.25,0.125\n", b"40,1,-2,9.5,0.5,-0.25,0.125\n"
     assert parser.feed(HEADER + rows[0] + bytes(garbled) + rows[1]).values.shape == (2, 6)
+
+
+@pytest.mark.parametrize("places", [*itertools.combinations(range(len(HEADER) - 1), 2)])
+def test_a_known_header_that_comes_again_without_a_letter_or_two_costs_no_row(places: tuple[int, int]) -> None:
+    rows = b"20,1.5,-2.25,9.75,0.5,-0.25,0.125\n", b"40,1,-2,9.5,0.5,-0.25,0.125\n"
+    for lost in (places[:1], places):
+        left = bytes(letter for place, letter in enumerate(HEADER) if place not in lost)
+        parser = open_parser("text")
+        assert parser.feed(HEADER + rows[0] + left + rows[1]).values.shape == (2, 6)
+
+
+@pytest.mark.parametrize("other", [b"t_ms,mx,my,mz,gx,gy,gz", b"t_ms,x,y,z,gx,gy,gz", b"t_ms,q0,q1,q2,q3,ok,n"])
+def test_a_header_with_three_letters_that_are_others_is_of_another_table(other: bytes) -> None:
+    parser = open_parser("text")
+    rows = b"20,1.5,-2.25,9.75,0.5,-0.25,0.125\n", b"40,1,-2,9.5,0.5,-0.25,0.125\n"
+    assert len(parser.feed(HEADER + rows[0] + other + b"\n" + rows[1])) == 1
+    assert len(parser.feed(HEADER + rows[1])) == 1
 
 
 def test_a_sentence_of_as_many_words_does_not_replace_a_header() -> None:

@@ -20,6 +20,7 @@ pytest.importorskip("sounddevice", reason="sounddevice is not installed: pip ins
 from mmg_tools.days.__main__ import main, wear
 from mmg_tools.days.bundle import write_days_bundle
 from mmg_tools.days.faults import DENSE, KINDS, WORN, Fault, draw_faults
+from mmg_tools.days.imu import FAR
 from mmg_tools.days.report import Report, make_report
 from mmg_tools.days.run import Run
 
@@ -145,6 +146,16 @@ def test_a_lie_that_is_taken_for_the_truth_is_noticed(bundle: Bundle, monkeypatc
     assert calm(bundle, lie).problems == {}
     monkeypatch.setattr("mmg.engine.health.health.CLIPPED_LEVEL_AUDIO", 2.0)
     assert calm(bundle, lie).problems["audio clipped is not told in 1.6 s"] > 10
+
+
+def test_rows_under_a_header_with_more_than_two_letters_lost_are_nobodys_until_a_whole_one_comes(
+    bundle: Bundle,
+) -> None:
+    imu = Run(bundle, CALM, 1, is_made=True).world.imu
+    for harmed, is_unread in ((1, True), (0, False), (2, False), (3, True), (1, True), (0, False)):
+        imu._print_header(harmed)
+        assert (imu.unread[-1][1] == FAR) == is_unread
+    assert len(imu.unread) == 2
 
 
 def test_every_kind_of_fault_is_drawn_and_one_is_over_before_the_next() -> None:

@@ -20,6 +20,7 @@ FILE = ReadAs(
     options={"acc_unit": ("m/s2", "g", "mg", "g/64"), "gyro_unit": ("rad/s", "deg/s", "mdeg/s")}, has_scale=True
 )
 TOLD_WITHIN, LIFTED_WITHIN = 12, {"acceleration": 16, "gyro": 30}
+SEEN = 6
 """Hops."""
 CLIPPED_AT_150 = " of its samples are clipped at 150 m/s^2"
 
@@ -155,6 +156,22 @@ def test_a_unit_that_becomes_wrong_on_the_way_is_told() -> None:
     assert "gyroscope turns" in verdicts[-1].reason
 
 
+@pytest.mark.parametrize("seconds", [3, 5, 8])
+@pytest.mark.parametrize("factor", [1 / G_M_S2, 2.5])
+def test_a_unit_that_is_right_again_is_soon_so_and_its_gravity_is_never_called_wrong(
+    factor: float, seconds: int
+) -> None:
+    for seed in range(8):
+        before, after = still(10, seed=seed), wear(20, push=6.0, seed=seed)
+        for calm in (3, 4, 5):
+            right = [*hops(still(calm / 2, seed=seed)), *hops(after)]
+            verdicts = judge(IMU, [*hops(before), *hops(scaled(still(seconds), factor)), *right])
+            assert all(map(is_faulty, verdicts[20 + SEEN : 20 + 2 * seconds]))
+            assert not any(map(is_faulty, verdicts[20 + 2 * seconds + SEEN :]))
+            told = re.findall(r"gravity reads (\S+) m/s\^2: wrong", " ".join(verdict.reason for verdict in verdicts))
+            assert not any(0.8 <= float(length) / G_M_S2 <= 1.25 for length in told)
+
+
 @pytest.mark.parametrize("push", [2.0, 8.0, 15.0])
 def test_acceleration_without_gravity_is_told_as_that_and_never_as_a_unit(push: float) -> None:
     linear = wear(30, push=push)
@@ -255,6 +272,16 @@ def frozen(samples: Samples, every: int, rows: int) -> Samples:
     for at in range(0, len(held) - rows, every):
         held[at : at + rows] = held[at]
     return held
+
+
+@pytest.mark.parametrize("rows", [0, 7, 15, 22])
+def test_a_sensor_that_froze_while_its_wearer_turned_is_not_told_to_have_a_wrong_gyroscope(rows: int) -> None:
+    for seed in range(6):
+        before = wear(20 + rows / RATE_HZ, turn=0.2, seed=seed)
+        after = wear(30, turn=0.2, seed=seed)[rows:, [1, 2, 0, 4, 5, 3]]
+        verdicts = judge(IMU, hops(np.concatenate([before, before[-1:].repeat(12 * HOP_ROWS, axis=0), after])))
+        assert not any("turns" in verdict.reason for verdict in verdicts)
+        assert not any(map(is_faulty, verdicts[40 + 12 + 6 :]))
 
 
 @pytest.mark.parametrize(("every", "rows", "state"), [(60, 15, "doubted"), (30, 20, "faulty"), (25, 24, "faulty")])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -24,6 +25,10 @@ STEP_US = round(USUAL_NS / 1000)
 WRAP_US = 1 << 32
 TIMED_PART = 0.3
 MOST_JUMP_US = 3_600_000_000
+MOST_HARMED = 2
+"""So many letters of a header that is known may be lost or wrong."""
+READ_AGAIN_NS = 12_000_000_000
+FAR = 1 << 62
 
 
 class Imu:
@@ -35,7 +40,9 @@ class Imu:
         self._number = self._clock_us = 0
         self._is_plugged, self._is_out, self._is_stalled, self._is_held = False, False, False, False
         self._waiting: list[bytes] = []
-        self._has_header = False
+        self._has_header = self._is_header_known = False
+        self.unread: deque[list[int]] = deque(maxlen=8)
+        """From when to when it sent rows under a header of which too little had come, the newest last."""
         self._flipped = self._eaten = 0.0
         self._lie, self.protocol = "", ""
         self._arrived_ns = self.due_ns = now_ns
@@ -67,6 +74,8 @@ class Imu:
         self.port.plug(now_ns)
         self._is_plugged = True
         self.protocol = PROTOCOLS[int(self._random.random() < TIMED_PART)]
+        if self.protocol != "text":
+            self._read_from(now_ns)
         self._number += int(self._random.integers(1, 4000))
         self.pace = Pace(self._number, now_ns, USUAL_NS, now_ns)
         self._boot(int(self._random.integers(WRAP_US)))
@@ -91,15 +100,33 @@ class Imu:
 
     def _hand_over(self, said: bytes) -> None:
         self.sent += READ * (len(self._waiting) - self._has_header + 1)
+        header, harmed = len(encode_header()) if self._has_header else 0, 0
         self._waiting, self._has_header = [], False
         if self._flipped or self._eaten:
             data = np.frombuffer(said, np.uint8)
             hit = self._random.random(len(data)) < self._flipped
             data = data ^ (hit * (1 << self._random.integers(0, 8, len(data)))).astype(np.uint8)
-            said = data[self._random.random(len(data)) >= self._eaten].tobytes()
+            is_left = self._random.random(len(data)) >= self._eaten
+            harmed = int(np.count_nonzero((hit | ~is_left)[:header]))
+            said = data[is_left].tobytes()
         self._arrived_ns = self.due_ns
+        if header:
+            self._print_header(harmed)
         if said:
             self.port.hear(said, self.due_ns)
+
+    def _print_header(self, harmed: int) -> None:
+        """So many of its letters are lost or wrong: its rows may be those of any table until a whole one comes."""
+        is_read = harmed <= (MOST_HARMED if self._is_header_known else 0)
+        if is_read:
+            self._read_from(self.due_ns)
+        elif self._is_header_known or not self.unread or self.unread[-1][1] < FAR:
+            self.unread.append([self.due_ns, FAR])
+        self._is_header_known = is_read
+
+    def _read_from(self, now_ns: int) -> None:
+        if self.unread and self.unread[-1][1] == FAR:
+            self.unread[-1][1] = now_ns + READ_AGAIN_NS
 
     def begin(self, fault: Fault) -> None:
         """A fault begins."""

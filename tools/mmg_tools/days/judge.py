@@ -83,8 +83,9 @@ class Judge:
             self._spans[fault.sensor][-1][1] = fault.end_ns + round(fault.kind.settles_s * 1e9)
 
     def is_well(self, name: str, begin_ns: int, end_ns: int) -> bool:
-        """Whether nothing ailed this sensor from the one to the other."""
-        return not any(begin < end_ns and until > begin_ns for begin, until in self._spans[name])
+        """Whether nothing ailed this sensor from the one to the other, and its rows could be read."""
+        unread = self._world.imu.unread if name == "imu" else ()
+        return not any(begin < end_ns and until > begin_ns for begin, until in (*self._spans[name], *unread))
 
     def take(self, decision: Decision, now_ns: int) -> None:
         """A decision that was handed out at this time."""

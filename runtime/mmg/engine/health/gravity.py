@@ -138,7 +138,7 @@ class Gravity:
         if rms > FIRST_IMPOSSIBLE:
             self.finding = _unlikely(rms, is_fault=True)
         elif is_quiet:
-            is_unit = not RIGHT[0] <= length <= RIGHT[1]
+            is_unit = not _is_length_right(length)
             if is_unit or not REST[0] <= length <= REST[1]:
                 self.doubt = _unlikely(length, is_fault=False) if is_unit else _uncalibrated(length)
         elif len(self._pieces) == 1 and (rms < FIRST_RMS or length > FIRST_LENGTH):
@@ -172,7 +172,7 @@ class Gravity:
             x, y, z, rms = x + of_x, y + of_y, z + of_z, rms + piece.rms
         length = math.sqrt(x * x + y * y + z * z)
         length, rms = length / SHORT / STANDARD_GRAVITY, rms / SHORT / STANDARD_GRAVITY
-        is_near = RIGHT[0] <= length <= RIGHT[1] and length >= RIGHT_COHERENT * rms
+        is_near = _is_length_right(length) and length >= RIGHT_COHERENT * rms
         return is_near and not self._is_as_found(length, rms)
 
     def _is_as_found(self, length: float, rms: float) -> bool:
@@ -191,13 +191,15 @@ class Gravity:
         if len(pieces) < SHORT:
             return None
         short, is_long = pieces[-SHORT:], len(pieces) == LONG
+        # Seconds of one unit and of another may be right in the mean, which explains nothing: the newest are not.
+        told = short if _is_length_right(_mean_length(pieces)) else pieces
         longest = max([one.rms for one in short]) / STANDARD_GRAVITY
         if longest < LOW_SHORT or (is_long and _rms(pieces) < LOW_LONG):
-            return self._low(pieces)
+            return self._low(told)
         shortest, length = min([one.length for one in short]) / STANDARD_GRAVITY, _mean_length(pieces)
         is_high = shortest > HIGH_PIECE and _mean_length(short) > HIGH_SHORT
         if is_high or (is_long and length > HIGH_LONG):
-            return self._scaled(pieces if is_long else short)
+            return self._scaled(told if is_long else short)
         self._absent = self._absent + 1 if is_long and length < ABSENT else 0
         return _without(pieces) if self._absent >= ABSENT_PIECES else None
 
@@ -210,8 +212,7 @@ class Gravity:
     def _scaled(self, pieces: list[Motion]) -> Finding:
         """At rest the length is known best; in motion an arm's swing may make it a third longer."""
         is_changed = self.finding is None and self.was_right  # what was seen at rest was of the right unit
-        if len(self._quiet) >= FEWEST_QUIET and not is_changed:
-            length = self._at_rest()
+        if len(self._quiet) >= FEWEST_QUIET and not is_changed and not _is_length_right(length := self._at_rest()):
             return _reads(length, 1 / length)
         length = _mean_length(pieces)
         return _reads(length, 1 / length, is_rough=True)
@@ -224,14 +225,19 @@ class Gravity:
             return
         length = self._at_rest()
         if self.doubt is not None and self.doubt.kind == "turned":
-            if not RIGHT[0] <= length <= RIGHT[1]:
+            if not _is_length_right(length):
                 self.finding = _reads(length, 1 / length)
             return
         self.doubt = None
-        if not RIGHT[0] <= length <= RIGHT[1]:
+        if not _is_length_right(length):
             self.finding = _reads(length, 1 / length)
         elif not REST[0] <= length <= REST[1]:
             self.doubt = _uncalibrated(length)
+
+
+def _is_length_right(length: float) -> bool:
+    """Whether no unit is told from it."""
+    return RIGHT[0] <= length <= RIGHT[1]
 
 
 def _is_other_unit(pieces: list[Motion]) -> bool:

@@ -27,6 +27,8 @@ CALM_M_S2 = 0.5
 JUMPS = (1.0, 0.3)
 """By how much values change when they are let go, in m/s^2 and rad/s: more than the noise of any sensor."""
 EVENLY_RAD_S = 0.5
+MOVES = 0.9
+"""Rows that differ from the one before, of a piece that is held against those around it."""
 ZEROS = 2
 """Pieces without any rate of turn in which the acceleration moves, of a gyroscope that is there. The sets have none."""
 FLAT_HOPS, UNKNOWN_FLAT_HOPS, COARSE_FLAT_HOPS = 2, 10, 60
@@ -150,8 +152,12 @@ class Inertial:
             # Blows to the signal, and values that stand still, say nothing of units.
             self._gravity.take(piece)
             is_held = held.is_held or gyro_held.is_held
-            if piece.has_gyro and not is_held and not self._offset.take(piece) and not _turns_evenly(piece):
+            if _stands(piece):
+                self._turning.break_off()
+            elif piece.has_gyro and not is_held and not self._offset.take(piece) and not _turns_evenly(piece):
                 self._turning.take(piece)
+        else:
+            self._turning.break_off()
         self._sum_up()
 
     def _of_units(self) -> tuple[Finding | None, Finding | None, Finding | None]:
@@ -178,6 +184,14 @@ class Inertial:
         if self._zeros < ZEROS:
             return None
         return Finding("zeros", "its gyroscope reads nothing but zeros", is_fault=False)
+
+
+def _stands(piece: Piece) -> bool:
+    """Whether all values stand still for a part of it: nobody saw how the sensor turned meanwhile."""
+    if not piece.repeats:
+        return False
+    steps = np.count_nonzero(piece.steps.any(axis=1))
+    return bool(steps < MOVES * len(piece.steps))
 
 
 def _turns_evenly(piece: Piece) -> bool:

@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import takewhile
 
 from mmg.bundle.manifest import Channel
 from mmg.errors import ConfigError
@@ -62,9 +63,17 @@ class RowLayout:
     problem: str = ""
 
     def is_damaged(self, names: Sequence[str]) -> bool:
-        """Whether these are its columns but for a letter or two, as flipped bits leave a header."""
-        told = ",".join(names)
-        return len(told) == len(self.names) and sum(map(str.__ne__, told, self.names)) <= _MOST_DAMAGED
+        """Whether these are its columns but for a letter or two, as flipped bits and lost bytes leave a header."""
+        return _is_near(",".join(names), self.names, _MOST_DAMAGED)
+
+
+def _is_near(told: str, known: str, damaged: int) -> bool:
+    """Whether so many letters changed or lost make the one of the other."""
+    same = sum(1 for _ in takewhile(bool, map(str.__eq__, told, known)))
+    told, known = told[same:], known[same:]
+    if not (told and known):
+        return len(known) <= damaged and not told
+    return damaged > 0 and (_is_near(told[1:], known[1:], damaged - 1) or _is_near(told, known[1:], damaged - 1))
 
 
 def lay_out(names: Sequence[str], units: Units) -> RowLayout | None:
