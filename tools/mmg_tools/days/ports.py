@@ -45,10 +45,11 @@ def _heard_too(tap: Deliver, deliver: Deliver) -> Deliver:
 
 
 class WornSerial(SerialPort):
-    """Protocol and baud rate are found out, as of any device."""
+    """The protocol is found out, as of any device. The baud rate is given: what stands for the line delivers bytes alike
+    at every rate, so that a wrong one that was tried after garbled bytes would seem right, and stamps would follow it."""
 
     def __init__(self, modality: Modality) -> None:
-        super().__init__(parse_url("serial:///dev/ttyIMU"), modality)
+        super().__init__(parse_url("serial:///dev/ttyIMU?baud=115200"), modality)
         self.tap: Deliver = lambda _: None
         self._line = SerialLine(serial.serial_for_url("loop://", timeout=0), "serial://loop://")
         self._talk: Conversation | None = None
