@@ -45,8 +45,8 @@ def _heard_too(tap: Deliver, deliver: Deliver) -> Deliver:
 
 
 class WornSerial(SerialPort):
-    """The protocol is found out, as of any device. The baud rate is given: what stands for the line delivers bytes alike
-    at every rate, so that a wrong one that was tried after garbled bytes would seem right, and stamps would follow it."""
+    """The protocol is found out, as of any device. The baud rate is given: what stands for the line delivers bytes
+    alike at every rate, so that a wrong one that was tried after garbled bytes would seem right."""
 
     def __init__(self, modality: Modality) -> None:
         super().__init__(parse_url("serial:///dev/ttyIMU?baud=115200"), modality)
