@@ -13,6 +13,8 @@ from pathlib import Path
 import pytest
 from bad_models import bomb, elsewhere, endless, foreign, write_bad_bundle, write_starter_with
 from fakes import write_tiny_bundle
+from mmg.bundle.keys import make_keys, read_private_key
+from mmg.bundle.writer import put_signature
 from recordings import DEMO, case
 
 MEMORY = " MiB of memory"
@@ -87,6 +89,24 @@ def test_other_commands_run_no_bad_model_either(tmp_path: Path, monkeypatch: pyt
     line = done.stderr.splitlines()[-1]
     assert line.startswith(f"mmg-{command}: bundle {path}: imu.onnx: asks for more than ")
     assert [one.name for one in tmp_path.iterdir() if one.suffix in (".html", ".taught")] == []
+
+
+def test_a_signed_model_that_reads_a_file_of_the_current_folder_is_refused_too(tmp_path: Path) -> None:
+    pytest.importorskip("nacl", reason="PyNaCl is not installed: pip install -e '.[sign]'")
+    make_keys(str(tmp_path / "ours"))
+    bundle = write_bad_bundle(tmp_path / "bundle", elsewhere())
+    put_signature(bundle, read_private_key(tmp_path / "ours.key"))  # mmg-bundle sign refuses to
+    (tmp_path / "weights.bin").write_bytes(bytes(1 << 16))
+    done = subprocess.run(
+        [sys.executable, "-m", "mmg.cli.run", "--imu", DEMO / "imu.csv", "--bundle", bundle, "--trust", "ours.pub"],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=tmp_path,
+    )
+    assert (done.returncode, done.stdout) == (4, "")
+    assert done.stderr.count("\n") == 1
+    assert "imu.onnx: has weights in another file" in done.stderr
 
 
 def test_a_good_bundle_is_tried_once_and_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
