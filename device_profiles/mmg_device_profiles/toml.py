@@ -29,6 +29,8 @@ def read_toml(path: Path) -> dict[str, Any]:
     try:
         with open_regular(path) as file:
             data = file.read(MOST_BYTES + 1)
+    except IsADirectoryError as error:
+        raise ValueError("is not a regular file") from error
     except ValueError as error:  # a null character
         raise ValueError(f"is not a path: {error}") from error
     return parse_toml(data)

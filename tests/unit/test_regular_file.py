@@ -29,7 +29,7 @@ KINDS: dict[str, Callable[[Path], object]] = {
 def test_what_is_no_regular_file_is_refused_at_once(tmp_path: Path, kind: str) -> None:
     path = tmp_path / "named"
     KINDS[kind](path)
-    with pytest.raises(OSError, match="is not a regular file"):
+    with pytest.raises(OSError, match=r"is not a regular file|Is a directory"):
         open_regular(path)
     assert read_text(path) == ""
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from mmg.cli.exit_codes import run_printing_command
 from mmg.cli.output import wants_colours
 from mmg.cli.parsing import parse
-from mmg.cli.privacy import SHARED_MEMORY, close_but
+from mmg.cli.privacy import SHARED_MEMORY, asked_for, close_but, may_be_terminal
 from mmg.cli.profile_flags import add_profile_flags, load_board
 from mmg.cli.progress import Progress
 from mmg.cli.reporting import stderr_reporter
@@ -71,7 +71,8 @@ def _run(options: argparse.Namespace) -> int:
     from mmg.sources.ports.discovery import choose, find_devices
 
     kinds, wanted = options.sensors or KINDS, options.sensors or WANTED
-    close_but(options, SHARED_MEMORY, sound="audio" in kinds, serial="imu" in kinds)
+    terminals = "imu" in kinds and any(map(may_be_terminal, (*options.serial, *asked_for())))
+    close_but(options, SHARED_MEMORY, sound="audio" in kinds, serial="imu" in kinds, terminals=terminals)
     profile = load_board(options)
     with Progress(_report, "looking for devices", lines=False):
         found = find_devices(kinds=kinds, serial_paths=options.serial, seconds=options.seconds, report=_report)

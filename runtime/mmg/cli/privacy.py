@@ -135,7 +135,7 @@ def uses_of(
     looked_for = {kinds[name] for name, url in urls.items() if not url}
     sinks = _sinks(options)
     serial = [url.path for url in found if url.scheme == "serial"]
-    nodes = [path for path in serial if not NETWORK.fullmatch(path)] + _asked_for() * ("signal" in looked_for)
+    nodes = [path for path in serial if not NETWORK.fullmatch(path)] + asked_for() * ("signal" in looked_for)
     hosts = [match[1] or match[2] for path in serial if (match := NETWORK.fullmatch(path))]
     has_sound = any(url.scheme == "mic" for url in found) or "audio" in looked_for
     has_chip = any(url.scheme == "iio" for url in found) or (
@@ -148,7 +148,7 @@ def uses_of(
         daemons=any(host.endswith(".local") for host in (*hosts, *(sink.host for sink in sinks)))
         or getattr(options, "notify", "").startswith("@"),
         serial=bool(nodes) or has_chip or "signal" in looked_for,
-        terminals=any(map(_may_be_terminal, nodes)),
+        terminals=any(map(may_be_terminal, nodes)),
         sysfs=has_chip,
         accelerator=has_accelerator,
         writes=_places(options, found, sinks, has_sound=has_sound),
@@ -182,12 +182,12 @@ def _places(
     return (*_folders(folders), *files, *([SHARED_MEMORY] if has_sound else []))
 
 
-def _asked_for() -> list[str]:
+def asked_for() -> list[str]:
     """The serial ports that the environment names for whoever looks for one."""
     return [path for path in os.environ.get("MMG_SERIAL", "").split(":") if path]
 
 
-def _may_be_terminal(path: str) -> bool:
+def may_be_terminal(path: str) -> bool:
     """A link of one's own may lead to a terminal, now or later."""
     real = os.path.realpath(path)
     return real.startswith("/dev/pts/") or not real.startswith("/dev/")
