@@ -88,7 +88,8 @@ class TrialProcess:
         self._send(seconds, *parts)
         line = _line(cast("IO[bytes]", self._process.stdout), time.monotonic() + seconds)
         try:
-            return cast("frames.Answer", msgspec.json.decode(line, type=frames.Answer))
+            answer: frames.Answer = msgspec.json.decode(line, type=frames.Answer)
+            return answer
         except msgspec.DecodeError:
             raise self._ended(seconds) from None
 
