@@ -10,8 +10,9 @@ import time
 import numpy as np
 import pytest
 from mmg.errors import ConfigError
-from mmg.sources.protocols import UNTIMED, Finding, Headers, open_parser
+from mmg.sources.protocols import UNTIMED, Finding, open_parser
 from mmg.sources.protocols.text import encode_csv, encode_header, encode_json
+from mmg.sources.protocols.text_layout import Headers
 
 HEADER = b"t_ms,ax,ay,az,gx,gy,gz\n"
 ROW = [1.5, -2.25, 9.75, 0.5, -0.25, 0.125]

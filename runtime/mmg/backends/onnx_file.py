@@ -80,13 +80,15 @@ def _walk(data: bytes, name: str, used: set[tuple[str, str]], functions: set[str
 def _fields(data: bytes, at: int, end: int) -> Iterator[tuple[int, int, int | None]]:
     """Each field's number, and its value and None, or where its bytes begin and end. Raises ValueError, IndexError."""
     while at < end:
-        tag, at = _varint(data, at)
+        tag = data[at]  # most numbers are of one byte, and a call for each would take as long as all else
+        tag, at = (tag, at + 1) if tag < 128 else _varint(data, at)
         field, wire = tag >> 3, tag & 7
         stop: int | None = None
         if wire == 0:
             value, at = _varint(data, at)
         elif wire == 2:
-            length, value = _varint(data, at)
+            length = data[at]
+            length, value = (length, at + 1) if length < 128 else _varint(data, at)
             stop = at = value + length
         elif wire in (1, 5):
             value = 0

@@ -6,7 +6,8 @@ import os
 import signal
 import sys
 from collections.abc import Callable
-from traceback import clear_frames
+from contextlib import suppress
+from types import TracebackType
 from typing import NoReturn
 
 from mmg.backends import TELEMETRY_OFF
@@ -37,7 +38,7 @@ def run_command(run: Callable[[], int], report: Callable[[str], None], *, stoppe
         return 0
     except Exception as error:
         if wants_memory(error):  # also where a library says so in an error of its own, such as that of an import
-            clear_frames(error.__traceback__)  # what failed holds the memory still
+            _clear_frames(error.__traceback__)  # what failed holds the memory still
             try:
                 report(NO_MEMORY)
             except MemoryError:
@@ -54,6 +55,14 @@ def run_command(run: Callable[[], int], report: Callable[[str], None], *, stoppe
         return stopped
     finally:
         release_stderr()
+
+
+def _clear_frames(traceback: TracebackType | None) -> None:
+    """``traceback.clear_frames``, whose module takes longer to load than this, and memory that there is none of."""
+    while traceback is not None:
+        with suppress(RuntimeError):  # one that still runs
+            traceback.tb_frame.clear()
+        traceback = traceback.tb_next
 
 
 def run_printing_command(run: Callable[[], int], report: Callable[[str], None]) -> int:

@@ -128,15 +128,18 @@ def uses_of(
     options: argparse.Namespace, urls: Mapping[str, str], kinds: Mapping[str, str], *, has_accelerator: bool = False
 ) -> Uses:
     """What these sensors, and the sinks and files of the flags, use. Raises ConfigError."""
-    from mmg.sources.ports.serial.line import NETWORK
     from mmg.sources.url import parse_url
 
     found = [parse_url(url) for url in urls.values() if url]
     looked_for = {kinds[name] for name, url in urls.items() if not url}
     sinks = _sinks(options)
     serial = [url.path for url in found if url.scheme == "serial"]
-    nodes = [path for path in serial if not NETWORK.fullmatch(path)] + asked_for() * ("signal" in looked_for)
-    hosts = [match[1] or match[2] for path in serial if (match := NETWORK.fullmatch(path))]
+    nodes, hosts = asked_for() if "signal" in looked_for else [], []
+    if serial:
+        from mmg.sources.ports.serial.line import NETWORK
+
+        hosts = [match[1] or match[2] for path in serial if (match := NETWORK.fullmatch(path))]
+        nodes = [path for path in serial if not NETWORK.fullmatch(path)] + nodes
     has_sound = any(url.scheme == "mic" for url in found) or "audio" in looked_for
     has_chip = any(url.scheme == "iio" for url in found) or (
         "signal" in looked_for and Path("/sys/bus/iio/devices").is_dir()

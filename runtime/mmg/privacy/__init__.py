@@ -10,8 +10,7 @@ import os
 import stat
 from collections.abc import Callable, Collection
 from contextlib import suppress
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from mmg.privacy.uses import Uses
 
@@ -24,8 +23,7 @@ RUNGS = ("namespace", "landlock", "seccomp")
 """In the order in which they are put on: what one does, the next may refuse."""
 
 
-@dataclass(frozen=True, slots=True)
-class Closed:
+class Closed(NamedTuple):
     """What holds for this process from now on.
 
     by: the rungs that hold, ``manager`` among them. without: those that do not, each with why. things: what they close
@@ -86,11 +84,15 @@ def close_unused(uses: Uses, left_out: Collection[str] = ()) -> Closed:
 
 
 def _close_by_namespace(uses: Uses, make_camera: Callable[[], object]) -> None:
-    from mmg.privacy import doorkeeper, namespace
+    from mmg.privacy import namespace
     from mmg.privacy.kernel import Unavailable
 
-    if uses.serial and not uses.camera:
-        doorkeeper.begin()
+    if not uses.serial or uses.camera:
+        namespace.close(uses, make_camera)
+        return
+    from mmg.privacy import doorkeeper
+
+    doorkeeper.begin()
     try:
         namespace.close(uses, make_camera)
     except Unavailable:

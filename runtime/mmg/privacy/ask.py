@@ -5,8 +5,8 @@ from __future__ import annotations
 import fcntl
 import os
 import stat
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from mmg.privacy.kernel import answer_of
 
@@ -19,8 +19,7 @@ STAND_IN = Path("/dev/null")
 OPENED = "opened"
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(NamedTuple):
     """asked: such as ``open /dev/video0``. answer: the kernel's, such as ``EPERM``, or ``opened``.
 
     is_refusal: whether it shows that a camera is closed to this process, and not only that this user may not open it.

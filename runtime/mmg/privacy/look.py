@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import json
 import sys
-from dataclasses import asdict
 
 from mmg.privacy import Uses, close_unused
 
 if __name__ == "__main__":
-    sys.stdout.write(json.dumps(asdict(close_unused(Uses()))))
+    sys.stdout.write(json.dumps(close_unused(Uses())._asdict()))

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 
-@dataclass(frozen=True, slots=True)
-class Uses:
+class Uses(NamedTuple):
     """camera, sound: whether one is opened. network: whether a source or sink needs one.
 
     daemons: whether programs of this machine are talked to over its own sockets, as one that finds names in .local.

@@ -6,21 +6,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING, NamedTuple
 
 from mmg.errors import ConfigError
-from mmg.sources.protocols import bno08x, text, vectornav_ascii, vectornav_binary, witmotion, xsens
-from mmg.sources.protocols.detect import Detector
 from mmg.sources.protocols.parser import UNTIMED, Counters, Finding, Parser, Samples, join
-from mmg.sources.protocols.text_layout import Headers
+
+if TYPE_CHECKING:
+    from mmg.sources.protocols.text_layout import Headers
 
 __all__ = [
     "PROTOCOLS",
     "UNTIMED",
     "Counters",
-    "Detector",
     "Finding",
-    "Headers",
     "Parser",
     "Samples",
     "encode_sample",
@@ -28,32 +27,50 @@ __all__ = [
     "open_parser",
 ]
 
+PROTOCOLS = ("witmotion", "bno08x", "vectornav-ascii", "vectornav-binary", "xsens", "text")
 
-@dataclass(frozen=True, slots=True)
-class _Entry:
+
+class _Entry(NamedTuple):
     open: Callable[..., Parser]
     encode: Callable[[Sequence[float], int, int], bytes]
     options: tuple[str, ...] = ()
 
 
-_ENTRIES = {
-    "witmotion": _Entry(witmotion.WitMotion, lambda sample, _index, _time_ns: witmotion.encode_sample(sample)),
-    "bno08x": _Entry(bno08x.Bno08xRvc, lambda sample, index, _time_ns: bno08x.encode_sample(sample, index)),
-    "vectornav-ascii": _Entry(
-        vectornav_ascii.VectorNavAscii, lambda sample, _index, _time_ns: vectornav_ascii.encode_sample(sample)
-    ),
-    "vectornav-binary": _Entry(
-        vectornav_binary.VectorNavBinary,
-        lambda sample, _index, time_ns: vectornav_binary.encode_sample(sample, time_ns),
-    ),
-    "xsens": _Entry(xsens.Xsens, xsens.encode_sample),
-    "text": _Entry(
+@cache
+def _entry(name: str) -> _Entry:
+    """Loads no other than this: a run of recordings needs none of them."""
+    if name == "witmotion":
+        from mmg.sources.protocols import witmotion
+
+        return _Entry(witmotion.WitMotion, lambda sample, _index, _time_ns: witmotion.encode_sample(sample))
+    if name == "bno08x":
+        from mmg.sources.protocols import bno08x
+
+        return _Entry(bno08x.Bno08xRvc, lambda sample, index, _time_ns: bno08x.encode_sample(sample, index))
+    if name == "vectornav-ascii":
+        from mmg.sources.protocols import vectornav_ascii
+
+        return _Entry(
+            vectornav_ascii.VectorNavAscii, lambda sample, _index, _time_ns: vectornav_ascii.encode_sample(sample)
+        )
+    if name == "vectornav-binary":
+        from mmg.sources.protocols import vectornav_binary
+
+        return _Entry(
+            vectornav_binary.VectorNavBinary,
+            lambda sample, _index, time_ns: vectornav_binary.encode_sample(sample, time_ns),
+        )
+    if name == "xsens":
+        from mmg.sources.protocols import xsens
+
+        return _Entry(xsens.Xsens, xsens.encode_sample)
+    from mmg.sources.protocols import text
+
+    return _Entry(
         text.TextLines,
         lambda sample, _index, time_ns: text.encode_json(sample, time_ns),
         ("columns", "acc_unit", "gyro_unit"),
-    ),
-}
-PROTOCOLS = tuple(_ENTRIES)
+    )
 
 
 def open_parser(name: str, headers: Headers | None = None, /, **options: str) -> Parser:
@@ -65,17 +82,21 @@ def open_parser(name: str, headers: Headers | None = None, /, **options: str) ->
 
     Raises ConfigError for an unknown protocol or option, or an option's value that cannot be.
     """
-    if name != "auto" and name not in _ENTRIES:
+    if name != "auto" and name not in PROTOCOLS:
         raise ConfigError(f"protocol={name}: choose auto, {', '.join(PROTOCOLS)}")
-    known = _ENTRIES["text" if name == "auto" else name].options
+    known = _entry("text" if name == "auto" else name).options
     for option in options:
         if option not in known:
             choice = f"its options are {', '.join(known)}" if known else "it has no options"
             raise ConfigError(f"protocol {name}: unknown option {option}: {choice}")
     names = PROTOCOLS if name == "auto" else (name,)
     texts = {**options, "headers": headers}
-    parsers = [_ENTRIES[each].open(**(texts if each == "text" else {})) for each in names]
-    return Detector(parsers) if name == "auto" else parsers[0]
+    parsers = [_entry(each).open(**(texts if each == "text" else {})) for each in names]
+    if name != "auto":
+        return parsers[0]
+    from mmg.sources.protocols.detect import Detector
+
+    return Detector(parsers)
 
 
 def encode_sample(protocol: str, sample: Sequence[float], index: int, time_ns: int) -> bytes:
@@ -84,6 +105,6 @@ def encode_sample(protocol: str, sample: Sequence[float], index: int, time_ns: i
     sample: ``(6,)`` m/s^2 and rad/s. index: the number of the sample. time_ns: the device's clock, from 0.
     Only what the protocol has a place for is sent. Raises ConfigError for an unknown protocol.
     """
-    if protocol not in _ENTRIES:
+    if protocol not in PROTOCOLS:
         raise ConfigError(f"protocol={protocol}: choose {', '.join(PROTOCOLS)}")
-    return _ENTRIES[protocol].encode(sample, index, time_ns)
+    return _entry(protocol).encode(sample, index, time_ns)

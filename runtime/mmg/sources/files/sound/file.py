@@ -14,9 +14,7 @@ from mmg.bundle.manifest import Modality
 from mmg.errors import SOUND, SourceError, pip_install
 from mmg.sources import CHUNK_NS, Recording
 from mmg.sources.files.contents import container_of
-from mmg.sources.files.sound.flac import mended_flac
 from mmg.sources.files.sound.lengths import find_length
-from mmg.sources.files.sound.mp3 import FRAME_SAMPLES, PRIMING_FRAMES, Mp3, walk_mp3
 from mmg.sources.files.sound.ogg import walk_ogg
 from mmg.sources.files.sound.rate import HIGHEST_HZ, LOWEST_HZ, sample_times_ns, too_slow
 from mmg.sources.files.sound.spliced import Spliced
@@ -26,6 +24,8 @@ from mmg.types import Chunk
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+
+    from mmg.sources.files.sound.mp3 import Mp3
 
 # Samples of all channels to read at once where chunks are shorter: a call costs as much as reading a few thousand.
 READ_SAMPLES = 1 << 15
@@ -85,7 +85,7 @@ class AudioFile:
                 self._repair.format = str(file.format)
             with self._opened() as file:
                 self._rate_hz, there, self._channels = int(file.samplerate), int(file.frames), int(file.channels)
-                self._slack = PRIMING_FRAMES * FRAME_SAMPLES if file.subtype == MP3 else 0
+                self._slack = _mp3_slack() if file.subtype == MP3 else 0
         except OSError as error:
             raise SourceError(self.url, f"cannot be read: {error.strerror}") from error
         if there >= UNKNOWN_FRAMES:
@@ -176,6 +176,12 @@ class AudioFile:
         return f"{self._path.name} is truncated or damaged: {lengths}"
 
 
+def _mp3_slack() -> int:
+    from mmg.sources.files.sound.mp3 import FRAME_SAMPLES, PRIMING_FRAMES
+
+    return PRIMING_FRAMES * FRAME_SAMPLES
+
+
 def _begins_as_sound(path: Path) -> bool:
     """For anything else libsndfile opens the file that macOS hides beside it (``._NAME``), and takes what is called
     .vox, .gsm or the like for bare samples, whatever it holds."""
@@ -219,8 +225,12 @@ class _Repair:
             return self._ogg.mended(self._path)
         if self.format == "MP3" and (mp3 := self._mp3):
             return mp3.mended(self._path)
+        from mmg.sources.files.sound.flac import mended_flac
+
         return mended_flac(self._path)
 
     @cached_property
     def _mp3(self) -> Mp3 | None:
+        from mmg.sources.files.sound.mp3 import walk_mp3
+
         return walk_mp3(self._path)

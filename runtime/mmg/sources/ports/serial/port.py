@@ -22,7 +22,8 @@ from mmg.sources.ports.serial.conversation import Conversation
 from mmg.sources.ports.serial.library import load_pyserial, require_pyserial
 from mmg.sources.ports.serial.line import GONE, NETWORK, POLL_S, SerialLine, check_device
 from mmg.sources.ports.serial.usb import UsbIdentity, find_usb, identify
-from mmg.sources.protocols import Counters, Headers, Parser, open_parser
+from mmg.sources.protocols import Counters, Parser, open_parser
+from mmg.sources.protocols.text_layout import Headers
 from mmg.types import Chunk
 
 if TYPE_CHECKING:
