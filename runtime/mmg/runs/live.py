@@ -11,6 +11,7 @@ from functools import partial
 from mmg.bundle import Bundle, Manifest
 from mmg.engine import Engine
 from mmg.engine.encoded import Encoded
+from mmg.errors import MmgError
 from mmg.runs.deciding import TRYING_PATIENCE_S, Decider
 from mmg.runs.listening import Listening
 from mmg.runs.recorded import open_each
@@ -31,8 +32,8 @@ class LivePipeline:
 
     bundle: an open bundle. ports: one a modality, not started. report: called with each line that is worth reading.
     record: called with each step before it is decided on. sensed: called with the sensors' states, once a hop
-    while nothing is decided. reopen: gives ports as ``ports`` were, after a pause; without it they are opened by their
-    URLs. origin_ns: from when ``t_s`` counts; from now without it.
+    while nothing is decided. reopen: gives ports of these modalities, as ``ports`` were, after a pause or a sleep;
+    without it they are opened by their URLs. origin_ns: from when ``t_s`` counts; from now without it.
 
     A sensor's ``reason`` is what its port knows (unplugged, stalled),
     its ``clock`` how the device's clock runs; ``latency_ms["event_to_decision"]`` is the time from the hop's end, when
@@ -50,7 +51,7 @@ class LivePipeline:
         report: Callable[[str], None] = lambda _: None,
         record: Callable[[Step], None] = lambda _: None,
         sensed: Callable[[Mapping[str, SensorState]], None] | None = None,
-        reopen: Callable[[], Sequence[Port]] | None = None,
+        reopen: Callable[[Collection[str]], Sequence[Port]] | None = None,
         origin_ns: int | None = None,
         monotonic_ns: Callable[[], int] = time.monotonic_ns,
     ) -> None:
@@ -62,7 +63,8 @@ class LivePipeline:
         """Called by the thread that iterates, at each of its turns: a few times a second, for as long as it goes on."""
         urls = {port.modality: port.url for port in ports}
         self._report = report
-        self._reopen = reopen or partial(open_ports, bundle.manifest, urls, settings, report)
+        self._reopen = reopen or partial(_reopen, bundle.manifest, urls, settings, report)
+        self._refused: set[str] = set()
         self._is_wanted = threading.Event()
         self._is_wanted.set()
         self._resumed_ns: int | None = None
@@ -101,7 +103,7 @@ class LivePipeline:
         """Begin to listen to the ports. Twice is fine."""
         if not self._started:
             self._started = True
-            self._listening.start()
+            self._listening.start(self._asleep())
 
     def listen(self, on: bool) -> None:
         """From any thread: close every port, or open them again. It is done between two steps."""
@@ -114,7 +116,7 @@ class LivePipeline:
         """Whether there are ports to wait for; does what ``listen`` asked, and while they are closed waits for it."""
         if self._is_wanted.is_set():
             if self.is_paused:
-                self._listening.resume(self._reopen())
+                self._listening.resume(self._reopen(self.engine.modalities), self._asleep())
                 self.is_paused, self._resumed_ns = False, self._monotonic_ns()
                 self._report("goes on: the sensors are listened to again")
             return True
@@ -124,6 +126,21 @@ class LivePipeline:
             self._report("paused: no sensor is listened to")
         self._is_wanted.wait(LONGEST_WAIT_S)
         return False
+
+    def _asleep(self) -> Collection[str]:
+        """The sensors that a gate has closed."""
+        return self._decider.gating.asleep if self._decider.gating else ()
+
+    def _open_one(self, name: str) -> Port | None:
+        """A new port in place of the one that was closed; None where it cannot be had: that is told once."""
+        try:
+            [port] = self._reopen((name,))
+        except MmgError as error:
+            if name not in self._refused:
+                self._refused.add(name)
+                self._report(f"gate: {name} cannot be woken: {error}")
+            return None
+        return port
 
     def _is_resuming(self) -> bool:
         """Whether a required sensor may still be on its way after a pause."""
@@ -144,6 +161,8 @@ class LivePipeline:
                 self._record(self._in_tokens(step, encoded))
             if self._hear:
                 self._hear(encoded)
+        if gating := self._decider.gating:
+            self._listening.listen_to(gating.awake, self._open_one)
         self._tell_sensed(step.now_ns, is_decided=bool(decisions))
         return [self._timed(decision) for decision in decisions]
 
@@ -190,6 +209,16 @@ class LivePipeline:
             self._closing = True
             self._listening.close()
             self._decider.report_ends(self._listening.statuses())
+
+
+def _reopen(
+    manifest: Manifest,
+    urls: Mapping[str, str],
+    settings: Settings,
+    report: Callable[[str], None],
+    names: Collection[str],
+) -> list[Port]:
+    return open_ports(manifest, {name: urls[name] for name in names}, replace(settings, required=()), report)
 
 
 def open_ports(

@@ -15,6 +15,8 @@ from mmg.runs.look_ahead import LOOK_AHEAD_S
 from mmg.runs.process import take_buffer
 
 if TYPE_CHECKING:
+    from mmg_device_profiles.gate import GatePolicy
+
     from mmg.teaching.scorer import Scorer
 
 
@@ -32,6 +34,7 @@ class Settings:
     providers: onnxruntime's execution providers, the preferred one first.
     taught: what knows the activities that were taught, of the bundle's encoders.
     unknown: the share of what is known that may be refused as none of the labels; 0 tells it never.
+    gate: which sensors watch, and what wakes the others; without it all are awake.
     """
 
     allow_video: bool = False
@@ -47,6 +50,7 @@ class Settings:
     providers: tuple[str, ...] = CPU_ONLY
     taught: Scorer | None = None
     unknown: float = DEFAULT_UNKNOWN
+    gate: GatePolicy | None = None
 
 
 def make_engine(
