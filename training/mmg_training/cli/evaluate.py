@@ -19,7 +19,7 @@ from mmg.errors import ConfigError
 from mmg_training.evaluation import plots
 from mmg_training.evaluation.candidate import open_candidate
 from mmg_training.evaluation.fewshot import SCORES, FewshotConfig
-from mmg_training.evaluation.gate import gate_table, learn, write_gated
+from mmg_training.evaluation.gate import gate_table, learn, plot_learnt, write_gated
 from mmg_training.evaluation.report import TABLES, Candidate, report
 from mmg_training.evaluation.tables import Table, as_json, markdown
 
@@ -84,7 +84,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--json", metavar="FILE", help="also write the tables as JSON; - prints JSON instead of the tables"
     )
     parser.add_argument("--markdown", type=Path, metavar="FILE", help="also write the tables as Markdown")
-    parser.add_argument("--plots", type=Path, metavar="DIR", help="draw subsets.png and missing.png there")
+    parser.add_argument("--plots", type=Path, metavar="DIR", help="draw subsets.png, missing.png and gate.png there")
     chosen = parse(parser, given)
     chosen.is_own_process = arguments is None
     close_sensors(chosen)
@@ -113,7 +113,7 @@ def run(chosen: argparse.Namespace, command: str) -> int:
         fewshot = fewshot_config(chosen.ways, chosen.shots, chosen.episodes, score)
         tables = report(candidate, wanted, fewshot, progress, chosen.plots) if wanted or not chosen.gate else []
         if chosen.gate:
-            tables.append(_gate(candidate, chosen.write_gate))
+            tables.append(_gate(candidate, chosen.write_gate, chosen.plots))
     sys.stdout.write(as_json(tables, command) if chosen.json == "-" else markdown(tables, command))
     sys.stdout.flush()
     if chosen.markdown is not None:
@@ -123,7 +123,7 @@ def run(chosen: argparse.Namespace, command: str) -> int:
     return 0
 
 
-def _gate(candidate: Candidate, path: Path | None) -> Table:
+def _gate(candidate: Candidate, path: Path | None, pictures: Path | None) -> Table:
     """Raises ConfigError for what is no bundle, or is measured on labels that are not its own."""
     if candidate.bundle is None:
         raise ConfigError("--gate: needs a bundle, which the engine of the device runs: mmg-export makes one of a run")
@@ -132,6 +132,8 @@ def _gate(candidate: Candidate, path: Path | None) -> Table:
     learnt = learn(candidate.bundle, candidate.dataset, progress)
     if path is not None:
         write_gated(path, candidate.bundle, learnt, candidate.dataset.task)
+    if pictures is not None:
+        plot_learnt(pictures / "gate.png", candidate.bundle.manifest, learnt, candidate.dataset.task.name)
     return gate_table(candidate.bundle, candidate.dataset, learnt, (*candidate.notes, *candidate.measured))
 
 

@@ -27,6 +27,7 @@ from mmg_device_profiles.gate import GatePolicy, Wake
 from mmg_training.data.sessions import UNLABELLED, Dataset, Session
 from mmg_training.evaluation.decide import having
 from mmg_training.evaluation.engine import HOP_NS, as_chunk
+from mmg_training.evaluation.plots import plot_gate
 from mmg_training.evaluation.tables import Cell, Table, plus
 from mmg_training.task import Task
 
@@ -57,15 +58,14 @@ class Trial:
 def policies(manifest: Manifest, names: Sequence[str]) -> list[GatePolicy]:
     """What is tried, of these sensors: the first one watches, the others are woken in their order."""
     watch, *sleepers = names
-    each = [
-        [
-            *([Wake(look_s=often) for often in (OFTEN_S, RARELY_S)] if manifest.modality(name).kind in DEAREST else []),
-            *(Wake(confidence=one, after_s=after, look_s=RARELY_S) for one in CONFIDENCES for after in AFTER_S),
-        ]
-        for name in sleepers
-    ]
-    if len(sleepers) > 1:  # the product of all would take hours
-        each = [wakes[::2] if place else wakes for place, wakes in enumerate(each)]
+    each = []
+    for place, name in enumerate(sleepers):
+        is_dear = manifest.modality(name).kind in DEAREST
+        looks = [Wake(look_s=often) for often in (OFTEN_S, RARELY_S)] if is_dear else []
+        # Of several sensors the product of all would take hours: the first to wake has one measure, the others another.
+        afters = AFTER_S if len(sleepers) == 1 else AFTER_S[min(place, 1) :][:1]
+        below = CONFIDENCES if place == 0 else CONFIDENCES[:2]
+        each.append(looks + [Wake(confidence=one, after_s=after, look_s=RARELY_S) for one in below for after in afters])
     return [GatePolicy(watch=(watch,), wake=dict(zip(sleepers, wakes, strict=True))) for wakes in product(*each)]
 
 
@@ -276,6 +276,17 @@ def write_gated(path: Path, bundle: Bundle, learnt: Learnt, task: Task) -> None:
     if card := bundle.read_card():
         files[CARD] = card
     write_bundle(path, msgspec.structs.replace(manifest, gate=gate_of(manifest, names, learnt)), files)
+
+
+def plot_learnt(path: Path, manifest: Manifest, learnt: Learnt, title: str) -> None:
+    """Every policy that was tried, at its estimated power and its accuracy."""
+    names = (*learnt.policy.watch, *learnt.policy.wake)
+
+    def place(one: Trial) -> tuple[float, float]:
+        return trial_mw(manifest, names, one), one.accuracy
+
+    marked = {"all awake": place(learnt.trials[0]), "as learnt": place(learnt.chosen)}
+    plot_gate(path, [place(one) for one in learnt.trials], marked, f"{title}: what a gate saves")
 
 
 def as_toml(learnt: Learnt) -> str:
