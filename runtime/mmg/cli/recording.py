@@ -107,6 +107,7 @@ def open_recorder(
         "backend": settings.backend,
         "duration_s": json.dumps(settings.duration_s),
         "unknown": json.dumps(settings.unknown),
+        "deadline_s": json.dumps(settings.deadline_s),
         "profile": profile.name,
         # What was taught is in a file of its own, and the gate has a key of its own.
         "settings": json.dumps(asdict(replace(settings, taught=None, gate=None))),

@@ -25,7 +25,7 @@ from mmg.cli.recording import (
     refuse_without_recording,
 )
 from mmg.cli.reporting import keep_stderr, stderr_reporter
-from mmg.cli.sensors import DEMO, add_sensor_flags, find_sensors, named_sensors, names_in, seconds
+from mmg.cli.sensors import DEMO, add_sensor_flags, find_sensors, milliseconds, named_sensors, names_in, seconds
 from mmg.cli.sinks_flag import add_sinks_flag, attach_controls, has_page, open_outboxes
 from mmg.cli.taught_flag import open_taught
 from mmg.cli.unknown_flag import add_unknown_flag, unknown_rate
@@ -132,6 +132,12 @@ def build_parser() -> argparse.ArgumentParser:
         "--taught", metavar="MINE.taught", type=Path, help="decide among these activities too; mmg-teach makes the file"
     )
     add_unknown_flag(parser)
+    add(
+        "--deadline",
+        metavar="MS",
+        type=milliseconds,
+        help="of a live run: where decisions come later after their hop, fewer sensors decide until they are in time",
+    )
     add("--gate", action="store_true", help="let sensors sleep until what is decided without them asks for them")
     add("--truth", metavar="PATH", help="a CSV of start_s,end_s,label to print beside the decisions")
     add("--version", action=PrintVersion)
@@ -297,6 +303,7 @@ def _resolve_settings(options: argparse.Namespace, profile: Profile) -> Settings
         required=names_in(options.require),
         pace=options.pace,
         duration_s=options.duration,
+        deadline_s=None if options.deadline is None else options.deadline / 1e3,
         grace_s=settings.grace_s if options.grace is None else options.grace,
     )
 

@@ -52,7 +52,7 @@ class Decider:
         self._noted: set[tuple[str, str]] = set()
         self.origin_ns = self._looked_ns = self._patient_ns = origin_ns
         self.engine = make_engine(bundle, tuple(urls), settings, origin_ns=origin_ns)
-        self.gating = open_gating(settings.gate, bundle.manifest, self.engine, origin_ns, report)
+        self.gating = open_gating(settings, bundle.manifest, self.engine, origin_ns, report, is_live=True)
         """The gate, where there is one."""
         self._states = self.engine.states()
         self._statuses = {name: PortStatus() for name in urls}
@@ -67,6 +67,8 @@ class Decider:
             self._patient_ns = now_ns  # the process heard nothing through no fault of the sensors
         self._looked_ns, end_ns = now_ns, self.engine.hop_end_ns
         decisions: list[Decision] = []
+        if self.gating:
+            self.gating.look(now_ns, step.held_down)
         # Those that nobody waits for go first, or the others' backlog would be decided without them.
         came: list[Chunk | Encoded] = [*step.chunks, *step.encoded]
         asleep = self.gating.asleep if self.gating else ()
@@ -192,8 +194,8 @@ class Decider:
 
     def report_ends(self, statuses: Mapping[str, PortStatus] | None = None) -> None:
         """Tell what was lost and how each sensor ended. statuses: the ports' last ones, where newer than the steps'."""
-        if self.gating:
-            self._report(self.gating.report())
+        if self.gating and (line := self.gating.report()):
+            self._report(line)
         for name, state in self._states.items():
             losses = (statuses or self._statuses)[name].losses
             lost = [f"{count} {kind.replace('_', ' ')}" for kind, count in losses if count]

@@ -52,10 +52,12 @@ class LivePipeline:
         record: Callable[[Step], None] = lambda _: None,
         sensed: Callable[[Mapping[str, SensorState]], None] | None = None,
         reopen: Callable[[Collection[str]], Sequence[Port]] | None = None,
+        held_down: Callable[[], str] = lambda: "",
         origin_ns: int | None = None,
         monotonic_ns: Callable[[], int] = time.monotonic_ns,
     ) -> None:
         self._settings, self._record, self._sensed, self._monotonic_ns = settings, record, sensed, monotonic_ns
+        self._held_down = held_down
         self._listening = Listening(ports, monotonic_ns)
         self._started = self._closing = False
         self.origin_ns = self._told_ns = monotonic_ns() if origin_ns is None else origin_ns
@@ -150,6 +152,8 @@ class LivePipeline:
     def step(self) -> list[Decision]:
         """Take what has come, decide what is due, and tell what changed. Never waits."""
         step = self._listening.step()
+        if held_down := self._held_down():
+            step = replace(step, held_down=held_down)
         if not self.engine.kept:
             self._record(step)
             decisions = self._decider.take(step)

@@ -74,7 +74,7 @@ class Pipeline:
             ]
             modalities = [recording.modality for recording in self.recordings]
             self.engine = make_engine(bundle, modalities, settings, origin_ns=self.origin_ns)
-            self.gating = open_gating(settings.gate, bundle.manifest, self.engine, self.origin_ns, report)
+            self.gating = open_gating(settings, bundle.manifest, self.engine, self.origin_ns, report)
             """The gate, where there is one."""
             self._look_ahead(bundle.manifest)
         except BaseException:

@@ -56,6 +56,7 @@ def as_recorded(
         duration_s=_told_number(recording, "duration_s") if duration_s is None else duration_s,
         precision=precision,
         unknown=(settings.unknown if recorded is None else recorded) if unknown is None else unknown,
+        deadline_s=_told_number(recording, "deadline_s"),
         gate=settings.gate or _told_gate(recording),
     )
 

@@ -34,6 +34,8 @@ class Settings:
     providers: onnxruntime's execution providers, the preferred one first.
     taught: what knows the activities that were taught, of the bundle's encoders.
     unknown: the share of what is known that may be refused as none of the labels; 0 tells it never.
+    deadline_s: of a live run: where decisions come later than that after their hop's end, a cheaper subset decides
+        until they are in time; None lets them be late.
     gate: which sensors watch, and what wakes the others; without it all are awake.
     """
 
@@ -50,6 +52,7 @@ class Settings:
     providers: tuple[str, ...] = CPU_ONLY
     taught: Scorer | None = None
     unknown: float = DEFAULT_UNKNOWN
+    deadline_s: float | None = None
     gate: GatePolicy | None = None
 
 

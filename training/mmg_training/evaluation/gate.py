@@ -21,6 +21,7 @@ from mmg.cli.reporting import Reporter
 from mmg.engine import DEFAULT_GRACE_S
 from mmg.errors import ConfigError
 from mmg.runs.gating import open_gating
+from mmg.runs.settings import Settings
 from mmg.types import UNKNOWN
 from mmg_device_profiles.gate import GatePolicy, Wake
 
@@ -78,7 +79,7 @@ def measure_gate(
     awake_s, whole_s = dict.fromkeys(sleepers, 0.0), 0.0
     for session in sessions:
         engine = Engine(bundle, names)
-        gating = open_gating(policy, bundle.manifest, engine, 0, lambda _: None)
+        gating = open_gating(Settings(gate=policy), bundle.manifest, engine, 0, lambda _: None)
         truth = session.cut(task, 0, session.hops)[1]
         end_ns = session.hops * HOP_NS
         for chunk, now_ns in _pieces(task, session, names, end_ns):
