@@ -83,7 +83,7 @@ class Gated:
     """Who was asked for a decision where a gate lets sensors sleep.
 
     awake, asleep: the modalities, as it was when the decision was made. why: modality -> what it is awake for, of those
-    that do not watch.
+    that do not watch; or why it sleeps, of those that would be awake if decisions were in time.
     """
 
     awake: tuple[str, ...]
