@@ -15,6 +15,7 @@ from mmg.sources.ports.port import PortStatus
 from mmg.types import Chunk
 
 if TYPE_CHECKING:
+    from mmg.streams.grid import HopGrid
     from mmg.types import Samples
 
 BLOCK_S = 0.02
@@ -62,8 +63,8 @@ class SyntheticPort:
         self._ended = threading.Event()
         self._thread: threading.Thread | None = None
 
-    def start(self, deliver: Callable[[Chunk], None]) -> None:
-        """Begin; see Port."""
+    def start(self, deliver: Callable[[Chunk], None], _hops: HopGrid | None = None, /) -> None:
+        """Begin; see Port. Its blocks come at their own pace."""
         self._thread = threading.Thread(
             target=self._play, args=(deliver,), name=f"synthetic {self.modality}", daemon=True
         )
