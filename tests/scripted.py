@@ -9,7 +9,6 @@ import numpy as np
 from fakes import audio_chunk, imu_chunk
 from mmg.runs.live import LivePipeline
 from mmg.sources.ports.port import PortStatus
-from mmg.streams.grid import HopGrid
 from mmg.types import Chunk, Decision
 
 TICK_NS = 20_000_000
@@ -28,7 +27,7 @@ class ScriptedPort:
         self.started = self.closed = 0
         self._deliver: Callable[[Chunk], None] | None = None
 
-    def start(self, deliver: Callable[[Chunk], None], _hops: HopGrid | None = None, /) -> None:
+    def start(self, deliver: Callable[[Chunk], None], *_: object) -> None:
         self.started += 1
         self._deliver = deliver
 

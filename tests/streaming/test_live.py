@@ -409,6 +409,14 @@ def test_the_engine_is_woken_when_all_that_it_waits_for_has_reached_the_hops_end
     assert woken_by(inbox, monkeypatch) == woken
 
 
+def test_a_port_that_is_lost_ends_the_wait() -> None:
+    inbox = Inbox(("imu",))
+    inbox.wake()
+    inbox.wait(10**9, ["imu"], 3600.0)
+    inbox.take()
+    assert not inbox._is_due()
+
+
 def test_what_was_taken_wakes_nobody_again(monkeypatch: pytest.MonkeyPatch) -> None:
     inbox = Inbox(("imu", "audio"))
     inbox.put(imu_chunk(0, 1.2))

@@ -29,7 +29,8 @@ class Inbox:
         self._dropped = dict.fromkeys(modalities, 0)
         self._changed = threading.Condition()
         self._newest_ns = dict.fromkeys(modalities, 0)
-        self._wake_ns, self._awaited, self._is_news = 0, frozenset(modalities), False
+        self._wake_ns, self._awaited = 0, frozenset(modalities)
+        self._is_news = self._is_called = False
 
     def put(self, chunk: Chunk) -> None:
         """Leave a chunk; never waits for the engine."""
@@ -51,14 +52,20 @@ class Inbox:
 
     def wait(self, until_ns: int, names: Collection[str], timeout_s: float) -> None:
         """Return when each of these modalities has brought a sample captured at ``until_ns`` or later, or, without any
-        name, any has; after ``timeout_s`` at the latest. Something must have come since it was taken."""
+        name, any has; after ``timeout_s`` at the latest, and at ``wake``. What came before ``take`` is no reason."""
         with self._changed:
             self._wake_ns, self._awaited = until_ns, frozenset(names)
             self._changed.wait_for(self._is_due, timeout_s)
 
     def _is_due(self) -> bool:
         newest_ns = [self._newest_ns[name] for name in self._awaited] or [max(self._newest_ns.values())]
-        return self._is_news and min(newest_ns) >= self._wake_ns
+        return self._is_called or (self._is_news and min(newest_ns) >= self._wake_ns)
+
+    def wake(self) -> None:
+        """End the present wait, or the next one."""
+        with self._changed:
+            self._is_called = True
+            self._changed.notify()
 
     def take(self) -> list[Chunk]:
         """All that is there, in each modality's order, as few chunks."""
@@ -70,7 +77,7 @@ class Inbox:
                     self._dropped[queue[0].modality] = 0
             for chunks in self._chunks.values():
                 chunks.clear()
-            self._is_news = False
+            self._is_news = self._is_called = False
         return [joined for queue in waiting for joined in _join(queue)]
 
 

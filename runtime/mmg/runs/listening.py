@@ -36,7 +36,7 @@ class Listening:
     def start(self) -> None:
         """Begin to listen."""
         for port in self._ports.values():
-            port.start(self._inbox.put, self._hops)
+            port.start(self._inbox.put, self._hops, self._inbox.wake)
 
     def resume(self, ports: Sequence[Port]) -> None:
         """After ``close``: listen to these ports, of the same modalities. What came before is gone, but for losses."""
@@ -49,6 +49,10 @@ class Listening:
     def wait(self, until_ns: int, names: Collection[str], timeout_s: float) -> None:
         """See ``Inbox.wait``."""
         self._inbox.wait(until_ns, names, timeout_s)
+
+    def wake(self) -> None:
+        """From any thread: end the present wait, or the next one."""
+        self._inbox.wake()
 
     def step(self) -> Step:
         """What has come since the step before. Never waits."""

@@ -23,8 +23,8 @@ from mmg.types import Decision, SensorState
 
 SENSED_HOPS = 1.2
 """So late no decision is made any more for the hop before; then the sensors are told of by themselves."""
-LONGEST_WAIT_S = 0.5
-"""How long a change of a port's status may wait to be told while nothing comes."""
+LONGEST_WAIT_S = 1.0
+"""The longest between two turns. A port that is lost ends a wait."""
 
 
 class LivePipeline:
@@ -111,6 +111,7 @@ class LivePipeline:
             self._is_wanted.set()
         else:
             self._is_wanted.clear()
+            self._listening.wake()
 
     def _is_listening(self) -> bool:
         """Whether there are ports to wait for; does what ``listen`` asked, and while they are closed waits for it."""

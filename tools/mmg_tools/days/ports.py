@@ -29,7 +29,6 @@ from mmg.types import Chunk
 
 if TYPE_CHECKING:
     from mmg.bundle import Modality
-    from mmg.streams.grid import HopGrid
     from mmg.types import Samples
 
 BLOCK_MS = 125
@@ -54,7 +53,7 @@ class WornSerial(SerialPort):
         self._line = SerialLine(serial.serial_for_url("loop://", timeout=0), "serial://loop://")
         self._talk: Conversation | None = None
 
-    def start(self, deliver: Deliver, _hops: HopGrid | None = None, /) -> None:
+    def start(self, deliver: Deliver, *_: object) -> None:
         self._deliver = _heard_too(self.tap, deliver)
 
     def plug(self, now_ns: int) -> None:
@@ -93,7 +92,7 @@ class WornMicrophone(MicrophonePort):
         self._worn = Capture("worn", modality.rate_hz, round(modality.rate_hz * BLOCK_MS / 1e3))
         self._heard: tuple[SampleCount, Level] | None = None
 
-    def start(self, deliver: Deliver, _hops: HopGrid | None = None, /) -> None:
+    def start(self, deliver: Deliver, *_: object) -> None:
         self._deliver = _heard_too(self.tap, deliver)
 
     def close(self) -> None:
@@ -168,7 +167,7 @@ class WornCamera(CameraPort):
         self._rate_hz, self._driver = modality.rate_hz, Driver()
         self._frames: DeviceFrames | None = None
 
-    def start(self, deliver: Deliver, _hops: HopGrid | None = None, /) -> None:
+    def start(self, deliver: Deliver, *_: object) -> None:
         self._deliver = _heard_too(self.tap, deliver)
 
     def open(self) -> None:

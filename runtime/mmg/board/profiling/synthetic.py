@@ -15,7 +15,6 @@ from mmg.sources.ports.port import PortStatus
 from mmg.types import Chunk
 
 if TYPE_CHECKING:
-    from mmg.streams.grid import HopGrid
     from mmg.types import Samples
 
 BLOCK_S = 0.02
@@ -63,7 +62,7 @@ class SyntheticPort:
         self._ended = threading.Event()
         self._thread: threading.Thread | None = None
 
-    def start(self, deliver: Callable[[Chunk], None], _hops: HopGrid | None = None, /) -> None:
+    def start(self, deliver: Callable[[Chunk], None], *_: object) -> None:
         """Begin; see Port. Its blocks come at their own pace."""
         self._thread = threading.Thread(
             target=self._play, args=(deliver,), name=f"synthetic {self.modality}", daemon=True

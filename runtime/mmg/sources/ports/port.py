@@ -56,11 +56,13 @@ class Port(Protocol):
     def status(self) -> PortStatus:
         """The newest status; safe to read from any thread."""
 
-    def start(self, deliver: Callable[[Chunk], None], hops: HopGrid | None = None, /) -> None:
+    def start(
+        self, deliver: Callable[[Chunk], None], hops: HopGrid | None = None, lost: Callable[[], None] | None = None, /
+    ) -> None:
         """Begin to call ``deliver`` from the port's own thread. It must return at once.
 
         hops: samples are wanted when one of these ends, and not before: until then the driver may hold them. Without
-        it they are wanted as soon as they come.
+        it they are wanted as soon as they come. lost: called when the status says that nothing comes any more.
         """
 
     def close(self) -> None:
@@ -85,10 +87,13 @@ class PortThread(ABC):
         self._delivering = threading.Lock()
         self._deliver: Callable[[Chunk], None] = lambda _: None
         self._hops: HopGrid | None = None
+        self._lost: Callable[[], None] = lambda: None
 
-    def start(self, deliver: Callable[[Chunk], None], hops: HopGrid | None = None, /) -> None:
+    def start(
+        self, deliver: Callable[[Chunk], None], hops: HopGrid | None = None, lost: Callable[[], None] | None = None, /
+    ) -> None:
         """Begin; see Port."""
-        self._hops = hops
+        self._hops, self._lost = hops, lost or self._lost
 
         def deliver_while_open(chunk: Chunk) -> None:
             with self._delivering:
@@ -127,6 +132,7 @@ class PortThread(ABC):
 
     def _tell_lost(self, reason: str) -> None:
         self.status = PortStatus(reason=reason, device=self.status.device, losses=self.status.losses)
+        self._lost()
 
     @abstractmethod
     def _session(self) -> None:

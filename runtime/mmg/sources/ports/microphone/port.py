@@ -84,7 +84,7 @@ class MicrophonePort(PortThread):
         require_sounddevice()
         self._wake = threading.Event()
         self._capture: Capture | None = None
-        self._overruns = self._lost = self._clipped = self._told_ns = 0
+        self._overruns = self._gone = self._clipped = self._told_ns = 0
 
     @property
     def status(self) -> PortStatus:
@@ -198,7 +198,7 @@ class MicrophonePort(PortThread):
         if count.ahead_s > AHEAD_S:
             raise SourceLost(self.url, "runs faster than real time: the feed of this virtual device has ended")
         self._overruns += block.overrun
-        self._lost += lost
+        self._gone += lost
         sound = block.sound if self._gain == 1 else self._amplify(block.sound)
         level.hear(sound)
         is_news = block.overrun or lost or self.status.reason or not self.status.connected
@@ -225,7 +225,7 @@ class MicrophonePort(PortThread):
             drift_ppm=quality.drift_ppm,
             jitter_ms=quality.jitter_ms,
             uncertainty_ms=quality.uncertainty_ms,
-            losses=(("overruns", self._overruns), ("samples", self._lost), *clipped),
+            losses=(("overruns", self._overruns), ("samples", self._gone), *clipped),
             note=note,
         )
 

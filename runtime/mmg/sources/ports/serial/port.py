@@ -167,6 +167,7 @@ class SerialPort(PortThread):
             talk.is_silent = True
             word = "stalled" if talk.has_spoken else "silent"
             self._report(talk, f"{word}: nothing for over {_roughly(silent_s)} s")
+            self._lost()
             if not self._baud_works and talk.has_tuned_long(now_s):
                 self._try_next_baud(talk, line, now_s)
         if now_s < talk.reopen_s:
