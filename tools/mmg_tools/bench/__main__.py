@@ -15,7 +15,7 @@ from mmg.cli.reporting import stderr_reporter
 from mmg.errors import ConfigError
 from mmg_device_profiles import read_board
 
-from mmg_tools.bench import eager, memory, push, sizes, start, throughput, window
+from mmg_tools.bench import eager, live, memory, push, sizes, start, throughput, window
 from mmg_tools.bench.needs import require_training
 from mmg_tools.bench.table import Figure, as_json, describe
 
@@ -26,6 +26,7 @@ MEASURES: dict[str, Callable[..., list[Figure]]] = {
     "memory": memory.measure,
     "throughput": throughput.measure,
     "start": start.measure,
+    "live": live.measure,
     "window": window.measure,
     "eager": eager.measure,
     "sizes": sizes.measure,
