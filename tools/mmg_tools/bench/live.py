@@ -97,7 +97,7 @@ def build_floor(folder: Path, report: Reporter) -> Path | None:
         [compiler, "-O2", "-o", made, FLOOR, "-l:libportaudio.so.2"], capture_output=True, text=True, check=False
     )
     if done.returncode:
-        report(f"live: without the C program: {done.stderr.strip().splitlines()[-1][:200]}")
+        report(f"live: without the C program: {done.stderr.strip().splitlines()[0][:200]}")
         return None
     return made
 
