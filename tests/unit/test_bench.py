@@ -14,7 +14,7 @@ import pytest
 from mmg import Bundle, Engine
 from mmg.errors import ConfigError, MmgError
 from mmg.sources.protocols import encode_sample
-from mmg_tools.bench import eager, live, memory, needs, push, sizes, start, throughput, window
+from mmg_tools.bench import eager, fast, live, memory, needs, push, sizes, start, throughput, window
 from mmg_tools.bench.__main__ import describe_machine, main
 from mmg_tools.bench.bare import Bare, BareEncoders, whole_context
 from mmg_tools.bench.hops import SUBSETS, Pushed, Recording, noise, take_turns
@@ -232,6 +232,12 @@ def test_the_command_prints_one_object(capsys: pytest.CaptureFixture[str]) -> No
     assert [row["reached"] is None for row in told["figures"]["throughput"]["rows"]] == [False, True, True, True] * ways
 
 
+def test_fast_compares_each_backend_with_its_models() -> None:
+    [figure] = fast.measure(silent, quick=True)
+    assert [row.what for row in figure.rows] == [f"imu+audio, {backend}" for backend in needs.run_backends()]
+    assert all(0.5 < row.value < 20 for row in figure.rows)
+
+
 def test_memory_tells_every_subset_and_every_modality() -> None:
     [figure] = memory.measure(silent, quick=True)
     assert sum(not row.held for row in figure.rows) == 7 + 3
@@ -297,4 +303,5 @@ def test_pushed_notices_hops_that_were_not_decided() -> None:
 def test_goals_are_those_that_were_set() -> None:
     assert (push.GOAL, window.GOAL, eager.GOAL) == (1.25, 6.0, 3.0)
     assert (live.GOAL_LOOP, live.GOAL_FLOOR, live.GOAL_P95_MS, live.GOAL_WAKES_HZ) == (1.0, 3.5, 20.0, 12.0)
+    assert fast.GOAL == 1.4
     assert (memory.GOAL_PERCENT, throughput.GOAL, start.GOAL_S) == (80.0, 300.0, 1.0)

@@ -15,7 +15,7 @@ from mmg.cli.reporting import stderr_reporter
 from mmg.errors import ConfigError
 from mmg_device_profiles import read_board
 
-from mmg_tools.bench import eager, live, memory, push, sizes, start, throughput, window
+from mmg_tools.bench import eager, fast, live, memory, push, sizes, start, throughput, window
 from mmg_tools.bench.needs import require_ports, require_training
 from mmg_tools.bench.table import Figure, as_json, describe
 
@@ -25,6 +25,7 @@ MEASURES: dict[str, Callable[..., list[Figure]]] = {
     "push": push.measure,
     "memory": memory.measure,
     "throughput": throughput.measure,
+    "fast": fast.measure,
     "start": start.measure,
     "live": live.measure,
     "window": window.measure,

@@ -17,7 +17,7 @@ from mmg import Bundle
 from mmg.bundle import Modality
 from numpy.typing import NDArray
 
-from mmg_tools.bench.bare import open_bare, whole_context
+from mmg_tools.bench.bare import open_bare, open_bare_fusion
 
 SOUND_HZ, BLOCK, HOP = 16_000, 320, 8_000
 CYCLE, IMU_HOP = 22, 50
@@ -88,23 +88,13 @@ class Encoder:
 
 
 class Fusion:
-    """The fusion on a whole context, which is empty at first. LiteRT has it once for each number of tokens."""
+    """The fusion on a whole context, which is empty at first."""
 
     def __init__(self, bundle: Bundle, names: list[str], backend: str) -> None:
         spec, self._labels = bundle.manifest.fusion, bundle.manifest.labels
-        self._feeds, self._logits = whole_context(bundle.manifest, names), spec.logits
-        self._tokens = self._feeds[spec.tokens]
+        self._run, self._feeds = open_bare_fusion(bundle, names, backend)
+        self._tokens, self._logits = self._feeds[spec.tokens], spec.logits
         self._tokens[:] = 0
-        count = self._tokens.shape[1]
-        if backend == "onnx":
-            self._run = open_bare(bundle, spec.files, backend)
-            return
-        from ai_edge_litert.interpreter import Interpreter
-
-        [file] = [file for file in spec.files if (file.backend, file.precision) == (backend, "fp32")]
-        runner = Interpreter(model_content=bundle.read(file), num_threads=1).get_signature_runner(f"fuse_{count}")
-        self._feeds[spec.present] = np.ones((1, count), np.float32)
-        self._run = lambda names, feeds: [runner(**feeds)[name] for name in names]
 
     def __call__(self, tokens: list[NDArray[np.float32]]) -> str:
         """The label for the newest tokens of each modality."""
