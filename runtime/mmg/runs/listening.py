@@ -13,6 +13,7 @@ from mmg.runs.inbox import Inbox
 from mmg.runs.look_ahead import read_as
 from mmg.runs.step import Step
 from mmg.sources.ports.port import Port, PortStatus
+from mmg.streams.grid import HopGrid
 
 CLOCK_DIGITS = 3
 """Of milliseconds and of parts in a million: as they are printed, and so a recording need not keep more."""
@@ -21,10 +22,13 @@ Losses: TypeAlias = tuple[tuple[str, int], ...]
 
 
 class Listening:
-    """Ports, not started, and the clock that they stamp by. ``start`` it once, ``close`` it at the end."""
+    """Ports, not started, the clock that they stamp by, and the hops for whose ends they are wanted.
 
-    def __init__(self, ports: Sequence[Port], monotonic_ns: Callable[[], int]) -> None:
-        self._ports = {port.modality: port for port in ports}
+    ``start`` it once, ``close`` it at the end.
+    """
+
+    def __init__(self, ports: Sequence[Port], monotonic_ns: Callable[[], int], hops: HopGrid) -> None:
+        self._ports, self._hops = {port.modality: port for port in ports}, hops
         self._monotonic_ns, self._inbox = monotonic_ns, Inbox(tuple(self._ports))
         self._devices: dict[str, str] = {}
         self._past: dict[str, Losses] = {}  # of the ports before those of now
@@ -36,7 +40,7 @@ class Listening:
         self._asleep = dict.fromkeys(asleep)
         for name, port in self._ports.items():
             if name not in asleep:
-                port.start(self._inbox.put)
+                port.start(self._inbox.put, self._hops, self._inbox.wake)
 
     def listen_to(self, awake: Collection[str], open_one: Callable[[str], Port | None]) -> None:
         """Close the other ports, and open those of these that are closed. Never waits for a driver."""
@@ -56,7 +60,7 @@ class Listening:
         self._ports[name] = port
         self._devices.pop(name, None)
         del self._asleep[name]
-        port.start(self._inbox.put)
+        port.start(self._inbox.put, self._hops, self._inbox.wake)
 
     def resume(self, ports: Sequence[Port], asleep: Collection[str] = ()) -> None:
         """After ``close``: listen to these ports, of the same modalities. What came before is gone, but for losses."""
@@ -66,9 +70,13 @@ class Listening:
         self._inbox.take()
         self.start(asleep)
 
-    def wait(self, until_ns: int, timeout_s: float) -> None:
-        """Return when a sample captured at ``until_ns`` or later has come, after ``timeout_s`` at the latest."""
-        self._inbox.wait(until_ns, timeout_s)
+    def wait(self, until_ns: int, names: Collection[str], timeout_s: float) -> None:
+        """See ``Inbox.wait``."""
+        self._inbox.wait(until_ns, names, timeout_s)
+
+    def wake(self) -> None:
+        """From any thread: end the present wait, or the next one."""
+        self._inbox.wake()
 
     def step(self) -> Step:
         """What has come since the step before. Never waits."""

@@ -19,12 +19,13 @@ from mmg.runs.settings import Settings
 from mmg.runs.step import Step
 from mmg.sources import open_port
 from mmg.sources.ports.port import Port
+from mmg.streams.grid import HopGrid
 from mmg.types import Decision, SensorState
 
 SENSED_HOPS = 1.2
 """So late no decision is made any more for the hop before; then the sensors are told of by themselves."""
-LONGEST_WAIT_S = 0.25
-"""How long a change of a port's status may wait to be told while nothing comes."""
+LONGEST_WAIT_S = 1.0
+"""The longest between two turns. A port that is lost ends a wait."""
 
 
 class LivePipeline:
@@ -58,9 +59,9 @@ class LivePipeline:
     ) -> None:
         self._settings, self._record, self._sensed, self._monotonic_ns = settings, record, sensed, monotonic_ns
         self._held_down = held_down
-        self._listening = Listening(ports, monotonic_ns)
         self._started = self._closing = False
         self.origin_ns = self._told_ns = monotonic_ns() if origin_ns is None else origin_ns
+        self._listening = Listening(ports, monotonic_ns, HopGrid(self.origin_ns, bundle.manifest.hop_ns))
         self.beat: Callable[[], None] = lambda: None
         """Called by the thread that iterates, at each of its turns: a few times a second, for as long as it goes on."""
         urls = {port.modality: port.url for port in ports}
@@ -92,7 +93,8 @@ class LivePipeline:
                 continue
             deadline_ns = self.engine.deadline_ns if end_ns is None else min(self.engine.deadline_ns, end_ns)
             wait_s = (deadline_ns - self._monotonic_ns()) / 1e9
-            self._listening.wait(self.engine.hop_end_ns, min(max(wait_s, 0.0), LONGEST_WAIT_S))
+            awaited = [name for name in self.engine.modalities if self.engine.waits_for(name)]
+            self._listening.wait(self.engine.hop_end_ns, awaited, min(max(wait_s, 0.0), LONGEST_WAIT_S))
             for decision in self.step():
                 if self._settings.duration_s is None or decision.t_s <= self._settings.duration_s:
                     yield decision
@@ -113,6 +115,7 @@ class LivePipeline:
             self._is_wanted.set()
         else:
             self._is_wanted.clear()
+            self._listening.wake()
 
     def _is_listening(self) -> bool:
         """Whether there are ports to wait for; does what ``listen`` asked, and while they are closed waits for it."""
