@@ -155,3 +155,16 @@ def test_a_slowed_processor_does_without_until_it_is_not(bundle: Bundle) -> None
     assert held[-1].gate.why == {"audio": "the processor is slowed: soft temperature limit"}
     run.held_down = ""
     assert run.run(5.0)[-1].modalities == NAMES
+
+
+def test_where_the_sensors_themselves_are_late_nothing_sleeps(bundle: Bundle) -> None:
+    run = Loaded(bundle)
+    run.run(5.0)
+    for sensor in run.world.sensors.values():
+        sensor.talking = False
+    run.world.elapse(1.2)
+    for sensor in run.world.sensors.values():
+        sensor.talking = True
+    made = run.run(3.0)
+    assert made[-1].modalities == NAMES
+    assert all(decision.gate is not None and not decision.gate.asleep for decision in made)

@@ -33,7 +33,8 @@ class Relief:
         """Before a hop is worked on: True where a cheaper subset is to decide it, and those after it.
 
         late_ns: how long ago the hop ended. held_down: what holds the processor's clock down; empty for nothing.
-        awake: the sensors that deliver, or may at any moment. live: those of them that can decide at once.
+        awake: the sensors that deliver, or may at any moment. live: those of them whose samples are there
+        to the hop's end.
         """
         is_late = late_ns > self._limit_ns
         cheaper = [rung for rung in self.rungs(live) if rung and rung < set(awake)]

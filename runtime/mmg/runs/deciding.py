@@ -68,7 +68,7 @@ class Decider:
         self._looked_ns, end_ns = now_ns, self.engine.hop_end_ns
         decisions: list[Decision] = []
         if self.gating:
-            self.gating.look(now_ns, step.held_down)
+            self.gating.look(step)
         # Those that nobody waits for go first, or the others' backlog would be decided without them.
         came: list[Chunk | Encoded] = [*step.chunks, *step.encoded]
         asleep = self.gating.asleep if self.gating else ()

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from mmg.bundle import Manifest
     from mmg.engine import Engine
     from mmg.runs.settings import Settings
+    from mmg.runs.step import Step
 
 WAITS_S = 0.15
 """A hop that waits for a late sensor is decided so long after the grace at the latest, unless something is slow."""
@@ -123,19 +124,19 @@ class Gating:
         """When a sensor was woken; None while it sleeps, or where it never slept."""
         return self._woken_ns.get(name)
 
-    def look(self, now_ns: int, held_down: str) -> None:
-        """Before a step is taken: let sensors sleep where the hop that is due is late already.
-
-        held_down: what holds the processor's clock down; empty for nothing.
-        """
-        self._held_down = held_down
+    def look(self, step: Step) -> None:
+        """Before a step is taken: let sensors sleep where the hop that is due is late already, and others decide it."""
+        self._held_down = step.held_down
         if self._relief is None:
             return
-        late_ns, was_relieved = now_ns - self._engine.hop_end_ns, self._relief.allowed is not None
+        end_ns, was_relieved = self._engine.hop_end_ns, self._relief.allowed is not None
+        newest_ns = {name: self._engine.newest_ns(name) or 0 for name in self.awake}
+        newest_ns |= {one.modality: int(one.times_ns[-1]) for one in step.chunks if one.modality in self.awake}
+        newest_ns |= {one.modality: one.last_ns or 0 for one in step.encoded if one.modality in self.awake}
         states = {name: state.state for name, state in self._engine.states().items() if name in self.awake}
-        live = [name for name, state in states.items() if state in HEARD]
+        live = [name for name, state in states.items() if state in HEARD and newest_ns[name] >= end_ns]
         present = [name for name, state in states.items() if state != "absent"]
-        if self._relief.look(late_ns, held_down, present, live):
+        if self._relief.look(step.now_ns - end_ns, step.held_down, present, live):
             self._let_sleep()
             if not was_relieved:
                 self._report(f"{self._relief.why}: {', '.join(self.asleep)} sleeps until they are in time")
