@@ -27,7 +27,7 @@ class ScriptedPort:
         self.started = self.closed = 0
         self._deliver: Callable[[Chunk], None] | None = None
 
-    def start(self, deliver: Callable[[Chunk], None]) -> None:
+    def start(self, deliver: Callable[[Chunk], None], *_: object) -> None:
         self.started += 1
         self._deliver = deliver
 

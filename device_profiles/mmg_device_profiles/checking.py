@@ -63,15 +63,20 @@ def _check_table(raw: Mapping[str, Any], struct: type[msgspec.Struct], prefix: s
         kind = known[name].type
         if get_origin(kind) is dict:
             for inner, item in _table(value, key, "of modality = value", path).items():
-                _check_value(item, get_args(kind)[1], f"{key}.{_short(inner)}", path)
-        elif isinstance(kind, type) and issubclass(kind, msgspec.Struct):
-            names = ", ".join(field.name for field in fields(kind))
-            _check_table(_table(value, key, f"with {names}", path), kind, f"{key}.", path)
+                _check_key(item, get_args(kind)[1], f"{key}.{_short(inner)}", path)
         else:
-            _check_value(value, kind, key, path)
+            _check_key(value, kind, key, path)
     for name, field in known.items():
         if field.required and name not in raw:
             raise ProfileProblem(path, prefix + name, f"is missing: it must be {_allowed(field.type)}")
+
+
+def _check_key(value: Any, kind: Any, key: str, path: str) -> None:
+    if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
+        names = ", ".join(field.name for field in fields(kind))
+        _check_table(_table(value, key, f"with {names}", path), kind, f"{key}.", path)
+    else:
+        _check_value(value, kind, key, path)
 
 
 def _table(value: Any, key: str, content: str, path: str) -> dict[str, Any]:

@@ -6,6 +6,8 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
+from mmg_device_profiles.gate import GatePolicy
+
 # Spelled as onnxruntime spells them (get_all_providers): those that a wearable's board may have.
 Provider = Literal[
     "CPUExecutionProvider", "XnnpackExecutionProvider", "CUDAExecutionProvider", "TensorrtExecutionProvider"
@@ -85,6 +87,7 @@ class Profile(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     unknown: the share of what the model knows that may be refused as none of its labels; 0 tells it never.
     sensors: modality -> URL of the port or file it is on.
     rates: modality -> Hz that its port is asked for where its URL names none.
+    gate: for ``--gate``, in place of the bundle's: which sensors watch, and what wakes the others.
     documents: dotted key -> where its value comes from, for each that was not measured on the board.
     """
 
@@ -99,6 +102,7 @@ class Profile(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     unknown: Annotated[float, Meta(ge=0, le=0.4, description="a share from 0 to 0.4")] = 0.05
     sensors: dict[str, Url] = {}
     rates: dict[str, Positive] = {}
+    gate: GatePolicy = GatePolicy()
     budget: Budget = Budget()
     energy: Energy = Energy()
     privacy: Privacy = Privacy()

@@ -23,7 +23,7 @@ UNKNOWN = "unknown"
 Reached: TypeAlias = Callable[[float, float, str], None]
 """Called as work goes on: how much is done, of how much as far as is known (0: nobody knows), and what the work is."""
 
-State = Literal["absent", "warming", "live", "doubted", "stale", "faulty"]
+State = Literal["absent", "warming", "live", "doubted", "stale", "faulty", "asleep"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +63,8 @@ class SensorState:
 
     age_ms: hop end minus the capture time of the newest sample before it; 0 where nothing was ever captured.
     dropped: samples lost, refused or out of order since the start.
-    state: ``live`` and ``doubted`` ones are decided from: a doubted one's values can hardly be right.
+    state: ``live`` and ``doubted`` ones are decided from: a doubted one's values can hardly be right. ``asleep`` is one
+        that a gate has closed.
     reason: why a sensor is faulty or doubted, or what its port knows of why nothing comes; empty while all is well.
     clock: only of a live port that has delivered.
     note: what is odd about a sensor that delivers, and what is done about it; empty while nothing is.
@@ -78,6 +79,19 @@ class SensorState:
 
 
 @dataclass(frozen=True, slots=True)
+class Gated:
+    """Who was asked for a decision where a gate lets sensors sleep.
+
+    awake, asleep: the modalities, as it was when the decision was made. why: modality -> what it is awake for, of those
+    that do not watch; or why it sleeps, of those that would be awake if decisions were in time.
+    """
+
+    awake: tuple[str, ...]
+    asleep: tuple[str, ...]
+    why: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
 class Decision:
     """What the wearer is doing, for one hop of the grid.
 
@@ -87,6 +101,7 @@ class Decision:
     modalities: those whose tokens were fused, in the bundle's order.
     embedding: ``(E,)`` float32, for prototypes.
     taught: the probability of each taught activity, which are also among the scores; empty where none is taught.
+    gate: who was asked, in a run with a gate; else None.
     latency_ms: time spent in each stage, measured by the clock the engine was given; empty without one. It is not
         part of equality: two decisions are equal when everything that the data determines is equal.
     """
@@ -101,3 +116,4 @@ class Decision:
     embedding: tuple[float, ...]
     latency_ms: Mapping[str, float] = field(compare=False, default_factory=dict)
     taught: Mapping[str, float] = field(default_factory=dict)
+    gate: Gated | None = None

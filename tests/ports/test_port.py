@@ -67,10 +67,11 @@ def test_a_lost_device_is_told_with_all_that_it_lost_and_looked_for_again(
     monkeypatch: pytest.MonkeyPatch, error: Exception, reason: str
 ) -> None:
     monkeypatch.setattr(port, "RETRY_S", 0.01)
-    back = threading.Event()
+    back, told = threading.Event(), list[PortStatus]()
     scripted = Scripted([lose(error)], [lambda _: back.set(), rest])
-    scripted.start(lambda _: None)
+    scripted.start(lambda _: None, None, lambda: told.append(scripted.status))
     assert back.wait(PATIENCE_S)
+    assert [status.reason for status in told] == [reason]
     assert scripted.status == PortStatus(connected=False, reason=reason, device="it", losses=(("gaps", 3),))
     scripted.close()
 

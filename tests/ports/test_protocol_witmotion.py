@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from mmg.sources.protocols import UNTIMED, open_parser
+from mmg.sources.protocols import UNTIMED, join, open_parser
 from mmg.sources.protocols.witmotion import encode_combined, encode_frame, encode_sample, encode_time
 
 ACCELERATION = bytes.fromhex("55 51 00 00 00 00 00 08 c4 09 7b")
@@ -175,3 +175,30 @@ def test_replies_between_the_frames_of_a_bluetooth_sensor_cost_none() -> None:
 )
 def test_what_only_looks_like_a_bluetooth_sensors_frames_is_not_believed(stream: bytes) -> None:
     assert len(open_parser("witmotion").feed(stream)) == 0
+
+
+@pytest.mark.parametrize(
+    "others", [b"", ANGLE, ANGLE + encode_frame(0x54, bytes(range(8)))], ids=["none", "one", "two"]
+)
+@pytest.mark.parametrize("damage", ["none", "a byte", "a lost byte", "a lost frame", "a time", "no gyro"])
+def test_cycles_that_are_read_at_once_are_those_that_come_one_by_one(others: bytes, damage: str) -> None:
+    cycles = [cycle(number % 100) + others for number in range(60)]
+    hurt = cycles[30]
+    cycles[30] = {
+        "none": hurt,
+        "a byte": hurt[:5] + bytes([hurt[5] ^ 1]) + hurt[6:],
+        "a lost byte": hurt[:5] + hurt[6:],
+        "a lost frame": hurt[:11] + hurt[22:],
+        "a time": encode_time(1_795_430_645 * 10**9) + hurt,
+        "no gyro": hurt[:11] + others,
+    }[damage]
+    stream = b"\x00\x55" + b"".join(cycles) + cycles[0][:15]
+    at_once, one_by_one = open_parser("witmotion"), open_parser("witmotion")
+    whole = at_once.feed(stream)
+    parts = join([one_by_one.feed(stream[at : at + 7]) for at in range(0, len(stream), 7)])
+    assert len(whole) >= 59
+    assert whole.values.tobytes() == parts.values.tobytes()
+    assert whole.last_byte.tolist() == parts.last_byte.tolist()
+    times = [None if one.device_time_ns is None else one.device_time_ns.tolist() for one in (whole, parts)]
+    assert times[0] == times[1]
+    assert at_once.counters == one_by_one.counters

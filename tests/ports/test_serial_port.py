@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import os
 import queue
-import select
 import socket
 import sys
 import termios
@@ -26,13 +25,15 @@ from mmg.errors import BackendUnavailable, ConfigError, SourceError, SourceNotFo
 from mmg.sources.ports.port import PortThread
 from mmg.sources.ports.serial import conversation
 from mmg.sources.ports.serial import port as serial_port
+from mmg.sources.ports.serial.conversation import Conversation
 from mmg.sources.ports.serial.line import SerialLine
 from mmg.sources.ports.serial.port import SerialPort, open_serial
 from mmg.sources.ports.serial.probe import listen
-from mmg.sources.protocols import PROTOCOLS, encode_sample, witmotion
+from mmg.sources.protocols import PROTOCOLS, encode_sample, open_parser, witmotion
 from mmg.sources.protocols import text as lines
 from mmg.sources.protocols.witmotion import encode_sample as encode_witmotion
 from mmg.sources.url import parse_url
+from mmg.streams.grid import HopGrid
 from mmg.types import Chunk
 from ports.usb_tree import UsbTree
 
@@ -616,47 +617,98 @@ def test_a_port_that_is_neither_a_file_nor_a_socket_is_read_too() -> None:
         assert line.read() == b"all of it"
 
 
-def test_bytes_are_gathered_and_the_last_ones_come_all_the_same() -> None:
-    controller, device = os.openpty()
-    try:
-        tty.setraw(device)
-        with open_serial(os.ttyname(device), 115200, "serial:///dev/pty") as port:
-            line = SerialLine(port, "serial:///dev/pty")
-            line.gather(40)
-            watch = select.poll()
-            watch.register(port.fileno(), select.POLLIN)
-            os.write(controller, b"x" * 25)
-            assert not watch.poll(0)
-            os.write(controller, b"x" * 25)
-            assert watch.poll(1000)
-            assert line.read() == b"x" * 50
-            os.write(controller, b"last words")
-            assert not watch.poll(0)
-            assert line.read() == b"last words"
-    finally:
-        os.close(controller)
-        os.close(device)
+def listen_for_hops(
+    listener: Listener, url: str, hops: HopGrid, came_ns: list[int], monkeypatch: pytest.MonkeyPatch
+) -> SerialPort:
+    """A port whose samples are wanted at the ends of these hops, and that knows its device after half a second."""
+    monkeypatch.setattr(conversation, "KNOWN_S", 0.5)
+    port = SerialPort(parse_url(url), imu())
+    listener.ports.append(port)
+
+    def deliver(chunk: Chunk) -> None:
+        came_ns.append(time.monotonic_ns())
+        listener.chunks.put(chunk)
+
+    port.start(deliver, hops)
+    return port
 
 
-def test_many_samples_a_second_are_gathered_and_stamped_as_well(terminal: Terminal, listener: Listener) -> None:
-    terminal.plug(speaking("witmotion"))
-    listener.open(f"{terminal.url}?baud=115200&protocol=witmotion")
-    chunks = listener.hear(120)
-    assert any(len(chunk.times_ns) > 1 for chunk in chunks[-20:])
-    times_ns = np.concatenate([chunk.times_ns for chunk in chunks])
-    said_ns = [terminal.said_ns[round(float(row[0]) * 100)] for chunk in chunks for row in chunk.samples]
-    assert np.abs(times_ns - said_ns)[60:].max() < 30e6
+@pytest.mark.parametrize("protocol", ["witmotion", "xsens", "text"])
+def test_what_is_wanted_at_a_hops_end_comes_just_after_it_all_at_once_and_in_time(
+    terminal: Terminal, listener: Listener, monkeypatch: pytest.MonkeyPatch, protocol: str
+) -> None:
+    terminal.plug(speaking(protocol))
+    hops, came_ns = HopGrid(time.monotonic_ns(), 250_000_000), list[int]()
+    port = listen_for_hops(listener, f"{terminal.url}?baud=115200&protocol={protocol}", hops, came_ns, monkeypatch)
+    chunks = listener.hear(400)
+    values, times_ns = values_of(chunks), times_of(chunks)
+    np.testing.assert_allclose(np.diff(values[:, 0]), 0.01, atol=6e-3)
+    said_ns = [terminal.said_ns[round(float(row[0]) * 100)] for row in values]
+    errors_ms = np.abs(times_ns - said_ns)[60:] / 1e6
+    assert np.median(errors_ms) < 4
+    assert np.quantile(errors_ms, 0.9) < 20
+    large = [number for number, chunk in enumerate(chunks) if len(chunk.times_ns) >= 20]
+    assert len(large) >= 5, "between the hops' ends it sleeps"
+    late_ms = [(came_ns[number] - hops.start_ns(hops.hop_at(came_ns[number]))) / 1e6 for number in large]
+    assert np.median(late_ms) < 25
+    assert not any(losses(port).values())
 
 
-def test_a_lost_byte_does_not_shift_the_times_of_what_is_gathered(terminal: Terminal, listener: Listener) -> None:
+def test_a_device_that_sends_in_batches_is_listened_for(
+    terminal: Terminal, listener: Listener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def say(index: int) -> bytes:
+        return b"".join(frame("xsens", n) for n in range(index - 19, index + 1)) if index % 20 == 19 else b""
+
+    terminal.plug(say)
+    hops, came_ns = HopGrid(time.monotonic_ns(), 250_000_000), list[int]()
+    listen_for_hops(listener, f"{terminal.url}?baud=115200&protocol=xsens", hops, came_ns, monkeypatch)
+    chunks = listener.hear(300)
+    sent_ns = [terminal.said_ns[round(float(chunk.samples[-1, 0]) * 100)] for chunk in chunks]
+    assert [len(chunk.times_ns) for chunk in chunks] == [20] * 15
+    assert np.median((np.array(came_ns[:15]) - sent_ns) / 1e6) < 20
+
+
+def test_a_sample_whose_rest_is_still_to_come_is_waited_for_after_a_rest(
+    terminal: Terminal, listener: Listener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = b"".join(frame("witmotion", n) for n in range(1000))
+    size = len(frame("witmotion", 0))
+    terminal.plug(lambda index: whole[index * size - 5 : (index + 1) * size - 5] if index else whole[: size - 5])
+    hops, came_ns = HopGrid(time.monotonic_ns(), 250_000_000), list[int]()
+    listen_for_hops(listener, f"{terminal.url}?baud=115200&protocol=witmotion", hops, came_ns, monkeypatch)
+    chunks = listener.hear(300)
+    # The end of a sample comes with the beginning of the next one.
+    ended_ns = [terminal.said_ns[round(float(row[0]) * 100) + 1] for row in values_of(chunks)]
+    assert np.median(np.abs(times_of(chunks) - ended_ns)[60:]) < 4e6
+
+
+def test_a_lost_byte_does_not_shift_the_times_of_what_is_read_at_once(
+    terminal: Terminal, listener: Listener, monkeypatch: pytest.MonkeyPatch
+) -> None:
     whole = speaking("witmotion")
-    terminal.plug(lambda index: whole(index)[1 if index == 70 else 0 :])
-    listener.open(f"{terminal.url}?baud=115200&protocol=witmotion")
-    chunks = listener.hear(180)
-    times_ns = np.concatenate([chunk.times_ns for chunk in chunks])
-    said_ns = [terminal.said_ns[round(float(row[0]) * 100)] for chunk in chunks for row in chunk.samples]
-    # Waiting for a number of bytes that ends within a frame would date all samples by most of a period late.
-    assert abs(float(np.median((times_ns - said_ns)[90:]))) < 4e6
+    terminal.plug(lambda index: whole(index)[1 if index == 120 else 0 :])
+    hops, came_ns = HopGrid(time.monotonic_ns(), 250_000_000), list[int]()
+    listen_for_hops(listener, f"{terminal.url}?baud=115200&protocol=witmotion", hops, came_ns, monkeypatch)
+    chunks = listener.hear(250)
+    said_ns = [terminal.said_ns[round(float(row[0]) * 100)] for row in values_of(chunks)]
+    assert abs(float(np.median((times_of(chunks) - said_ns)[130:]))) < 4e6
+
+
+def test_a_device_is_left_alone_no_longer_than_its_buffer_holds() -> None:
+    parser = open_parser("xsens")
+    talk = Conversation(parser, 100.0)
+    for number in range(400):
+        now_s = 100.0 + number / 100
+        parser.feed(frame("xsens", number) * 4)
+        talk.hear(now_s)
+        if number % 20 == 0:
+            talk.measure(now_s)
+        assert now_s <= 100.0 + conversation.KNOWN_S or talk.rest_s(now_s) > 0
+    a_second = 400 * len(frame("xsens", 0))
+    assert talk.rest_s(104.0) == pytest.approx(conversation.HELD_BYTES / a_second, rel=0.02)
+    talk.hear(105.0)
+    assert talk.rest_s(105.0) == 0, "it was silent: now it is listened for"
 
 
 def test_a_device_is_opened_for_one_alone(terminal: Terminal) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -64,13 +64,13 @@ class Run:
     def now_ns(self) -> int:
         return self.world.now_ns
 
-    def reopen(self) -> list[Port]:
+    def reopen(self, _names: Collection[str]) -> list[Port]:
         for sensor in self.world.sensors.values():
             sensor.port = ScriptedPort(sensor.port.modality)
             sensor.talking = not self.away_ns
         return list(self.world.ports)
 
-    def wait(self, _until_ns: int, _timeout_s: float) -> None:
+    def wait(self, *_: object) -> None:
         self.world.elapse(0.1)
         if self.away_ns and self.world.now_ns > self.resume_ns + self.away_ns:
             for sensor in self.world.sensors.values():

@@ -16,7 +16,7 @@ from mmg.engine import Engine
 from mmg.errors import ConfigError, NoSensorError, RequiredSensorLost
 from mmg.runs.deciding import PATIENCE_S, REPORT_AGAIN_S, TRYING_PATIENCE_S
 from mmg.runs.inbox import Inbox
-from mmg.runs.live import LivePipeline, open_ports
+from mmg.runs.live import LONGEST_WAIT_S, LivePipeline, open_ports
 from mmg.runs.settings import Settings
 from mmg.sources.ports.port import PortStatus
 from mmg.types import Chunk, Decision
@@ -279,7 +279,7 @@ def test_what_was_decided_before_a_required_sensor_went_is_handed_out(
     settings = Settings(grace_s=GRACE_S, required=("imu",))
     pipeline = LivePipeline(bundle, world.ports, settings, monotonic_ns=lambda: world.now_ns)
 
-    def wait(_until_ns: int, _timeout_s: float) -> None:
+    def wait(_until_ns: int, _names: list[str], _timeout_s: float) -> None:
         world.elapse(0.6)
         world.sensors["imu"].talking = world.now_ns < 4 * 10**9
 
@@ -304,14 +304,14 @@ def test_a_run_with_a_duration_in_which_nothing_ever_came_is_an_error(
 
     pipeline = LivePipeline(bundle, world.ports, Settings(duration_s=1.0), monotonic_ns=lambda: world.now_ns)
 
-    def wait(_until_ns: int, timeout_s: float) -> None:
+    def wait(_until_ns: int, _names: list[str], timeout_s: float) -> None:
         waits.append(timeout_s)
         world.now_ns += round(timeout_s * 1e9)
 
     monkeypatch.setattr(pipeline._listening, "wait", wait)
     with pytest.raises(NoSensorError, match="imu: looking for the device"):
         list(pipeline)
-    assert max(waits) <= 0.25
+    assert max(waits) <= LONGEST_WAIT_S
 
 
 def test_a_fault_is_told_though_no_decision_is_made(open_world: Open) -> None:
@@ -381,14 +381,50 @@ def test_an_inbox_gives_the_same_samples_in_few_chunks_and_keeps_losses_in_their
     assert np.array_equal(np.concatenate([first.samples, second.samples]), imu_chunk(0, 1).samples)
 
 
-def test_the_engine_is_woken_at_the_hops_end_only(monkeypatch: pytest.MonkeyPatch) -> None:
-    inbox, put, woken = Inbox(("imu",)), list[float](), list[float]()
-    inbox.wait(10**9, 0.0)
+def woken_by(inbox: Inbox, monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, float]]:
+    """By which chunks the engine's thread is woken: modality and beginning, of 0.2 s each, sound 10 ms behind."""
+    put, woken = list[tuple[str, float]](), list[tuple[str, float]]()
     monkeypatch.setattr(inbox._changed, "notify", lambda: woken.append(put[-1]))
     for begin_s in (0.0, 0.2, 0.4, 0.6, 0.8, 1.0):
-        put.append(begin_s)
-        inbox.put(imu_chunk(begin_s, 0.2))
-    assert woken == [1.0]
+        for name, make in MAKE.items():
+            put.append((name, begin_s))
+            inbox.put(make(begin_s - 0.01 * (name == "audio"), 0.2))
+    return woken
+
+
+@pytest.mark.parametrize(
+    ("awaited", "woken"),
+    [
+        (["imu", "audio"], [("audio", 1.0)]),
+        (["imu"], [("imu", 1.0), ("audio", 1.0)]),
+        (["audio"], [("audio", 1.0)]),
+        ([], [("imu", 1.0), ("audio", 1.0)]),
+    ],
+)
+def test_the_engine_is_woken_when_all_that_it_waits_for_has_reached_the_hops_end(
+    monkeypatch: pytest.MonkeyPatch, awaited: list[str], woken: list[tuple[str, float]]
+) -> None:
+    inbox = Inbox(("imu", "audio"))
+    inbox.wait(10**9, awaited, 0.0)
+    assert woken_by(inbox, monkeypatch) == woken
+
+
+def test_a_port_that_is_lost_ends_the_wait() -> None:
+    inbox = Inbox(("imu",))
+    inbox.wake()
+    inbox.wait(10**9, ["imu"], 3600.0)
+    inbox.take()
+    assert not inbox._is_due()
+
+
+def test_what_was_taken_wakes_nobody_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    inbox = Inbox(("imu", "audio"))
+    inbox.put(imu_chunk(0, 1.2))
+    inbox.take()
+    inbox.wait(10**9, ["imu"], 0.0)
+    assert woken_by(inbox, monkeypatch), "it does not forget how far a modality has come"
+    inbox.take()
+    assert not inbox._is_due()
 
 
 # --- whatever happens to sensors -------------------------------------------------------------------------------------

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
+import sys
+import tty
 from pathlib import Path
 
 import numpy as np
 import pytest
 from mmg import Bundle, Engine
-from mmg.errors import ConfigError
-from mmg_tools.bench import eager, memory, needs, push, sizes, start, throughput, window
+from mmg.errors import ConfigError, MmgError
+from mmg.sources.protocols import encode_sample
+from mmg_tools.bench import eager, fast, live, memory, needs, push, sizes, start, throughput, window
 from mmg_tools.bench.__main__ import describe_machine, main
 from mmg_tools.bench.bare import Bare, BareEncoders, whole_context
 from mmg_tools.bench.hops import SUBSETS, Pushed, Recording, noise, take_turns
@@ -109,6 +114,9 @@ def test_what_is_unknown_or_missing_is_one_line(
     monkeypatch.setattr(needs, "find_spec", lambda name: None if name == "onnx" else name)
     assert main(["--only", "eager"]) == 2
     assert "onnx is not installed" in capsys.readouterr().err
+    monkeypatch.setattr(needs, "find_spec", lambda name: None if name == "sounddevice" else name)
+    assert main(["--only", "live"]) == 2
+    assert "pip install -e '.[audio]'" in capsys.readouterr().err
     monkeypatch.setattr(needs, "find_spec", lambda name: name)
     monkeypatch.setattr(needs, "STARTER_RUN", tmp_path / "none")
     with pytest.raises(ConfigError, match="need a checkout"):
@@ -119,6 +127,92 @@ def test_start_waits_for_a_line() -> None:
     [figure] = start.measure(silent, quick=True)
     assert [row.what for row in figure.rows] == ["first decision", "--help"]
     assert all(0 < row.value < 60 for row in figure.rows)
+
+
+def cost(percent: float, *latencies_ms: float) -> live.Cost:
+    return live.Cost(
+        percent, 12.0, 70.0, tuple(json.dumps({"latency_ms": {"event_to_decision": ms}}) for ms in latencies_ms)
+    )
+
+
+def test_live_compares_medians_of_turns_that_were_taken_side_by_side() -> None:
+    both, sound = live.SUBSETS
+    measured = {
+        (both, "mmg, onnx"): [cost(9.0, 4), cost(2.0, 5), cost(3.0, 30)],
+        (both, "loop, onnx"): [cost(2.0), cost(1.0), cost(1.5)],
+        (both, "C"): [cost(0.5)] * 3,
+        (sound, "mmg, onnx"): [cost(2.0, 1)] * 3,
+        (sound, "loop, onnx"): [cost(1.0)] * 3,
+    }
+    loop, floor, late, wakes = live.figures(measured)
+    assert [(row.what, row.value, row.held) for row in loop.rows] == [
+        ("imu+audio, onnx", 2.0, True),
+        ("audio, onnx", 2.0, False),
+    ]
+    assert [row.value for row in floor.rows] == [6.0]
+    assert late.missed == ("imu+audio, onnx",)
+    assert late.rows[0].measured["p50_ms"] == 5
+    assert not wakes.missed
+    without_compiler = {key: costs for key, costs in measured.items() if key[1] != "C"}
+    assert [figure.name for figure in live.figures(without_compiler)] == ["live", "live lateness", "live wakes"]
+
+
+def test_live_does_without_the_program_that_cannot_be_compiled(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    told: list[str] = []
+    has_compiler = shutil.which("cc") is not None
+    monkeypatch.setattr(live, "FLOOR", tmp_path / "none.c")
+    assert live.build_floor(tmp_path, told.append) is None
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert live.build_floor(tmp_path, told.append) is None
+    assert "none.c" in told[0] or not has_compiler
+    assert "no compiler" in told[1]
+
+
+def test_a_side_that_ends_by_itself_is_told() -> None:
+    code = "import sys; print(1); sys.exit('no such device')"
+    with pytest.raises(MmgError, match="ended or fell silent: no such device"):
+        live.run_side((sys.executable, "-c", code), {}, 1)
+
+
+def test_usage_counts_what_a_process_does() -> None:
+    code = "import time\nwhile True:\n  print('x', flush=True); time.sleep(0.001); sum(range(20000))"
+    cost = live.run_side((sys.executable, "-c", code), {}, 200)
+    assert len(cost.lines) == 200
+    assert 1 < cost.percent < 101
+    assert cost.wakes_hz > 1
+    assert 5 < cost.resident_mib < 100
+
+
+def test_the_loop_reads_an_imu_whose_bytes_come_in_pieces() -> None:
+    pytest.importorskip("serial")
+    from mmg_tools.bench.live_loop import Imu
+
+    samples = np.random.default_rng(4).uniform(-1, 1, (60, 6))
+    sent = b"".join(encode_sample("witmotion", sample.tolist(), 0, 0) for sample in samples)
+    master, slave = os.openpty()
+    try:
+        tty.setraw(slave)
+        imu = Imu(os.ttyname(slave))
+        for piece in (sent[13:500], sent[500:]):  # the first sample is not whole
+            os.write(master, piece)
+            got = imu.next()
+        np.testing.assert_allclose(got, samples[11::2], atol=3e-3)
+        os.write(master, bytes((sent[0], sent[1], *sent[2:9], sent[9] ^ 1)) + sent[10:22])
+        np.testing.assert_array_equal(imu.next(), got)  # damaged, and passed over
+    finally:
+        os.close(master)
+        os.close(slave)
+
+
+@pytest.mark.realtime
+def test_live_runs_all_sides_on_virtual_ports() -> None:
+    figures = live.measure(silent, quick=True)
+    names = ["live", *(["live over C"] if shutil.which("cc") else []), "live lateness", "live wakes"]
+    assert [figure.name for figure in figures] == names
+    rows = [f"{'+'.join(names)}, {backend}" for names in live.SUBSETS for backend in needs.run_backends()]
+    for figure in figures:
+        assert [row.what for row in figure.rows] == rows
+        assert all(row.value > 0 for row in figure.rows)
 
 
 def test_resident_memory_grows_with_what_is_loaded() -> None:
@@ -136,6 +230,12 @@ def test_the_command_prints_one_object(capsys: pytest.CaptureFixture[str]) -> No
     assert all(0.5 < row["value"] < 20 for row in rows)
     ways = len(needs.run_backends())
     assert [row["reached"] is None for row in told["figures"]["throughput"]["rows"]] == [False, True, True, True] * ways
+
+
+def test_fast_compares_each_backend_with_its_models() -> None:
+    [figure] = fast.measure(silent, quick=True)
+    assert [row.what for row in figure.rows] == [f"imu+audio, {backend}" for backend in needs.run_backends()]
+    assert all(0.5 < row.value < 20 for row in figure.rows)
 
 
 def test_memory_tells_every_subset_and_every_modality() -> None:
@@ -202,4 +302,6 @@ def test_pushed_notices_hops_that_were_not_decided() -> None:
 
 def test_goals_are_those_that_were_set() -> None:
     assert (push.GOAL, window.GOAL, eager.GOAL) == (1.25, 6.0, 3.0)
+    assert (live.GOAL_LOOP, live.GOAL_FLOOR, live.GOAL_P95_MS, live.GOAL_WAKES_HZ) == (1.0, 3.5, 20.0, 12.0)
+    assert fast.GOAL == 1.4
     assert (memory.GOAL_PERCENT, throughput.GOAL, start.GOAL_S) == (80.0, 300.0, 1.0)

@@ -28,6 +28,8 @@ LONGEST_NAME = 200
 LONGEST_PATH = 255
 MOST_WORDS = 256
 """Of the tools, of what was trained with, and of the files that a subset was measured with."""
+MOST_POINTS = 256
+"""Of the curve of a gate."""
 MOST_ARRAY_BYTES = 256 << 20
 """Of a file of golden arrays or of statistics, which is held whole."""
 
@@ -50,6 +52,11 @@ def _excesses(manifest: Manifest) -> Iterator[Problem]:
     texts += [("fusion", name) for name in (fusion.logits, fusion.embedding)]
     for field, text in texts:
         yield from _too_long(field, len(text), LONGEST_NAME, "characters")
+    if manifest.gate:
+        yield from _too_long("gate.curve", len(manifest.gate.curve), MOST_POINTS)
+        for point in manifest.gate.curve:
+            yield from _too_long("gate.curve", len(point.policy), LONGEST_NAME, "characters")
+            yield from _too_long("gate.curve", len(point.awake), MOST_MODALITIES)
     for index, modality in enumerate(manifest.modalities):
         yield from _in_modality(modality, f"modalities[{index}]")
     for index, subset in enumerate(manifest.subsets):

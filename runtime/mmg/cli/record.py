@@ -89,6 +89,7 @@ def _record(options: argparse.Namespace) -> int:
     from mmg.runs.live import open_ports
     from mmg.runs.settings import Settings
     from mmg.sources import is_live
+    from mmg.streams.grid import HopGrid
 
     check_labels(names_in(options.labels))
     with Bundle.open(options.bundle) as bundle:
@@ -108,7 +109,7 @@ def _record(options: argparse.Namespace) -> int:
         ports = open_ports(bundle.manifest, urls, settings, _report)
         origin_ns = time.monotonic_ns()
         recorder = open_recorder(options, options.output, bundle, ports, profile, settings, origin_ns, _report)
-    listening = Listening(ports, time.monotonic_ns)
+    listening = Listening(ports, time.monotonic_ns, HopGrid(origin_ns, bundle.manifest.hop_ns))
     try:
         marker, pressed = _keys(options, recorder)
         with pressed as has_keys:
@@ -160,7 +161,7 @@ def _take(
         elapsed_s = (now_ns - recorder.origin_ns) / 1e9
         if duration_s is not None and elapsed_s >= duration_s:
             return
-        listening.wait(now_ns + 10**12, STEP_S)
+        listening.wait(now_ns + 10**12, (), STEP_S)
         step = listening.step()
         recorder.step(step)
         for chunk in step.chunks:

@@ -81,6 +81,7 @@ def open_recorder(
     except ImportError as error:
         raise BackendUnavailable("mcap, which recordings need,", "mcap") from error
     from mmg.recording.sensors import sensor_of
+    from mmg.runs.gating import as_json
 
     if path.is_dir():
         path = path_in(path)
@@ -106,8 +107,11 @@ def open_recorder(
         "backend": settings.backend,
         "duration_s": json.dumps(settings.duration_s),
         "unknown": json.dumps(settings.unknown),
+        "deadline_s": json.dumps(settings.deadline_s),
         "profile": profile.name,
-        "settings": json.dumps(asdict(replace(settings, taught=None))),  # what was taught is in a file of its own
+        # What was taught is in a file of its own, and the gate has a key of its own.
+        "settings": json.dumps(asdict(replace(settings, taught=None, gate=None))),
+        "gate": as_json(settings.gate) if settings.gate else "null",
         "mmg": installed_version(),
         "not_recorded": ",".join(name for name in kinds if name not in names),
     }

@@ -25,7 +25,7 @@ from mmg.cli.recording import (
     refuse_without_recording,
 )
 from mmg.cli.reporting import keep_stderr, stderr_reporter
-from mmg.cli.sensors import DEMO, add_sensor_flags, find_sensors, named_sensors, names_in, seconds
+from mmg.cli.sensors import DEMO, add_sensor_flags, find_sensors, milliseconds, named_sensors, names_in, seconds
 from mmg.cli.sinks_flag import add_sinks_flag, attach_controls, has_page, open_outboxes
 from mmg.cli.taught_flag import open_taught
 from mmg.cli.unknown_flag import add_unknown_flag, unknown_rate
@@ -37,6 +37,7 @@ from mmg.runs.process import set_up_process
 
 if TYPE_CHECKING:
     from mmg_device_profiles import Profile
+    from mmg_device_profiles.gate import GatePolicy
 
     from mmg.bundle import Bundle, Manifest
     from mmg.cli.tally import Tally
@@ -131,6 +132,13 @@ def build_parser() -> argparse.ArgumentParser:
         "--taught", metavar="MINE.taught", type=Path, help="decide among these activities too; mmg-teach makes the file"
     )
     add_unknown_flag(parser)
+    add(
+        "--deadline",
+        metavar="MS",
+        type=milliseconds,
+        help="of a live run: where decisions come later after their hop, fewer sensors decide until they are in time",
+    )
+    add("--gate", action="store_true", help="let sensors sleep until what is decided without them asks for them")
     add("--truth", metavar="PATH", help="a CSV of start_s,end_s,label to print beside the decisions")
     add("--version", action=PrintVersion)
     return parser
@@ -179,6 +187,7 @@ def _run(options: argparse.Namespace) -> int:
             _resolve_settings(options, profile),
             taught=_scorer(taught, bundle.manifest),
             unknown=unknown_rate(options.unknown, profile.unknown, bundle.manifest, tuple(urls)),
+            gate=_gate_policy(profile, bundle.manifest) if options.gate else None,
         )
         comparison = Comparison(lines_until(options.compare, options.duration)) if options.compare else None
         tally = Tally(truth, bundle.manifest.hop_s, [one.name for one in bundle.manifest.modalities])
@@ -294,8 +303,18 @@ def _resolve_settings(options: argparse.Namespace, profile: Profile) -> Settings
         required=names_in(options.require),
         pace=options.pace,
         duration_s=options.duration,
+        deadline_s=None if options.deadline is None else options.deadline / 1e3,
         grace_s=settings.grace_s if options.grace is None else options.grace,
     )
+
+
+def _gate_policy(profile: Profile, manifest: Manifest) -> GatePolicy:
+    """The profile's, or else the bundle's. Raises ConfigError where neither has one."""
+    policy = profile.gate or (manifest.gate.policy if manifest.gate else None)
+    if not policy:
+        lacks = f"neither bundle {manifest.name} nor profile {profile.name} says which sensors may sleep"
+        raise ConfigError(f"--gate: {lacks}: docs/gate.md shows how to")
+    return policy
 
 
 def _report_other_runtime(backend: str, settings: Settings) -> None:

@@ -53,6 +53,10 @@ def open_pipeline(
 
     taps = [outboxes.step] if outboxes else []
     live_pipeline = partial(LivePipeline, bundle, report=report, sensed=outboxes.sensed if outboxes else None)
+    if settings.deadline_s is not None:
+        from mmg.board.machine.watch import watch_throttling
+
+        live_pipeline = partial(live_pipeline, held_down=watch_throttling())
     ports, origin_ns = open_ports(bundle.manifest, urls, settings, report), time.monotonic_ns()
     if not options.record:
         return live_pipeline(ports, settings, record=_each(taps), origin_ns=origin_ns), None

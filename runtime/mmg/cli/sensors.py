@@ -235,6 +235,17 @@ def names_in(text: str) -> tuple[str, ...]:
     return tuple(name.strip() for name in text.split(",") if name.strip())
 
 
+def milliseconds(text: str) -> float:
+    """A flag's time, above 0. Raises ArgumentTypeError."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value <= 60_000:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of milliseconds above 0, of a minute at most")
+    return value
+
+
 def seconds(text: str) -> float:
     """A flag's number of seconds. Raises ArgumentTypeError."""
     try:

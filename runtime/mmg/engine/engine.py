@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from itertools import chain
 from typing import TYPE_CHECKING
@@ -142,6 +142,25 @@ class Engine:
     def waits_for(self, name: str) -> bool:
         """False once a decision was made without this modality, until it delivers again."""
         return self._tracks[name].waited_for
+
+    def let_sleep(self, names: Collection[str]) -> None:
+        """Say which modalities are closed from now on, because nobody asks for them; all others are awake.
+
+        Those are ``asleep`` and not waited for. One that wakes is waited for again once it delivers.
+        """
+        for name, track in self._tracks.items():
+            if track.is_asleep != (name in names):
+                track.sleep(name in names)
+
+    def keep_motion(self) -> None:
+        """From now on, find out how much the acceleration of each hop varies."""
+        for track in self._tracks.values():
+            track.keeps_motion = True
+
+    def motion_at(self, hop: int) -> float | None:
+        """How much the acceleration varied in a hop that was just decided, in m/s^2: the most of any sensor's."""
+        found = (track.motion_at(hop) for track in self._tracks.values())
+        return max((motion for motion in found if motion is not None), default=None)
 
     def read_as(self, name: str, read_as: ReadAs) -> None:
         """Say how this modality's source took the units of its values: a ``reason`` advises no other."""

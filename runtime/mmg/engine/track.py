@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import numpy as np
+
 from mmg.bundle import Modality
 from mmg.engine.encoded import Encoded, EncodedHop
 from mmg.engine.encoder import Encoder
@@ -32,6 +34,7 @@ class HopRecord(NamedTuple):
     stream_ns: int
     encode_ns: int
     shape: NDArray[Any] | None = None
+    motion: float | None = None
 
 
 @dataclass
@@ -73,6 +76,18 @@ class Track:
         """False once a decision had to be made without this modality, until it delivers again."""
         self.keeps_shape = False
         """Whether the shape of a signal's hops is wanted."""
+        self.keeps_motion = False
+        """Whether it is wanted how much the acceleration of each hop varied."""
+        self.is_asleep = self._is_waking = False
+        accelerations = [index for index, channel in enumerate(modality.channels) if channel.unit == "m/s^2"]
+        self._accelerations = accelerations if modality.kind == "signal" else []
+
+    def sleep(self, asleep: bool) -> None:
+        """Say whether the sensor is closed from now on, because nobody asks for it. Nobody waits for one that is."""
+        if asleep:
+            self.waited_for = self._was_live = False
+        self._is_waking = self.is_asleep and not asleep
+        self.is_asleep = asleep
 
     def push(self, chunk: Chunk) -> None:
         """Take a chunk. Raises ConfigError, ModelError."""
@@ -149,13 +164,25 @@ class Track:
                 state, reason, tokens = "faulty", "its encoder's tokens are not finite", None
                 encoder.reset()
             else:
-                (state, reason), self._was_live = verdict, True
+                (state, reason), self._was_live, self._is_waking = verdict, True, False
         # What it took to take the chunks that led to this hop, and to judge it.
         stream_ns, self._stream_ns = self._stream_ns + encode_ns - begin_ns, 0
         known = state, reason, hop.last_ns, hop.dropped, stream_ns, self._clock() - encode_ns
-        if self.keeps_shape and tokens is not None and hop.samples is not None and self.modality.kind == "signal":
-            return HopRecord(tokens, *known, shape_of(hop.samples))
-        return HopRecord(tokens, *known)
+        if self.modality.kind != "signal" or tokens is None or hop.samples is None:
+            return HopRecord(tokens, *known)
+        shape = shape_of(hop.samples) if self.keeps_shape else None
+        return HopRecord(tokens, *known, shape, self._motion(hop.samples) if self.keeps_motion else None)
+
+    def _motion(self, samples: NDArray[Any]) -> float | None:
+        """The standard deviation of the acceleration, all axes together, in m/s^2."""
+        if not self._accelerations:
+            return None
+        return float(np.sqrt(samples[:, self._accelerations].var(axis=0).sum()))
+
+    def motion_at(self, hop: int) -> float | None:
+        """How much the acceleration varied in this hop, in m/s^2, where that was wanted and is known."""
+        record = self._records.get(hop)
+        return record.motion if record else None
 
     def state_at(self, hop: int) -> SensorState:
         """The state at the end of this hop, from nothing that came after it."""
@@ -163,6 +190,9 @@ class Track:
         record, first_ns, last_ns = self._records.get(hop), self._stream.first_ns, self._stream.last_ns
         if record is not None:
             return SensorState(record.state, (end_ns - record.last_ns) / 1e6, record.dropped, record.reason)
+        if self.is_asleep:
+            seen_ns = end_ns if last_ns is None else min(last_ns, end_ns)
+            return SensorState("asleep", (end_ns - seen_ns) / 1e6, self._stream.dropped)
         if first_ns is None or last_ns is None or first_ns >= end_ns:
             return SensorState("absent", 0.0, 0 if last_ns is not None else self._stream.dropped)
         before = max((index for index in self._records if index < hop), default=None)
@@ -170,6 +200,8 @@ class Track:
         dropped = self._stream.dropped if last_ns < end_ns or newest is None else newest.dropped
         seen_ns = last_ns if last_ns < end_ns or newest is None else newest.last_ns
         if newest is None:
+            return SensorState("warming", max(end_ns - seen_ns, 0) / 1e6, dropped)
+        if self._is_waking:
             return SensorState("warming", max(end_ns - seen_ns, 0) / 1e6, dropped)
         # Late by less than a gap that would be bridged is not gone: it keeps the state that it had.
         late = end_ns - seen_ns <= self._grid.hop_ns // 2

@@ -28,6 +28,7 @@ class StepMessage(msgspec.Struct, omit_defaults=True):
     read_as: dict[str, ReadAs] = {}
     encoded: list[EncodedNote] = []
     lost: int = 0
+    held_down: str = ""
 
 
 class MarkMessage(msgspec.Struct, frozen=True):

@@ -84,7 +84,7 @@ class Part:
         encoded = [tokens.pack(one) for one in step.encoded]
         changed, read_as = self._changes.note(step)
         notes, token_notes = [note for _, note in packed], [note for _, note in encoded]
-        message = StepMessage(step.now_ns, notes, changed, read_as, token_notes, self.lost)
+        message = StepMessage(step.now_ns, notes, changed, read_as, token_notes, self.lost, step.held_down)
         self.lost = 0
         for chunk, (messages, _) in zip(step.chunks, packed, strict=True):
             self._held[self._sensors[chunk.modality]] += messages

@@ -70,7 +70,7 @@ class RecordingFile:
                             damage.steps += 1
                             continue
                         lost += message.lost
-                        yield Step(message.now_ns, chunks, statuses, message.read_as, encoded)
+                        yield Step(message.now_ns, chunks, statuses, message.read_as, encoded, message.held_down)
                 is_read = True
             finally:
                 damage.cut = damage.cut and is_read  # who stops earlier has not seen the end

@@ -111,6 +111,7 @@ STEP = _own(
     ports="object",
     read_as="object",
     lost="integer",
+    held_down="string",
 )
 DECISION = _own(
     "mmg.Decision",

@@ -9,6 +9,7 @@ from dataclasses import replace
 from mmg.bundle import Bundle
 from mmg.engine.encoded import Encoded
 from mmg.errors import NoSensorError, RequiredSensorLost
+from mmg.runs.gating import open_gating
 from mmg.runs.lateness import Lateness
 from mmg.runs.settings import Settings, make_engine
 from mmg.runs.step import Step
@@ -22,6 +23,8 @@ AHEAD_S = 1.0
 """Samples whose time stamps are further ahead of the clock are refused: they would hold up all others."""
 LATE_S = 2.0
 """Samples that are older than that when they come are told of: no decision waits for them."""
+OPENING_S = 3.0
+"""A sensor that was woken and opens within that needs no line; what it says meanwhile is no news."""
 REPORT_AGAIN_S = 5.0
 """The same is told about a sensor no sooner again."""
 
@@ -49,6 +52,8 @@ class Decider:
         self._noted: set[tuple[str, str]] = set()
         self.origin_ns = self._looked_ns = self._patient_ns = origin_ns
         self.engine = make_engine(bundle, tuple(urls), settings, origin_ns=origin_ns)
+        self.gating = open_gating(settings, bundle.manifest, self.engine, origin_ns, report, is_live=True)
+        """The gate, where there is one."""
         self._states = self.engine.states()
         self._statuses = {name: PortStatus() for name in urls}
         hop_ns = bundle.manifest.hop_ns
@@ -62,9 +67,14 @@ class Decider:
             self._patient_ns = now_ns  # the process heard nothing through no fault of the sensors
         self._looked_ns, end_ns = now_ns, self.engine.hop_end_ns
         decisions: list[Decision] = []
+        if self.gating:
+            self.gating.look(step)
         # Those that nobody waits for go first, or the others' backlog would be decided without them.
         came: list[Chunk | Encoded] = [*step.chunks, *step.encoded]
+        asleep = self.gating.asleep if self.gating else ()
         for chunk in sorted(came, key=lambda chunk: self.engine.waits_for(chunk.modality)):
+            if chunk.modality in asleep:  # on its way while its port was closed
+                continue
             if isinstance(chunk, Encoded):
                 decisions += self.engine.push(chunk)
                 continue
@@ -76,25 +86,42 @@ class Decider:
                     self._tell(chunk.modality, late)
                 decisions += self.engine.push(accepted)
         decisions += self.engine.advance(now_ns)
+        if self.gating:
+            decisions = self.gating.follow(decisions, now_ns)
         self._states = self.engine.states()
         # What a device speaks, and so whose units these are, may be known only now.
         for name, how in step.read_as.items():
             self.engine.read_as(name, how)
         self._report_changes(now_ns)
         if not was_paused:
-            self._report_gaps(round((self.engine.hop_end_ns - end_ns) / 1e9 / self.engine.hop_s))
+            self._report_gaps(round((self.engine.hop_end_ns - end_ns) / 1e9 / self.engine.hop_s), now_ns)
         return [self._complete(decision) for decision in decisions]
 
     def check_required(self) -> None:
         """Raises RequiredSensorLost where a required sensor is away for longer than is waited for, or faulty."""
         for name in self._settings.required:
+            if self._sleeps(name):
+                continue
             newest_ns, trying = self.engine.newest_ns(name), self._statuses[name].connected
             patience_s = TRYING_PATIENCE_S if trying else PATIENCE_S
             if newest_ns is not None:
                 patience_s = self.engine.hop_s + self._settings.grace_s
-            waited_ns = self._looked_ns - max(newest_ns or 0, self._patient_ns)
+            woken_ns = self.gating.woken_ns(name) if self.gating else None
+            if woken_ns is not None and woken_ns > (newest_ns or 0):
+                patience_s = PATIENCE_S
+            waited_ns = self._looked_ns - max(newest_ns or 0, self._patient_ns, woken_ns or 0)
             if waited_ns > patience_s * 1e9 or self._states[name].state == "faulty":
                 raise RequiredSensorLost({name: self._explain(name)})
+
+    def _sleeps(self, name: str) -> bool:
+        return self.gating is not None and name in self.gating.asleep
+
+    def _opens(self, name: str, now_ns: int) -> bool:
+        """Whether it was woken lately, and has not given anything since."""
+        woken_ns = self.gating.woken_ns(name) if self.gating else None
+        if woken_ns is None or now_ns - woken_ns >= OPENING_S * 1e9:
+            return False
+        return (self.engine.newest_ns(name) or 0) <= woken_ns
 
     def check_decided(self) -> None:
         """Raises NoSensorError where nothing was ever decided."""
@@ -114,7 +141,7 @@ class Decider:
         for name, state in states.items():
             status = self._statuses[name]
             reason = state.reason
-            if not reason and state.state not in ("live", "doubted"):
+            if not reason and state.state not in ("live", "doubted", "asleep"):
                 reason = status.reason or self._arrivals[name].problem
             flowing = status.connected and not status.reason
             clock = ClockHealth(status.drift_ppm, status.jitter_ms, status.uncertainty_ms) if flowing else None
@@ -123,6 +150,8 @@ class Decider:
 
     def _report_changes(self, now_ns: int) -> None:
         for name, status in self._statuses.items():
+            if self._sleeps(name) or self._opens(name, now_ns):
+                continue
             state = self._states[name]
             text = status.reason or self._arrivals[name].problem
             if not text:
@@ -142,11 +171,11 @@ class Decider:
                 self._noted.add(noted)
                 self._report(f"{name}: {status.note}")
 
-    def _report_gaps(self, hops: int) -> None:
+    def _report_gaps(self, hops: int, now_ns: int) -> None:
         """Of sensors that seem well, and that hops went without all the same."""
         for name, status in self._statuses.items():
             lateness, is_known = self._lateness[name], self._states[name].reason or self._arrivals[name].problem
-            if status.reason or is_known or not status.connected:
+            if status.reason or is_known or not status.connected or self._sleeps(name) or self._opens(name, now_ns):
                 lateness.forgive()
             elif hops and self.engine.newest_ns(name) is not None:
                 self._tell(name, lateness.follow(self._states[name].state, hops))
@@ -165,6 +194,8 @@ class Decider:
 
     def report_ends(self, statuses: Mapping[str, PortStatus] | None = None) -> None:
         """Tell what was lost and how each sensor ended. statuses: the ports' last ones, where newer than the steps'."""
+        if self.gating and (line := self.gating.report()):
+            self._report(line)
         for name, state in self._states.items():
             losses = (statuses or self._statuses)[name].losses
             lost = [f"{count} {kind.replace('_', ' ')}" for kind, count in losses if count]
@@ -172,7 +203,7 @@ class Decider:
                 lost.append(f"{state.dropped} samples dropped")
             if lost:
                 self._report(f"{name}: {', '.join(lost)}")
-            if state.state not in ("live", "absent"):
+            if state.state not in ("live", "absent", "asleep"):
                 self._report(f"{name} ended {state.state}: {self._explain(name)}")
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -20,7 +20,7 @@ MOST_CHUNKS = 10_000
 class Inbox:
     """Bounded for each modality; when full the oldest chunk goes, and is counted in the next one's ``dropped``.
 
-    The engine's thread is woken at a hop's end and not at every chunk: an IMU alone brings a hundred a second.
+    The engine's thread is woken once a hop, by the last of those whom the decision waits for, and not at every chunk.
     """
 
     def __init__(self, modalities: Sequence[str], *, seconds: float = QUEUED_S) -> None:
@@ -28,7 +28,9 @@ class Inbox:
         self._chunks: dict[str, deque[Chunk]] = {name: deque() for name in modalities}
         self._dropped = dict.fromkeys(modalities, 0)
         self._changed = threading.Condition()
-        self._newest_ns, self._wake_ns = 0, 0
+        self._newest_ns = dict.fromkeys(modalities, 0)
+        self._wake_ns, self._awaited = 0, frozenset(modalities)
+        self._is_news = self._is_called = False
 
     def put(self, chunk: Chunk) -> None:
         """Leave a chunk; never waits for the engine."""
@@ -43,15 +45,27 @@ class Inbox:
             ):
                 oldest = queue.popleft()
                 self._dropped[chunk.modality] += len(oldest.times_ns) + oldest.dropped
-            self._newest_ns = max(self._newest_ns, newest_ns)
-            if self._newest_ns >= self._wake_ns:
+            self._newest_ns[chunk.modality] = max(self._newest_ns[chunk.modality], newest_ns)
+            self._is_news = True
+            if self._is_due():
                 self._changed.notify()
 
-    def wait(self, until_ns: int, timeout_s: float) -> None:
-        """Return when a sample captured at ``until_ns`` or later has come, after ``timeout_s`` at the latest."""
+    def wait(self, until_ns: int, names: Collection[str], timeout_s: float) -> None:
+        """Return when each of these modalities has brought a sample captured at ``until_ns`` or later, or, without any
+        name, any has; after ``timeout_s`` at the latest, and at ``wake``. What came before ``take`` is no reason."""
         with self._changed:
-            self._wake_ns = until_ns
-            self._changed.wait_for(lambda: self._newest_ns >= until_ns, timeout_s)
+            self._wake_ns, self._awaited = until_ns, frozenset(names)
+            self._changed.wait_for(self._is_due, timeout_s)
+
+    def _is_due(self) -> bool:
+        newest_ns = [self._newest_ns[name] for name in self._awaited] or [max(self._newest_ns.values())]
+        return self._is_called or (self._is_news and min(newest_ns) >= self._wake_ns)
+
+    def wake(self) -> None:
+        """End the present wait, or the next one."""
+        with self._changed:
+            self._is_called = True
+            self._changed.notify()
 
     def take(self) -> list[Chunk]:
         """All that is there, in each modality's order, as few chunks."""
@@ -63,7 +77,7 @@ class Inbox:
                     self._dropped[queue[0].modality] = 0
             for chunks in self._chunks.values():
                 chunks.clear()
-            self._newest_ns = 0
+            self._is_news = self._is_called = False
         return [joined for queue in waiting for joined in _join(queue)]
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from typing import TypeAlias
 
@@ -12,6 +13,7 @@ from mmg.runs.inbox import Inbox
 from mmg.runs.look_ahead import read_as
 from mmg.runs.step import Step
 from mmg.sources.ports.port import Port, PortStatus
+from mmg.streams.grid import HopGrid
 
 CLOCK_DIGITS = 3
 """Of milliseconds and of parts in a million: as they are printed, and so a recording need not keep more."""
@@ -20,31 +22,61 @@ Losses: TypeAlias = tuple[tuple[str, int], ...]
 
 
 class Listening:
-    """Ports, not started, and the clock that they stamp by. ``start`` it once, ``close`` it at the end."""
+    """Ports, not started, the clock that they stamp by, and the hops for whose ends they are wanted.
 
-    def __init__(self, ports: Sequence[Port], monotonic_ns: Callable[[], int]) -> None:
-        self._ports = {port.modality: port for port in ports}
+    ``start`` it once, ``close`` it at the end.
+    """
+
+    def __init__(self, ports: Sequence[Port], monotonic_ns: Callable[[], int], hops: HopGrid) -> None:
+        self._ports, self._hops = {port.modality: port for port in ports}, hops
         self._monotonic_ns, self._inbox = monotonic_ns, Inbox(tuple(self._ports))
         self._devices: dict[str, str] = {}
         self._past: dict[str, Losses] = {}  # of the ports before those of now
         self._newest: dict[str, tuple[PortStatus, PortStatus]] = {}  # as it came, and rounded
+        self._asleep: dict[str, threading.Thread | None] = {}  # with what closes the port
 
-    def start(self) -> None:
-        """Begin to listen."""
-        for port in self._ports.values():
-            port.start(self._inbox.put)
+    def start(self, asleep: Collection[str] = ()) -> None:
+        """Begin to listen, but for those that are asleep."""
+        self._asleep = dict.fromkeys(asleep)
+        for name, port in self._ports.items():
+            if name not in asleep:
+                port.start(self._inbox.put, self._hops, self._inbox.wake)
 
-    def resume(self, ports: Sequence[Port]) -> None:
+    def listen_to(self, awake: Collection[str], open_one: Callable[[str], Port | None]) -> None:
+        """Close the other ports, and open those of these that are closed. Never waits for a driver."""
+        for name in self._ports:
+            if name not in awake and name not in self._asleep:
+                closing = threading.Thread(target=self._ports[name].close, name=f"mmg closes {name}", daemon=True)
+                closing.start()
+                self._asleep[name] = closing
+            elif name in awake and name in self._asleep:
+                closed = self._asleep[name]
+                if not (closed and closed.is_alive()) and (port := open_one(name)):  # else at a later step
+                    self._open(port)
+
+    def _open(self, port: Port) -> None:
+        name = port.modality
+        self._past |= {name: self._with_past(name, self._ports[name].status).losses}
+        self._ports[name] = port
+        self._devices.pop(name, None)
+        del self._asleep[name]
+        port.start(self._inbox.put, self._hops, self._inbox.wake)
+
+    def resume(self, ports: Sequence[Port], asleep: Collection[str] = ()) -> None:
         """After ``close``: listen to these ports, of the same modalities. What came before is gone, but for losses."""
         self._past |= {name: status.losses for name, status in self.statuses().items()}
         self._ports = {port.modality: port for port in ports}
         self._devices.clear()
         self._inbox.take()
-        self.start()
+        self.start(asleep)
 
-    def wait(self, until_ns: int, timeout_s: float) -> None:
-        """Return when a sample captured at ``until_ns`` or later has come, after ``timeout_s`` at the latest."""
-        self._inbox.wait(until_ns, timeout_s)
+    def wait(self, until_ns: int, names: Collection[str], timeout_s: float) -> None:
+        """See ``Inbox.wait``."""
+        self._inbox.wait(until_ns, names, timeout_s)
+
+    def wake(self) -> None:
+        """From any thread: end the present wait, or the next one."""
+        self._inbox.wake()
 
     def step(self) -> Step:
         """What has come since the step before. Never waits."""
@@ -60,7 +92,13 @@ class Listening:
 
     def statuses(self) -> dict[str, PortStatus]:
         """The newest status of each port. Its losses are those of the ports before it too."""
-        return {name: self._with_past(name, self._rounded(name, port.status)) for name, port in self._ports.items()}
+        return {name: self._status_of(name, port) for name, port in self._ports.items()}
+
+    def _status_of(self, name: str, port: Port) -> PortStatus:
+        status = self._with_past(name, self._rounded(name, port.status))
+        if name in self._asleep:
+            status = PortStatus(reason="asleep", device=status.device, losses=status.losses)
+        return status
 
     def _rounded(self, name: str, status: PortStatus) -> PortStatus:
         """A port makes a status a few times a second, and there are more steps than that."""
@@ -82,6 +120,9 @@ class Listening:
         """Stop every port. Twice is fine."""
         for port in self._ports.values():
             port.close()
+        for closing in self._asleep.values():
+            if closing:
+                closing.join()
 
 
 def _rounded(status: PortStatus) -> PortStatus:

@@ -11,6 +11,7 @@ from functools import partial
 from mmg.bundle import Bundle, Manifest
 from mmg.engine import Engine
 from mmg.engine.encoded import Encoded
+from mmg.errors import MmgError
 from mmg.runs.deciding import TRYING_PATIENCE_S, Decider
 from mmg.runs.listening import Listening
 from mmg.runs.recorded import open_each
@@ -18,12 +19,13 @@ from mmg.runs.settings import Settings
 from mmg.runs.step import Step
 from mmg.sources import open_port
 from mmg.sources.ports.port import Port
+from mmg.streams.grid import HopGrid
 from mmg.types import Decision, SensorState
 
 SENSED_HOPS = 1.2
 """So late no decision is made any more for the hop before; then the sensors are told of by themselves."""
-LONGEST_WAIT_S = 0.25
-"""How long a change of a port's status may wait to be told while nothing comes."""
+LONGEST_WAIT_S = 1.0
+"""The longest between two turns. A port that is lost ends a wait."""
 
 
 class LivePipeline:
@@ -31,8 +33,8 @@ class LivePipeline:
 
     bundle: an open bundle. ports: one a modality, not started. report: called with each line that is worth reading.
     record: called with each step before it is decided on. sensed: called with the sensors' states, once a hop
-    while nothing is decided. reopen: gives ports as ``ports`` were, after a pause; without it they are opened by their
-    URLs. origin_ns: from when ``t_s`` counts; from now without it.
+    while nothing is decided. reopen: gives ports of these modalities, as ``ports`` were, after a pause or a sleep;
+    without it they are opened by their URLs. origin_ns: from when ``t_s`` counts; from now without it.
 
     A sensor's ``reason`` is what its port knows (unplugged, stalled),
     its ``clock`` how the device's clock runs; ``latency_ms["event_to_decision"]`` is the time from the hop's end, when
@@ -50,19 +52,22 @@ class LivePipeline:
         report: Callable[[str], None] = lambda _: None,
         record: Callable[[Step], None] = lambda _: None,
         sensed: Callable[[Mapping[str, SensorState]], None] | None = None,
-        reopen: Callable[[], Sequence[Port]] | None = None,
+        reopen: Callable[[Collection[str]], Sequence[Port]] | None = None,
+        held_down: Callable[[], str] = lambda: "",
         origin_ns: int | None = None,
         monotonic_ns: Callable[[], int] = time.monotonic_ns,
     ) -> None:
         self._settings, self._record, self._sensed, self._monotonic_ns = settings, record, sensed, monotonic_ns
-        self._listening = Listening(ports, monotonic_ns)
+        self._held_down = held_down
         self._started = self._closing = False
         self.origin_ns = self._told_ns = monotonic_ns() if origin_ns is None else origin_ns
+        self._listening = Listening(ports, monotonic_ns, HopGrid(self.origin_ns, bundle.manifest.hop_ns))
         self.beat: Callable[[], None] = lambda: None
         """Called by the thread that iterates, at each of its turns: a few times a second, for as long as it goes on."""
         urls = {port.modality: port.url for port in ports}
         self._report = report
-        self._reopen = reopen or partial(open_ports, bundle.manifest, urls, settings, report)
+        self._reopen = reopen or partial(_reopen, bundle.manifest, urls, settings, report)
+        self._refused: set[str] = set()
         self._is_wanted = threading.Event()
         self._is_wanted.set()
         self._resumed_ns: int | None = None
@@ -88,7 +93,8 @@ class LivePipeline:
                 continue
             deadline_ns = self.engine.deadline_ns if end_ns is None else min(self.engine.deadline_ns, end_ns)
             wait_s = (deadline_ns - self._monotonic_ns()) / 1e9
-            self._listening.wait(self.engine.hop_end_ns, min(max(wait_s, 0.0), LONGEST_WAIT_S))
+            awaited = [name for name in self.engine.modalities if self.engine.waits_for(name)]
+            self._listening.wait(self.engine.hop_end_ns, awaited, min(max(wait_s, 0.0), LONGEST_WAIT_S))
             for decision in self.step():
                 if self._settings.duration_s is None or decision.t_s <= self._settings.duration_s:
                     yield decision
@@ -101,7 +107,7 @@ class LivePipeline:
         """Begin to listen to the ports. Twice is fine."""
         if not self._started:
             self._started = True
-            self._listening.start()
+            self._listening.start(self._asleep())
 
     def listen(self, on: bool) -> None:
         """From any thread: close every port, or open them again. It is done between two steps."""
@@ -109,12 +115,13 @@ class LivePipeline:
             self._is_wanted.set()
         else:
             self._is_wanted.clear()
+            self._listening.wake()
 
     def _is_listening(self) -> bool:
         """Whether there are ports to wait for; does what ``listen`` asked, and while they are closed waits for it."""
         if self._is_wanted.is_set():
             if self.is_paused:
-                self._listening.resume(self._reopen())
+                self._listening.resume(self._reopen(self.engine.modalities), self._asleep())
                 self.is_paused, self._resumed_ns = False, self._monotonic_ns()
                 self._report("goes on: the sensors are listened to again")
             return True
@@ -125,6 +132,21 @@ class LivePipeline:
         self._is_wanted.wait(LONGEST_WAIT_S)
         return False
 
+    def _asleep(self) -> Collection[str]:
+        """The sensors that a gate has closed."""
+        return self._decider.gating.asleep if self._decider.gating else ()
+
+    def _open_one(self, name: str) -> Port | None:
+        """A new port in place of the one that was closed; None where it cannot be had: that is told once."""
+        try:
+            [port] = self._reopen((name,))
+        except MmgError as error:
+            if name not in self._refused:
+                self._refused.add(name)
+                self._report(f"gate: {name} cannot be woken: {error}")
+            return None
+        return port
+
     def _is_resuming(self) -> bool:
         """Whether a required sensor may still be on its way after a pause."""
         resumed_ns = self._resumed_ns
@@ -133,6 +155,8 @@ class LivePipeline:
     def step(self) -> list[Decision]:
         """Take what has come, decide what is due, and tell what changed. Never waits."""
         step = self._listening.step()
+        if held_down := self._held_down():
+            step = replace(step, held_down=held_down)
         if not self.engine.kept:
             self._record(step)
             decisions = self._decider.take(step)
@@ -144,6 +168,8 @@ class LivePipeline:
                 self._record(self._in_tokens(step, encoded))
             if self._hear:
                 self._hear(encoded)
+        if gating := self._decider.gating:
+            self._listening.listen_to(gating.awake, self._open_one)
         self._tell_sensed(step.now_ns, is_decided=bool(decisions))
         return [self._timed(decision) for decision in decisions]
 
@@ -190,6 +216,16 @@ class LivePipeline:
             self._closing = True
             self._listening.close()
             self._decider.report_ends(self._listening.statuses())
+
+
+def _reopen(
+    manifest: Manifest,
+    urls: Mapping[str, str],
+    settings: Settings,
+    report: Callable[[str], None],
+    names: Collection[str],
+) -> list[Port]:
+    return open_ports(manifest, {name: urls[name] for name in names}, replace(settings, required=()), report)
 
 
 def open_ports(

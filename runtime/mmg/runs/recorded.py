@@ -14,6 +14,7 @@ from typing import Protocol, TypeVar
 from mmg.bundle import Bundle, Manifest, Modality
 from mmg.engine.health import advise
 from mmg.errors import BackendUnavailable, ConfigError, NoSensorError, RequiredSensorLost, SourceError
+from mmg.runs.gating import open_gating
 from mmg.runs.look_ahead import look_ahead, read_as
 from mmg.runs.settings import Settings, make_engine
 from mmg.sources import CHUNK_NS, Recording, open_source
@@ -64,14 +65,17 @@ class Pipeline:
                 for start_ns, recording in zip(starts_ns, self.recordings, strict=True)
             ]
             self._check_length(bundle.manifest)
-            # A hop at a time is the least work; at their own pace recordings come as sensors do.
-            every_ns = bundle.manifest.hop_ns if settings.pace == "fast" else CHUNK_NS
+            # A hop at a time is the least work; at their own pace, or with a gate, recordings come as sensors do.
+            is_coarse = settings.pace == "fast" and settings.gate is None
+            every_ns = bundle.manifest.hop_ns if is_coarse else CHUNK_NS
             self._streams = [
                 recording.chunks(start_ns, every_ns)
                 for start_ns, recording in zip(starts_ns, self.recordings, strict=True)
             ]
             modalities = [recording.modality for recording in self.recordings]
             self.engine = make_engine(bundle, modalities, settings, origin_ns=self.origin_ns)
+            self.gating = open_gating(settings, bundle.manifest, self.engine, self.origin_ns, report)
+            """The gate, where there is one."""
             self._look_ahead(bundle.manifest)
         except BaseException:
             self.close()
@@ -112,7 +116,7 @@ class Pipeline:
                 ahead_ns = (_last_ns(chunk) - self.origin_ns) - (self._monotonic_ns() - begin_ns)
                 if ahead_ns > 0:
                     self._sleep(ahead_ns / 1e9)
-            for decision in [*self.engine.push(chunk), *self.engine.advance(now_ns)]:
+            for decision in self._take(chunk, now_ns):
                 if decision.t_s <= until_s:
                     yield decision
                     self._check_required(decision.sensors, self.origin_ns + round(decision.t_s * 1e9))
@@ -126,10 +130,19 @@ class Pipeline:
         ends_ns = [self._starts_ns[one.modality] + round(one.duration_s * 1e9) for one in self.recordings]
         end_ns = max(last_ns, *ends_ns)  # those that were read to their end know better now
         end_ns = end_ns if until_ns is None else min(end_ns, until_ns)
-        for decision in self.engine.advance(end_ns + grace_ns):
+        last = self.engine.advance(end_ns + grace_ns)
+        for decision in self.gating.follow(last, end_ns) if self.gating else last:
             if decision.t_s <= until_s:
                 yield decision
+        if self.gating:
+            self._report(self.gating.report())
         self._report_ends(end_ns)
+
+    def _take(self, chunk: Chunk, now_ns: int) -> list[Decision]:
+        """What is decided by this chunk, of which a gate may let nothing through, and by that time."""
+        admitted = self.gating.admit(chunk) if self.gating else chunk
+        decisions = [*(self.engine.push(admitted) if admitted else ()), *self.engine.advance(now_ns)]
+        return self.gating.follow(decisions, now_ns) if self.gating else decisions
 
     def _report_doubts(self, states: Mapping[str, SensorState], now_ns: int) -> None:
         for name, state in states.items():
@@ -164,12 +177,15 @@ class Pipeline:
                 self._report(f"{name}: {state.dropped} samples dropped")
             # The last hop of a recording that simply ends is seldom whole.
             ends_too = state.state == "stale" and not state.reason and end_ns - ends_ns[name] <= self.engine.hop_s * 1e9
-            if state.state != "live" and not ends_too:
+            ends_waking = self.gating is not None and state.state == "warming"
+            if state.state not in ("live", "asleep") and not ends_too and not ends_waking:
                 self._report(f"{name} ended {reasons[name]}")
 
     def _check_required(self, states: Mapping[str, SensorState], now_ns: int) -> None:
         for name in self._settings.required:
             state = states[name]
+            if self.gating and state.state in ("asleep", "warming") and state.age_ms:
+                continue
             # A recording that begins later than the others is not lost, only not there yet.
             due_ns = self._starts_ns[name] + round((2 * self.engine.hop_s + self._settings.grace_s) * 1e9)
             is_well = state.state in ("live", "doubted")

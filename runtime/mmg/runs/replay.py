@@ -6,6 +6,8 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
+from mmg_device_profiles.gate import GatePolicy
+
 from mmg.backends import AUTO
 from mmg.bundle import Bundle
 from mmg.engine import Engine
@@ -14,6 +16,7 @@ from mmg.engine.variant import choose_variant
 from mmg.errors import ConfigError, NoSensorError, SourceError
 from mmg.recording.reader import RecordingFile
 from mmg.runs.deciding import Decider
+from mmg.runs.gating import from_json
 from mmg.runs.settings import Settings
 from mmg.types import Decision
 from mmg.version import installed_version
@@ -53,6 +56,8 @@ def as_recorded(
         duration_s=_told_number(recording, "duration_s") if duration_s is None else duration_s,
         precision=precision,
         unknown=(settings.unknown if recorded is None else recorded) if unknown is None else unknown,
+        deadline_s=_told_number(recording, "deadline_s"),
+        gate=settings.gate or _told_gate(recording),
     )
 
 
@@ -78,6 +83,13 @@ def _told_number(recording: RecordingFile, key: str) -> float | None:
         return None if text == "null" else float(text)
     except ValueError as error:
         raise SourceError(str(recording.parts[0]), f"its metadata is damaged: {key} is {text!r}") from error
+
+
+def _told_gate(recording: RecordingFile) -> GatePolicy | None:
+    try:
+        return from_json(recording.metadata.get("gate", "null"))
+    except ValueError as error:
+        raise SourceError(str(recording.parts[0]), f"its metadata is damaged: gate: {error}") from error
 
 
 def _recorded_names(recording: RecordingFile, bundle: Bundle, modalities: tuple[str, ...]) -> tuple[str, ...]:

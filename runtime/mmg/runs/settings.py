@@ -15,6 +15,8 @@ from mmg.runs.look_ahead import LOOK_AHEAD_S
 from mmg.runs.process import take_buffer
 
 if TYPE_CHECKING:
+    from mmg_device_profiles.gate import GatePolicy
+
     from mmg.teaching.scorer import Scorer
 
 
@@ -32,6 +34,9 @@ class Settings:
     providers: onnxruntime's execution providers, the preferred one first.
     taught: what knows the activities that were taught, of the bundle's encoders.
     unknown: the share of what is known that may be refused as none of the labels; 0 tells it never.
+    deadline_s: of a live run: where decisions come later than that after their hop's end, a cheaper subset decides
+        until they are in time; None lets them be late.
+    gate: which sensors watch, and what wakes the others; without it all are awake.
     """
 
     allow_video: bool = False
@@ -47,6 +52,8 @@ class Settings:
     providers: tuple[str, ...] = CPU_ONLY
     taught: Scorer | None = None
     unknown: float = DEFAULT_UNKNOWN
+    deadline_s: float | None = None
+    gate: GatePolicy | None = None
 
 
 def make_engine(

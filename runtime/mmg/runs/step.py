@@ -20,6 +20,7 @@ class Step:
     statuses: of every port, by modality.
     encoded: of modalities of which tokens are recorded, and no samples: what their chunks became.
     read_as: how the values of a device were taken, of those ports whose device has changed.
+    held_down: what holds the processor's clock down, where that is looked at; empty for nothing.
     """
 
     now_ns: int
@@ -27,6 +28,7 @@ class Step:
     statuses: Mapping[str, PortStatus]
     read_as: Mapping[str, ReadAs] = field(default_factory=dict)
     encoded: tuple[Encoded, ...] = ()
+    held_down: str = ""
 
     def only(self, names: Collection[str]) -> Step:
         """What it tells of these modalities."""
@@ -36,4 +38,4 @@ class Step:
         statuses = {name: status for name, status in self.statuses.items() if name in names}
         read_as = {name: how for name, how in self.read_as.items() if name in names}
         encoded = tuple(one for one in self.encoded if one.modality in names)
-        return Step(self.now_ns, chunks, statuses, read_as, encoded)
+        return Step(self.now_ns, chunks, statuses, read_as, encoded, self.held_down)

@@ -8,9 +8,9 @@ from mmg.printable import as_line
 from mmg.types import Decision, SensorState
 
 BAR_CELLS = 10
-COLOURS = {"live": "32", "doubted": "33", "warming": "33", "stale": "33", "faulty": "31", "absent": "2"}
-MARKS = {"live": "●", "doubted": "◒", "warming": "◐", "stale": "○", "faulty": "✗", "absent": "·"}
-PLAIN_MARKS = {"live": "+", "doubted": "?", "warming": "~", "stale": "o", "faulty": "x", "absent": "-"}
+COLOURS = {"live": "32", "doubted": "33", "warming": "33", "stale": "33", "faulty": "31", "absent": "2", "asleep": "2"}
+MARKS = {"live": "●", "doubted": "◒", "warming": "◐", "stale": "○", "faulty": "✗", "absent": "·", "asleep": "z"}
+PLAIN_MARKS = {"live": "+", "doubted": "?", "warming": "~", "stale": "o", "faulty": "x", "absent": "-", "asleep": "z"}
 
 
 class Console:

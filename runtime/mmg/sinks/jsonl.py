@@ -38,6 +38,8 @@ def line_of(decision: Decision, truth: str | None = None, camera: Mapping[str, o
         "sensors": sensors,
         "latency_ms": {stage: round(spent, 3) for stage, spent in decision.latency_ms.items()},
     }
+    if decision.gate is not None:
+        line["gate"] = asdict(decision.gate)
     if camera is not None:
         line["camera"] = camera
     if truth is not None:

@@ -15,8 +15,8 @@ from mmg.cli.reporting import stderr_reporter
 from mmg.errors import ConfigError
 from mmg_device_profiles import read_board
 
-from mmg_tools.bench import eager, memory, push, sizes, start, throughput, window
-from mmg_tools.bench.needs import require_training
+from mmg_tools.bench import eager, fast, live, memory, push, sizes, start, throughput, window
+from mmg_tools.bench.needs import require_ports, require_training
 from mmg_tools.bench.table import Figure, as_json, describe
 
 _report = stderr_reporter("bench")
@@ -25,7 +25,9 @@ MEASURES: dict[str, Callable[..., list[Figure]]] = {
     "push": push.measure,
     "memory": memory.measure,
     "throughput": throughput.measure,
+    "fast": fast.measure,
     "start": start.measure,
+    "live": live.measure,
     "window": window.measure,
     "eager": eager.measure,
     "sizes": sizes.measure,
@@ -56,6 +58,8 @@ def _run(chosen: argparse.Namespace) -> int:
     # Said before the minutes that the others take.
     if {"window", "eager", "sizes"} & set(names):
         require_training()
+    if "live" in names:
+        require_ports()
     # Before the measuring, which is a load itself.
     machine = describe_machine()
     figures = [figure for name in measures if name in names for figure in measures[name](_report, quick=chosen.quick)]

@@ -55,14 +55,12 @@ class BareEncoders:
 
 
 class Bare(BareEncoders):
-    """The encoders by onnxruntime, and the fusion on a whole context that is always the same."""
+    """The encoders, and the fusion on a whole context that is always the same."""
 
-    def __init__(self, bundle: Bundle, recording: Recording) -> None:
-        super().__init__(bundle, recording)
-        fusion = bundle.manifest.fusion
-        self._fuse = open_bare(bundle, fusion.files, "onnx")
-        self._context = whole_context(bundle.manifest, list(recording.samples))
-        self._outputs = [fusion.logits, fusion.embedding]
+    def __init__(self, bundle: Bundle, recording: Recording, backend: str = "onnx") -> None:
+        super().__init__(bundle, recording, backend)
+        self._fuse, self._context = open_bare_fusion(bundle, list(recording.samples), backend)
+        self._outputs = [bundle.manifest.fusion.logits, bundle.manifest.fusion.embedding]
 
     def __call__(self, hop: int) -> None:
         super().__call__(hop)
@@ -83,11 +81,34 @@ def whole_context(manifest: Manifest, names: Sequence[str]) -> dict[str, NDArray
     }
 
 
+def open_bare_fusion(bundle: Bundle, names: Sequence[str], backend: str) -> tuple[Run, dict[str, NDArray[Any]]]:
+    """The fusion, and the whole context that it takes. LiteRT has it once for each number of tokens."""
+    spec, context = bundle.manifest.fusion, whole_context(bundle.manifest, names)
+    if backend == "onnx":
+        return open_bare(bundle, spec.files, backend), context
+    from ai_edge_litert.interpreter import Interpreter
+
+    count = context[spec.age].shape[1]
+    context[spec.present] = np.ones((1, count), np.float32)
+    interpreter = Interpreter(model_content=_read(bundle, spec.files, backend), num_threads=1)
+    runner = interpreter.get_signature_runner(f"fuse_{count}")
+
+    def run(names: Sequence[str], feeds: Mapping[str, NDArray[Any]]) -> list[NDArray[Any]]:
+        outputs = runner(**feeds)
+        return [outputs[name] for name in names]
+
+    return run, context
+
+
 def open_bare(bundle: Bundle, files: Sequence[ModelFile], backend: str) -> Run:
     """A call that runs the fp32 file with mmg's own options: one thread that does not spin. Raises BundleError."""
+    return (_by_onnxruntime if backend == "onnx" else _by_litert)(_read(bundle, files, backend))
+
+
+def _read(bundle: Bundle, files: Sequence[ModelFile], backend: str) -> bytes:
     for file in files:
         if (file.backend, file.precision) == (backend, "fp32"):
-            return (_by_onnxruntime if backend == "onnx" else _by_litert)(bundle.read(file))
+            return bundle.read(file)
     raise BundleError(str(bundle.path), "benchmark", f"has no fp32 file for {backend}")
 
 

@@ -30,6 +30,16 @@ def require_onnxruntime() -> None:
         raise BackendUnavailable("onnxruntime", "onnxruntime")
 
 
+def require_ports() -> None:
+    """Raises ConfigError where a library is missing that reads the virtual ports."""
+    for package, extra in (("serial", "serial"), ("sounddevice", "audio")):
+        if find_spec(package) is None:
+            raise ConfigError(
+                f"{package} is not installed, which the figure live needs; in the project's folder: "
+                f"pip install -e '.[{extra}]', or leave it out with --only"
+            )
+
+
 def require_training() -> None:
     """Raises ConfigError where the training packages or the checkpoint are missing."""
     for package in ("torch", "onnx", "onnxscript", "safetensors"):

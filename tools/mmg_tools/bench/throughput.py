@@ -69,7 +69,7 @@ class _Runs:
         return _Runs(f"{self.name}, {backend}", (*self.source, "--backend", backend), [])
 
     def add(self) -> None:
-        self.pairs.append((_run(*self.source), _run(*self.source, "--duration", f"{SHORT_S:g}")))
+        self.pairs.append((run_on_one_core(*self.source), run_on_one_core(*self.source, "--duration", f"{SHORT_S:g}")))
 
     def rows(self) -> tuple[Row, Row]:
         (_, decided), (_, first) = self.pairs[0]
@@ -84,8 +84,8 @@ class _Runs:
         )
 
 
-def _run(*arguments: str) -> tuple[float, int]:
-    """CPU seconds of the process, on one core, and how many decisions it made. Raises MmgError."""
+def run_on_one_core(*arguments: str) -> tuple[float, int]:
+    """CPU seconds of ``mmg-run``, on one core, and how many decisions it made. Raises MmgError."""
     core = min(os.sched_getaffinity(0))
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     done = subprocess.run(

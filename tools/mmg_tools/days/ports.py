@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -54,7 +53,7 @@ class WornSerial(SerialPort):
         self._line = SerialLine(serial.serial_for_url("loop://", timeout=0), "serial://loop://")
         self._talk: Conversation | None = None
 
-    def start(self, deliver: Deliver) -> None:
+    def start(self, deliver: Deliver, *_: object) -> None:
         self._deliver = _heard_too(self.tap, deliver)
 
     def plug(self, now_ns: int) -> None:
@@ -90,10 +89,10 @@ class WornMicrophone(MicrophonePort):
     def __init__(self, modality: Modality) -> None:
         super().__init__(parse_url(f"mic://default?block_ms={BLOCK_MS}"), modality)
         self.tap: Deliver = lambda _: None
-        self._capture = Capture("worn", modality.rate_hz, threading.Event())
+        self._worn = Capture("worn", modality.rate_hz, round(modality.rate_hz * BLOCK_MS / 1e3))
         self._heard: tuple[SampleCount, Level] | None = None
 
-    def start(self, deliver: Deliver) -> None:
+    def start(self, deliver: Deliver, *_: object) -> None:
         self._deliver = _heard_too(self.tap, deliver)
 
     def close(self) -> None:
@@ -101,7 +100,7 @@ class WornMicrophone(MicrophonePort):
 
     def open(self) -> None:
         """A session with the device begins."""
-        self._heard = SampleCount(self._capture.rate_hz), Level(self._capture.rate_hz)
+        self._heard = SampleCount(self._worn.rate_hz), Level(self._worn.rate_hz)
 
     def lose(self, reason: str) -> None:
         """It ends."""
@@ -117,7 +116,7 @@ class WornMicrophone(MicrophonePort):
         """A block of the session; end: samples given so far, with these."""
         assert self._heard is not None, "not open"
         try:
-            self._handle(self._capture, *self._heard, Block(sound, end, arrival_ns, overrun))
+            self._handle(self._worn, *self._heard, Block(sound, end, arrival_ns, overrun))
         except SourceLost as lost:
             self.lose(str(lost).removeprefix(f"{self.url}: "))
 
@@ -168,7 +167,7 @@ class WornCamera(CameraPort):
         self._rate_hz, self._driver = modality.rate_hz, Driver()
         self._frames: DeviceFrames | None = None
 
-    def start(self, deliver: Deliver) -> None:
+    def start(self, deliver: Deliver, *_: object) -> None:
         self._deliver = _heard_too(self.tap, deliver)
 
     def open(self) -> None:

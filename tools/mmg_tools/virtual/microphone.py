@@ -18,7 +18,9 @@ from mmg_tools.virtual.device import VirtualDevice
 BLOCKS_HZ = 50
 BLOCK_NS = 1_000_000_000 // BLOCKS_HZ
 NAME, CONFIG = "wrist_mic", "asound.conf"
-_UNREAD_BLOCKS = 5  # not read so often in a row: nobody records
+_UNREAD_BLOCKS = 50  # nothing was read while so many were written: nobody records
+_STALE_BLOCKS = 5  # the most that are there for who begins to record
+_MOST_BYTES = 1 << 20  # of a FIFO, for those without privileges (pipe(7))
 
 # The parts have no names of their own, or PortAudio would list them as devices too. The file plugin reads what it is
 # asked for in one go, and makes up what is missing: blocks must be those that PortAudio asks for. It also makes up
@@ -63,7 +65,7 @@ class AlsaMicrophone(VirtualDevice):
         self.config.write_text(_CONFIG.format(name=name, fifo=self._fifo, rate_hz=rate_hz, channels=channels))
         self._pipe, self._stalled = -1, False
         self._gain, self._to_skip = 1.0, 0
-        self._blocks, self._unread = 0, 0
+        self._blocks, self._read_at, self._held = 0, 0, 0
 
     @property
     def due_ns(self) -> range:
@@ -82,7 +84,9 @@ class AlsaMicrophone(VirtualDevice):
         pipe = self._fifo.with_name("being made")
         pipe.unlink(missing_ok=True)
         os.mkfifo(pipe)
-        self._pipe, self._unread = os.open(pipe, os.O_RDWR | os.O_NONBLOCK), 0
+        self._pipe, self._held = os.open(pipe, os.O_RDWR | os.O_NONBLOCK), 0
+        block = len(self._block_at(0))
+        fcntl.fcntl(self._pipe, fcntl.F_SETPIPE_SZ, min(2 * _UNREAD_BLOCKS * block, _MOST_BYTES))
         pipe.rename(self._fifo)  # without a writer, opening it would wait for one
 
     def _vanish(self) -> None:
@@ -131,11 +135,15 @@ class AlsaMicrophone(VirtualDevice):
     def _write(self) -> None:
         pending = array("i", [0])
         fcntl.ioctl(self._pipe, FIONREAD, pending)
-        self._unread = self._unread + 1 if pending[0] else 0
-        if self._unread >= _UNREAD_BLOCKS:
+        block = self._block_at(self._blocks * self.block)
+        if pending[0] < self._held:
+            self._read_at = self._blocks
+        elif self._blocks - self._read_at >= _UNREAD_BLOCKS and pending[0] >= _STALE_BLOCKS * len(block):
             with contextlib.suppress(BlockingIOError):  # somebody has read it meanwhile
                 os.read(self._pipe, pending[0])
-        os.write(self._pipe, self._block_at(self._blocks * self.block))
+            pending[0] = 0
+        with contextlib.suppress(BlockingIOError):  # who reads so late loses it
+            self._held = pending[0] + os.write(self._pipe, block)
 
     def _block_at(self, place: int) -> bytes:
         """The float32 samples of the block that begins at sample ``place`` of the play."""

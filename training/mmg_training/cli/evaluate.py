@@ -19,8 +19,9 @@ from mmg.errors import ConfigError
 from mmg_training.evaluation import plots
 from mmg_training.evaluation.candidate import open_candidate
 from mmg_training.evaluation.fewshot import SCORES, FewshotConfig
-from mmg_training.evaluation.report import TABLES, report
-from mmg_training.evaluation.tables import as_json, markdown
+from mmg_training.evaluation.gate import gate_table, learn, plot_learnt, write_gated
+from mmg_training.evaluation.report import TABLES, Candidate, report
+from mmg_training.evaluation.tables import Table, as_json, markdown
 
 EXAMPLES = """\
 examples:
@@ -31,6 +32,7 @@ examples:
   mmg-eval runs/odd --data 'test_people=[2, 4]'          other people of the run's data set
   mmg-eval runs/mine --config other.toml                 another data set, by the labels of both
   mmg-eval starter --config training/configs/starter.toml --json scores.json
+  mmg-eval mine.mmg --config mine.toml --gate --write-gate gated.mmg    learn when its sensors may sleep
 """
 
 progress = stderr_reporter("mmg-eval")
@@ -68,10 +70,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
         help="compare clips by embedding, by the sequence of their tokens, or both (default; a bundle: embedding)",
     )
     parser.add_argument(
+        "--gate",
+        action="store_true",
+        help="what it saves to let sensors sleep: learn thresholds and print the curve; alone, or with --tables",
+    )
+    parser.add_argument(
+        "--write-gate",
+        type=Path,
+        metavar="PATH",
+        help="with --gate: write the policy, as the [gate] of a device profile (.toml), or the bundle with it",
+    )
+    parser.add_argument(
         "--json", metavar="FILE", help="also write the tables as JSON; - prints JSON instead of the tables"
     )
     parser.add_argument("--markdown", type=Path, metavar="FILE", help="also write the tables as Markdown")
-    parser.add_argument("--plots", type=Path, metavar="DIR", help="draw subsets.png and missing.png there")
+    parser.add_argument("--plots", type=Path, metavar="DIR", help="draw subsets.png, missing.png and gate.png there")
     chosen = parse(parser, given)
     chosen.is_own_process = arguments is None
     close_sensors(chosen)
@@ -87,6 +100,8 @@ def run(chosen: argparse.Namespace, command: str) -> int:
     for flag, path in (("--markdown", chosen.markdown), ("--json", chosen.json if chosen.json != "-" else None)):
         if path is not None and not Path(path).absolute().parent.is_dir():
             raise ConfigError(f"{flag} {path}: there is no such folder")
+    if chosen.write_gate is not None and not chosen.gate:
+        raise ConfigError(f"--write-gate {chosen.write_gate}: needs --gate")
     if chosen.plots is not None:
         plots.require()
         chosen.plots.mkdir(parents=True, exist_ok=True)
@@ -96,7 +111,9 @@ def run(chosen: argparse.Namespace, command: str) -> int:
     ):
         score = chosen.fewshot_score or ("both" if candidate.model else "embedding")
         fewshot = fewshot_config(chosen.ways, chosen.shots, chosen.episodes, score)
-        tables = report(candidate, wanted, fewshot, progress, chosen.plots)
+        tables = report(candidate, wanted, fewshot, progress, chosen.plots) if wanted or not chosen.gate else []
+        if chosen.gate:
+            tables.append(_gate(candidate, chosen.write_gate, chosen.plots))
     sys.stdout.write(as_json(tables, command) if chosen.json == "-" else markdown(tables, command))
     sys.stdout.flush()
     if chosen.markdown is not None:
@@ -104,6 +121,20 @@ def run(chosen: argparse.Namespace, command: str) -> int:
     if chosen.json is not None and chosen.json != "-":
         Path(chosen.json).write_text(as_json(tables, command), encoding="utf-8")
     return 0
+
+
+def _gate(candidate: Candidate, path: Path | None, pictures: Path | None) -> Table:
+    """Raises ConfigError for what is no bundle, or is measured on labels that are not its own."""
+    if candidate.bundle is None:
+        raise ConfigError("--gate: needs a bundle, which the engine of the device runs: mmg-export makes one of a run")
+    if candidate.other:
+        raise ConfigError("--gate: needs the data set that the bundle was trained for")
+    learnt = learn(candidate.bundle, candidate.dataset, progress)
+    if path is not None:
+        write_gated(path, candidate.bundle, learnt, candidate.dataset.task)
+    if pictures is not None:
+        plot_learnt(pictures / "gate.png", candidate.bundle.manifest, learnt, candidate.dataset.task.name)
+    return gate_table(candidate.bundle, candidate.dataset, learnt, (*candidate.notes, *candidate.measured))
 
 
 def fewshot_config(ways: int, shots: str, episodes: int, score: str) -> FewshotConfig:

@@ -66,7 +66,7 @@ def _bundle(what: str, bundle: Bundle, asked: DataConfig, progress: Reporter) ->
         both = [source.name for source in dataset.sources if source.name in trained_on]
         dataset, sentences = as_known(dataset, own)
         decider = by_engine(bundle, replace(own, clips=dataset.task.clips), progress)
-        return Candidate(decider, None, dataset, asked, (ENGINE, *sentences, *_doubts(both)), other=True)
+        return Candidate(decider, None, dataset, asked, (ENGINE, *sentences, *_doubts(both)), other=True, bundle=bundle)
     decider = by_engine(bundle, dataset.task, progress)
     _check_modalities(what, own.modalities, dataset.task)
     tells = bundle.manifest.unknown is not None
@@ -74,7 +74,7 @@ def _bundle(what: str, bundle: Bundle, asked: DataConfig, progress: Reporter) ->
     def tell(sessions: Sequence[Session], names: tuple[str, ...]) -> Decisions:
         return decide_with_engine(bundle, dataset.task, sessions, names, progress)
 
-    return Candidate(decider, None, dataset, asked, (ENGINE,), tell=tell if tells else None)
+    return Candidate(decider, None, dataset, asked, (ENGINE,), tell=tell if tells else None, bundle=bundle)
 
 
 def _run(run: Path, model: MultimodalModel, own: DataConfig, asked: DataConfig, progress: Reporter) -> Candidate:

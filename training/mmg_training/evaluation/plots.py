@@ -1,4 +1,4 @@
-"""The two plots: accuracy by the share of missing hops, and bars of a table's column."""
+"""The plots: accuracy by the share of missing hops, by estimated power, and bars of a table's column."""
 
 from __future__ import annotations
 
@@ -29,6 +29,21 @@ def plot_missing(path: Path, rates: Sequence[float], curves: Mapping[str, Sequen
     for name, values in curves.items():
         axes.plot([100 * rate for rate in rates], values, marker="o", markersize=3, label=name)
     axes.set(xlabel="hops missing (%)", ylabel="accuracy", ylim=(0, 1))
+    axes.legend()
+    _save(figure, path)
+
+
+def plot_gate(
+    path: Path, points: Sequence[tuple[float, float]], marked: Mapping[str, tuple[float, float]], title: str
+) -> None:
+    """A dot for each policy at its power in mW and its accuracy; those that are marked have their names."""
+    figure, axes = _axes(title)
+    axes.plot(*zip(*points, strict=True), linestyle="", marker="o", markersize=4, color="tab:grey", label="tried")
+    for name, place in marked.items():
+        axes.plot(*place, linestyle="", marker="o", markersize=8, label=name)
+    axes.set(xlabel="estimated power (mW): no board was measured", ylabel="accuracy", xscale="log")
+    axes.xaxis.set_major_formatter("{x:g}")
+    axes.xaxis.set_minor_formatter("{x:g}")
     axes.legend()
     _save(figure, path)
 

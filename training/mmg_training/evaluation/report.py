@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from mmg import Bundle
 from mmg.cli.reporting import Reporter
 from mmg.errors import ConfigError
 
@@ -35,7 +36,7 @@ TABLES = ("subsets", "extra", "unknown", "kept", "missing", "fewshot", "zeroshot
 class Candidate:
     """What is measured: who decides, and the model where there is one (a bundle has none). split: who is in which part,
     as far as that is known. other: the data set is not the one that it was trained for. tell: who tells what is none of
-    the labels, where somebody does."""
+    the labels, where somebody does. bundle: where it is one."""
 
     decider: Decider
     model: MultimodalModel | None
@@ -45,6 +46,7 @@ class Candidate:
     split: Split | None = None
     other: bool = False
     tell: Teller | None = None
+    bundle: Bundle | None = None
 
     @property
     def measured(self) -> tuple[str, ...]:

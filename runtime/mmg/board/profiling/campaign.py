@@ -18,6 +18,7 @@ from mmg.backends import BACKENDS, INSTALL, NAMES, is_installed
 from mmg.board.machine import read_commit, read_versions
 from mmg.board.profiling import result
 from mmg.board.profiling.budget import check_budget
+from mmg.board.profiling.gate import gate_costs
 from mmg.board.profiling.result import Case, Mode, Report
 from mmg.board.profiling.task import Task
 from mmg.bundle import Bundle
@@ -125,6 +126,7 @@ def run_campaign(
             machine=_machine(board, plan.root),
             cases=(*cases, *left),
             stopped=bool(left),
+            gate=gate_costs(manifest),
         )
     return hold(report, plan.profile) if plan.keep_budget else report
 

@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 
 from mmg.board.profiling.figures import LATENCY, Figure, by_variant, figures, measured, not_measured, subset
+from mmg.board.profiling.gate import GATE_TITLE, gate_lines
 from mmg.board.profiling.result import Case, Conditions, Report
 from mmg.board.profiling.table import headlines, limits, over_budget, reasons, shown_figures, warnings
 
@@ -39,6 +40,7 @@ def format_markdown(report: Report) -> str:
     lines += _section("Warnings", warnings(cases))
     lines += _section("Over the budget", over_budget(cases))
     lines += _section("Not measured", not_measured(report))
+    lines += _section(GATE_TITLE.capitalize(), gate_lines(report))
     return "\n".join(lines) + "\n"
 
 

@@ -9,6 +9,7 @@ from importlib import resources
 
 from mmg.board.profiling.compare import compare
 from mmg.board.profiling.figures import LATENCY, by_variant, latency, measured, work_stages
+from mmg.board.profiling.gate import gate_section
 from mmg.board.profiling.markup import Markup, join, tag
 from mmg.board.profiling.plots import latency_plot, linear, logarithmic, stage_plot
 from mmg.board.profiling.result import Case, Report
@@ -61,7 +62,14 @@ def format_page(report: Report, olds: Sequence[Report] = ()) -> str:
 
 def _sections(report: Report) -> list[Markup]:
     cases = measured(report)
-    return [_controls(cases), _latency(report, cases), _stages(report, cases), _tradeoffs(cases), _figures(report)]
+    return [
+        _controls(cases),
+        _latency(report, cases),
+        _stages(report, cases),
+        _tradeoffs(cases),
+        gate_section(report),
+        _figures(report),
+    ]
 
 
 def _part(name: str) -> Markup:

@@ -193,12 +193,25 @@ class Bundle(_Part, frozen=True):
     video: tuple[str, ...] = ("video",)
 
 
+class GateCost(_Part, frozen=True):
+    """A point of the curve of the bundle's gate. policy: ``all awake``, ``as learnt`` or what wakes which sensor.
+
+    awake: of each sensor that may sleep, the part of the time that it was awake. accuracy: as the bundle states it.
+    estimated_mw: see ``mmg.board.profiling.estimate``; no board measured it.
+    """
+
+    policy: str
+    awake: dict[str, float]
+    accuracy: float
+    estimated_mw: float
+
+
 class Report(_Part, frozen=True):
     """One run of ``mmg-profile``.
 
     made: when it began, UTC, ISO 8601. command: its arguments. signal: where the samples came from.
     budget: key -> limit, as the device profile has them; empty without ``--budget``. stopped: whether Ctrl-C ended it
-    before every case was measured.
+    before every case was measured. gate: the curve of the bundle's gate, the leanest first; empty where it has none.
     """
 
     schema: Literal["mmg-profile/1"]
@@ -213,6 +226,7 @@ class Report(_Part, frozen=True):
     machine: Machine
     cases: tuple[Case, ...]
     stopped: bool = False
+    gate: tuple[GateCost, ...] = ()
 
 
 def encode(report: Report) -> bytes:

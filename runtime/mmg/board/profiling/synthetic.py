@@ -62,8 +62,8 @@ class SyntheticPort:
         self._ended = threading.Event()
         self._thread: threading.Thread | None = None
 
-    def start(self, deliver: Callable[[Chunk], None]) -> None:
-        """Begin; see Port."""
+    def start(self, deliver: Callable[[Chunk], None], *_: object) -> None:
+        """Begin; see Port. Its blocks come at their own pace."""
         self._thread = threading.Thread(
             target=self._play, args=(deliver,), name=f"synthetic {self.modality}", daemon=True
         )

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from mmg.board.profiling.budget import explain
 from mmg.board.profiling.figures import LATENCY, Figure, by_variant, figures, measured, named, not_measured, subset
+from mmg.board.profiling.gate import GATE_TITLE, gate_lines
 from mmg.board.profiling.result import Case, Report
 from mmg.board.profiling.text import BOLD, DIM, INVALID, OVER, RED, VALID, WARNED, YELLOW, Lines, align, widths_of
 
@@ -36,6 +37,7 @@ def format_table(report: Report, *, width: int = 100, colours: bool = False, asc
     lines.section("warnings", warnings(cases), YELLOW)
     lines.section("over the budget", over_budget(cases), RED)
     lines.section("not measured", not_measured(report), DIM)
+    lines.section(GATE_TITLE, gate_lines(report))
     if report.budget and cases:
         keeping = keeps_budget(cases)
         share = (

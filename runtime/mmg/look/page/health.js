@@ -1,5 +1,5 @@
 // How each sensor was.
-const STATES = ["live", "warming", "doubted", "stale", "faulty", "absent"];
+const STATES = ["live", "warming", "doubted", "stale", "faulty", "absent", "asleep"];
 
 // The states of one sensor, told by colour and by form: a well one is a thin line.
 function healthTrack(sensor, end_s) {

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 BOUNDS_S = (0.005, 0.01, 0.02, 0.03, 0.05, 0.1, 0.2, 0.5, 1.0)
 """Of the latency's histogram."""
-STATES = ("absent", "warming", "live", "doubted", "stale", "faulty")
+STATES = ("absent", "warming", "live", "doubted", "stale", "faulty", "asleep")
 
 
 class Totals:

@@ -108,6 +108,7 @@ class SampleClock:
         if ticks is None:
             self._timed = None
             times_ns = self._by_number.stamp(numbers, arrivals_ns)
+            self._overdue_ns.append(int(arrivals_ns[-1] - times_ns[-1]))
         else:
             times_ns = self._by_device.stamp(ticks, arrivals_ns)
         # Each of the two clocks only increases; this holds where one follows the other.

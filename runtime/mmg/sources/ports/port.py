@@ -11,10 +11,14 @@ from typing import TYPE_CHECKING, Protocol
 from mmg.errors import MmgError
 
 if TYPE_CHECKING:
+    from mmg.streams.grid import HopGrid
     from mmg.types import Chunk
 
 RETRY_S = 0.5
 """How long to wait before looking for a device again."""
+
+REST_S = 0.5
+"""The longest that a port leaves its device alone: one that is unplugged is noticed by then."""
 
 STATUS_NS = 200_000_000
 """While all is well a status is made anew no sooner: samples come a hundred times a second."""
@@ -52,8 +56,14 @@ class Port(Protocol):
     def status(self) -> PortStatus:
         """The newest status; safe to read from any thread."""
 
-    def start(self, deliver: Callable[[Chunk], None]) -> None:
-        """Begin to call ``deliver`` from the port's own thread. It must return at once."""
+    def start(
+        self, deliver: Callable[[Chunk], None], hops: HopGrid | None = None, lost: Callable[[], None] | None = None, /
+    ) -> None:
+        """Begin to call ``deliver`` from the port's own thread. It must return at once.
+
+        hops: samples are wanted when one of these ends, and not before: until then the driver may hold them. Without
+        it they are wanted as soon as they come. lost: called when the status says that nothing comes any more.
+        """
 
     def close(self) -> None:
         """Stop and let go of the device. Nothing is delivered once it has returned. Closing twice is fine."""
@@ -76,9 +86,14 @@ class PortThread(ABC):
         self._thread: threading.Thread | None = None
         self._delivering = threading.Lock()
         self._deliver: Callable[[Chunk], None] = lambda _: None
+        self._hops: HopGrid | None = None
+        self._lost: Callable[[], None] = lambda: None
 
-    def start(self, deliver: Callable[[Chunk], None]) -> None:
+    def start(
+        self, deliver: Callable[[Chunk], None], hops: HopGrid | None = None, lost: Callable[[], None] | None = None, /
+    ) -> None:
         """Begin; see Port."""
+        self._hops, self._lost = hops, lost or self._lost
 
         def deliver_while_open(chunk: Chunk) -> None:
             with self._delivering:
@@ -95,6 +110,10 @@ class PortThread(ABC):
             self._stopping.set()
         if self._thread is not None:
             self._thread.join(self.CLOSE_S)
+
+    def _wanted_ns(self, newest_ns: int) -> int:
+        """When the samples after this one are wanted, in host ns; 0 for as soon as they come."""
+        return self._hops.end_ns(self._hops.hop_at(newest_ns)) if self._hops else 0
 
     def _live(self) -> None:
         while not self._stopping.is_set():
@@ -113,6 +132,7 @@ class PortThread(ABC):
 
     def _tell_lost(self, reason: str) -> None:
         self.status = PortStatus(reason=reason, device=self.status.device, losses=self.status.losses)
+        self._lost()
 
     @abstractmethod
     def _session(self) -> None:

@@ -7,7 +7,7 @@ from typing import TypeAlias
 
 import numpy as np
 
-from mmg.sources.protocols.parser import UNTIMED, VALID_FRAMES, Counters, Finding, Samples
+from mmg.sources.protocols.parser import UNTIMED, VALID_FRAMES, Counters, Finding, Samples, join
 
 Vector: TypeAlias = tuple[float, ...]
 
@@ -16,6 +16,8 @@ IMPOSSIBLE = 1e5
 # Acceleration that comes so many times in a row without a gyro is taken to come from a device that has none.
 GYROLESS_AFTER = 8
 UNKNOWN_LENGTH = -1
+MANY_BYTES = 128
+"""A read of fewer is quicker frame by frame."""
 _NO_GYRO = (0.0, 0.0, 0.0)
 
 
@@ -55,6 +57,7 @@ class SampleCollector:
         self._has_gyro = has_gyro
         self._rows: list[tuple[Vector, int, int]] = []
         self._gyroless: list[tuple[Vector, int, int]] = []
+        self._many: list[Samples] = []
 
     @property
     def name(self) -> str:
@@ -83,14 +86,25 @@ class SampleCollector:
                 self._rows += self._gyroless
                 self._gyroless.clear()
 
+    def _add_many(self, samples: Samples) -> None:
+        """Samples with a gyro, whose values are possible."""
+        self._many += [self._one_by_one(), samples]
+
     def _gyro_seen(self) -> None:
         self._has_gyro = True
         self._counters.incomplete += len(self._gyroless)
         self._gyroless.clear()
 
     def _take(self) -> Samples:
+        samples = self._one_by_one()
+        if self._many:
+            samples, self._many = join((*self._many, samples)), []
+        self._counters.samples += len(samples)
+        return samples
+
+    def _one_by_one(self) -> Samples:
+        """What ``_add`` was given."""
         rows, self._rows = self._rows, []
-        self._counters.samples += len(rows)
         times = [row[1] for row in rows]
         return Samples(
             np.array([row[0] for row in rows], np.float32).reshape(-1, 6),
@@ -122,6 +136,13 @@ class FrameParser(SampleCollector, ABC):
     def _parse(self, frame: bytes, last_byte: int) -> bool:
         """Adds the samples of a whole frame; False where its checksum or structure is wrong."""
 
+    def _parse_many(self, _buffer: bytes, _start: int, _last_byte: int) -> int:
+        """As ``_parse``, of all that are in order from ``start`` on: how many bytes were taken. They may be left to it.
+
+        last_byte: where in the stream the buffer's byte before ``start`` was.
+        """
+        return 0
+
     @property
     def finding(self) -> Finding | None:
         """See ``Parser.finding``."""
@@ -136,6 +157,10 @@ class FrameParser(SampleCollector, ABC):
         origin = counters.bytes_fed - len(self._pending)  # stream offset of the buffer's first byte
         counters.bytes_fed += len(data)
         at = 0
+        if len(buffer) >= MANY_BYTES:
+            at = max(buffer.find(self.MARK), 0)
+            counters.skipped_bytes += at
+            at += self._parse_many(buffer, at, origin + at - 1)
         while True:
             start = buffer.find(self.MARK, at)
             if start < 0:

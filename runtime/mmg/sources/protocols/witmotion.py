@@ -12,8 +12,10 @@ import struct
 from collections.abc import Sequence
 from datetime import datetime, timedelta, timezone
 
+import numpy as np
+
 from mmg.sources.protocols.framing import UNKNOWN_LENGTH, FrameParser, Vector
-from mmg.sources.protocols.parser import STANDARD_GRAVITY, UNTIMED
+from mmg.sources.protocols.parser import STANDARD_GRAVITY, UNTIMED, Samples
 from mmg.sources.protocols.witmotion_combined import (
     COMBINED,
     FRAME_BYTES,
@@ -29,10 +31,13 @@ ACCELERATION_LSB = 16 * STANDARD_GRAVITY / 32768  # m/s^2
 GYRO_LSB = math.radians(2000) / 32768  # rad/s
 TEMPERATURE_LSB = 0.01  # degrees Celsius
 
+MOST_KINDS = 16
+
 _FRAME_BYTES = 11
 _TYPES = frozenset(range(0x50, 0x60))  # 5F answers a register read
 _WORDS = struct.Struct("<4h")
 _CALENDAR = struct.Struct("<6BH")
+_LSB = np.array([[ACCELERATION_LSB], [GYRO_LSB]])
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 
 
@@ -85,6 +90,27 @@ class WitMotion(FrameParser):
             self._time_ns = self._calendar_ns(frame)
         return True
 
+    def _parse_many(self, buffer: bytes, start: int, last_byte: int) -> int:
+        """Cycles of acceleration, angular rate and what the first one has behind them, but for the time."""
+        kinds = _kinds_of_cycle(buffer, start)
+        if not kinds or not self._has_gyro or self._gyroless or self._acceleration or self._time_ns != UNTIMED:
+            return 0
+        size = len(kinds) * _FRAME_BYTES
+        whole = np.frombuffer(buffer, np.uint8)[start:][: (len(buffer) - start) // size * size]
+        frames = whole.reshape(-1, len(kinds), _FRAME_BYTES)
+        sums = np.add.reduce(frames[:, :, :10], axis=2, dtype=np.uint8)
+        good = (frames[:, :, 0] == 0x55) & (frames[:, :, 1] == kinds) & (frames[:, :, 10] == sums)
+        good = good.all(axis=1)
+        count = len(good) if good.all() else int(good.argmin())
+        if not count:
+            return 0
+        words = np.ascontiguousarray(frames[:count, :2, 2:8]).view("<i2")  # (T, 2, 3)
+        values = (words * _LSB).astype(np.float32).reshape(count, 6)
+        ends = last_byte + 2 * _FRAME_BYTES + size * np.arange(count, dtype=np.int64)
+        self._add_many(Samples(values, None, ends, True))
+        self._counters.frames += count * len(kinds)
+        return count * size
+
     def _gyro(self, frame: bytes, last_byte: int) -> None:
         """Angular rate comes right behind its acceleration: two frames further on it is of a later cycle."""
         held = self._acceleration
@@ -111,6 +137,14 @@ class WitMotion(FrameParser):
         except ValueError:  # a calendar that was never set: the samples do without it, so nothing is lost
             return UNTIMED
         return (moment - _EPOCH) // timedelta(microseconds=1) * 1000
+
+
+def _kinds_of_cycle(buffer: bytes, start: int) -> list[int]:
+    """The types of the frames from here to the next acceleration; none where they are not those of a usual cycle."""
+    kinds = list(buffer[start + 1 : start + 1 + MOST_KINDS * _FRAME_BYTES : _FRAME_BYTES])
+    size = kinds.index(ACCELERATION, 1) if ACCELERATION in kinds[1:] else 0
+    is_usual = kinds[:2] == [ACCELERATION, GYRO] and set(kinds[2:size]) <= _TYPES - {TIME, GYRO}
+    return kinds[:size] if is_usual else []
 
 
 def _scaled(words: Sequence[int], lsb: float) -> Vector:

@@ -4,7 +4,7 @@ import { PORT, byId, colourNamed, lasted, make, paperOf, put } from "./words.js"
 const SPAN_S = 30;
 const HEIGHT = 52;
 const FLOOR_DB = -72;
-const SYMBOLS = { live: "●", doubted: "◒", warming: "◐", stale: "○", faulty: "✗", absent: "·" };
+const SYMBOLS = { live: "●", doubted: "◒", warming: "◐", stale: "○", faulty: "✗", absent: "·", asleep: "z" };
 
 export class Sensors {
   begin({ sensors, kinds, hop_s }) {
@@ -65,7 +65,7 @@ class Card {
     const where = ["at", device || this.url];
     if (!this.isPort) return [...known, where];
     return [
-      ["rate", rate_hz && !["stale", "absent"].includes(state) ? `${rate_hz.toFixed(rate_hz < 1000 ? 1 : 0)} Hz` : "–"],
+      ["rate", rate_hz && !["stale", "absent", "asleep"].includes(state) ? `${rate_hz.toFixed(rate_hz < 1000 ? 1 : 0)} Hz` : "–"],
       ...known,
       ["clock", clock ? `${signed(clock.drift_ppm)} ppm` : "–"],
       ["known to", clock ? `±${fine(clock.uncertainty_ms)} ms` : "–"],

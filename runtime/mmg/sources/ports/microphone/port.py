@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
 from concurrent.futures import Future
@@ -16,7 +17,7 @@ from mmg.sources.ports.microphone.device import Meant, Microphone
 from mmg.sources.ports.microphone.level import Level
 from mmg.sources.ports.microphone.lookout import LOOKOUT, NO_ANSWER, Sight
 from mmg.sources.ports.microphone.portaudio import IN_USE, PORTAUDIO, STALL_S, Block, Capture, require_sounddevice
-from mmg.sources.ports.port import STATUS_NS, PortStatus, PortThread
+from mmg.sources.ports.port import REST_S, STATUS_NS, PortStatus, PortThread
 from mmg.sources.url import SourceUrl, parse_url
 from mmg.types import Chunk
 
@@ -26,8 +27,9 @@ if TYPE_CHECKING:
 
 OPTIONS = ("rate", "channels", "channel", "gain", "block_ms", "latency")
 BLOCK_MS = 20
-BUFFERED_BLOCKS = 3
-"""PortAudio makes the driver's buffer of four periods: with this latency each is one block, with more it is several."""
+"""A sample is there for us once its block is full."""
+HELD_S = 1.0
+"""What the driver is asked to hold. Half of that it is left alone for, at most."""
 START_S = 3.0
 """How long a device may take to its first sound; Bluetooth takes a second or two."""
 AHEAD_S = 0.5
@@ -59,6 +61,8 @@ class MicrophonePort(PortThread):
     has one PortAudio: while a stream of it runs, no device that was plugged in since can be opened.
     """
 
+    CLOSE_S = 0.5  # a driver that does not give the thread back by then does not at all
+
     def __init__(self, url: SourceUrl | str, modality: Modality) -> None:
         """Raises ConfigError for options that cannot be or a modality that is no sound, BackendUnavailable."""
         url = parse_url(url) if isinstance(url, str) else url
@@ -76,10 +80,23 @@ class MicrophonePort(PortThread):
         self._channels = int(url.number("channels", 1, 128) or 1)
         self._gain = np.float32(10 ** (float(url.number("gain", 0, 60) or 0) / 20))
         self._block_s = float(url.number("block_ms", 1, 1000) or BLOCK_MS) / 1e3
-        self._latency_s = float(url.number("latency", 1, 2000) or 0) / 1e3 or BUFFERED_BLOCKS * self._block_s
+        self._latency_s = float(url.number("latency", 1, 2000) or 0) / 1e3 or HELD_S
         require_sounddevice()
         self._wake = threading.Event()
-        self._overruns = self._lost = self._clipped = self._told_ns = 0
+        self._capture: Capture | None = None
+        self._overruns = self._gone = self._clipped = self._told_ns = 0
+
+    @property
+    def status(self) -> PortStatus:
+        """The newest status. That nothing comes is seen from here: a driver may hold the port's thread."""
+        status, capture = self._told, self._capture
+        if capture is None or not status.connected or time.monotonic_ns() - capture.heard_ns < STALL_S * 1e9:
+            return status
+        return replace(status, connected=False, reason=f"stalled: no sound for {STALL_S} s")
+
+    @status.setter
+    def status(self, status: PortStatus) -> None:
+        self._told = status
 
     def close(self) -> None:
         """Stop; see Port. A PortAudio that does not answer is left behind."""
@@ -87,7 +104,7 @@ class MicrophonePort(PortThread):
         self._wake.set()
         super().close()
         LOOKOUT.rest()
-        PORTAUDIO.give_time_to_close(CLOSE_S)
+        PORTAUDIO.give_time_to_close(CLOSE_S, is_held=self._thread is not None and self._thread.is_alive())
 
     def _session(self) -> None:
         seen = LOOKOUT.look(self.url, self._stopping.is_set)
@@ -99,8 +116,10 @@ class MicrophonePort(PortThread):
             return
         LOOKOUT.rest()
         try:
+            self._capture = capture
             self._listen(capture)
         finally:
+            self._capture = None
             PORTAUDIO.ask(lambda: PORTAUDIO.close(capture))
 
     def _wait_for(self, opening: Future[Capture]) -> Capture | None:
@@ -124,15 +143,9 @@ class MicrophonePort(PortThread):
             rate_hz = self._resolve_settings(sounddevice, device, channels)
             chosen = slice(self._channel - 1, self._channel) if self._channel else None
             heard = f"channel {self._channel}" if self._channel else f"{channels} ch"
-            capture = Capture(f"{device.name}, {rate_hz:g} Hz, {heard}", rate_hz, self._wake, columns=chosen)
-            PORTAUDIO.open(
-                capture,
-                device=device.number,
-                samplerate=rate_hz,
-                channels=channels,
-                blocksize=max(round(rate_hz * self._block_s), 1),
-                latency=self._latency_s,
-            )
+            block = max(round(rate_hz * self._block_s), 1)
+            capture = Capture(f"{device.name}, {rate_hz:g} Hz, {heard}", rate_hz, block, columns=chosen)
+            PORTAUDIO.open(capture, device=device.number, channels=channels, latency_s=self._latency_s)
         except sounddevice.PortAudioError as error:
             problem = "in use by another program" if IN_USE in error.args else f"cannot be opened: {error.args[0]}"
             raise SourceError(self.url, problem) from error
@@ -161,27 +174,31 @@ class MicrophonePort(PortThread):
         return self._model_rate_hz
 
     def _listen(self, capture: Capture) -> None:
-        count, level = SampleCount(capture.rate_hz), Level(capture.rate_hz)
-        heard_s, patience_s = time.monotonic(), START_S
+        """Take what there is when it is wanted; until then the driver holds it, and this sleeps."""
+        count, level, patience_s = SampleCount(capture.rate_hz), Level(capture.rate_hz), START_S
+        longest_s, wanted_ns = min(REST_S, capture.held_s / 2), 0
         while not self._stopping.is_set():
-            self._wake.wait(max(heard_s + patience_s - time.monotonic(), 0.0))
-            self._wake.clear()
-            ended, waiting = capture.ended, len(capture.blocks)
-            for _ in range(waiting):
-                self._handle(capture, count, level, capture.blocks.popleft())
-            if ended:
-                raise SourceLost(self.url, "unplugged")
-            if waiting:
-                heard_s, patience_s = time.monotonic(), STALL_S
-            elif time.monotonic() - heard_s >= patience_s:
+            try:
+                block = capture.take(wanted_ns, patience_s, self._stopping.wait)
+            except sys.modules["sounddevice"].PortAudioError as error:
+                raise SourceLost(self.url, "unplugged") from error
+            if self._stopping.is_set():
+                return
+            if block is None:
                 raise SourceLost(self.url, f"stalled: no sound for {patience_s} s")
+            self._handle(capture, count, level, block)
+            patience_s, wanted_ns = STALL_S, self._wanted_ns(count.newest_ns)
+            rest_s = (wanted_ns - time.monotonic_ns()) / 1e9
+            if rest_s > 0:
+                wanted_ns = 0 if rest_s > longest_s else wanted_ns
+                self._stopping.wait(min(rest_s, longest_s))
 
     def _handle(self, capture: Capture, count: SampleCount, level: Level, block: Block) -> None:
         times_ns, lost = count.place(block)
         if count.ahead_s > AHEAD_S:
             raise SourceLost(self.url, "runs faster than real time: the feed of this virtual device has ended")
         self._overruns += block.overrun
-        self._lost += lost
+        self._gone += lost
         sound = block.sound if self._gain == 1 else self._amplify(block.sound)
         level.hear(sound)
         is_news = block.overrun or lost or self.status.reason or not self.status.connected
@@ -208,7 +225,7 @@ class MicrophonePort(PortThread):
             drift_ppm=quality.drift_ppm,
             jitter_ms=quality.jitter_ms,
             uncertainty_ms=quality.uncertainty_ms,
-            losses=(("overruns", self._overruns), ("samples", self._lost), *clipped),
+            losses=(("overruns", self._overruns), ("samples", self._gone), *clipped),
             note=note,
         )
 
@@ -219,7 +236,7 @@ class SampleCount:
     def __init__(self, rate_hz: float) -> None:
         self._period_ns = 1e9 / rate_hz
         self.clock, self.ahead_s = ClockMap(self._period_ns, rate_error=CRYSTAL_ERROR), 0.0
-        self._given = self._index = self._newest_ns = 0
+        self._given = self._index = self.newest_ns = 0
         self._before_ns = np.empty(0, np.int64)  # from each sample of a block to its newest
         self._since = 0, 0  # sample number and arrival from which ``ahead_s`` counts
 
@@ -234,7 +251,7 @@ class SampleCount:
         if not self._given:
             self._since = samples, block.arrival_ns
         elif block.overrun:
-            due_ns = self._newest_ns + (lost + samples) * self._period_ns
+            due_ns = self.newest_ns + (lost + samples) * self._period_ns
             lost += max(round((block.arrival_ns - due_ns) / self._period_ns), 0)
         self._given, self._index = block.end, self._index + lost + samples
         [newest_ns] = self.clock.stamp_read((self._index - 1,), block.arrival_ns)
@@ -242,9 +259,9 @@ class SampleCount:
             # Within a block the nominal rate will do: a crystal is off by microseconds in it.
             self._before_ns = np.rint(np.arange(samples - 1, -1, -1) * self._period_ns).astype(np.int64)
         times_ns = newest_ns - self._before_ns
-        if int(times_ns[0]) <= self._newest_ns:
-            times_ns = np.maximum(times_ns, self._newest_ns + 1 + np.arange(samples))
-        self._newest_ns = int(times_ns[-1])
+        if int(times_ns[0]) <= self.newest_ns:
+            times_ns = np.maximum(times_ns, self.newest_ns + 1 + np.arange(samples))
+        self.newest_ns = int(times_ns[-1])
         self._compare(block.arrival_ns)
         return times_ns, lost
 

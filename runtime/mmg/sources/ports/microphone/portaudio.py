@@ -1,19 +1,19 @@
-"""PortAudio: the one thread that calls it, and what its callbacks leave for the port's thread.
+"""PortAudio: the one thread that opens and closes, and streams that their port's own thread reads.
 
-A callback copies the block and leaves. All calls into PortAudio are made by a thread of their own: they are not safe
-from two, and may not return, for a stop waits for the thread that a driver holds. So closing a port never hangs. It is
-not called before ``lookout`` has seen, in a process of its own, that it neither aborts nor hangs where it starts.
+A stream has no thread and no callback: the driver's buffer holds the sound until the port wants it. Opening and closing
+is done by one thread, because PortAudio allows no two at once and may not return. It is not called before ``lookout``
+has seen, in a process of its own, that it neither aborts nor hangs where it starts.
 """
 
 from __future__ import annotations
 
 import atexit
+import ctypes
 import importlib
 import importlib.util
 import sys
 import threading
 import time
-from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, wait
 from contextlib import suppress
@@ -29,14 +29,20 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-QUEUED_BLOCKS = 250
 STALL_S = 1.0
 """A running device that gives nothing for so long is closed and opened again."""
 IN_USE = -9985  # paDeviceUnavailable
+WAITED_NS = 500_000
+"""A read that took longer had to wait, so its newest sample has just come."""
+STEP_NS = 1_000_000
+"""How soon to look again where a block is due."""
+LONGEST_S = 2.0
+"""So much sound is taken at once at most: no driver holds more, but a virtual one whose feed has ended."""
 
 
 class Block(NamedTuple):
-    """``(T, C)`` float32. end: samples given so far, with these. overrun: the driver lost some before them."""
+    """``(T, C)`` float32. end: samples given so far, with these. arrival_ns: when the newest of them came, in host ns.
+    overrun: the driver lost some before them."""
 
     sound: Samples
     end: int
@@ -45,28 +51,53 @@ class Block(NamedTuple):
 
 
 class Capture:
-    """A stream, and what its callback has left for the port's thread; when that is late the oldest block goes."""
+    """An open stream, for one thread to read in blocks of ``block`` samples."""
 
-    def __init__(self, device: str, rate_hz: float, wake: threading.Event, *, columns: slice | None = None) -> None:
+    def __init__(self, device: str, rate_hz: float, block: int, *, columns: slice | None = None) -> None:
         """columns: the channels that are wanted, if not all that the stream has."""
-        self.device, self.rate_hz, self._wake, self._columns = device, rate_hz, wake, columns
-        self.blocks: deque[Block] = deque(maxlen=QUEUED_BLOCKS)
+        self.device, self.rate_hz, self.block, self._columns = device, rate_hz, block, columns
+        self._block_ns = round(block * 1e9 / rate_hz)
         self.stream: Any = None
-        self.heard_ns, self.ended, self._end = 0, False, 0
-
-    def take(self, sound: Any, samples: int, _time: object, flags: Any) -> None:
-        """PortAudio's callback; ``sound`` is its own buffer, which it uses again."""
         self.heard_ns = time.monotonic_ns()
-        self._end += samples
-        heard = np.frombuffer(sound, np.float32).reshape(samples, -1)
-        wanted = heard if self._columns is None else heard[:, self._columns]
-        self.blocks.append(Block(wanted.copy(), self._end, self.heard_ns, flags.input_overflow))
-        self._wake.set()
+        """When the newest sample came that was waited for; until one has, when the stream was made."""
+        self._end = 0
 
-    def end(self) -> None:
-        """PortAudio calls it when its thread ends: it was told to, or the device is gone."""
-        self.ended = True
-        self._wake.set()
+    @property
+    def held_s(self) -> float:
+        """How much sound the driver holds while nobody reads."""
+        return float(self.stream.latency)
+
+    def take(self, wanted_ns: int, patience_s: float, pause: Callable[[float], bool]) -> Block | None:
+        """All that the driver holds, and on to a block that had to be waited for and came at ``wanted_ns`` or later.
+
+        None after a silence of ``patience_s``, or where ``pause``, which sleeps so many seconds, says that it is over.
+        A driver may hold the thread in here for as long as it likes. Raises PortAudioError where the device is gone.
+        """
+        pieces: list[Any] = []
+        overrun, most = False, LONGEST_S * self.rate_hz / self.block
+        while True:
+            began_ns = time.monotonic_ns()
+            while self.stream.read_available < self.block:
+                due_ns = self.heard_ns + (len(pieces) + 1) * self._block_ns - STEP_NS
+                now_ns = time.monotonic_ns()
+                if pause(max(due_ns - now_ns, STEP_NS) / 1e9) or now_ns - self.heard_ns > patience_s * 1e9:
+                    return self._joined(pieces, now_ns, overrun) if pieces else None
+            piece, has_lost = self.stream.read(self.block)
+            now_ns = time.monotonic_ns()
+            pieces.append(piece)
+            overrun |= has_lost
+            if (now_ns - began_ns > WAITED_NS and now_ns >= wanted_ns) or len(pieces) > most:
+                # After so long a silence the samples do not go on where they ended.
+                overrun |= self._end > 0 and now_ns - self.heard_ns > STALL_S * 1e9
+                self.heard_ns = now_ns
+                return self._joined(pieces, now_ns, overrun)
+
+    def _joined(self, pieces: list[Any], arrival_ns: int, overrun: bool) -> Block:
+        samples = len(pieces) * self.block
+        self._end += samples
+        heard = np.frombuffer(bytearray().join(pieces), np.float32).reshape(samples, -1)
+        sound = heard if self._columns is None else np.ascontiguousarray(heard[:, self._columns])
+        return Block(sound, self._end, arrival_ns, overrun)
 
 
 class PortAudio:
@@ -87,12 +118,16 @@ class PortAudio:
         self._calls.put((future, call))
         return future
 
-    def give_time_to_close(self, seconds: float) -> None:
-        """Wait for what was asked. A PortAudio that hangs would hang the interpreter's exit: it is left out there."""
+    def give_time_to_close(self, seconds: float, *, is_held: bool = False) -> None:
+        """Wait for what was asked. A PortAudio that hangs would hang the interpreter's exit: it is left out there.
+
+        is_held: whether a driver holds the thread that reads a stream.
+        """
         # Twice, for what is opened too late asks to be closed only once it is open. A call that goes on while the
         # interpreter ends crashes it.
         until_s = time.monotonic() + seconds
-        if not all(wait([self.ask(lambda: None)], max(until_s - time.monotonic(), 0)).done for _ in range(2)):
+        asked = all(wait([self.ask(lambda: None)], max(until_s - time.monotonic(), 0)).done for _ in range(2))
+        if is_held or not asked:
             with suppress(KeyError, AttributeError):  # not even imported yet
                 atexit.unregister(sys.modules["sounddevice"]._exit_handler)
 
@@ -121,26 +156,29 @@ class PortAudio:
             raise SourceError(url, f"PortAudio does not start: {error}") from error
         return sounddevice
 
-    def open(self, capture: Capture, **settings: Any) -> None:
-        """Start a stream of float32 into ``capture``. Raises PortAudioError.
+    def open(self, capture: Capture, *, latency_s: float, **settings: Any) -> None:
+        """Start a stream of float32 for ``capture``, whose driver holds about ``latency_s``. Raises PortAudioError.
 
         A raw stream: in others sounddevice shapes the array in a way that NumPy 2.5 warns of.
         """
-        capture.stream = sys.modules["sounddevice"].RawInputStream(
-            dtype="float32", callback=capture.take, finished_callback=capture.end, **settings
+        sounddevice = sys.modules["sounddevice"]
+        with suppress(AttributeError, OSError):  # not on ALSA
+            # It makes four periods of a buffer otherwise, and a sample is there only once its period is over.
+            library = ctypes.CDLL(sounddevice._libname)
+            library.PaAlsa_SetNumPeriods(round(latency_s * capture.rate_hz / capture.block) + 1)
+        capture.stream = sounddevice.RawInputStream(
+            dtype="float32", samplerate=capture.rate_hz, blocksize=capture.block, latency=latency_s, **settings
         )
         self._streams += 1
-        capture.heard_ns = time.monotonic_ns()  # one that is closed before its first sound is not silent yet
         try:
             capture.stream.start()
         except Exception:
             self.close(capture)
             raise
+        capture.heard_ns = time.monotonic_ns()
 
     def close(self, capture: Capture) -> None:
-        """End a stream. Aborting cancels PortAudio's thread, which must not happen inside Python: only a silent one."""
-        if time.monotonic_ns() - capture.heard_ns < STALL_S * 1e9:
-            capture.stream.stop()
+        """End a stream that nobody reads any more."""
         capture.stream.close()
         self._streams -= 1
 

@@ -5,15 +5,20 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from mmg.sources.clock.sample_clock import Arrivals, SampleClock
-from mmg.sources.ports.serial.line import MOST_GATHERED
 from mmg.sources.protocols import Counters, Parser, Samples
 
 TRY_S, TRY_BYTES = 2.0, 512
 """How much is listened to without a valid sample before the parser begins anew and the next baud rate is tried."""
 REOPEN_S = 5.0
 """Silence after which the port is opened again, as adapters hang."""
-KNOWN_SAMPLES = 50
-"""Samples after which it is known how many bytes one takes, and how often one comes."""
+KNOWN_SAMPLES, KNOWN_S = 50, 2.0
+"""After so many, and so long, it is known how often they come: before that each is listened for."""
+STEADY_S = 0.06
+"""What comes less often may come in batches: it is listened for too, as only its arrival tells when it was taken."""
+HELD_BYTES = 2048
+"""A terminal of Linux holds 4096 for who does not read (N_TTY_BUF_SIZE), and drivers more before it."""
+FADING = 0.9
+"""So much of a rate that was higher is left at each look at it."""
 FRAMES_A_SAMPLE = 1.5
 """A device with more frames a sample than that sends each sample in several, or others between them."""
 
@@ -33,10 +38,14 @@ class News:
 
 
 class Conversation:
-    """What a device has said since it was plugged in; it outlasts opening the port again. Times are monotonic, in s."""
+    """What a device has said since it was plugged in; it outlasts opening the port again. Times are monotonic, in s.
+
+    heard_s: when it last said anything. woke_s: when it was last left alone until. listened_s: since when everything
+    that it says has come soon after what was before.
+    """
 
     def __init__(self, parser: Parser, now_s: float) -> None:
-        self.heard_s = self.tuned_s = now_s
+        self.heard_s = self.tuned_s = self.woke_s = now_s
         self.reopen_s = now_s + REOPEN_S
         self.has_spoken = self.is_silent = False
         self.begin(parser, now_s)
@@ -44,9 +53,9 @@ class Conversation:
     def begin(self, parser: Parser, now_s: float) -> None:
         """With another parser, whose samples have nothing to do with those before."""
         self.parser, self.clock, self.arrivals = parser, SampleClock(), Arrivals()
-        self._understood_s = now_s
+        self._understood_s = self.listened_s = now_s
         self._seen: Counters | None = None  # as of the newest sample
-        self._measured, self._sample_bytes = (-1, 0), 0
+        self._bytes_per_s, self._measured = 0.0, (0, 0.0)
 
     @property
     def has_tried_enough(self) -> bool:
@@ -54,24 +63,23 @@ class Conversation:
         understood = 0 if self._seen is None else self._seen.bytes_fed
         return self.parser.counters.bytes_fed - understood >= TRY_BYTES
 
-    def measure(self, samples: Samples) -> None:
-        """Find out, from the newest sample and the one when this was last asked, how many bytes one takes."""
-        end, count = int(samples.last_byte[-1]), self.parser.counters.samples
-        size, rest = divmod(end - self._measured[0], max(count - self._measured[1], 1))
-        self._sample_bytes = 0 if rest else size  # such as lines of text have no fixed length
-        self._measured = end, count
+    def measure(self, now_s: float) -> None:
+        """Find out how many bytes come in a second: the most of what was measured lately."""
+        fed, since_s = self._measured
+        end = self.parser.counters.bytes_fed
+        if since_s and now_s > since_s:
+            self._bytes_per_s = max((end - fed) / (now_s - since_s), self._bytes_per_s * FADING)
+        self._measured = end, now_s
 
-    def bytes_in(self, seconds: float) -> int:
-        """The bytes of the samples that come in about so long, 0 where that is one at most or not known."""
-        tick_ns = self.clock.sample_ns
-        known = tick_ns > 0 and self.parser.counters.samples >= KNOWN_SAMPLES
-        if not known or not self._sample_bytes:
-            return 0
-        samples = min(round(seconds * 1e9 / tick_ns), MOST_GATHERED // self._sample_bytes)
-        return samples * self._sample_bytes if samples > 1 else 0
+    def rest_s(self, now_s: float) -> float:
+        """How long this device may be left alone now."""
+        known = self.parser.counters.samples >= KNOWN_SAMPLES and now_s - self.listened_s > KNOWN_S
+        return HELD_BYTES / self._bytes_per_s if known and self._bytes_per_s else 0.0
 
     def hear(self, now_s: float) -> bool:
         """Notes that bytes came; returns whether they end a silence."""
+        if now_s - max(self.heard_s, self.woke_s) > STEADY_S:
+            self.listened_s = now_s
         ends_silence = self.is_silent
         if ends_silence:
             self._understood_s = now_s

@@ -13,8 +13,6 @@ from mmg.errors import ConfigError, SourceLost
 POLL_S = 0.1
 READ_BYTES, MOST_BYTES = 4096, 16384
 """Of one read, and of one wake: so a device that floods does not keep the port from being closed."""
-MOST_GATHERED = 64
-"""Linux hands over so many at once (tty_read), and hides a shorter rest until as many have come again."""
 GONE = (OSError, TypeError, termios.error)
 """What pyserial raises when a device is gone: its own errors are OSErrors, those of termios are not."""
 
@@ -41,7 +39,7 @@ class SerialLine:
 
     def __init__(self, port: Any, url: str) -> None:
         """Raises SourceLost."""
-        self._port, self._url, self._gathered = port, url, 0
+        self._port, self._url = port, url
         self._poll: select.poll | None = None
         try:
             descriptor = port.fileno()
@@ -56,13 +54,21 @@ class SerialLine:
 
     def read(self) -> bytes:
         """All bytes that are pending, ``MOST_BYTES`` or a little more; waits for the first one. Raises SourceLost."""
+        if self._poll is not None:
+            return self._pending() if self._poll.poll(POLL_S * 1e3) else b""
+        try:
+            data = self._port.read(1)
+            return bytes(data + self._port.read(self._port.in_waiting)) if data else b""
+        except GONE as error:
+            raise SourceLost(self._url, "unplugged") from error
+
+    def pending(self) -> bytes:
+        """The same without waiting. A port that cannot tell what is there gives nothing."""
+        return self._pending() if self._poll is not None else b""
+
+    def _pending(self) -> bytes:
         data = bytearray()
         try:
-            if self._poll is None:
-                data += self._port.read(1)
-                return bytes(data + self._port.read(self._port.in_waiting)) if data else b""
-            if not self._poll.poll(POLL_S * 1e3):
-                self.gather(0)  # what is there is less than was asked for, and may be the device's last words
             while len(data) < MOST_BYTES:  # in_waiting would not do: of a socket it is never more than 1
                 piece = self._port.read(READ_BYTES)
                 data += piece
@@ -73,23 +79,8 @@ class SerialLine:
                 raise SourceLost(self._url, "unplugged") from error
         return bytes(data)
 
-    def gather(self, least: int) -> None:
-        """Wait for so many bytes at a time from now on, at most ``MOST_GATHERED``; with 0 for any. Of a terminal only.
-
-        Linux wakes who polls a terminal only then (VMIN of termios(3), in a line discipline without VTIME): each wake
-        still comes with its newest byte, so that its time is known as well as ever, but there are fewer of them.
-        """
-        if least == self._gathered or self._poll is None:
-            return
-        self._gathered = least
-        with contextlib.suppress(termios.error, OSError, TypeError):  # a socket, or gone: the next read tells
-            settings = termios.tcgetattr(self._port.fileno())
-            settings[6][termios.VMIN] = least
-            termios.tcsetattr(self._port.fileno(), termios.TCSANOW, settings)
-
     def tune(self, baud: int) -> None:
         """Another baud rate, where the adapter has it. Raises SourceLost."""
-        self._gathered = 0  # pyserial sets all anew
         try:
             with contextlib.suppress(ValueError):
                 self._port.baudrate = baud

@@ -17,12 +17,12 @@ from typing import TYPE_CHECKING, Any
 from mmg.errors import ConfigError, SourceError, SourceNotFound
 from mmg.privacy.doorkeeper import device_at
 from mmg.sources.axes import parse_axes, turn
-from mmg.sources.ports.port import STATUS_NS, PortStatus, PortThread
+from mmg.sources.ports.port import REST_S, STATUS_NS, PortStatus, PortThread
 from mmg.sources.ports.serial.conversation import Conversation
 from mmg.sources.ports.serial.library import load_pyserial, require_pyserial
 from mmg.sources.ports.serial.line import GONE, NETWORK, POLL_S, SerialLine, check_device
 from mmg.sources.ports.serial.usb import UsbIdentity, find_usb, identify
-from mmg.sources.protocols import Counters, Parser, open_parser
+from mmg.sources.protocols import Counters, Parser, Samples, join, open_parser
 from mmg.sources.protocols.text_layout import Headers
 from mmg.types import Chunk
 
@@ -43,8 +43,8 @@ OPTIONS = ("protocol", "baud", *TEXT_OPTIONS, "axes", "dtr", "rts", "usb")
 SWITCH = {"on": True, "off": False}
 FIXED_UNITS = {"acc_unit": "m/s2", "gyro_unit": "rad/s"}
 LOSSES = ("checksum_errors", "malformed", "incomplete", "gaps", "duplicates")
-GATHER_S = 0.03
-"""Samples are taken together as far as that: a wake costs more than what is then to be done for one of them."""
+PIECES = 8
+"""Reads in which the rest of a sample may come: a slow line gives a few bytes at a time."""
 VIDEO_MAJOR, PTY_MAJORS = 81, range(136, 144)
 """Of the device nodes of cameras and of pseudo terminals (Documentation/admin-guide/devices.txt of Linux)."""
 SYSFS = Path("/sys/dev/char")
@@ -85,7 +85,7 @@ class SerialPort(PortThread):
         self._text_options = {name: url.options[name] for name in TEXT_OPTIONS if name in url.options}
         baud = url.number("baud", 1200, 12_000_000)
         self._bauds = (int(baud),) if baud is not None else BAUD_RATES
-        self._baud_at = self._told_ns = 0
+        self._baud_at = self._told_ns = self._newest_ns = 0
         self._baud_works = False
         self._past_losses: Counter[str] = Counter()  # of the parsers before the present one
         self._headers = Headers()
@@ -137,12 +137,29 @@ class SerialPort(PortThread):
     def _listen(self, talk: Conversation, line: SerialLine) -> None:
         """Until the port is closed, or silent for so long that it is worth opening it again."""
         while not self._stopping.is_set():
+            held = self._rest(talk, line)
+            held_ns = time.monotonic_ns()
             data = line.read()
             arrival_ns = time.monotonic_ns()
             if data:
-                self._hear(talk, line, data, arrival_ns)
+                self._hear(talk, line, held + data, arrival_ns, len(data))
+            elif held:
+                talk.listened_s = arrival_ns / 1e9
+                self._hear(talk, line, held, held_ns)
             elif self._wait_on(talk, line, arrival_ns / 1e9):
                 return
+
+    def _rest(self, talk: Conversation, line: SerialLine) -> bytes:
+        """Leave the device alone until the next samples are wanted; returns what it said meanwhile."""
+        now_ns = time.monotonic_ns()
+        rest_s = min((self._wanted_ns(self._newest_ns) - now_ns) / 1e9, talk.rest_s(now_ns / 1e9), REST_S)
+        if rest_s <= 0:
+            return b""
+        self._stopping.wait(rest_s)
+        held, talk.woke_s = line.pending(), time.monotonic()
+        if not held:
+            talk.listened_s = talk.woke_s
+        return held
 
     def _wait_on(self, talk: Conversation, line: SerialLine, now_s: float) -> bool:
         """Notes that still nothing comes; returns whether it is time to open the port again."""
@@ -151,6 +168,7 @@ class SerialPort(PortThread):
             talk.is_silent = True
             word = "stalled" if talk.has_spoken else "silent"
             self._report(talk, f"{word}: nothing for over {_roughly(silent_s)} s")
+            self._lost()
             if not self._baud_works and talk.has_tuned_long(now_s):
                 self._try_next_baud(talk, line, now_s)
         if now_s < talk.reopen_s:
@@ -158,17 +176,20 @@ class SerialPort(PortThread):
         talk.reopen_s = now_s + min(silent_s, REOPEN_MOST_S)
         return True
 
-    def _hear(self, talk: Conversation, line: SerialLine, data: bytes, arrival_ns: int) -> None:
+    def _hear(self, talk: Conversation, line: SerialLine, data: bytes, arrival_ns: int, fresh: int = 0) -> None:
+        """arrival_ns: of the newest byte. fresh: so many bytes, the last ones, have just come after a rest."""
         now_s = arrival_ns / 1e9
         if talk.hear(now_s):
             self._report(talk, "waiting for valid frames")
-        self._handle(talk, line, data, arrival_ns)
+        self._handle(talk, line, data, arrival_ns, fresh)
         if talk.makes_no_sense(now_s):
             self._begin_anew(talk, line, now_s)
 
-    def _handle(self, talk: Conversation, line: SerialLine, data: bytes, arrival_ns: int) -> None:
+    def _handle(self, talk: Conversation, line: SerialLine, data: bytes, arrival_ns: int, fresh: int) -> None:
         parser = talk.parser
         samples = parser.feed(data)
+        if fresh:
+            samples, arrival_ns = self._complete(parser, line, samples, arrival_ns, fresh)
         talk.arrivals.note(parser.counters.bytes_fed, arrival_ns, self._baud)
         if not len(samples):
             return
@@ -186,11 +207,21 @@ class SerialPort(PortThread):
         if is_news or arrival_ns - self._told_ns > STATUS_NS:
             self._report(talk, "")
             self._told_ns = arrival_ns
-            talk.measure(samples)
+            talk.measure(arrival_ns / 1e9)
+        self._newest_ns = int(times_ns[-1])
         self._deliver(Chunk(self.modality, values, times_ns, dropped=lost))
-        # Only whole samples are waited for: of one whose rest is still to come, the wake would not tell the time.
-        ends_whole = int(samples.last_byte[-1]) + 1 == parser.counters.bytes_fed
-        line.gather(talk.bytes_in(GATHER_S) if ends_whole else 0)
+
+    def _complete(
+        self, parser: Parser, line: SerialLine, samples: Samples, arrival_ns: int, fresh: int
+    ) -> tuple[Samples, int]:
+        """With a sample that ended just now: of those that came during the rest nobody knows when they came."""
+        begin = parser.counters.bytes_fed - fresh
+        for _ in range(PIECES):
+            if not len(samples) or int(samples.last_byte[-1]) >= begin or not (rest := line.read()):
+                break
+            arrival_ns = time.monotonic_ns()
+            samples = join((samples, parser.feed(rest)))
+        return samples, arrival_ns
 
     def _begin_anew(self, talk: Conversation, line: SerialLine, now_s: float) -> None:
         """With a fresh parser, as this one may have settled for a wrong protocol, and perhaps at another baud rate.

@@ -1,0 +1,135 @@
+"""A gate: which sensors are worth their energy now, from what was decided without them. Pure; reads no clock.
+
+Some sensors watch all the time. Each of the others sleeps until a decision gives a reason to wake it, and sleeps again
+when no decision has given one for a while: the cascade of EgoTrigger (arXiv 2508.01915) and Cough-E (arXiv 2410.24066).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from mmg.types import UNKNOWN
+
+if TYPE_CHECKING:
+    from mmg_device_profiles.gate import GatePolicy, Wake
+
+    from mmg.types import Decision
+
+PATIENCE_NS = 5_000_000_000
+"""So long a sensor that is looked at may take to come; it holds up those after it no longer either."""
+SHARE_OVER_S = 60.0
+"""A sensor with a share may spend at once what it saved in so long."""
+HEARD = ("live", "doubted")
+NOBODY = "nothing else decides"
+LOOK = "a look"
+
+
+@dataclass(slots=True)
+class _Sleeper:
+    """A sensor that may sleep. why: what it is awake for, empty while it sleeps. heard: since it was woken.
+
+    since_ns: when it was last woken or let sleep. wanted_ns: since when there has been a reason without a break.
+    asked_ns: when there last was one.
+    """
+
+    wake: Wake
+    since_ns: int = 0
+    asked_ns: int = 0
+    wanted_ns: int | None = None
+    why: str = ""
+    heard: bool = False
+    saved_s: float = 0.0
+
+
+class Gate:
+    """policy: one that fits, see ``problem_in``; sensors that are not among ``modalities`` are left out of it.
+
+    Begins with those awake that watch. start_ns: when, on the clock of the later times.
+    """
+
+    def __init__(self, policy: GatePolicy, modalities: Collection[str], start_ns: int = 0) -> None:
+        self._sleepers = {
+            name: _Sleeper(wake, start_ns, start_ns, saved_s=(wake.share or 0.0) * SHARE_OVER_S)
+            for name, wake in policy.wake.items()
+            if name in modalities
+        }
+        self._always = frozenset(name for name in modalities if name not in self._sleepers)
+        self._now_ns = start_ns
+
+    @property
+    def awake(self) -> frozenset[str]:
+        """The modalities that should be awake."""
+        return self._always.union(self.why)
+
+    @property
+    def why(self) -> dict[str, str]:
+        """What each that does not watch is awake for."""
+        return {name: one.why for name, one in self._sleepers.items() if one.why}
+
+    @property
+    def wants_motion(self) -> bool:
+        """Whether any is woken by motion."""
+        return any(one.wake.motion is not None for one in self._sleepers.values())
+
+    def decide(self, decision: Decision | None, now_ns: int, motion: float | None = None) -> frozenset[str]:
+        """The modalities that should be awake from now on.
+
+        decision: the newest; None where a hop was over and none could be made. now_ns: never before that of the call
+        before. motion: how much the acceleration varied in the decision's hop, in m/s^2, where that is known.
+        """
+        elapsed_s, self._now_ns = (now_ns - self._now_ns) / 1e9, now_ns
+        are_asked = True
+        for name, one in self._sleepers.items():
+            self._save(one, elapsed_s)
+            if decision is not None and one.why and decision.sensors[name].state in HEARD:
+                one.heard = True
+            self._settle(one, self._reason(one, decision, motion) if are_asked else "")
+            are_asked = are_asked and bool(one.why) and (one.heard or now_ns - one.since_ns >= PATIENCE_NS)
+        return self.awake
+
+    def _settle(self, one: _Sleeper, reason: str) -> None:
+        """Wake it, keep it awake or let it sleep. reason: why it is asked, empty for no reason."""
+        wake, now_ns = one.wake, self._now_ns
+        may = wake.share is None or one.saved_s > 0 or reason == NOBODY
+        if reason:
+            one.asked_ns = now_ns
+            one.wanted_ns = now_ns if one.wanted_ns is None else one.wanted_ns
+        else:
+            one.wanted_ns = None
+        if not one.why:
+            is_meant = one.wanted_ns is not None and (reason == NOBODY or now_ns - one.wanted_ns >= wake.after_s * 1e9)
+            is_due = wake.look_s > 0 and now_ns - one.since_ns >= wake.look_s * 1e9
+            if may and (is_meant or is_due):
+                one.why, one.since_ns, one.heard = reason if is_meant else LOOK, now_ns, False
+            return
+        one.why = reason or one.why
+        waits = not one.heard and now_ns - one.since_ns < PATIENCE_NS
+        holds = one.why != LOOK and now_ns - one.asked_ns < wake.hold_s * 1e9
+        if not may or not (waits or holds or reason):
+            one.why, one.since_ns = "", now_ns
+
+    def _reason(self, one: _Sleeper, decision: Decision | None, motion: float | None) -> str:
+        """Why it is asked now. One that is awake is asked until the decision is sure."""
+        wake = one.wake
+        if decision is None:
+            return NOBODY
+        least = wake.confidence
+        if one.why and wake.sure is not None:
+            least = wake.sure
+        if least is not None and decision.confidence < least:
+            return f"confidence {decision.confidence:.2f} below {least:g}"
+        unknown = decision.scores.get(UNKNOWN, 0.0)
+        if wake.unknown is not None and unknown > wake.unknown:
+            return f"none of the labels {unknown:.2f} above {wake.unknown:g}"
+        if wake.motion is not None and motion is not None and motion > wake.motion:
+            return f"motion {motion:.2f} above {wake.motion:g} m/s^2"
+        return ""
+
+    @staticmethod
+    def _save(one: _Sleeper, elapsed_s: float) -> None:
+        """What a sensor may spend grows with time, and goes while it is awake."""
+        if one.wake.share is not None:
+            spent_s = elapsed_s if one.why else 0.0
+            one.saved_s = min(one.saved_s + one.wake.share * elapsed_s - spent_s, one.wake.share * SHARE_OVER_S)

@@ -1,0 +1,290 @@
+"""Runs with a gate: ports really closed and opened again, no decision late for one that sleeps, and all of it told."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Collection, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from fakes import HOP_S, audio_modality, signal_modality, write_tiny_bundle
+from mmg.bundle import Bundle
+from mmg.errors import ConfigError, RequiredSensorLost
+from mmg.recording.reader import open_recording
+from mmg.recording.recorder import Recorder
+from mmg.recording.sensors import sensor_of
+from mmg.runs.gating import as_json
+from mmg.runs.live import LivePipeline
+from mmg.runs.recorded import Pipeline
+from mmg.runs.replay import Replay, as_recorded
+from mmg.runs.settings import Settings
+from mmg.runs.step import Step
+from mmg.sinks.jsonl import line_of
+from mmg.sources.ports.port import PortStatus
+from mmg.types import Chunk, Decision
+from mmg_device_profiles.gate import GatePolicy, Wake
+from recordings import DEMO
+from scripted import CONNECTED, ScriptedPort, World
+
+NAMES = ("imu", "audio")
+GRACE_S = 0.2
+ON_TIME_MS = 60.0
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bundle]:
+    path = write_tiny_bundle(tmp_path_factory.mktemp("gate") / "tiny", signal_modality(state_hops=4), audio_modality())
+    with Bundle.open(path) as opened:
+        yield opened
+
+
+class DevicePort(ScriptedPort):
+    """It gives nothing while it is closed."""
+
+    def deliver(self, chunk: Chunk) -> None:
+        if self.started and not self.closed:
+            super().deliver(chunk)
+
+
+class Run:
+    """A live run with a gate on scripted ports; ``wake`` says what wakes the microphone."""
+
+    def __init__(
+        self,
+        bundle: Bundle,
+        wake: Wake | None,
+        *,
+        required: tuple[str, ...] = (),
+        record: Callable[[Step], None] = lambda _: None,
+        start_ns: int = 0,
+    ) -> None:
+        self.world, self.notes, self.opened = World(NAMES), list[str](), list[DevicePort]()
+        self.world.now_ns, self.status = start_ns, CONNECTED
+        policy = None if wake is None else GatePolicy(watch=("imu",), wake={"audio": wake})
+        self.pipeline = LivePipeline(
+            bundle,
+            self.reopen(NAMES),
+            Settings(grace_s=GRACE_S, required=required, gate=policy),
+            report=self.notes.append,
+            record=record,
+            reopen=self.reopen,
+            monotonic_ns=lambda: self.world.now_ns,
+        )
+        self.pipeline.start()
+
+    def reopen(self, names: Collection[str]) -> list[DevicePort]:
+        ports = []
+        for name in names:
+            port = self.world.sensors[name].port = DevicePort(name)
+            port.status = self.status
+            ports.append(port)
+        self.opened += ports
+        return ports
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the newest port of the microphone is."""
+        port = self.world.sensors["audio"].port
+        return bool(port.started and not port.closed)
+
+    def run(self, seconds: float) -> list[Decision]:
+        """The decisions of so many seconds. A port is closed in a thread of its own, which is waited for."""
+        made = []
+        end_ns = self.world.now_ns + round(seconds * 1e9)
+        while self.world.now_ns < end_ns:
+            self.world.tick()
+            made += self.pipeline.step()
+            for closing in self.pipeline._listening._asleep.values():
+                if closing:
+                    closing.join()
+            self.pipeline.check_required()
+        return made
+
+
+def test_a_sensor_that_sleeps_is_never_opened_and_delays_nothing(bundle: Bundle) -> None:
+    run = Run(bundle, Wake(look_s=600.0))
+    made = run.run(6.0)
+    assert [port.started for port in run.opened] == [1, 0]
+    assert np.allclose(np.diff([decision.t_s for decision in made]), HOP_S)
+    assert all(decision.latency_ms["event_to_decision"] <= ON_TIME_MS for decision in made)
+    assert all(decision.sensors["audio"].state == "asleep" for decision in made)
+    assert "audio" not in run.pipeline.engine.loaded
+    run.pipeline.close()
+    assert run.notes == ["imu: connected: scripted", "gate: audio was awake 0% of the time"]
+
+
+def test_what_is_woken_is_opened_and_decides_within_two_hops(bundle: Bundle) -> None:
+    run = Run(bundle, Wake(confidence=1.0, after_s=3.0, look_s=600.0))
+    made = run.run(10.0)
+    woken = next(place for place, decision in enumerate(made) if "audio" in decision.gate.awake)  # type: ignore[union-attr]
+    assert made[woken].gate.why == {"audio": f"confidence {made[woken - 1].confidence:.2f} below 1"}  # type: ignore[union-attr]
+    assert made[woken - 1].sensors["audio"].state == "asleep"
+    assert "audio" in made[woken + 1].modalities
+    assert run.is_open
+    assert all(decision.latency_ms["event_to_decision"] <= ON_TIME_MS for decision in made)
+    assert np.allclose(np.diff([decision.t_s for decision in made]), HOP_S)
+
+
+def test_a_look_closes_its_port_again_and_the_next_one_opens_another(bundle: Bundle) -> None:
+    run = Run(bundle, Wake(look_s=4.0))
+    made = run.run(16.0)
+    microphones = [port for port in run.opened if port.modality == "audio" and port.started]
+    assert len(microphones) == 3
+    assert [port.closed for port in microphones[:2]] == [1, 1]
+    heard = [decision.t_s for decision in made if decision.sensors["audio"].state == "live"]
+    assert np.allclose(np.diff(heard), 4.5), "a look every four seconds, and a hop for itself"
+    assert all(decision.gate.why == {"audio": "a look"} for decision in made if "audio" in decision.gate.awake)  # type: ignore[union-attr]
+    run.pipeline.close()
+    assert run.notes[:1] == ["imu: connected: scripted"]
+    assert [note for note in run.notes if note.startswith("audio")] == ["audio: connected: scripted"]
+
+
+def test_one_that_was_unplugged_in_its_sleep_is_told_once_and_the_run_goes_on(bundle: Bundle) -> None:
+    run = Run(bundle, Wake(look_s=3.0))
+    run.run(2.0)
+    run.world.sensors["audio"].talking, run.status = False, PortStatus(reason="unplugged")
+    made = run.run(30.0)
+    assert np.allclose(np.diff([decision.t_s for decision in made]), HOP_S)
+    assert all(decision.latency_ms["event_to_decision"] <= ON_TIME_MS for decision in made)
+    awake = [decision for decision in made if "audio" in decision.gate.awake]  # type: ignore[union-attr]
+    assert awake[-1].sensors["audio"].reason == "unplugged"
+    assert [note for note in run.notes if "audio" in note][:1] == ["audio: unplugged"]
+    assert len([note for note in run.notes if "audio" in note]) == 1
+
+
+def test_one_that_takes_seconds_to_open_delays_nothing_and_is_told(bundle: Bundle) -> None:
+    run = Run(bundle, Wake(confidence=1.0, look_s=0.0))
+    run.world.sensors["audio"].talking, run.status = False, PortStatus(reason="looking for the device")
+    slow = run.run(5.0)
+    run.world.sensors["audio"].talking = True
+    run.world.sensors["audio"].port.status = CONNECTED
+    made = slow + run.run(3.0)
+    assert all(decision.latency_ms["event_to_decision"] <= ON_TIME_MS for decision in made)
+    assert made[-1].modalities == NAMES
+    assert [note for note in run.notes if "audio" in note] == [
+        "audio: looking for the device",
+        "audio: connected: scripted",
+    ]
+
+
+def test_where_the_sensor_that_watches_goes_the_other_is_woken(bundle: Bundle) -> None:
+    run = Run(bundle, Wake(look_s=600.0))
+    run.run(3.0)
+    run.world.sensors["imu"].talking = False
+    made = run.run(6.0)
+    assert made[-1].modalities == ("audio",)
+    assert made[-1].gate.why == {"audio": "nothing else decides"}  # type: ignore[union-attr]
+    run.world.sensors["imu"].talking = True
+    assert run.run(6.0)[-1].gate.asleep == ("audio",)  # type: ignore[union-attr]
+    assert not run.is_open
+
+
+def test_a_required_sensor_may_sleep_but_must_come_when_it_is_woken(bundle: Bundle) -> None:
+    run = Run(bundle, Wake(look_s=20.0), required=("audio",))
+    run.run(15.0)
+    run.world.sensors["audio"].talking, run.status = False, PortStatus(reason="unplugged")
+    with pytest.raises(RequiredSensorLost, match="audio: unplugged"):
+        run.run(15.0)
+
+
+def test_motion_wakes(bundle: Bundle) -> None:
+    still = Run(bundle, Wake(motion=50.0, look_s=0.0))
+    assert "audio" not in still.run(5.0)[-1].modalities
+    moving = Run(bundle, Wake(motion=0.001, look_s=0.0))
+    assert "audio" in moving.run(5.0)[-1].modalities
+
+
+def test_without_a_gate_nothing_of_it_is_said(bundle: Bundle) -> None:
+    run = Run(bundle, None)
+    assert "gate" not in json.loads(line_of(run.run(3.0)[-1]))
+    assert run.is_open
+
+
+def test_a_pause_ends_with_sleepers_still_asleep(bundle: Bundle) -> None:
+    run = Run(bundle, Wake(look_s=600.0))
+    run.run(3.0)
+    run.pipeline._listening.close()
+    run.pipeline._listening.resume(run.reopen(NAMES), run.pipeline._asleep())
+    run.run(3.0)
+    assert [port.started for port in run.opened[-2:]] == [1, 0]
+
+
+def test_a_recording_of_it_decides_and_sleeps_again_as_it_did_live(bundle: Bundle, tmp_path: Path) -> None:
+    policy = GatePolicy(watch=("imu",), wake={"audio": Wake(motion=0.01, after_s=2.0, look_s=4.0)})
+    path, start_ns = tmp_path / "day.mcap", 10**12
+    sensors = [sensor_of(bundle.manifest.modality(name), f"scripted://{name}") for name in NAMES]
+    clock = World(NAMES)
+    recorder = Recorder(
+        path,
+        sensors,
+        origin_ns=start_ns,
+        metadata={"gate": as_json(policy)},
+        monotonic_ns=lambda: clock.now_ns,
+        sync_s=0.001,
+    )
+    run = Run(bundle, policy.wake["audio"], record=recorder.step, start_ns=start_ns)
+    live = [line_of(decision) for decision in run.run(12.0)]
+    recorder.close()
+    recording = open_recording(path)
+    settings = as_recorded(recording, bundle, Settings(), print, NAMES, grace=None, precision=None, unknown=None)
+    assert settings.gate == policy
+    again = [line_of(decision) for decision in Replay(bundle, recording, NAMES, settings)]
+    assert [without_latency(line) for line in again] == [without_latency(line) for line in live]
+    assert {'"asleep":["audio"]' in line for line in live} == {True, False}
+
+
+def without_latency(line: str) -> dict[str, object]:
+    return {key: value for key, value in json.loads(line).items() if key != "latency_ms"}
+
+
+def gated(policy: GatePolicy, told: list[str], *names: str) -> list[Decision]:
+    """The decisions of the demo by the starter."""
+    urls = {name: str(DEMO / {"imu": "imu.csv", "audio": "audio.ogg"}[name]) for name in names}
+    with Bundle.open("starter") as starter:
+        pipeline = Pipeline(starter, urls, Settings(gate=policy, duration_s=20.0), report=told.append)
+        made = list(pipeline)
+        pipeline.close()
+    return made
+
+
+def test_a_recorded_run_lets_a_sleeper_hear_nothing() -> None:
+    told = list[str]()
+    policy = GatePolicy(watch=("imu",), wake={"audio": Wake(confidence=0.6, look_s=10.0)})
+    made = gated(policy, told, "imu", "audio")
+    assert len(made) == 40
+    for decision in made:
+        assert decision.gate is not None
+        is_heard = decision.sensors["audio"].state == "live"
+        assert is_heard <= ("audio" in decision.gate.awake)
+    assert {decision.sensors["audio"].state for decision in made} == {"asleep", "warming", "live"}
+    assert [note for note in told if note.startswith("gate: audio was awake")]
+
+
+@pytest.mark.parametrize(
+    ("policy", "names", "line"),
+    [
+        (
+            GatePolicy(watch=("imu",), wake={"video": Wake(), "audio": Wake()}),
+            ("imu", "audio"),
+            "gate: video is never woken: a camera must be named, and allowed with --allow-video",
+        ),
+        (
+            GatePolicy(watch=("audio",), wake={"imu": Wake()}),
+            ("imu",),
+            "gate: nothing sleeps: this run does not have audio",
+        ),
+        (GatePolicy(watch=("imu",), wake={"audio": Wake()}), ("imu",), "gate: nothing sleeps: this run has no sensor"),
+    ],
+)
+def test_what_a_policy_cannot_do_in_this_run_is_told_and_the_run_goes_on(
+    policy: GatePolicy, names: tuple[str, ...], line: str
+) -> None:
+    told = list[str]()
+    assert len(gated(policy, told, *names)) == 40
+    assert any(note.startswith(line) for note in told), told
+
+
+def test_a_policy_that_does_not_fit_the_bundle_ends_the_run() -> None:
+    with pytest.raises(ConfigError, match=r"gate\.wake\.audio: can never wake"):
+        gated(GatePolicy(watch=("imu",), wake={"audio": Wake(look_s=0.0)}), [], "imu", "audio")

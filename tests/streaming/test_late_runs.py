@@ -1,0 +1,170 @@
+"""Live runs under load: fewer sensors decide as soon as decisions are late, and all of them again once they are not."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from itertools import pairwise
+
+import msgspec
+import numpy as np
+import pytest
+from fakes import HOP_S, audio_modality, signal_modality, tiny_files, tiny_manifest
+from mmg.bundle import Bundle, write_bundle
+from mmg.bundle.manifest import Subset
+from mmg.runs.live import LivePipeline
+from mmg.runs.settings import Settings
+from mmg.types import Decision
+from scripted import CONNECTED, TICK_NS, ScriptedPort, World
+
+NAMES = ("imu", "audio")
+S = 10**9
+DEADLINE_S = 0.7
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bundle]:
+    manifest = tiny_manifest(signal_modality(state_hops=4), audio_modality())
+    subsets = [(("imu",), 0.8), (("audio",), 0.7), (NAMES, 0.9)]
+    stated = tuple(Subset(modalities=names, temperature=1.0, accuracy=one) for names, one in subsets)
+    manifest = msgspec.structs.replace(manifest, subsets=stated)
+    path = tmp_path_factory.mktemp("late") / "tiny"
+    write_bundle(path, manifest, tiny_files(manifest))
+    with Bundle.open(path) as opened:
+        yield opened
+
+
+class DevicePort(ScriptedPort):
+    """It gives nothing while it is closed."""
+
+    def deliver(self, chunk: object) -> None:
+        if self.started and not self.closed:
+            super().deliver(chunk)  # type: ignore[arg-type]
+
+
+class Loaded:
+    """A live run on a scripted clock, in which each hop of the microphone takes ``load_ns`` to encode."""
+
+    def __init__(self, bundle: Bundle, deadline_s: float | None = DEADLINE_S) -> None:
+        self.world, self.notes, self.load_ns, self.held_down = World(NAMES), list[str](), 0, ""
+        self.pipeline = LivePipeline(
+            bundle,
+            self.reopen(NAMES),
+            Settings(deadline_s=deadline_s),
+            report=self.notes.append,
+            reopen=self.reopen,
+            held_down=lambda: self.held_down,
+            monotonic_ns=lambda: self.world.now_ns,
+        )
+        self.pipeline.engine.at_work = self.at_work
+        self._hops = 0
+        self.pipeline.start()
+
+    def reopen(self, names: Collection[str]) -> list[DevicePort]:
+        ports = []
+        for name in names:
+            port = self.world.sensors[name].port = DevicePort(name)
+            port.status = CONNECTED
+            ports.append(port)
+        return ports
+
+    def at_work(self, place: str) -> None:
+        """Where a hop was encoded time passes, in which the sensors go on."""
+        records = self.pipeline.engine._tracks["audio"]._records.values()
+        hops = sum(record.tokens is not None for record in records)
+        if place.startswith("audio"):
+            self._hops = hops
+        elif not place and hops > self._hops:
+            self._hops = hops
+            for _ in range(self.load_ns // TICK_NS):
+                self.world.tick()
+
+    def run(self, seconds: float) -> list[Decision]:
+        made = []
+        end_ns = self.world.now_ns + round(seconds * 1e9)
+        while self.world.now_ns < end_ns:
+            self.world.tick()
+            made += self.pipeline.step()
+            for closing in self.pipeline._listening._asleep.values():
+                if closing:
+                    closing.join()
+        return made
+
+
+def late(decisions: list[Decision]) -> list[bool]:
+    return [decision.latency_ms["event_to_decision"] > DEADLINE_S * 1e3 for decision in decisions]
+
+
+def test_under_twice_the_load_fewer_decide_within_two_hops_and_all_again_within_ten(bundle: Bundle) -> None:
+    run = Loaded(bundle)
+    before = run.run(5.0)
+    assert before[-1].modalities == NAMES
+    run.load_ns = S
+    loaded = run.run(30.0)
+    assert "audio" in (loaded[1].gate.asleep if loaded[1].gate else ())
+    run.load_ns = 0
+    after = run.run(8.0)
+    back = next(place for place, decision in enumerate(after) if decision.sensors["audio"].state == "live")
+    assert back <= 10
+    made = before + loaded + after
+    assert np.allclose(np.diff([decision.t_s for decision in made]), HOP_S), "no gap"
+    are_late = late(made)
+    assert any(are_late)
+    assert not any(one and other for one, other in pairwise(are_late)), "never twice in a row"
+    assert after[-1].modalities == NAMES
+    said = [note for note in run.notes if "behind" in note or "in time" in note]
+    assert said[0].startswith("decisions were ")
+    assert said[0].endswith("audio sleeps until they are in time")
+    assert said[-1] == "decisions are in time: every sensor may be awake again"
+
+
+def test_each_decision_says_why_a_sensor_sleeps(bundle: Bundle) -> None:
+    run = Loaded(bundle)
+    run.run(5.0)
+    run.load_ns = S
+    asleep = [decision for decision in run.run(5.0) if decision.gate and decision.gate.asleep]
+    assert asleep
+    for decision in asleep:
+        assert decision.gate is not None
+        assert decision.sensors["audio"].state == "asleep" or "audio" in decision.modalities
+        assert "behind" in decision.gate.why["audio"]
+
+
+def test_without_a_deadline_decisions_are_late_and_complete(bundle: Bundle) -> None:
+    run = Loaded(bundle, deadline_s=None)
+    run.run(5.0)
+    run.load_ns = S
+    loaded = run.run(10.0)
+    assert sum(late(loaded)) > 2
+    assert all(decision.gate is None for decision in loaded)
+
+
+def test_in_time_nothing_sleeps_whoever_is_late_within_the_grace(bundle: Bundle) -> None:
+    run = Loaded(bundle)
+    run.world.sensors["audio"].late_ns = 180_000_000
+    made = run.run(10.0)
+    assert all(decision.gate is not None and not decision.gate.asleep for decision in made)
+
+
+def test_a_slowed_processor_does_without_until_it_is_not(bundle: Bundle) -> None:
+    run = Loaded(bundle)
+    run.run(5.0)
+    run.held_down = "soft temperature limit"
+    held = run.run(5.0)
+    assert held[-1].modalities == ("imu",)
+    assert held[-1].gate is not None
+    assert held[-1].gate.why == {"audio": "the processor is slowed: soft temperature limit"}
+    run.held_down = ""
+    assert run.run(5.0)[-1].modalities == NAMES
+
+
+def test_where_the_sensors_themselves_are_late_nothing_sleeps(bundle: Bundle) -> None:
+    run = Loaded(bundle)
+    run.run(5.0)
+    for sensor in run.world.sensors.values():
+        sensor.talking = False
+    run.world.elapse(1.2)
+    for sensor in run.world.sensors.values():
+        sensor.talking = True
+    made = run.run(3.0)
+    assert made[-1].modalities == NAMES
+    assert all(decision.gate is not None and not decision.gate.asleep for decision in made)
