@@ -30,8 +30,7 @@ BLOCK_MS = 20
 """A sample is there for us once its block is full."""
 HELD_S = 1.0
 """What the driver is asked to hold. Half of that it is left alone for, at most."""
-START_S = 3.0
-"""How long a device may take to its first sound; Bluetooth takes a second or two."""
+STALLED = "stalled: no sound for {} s"
 AHEAD_S = 0.5
 """More sound than time has passed: no microphone does that, but a virtual one whose feed has ended."""
 BEHIND_S, COUNT_AFRESH_NS, COUNT_AFRESH_LATEST_NS = -0.1, 10_000_000_000, 60_000_000_000
@@ -84,19 +83,8 @@ class MicrophonePort(PortThread):
         require_sounddevice()
         self._wake = threading.Event()
         self._capture: Capture | None = None
+        self._reader: threading.Thread | None = None
         self._overruns = self._gone = self._clipped = self._told_ns = 0
-
-    @property
-    def status(self) -> PortStatus:
-        """The newest status. That nothing comes is seen from here: a driver may hold the port's thread."""
-        status, capture = self._told, self._capture
-        if capture is None or not status.connected or time.monotonic_ns() - capture.heard_ns < STALL_S * 1e9:
-            return status
-        return replace(status, connected=False, reason=f"stalled: no sound for {STALL_S} s")
-
-    @status.setter
-    def status(self, status: PortStatus) -> None:
-        self._told = status
 
     def close(self) -> None:
         """Stop; see Port. A PortAudio that does not answer is left behind."""
@@ -104,23 +92,57 @@ class MicrophonePort(PortThread):
         self._wake.set()
         super().close()
         LOOKOUT.rest()
-        PORTAUDIO.give_time_to_close(CLOSE_S, is_held=self._thread is not None and self._thread.is_alive())
+        PORTAUDIO.give_time_to_close(CLOSE_S, is_held=self._is_held)
 
     def _session(self) -> None:
         seen = LOOKOUT.look(self.url, self._stopping.is_set)
         if seen is None:
             return
         self._meant.find(*seen)  # or it is not there
+        if self._is_held:
+            raise SourceLost(self.url, STALLED.format(STALL_S))
         capture = self._wait_for(PORTAUDIO.ask(self._open))
         if capture is None:
             return
         LOOKOUT.rest()
+        self._capture, reading = capture, Future[None]()
+        self._reader = threading.Thread(target=self._read, args=(capture, reading), name="mmg sound", daemon=True)
+        self._reader.start()
         try:
-            self._capture = capture
-            self._listen(capture)
+            self._watch(capture, reading)
         finally:
             self._capture = None
-            PORTAUDIO.ask(lambda: PORTAUDIO.close(capture))
+
+    @property
+    def _is_held(self) -> bool:
+        """Whether a driver holds the thread that read the last stream."""
+        return self._reader is not None and self._reader.is_alive()
+
+    def _watch(self, capture: Capture, reading: Future[None]) -> None:
+        """Until the stream has ended, or the port is closed. A reader that hears nothing may be held: it is left."""
+        reading.add_done_callback(lambda _: self._wake.set())
+        while not reading.done():
+            left_s = capture.heard_ns / 1e9 + capture.patience_s - time.monotonic()
+            if not self._stopping.is_set() and left_s <= 0:
+                raise SourceLost(self.url, STALLED.format(capture.patience_s))
+            self._wake.wait(CLOSE_S if self._stopping.is_set() else left_s)
+            if self._stopping.is_set() and not self._wake.is_set():
+                return
+            self._wake.clear()
+        reading.result()
+
+    def _read(self, capture: Capture, reading: Future[None]) -> None:
+        """The life of the thread that reads a stream."""
+        try:
+            self._listen(capture)
+            error = None
+        except Exception as raised:  # it is raised where the stream was opened
+            error = raised
+        PORTAUDIO.ask(lambda: PORTAUDIO.close(capture))
+        if error is None:
+            reading.set_result(None)
+        else:
+            reading.set_exception(error)
 
     def _wait_for(self, opening: Future[Capture]) -> Capture | None:
         """None where the port is being closed; what is opened too late is closed again."""
@@ -175,19 +197,19 @@ class MicrophonePort(PortThread):
 
     def _listen(self, capture: Capture) -> None:
         """Take what there is when it is wanted; until then the driver holds it, and this sleeps."""
-        count, level, patience_s = SampleCount(capture.rate_hz), Level(capture.rate_hz), START_S
+        count, level = SampleCount(capture.rate_hz), Level(capture.rate_hz)
         longest_s, wanted_ns = min(REST_S, capture.held_s / 2), 0
         while not self._stopping.is_set():
             try:
-                block = capture.take(wanted_ns, patience_s, self._stopping.wait)
+                block = capture.take(wanted_ns, self._stopping.wait)
             except sys.modules["sounddevice"].PortAudioError as error:
                 raise SourceLost(self.url, "unplugged") from error
-            if self._stopping.is_set():
+            if self._stopping.is_set() or self._capture is not capture:
                 return
             if block is None:
-                raise SourceLost(self.url, f"stalled: no sound for {patience_s} s")
+                raise SourceLost(self.url, STALLED.format(capture.patience_s))
             self._handle(capture, count, level, block)
-            patience_s, wanted_ns = STALL_S, self._wanted_ns(count.newest_ns)
+            wanted_ns = self._wanted_ns(count.newest_ns)
             rest_s = (wanted_ns - time.monotonic_ns()) / 1e9
             if rest_s > 0:
                 wanted_ns = 0 if rest_s > longest_s else wanted_ns
