@@ -182,7 +182,7 @@ for work in map(Path, sys.argv[1:]):
 def test_what_is_imported_beforehand_starts_no_thread_that_a_fork_would_lose(tmp_path: Path) -> None:
     works = [job(tmp_path / kind, kind) for kind in NEEDS]  # as a server imports them, one after the other
     settings = os.environ | {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-c", PRELOADS, *works]
+    command = [sys.executable, "-c", PRELOADS, *map(str, works)]
     done = subprocess.run(command, capture_output=True, text=True, env=settings, check=True)
     assert done.stdout.splitlines()[-len(works) :] == [f"{kind}: 1" for kind in NEEDS]
 
