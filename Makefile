@@ -8,16 +8,21 @@ $(if $(filter onnx litert,$(RUNTIME)),,$(error RUNTIME=$(RUNTIME): choose onnx o
 INSTALL_RUN := sh .ci/install.sh $(RUNTIME),serial,audio "$(PYTHON)"
 INSTALL_TEST := sh .ci/install.sh dev "$(PYTHON)"
 INSTALL_QUICK := sh .ci/install.sh test "$(PYTHON)"
-# Many tests wait for a port or a process, so two files of tests run on each core; no library divides a core further.
-# The slowest begin first (tests/conftest.py). nproc would count OMP_NUM_THREADS.
-test tests quick fuzz pythons: export OMP_NUM_THREADS := 1
-CORES := -n $(shell expr 2 \* $$(getconf _NPROCESSORS_ONLN)) --dist loadfile --no-loadscope-reorder
-# Those of tests/ports that run against the clock wait nearly all the time, so they run side by side. Others compute.
-WAITING := -n 4 --dist worksteal
+# Each worker collects all tests, so there are few: one a core for those that need torch, and as many and one more, as
+# they wait now and then, for the others. The slowest begin first (tests/conftest.py). No library divides a core further,
+# and what pytest makes of the tests is kept for the next worker. nproc would count OMP_NUM_THREADS.
+test torch tests quick fuzz pythons: export OMP_NUM_THREADS := 1
+test torch tests quick fuzz pythons: export PYTHONDONTWRITEBYTECODE :=
+CORES := $(shell getconf _NPROCESSORS_ONLN)
+FILES := --dist loadfile --no-loadscope-reorder
+WORKERS := -n $(shell expr $(CORES) + 1) $(FILES)
+# Those that run against the clock wait nearly all the time, so they run side by side, save those that compute.
+WAITING := -n 5 --dist worksteal
+BUSY := -n $(CORES) --dist worksteal
 QUICK := not torch and not realtime and not installs
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint types tests quick fuzz check pythons arm container service wheel format bench live soak endurance days starter starter-bundle demo clean
+.PHONY: help run test lint types torch tests quick fuzz check pythons arm container service wheel format bench live soak endurance days starter starter-bundle demo clean
 
 help:  ## Show what each command does
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## (.*)/  make \1\t\2/' | expand -t 26
@@ -29,9 +34,10 @@ run:  ## Install the device part and decide on the recording that mmg carries (R
 test:  ## Install what the tests need, then run lint, types and every test
 	@$(INSTALL_TEST)
 	@$(MAKE) --no-print-directory lint
-	@$(MAKE) --no-print-directory -j 2 types tests
-	@$(BIN)/python -m pytest $(WAITING) -m realtime tests/ports
-	@$(BIN)/python -m pytest -m "realtime and not torch" --ignore=tests/ports
+	@$(MAKE) --no-print-directory -j 3 types torch tests
+	@$(BIN)/python -m pytest $(WAITING) -m "realtime and not busy and not alone"
+	@$(BIN)/python -m pytest $(BUSY) -m "realtime and busy"
+	@$(BIN)/python -m pytest -m "realtime and alone"
 
 lint:
 	@$(BIN)/ruff check .
@@ -40,24 +46,27 @@ lint:
 types:
 	@$(BIN)/mypy
 
+torch:
+	@$(BIN)/python -m pytest -n $(CORES) $(FILES) -m "torch and not realtime"
+
 tests:
-	@$(BIN)/python -m pytest $(CORES) -m "not realtime"
+	@$(BIN)/python -m pytest $(WORKERS) -m "not torch and not realtime"
 
 quick:  ## Every test that needs no torch, no real-time run and no fresh environment
 	@$(INSTALL_QUICK)
-	@$(BIN)/python -m pytest $(CORES) -m "$(QUICK)"
+	@$(BIN)/python -m pytest $(WORKERS) -m "$(QUICK)"
 
 fuzz:  ## Foreign bytes into every reader (SECONDS=180), then the tests' random loops ten times as long (FACTOR=10)
 	@$(INSTALL_QUICK)
 	@$(BIN)/python -m mmg_tools.fuzz --seconds $(SECONDS)
-	@MMG_FUZZ=$(FACTOR) $(BIN)/python -m pytest $(CORES) -m "fuzz and not torch"
+	@MMG_FUZZ=$(FACTOR) $(BIN)/python -m pytest $(WORKERS) -m "fuzz and not torch"
 
 check:  ## Lint and types, without running anything
 	@$(INSTALL_TEST)
 	@$(MAKE) --no-print-directory lint types
 
 pythons:  ## make quick on every Python from 3.10 to 3.13 that this machine has
-	@sh .ci/pythons.sh $(CORES) -m "$(QUICK)"
+	@sh .ci/pythons.sh $(WORKERS) -m "$(QUICK)"
 
 arm:  ## Run mmg as a Raspberry Pi would hold it, emulated: wheel, demo, tests (as root; half an hour)
 	@PYTHON="$(PYTHON)" bash .ci/arm.sh

@@ -1,7 +1,7 @@
 """How the suite runs: what needs torch or the clock is marked, and what takes long begins first.
 
-``make quick`` leaves out both kinds. ``make test`` runs all that is not ``realtime`` in several workers, a file in one,
-and then the ``realtime`` tests, which measure whether decisions come in time, with nothing else beside them.
+``make quick`` leaves out both kinds. ``make test`` runs what needs torch beside the rest, each in workers that take a
+file at a time, and then the ``realtime`` tests, which measure whether decisions come in time, without the others.
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ from fuzzing import is_drawn
 HERE = Path(__file__).parent
 TORCH = ("export", "training")
 """Folders whose tests all need torch."""
+NAMED = ("torch", "realtime", "busy", "alone")
+"""Markers that a file has only where it names them, or lies in a folder of ``TORCH``."""
 SLOWEST_FIRST = (
     "unit/test_bench.py",
     "export/test_own_model.py",
@@ -32,14 +34,18 @@ SLOWEST_FIRST = (
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    """What is not wanted is not even imported: torch need not be installed, and the few tests that measure against the
-    clock begin at once."""
-    wanted = config.option.markexpr
-    if "not torch" in wanted and collection_path.parent == HERE and collection_path.name in TORCH:
+    """What is not wanted is not even imported: torch need not be installed, and what few files have begins at once."""
+    wanted = config.option.markexpr.split(" and ")
+    in_torch = collection_path.relative_to(HERE).parts[:1] in [(name,) for name in TORCH]
+    if in_torch and "not torch" in wanted:
         return True
-    if wanted.startswith("realtime") and collection_path.match("test_*.py"):
-        return "realtime" not in collection_path.read_text() or None
-    return None
+    if not collection_path.match("test_*.py"):
+        return None
+    needed = [name for name in NAMED if name in wanted and not (name == "torch" and in_torch)]
+    if not needed:
+        return None
+    text = collection_path.read_text()
+    return not all(f"mark.{name}" in text for name in needed) or None
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

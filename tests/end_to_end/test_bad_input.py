@@ -13,7 +13,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from recordings import DEMO, ROOT, mmg_run
+from forked import mmg_run
+from recordings import DEMO, ROOT
 
 STARTER = ROOT / "runtime" / "mmg" / "starter"
 HEADER = "t_ms,ax,ay,az,gx,gy,gz"

@@ -11,20 +11,20 @@ from typing import Any
 
 import pytest
 from fakes import mean_encoder, signal_modality, tiny_files, tiny_manifest, write_tiny_bundle
+from forked import mmg, mmg_run
 from goldens import golden_manifest, write_golden_bundle
 from mmg.bundle import describe_file, write_bundle
 from mmg.bundle.keys import make_keys, read_private_key, read_public_key
 from mmg.bundle.manifest import Subset
 from mmg.bundle.writer import describe_stored, sign_bundle
 from msgspec.structs import replace
-from recordings import ROOT, mmg_run
+from recordings import ROOT
 
 Done = subprocess.CompletedProcess[str]
 
 
 def mmg_bundle(*arguments: object) -> Done:
-    command = [sys.executable, "-m", "mmg.cli.bundle", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, cwd=ROOT)
+    return mmg("bundle", *arguments, cwd=ROOT)
 
 
 def in_shell(command: str) -> Done:

@@ -35,6 +35,7 @@ def dev() -> Iterator[Path]:
 
 
 @pytest.mark.realtime
+@pytest.mark.busy
 @pytest.mark.parametrize("without", ["", "seccomp", "namespace", "landlock"])
 def test_code_in_a_run_gets_no_camera_sound_socket_or_file(without: str, dev: Path, tmp_path: Path) -> None:
     cameras = {

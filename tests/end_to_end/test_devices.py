@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from forked import mmg
 from mmg.cli.devices import main
 from mmg.sources.ports.discovery import Found
 from mmg_tools.virtual.microphone import AlsaMicrophone
@@ -38,15 +39,7 @@ class Wearable:
         }
 
     def look(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-m", "mmg.cli.devices", *arguments],
-            capture_output=True,
-            text=True,
-            timeout=30,
-            check=False,
-            cwd=ROOT,
-            env=self.environment,
-        )
+        return mmg("devices", *arguments, timeout_s=30, cwd=ROOT, environment=self.environment)
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from bad_models import bomb, elsewhere, endless, foreign, write_bad_bundle, write_starter_with
 from fakes import write_tiny_bundle
+from forked import mmg
 from mmg.bundle.keys import make_keys, read_private_key
 from mmg.bundle.writer import put_signature
 from recordings import DEMO, case
@@ -29,11 +30,6 @@ CASES = {
     "slow_imu.int8.tflite": ("imu.int8.tflite", "int8"),
     "bad_index_audio.int8.tflite": ("audio.int8.tflite", "int8"),
 }
-
-
-def mmg(command: str, *words: object) -> subprocess.CompletedProcess[str]:
-    whole = [sys.executable, "-m", f"mmg.cli.{command}", *map(str, words)]
-    return subprocess.run(whole, capture_output=True, text=True, check=False)
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -14,7 +14,7 @@ from fakes import IMU_HZ, endless_encoder, signal_modality, walking, write_tiny_
 from numpy import arange
 from recordings import ROOT, case
 
-pytestmark = pytest.mark.realtime
+pytestmark = [pytest.mark.realtime, pytest.mark.busy]
 
 COUNT, CHANNELS = 25, 6
 PATIENCE_S = 15.0

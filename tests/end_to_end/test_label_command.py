@@ -6,8 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from forked import mmg_run
 from mmg.cli.label import main
-from recordings import DEMO, mmg_run
+from recordings import DEMO
 
 HEADER = "t_ms,ax (m/s^2),ay (m/s^2),az (m/s^2),gx (rad/s),gy (rad/s),gz (rad/s)\n"
 

@@ -14,8 +14,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from forked import mmg_run
 from mmg.cli.look import main
-from recordings import DEMO, ROOT, mmg_run
+from recordings import DEMO, ROOT
 
 LINE = '{{"t": {}, "label": "walking", "confidence": 0.5, "sensors": {{"imu": {{"state": "live"}}}}}}\n'
 

@@ -25,6 +25,7 @@ from broker_runs import (
     retained,
     wearable,
 )
+from forked import mmg_run
 from home_assistant import problems_of
 from mmg.errors import SinkError
 from mmg.sinks.event import Notice
@@ -32,7 +33,6 @@ from mmg.sinks.mqtt import sink as mqtt
 from mmg.sinks.outbox import CLOSING_S, Outbox
 from mmg_tools.attached import AttachedRun
 from mmg_tools.broker import Broker, Listener
-from recordings import mmg_run
 
 need_broker()
 

@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 from broker_runs import ABOUT, FIRST_ANSWER_S, PATIENCE_S, decided, is_state, need_broker, problem, wearable
 from certificates import Authority
+from forked import mmg_run
 from mmg.sinks.mqtt.sink import open_mqtt
 from mmg.sinks.places import check_places
 from mmg_tools.broker import MOSQUITTO, Broker, Listener
-from recordings import mmg_run
 
 need_broker()
 # paho leaves the socket of a handshake that failed to Python to close.

@@ -16,9 +16,9 @@ from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import pytest
+from forked import mmg_run
 from mmg.types import UNKNOWN
 from page_client import events
-from recordings import mmg_run
 
 PATIENCE_S = 60.0
 COMMAND = (sys.executable, "-m", "mmg.cli.run")

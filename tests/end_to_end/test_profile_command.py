@@ -30,6 +30,7 @@ from fakes import (
     tiny_manifest,
     write_tiny_bundle,
 )
+from forked import mmg
 from mmg.board.profiling.compare import compare
 from mmg.board.profiling.result import Case, Report, encode, read_report
 from mmg.bundle import describe_file, write_bundle
@@ -48,8 +49,7 @@ PATIENCE_S = 60.0
 
 
 def mmg_profile(*arguments: object, timeout_s: float = PATIENCE_S) -> Done:
-    command = [sys.executable, "-m", "mmg.cli.profile", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=timeout_s, check=False, cwd=ROOT)
+    return mmg("profile", *arguments, timeout_s=timeout_s, cwd=ROOT)
 
 
 def assert_refused(done: Done, code: int, text: str) -> None:
@@ -183,6 +183,7 @@ def test_a_report_compared_with_itself_has_changed_in_nothing(measured: tuple[Do
 
 
 @pytest.mark.realtime
+@pytest.mark.alone
 def test_a_paced_case_tells_when_a_decision_came_and_what_share_of_the_processor_it_took(tiny: Path) -> None:
     words = ["--bundle", tiny, "--subsets", "imu+audio+video", "--backends", "onnx", "--precisions", "fp32"]
     done = mmg_profile(*words, "--hops", 2, "--set", "energy.meter=none", "--set", "energy.core_w=3.5", "--json")
@@ -604,6 +605,7 @@ def only_case(report: Report) -> Case:
 
 
 @pytest.mark.realtime
+@pytest.mark.alone
 def test_an_encoder_that_takes_three_times_as_long_misses_the_deadline_that_the_other_keeps(tmp_path: Path) -> None:
     # Long beside the 20 ms that a block of samples may come after the hop's end.
     normal = write_products_bundle(tmp_path / "normal.mmg", 4, 4000)
@@ -629,6 +631,7 @@ def test_an_encoder_that_takes_three_times_as_long_misses_the_deadline_that_the_
 
 
 @pytest.mark.realtime
+@pytest.mark.alone
 def test_an_encoder_that_takes_three_times_as_long_is_called_slower(tmp_path: Path) -> None:
     flags = ("--mode", "backtoback", "--hops", 110)
     bundles = [write_products_bundle(tmp_path / f"{products}.mmg", products, 300) for products in (4, 12)]

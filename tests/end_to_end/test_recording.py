@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from forked import mmg
 from mmg.recording.messages import MarkMessage
 from mmg.recording.part import Part
 from mmg.recording.reader import open_recording
@@ -26,8 +27,7 @@ S_NS = 1_000_000_000
 
 
 def command(name: str, *words: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
-    line = [sys.executable, "-m", f"mmg.cli.{name}", *map(str, words)]
-    return subprocess.run(line, capture_output=True, text=True, check=False, env=os.environ | environment, timeout=60)
+    return mmg(name, *words, environment=os.environ | environment)
 
 
 @pytest.fixture(scope="module")

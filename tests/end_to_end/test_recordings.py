@@ -9,7 +9,8 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from recordings import DEMO, mmg_run, real
+from forked import mmg_run
+from recordings import DEMO, real
 
 
 @pytest.fixture

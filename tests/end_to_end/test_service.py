@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from forked import mmg
 from mmg.backends import is_installed
 from mmg.bundle import Bundle
 from mmg.cli.service import main
@@ -34,8 +35,7 @@ Done = subprocess.CompletedProcess[str]
 
 
 def service(*words: str, cwd: Path = ROOT) -> Done:
-    command = [sys.executable, "-m", "mmg.cli.service", *words]
-    return subprocess.run(command, capture_output=True, text=True, check=False, cwd=cwd)
+    return mmg("service", *words, cwd=cwd)
 
 
 class MadeSystemd(Systemd):

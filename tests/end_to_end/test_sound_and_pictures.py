@@ -12,9 +12,10 @@ from typing import Any
 
 import pytest
 from fakes import UNUSED_ENCODER
+from forked import mmg_run
 from mmg.bundle.manifest import Modality
 from mmg.sources import open_source
-from recordings import ROOT, case, mmg_run, real
+from recordings import ROOT, case, real
 
 
 def decided(*arguments: object) -> tuple[list[dict[str, Any]], str]:

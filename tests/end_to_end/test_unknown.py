@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from fakes import audio_modality, imu_chunk, signal_modality, write_tiny_bundle
+from forked import mmg, mmg_run
 from mmg.bundle import Bundle
 from mmg.bundle.unknown_fit import REFUSED
 from mmg.cli.run import build_parser
 from mmg.look.decided import collect
-from recordings import ROOT, mmg_run
 from unknowns import write_telling_bundle
 
 MODALITIES = (signal_modality(), audio_modality())
@@ -114,8 +113,7 @@ def test_a_person_and_a_page_are_shown_it_as_any_label(folder: Path, tmp_path: P
     assert "unknown" in done.stdout
     assert "equal to the truth" in done.stderr
     words = ["--bundle", folder / "telling", "--imu", folder / "walk.csv", "-o", tmp_path / "page.html"]
-    look = [sys.executable, "-m", "mmg.cli.look", *map(str, words), "--unknown", "0.4"]
-    shown = subprocess.run(look, capture_output=True, text=True, check=False, cwd=ROOT)
+    shown = mmg("look", *words, "--unknown", "0.4")
     assert shown.returncode == 0, shown.stderr
     assert "unknown" in (tmp_path / "page.html").read_text(encoding="utf-8")
     with Bundle.open(folder / "telling") as bundle:

@@ -169,14 +169,22 @@ def test_a_fork_of_who_asked_ends_nobodys_jobs(server: ForkServer, tmp_path: Pat
     assert code_of(server, work) == 0
 
 
-@pytest.mark.parametrize("kind", NEEDS)
-def test_what_is_imported_beforehand_starts_no_thread_that_a_fork_would_lose(kind: str, tmp_path: Path) -> None:
-    work = job(tmp_path / "a", kind)
-    code = "import os, sys, pathlib; from mmg_export import job; job.preload(pathlib.Path(sys.argv[1])); "
-    code += "print(len(os.listdir('/proc/self/task')))"
+PRELOADS = """
+import os, sys
+from pathlib import Path
+from mmg_export import job
+for work in map(Path, sys.argv[1:]):
+    job.preload(work)
+    print(work.name, len(os.listdir("/proc/self/task")), sep=": ")
+"""
+
+
+def test_what_is_imported_beforehand_starts_no_thread_that_a_fork_would_lose(tmp_path: Path) -> None:
+    works = [job(tmp_path / kind, kind) for kind in NEEDS]  # as a server imports them, one after the other
     settings = os.environ | {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
-    done = subprocess.run([sys.executable, "-c", code, work], capture_output=True, text=True, env=settings, check=True)
-    assert done.stdout.splitlines()[-1] == "1"
+    command = [sys.executable, "-c", PRELOADS, *map(str, works)]
+    done = subprocess.run(command, capture_output=True, text=True, env=settings, check=True)
+    assert done.stdout.splitlines()[-len(works) :] == [f"{kind}: 1" for kind in NEEDS]
 
 
 def test_two_traces_of_one_module_are_one_conversion(tmp_path: Path) -> None:

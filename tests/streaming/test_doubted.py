@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from fakes import HOP_S, audio_modality, imu_chunk, signal_modality, write_tiny_bundle
+from forked import mmg_run
 from mmg.bundle import Bundle
 from mmg.cli.sensors import DEMO
 from mmg.engine import Engine
@@ -26,7 +27,6 @@ from mmg.sources import Recording, open_source
 from mmg.streams import HopGrid
 from mmg.types import Chunk, Decision
 from motions import Samples, scaled, wear
-from recordings import mmg_run
 from scripted import CONNECTED, World
 
 DEGREE = np.pi / 180

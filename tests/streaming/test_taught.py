@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from chores import REST, TAUGHT, UNTAUGHT, sound
 from fakes import audio_chunk, cut, imu_chunk
+from forked import mmg_run
 from fuzzing import times
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -22,7 +23,6 @@ from mmg.teaching.store import write_taught
 from mmg.teaching.taught import Example, Taught, encoder_digests
 from mmg.teaching.trace import Trace
 from mmg.types import UNKNOWN, Chunk, Decision
-from recordings import mmg_run
 
 SECONDS, DONE_S, LASTS_S, ORIGIN_S = 20.0, 9.0, 2.5, 0.0
 RATE_HZ, AUDIO_HZ = 50.0, 16000.0

@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from forked import mmg_run
 from mmg.cli.label import main as mmg_label
 from mmg_export.cli import main as mmg_export
 from mmg_training import checkpoint
@@ -16,7 +17,6 @@ from mmg_training.cli.evaluate import main as mmg_eval
 from mmg_training.cli.train import main as mmg_train
 from mmg_training.metrics import NOTHING_HELD_OUT
 from mmg_training.wearer import EVERYDAY
-from recordings import mmg_run
 from training.own_activities import ACTIVITIES, record, record_live
 
 PEOPLE = ("ann", "bob", "cat")

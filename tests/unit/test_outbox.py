@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 import threading
 from pathlib import Path
 
 import pytest
+from forked import mmg
 from mmg.errors import ConfigError, SinkError
 from mmg.runs.step import Step
 from mmg.sinks.event import Decided, Event, Notice
@@ -26,8 +26,7 @@ def decision(hop: int) -> Decision:
 
 
 def run(*words: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "mmg.cli.run", *words]
-    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    return mmg("run", *words, timeout_s=120)
 
 
 class Place:

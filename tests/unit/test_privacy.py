@@ -191,9 +191,9 @@ def test_it_writes_where_the_flags_say(tmp_path: Path) -> None:
     assert uses(urls, "--to", "jsonl:/dev/full").writes == (Path("/dev/full"),)
 
 
-def test_a_sink_on_the_network_opens_it() -> None:
+def test_a_sink_on_the_network_opens_it(tmp_path: Path) -> None:
     urls = {"imu": "walk.csv"}
-    assert not uses(urls, "--to", "jsonl:day.jsonl").network
+    assert not uses(urls, "--to", f"jsonl:{tmp_path}/day.jsonl").network
     assert uses(urls, "--to", "mqtt://localhost/wrist").network
     assert uses(urls, "--page").network
     with pytest.raises(ConfigError, match="names no sink"):

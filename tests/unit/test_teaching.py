@@ -453,6 +453,7 @@ def test_a_recording_of_tokens_keeps_the_shape() -> None:
 
 
 @pytest.mark.realtime
+@pytest.mark.alone
 def test_ten_activities_of_five_examples_cost_little_a_hop() -> None:
     scorer = Scorer(teach(10, 5), HOP_S)
     traces = {"imu": other_life(3, scorer.context_hops)["imu"]}
