@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import re
-import shutil
 import struct
-import subprocess
-from collections.abc import Sequence
+from collections.abc import Iterator
 from html import escape, unescape
 from html.parser import HTMLParser
 from pathlib import Path
@@ -18,6 +16,7 @@ from mmg.board.profiling.page import format_page
 from mmg.board.profiling.plots import latency_plot, linear, logarithmic
 from mmg.board.profiling.result import Case, Report
 from mmg.board.profiling.tradeoff import LATENCY_COST, MEMORY_COST, pareto_front
+from mmg_tools.chromium import CHROMIUM, Browser
 from msgspec.structs import replace
 from profile_reports import (
     SUBSETS,
@@ -30,7 +29,6 @@ from profile_reports import (
     unavailable,
 )
 
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 in_a_browser = pytest.mark.skipif(CHROMIUM is None, reason="no chromium here: sudo apt-get install chromium")
 
 VARIANTS = (("onnx", "fp32"), ("onnx", "int8"), ("litert", "fp32"), ("litert", "int8"))
@@ -54,7 +52,7 @@ for (const plot of document.querySelectorAll("figure svg[role=img]")) {
     }
   });
 }
-const found = { wide, met: met.join("; "), cut: cut.join("; "), width: innerWidth };
+const found = { ready: true, wide, met: met.join("; "), cut: cut.join("; "), width: innerWidth };
 Object.assign(top.document.documentElement.dataset, found);
 """
 
@@ -93,23 +91,22 @@ class Dom(HTMLParser):
             self._row = None
 
 
-def browse(page: str, folder: Path, *, address: str = "", more: Sequence[str] = ()) -> str:
-    """The page as chromium has it after its script ran; with ``--screenshot`` in ``more`` nothing."""
-    assert CHROMIUM is not None
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    opened = Browser(tmp_path_factory.mktemp("chromium"))
+    yield opened
+    opened.close()
+
+
+def browse(browser: Browser, page: str, folder: Path, *, address: str = "", dark: bool = False) -> str:
+    """The page as chromium has it after its script ran."""
     path = folder / "report.html"
     path.write_text(page, encoding="utf-8")
-    flags = ["--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--no-first-run"]
-    flags += ["--disable-background-networking", "--disable-component-update", "--disable-dev-shm-usage"]
-    flags += [f"--user-data-dir={folder / 'chromium'}", "--virtual-time-budget=3000", "--window-size=1280,1000"]
-    what = more or ["--dump-dom"]
-    done = subprocess.run(
-        [CHROMIUM, *flags, *what, f"{path.as_uri()}{address}"],
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        timeout=120,
-        check=True,
-    )
-    return done.stdout.decode()
+    browser.call("Page.navigate", url="about:blank")
+    browser.open(f"{path.as_uri()}{address}", height=1000, dark=dark)
+    browser.wait_for("document.readyState === 'complete'")
+    text: str = browser.evaluate("document.documentElement.outerHTML")
+    return text
 
 
 def driven(page: str, script: str) -> str:
@@ -244,8 +241,8 @@ def test_a_histogram_of_one_value_is_drawn() -> None:
 
 
 @in_a_browser
-def test_the_script_runs_without_an_error(page: str, tmp_path: Path) -> None:
-    dom = Dom(browse(page, tmp_path))
+def test_the_script_runs_without_an_error(browser: Browser, page: str, tmp_path: Path) -> None:
+    dom = Dom(browse(browser, page, tmp_path))
     assert "data-ready" in dom.root
     assert "data-error" not in dom.root
     assert len(dom.rows) == 20
@@ -253,29 +250,31 @@ def test_the_script_runs_without_an_error(page: str, tmp_path: Path) -> None:
 
 
 @in_a_browser
-def test_the_address_sorts_and_filters(page: str, tmp_path: Path) -> None:
+def test_the_address_sorts_and_filters(browser: Browser, page: str, tmp_path: Path) -> None:
     cases = [case for case in full_report().cases[:20] if case.precision == "int8"]
     slowest_first = sorted(cases, key=lambda case: -case.stages["event_to_decision"].p95_ms)
-    dom = Dom(browse(page, tmp_path, address="#sort=-p95&filter=onnx,int8"))
+    dom = Dom(browse(browser, page, tmp_path, address="#sort=-p95&filter=onnx,int8"))
     assert [row.split()[0] for row in dom.rows] == ["+".join(case.modalities) for case in slowest_first]
     assert dom.hidden == 20 - 7
 
 
 @in_a_browser
-def test_an_address_that_means_nothing_shows_everything(page: str, tmp_path: Path) -> None:
-    dom = Dom(browse(page, tmp_path, address="#sort=nonsense&filter=nothing&%"))
+def test_an_address_that_means_nothing_shows_everything(browser: Browser, page: str, tmp_path: Path) -> None:
+    dom = Dom(browse(browser, page, tmp_path, address="#sort=nonsense&filter=nothing&%"))
     assert "data-error" not in dom.root
     assert dom.rows == Dom(page).rows
 
 
 @in_a_browser
-def test_a_press_on_a_heading_sorts_and_a_press_on_a_button_filters(page: str, tmp_path: Path) -> None:
+def test_a_press_on_a_heading_sorts_and_a_press_on_a_button_filters(
+    browser: Browser, page: str, tmp_path: Path
+) -> None:
     press = """
     document.querySelector("th[data-key=peak] button").click();
     document.querySelector("button[data-token=litert]").click();
     document.documentElement.dataset.address = location.hash;
     """
-    dom = Dom(browse(driven(page, press), tmp_path))
+    dom = Dom(browse(browser, driven(page, press), tmp_path))
     litert = [case for case in full_report().cases[:20] if case.backend == "litert" and case.memory]
     smallest_first = sorted(litert, key=lambda case: case.memory.peak_mib if case.memory else 0)
     assert dom.root["data-address"] == "#sort=peak&filter=litert"
@@ -283,9 +282,9 @@ def test_a_press_on_a_heading_sorts_and_a_press_on_a_button_filters(page: str, t
 
 
 @in_a_browser
-def test_evil_names_do_nothing(tmp_path: Path) -> None:
+def test_evil_names_do_nothing(browser: Browser, tmp_path: Path) -> None:
     bad = replace(made_case((EVIL,)), reasons=(EVIL,), valid=False)
-    dom = Dom(browse(format_page(made_report([bad], machine=made_machine(EVIL))), tmp_path))
+    dom = Dom(browse(browser, format_page(made_report([bad], machine=made_machine(EVIL))), tmp_path))
     assert "data-ready" in dom.root
     assert not {"data-error", "data-evil"} & set(dom.root)
     assert dom.names.count("script") == 1
@@ -293,22 +292,24 @@ def test_evil_names_do_nothing(tmp_path: Path) -> None:
 
 
 @in_a_browser
-def test_the_policy_stops_a_script_that_is_not_the_pages(page: str, tmp_path: Path) -> None:
+def test_the_policy_stops_a_script_that_is_not_the_pages(browser: Browser, page: str, tmp_path: Path) -> None:
     other = "<script>document.documentElement.dataset.evil = 1</script></body>"
-    assert "data-evil" not in Dom(browse(page.replace("</body>", other), tmp_path)).root
+    assert "data-evil" not in Dom(browse(browser, page.replace("</body>", other), tmp_path)).root
 
 
 @in_a_browser
 @pytest.mark.parametrize("width", [400, 1280])
 @pytest.mark.parametrize("what", ["full", "one", "back to back", "none"])
-def test_nothing_is_cut_off_and_no_words_of_a_plot_meet(what: str, width: int, page: str, tmp_path: Path) -> None:
+def test_nothing_is_cut_off_and_no_words_of_a_plot_meet(
+    browser: Browser, what: str, width: int, page: str, tmp_path: Path
+) -> None:
     pages = {
         "full": page,
         "one": format_page(made_report([made_case()])),
         "back to back": format_page(made_report(mode="backtoback")),
         "none": format_page(made_report([unavailable(made_case())])),
     }
-    root = Dom(browse(framed(driven(pages[what], LOOK), width), tmp_path)).root
+    root = Dom(browse(browser, framed(driven(pages[what], LOOK), width), tmp_path)).root
     assert root["data-width"] == str(width)
     assert root["data-wide"] == "0"
     assert root["data-met"] == ""
@@ -317,10 +318,10 @@ def test_nothing_is_cut_off_and_no_words_of_a_plot_meet(what: str, width: int, p
 
 @in_a_browser
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_a_picture_can_be_taken_of_it(scheme: str, page: str, tmp_path: Path) -> None:
+def test_a_picture_can_be_taken_of_it(browser: Browser, scheme: str, page: str, tmp_path: Path) -> None:
     picture = tmp_path / "page.png"
-    dark = ["--blink-settings=preferredColorScheme=0"] if scheme == "dark" else []
-    browse(page, tmp_path, more=[f"--screenshot={picture}", *dark])
+    browse(browser, page, tmp_path, dark=scheme == "dark")
+    browser.picture(picture, whole=False)
     data = picture.read_bytes()
     assert struct.unpack(">II", data[16:24]) == (1280, 1000)
     assert len(data) > 40_000
