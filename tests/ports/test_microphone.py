@@ -25,8 +25,9 @@ from mmg.errors import BackendUnavailable, ConfigError
 from mmg.sources.ports.microphone import portaudio
 from mmg.sources.ports.microphone.device import Microphone
 from mmg.sources.ports.microphone.lookout import Sight
-from mmg.sources.ports.microphone.port import MicrophonePort, SampleCount, list_microphones
+from mmg.sources.ports.microphone.port import MicrophonePort, list_microphones
 from mmg.sources.ports.microphone.portaudio import LONGEST_S, Block, Capture, PortAudio
+from mmg.sources.ports.microphone.sample_count import SampleCount
 from mmg.streams.grid import HopGrid
 from mmg.types import Chunk
 from mmg_tools.virtual.microphone import AlsaMicrophone
