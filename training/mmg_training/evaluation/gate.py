@@ -210,7 +210,8 @@ def _together(trials: Sequence[Trial]) -> Trial:
 
 def gate_of(manifest: Manifest, names: Sequence[str], learnt: Learnt) -> Gate:
     """For the manifest: the policy, what it gave, and the curve."""
-    curve = tuple(_point(one) for one in front(manifest, names, learnt.trials))
+    full = learnt.trials[0]
+    curve = tuple(_point(one) for one in (*(one for one in front(manifest, names, learnt.trials) if one != full), full))
     return Gate(policy=learnt.policy, chosen=_point(learnt.chosen, "as learnt"), curve=curve)
 
 
