@@ -10,7 +10,7 @@ from mmg.board.profiling.page import format_page
 from mmg.board.profiling.result import encode
 from mmg.board.profiling.table import format_table
 from mmg.bundle import Bundle, Manifest
-from mmg.bundle.manifest import Gate, GatePoint
+from mmg.bundle.gate import Gate, GatePoint
 from mmg_device_profiles.gate import GatePolicy, Wake
 from profile_reports import made_report
 

@@ -13,7 +13,8 @@ import msgspec
 import numpy as np
 from mmg import Bundle, Chunk, Engine
 from mmg.board.profiling.estimate import estimated_mw
-from mmg.bundle.manifest import Gate, GatePoint, Manifest
+from mmg.bundle.gate import Gate, GatePoint
+from mmg.bundle.manifest import Manifest
 from mmg.bundle.reader import CARD
 from mmg.bundle.writer import write_bundle
 from mmg.cli.progress import counted
