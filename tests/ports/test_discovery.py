@@ -23,7 +23,7 @@ from mmg.errors import SourceError, pip_install
 from mmg.sources.ports.discovery import Found, choose, find_devices
 from mmg.sources.ports.microphone.device import Microphone
 from mmg.sources.ports.microphone.lookout import Sight
-from mmg.sources.ports.serial.port import open_serial
+from mmg.sources.ports.serial.opening import open_serial
 from mmg.sources.ports.serial.usb import UsbIdentity, find_usb
 from mmg.sources.protocols import PROTOCOLS, encode_sample
 from mmg.sources.protocols.witmotion import encode_frame

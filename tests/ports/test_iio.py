@@ -22,6 +22,7 @@ from mmg.sources.ports.iio.mounting import plan_mounting
 from mmg.sources.ports.iio.port import IioPort, find_devices, list_iio
 from mmg.sources.ports.port import PortStatus
 from mmg.sources.url import parse_url
+from mmg.streams.grid import HopGrid
 from mmg.types import Chunk
 from ports.iio_tree import MONOTONIC, Chip, IioTree, stamped, triple
 
@@ -220,6 +221,25 @@ def test_samples_come_in_si_units_stamped_by_the_kernel(tree: IioTree, ports: li
     while (status := ports[0].statuses.get(timeout=WAIT_S)).reason:
         pass
     assert (status.connected, status.device) == (True, "bmi160 (iio:device0)")
+
+
+@pytest.mark.parametrize(("buffer", "chunks"), [(1000, [2]), (4, [1, 1])], ids=["holds a hop", "holds 0.1 s"])
+def test_what_is_wanted_at_a_hops_end_stays_in_the_buffer_until_then(
+    tree: IioTree, ports: list[Listener], buffer: int, chunks: list[int]
+) -> None:
+    chip = tree.add("imu", SIX, SCALES | MONOTONIC)
+    ports.append(Listener(tree.url("imu", buffer=buffer), imu()))
+    ports[0].start(ports[0].chunks.put, HopGrid(time.monotonic_ns(), 3600 * 10**9))
+    ports[0].connected()
+    chip.write(six(chip, 1, time.monotonic_ns()))
+    ports[0].samples(1)
+    came = []
+    for number in (2, 3):
+        chip.write(six(chip, number, time.monotonic_ns()))
+        if len(chunks) == 2:
+            came.append(len(ports[0].samples(1)[1]))
+    came = came or [len(ports[0].chunks.get(timeout=WAIT_S).times_ns)]
+    assert came == chunks
 
 
 def test_opening_sets_the_device_up_and_closing_stops_its_buffer(tree: IioTree, ports: list[Listener]) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from mmg.errors import SourceLost
 from mmg.sources.ports.serial.line import SerialLine
-from mmg.sources.ports.serial.port import open_serial
+from mmg.sources.ports.serial.opening import open_serial
 from recordings import ROOT
 
 serial = pytest.importorskip("serial", reason="pyserial is not installed: pip install -e '.[serial]'")

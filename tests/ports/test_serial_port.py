@@ -23,11 +23,12 @@ import pytest
 from mmg.bundle.manifest import Channel, Encoder, Modality, Tensor
 from mmg.errors import BackendUnavailable, ConfigError, SourceError, SourceNotFound
 from mmg.sources.ports.port import PortThread
-from mmg.sources.ports.serial import conversation
+from mmg.sources.ports.serial import conversation, opening
 from mmg.sources.ports.serial import port as serial_port
 from mmg.sources.ports.serial.conversation import Conversation
 from mmg.sources.ports.serial.line import SerialLine
-from mmg.sources.ports.serial.port import SerialPort, open_serial
+from mmg.sources.ports.serial.opening import open_serial
+from mmg.sources.ports.serial.port import SerialPort
 from mmg.sources.ports.serial.probe import listen
 from mmg.sources.protocols import PROTOCOLS, encode_sample, open_parser, witmotion
 from mmg.sources.protocols import text as lines
@@ -739,7 +740,7 @@ def test_what_the_kernel_answers_is_told_in_plain_words(
         raise OSError(code, os.strerror(code))
 
     monkeypatch.setattr(os, "open", refuse)
-    monkeypatch.setattr(serial_port, "_refuse_others", lambda *_: None)
+    monkeypatch.setattr(opening, "_refuse_others", lambda *_: None)
     with pytest.raises(SourceError) as caught:
         open_serial("/dev/ttyIMU", 115200, "serial:///dev/ttyIMU")
     assert type(caught.value) is kind
@@ -850,7 +851,7 @@ def test_a_node_that_is_not_known_to_be_a_ttys_is_not_opened(
     def refuse(*_arguments: object, **_settings: object) -> None:
         raise AssertionError("is opened")
 
-    monkeypatch.setattr(serial_port, "SYSFS", tmp_path)
+    monkeypatch.setattr(opening, "SYSFS", tmp_path)
     monkeypatch.setattr(serial, "serial_for_url", refuse)
     with pytest.raises(SourceError, match="is not a serial port"):
         open_serial(device, 115200, "serial://it")
@@ -936,7 +937,7 @@ def test_axes_turn_acceleration_and_gyro_alike(server: Server, listener: Listene
 
 @pytest.mark.parametrize("state", [True, False])
 def test_the_modem_lines_are_set_as_the_url_says(state: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(serial_port, "check_device", lambda *_: None)  # pyserial's loop is no port of a user's
+    monkeypatch.setattr(opening, "check_device", lambda *_: None)  # pyserial's loop is no port of a user's
     with open_serial("loop://", 115200, "serial://loop://", dtr=state, rts=not state) as port:
         assert (port.dsr, port.cts) == (state, not state)  # what a loop brings back
 

@@ -18,8 +18,9 @@ from mmg.errors import SourceLost
 from mmg.sources.frames import FrameChooser
 from mmg.sources.ports.camera import CameraPort, DeviceFrames
 from mmg.sources.ports.microphone.level import Level
-from mmg.sources.ports.microphone.port import MicrophonePort, SampleCount
+from mmg.sources.ports.microphone.port import MicrophonePort
 from mmg.sources.ports.microphone.portaudio import Block, Capture
+from mmg.sources.ports.microphone.sample_count import SampleCount
 from mmg.sources.ports.port import PortStatus
 from mmg.sources.ports.serial.conversation import Conversation
 from mmg.sources.ports.serial.line import SerialLine

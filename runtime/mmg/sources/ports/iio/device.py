@@ -98,7 +98,8 @@ class Scans:
 class IioDevice:
     """A device whose buffer runs from ``start`` to ``stop``; stop it also where ``start`` failed.
 
-    fd: the character device, to be polled. rate_hz: as the driver tells it, 0 where it does not.
+    fd: the character device, to be polled. rate_hz: as the driver tells it, 0 where it does not. held_s: how much the
+    buffer holds while nobody reads.
     monotonic: whether the driver was told to stamp by the host's monotonic clock.
     """
 
@@ -111,7 +112,7 @@ class IioDevice:
         self._scale = np.array([self._calibration(name, "scale", 1.0) for name in names])
         self._offset = np.array([self._calibration(name, "offset", 0.0) for name in names])
         self._rest = b""
-        self.fd, self.rate_hz, self.monotonic = -1, 0.0, False
+        self.fd, self.rate_hz, self.held_s, self.monotonic = -1, 0.0, 0.0, False
 
     def start(self, rate_hz: float, length: int | None) -> None:
         """Take the device, set it to the lowest rate not under ``rate_hz``, and start its buffer of ``length`` scans.
@@ -128,7 +129,9 @@ class IioDevice:
         self._set_clock()
         self._set_rate(rate_hz)
         self._set_trigger()
-        self._write("buffer/length", str(length or max(128, round(2 * (self.rate_hz or rate_hz)))))
+        length = length or max(128, round(2 * (self.rate_hz or rate_hz)))
+        self._write("buffer/length", str(length))
+        self.held_s = length / (self.rate_hz or rate_hz)
         if (self._folder / "buffer/watermark").exists():
             self._write("buffer/watermark", str(max(1, int(self.rate_hz * WATERMARK_S))))
         self._write("buffer/enable", "1")

@@ -20,7 +20,7 @@ from mmg.sources.clock.device_time import DeviceTime
 from mmg.sources.columns import Column
 from mmg.sources.ports.iio.device import IioDevice, Scans, scan_elements
 from mmg.sources.ports.iio.mounting import Mounting, plan_mounting
-from mmg.sources.ports.port import PortStatus, PortThread
+from mmg.sources.ports.port import REST_S, PortStatus, PortThread
 from mmg.sources.units import canonical, quantity
 from mmg.types import Chunk
 
@@ -80,7 +80,7 @@ class IioPort(PortThread):
         self._rate_hz = float(url.number("rate", 0.1, 100_000) or modality.rate_hz)
         length = url.number("buffer", 2, 1_000_000)
         self._length = None if length is None else int(length)
-        self._channels = modality.channels
+        self._channels, self._newest_ns = modality.channels, 0
         self._elements = [_element(channel) for channel in modality.channels]
         unknown = [c.name for c, element in zip(self._channels, self._elements, strict=True) if not element]
         if unknown:
@@ -110,6 +110,7 @@ class IioPort(PortThread):
         for half in halves:
             poll.register(half.device.fd, select.POLLIN)
         while not self._stopping.is_set():
+            self._rest(halves)
             poll.poll(POLL_MS)
             # Also after a poll in vain: some kernels do not wake the reader of a device that went away.
             for half in halves:
@@ -121,6 +122,13 @@ class IioPort(PortThread):
                 self._give(times_ns, rows, halves, name)
             elif halves[0].held_ns > JUMP_NS:
                 raise SourceLost(self.url, "its two halves are out of step: restarting them")
+
+    def _rest(self, halves: list[_Half]) -> None:
+        """Leave the chip alone until samples are wanted. Those that the kernel stamps may wait in its buffer."""
+        if all(half.is_exact for half in halves):
+            rest_s = (self._wanted_ns(self._newest_ns) - time.monotonic_ns()) / 1e9
+            rest_s = min(rest_s, REST_S, *(half.device.held_s / 2 for half in halves))
+            self._stopping.wait(max(rest_s, 0.0))
 
     def _give(self, times_ns: NDArray[np.int64], rows: NDArray[np.float64], halves: list[_Half], name: str) -> None:
         samples = np.zeros((len(times_ns), len(self._channels)), np.float32)
@@ -140,6 +148,7 @@ class IioPort(PortThread):
             uncertainty_ms=0.0 if exact else quality.uncertainty_ms,
             note="; ".join(notes),
         )
+        self._newest_ns = int(times_ns[-1])
         self._deliver(Chunk(self.modality, samples, times_ns, rate_hz=first.device.rate_hz))
 
     def _shares(self, folders: Sequence[Path]) -> Mapping[Path, list[int]]:

@@ -12,33 +12,26 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mmg.errors import ConfigError, SourceError, SourceLost
-from mmg.sources.clock.clock_map import ClockMap
 from mmg.sources.ports.microphone.device import Meant, Microphone
 from mmg.sources.ports.microphone.level import Level
 from mmg.sources.ports.microphone.lookout import LOOKOUT, NO_ANSWER, Sight
 from mmg.sources.ports.microphone.portaudio import IN_USE, PORTAUDIO, STALL_S, Block, Capture, require_sounddevice
+from mmg.sources.ports.microphone.sample_count import AHEAD_S, SampleCount
 from mmg.sources.ports.port import REST_S, STATUS_NS, PortStatus, PortThread
 from mmg.sources.url import SourceUrl, parse_url
 from mmg.types import Chunk
 
 if TYPE_CHECKING:
     from mmg.bundle.manifest import Modality
-    from mmg.types import Samples, Times
+    from mmg.types import Samples
 
 OPTIONS = ("rate", "channels", "channel", "gain", "block_ms", "latency")
 BLOCK_MS = 20
 """A sample is there for us once its block is full."""
 HELD_S = 1.0
 """What the driver is asked to hold. Half of that it is left alone for, at most."""
-START_S = 3.0
-"""How long a device may take to its first sound; Bluetooth takes a second or two."""
-AHEAD_S = 0.5
-"""More sound than time has passed: no microphone does that, but a virtual one whose feed has ended."""
-BEHIND_S, COUNT_AFRESH_NS, COUNT_AFRESH_LATEST_NS = -0.1, 10_000_000_000, 60_000_000_000
-"""Sound and time are counted afresh now and then, as over hours any crystal runs ahead by as much; but, if it can be,
-not from a block that is late, behind which others come in a burst."""
+STALLED = "stalled: no sound for {} s"
 SLOW_S, CLOSE_S = 5.0, 1.0
-CRYSTAL_ERROR = 1e-4
 
 
 def list_microphones() -> Sight:
@@ -84,19 +77,8 @@ class MicrophonePort(PortThread):
         require_sounddevice()
         self._wake = threading.Event()
         self._capture: Capture | None = None
+        self._reader: threading.Thread | None = None
         self._overruns = self._gone = self._clipped = self._told_ns = 0
-
-    @property
-    def status(self) -> PortStatus:
-        """The newest status. That nothing comes is seen from here: a driver may hold the port's thread."""
-        status, capture = self._told, self._capture
-        if capture is None or not status.connected or time.monotonic_ns() - capture.heard_ns < STALL_S * 1e9:
-            return status
-        return replace(status, connected=False, reason=f"stalled: no sound for {STALL_S} s")
-
-    @status.setter
-    def status(self, status: PortStatus) -> None:
-        self._told = status
 
     def close(self) -> None:
         """Stop; see Port. A PortAudio that does not answer is left behind."""
@@ -104,23 +86,57 @@ class MicrophonePort(PortThread):
         self._wake.set()
         super().close()
         LOOKOUT.rest()
-        PORTAUDIO.give_time_to_close(CLOSE_S, is_held=self._thread is not None and self._thread.is_alive())
+        PORTAUDIO.give_time_to_close(CLOSE_S, is_held=self._is_held)
 
     def _session(self) -> None:
         seen = LOOKOUT.look(self.url, self._stopping.is_set)
         if seen is None:
             return
         self._meant.find(*seen)  # or it is not there
+        if self._is_held:
+            raise SourceLost(self.url, STALLED.format(STALL_S))
         capture = self._wait_for(PORTAUDIO.ask(self._open))
         if capture is None:
             return
         LOOKOUT.rest()
+        self._capture, reading = capture, Future[None]()
+        self._reader = threading.Thread(target=self._read, args=(capture, reading), name="mmg sound", daemon=True)
+        self._reader.start()
         try:
-            self._capture = capture
-            self._listen(capture)
+            self._watch(capture, reading)
         finally:
             self._capture = None
-            PORTAUDIO.ask(lambda: PORTAUDIO.close(capture))
+
+    @property
+    def _is_held(self) -> bool:
+        """Whether a driver holds the thread that read the last stream."""
+        return self._reader is not None and self._reader.is_alive()
+
+    def _watch(self, capture: Capture, reading: Future[None]) -> None:
+        """Until the stream has ended, or the port is closed. A reader that hears nothing may be held: it is left."""
+        reading.add_done_callback(lambda _: self._wake.set())
+        while not reading.done():
+            left_s = capture.heard_ns / 1e9 + capture.patience_s - time.monotonic()
+            if not self._stopping.is_set() and left_s <= 0:
+                raise SourceLost(self.url, STALLED.format(capture.patience_s))
+            self._wake.wait(CLOSE_S if self._stopping.is_set() else left_s)
+            if self._stopping.is_set() and not self._wake.is_set():
+                return
+            self._wake.clear()
+        reading.result()
+
+    def _read(self, capture: Capture, reading: Future[None]) -> None:
+        """The life of the thread that reads a stream."""
+        try:
+            self._listen(capture)
+            error = None
+        except Exception as raised:  # it is raised where the stream was opened
+            error = raised
+        PORTAUDIO.ask(lambda: PORTAUDIO.close(capture))
+        if error is None:
+            reading.set_result(None)
+        else:
+            reading.set_exception(error)
 
     def _wait_for(self, opening: Future[Capture]) -> Capture | None:
         """None where the port is being closed; what is opened too late is closed again."""
@@ -175,19 +191,19 @@ class MicrophonePort(PortThread):
 
     def _listen(self, capture: Capture) -> None:
         """Take what there is when it is wanted; until then the driver holds it, and this sleeps."""
-        count, level, patience_s = SampleCount(capture.rate_hz), Level(capture.rate_hz), START_S
+        count, level = SampleCount(capture.rate_hz), Level(capture.rate_hz)
         longest_s, wanted_ns = min(REST_S, capture.held_s / 2), 0
         while not self._stopping.is_set():
             try:
-                block = capture.take(wanted_ns, patience_s, self._stopping.wait)
+                block = capture.take(wanted_ns, self._stopping.wait)
             except sys.modules["sounddevice"].PortAudioError as error:
                 raise SourceLost(self.url, "unplugged") from error
-            if self._stopping.is_set():
+            if self._stopping.is_set() or self._capture is not capture:
                 return
             if block is None:
-                raise SourceLost(self.url, f"stalled: no sound for {patience_s} s")
+                raise SourceLost(self.url, STALLED.format(capture.patience_s))
             self._handle(capture, count, level, block)
-            patience_s, wanted_ns = STALL_S, self._wanted_ns(count.newest_ns)
+            wanted_ns = self._wanted_ns(count.newest_ns)
             rest_s = (wanted_ns - time.monotonic_ns()) / 1e9
             if rest_s > 0:
                 wanted_ns = 0 if rest_s > longest_s else wanted_ns
@@ -228,50 +244,6 @@ class MicrophonePort(PortThread):
             losses=(("overruns", self._overruns), ("samples", self._gone), *clipped),
             note=note,
         )
-
-
-class SampleCount:
-    """Capture times by counting samples, the lost ones too."""
-
-    def __init__(self, rate_hz: float) -> None:
-        self._period_ns = 1e9 / rate_hz
-        self.clock, self.ahead_s = ClockMap(self._period_ns, rate_error=CRYSTAL_ERROR), 0.0
-        self._given = self._index = self.newest_ns = 0
-        self._before_ns = np.empty(0, np.int64)  # from each sample of a block to its newest
-        self._since = 0, 0  # sample number and arrival from which ``ahead_s`` counts
-
-    def place(self, block: Block) -> tuple[Times, int]:
-        """Capture times ``(T,)`` int64, and how many samples are lost before this block.
-
-        Those that our own queue dropped are known. Of an overrun PortAudio says only that it happened: the driver
-        has begun anew, so the block is fresh, and it is late by what is missing.
-        """
-        samples = len(block.sound)
-        lost = block.end - samples - self._given
-        if not self._given:
-            self._since = samples, block.arrival_ns
-        elif block.overrun:
-            due_ns = self.newest_ns + (lost + samples) * self._period_ns
-            lost += max(round((block.arrival_ns - due_ns) / self._period_ns), 0)
-        self._given, self._index = block.end, self._index + lost + samples
-        [newest_ns] = self.clock.stamp_read((self._index - 1,), block.arrival_ns)
-        if len(self._before_ns) != samples:
-            # Within a block the nominal rate will do: a crystal is off by microseconds in it.
-            self._before_ns = np.rint(np.arange(samples - 1, -1, -1) * self._period_ns).astype(np.int64)
-        times_ns = newest_ns - self._before_ns
-        if int(times_ns[0]) <= self.newest_ns:
-            times_ns = np.maximum(times_ns, self.newest_ns + 1 + np.arange(samples))
-        self.newest_ns = int(times_ns[-1])
-        self._compare(block.arrival_ns)
-        return times_ns, lost
-
-    def _compare(self, arrival_ns: int) -> None:
-        first, since_ns = self._since
-        elapsed_ns = arrival_ns - since_ns
-        self.ahead_s = ((self._index - first) * self._period_ns - elapsed_ns) / 1e9
-        is_punctual = BEHIND_S < self.ahead_s < AHEAD_S
-        if elapsed_ns > (COUNT_AFRESH_NS if is_punctual else COUNT_AFRESH_LATEST_NS) and self.ahead_s < AHEAD_S:
-            self._since = self._index, arrival_ns
 
 
 def _seen_by(sounddevice: Any) -> Sight:

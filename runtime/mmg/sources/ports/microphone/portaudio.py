@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+START_S = 3.0
+"""How long a device may take to its first sound; Bluetooth takes a second or two."""
 STALL_S = 1.0
 """A running device that gives nothing for so long is closed and opened again."""
 IN_USE = -9985  # paDeviceUnavailable
@@ -63,11 +65,16 @@ class Capture:
         self._end = 0
 
     @property
+    def patience_s(self) -> float:
+        """The longest that it may be silent now."""
+        return STALL_S if self._end else START_S
+
+    @property
     def held_s(self) -> float:
         """How much sound the driver holds while nobody reads."""
         return float(self.stream.latency)
 
-    def take(self, wanted_ns: int, patience_s: float, pause: Callable[[float], bool]) -> Block | None:
+    def take(self, wanted_ns: int, pause: Callable[[float], bool]) -> Block | None:
         """All that the driver holds, and on to a block that had to be waited for and came at ``wanted_ns`` or later.
 
         None after a silence of ``patience_s``, or where ``pause``, which sleeps so many seconds, says that it is over.
@@ -80,7 +87,7 @@ class Capture:
             while self.stream.read_available < self.block:
                 due_ns = self.heard_ns + (len(pieces) + 1) * self._block_ns - STEP_NS
                 now_ns = time.monotonic_ns()
-                if pause(max(due_ns - now_ns, STEP_NS) / 1e9) or now_ns - self.heard_ns > patience_s * 1e9:
+                if pause(max(due_ns - now_ns, STEP_NS) / 1e9) or now_ns - self.heard_ns > self.patience_s * 1e9:
                     return self._joined(pieces, now_ns, overrun) if pieces else None
             piece, has_lost = self.stream.read(self.block)
             now_ns = time.monotonic_ns()

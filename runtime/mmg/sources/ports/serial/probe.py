@@ -15,7 +15,8 @@ import numpy as np
 
 from mmg.errors import ConfigError, SourceError
 from mmg.sources.ports.serial.line import SerialLine
-from mmg.sources.ports.serial.port import BAUD_RATES, open_serial
+from mmg.sources.ports.serial.opening import open_serial
+from mmg.sources.ports.serial.port import BAUD_RATES
 from mmg.sources.protocols import UNTIMED, Parser, Samples, join, open_parser
 
 if TYPE_CHECKING:
