@@ -121,6 +121,7 @@ starter-bundle:  ## Export the starter's checkpoint, training/mmg_training/start
 	@$(INSTALL_TEST)
 	@$(BIN)/mmg-export training/mmg_training/starter -o runtime/mmg/starter --precisions fp32,int8 --half --evaluate
 	@mv runtime/mmg/starter.report.* docs/export/
+	@$(BIN)/mmg-eval starter --config training/configs/starter.toml --gate --write-gate runtime/mmg/starter
 
 demo:  ## Render the demo recording anew
 	@$(INSTALL_TEST)

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 from fakes import audio_modality, imu_chunk, signal_modality, tiny_files, tiny_manifest
 from mmg.bundle import Bundle, write_bundle
-from mmg.bundle.manifest import Gate, GatePoint
+from mmg.bundle.gate import Gate, GatePoint
+from mmg.cli.run import build_parser
 from mmg_device_profiles.gate import GatePolicy, Wake
 from recordings import mmg_run
 
@@ -107,3 +108,11 @@ def test_no_policy_anywhere_is_one_line_and_exit_code_2(tmp_path: Path) -> None:
     assert done.returncode == 2
     lacks = "neither bundle tiny nor profile generic-x86-64 says which sensors may sleep: docs/gate.md shows how to"
     assert done.stderr == f"mmg-run: --gate: {lacks}\n"
+
+
+@pytest.mark.parametrize("text", ["0", "-5", "soon", "nan", "600001"])
+def test_a_deadline_that_cannot_be_is_refused(text: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        build_parser().parse_args([f"--deadline={text}"])
+    assert caught.value.code == 2
+    assert f"{text!r} is not a number of milliseconds" in capsys.readouterr().err

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+import json
+from collections.abc import Callable, Collection, Iterator
 from itertools import pairwise
+from pathlib import Path
 
 import msgspec
 import numpy as np
@@ -11,8 +13,14 @@ import pytest
 from fakes import HOP_S, audio_modality, signal_modality, tiny_files, tiny_manifest
 from mmg.bundle import Bundle, write_bundle
 from mmg.bundle.manifest import Subset
+from mmg.recording.reader import open_recording
+from mmg.recording.recorder import Recorder
+from mmg.recording.sensors import sensor_of
 from mmg.runs.live import LivePipeline
+from mmg.runs.replay import Replay, as_recorded
 from mmg.runs.settings import Settings
+from mmg.runs.step import Step
+from mmg.sinks.jsonl import line_of
 from mmg.types import Decision
 from scripted import CONNECTED, TICK_NS, ScriptedPort, World
 
@@ -44,13 +52,21 @@ class DevicePort(ScriptedPort):
 class Loaded:
     """A live run on a scripted clock, in which each hop of the microphone takes ``load_ns`` to encode."""
 
-    def __init__(self, bundle: Bundle, deadline_s: float | None = DEADLINE_S) -> None:
+    def __init__(
+        self,
+        bundle: Bundle,
+        deadline_s: float | None = DEADLINE_S,
+        record: Callable[[Step], None] = lambda _: None,
+        start_ns: int = 0,
+    ) -> None:
         self.world, self.notes, self.load_ns, self.held_down = World(NAMES), list[str](), 0, ""
+        self.world.now_ns = start_ns
         self.pipeline = LivePipeline(
             bundle,
             self.reopen(NAMES),
             Settings(deadline_s=deadline_s),
             report=self.notes.append,
+            record=record,
             reopen=self.reopen,
             held_down=lambda: self.held_down,
             monotonic_ns=lambda: self.world.now_ns,
@@ -168,3 +184,29 @@ def test_where_the_sensors_themselves_are_late_nothing_sleeps(bundle: Bundle) ->
     made = run.run(3.0)
     assert made[-1].modalities == NAMES
     assert all(decision.gate is not None and not decision.gate.asleep for decision in made)
+
+
+def test_a_recording_of_it_gives_up_the_same_again(bundle: Bundle, tmp_path: Path) -> None:
+    path, start_ns = tmp_path / "day.mcap", 10**12
+    sensors = [sensor_of(bundle.manifest.modality(name), f"scripted://{name}") for name in NAMES]
+    metadata = {"deadline_s": json.dumps(DEADLINE_S)}
+    recorder = Recorder(
+        path, sensors, origin_ns=start_ns, metadata=metadata, monotonic_ns=lambda: start_ns, sync_s=0.001
+    )
+    run = Loaded(bundle, record=recorder.step, start_ns=start_ns)
+    live = run.run(5.0)
+    run.load_ns = S
+    live += run.run(8.0)
+    run.load_ns, run.held_down = 0, "throttled"
+    live += run.run(6.0)
+    recorder.close()
+    recording = open_recording(path)
+    settings = as_recorded(recording, bundle, Settings(), print, NAMES, grace=None, precision=None, unknown=None)
+    assert settings.deadline_s == DEADLINE_S
+    again = list(Replay(bundle, recording, NAMES, settings))
+    assert [told(one) for one in again] == [told(one) for one in live]
+    assert {one.gate.why.get("audio", "")[:9] for one in live if one.gate} == {"", "decisions", "the proce"}
+
+
+def told(decision: Decision) -> dict[str, object]:
+    return {key: value for key, value in json.loads(line_of(decision)).items() if key != "latency_ms"}

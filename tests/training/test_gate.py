@@ -114,6 +114,7 @@ def test_it_is_learnt_on_other_people_and_written_both_ways(
     with Bundle.open(tmp_path / "gated", tell=lambda _: None) as gated:
         assert gated.manifest.gate is not None
         assert gated.manifest.gate.policy == learnt.policy
+        write_gated(tmp_path / "gated", gated, learnt, TASK)  # over itself
         costs = gate_costs(gated.manifest)
         assert [one.estimated_mw for one in costs] == sorted(one.estimated_mw for one in costs)
         assert "as learnt" in {one.policy for one in costs}

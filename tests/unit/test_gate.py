@@ -5,7 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+import msgspec
 import pytest
+from mmg.bundle.gate import Gate as BundleGate
+from mmg.bundle.gate import GatePoint
+from mmg.bundle.gate import problem_in as gate_problem_in
 from mmg.engine.gate import LOOK, NOBODY, Gate
 from mmg.runs.gating import as_json, from_json
 from mmg.types import UNKNOWN, Decision, SensorState, State
@@ -188,3 +192,21 @@ def test_what_is_no_policy_is_told_by_its_key(tmp_path: Path, lines: Sequence[st
     with pytest.raises(ProfileProblem) as caught:
         load_profile(str(path))
     assert told in str(caught.value)
+
+
+def test_a_bundle_s_gate_must_fit_it() -> None:
+    good = GatePolicy(watch=("imu",), wake={"audio": Wake()})
+    point = GatePoint(policy="audio", awake={"audio": 0.5}, accuracy=0.9)
+    assert gate_problem_in(BundleGate(policy=good, chosen=point, curve=(point,)), NAMES) is None
+    wrong = msgspec.structs.replace(point, accuracy=1.5)
+    assert gate_problem_in(BundleGate(policy=good, curve=(point, wrong)), NAMES) == (
+        "curve[1]",
+        "has a share that is not 0 to 1",
+    )
+    assert gate_problem_in(BundleGate(policy=good, chosen=wrong), NAMES) == ("chosen", "has a share that is not 0 to 1")
+    other = GatePolicy(watch=("imu",), wake={"nose": Wake()})
+    assert gate_problem_in(BundleGate(policy=other), NAMES) == ("policy", "the bundle has no nose")
+    assert gate_problem_in(BundleGate(policy=GatePolicy()), NAMES) == (
+        "policy.watch",
+        "names no sensor of the bundle, which has imu, audio, video",
+    )

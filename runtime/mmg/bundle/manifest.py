@@ -10,9 +10,9 @@ from collections.abc import Sequence
 from typing import Literal
 
 import msgspec
-from mmg_device_profiles.gate import GatePolicy
-from mmg_device_profiles.gate import problem_in as gate_problem_in
 
+from mmg.bundle.gate import Gate
+from mmg.bundle.gate import problem_in as gate_problem_in
 from mmg.bundle.limits import excess_in, memory_problem
 from mmg.bundle.unknown_fit import UnknownFit, problem_in
 from mmg.types import UNKNOWN
@@ -156,26 +156,6 @@ class Subset(_Part, frozen=True):
     unknown: UnknownFit | None = None
 
 
-class GatePoint(_Part, frozen=True):
-    """What one policy gave on people who are in no training.
-
-    policy: its name, such as ``confidence 0.5``. awake: of each sensor that may sleep, the part of the time that it was
-    awake, 0 to 1. accuracy: of all hops.
-    """
-
-    policy: str
-    awake: dict[str, float]
-    accuracy: float
-
-
-class Gate(_Part, frozen=True):
-    """Which sensors watch and what wakes the others, with what it and others gave: ``mmg-eval --gate``."""
-
-    policy: GatePolicy
-    chosen: GatePoint | None = None
-    curve: tuple[GatePoint, ...] = ()
-
-
 class Provenance(_Part, frozen=True):
     """Where the bundle comes from."""
 
@@ -203,6 +183,7 @@ class Manifest(_Part, frozen=True):
     golden: StoredFile | None = None
     """Inputs and what the trained model gave for them, to test the files with where they run: ``mmg.bundle.golden``."""
     gate: Gate | None = None
+    """Which sensors watch, and what wakes the others."""
     unknown: StoredFile | None = None
     """Statistics of what is known and of other life, which the subsets' fits are of: ``mmg.bundle.unknown``."""
 
@@ -290,8 +271,8 @@ def check(manifest: Manifest) -> None:
     if manifest.golden:
         _check_stored(manifest.golden, "golden")
     _check_unknown(manifest)
-    if manifest.gate:
-        _check_gate(manifest.gate, names)
+    if manifest.gate and (problem := gate_problem_in(manifest.gate, names)):
+        raise ManifestError(f"gate.{problem[0]}", problem[1])
     paths = [file.path for file in manifest.stored()]
     for path, count in Counter(paths).items():
         _require(count == 1, "files", f"{path} is named twice")
@@ -333,17 +314,6 @@ def _check_unknown(manifest: Manifest) -> None:
     _check_stored(manifest.unknown, "unknown")
     _require(has_fit, "unknown", "is of no use: no subset has a fit of its statistics")
     _require(UNKNOWN not in manifest.labels, "labels", f"{UNKNOWN!r} is what is none of them in this bundle")
-
-
-def _check_gate(gate: Gate, names: Sequence[str]) -> None:
-    if problem := gate_problem_in(gate.policy, names):
-        raise ManifestError(f"gate.policy.{problem[0]}", problem[1])
-    for name in (*gate.policy.watch, *gate.policy.wake):
-        _require(name in names, "gate.policy", f"the bundle has no {name}")
-    points = (*([gate.chosen] if gate.chosen else ()), *gate.curve)
-    for index, point in enumerate(points):
-        figures = (point.accuracy, *point.awake.values())
-        _require(all(0 <= one <= 1 for one in figures), f"gate.curve[{index}]", "has a share that is not 0 to 1")
 
 
 def _check_modality(manifest: Manifest, modality: Modality, field: str) -> None:

@@ -13,7 +13,8 @@ import msgspec
 import numpy as np
 from mmg import Bundle, Chunk, Engine
 from mmg.board.profiling.estimate import estimated_mw
-from mmg.bundle.manifest import Gate, GatePoint, Manifest
+from mmg.bundle.gate import Gate, GatePoint
+from mmg.bundle.manifest import Manifest
 from mmg.bundle.reader import CARD
 from mmg.bundle.writer import write_bundle
 from mmg.cli.progress import counted
@@ -210,7 +211,8 @@ def _together(trials: Sequence[Trial]) -> Trial:
 
 def gate_of(manifest: Manifest, names: Sequence[str], learnt: Learnt) -> Gate:
     """For the manifest: the policy, what it gave, and the curve."""
-    curve = tuple(_point(one) for one in front(manifest, names, learnt.trials))
+    full = learnt.trials[0]
+    curve = tuple(_point(one) for one in (*(one for one in front(manifest, names, learnt.trials) if one != full), full))
     return Gate(policy=learnt.policy, chosen=_point(learnt.chosen, "as learnt"), curve=curve)
 
 
