@@ -31,6 +31,8 @@ BLOCK_MS = 20
 HELD_S = 1.0
 """What the driver is asked to hold. Half of that it is left alone for, at most."""
 STALLED = "stalled: no sound for {} s"
+LATER_S = 0.25
+"""So much later than need be a reader is looked after: else both would be awake at the hop's end."""
 SLOW_S, CLOSE_S = 5.0, 1.0
 
 
@@ -119,7 +121,7 @@ class MicrophonePort(PortThread):
             left_s = capture.heard_ns / 1e9 + capture.patience_s - time.monotonic()
             if not self._stopping.is_set() and left_s <= 0:
                 raise SourceLost(self.url, STALLED.format(capture.patience_s))
-            self._wake.wait(CLOSE_S if self._stopping.is_set() else left_s)
+            self._wake.wait(CLOSE_S if self._stopping.is_set() else left_s + LATER_S)
             if self._stopping.is_set() and not self._wake.is_set():
                 return
             self._wake.clear()
