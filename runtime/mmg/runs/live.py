@@ -188,10 +188,13 @@ class LivePipeline:
         return replace(decision, latency_ms={**decision.latency_ms, "event_to_decision": late_ms})
 
     def close(self) -> None:
-        """Stop every port, and tell what was lost and how each sensor ended. Twice is fine."""
+        """Stop every port, record what they still held, and tell what was lost and how each sensor ended. Twice is
+        fine."""
         if not self._closing:
             self._closing = True
             self._listening.close()
+            if self._started:
+                self._record(self._in_tokens(self._listening.step(), ()))
             self._decider.report_ends(self._listening.statuses())
 
 
