@@ -81,7 +81,7 @@ format:  ## Rewrite the code in the project's format
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
 
-bench:  ## What mmg adds to its models, and more ratios that docs/performance.md quotes (some minutes)
+bench:  ## What mmg adds to its models, what a live run costs, and more ratios of docs/performance.md (twenty minutes)
 	@$(INSTALL_TEST)
 	@$(BIN)/python -m mmg_tools.bench
 

@@ -602,6 +602,38 @@ def test_a_wait_ends_when_the_port_is_closed_with_what_had_come(monkeypatch: pyt
     assert block.end == 10 * 320
 
 
+@pytest.mark.parametrize(("held_s", "hop_s", "rests_s"), [(2.0, 10.0, 0.5), (0.6, 10.0, 0.3), (0.06, 0.5, 0.03)])
+def test_a_driver_is_left_alone_for_half_of_what_it_holds_at_most(held_s: float, hop_s: float, rests_s: float) -> None:
+    port = MicrophonePort("mic://default", SOUND)
+    waits, wanted = list[float](), list[int]()
+    now_ns = time.monotonic_ns()
+
+    def take(wanted_ns: int, _pause: Callable[[float], bool]) -> Block | None:
+        wanted.append(wanted_ns)
+        return Block(np.zeros((320, 1), np.float32), 320 * len(wanted), now_ns, False) if len(wanted) < 6 else None
+
+    capture: Any = SimpleNamespace(device="it", rate_hz=RATE_HZ, held_s=held_s, take=take)
+    stopping: Any = SimpleNamespace(is_set=lambda: False, wait=waits.append)
+    port._stopping, port._capture, port._hops = stopping, capture, HopGrid(now_ns, round(hop_s * 1e9))
+    port._listen(capture)
+    assert waits == [rests_s] * 5
+    assert wanted == [0] * 6, "the hop is longer than what it holds: all is taken meanwhile"
+
+
+def test_what_a_driver_holds_is_delivered_when_the_port_is_closed(device: AlsaMicrophone, listener: Listener) -> None:
+    device.plug()
+    port = MicrophonePort("mic://default?latency=2000", SOUND)
+    listener.ports.append(port)
+    port.start(listener.chunks.put, HopGrid(time.monotonic_ns() - 10**9, 3600 * 10**9))
+    listener.hear(0.6)
+    threading.Event().wait(0.3)
+    listener.forget()
+    closed_ns = time.monotonic_ns()
+    port.close()
+    newest_ns = int(listener.hear(0.02)[-1].times_ns[-1])
+    assert abs(closed_ns - newest_ns) < 100e6
+
+
 def test_closing_does_not_hang_on_a_device_that_does(device: AlsaMicrophone, listener: Listener) -> None:
     device.plug()
     port = listener.open("mic://default")

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from mmg import Bundle, Engine
+from mmg import Bundle, Chunk, Engine
 from mmg.errors import ConfigError, MmgError
 from mmg.sources.protocols import encode_sample
 from mmg_tools.bench import eager, fast, live, memory, needs, push, sizes, start, throughput, window
@@ -202,6 +202,28 @@ def test_the_loop_reads_an_imu_whose_bytes_come_in_pieces() -> None:
     finally:
         os.close(master)
         os.close(slave)
+
+
+@pytest.mark.parametrize("backend", ["onnx", "litert"])
+def test_the_loop_decides_what_the_engine_decides(backend: str) -> None:
+    for package in ("serial", "sounddevice", "onnxruntime" if backend == "onnx" else "ai_edge_litert"):
+        pytest.importorskip(package)
+    from mmg_tools.bench import live_loop
+
+    with Bundle.open("starter") as bundle:
+        audio = bundle.manifest.modality("audio")
+        engine = Engine(bundle, ["audio"], backend=backend, unknown=0)
+        encode, fuse = live_loop.Encoder(bundle, audio, backend), live_loop.Fusion(bundle, ["audio"], backend)
+        loud = np.arange(1, 25)[:, None] / 24 * noise(24 * 8000).reshape(24, 8000)
+        compared = 0
+        for hop, samples in enumerate(loud.astype(np.float32)):
+            times_ns = (hop * 8000 + np.arange(8000)) * 62_500
+            [decision] = engine.push(Chunk("audio", samples[:, None], times_ns, 16_000))
+            label = fuse([encode(samples)])
+            if hop >= bundle.manifest.context_hops - 1:
+                assert label == decision.label
+                compared += 1
+    assert compared == 17
 
 
 @pytest.mark.realtime

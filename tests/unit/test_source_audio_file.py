@@ -14,6 +14,7 @@ from fakes import UNUSED_ENCODER
 from mmg.bundle.manifest import Channel, Modality
 from mmg.errors import ConfigError, SourceError
 from mmg.sources import Recording, open_source
+from mmg.sources.files.sound.rate import sample_times_ns
 from mmg.types import Chunk
 from numpy.typing import NDArray
 
@@ -232,3 +233,10 @@ def test_real_sounds_come_out_as_the_reference_decoder_reads_them(pattern: str) 
         assert np.array_equal(samples, soundfile.read(path, dtype="float32", always_2d=True)[0])
         assert (recording.losses, recording.notes) == ({}, [])
         recording.close()
+
+
+@pytest.mark.parametrize("rate_hz", [100, 8000, 11025, 16000, 44100, 48000])
+def test_each_sample_has_its_own_time_rounded_down(rate_hz: int) -> None:
+    position = 3 * rate_hz * 86_400 + 7
+    expected = [(position + number) * 1_000_000_000 // rate_hz for number in range(1000)]
+    assert sample_times_ns(position, 1000, rate_hz).tolist() == expected

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from mmg.bundle.manifest import Channel, Modality
 from mmg.errors import ConfigError, SourceError
 from mmg.sources import Recording, open_source
+from mmg.sources.files.table.file import TableFile
 from mmg.sources.files.table.text import TextTable
 from mmg.types import Chunk
 
@@ -29,6 +30,23 @@ IMU = signal("imu", 50, *ACCELERATION, *GYRO)
 PPG = signal("ppg", 100, Channel(name="ppg", unit=""))
 DATA = Path(os.environ.get("MMG_DATA", Path(__file__).parents[3] / "shared" / "data"))
 MS = 1_000_000
+ROWS = (
+    "2,{t},{v},2,9,4,5,6",
+    "2,{t},{v},2,9,4,5,6",
+    "2,{t},{v},2,9,4,5,6,seven",
+    "2,{t}.5,-{v},2,9,4,5,6",
+    "1,{t},{v},2,9,4,5,6",
+    "2,{t},{v},2",
+    "2,{t},,2,9,4,5,6",
+    "2,{t},1e39,2,9,4,5,6",
+    "2,{t},nan,2,9,4,5,6",
+    "2,then,{v},2,9,4,5,6",
+    "device,t_ms,ax,ay,az,gx,gy,gz",
+    "2,99999999999999999999999999,{v},2,9,4,5,6",
+    " # a remark",
+    "",
+)
+"""Good ones, and what else there is in tables."""
 
 
 def opened(tmp_path: Path, text: str, options: str = "", modality: Modality = IMU) -> Recording:
@@ -509,3 +527,27 @@ def test_a_rate_that_the_files_clock_contradicts_is_told(tmp_path: Path) -> None
     [*_, note] = opened(tmp_path, text, "rate=50").notes
     assert note.startswith("column t_ms says 100 Hz, and rate=50 is taken")
     assert not any("says" in note for note in opened(tmp_path, text, "rate=100").notes)
+
+
+@settings(max_examples=times(60), deadline=None)
+@given(st.lists(st.sampled_from(ROWS), min_size=3, max_size=700), st.sampled_from(("", "where=device:2", "rate=50")))
+def test_rows_read_column_by_column_are_those_read_one_by_one(
+    tmp_path_factory: pytest.TempPathFactory, kinds: list[str], options: str
+) -> None:
+    rows = [kind.format(t=20 * number, v=number / 7) for number, kind in enumerate(kinds)]
+    path = tmp_path_factory.mktemp("rows")
+    text = table("device,t_ms,ax,ay,az,gx,gy,gz", *(f"2,{t},1,2,9,4,5,6" for t in (-60, -40, -20)), *rows)
+    told: list[object] = []
+    for is_quick in (True, False):
+        with pytest.MonkeyPatch.context() as patch:
+            if not is_quick:
+                patch.setattr(TableFile, "_all_of", lambda *_: None)
+            try:
+                recording = opened(path, text, options)
+                read = whole(recording)
+            except SourceError as error:
+                told.append(str(error))
+            else:
+                assert isinstance(recording, TableFile)
+                told.append((read.samples.tobytes(), read.times_ns.tobytes(), recording.losses, recording.notes))
+    assert told[0] == told[1]

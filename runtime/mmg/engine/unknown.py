@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from mmg.bundle.unknown import Mixture, Statistics, unpack
+from mmg.bundle.unknown import Statistics, unpack
 from mmg.bundle.unknown_fit import REFUSED
 from mmg.errors import ConfigError
 
@@ -92,40 +92,35 @@ class Score:
         self._center = statistics.center.astype(np.float64)
         self._basis = statistics.basis.astype(np.float64)
         self._lean = float(statistics.lean[0])
-        self._known, self._other = _Side(statistics.known), _Side(statistics.other)
+        # Both sides and all that is asked of them in one product: a call of numpy costs as much as what it does here.
+        sides = (statistics.known, statistics.other)
+        self._known = len(sides[0].log)
+        whiten = [side.whiten.reshape(-1, len(self._basis)) for side in sides]
+        self._rows = np.concatenate([*whiten, *(side.reading for side in sides)]).astype(np.float64)
+        self._shift = np.concatenate([side.shift for side in sides]).astype(np.float64)
+        self._log = np.concatenate([side.log for side in sides]).astype(np.float64)
+        self._bias = np.concatenate([side.bias for side in sides]).astype(np.float64)
 
     def __call__(self, tokens: Sequence[Samples]) -> float:
         """Of tokens, arrays ``(n, token_dim)``."""
-        return self.at(np.concatenate(tokens).mean(axis=0, dtype=np.float64))
+        rows = np.concatenate(tokens)
+        return self.at(np.add.reduce(rows, axis=0, dtype=np.float64) / len(rows))
 
     def at(self, mean: NDArray[np.float64]) -> float:
         """Of a mean token ``(token_dim,)``."""
-        place = self._basis @ (mean - self._center)
-        score = self._other.density(place) - self._known.density(place)
-        score += self._lean * (self._other.reading(place) - self._known.reading(place))
+        product = self._rows @ (self._basis @ (mean - self._center))
+        offset = product[: self._shift.size].reshape(self._shift.shape) - self._shift
+        densities = self._log - 0.5 * np.einsum("kr,kr->k", offset, offset)
+        score = self._other_over_known(densities)
+        score += self._lean * self._other_over_known(product[self._shift.size :] + self._bias)
         return min(max(score, -LARGEST_SCORE), LARGEST_SCORE)
 
-
-class _Side:
-    """A mixture, and the reading of its kinds."""
-
-    def __init__(self, mixture: Mixture) -> None:
-        kinds, rank, _ = mixture.whiten.shape
-        self._whiten = mixture.whiten.astype(np.float64).reshape(kinds * rank, rank)
-        self._shift = mixture.shift.astype(np.float64)
-        self._log = mixture.log.astype(np.float64)
-        self._reading, self._bias = mixture.reading.astype(np.float64), mixture.bias.astype(np.float64)
-
-    def density(self, place: NDArray[np.float64]) -> float:
-        """The logarithm of the mixture's density."""
-        offset = (self._whiten @ place).reshape(self._shift.shape) - self._shift
-        return _log_sum(self._log - 0.5 * np.einsum("kr,kr->k", offset, offset))
-
-    def reading(self, place: NDArray[np.float64]) -> float:
-        """The logarithm of the kinds' summed odds."""
-        return _log_sum(self._reading @ place + self._bias)
+    def _other_over_known(self, logs: NDArray[np.float64]) -> float:
+        """The logarithm of the sum over the kinds of other life, less that over those that are known."""
+        kinds = logs.tolist()
+        return _log_sum(kinds[self._known :]) - _log_sum(kinds[: self._known])
 
 
-def _log_sum(logs: NDArray[np.float64]) -> float:
-    highest = logs.max()
-    return float(highest + np.log(np.exp(logs - highest).sum()))
+def _log_sum(logs: list[float]) -> float:
+    highest = max(logs)
+    return highest + math.log(sum([math.exp(one - highest) for one in logs]))

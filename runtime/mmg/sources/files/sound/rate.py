@@ -14,6 +14,9 @@ LOWEST_HZ, HIGHEST_HZ = 100, 1_000_000
 
 def sample_times_ns(position: int, count: int, rate_hz: int) -> Times:
     """When each sample was taken, from the first sample of the file on, without a rounding that adds up."""
+    period_ns, part = divmod(1_000_000_000, rate_hz)
+    if not part:
+        return np.arange(position * period_ns, (position + count) * period_ns, period_ns, dtype=np.int64)
     seconds, rest = divmod(position, rate_hz)
     times_ns: Times = np.arange(rest, rest + count, dtype=np.int64) * 1_000_000_000 // rate_hz
     times_ns += seconds * 1_000_000_000

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from mmg_device_profiles.regular_file import open_regular
 
 from mmg.bundle.manifest import Modality
 from mmg.errors import SourceError
@@ -19,9 +18,9 @@ from mmg.sources import CHUNK_NS
 from mmg.sources.axes import parse_axes, triples_of, turn
 from mmg.sources.files.slicing import sliced
 from mmg.sources.files.table.clock import FASTEST_HZ, SLOWEST_HZ
-from mmg.sources.files.table.devices import last_rows
+from mmg.sources.files.table.duration import guess_s, tail_s
 from mmg.sources.files.table.json import JsonTable, is_json, open_json
-from mmg.sources.files.table.layout import LOOK_AHEAD_ROWS, Layout, lay_out, options_of
+from mmg.sources.files.table.layout import LOOK_AHEAD_ROWS, lay_out, options_of
 from mmg.sources.files.table.log import LogTable, open_log
 from mmg.sources.files.table.order import BUFFERED_ROWS, HELD_ROWS, Block, InOrder
 from mmg.sources.files.table.stamps import UNREADABLE
@@ -35,10 +34,9 @@ if TYPE_CHECKING:
 
 DELIMITERS = {",": ",", ";": ";", "|": "|", ":": ":", "\t": "\t", "tab": "\t", " ": " ", "space": " "}
 NULLS = frozenset(("", "null", "na", "n/a", "none", "-"))
-READ_ROWS = 2048
+READ_ROWS, ROWS_AT_ONCE = 2048, 256
 BACK_NS, MOST_BACK, FEWEST_ROWS = 10**9, 0.05, 400
 """A clock that begins anew goes back by more once, and one whose rows are in no order again and again."""
-SIZED_BYTES = 262_144
 
 
 class TableFile:
@@ -196,21 +194,17 @@ class TableFile:
         rows = itertools.islice(self._table.rows(), self._layout.begin, None)
         number = 0
         while True:
-            times, values, taken = array("q"), array("f"), 0
-            for row in itertools.islice(self._chosen(rows), READ_ROWS):
-                taken += 1
-                try:
-                    stamp = self._layout.stamps.read(row) if self._layout.stamps else number + taken - 1
-                    sample = [float(row[index]) for index in used]  # type: ignore[arg-type]
-                except UNREADABLE:
-                    self._lose(row, used)
-                else:
-                    times.append(stamp)
-                    values.extend(sample)
+            times, parts, taken = array("q"), [np.empty((0, len(used)), np.float32)], 0
+            chosen = itertools.islice(self._chosen(rows), READ_ROWS)
+            while some := list(itertools.islice(chosen, ROWS_AT_ONCE)):
+                read, part = self._all_of(some, used, number + taken) or self._each_of(some, used, number + taken)
+                taken += len(some)
+                times.extend(read)
+                parts.append(part)
             if not taken or self._closed:
                 return
             number += taken
-            cells = np.frombuffer(values, np.float32).reshape(len(times), len(used))
+            cells = np.concatenate(parts)
             finite = np.isfinite(cells).all(axis=1)
             stamps = np.frombuffer(times, np.int64)
             if not finite.all():
@@ -219,6 +213,34 @@ class TableFile:
             if not self._layout.stamps:
                 stamps = np.rint(stamps * (1e9 / self._layout.rate_hz)).astype(np.int64) + (self._layout.start_ns or 0)
             yield stamps, cells
+
+    def _all_of(
+        self, rows: Sequence[Row], used: Sequence[int], number: int
+    ) -> tuple[array[int], NDArray[np.float32]] | None:
+        """What ``_each_of`` gives, column by column, which takes half as long; None where a row cannot be read."""
+        try:
+            columns = tuple(zip(*rows, strict=False))  # as many as the shortest row has
+            cells = np.empty((len(rows), len(used)), np.float32)
+            for place, index in enumerate(used):
+                cells[:, place] = array("f", map(float, columns[index]))
+            stamps = map(self._layout.stamps.read, rows) if self._layout.stamps else range(number, number + len(rows))
+            return array("q", stamps), cells
+        except UNREADABLE:
+            return None
+
+    def _each_of(self, rows: Sequence[Row], used: Sequence[int], number: int) -> tuple[array[int], NDArray[np.float32]]:
+        """Stamps, and cells ``(T, columns)``, of those rows that give all their figures; the others are counted."""
+        times, values = array("q"), array("f")
+        for at, row in enumerate(rows, number):
+            try:
+                stamp = self._layout.stamps.read(row) if self._layout.stamps else at
+                sample = [float(row[index]) for index in used]  # type: ignore[arg-type]
+            except UNREADABLE:
+                self._lose(row, used)
+            else:
+                times.append(stamp)
+                values.extend(sample)
+        return times, np.frombuffer(values, np.float32).reshape(len(times), len(used))
 
     def _chosen(self, rows: Iterator[Row]) -> Iterator[Row]:
         """The rows of the device that was chosen, or of the only one."""
@@ -268,11 +290,12 @@ class TableFile:
         read_s, rows = (end_ns - begin_ns) / 1e9, sum(len(times) for times, _ in self._first)
         if isinstance(self._table, JsonTable) and self._table.document is not None and self._layout.stamps is None:
             return read_s * len(self._table.document) / rows
-        guess_s, tail_s = _guess_s(self._table, read_s, rows), _tail_s(self._table, self._layout, begin_ns)
+        by_size_s, by_end_s = guess_s(self._table, read_s, rows), tail_s(self._table, self._layout, begin_ns)
         if isinstance(self._table, JsonTable) and self._table.document is not None:
-            return max(read_s, tail_s)
+            return max(read_s, by_end_s)
         # A last stamp that is far from what the file's size says is that of another session, or wrong.
-        return tail_s if 0.5 * guess_s < tail_s < 2 * guess_s + 86_400 and tail_s >= read_s else max(read_s, guess_s)
+        is_likely = 0.5 * by_size_s < by_end_s < 2 * by_size_s + 86_400 and by_end_s >= read_s
+        return by_end_s if is_likely else max(read_s, by_size_s)
 
 
 def open_table(url: SourceUrl, path: Path) -> TextTable | JsonTable | LogTable:
@@ -284,23 +307,3 @@ def open_table(url: SourceUrl, path: Path) -> TextTable | JsonTable | LogTable:
     if not skip and "delimiter" not in url.options and (log := open_log(path)):
         return log
     return open_text(str(url), path, DELIMITERS.get(url.options.get("delimiter", "")), int(skip or 0))
-
-
-def _tail_s(table: TextTable | JsonTable | LogTable, layout: Layout, begin_ns: int) -> float:
-    """From the first stamp to the last that the end of the file holds; 0 where it tells none."""
-    if layout.stamps is None:
-        return 0.0
-    for row in reversed(last_rows(table)):
-        try:
-            return (layout.stamps.read(row) - begin_ns) / 1e9
-        except UNREADABLE:
-            continue
-    return 0.0
-
-
-def _guess_s(table: TextTable | JsonTable | LogTable, read_s: float, rows: int) -> float:
-    """From the size of the file, and that of its first lines."""
-    with open_regular(table.path) as file:
-        head = file.read(SIZED_BYTES)
-    row_bytes = len(head) / max(head.count(b"\n"), 1)
-    return read_s * table.path.stat().st_size / (row_bytes * rows)

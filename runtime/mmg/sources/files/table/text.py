@@ -260,7 +260,7 @@ def _clean(lines: Iterable[str], delimiter: str, mark: str, decimal_comma: bool)
             if broken:
                 yield "\n"
                 continue
-        elif line.isspace() or line.lstrip().startswith(COMMENTS):
+        elif not line[:1].isdigit() and (line.isspace() or line.lstrip().startswith(COMMENTS)):
             continue
         if MINUS in line:
             line = line.replace(MINUS, "-")

@@ -33,7 +33,8 @@ HELD_S = 0.6
 alone for half of that at most."""
 STALLED = "stalled: no sound for {} s"
 MARGIN_S = 0.2
-"""So much longer it is waited for, as what has come is known to within a block or two."""
+"""So much longer a reader is waited for: what has come is known to within some blocks, and both need not be awake at the
+hop's end."""
 SLOW_S, CLOSE_S = 5.0, 1.0
 
 
@@ -147,6 +148,7 @@ class MicrophonePort(PortThread):
         while not opening.done() and not self._stopping.is_set():
             if not self._wake.wait(SLOW_S):
                 self.status = replace(self.status, reason=NO_ANSWER)
+                self._lost()
             self._wake.clear()
         if opening.done():
             return opening.result()
