@@ -16,6 +16,8 @@ from contextlib import closing, suppress
 from itertools import pairwise
 from pathlib import Path
 from random import Random
+from types import SimpleNamespace
+from typing import Any
 from urllib.parse import quote
 
 import numpy as np

@@ -60,7 +60,7 @@ class LivePipeline:
         self.origin_ns = self._told_ns = monotonic_ns() if origin_ns is None else origin_ns
         self._listening = Listening(ports, monotonic_ns, HopGrid(self.origin_ns, bundle.manifest.hop_ns))
         self.beat: Callable[[], None] = lambda: None
-        """Called by the thread that iterates, at each of its turns: once a second at least, for as long as it goes on."""
+        """Called by the thread that iterates, at each of its turns: once a second at least, while it goes on."""
         urls = {port.modality: port.url for port in ports}
         self._report = report
         self._reopen = reopen or partial(open_ports, bundle.manifest, urls, settings, report)

@@ -33,8 +33,8 @@ HELD_S = 0.6
 alone for half of that at most."""
 STALLED = "stalled: no sound for {} s"
 MARGIN_S = 0.2
-"""So much longer a reader is waited for: what has come is known to within some blocks, and both need not be awake at the
-hop's end."""
+"""So much longer a reader is waited for: what has come is known to within some blocks, and both need not be awake at
+the hop's end."""
 SLOW_S, CLOSE_S = 5.0, 1.0
 
 
