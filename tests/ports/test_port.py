@@ -76,13 +76,16 @@ def test_a_lost_device_is_told_with_all_that_it_lost_and_looked_for_again(
     scripted.close()
 
 
-def test_nothing_is_delivered_once_a_port_is_closed() -> None:
+def test_what_a_device_still_holds_is_delivered_when_its_port_is_closed_and_nothing_later() -> None:
     heard: list[Chunk] = []
-    scripted = Scripted([give, rest, give])
+    resting = threading.Event()
+    scripted = Scripted([give, lambda _: resting.set(), rest, give])
     scripted.start(heard.append)
+    assert resting.wait(PATIENCE_S)
     scripted.close()
+    assert len(heard) == 2
     assert scripted.ended.wait(PATIENCE_S)
-    assert len(heard) <= 1
+    assert len(heard) == 2
 
 
 def test_a_thread_that_a_driver_holds_is_left_behind_and_stays_silent() -> None:

@@ -16,13 +16,15 @@ from contextlib import closing, suppress
 from itertools import pairwise
 from pathlib import Path
 from random import Random
+from types import SimpleNamespace
+from typing import Any
 from urllib.parse import quote
 
 import numpy as np
 import pytest
 from mmg.bundle.manifest import Channel, Encoder, Modality, Tensor
 from mmg.errors import BackendUnavailable, ConfigError, SourceError, SourceNotFound
-from mmg.sources.ports.port import PortThread
+from mmg.sources.ports.port import REST_S, PortThread
 from mmg.sources.ports.serial import conversation, opening
 from mmg.sources.ports.serial import port as serial_port
 from mmg.sources.ports.serial.conversation import Conversation
@@ -616,6 +618,37 @@ def test_a_port_that_is_neither_a_file_nor_a_socket_is_read_too() -> None:
         assert line.read() == b""
         port.write(b"all of it")
         assert line.read() == b"all of it"
+
+
+def test_a_port_that_cannot_tell_what_is_pending_is_not_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert rests_of("loop://", monkeypatch) == []
+
+
+def test_a_device_is_left_alone_for_half_a_second_at_most(terminal: Terminal, monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal.plug()
+    assert rests_of(terminal.url.removeprefix("serial://"), monkeypatch) == [REST_S]
+
+
+def rests_of(device: str, monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """How long a device that is known is left alone in a hop of an hour."""
+    port, waits = SerialPort(parse_url("serial:///dev/ttyIMU"), imu()), list[float]()
+    stopping: Any = SimpleNamespace(wait=waits.append)
+    port._stopping, port._hops = stopping, HopGrid(time.monotonic_ns(), 3600 * 10**9)
+    port._newest_ns = time.monotonic_ns()
+    talk = Conversation(open_parser("witmotion"), time.monotonic())
+    monkeypatch.setattr(talk, "rest_s", lambda _: 60.0)
+    with serial.serial_for_url(device, timeout=0.1) as opened:
+        assert port._rest(talk, SerialLine(opened, port.url)) == b""
+    return waits
+
+
+def test_each_reason_why_nothing_comes_ends_the_engines_wait_once() -> None:
+    port, told = SerialPort(parse_url("serial:///dev/ttyIMU"), imu()), list[str]()
+    port._lost = lambda: told.append(port.status.reason)
+    talk = Conversation(open_parser("witmotion"), 0.0)
+    for reason in ("bytes, but no valid frames", "silent", "silent", "", "silent"):
+        port._report(talk, reason)
+    assert told == ["bytes, but no valid frames", "silent", "silent"]
 
 
 def listen_for_hops(

@@ -334,6 +334,22 @@ def test_what_a_port_notes_is_told_once_whatever_else_is_told(open_world: Open) 
     assert [line for line in told if "quiet" in line] == ["audio: quiet: -71 dBFS"]
 
 
+def test_what_a_port_delivers_when_it_is_closed_is_recorded(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    world, recorded = World(("imu",)), list[Chunk]()
+    pipeline = LivePipeline(
+        bundle,
+        world.ports,
+        Settings(),
+        record=lambda step: recorded.extend(step.chunks),
+        monotonic_ns=lambda: world.now_ns,
+    )
+    pipeline.start()
+    held = imu_chunk(0, 0.2)
+    monkeypatch.setattr(world.ports[0], "close", lambda: world.ports[0].deliver(held))
+    pipeline.close()
+    assert [chunk.times_ns.tolist() for chunk in recorded] == [held.times_ns.tolist()]
+
+
 def test_closing_closes_every_port_once_and_tells_what_was_lost(open_world: Open) -> None:
     world, pipeline, notes = open_world("imu")
     list(world.run(pipeline, 1.0))

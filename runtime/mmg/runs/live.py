@@ -63,7 +63,7 @@ class LivePipeline:
         self.origin_ns = self._told_ns = monotonic_ns() if origin_ns is None else origin_ns
         self._listening = Listening(ports, monotonic_ns, HopGrid(self.origin_ns, bundle.manifest.hop_ns))
         self.beat: Callable[[], None] = lambda: None
-        """Called by the thread that iterates, at each of its turns: a few times a second, for as long as it goes on."""
+        """Called by the thread that iterates, at each of its turns: once a second at least, while it goes on."""
         urls = {port.modality: port.url for port in ports}
         self._report = report
         self._reopen = reopen or partial(_reopen, bundle.manifest, urls, settings, report)
@@ -211,10 +211,13 @@ class LivePipeline:
         return replace(decision, latency_ms={**decision.latency_ms, "event_to_decision": late_ms})
 
     def close(self) -> None:
-        """Stop every port, and tell what was lost and how each sensor ended. Twice is fine."""
+        """Stop every port, record what they still held, and tell what was lost and how each sensor ended. Twice is
+        fine."""
         if not self._closing:
             self._closing = True
             self._listening.close()
+            if self._started:
+                self._record(self._in_tokens(self._listening.step(), ()))
             self._decider.report_ends(self._listening.statuses())
 
 

@@ -66,15 +66,17 @@ class Port(Protocol):
         """
 
     def close(self) -> None:
-        """Stop and let go of the device. Nothing is delivered once it has returned. Closing twice is fine."""
+        """Deliver what the device still holds, stop, and let go of it. Nothing is delivered once it has returned.
+        Closing twice is fine."""
 
 
 class PortThread(ABC):
     """The life of a port that has a thread: a session with the device, and again after each loss of it.
 
-    A subclass gives ``_session``, which opens the device, delivers chunks until ``_stopping`` is set, and raises
-    SourceError where the device is not there or goes away. It sets ``status`` before it delivers: who has samples of a
-    device can read that it is there. ``CLOSE_S`` is how long ``close`` waits for its end.
+    A subclass gives ``_session``, which opens the device, delivers chunks until ``_stopping`` is set, and then what the
+    device still holds, and raises SourceError where the device is not there or goes away. It sets ``status`` before it
+    delivers: who has samples of a device can read that it is there. ``CLOSE_S`` is how long ``close`` waits for its
+    end.
     """
 
     CLOSE_S = 2.0
@@ -82,7 +84,7 @@ class PortThread(ABC):
     def __init__(self, url: str, modality: str) -> None:
         self.url, self.modality = url, modality
         self.status = PortStatus()
-        self._stopping = threading.Event()
+        self._stopping, self._is_closed = threading.Event(), False
         self._thread: threading.Thread | None = None
         self._delivering = threading.Lock()
         self._deliver: Callable[[Chunk], None] = lambda _: None
@@ -97,7 +99,7 @@ class PortThread(ABC):
 
         def deliver_while_open(chunk: Chunk) -> None:
             with self._delivering:
-                if not self._stopping.is_set():
+                if not self._is_closed:
                     deliver(chunk)
 
         self._deliver = deliver_while_open
@@ -106,10 +108,11 @@ class PortThread(ABC):
 
     def close(self) -> None:
         """Stop; see Port. A thread that a driver or a network holds is left behind: it can deliver nothing more."""
-        with self._delivering:
-            self._stopping.set()
+        self._stopping.set()
         if self._thread is not None:
             self._thread.join(self.CLOSE_S)
+        with self._delivering:
+            self._is_closed = True
 
     def _wanted_ns(self, newest_ns: int) -> int:
         """When the samples after this one are wanted, in host ns; 0 for as soon as they come."""

@@ -28,11 +28,13 @@ if TYPE_CHECKING:
 OPTIONS = ("rate", "channels", "channel", "gain", "block_ms", "latency")
 BLOCK_MS = 20
 """A sample is there for us once its block is full."""
-HELD_S = 1.0
-"""What the driver is asked to hold. Half of that it is left alone for, at most."""
+HELD_S = 0.6
+"""What the driver is asked to hold, in periods of a block: 31, and many sound chips have no more than 32. It is left
+alone for half of that at most."""
 STALLED = "stalled: no sound for {} s"
-LATER_S = 0.25
-"""So much later than need be a reader is looked after: else both would be awake at the hop's end."""
+MARGIN_S = 0.2
+"""So much longer a reader is waited for: what has come is known to within some blocks, and both need not be awake at
+the hop's end."""
 SLOW_S, CLOSE_S = 5.0, 1.0
 
 
@@ -118,10 +120,10 @@ class MicrophonePort(PortThread):
         """Until the stream has ended, or the port is closed. A reader that hears nothing may be held: it is left."""
         reading.add_done_callback(lambda _: self._wake.set())
         while not reading.done():
-            left_s = capture.heard_ns / 1e9 + capture.patience_s - time.monotonic()
+            left_s = capture.heard_ns / 1e9 + capture.patience_s + MARGIN_S - time.monotonic()
             if not self._stopping.is_set() and left_s <= 0:
                 raise SourceLost(self.url, STALLED.format(capture.patience_s))
-            self._wake.wait(CLOSE_S if self._stopping.is_set() else left_s + LATER_S)
+            self._wake.wait(CLOSE_S if self._stopping.is_set() else left_s)
             if self._stopping.is_set() and not self._wake.is_set():
                 return
             self._wake.clear()
@@ -146,6 +148,7 @@ class MicrophonePort(PortThread):
         while not opening.done() and not self._stopping.is_set():
             if not self._wake.wait(SLOW_S):
                 self.status = replace(self.status, reason=NO_ANSWER)
+                self._lost()
             self._wake.clear()
         if opening.done():
             return opening.result()
@@ -195,19 +198,19 @@ class MicrophonePort(PortThread):
         """Take what there is when it is wanted; until then the driver holds it, and this sleeps."""
         count, level = SampleCount(capture.rate_hz), Level(capture.rate_hz)
         longest_s, wanted_ns = min(REST_S, capture.held_s / 2), 0
-        while not self._stopping.is_set():
+        is_over = False
+        while not is_over:
+            is_over = self._stopping.is_set()  # then the driver still holds what it heard in the rest
             try:
-                block = capture.take(wanted_ns, self._stopping.wait)
+                block = capture.take(0 if is_over else wanted_ns, self._stopping.wait)
             except sys.modules["sounddevice"].PortAudioError as error:
                 raise SourceLost(self.url, "unplugged") from error
-            if self._stopping.is_set() or self._capture is not capture:
+            if block is None or self._capture is not capture:
                 return
-            if block is None:
-                raise SourceLost(self.url, STALLED.format(capture.patience_s))
             self._handle(capture, count, level, block)
             wanted_ns = self._wanted_ns(count.newest_ns)
             rest_s = (wanted_ns - time.monotonic_ns()) / 1e9
-            if rest_s > 0:
+            if rest_s > 0 and not is_over:
                 wanted_ns = 0 if rest_s > longest_s else wanted_ns
                 self._stopping.wait(min(rest_s, longest_s))
 

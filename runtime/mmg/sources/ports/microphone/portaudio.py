@@ -33,11 +33,14 @@ START_S = 3.0
 """How long a device may take to its first sound; Bluetooth takes a second or two."""
 STALL_S = 1.0
 """A running device that gives nothing for so long is closed and opened again."""
-IN_USE = -9985  # paDeviceUnavailable
+IN_USE, OVERFLOWED = -9985, -9981  # paDeviceUnavailable, paInputOverflowed
 WAITED_NS = 500_000
-"""A read that took longer had to wait, so its newest sample has just come."""
+"""A read that took longer may have had to wait, so that its newest sample has just come; or this thread had to."""
 STEP_NS = 1_000_000
-"""How soon to look again where a block is due."""
+"""How soon to look again where a block is due. By so much it may come later than the last one said."""
+OVERDUE_NS = 100_000_000
+"""A block that is later than that follows a silence, or a gap. An overrun may also have halted the stream: only a read
+starts it again."""
 LONGEST_S = 2.0
 """So much sound is taken at once at most: no driver holds more, but a virtual one whose feed has ended."""
 
@@ -53,7 +56,11 @@ class Block(NamedTuple):
 
 
 class Capture:
-    """An open stream, for one thread to read in blocks of ``block`` samples."""
+    """An open stream, for one thread to read in blocks of ``block`` samples.
+
+    Most drivers tell how much they hold. ALSA's virtual devices tell the same number at any time: of these only a read
+    that had to wait tells that nothing was held, and one that is slow for another reason looks the same.
+    """
 
     def __init__(self, device: str, rate_hz: float, block: int, *, columns: slice | None = None) -> None:
         """columns: the channels that are wanted, if not all that the stream has."""
@@ -61,8 +68,14 @@ class Capture:
         self._block_ns = round(block * 1e9 / rate_hz)
         self.stream: Any = None
         self.heard_ns = time.monotonic_ns()
-        """When the newest sample came that was waited for; until one has, when the stream was made."""
+        """When the newest sample that was taken came, as far as is known; until one has, when the stream was made."""
+        self._period_ns = self._block_ns  # so much comes at once
+        self._away_ns = 0  # when a block was last seen not to be there
         self._end = 0
+        self._tells = False  # whether the driver tells how much it holds
+        self._was_slow = self._seems_new = False  # the newest block: read slowly; waited for, as far as the count tells
+        self._has_lost = False  # before the next block
+        self._next: tuple[Any, bool] | None = None  # a block that was read, and whether some are lost before it
 
     @property
     def patience_s(self) -> float:
@@ -77,27 +90,86 @@ class Capture:
     def take(self, wanted_ns: int, pause: Callable[[float], bool]) -> Block | None:
         """All that the driver holds, and on to a block that had to be waited for and came at ``wanted_ns`` or later.
 
-        None after a silence of ``patience_s``, or where ``pause``, which sleeps so many seconds, says that it is over.
-        A driver may hold the thread in here for as long as it likes. Raises PortAudioError where the device is gone.
+        What came before a gap is given without what comes after it. ``pause`` sleeps so many seconds, and says whether
+        it is over: then what there is, or None. In a silence the driver holds the thread, for as long as it likes.
+        Raises PortAudioError where the device is gone.
         """
-        pieces: list[Any] = []
-        overrun, most = False, LONGEST_S * self.rate_hz / self.block
+        pieces, overrun, has_waited, self._was_slow = list[Any](), False, False, False
+        if self._next is not None:
+            piece, overrun = self._next
+            pieces, self._next = [piece], None
         while True:
-            began_ns = time.monotonic_ns()
-            while self.stream.read_available < self.block:
-                due_ns = self.heard_ns + (len(pieces) + 1) * self._block_ns - STEP_NS
-                now_ns = time.monotonic_ns()
-                if pause(max(due_ns - now_ns, STEP_NS) / 1e9) or now_ns - self.heard_ns > self.patience_s * 1e9:
-                    return self._joined(pieces, now_ns, overrun) if pieces else None
-            piece, has_lost = self.stream.read(self.block)
-            now_ns = time.monotonic_ns()
+            if not self._wait(pause, is_patient=not pieces):
+                return self._joined(pieces, self.heard_ns, overrun) if pieces else None
+            came_ns = self.heard_ns
+            piece, has_lost, is_gap = self._read(is_first=not pieces)
+            if is_gap and pieces:
+                self._next = piece, has_lost
+                return self._joined(pieces, came_ns, overrun)
             pieces.append(piece)
             overrun |= has_lost
-            if (now_ns - began_ns > WAITED_NS and now_ns >= wanted_ns) or len(pieces) > most:
-                # After so long a silence the samples do not go on where they ended.
-                overrun |= self._end > 0 and now_ns - self.heard_ns > STALL_S * 1e9
-                self.heard_ns = now_ns
+            has_waited |= self._away_ns > 0
+            left, now_ns = self._held(), time.monotonic_ns()
+            if len(pieces) > LONGEST_S * self.rate_hz / self.block:
                 return self._joined(pieces, now_ns, overrun)
+            has_just_come = has_waited and left < self.block if self._tells else self._seems_new
+            if has_just_come and now_ns >= wanted_ns:
+                return self._joined(pieces, now_ns - round(left * 1e9 / self.rate_hz) * self._tells, overrun)
+
+    def _wait(self, pause: Callable[[float], bool], *, is_patient: bool) -> bool:
+        """Whether to read now: a block is there, or it is long overdue, so that the driver may wait for it.
+
+        is_patient: whether to read in the second case.
+        """
+        self._away_ns = 0
+        while self._held() < self.block:
+            self._tells, self._away_ns = True, time.monotonic_ns()
+            left_ns = self.heard_ns + self._period_ns - self._away_ns
+            if left_ns < -OVERDUE_NS:
+                return is_patient
+            if pause(min(max(left_ns - STEP_NS, STEP_NS), self._block_ns) / 1e9):
+                return False
+        return True
+
+    def _read(self, *, is_first: bool) -> tuple[Any, bool, bool]:
+        """A block, whether samples are lost before it, and whether a gap is. Notes when it came.
+
+        is_first: whether it is the first of a take.
+        """
+        began_ns, due_ns = time.monotonic_ns(), self.heard_ns + self._block_ns
+        piece, has_lost = self.stream.read(self.block)
+        now_ns = time.monotonic_ns()
+        took_ns = now_ns - began_ns
+        silent_ns = max(self._away_ns - due_ns, 0) + took_ns
+        # After so long a silence the samples do not go on where they ended.
+        has_lost |= self._has_lost or (self._end > 0 and silent_ns > STALL_S * 1e9)
+        is_gap, self._has_lost = has_lost or silent_ns > max(OVERDUE_NS, 2 * self._period_ns), False
+        is_slow = took_ns > self._block_ns / 2
+        is_seen = took_ns > WAITED_NS or began_ns - self._away_ns <= 2 * STEP_NS
+        # Two slow ones had to be waited for, whatever the count of samples says.
+        is_fresh = is_gap or (is_first and not self._end) or (is_slow and self._was_slow and not self._tells)
+        if is_fresh:
+            self.heard_ns = now_ns
+        else:
+            late_ns = STEP_NS if is_slow and now_ns < due_ns + self._block_ns else 0
+            early_ns = self._block_ns // 4 if self._away_ns and not is_seen else 0
+            self.heard_ns = max(min(due_ns + late_ns, now_ns) - early_ns, self._away_ns)
+        self._seems_new = took_ns > WAITED_NS and now_ns < self.heard_ns + self._block_ns and not is_gap
+        self._was_slow = is_slow
+        if self._away_ns and not has_lost:
+            came_ns = self._block_ns * (1 + self._held() // self.block)
+            self._period_ns = came_ns if is_seen else min(came_ns, self._period_ns)
+        return piece, has_lost, is_gap
+
+    def _held(self) -> int:
+        """Samples that wait to be read, as the driver tells."""
+        try:
+            return int(self.stream.read_available)
+        except sys.modules["sounddevice"].PortAudioError as error:
+            if OVERFLOWED not in error.args:
+                raise
+            self._has_lost = True
+            return 0
 
     def _joined(self, pieces: list[Any], arrival_ns: int, overrun: bool) -> Block:
         samples = len(pieces) * self.block

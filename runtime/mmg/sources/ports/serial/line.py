@@ -52,6 +52,11 @@ class SerialLine:
         except GONE as error:
             raise SourceLost(url, "unplugged") from error
 
+    @property
+    def can_be_left(self) -> bool:
+        """Whether ``pending`` gives what has come since the last read."""
+        return self._poll is not None
+
     def read(self) -> bytes:
         """All bytes that are pending, ``MOST_BYTES`` or a little more; waits for the first one. Raises SourceLost."""
         if self._poll is not None:
@@ -63,8 +68,9 @@ class SerialLine:
             raise SourceLost(self._url, "unplugged") from error
 
     def pending(self) -> bytes:
-        """The same without waiting. A port that cannot tell what is there gives nothing."""
-        return self._pending() if self._poll is not None else b""
+        """The same without waiting. Raises SourceLost."""
+        assert self._poll is not None, "read tells what is there"
+        return self._pending()
 
     def _pending(self) -> bytes:
         data = bytearray()

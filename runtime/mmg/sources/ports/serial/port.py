@@ -132,7 +132,7 @@ class SerialPort(PortThread):
         while not self._stopping.is_set():
             held = self._rest(talk, line)
             held_ns = time.monotonic_ns()
-            data = line.read()
+            data = b"" if held and self._stopping.is_set() else line.read()
             arrival_ns = time.monotonic_ns()
             if data:
                 self._hear(talk, line, held + data, arrival_ns, len(data))
@@ -144,6 +144,8 @@ class SerialPort(PortThread):
 
     def _rest(self, talk: Conversation, line: SerialLine) -> bytes:
         """Leave the device alone until the next samples are wanted; returns what it said meanwhile."""
+        if not line.can_be_left:
+            return b""
         now_ns = time.monotonic_ns()
         rest_s = min((self._wanted_ns(self._newest_ns) - now_ns) / 1e9, talk.rest_s(now_ns / 1e9), REST_S)
         if rest_s <= 0:
@@ -161,7 +163,6 @@ class SerialPort(PortThread):
             talk.is_silent = True
             word = "stalled" if talk.has_spoken else "silent"
             self._report(talk, f"{word}: nothing for over {_roughly(silent_s)} s")
-            self._lost()
             if not self._baud_works and talk.has_tuned_long(now_s):
                 self._try_next_baud(talk, line, now_s)
         if now_s < talk.reopen_s:
@@ -210,7 +211,9 @@ class SerialPort(PortThread):
         """With a sample that ended just now: of those that came during the rest nobody knows when they came."""
         begin = parser.counters.bytes_fed - fresh
         for _ in range(PIECES):
-            if not len(samples) or int(samples.last_byte[-1]) >= begin or not (rest := line.read()):
+            if not len(samples) or int(samples.last_byte[-1]) >= begin or self._stopping.is_set():
+                break
+            if not (rest := line.read()):
                 break
             arrival_ns = time.monotonic_ns()
             samples = join((samples, parser.feed(rest)))
@@ -248,6 +251,7 @@ class SerialPort(PortThread):
         quality, parser = talk.clock.quality, talk.parser
         losses = self._past_losses + _losses(parser.counters)
         self._spoken = parser.name if parser.counters.samples else self._spoken
+        is_news = bool(reason) and reason != self.status.reason
         self.status = PortStatus(
             connected=True,
             reason=reason,
@@ -258,6 +262,8 @@ class SerialPort(PortThread):
             losses=tuple((kind, losses[kind]) for kind in LOSSES),
             note="; ".join(filter(None, (self._stranger, talk.clock.note))),
         )
+        if is_news:
+            self._lost()
 
 
 def _losses(counters: Counters) -> Counter[str]:
