@@ -172,12 +172,29 @@ def test_where_the_sensor_that_watches_goes_the_other_is_woken(bundle: Bundle) -
     run = Run(bundle, Wake(look_s=600.0))
     run.run(3.0)
     run.world.sensors["imu"].talking = False
-    made = run.run(6.0)
+    made = run.run(60.0)
+    assert np.allclose(np.diff([decision.t_s for decision in made]), HOP_S), "no gap"
+    assert len([port for port in run.opened if port.modality == "audio" and port.started]) == 1
     assert made[-1].modalities == ("audio",)
     assert made[-1].gate.why == {"audio": "nothing else decides"}  # type: ignore[union-attr]
     run.world.sensors["imu"].talking = True
     assert run.run(6.0)[-1].gate.asleep == ("audio",)  # type: ignore[union-attr]
     assert not run.is_open
+
+
+def test_a_sensor_that_watches_and_starts_late_opens_nothing(bundle: Bundle) -> None:
+    run = Run(bundle, Wake(look_s=600.0))
+    run.world.sensors["imu"].talking = False
+    run.run(4.0)
+    run.world.sensors["imu"].talking = True
+    assert run.run(6.0)[-1].modalities == ("imu",)
+    assert [port.started for port in run.opened] == [1, 0]
+
+
+def test_a_sensor_that_watches_and_never_comes_is_stood_in_for(bundle: Bundle) -> None:
+    run = Run(bundle, Wake(look_s=600.0))
+    run.world.sensors["imu"].talking = False
+    assert run.run(10.0)[-1].modalities == ("audio",)
 
 
 def test_a_required_sensor_may_sleep_but_must_come_when_it_is_woken(bundle: Bundle) -> None:
