@@ -227,20 +227,26 @@ def test_a_pause_ends_with_sleepers_still_asleep(bundle: Bundle) -> None:
     assert [port.started for port in run.opened[-2:]] == [1, 0]
 
 
-def test_a_recording_of_it_decides_and_sleeps_again_as_it_did_live(bundle: Bundle, tmp_path: Path) -> None:
+@pytest.mark.parametrize("as_tokens", [(), ("imu",), NAMES])
+def test_a_recording_of_it_decides_and_sleeps_again_as_it_did_live(
+    bundle: Bundle, tmp_path: Path, as_tokens: tuple[str, ...]
+) -> None:
     policy = GatePolicy(watch=("imu",), wake={"audio": Wake(motion=0.01, after_s=2.0, look_s=4.0)})
     path, start_ns = tmp_path / "day.mcap", 10**12
-    sensors = [sensor_of(bundle.manifest.modality(name), f"scripted://{name}") for name in NAMES]
+    sensors = [
+        sensor_of(bundle.manifest.modality(name), f"scripted://{name}", tokens=name in as_tokens) for name in NAMES
+    ]
     clock = World(NAMES)
     recorder = Recorder(
         path,
         sensors,
         origin_ns=start_ns,
-        metadata={"gate": as_json(policy)},
+        metadata={"gate": as_json(policy), "bundle_digest": bundle.digest},
         monotonic_ns=lambda: clock.now_ns,
         sync_s=0.001,
     )
     run = Run(bundle, policy.wake["audio"], record=recorder.step, start_ns=start_ns)
+    run.pipeline.keep_tokens(as_tokens)
     live = [line_of(decision) for decision in run.run(12.0)]
     recorder.close()
     recording = open_recording(path)

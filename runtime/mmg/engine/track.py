@@ -109,7 +109,7 @@ class Track:
         stream, hops = self._stream, []
         for index in self._pushed:
             record = self._records[index]
-            known = record.state, record.reason, record.last_ns, record.dropped, record.shape
+            known = record.state, record.reason, record.last_ns, record.dropped, record.shape, record.motion
             hops.append(EncodedHop(index, record.tokens, *known))
         return Encoded(
             self.modality.name, tuple(hops), stream.next_hop, stream.first_ns, stream.last_ns, stream.dropped
@@ -120,7 +120,7 @@ class Track:
         self.waited_for = True
         for hop in encoded.hops:
             known = hop.state, hop.reason, hop.last_ns, hop.dropped
-            self._records[hop.hop] = HopRecord(hop.tokens, *known, 0, 0, hop.shape)
+            self._records[hop.hop] = HopRecord(hop.tokens, *known, 0, 0, hop.shape, hop.motion)
         self._stream = _Told(encoded.next_hop, encoded.first_ns, encoded.last_ns, encoded.dropped)
 
     @property
