@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Iterator
 from itertools import pairwise
+from pathlib import Path
 
 import msgspec
 import numpy as np
@@ -14,6 +16,7 @@ from mmg.bundle.manifest import Subset
 from mmg.runs.live import LivePipeline
 from mmg.runs.settings import Settings
 from mmg.types import Decision
+from mmg_device_profiles.gate import GatePolicy, Wake
 from scripted import CONNECTED, TICK_NS, ScriptedPort, World
 
 NAMES = ("imu", "audio")
@@ -21,15 +24,19 @@ S = 10**9
 DEADLINE_S = 0.7
 
 
-@pytest.fixture(scope="module")
-def bundle(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bundle]:
+def write(folder: Path, imu: float, audio: float) -> Path:
+    """A bundle with these accuracies of the IMU alone and of the microphone alone."""
     manifest = tiny_manifest(signal_modality(state_hops=4), audio_modality())
-    subsets = [(("imu",), 0.8), (("audio",), 0.7), (NAMES, 0.9)]
+    subsets = [(("imu",), imu), (("audio",), audio), (NAMES, 0.9)]
     stated = tuple(Subset(modalities=names, temperature=1.0, accuracy=one) for names, one in subsets)
     manifest = msgspec.structs.replace(manifest, subsets=stated)
-    path = tmp_path_factory.mktemp("late") / "tiny"
-    write_bundle(path, manifest, tiny_files(manifest))
-    with Bundle.open(path) as opened:
+    write_bundle(folder / "tiny", manifest, tiny_files(manifest))
+    return folder / "tiny"
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bundle]:
+    with Bundle.open(write(tmp_path_factory.mktemp("late"), 0.8, 0.7)) as opened:
         yield opened
 
 
@@ -44,12 +51,13 @@ class DevicePort(ScriptedPort):
 class Loaded:
     """A live run on a scripted clock, in which each hop of the microphone takes ``load_ns`` to encode."""
 
-    def __init__(self, bundle: Bundle, deadline_s: float | None = DEADLINE_S) -> None:
+    def __init__(self, bundle: Bundle, deadline_s: float | None = DEADLINE_S, gate: GatePolicy | None = None) -> None:
         self.world, self.notes, self.load_ns, self.held_down = World(NAMES), list[str](), 0, ""
+        self.opened: Counter[str] = Counter()
         self.pipeline = LivePipeline(
             bundle,
             self.reopen(NAMES),
-            Settings(deadline_s=deadline_s),
+            Settings(deadline_s=deadline_s, gate=gate),
             report=self.notes.append,
             reopen=self.reopen,
             held_down=lambda: self.held_down,
@@ -63,6 +71,7 @@ class Loaded:
         ports = []
         for name in names:
             port = self.world.sensors[name].port = DevicePort(name)
+            self.opened[name] += 1
             port.status = CONNECTED
             ports.append(port)
         return ports
@@ -168,3 +177,42 @@ def test_where_the_sensors_themselves_are_late_nothing_sleeps(bundle: Bundle) ->
     made = run.run(3.0)
     assert made[-1].modalities == NAMES
     assert all(decision.gate is not None and not decision.gate.asleep for decision in made)
+
+
+@pytest.mark.parametrize("held_down", ["", "throttled"])
+def test_where_the_few_that_are_left_are_lost_the_others_decide(bundle: Bundle, held_down: str) -> None:
+    run = Loaded(bundle)
+    run.run(5.0)
+    run.held_down, run.load_ns = held_down, 0 if held_down else S
+    assert run.run(5.0)[-1].sensors["audio"].state == "asleep"
+    run.world.sensors["imu"].talking, run.load_ns = False, 0
+    made = run.run(60.0)
+    assert made[-1].modalities == ("audio",)
+    assert len(made) >= 115
+
+
+def test_a_load_that_stays_is_tried_ever_less_often_and_told_once_a_minute(bundle: Bundle) -> None:
+    run = Loaded(bundle)
+    run.run(5.0)
+    run.load_ns = S
+    made = run.run(120.0)
+    tries = run.opened["audio"] - 1
+    assert 2 <= tries <= 30
+    assert sum(late(made)) <= tries + 1
+    said = [note for note in run.notes if "behind" in note or "in time" in note]
+    assert 1 <= len(said) <= 3
+    later = run.opened["audio"]
+    run.run(120.0)
+    assert run.opened["audio"] - later <= tries // 2
+
+
+def test_relief_leaves_one_awake_that_watches(tmp_path: Path) -> None:
+    policy = GatePolicy(watch=("imu",), wake={"audio": Wake(confidence=1.0, look_s=0.0)})
+    with Bundle.open(write(tmp_path, 0.7, 0.8)) as bundle:
+        run = Loaded(bundle, gate=policy)
+        made = run.run(10.0)
+        assert made[-1].modalities == NAMES
+        run.held_down = "throttled"
+        made += run.run(60.0)
+    assert np.allclose(np.diff([decision.t_s for decision in made]), HOP_S), "no gap"
+    assert made[-1].modalities == ("imu",)

@@ -78,6 +78,34 @@ def test_late_again_begins_again() -> None:
     assert not one.calm(CALM_HOPS - 1, "", NAMES)
 
 
+def test_a_sensor_that_watches_is_in_every_rung() -> None:
+    rungs = Relief(manifest_of(), MS, ("audio",)).rungs(NAMES)
+    assert [sorted(rung) for rung in rungs] == [["audio"], ["audio", "imu"], ["audio", "imu", "video"]]
+    without_it = Relief(manifest_of(), MS, ("audio",)).rungs(("imu", "video"))
+    assert [sorted(rung) for rung in without_it] == [["imu"], ["imu", "video"]]
+
+
+def test_tries_that_fail_become_rare_until_all_went_well_for_a_minute() -> None:
+    one = relief()
+    waited = []
+    for _ in range(30):
+        one.look(900 * MS, "", NAMES[:2], NAMES[:2])
+        waited.append(next(hop for hop in range(1, 1000) if one.calm(1, "", ("imu", "audio"))))
+    assert waited[:5] == [CALM_HOPS] * 5
+    assert waited[-1] >= sum(waited) // 10
+    one.calm(120, "", ("imu", "audio"))
+    one.look(900 * MS, "", NAMES[:2], NAMES[:2])
+    assert one.calm(CALM_HOPS, "", ("imu", "audio"))
+
+
+def test_where_the_few_give_nothing_all_are_tried() -> None:
+    one = relief()
+    assert not one.give_up()
+    one.look(900 * MS, "", NAMES, NAMES)
+    assert one.give_up()
+    assert one.allowed is None
+
+
 def test_a_subset_that_cannot_decide_now_is_no_relief() -> None:
     one = relief()
     assert one.look(900 * MS, "", NAMES, ("audio", "video"))

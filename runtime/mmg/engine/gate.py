@@ -63,6 +63,11 @@ class Gate:
         self._was_watched = False
 
     @property
+    def watching(self) -> frozenset[str]:
+        """The modalities that are always awake."""
+        return self._always
+
+    @property
     def awake(self) -> frozenset[str]:
         """The modalities that should be awake."""
         return self._always.union(self.why)
