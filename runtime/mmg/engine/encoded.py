@@ -16,7 +16,7 @@ class EncodedHop:
     """One hop. tokens: ``(tokens_per_hop, token_dim)`` float32, None where the hop gave none.
 
     state, reason, dropped: as in SensorState. last_ns: capture time of its newest sample. shape: of a signal that gave
-    tokens, ``(points, channels)`` float32, see ``mmg.teaching.trace.shape_of``; else None. motion: of such a signal, the
+    tokens, ``(points, channels)`` float32, see ``mmg.teaching.trace.shape_of``; else None. motion: of such a one, the
     standard deviation of its acceleration in m/s^2, where a gate wants it.
     """
 
