@@ -211,7 +211,7 @@ def test_relief_leaves_one_awake_that_watches(tmp_path: Path) -> None:
     with Bundle.open(write(tmp_path, 0.7, 0.8)) as bundle:
         run = Loaded(bundle, gate=policy)
         made = run.run(10.0)
-        assert made[-1].modalities == NAMES
+        assert "audio" in made[-1].modalities
         run.held_down = "throttled"
         made += run.run(60.0)
     assert np.allclose(np.diff([decision.t_s for decision in made]), HOP_S), "no gap"

@@ -344,6 +344,8 @@ def _check_gate(gate: Gate, names: Sequence[str]) -> None:
     for index, point in enumerate(points):
         figures = (point.accuracy, *point.awake.values())
         _require(all(0 <= one <= 1 for one in figures), f"gate.curve[{index}]", "has a share that is not 0 to 1")
+        for name in point.awake:
+            _require(name in names, f"gate.curve[{index}].awake", f"the bundle has no {name}")
 
 
 def _check_modality(manifest: Manifest, modality: Modality, field: str) -> None:

@@ -56,7 +56,7 @@ def open_pipeline(
     if settings.deadline_s is not None:
         from mmg.board.machine.watch import watch_throttling
 
-        live_pipeline = partial(live_pipeline, held_down=watch_throttling())
+        live_pipeline = partial(live_pipeline, held_down=watch_throttling(report))
     ports, origin_ns = open_ports(bundle.manifest, urls, settings, report), time.monotonic_ns()
     if not options.record:
         return live_pipeline(ports, settings, record=_each(taps), origin_ns=origin_ns), None
