@@ -8,8 +8,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from fakes import HOP_S, audio_modality, signal_modality, write_tiny_bundle
+from fakes import HOP_S, audio_chunk, audio_modality, imu_chunk, signal_modality, write_tiny_bundle
 from mmg.bundle import Bundle
+from mmg.engine import Engine
 from mmg.errors import ConfigError, RequiredSensorLost
 from mmg.recording.reader import open_recording
 from mmg.recording.recorder import Recorder
@@ -151,6 +152,17 @@ def test_one_that_was_unplugged_in_its_sleep_is_told_once_and_the_run_goes_on(bu
     assert awake[-1].sensors["audio"].reason == "unplugged"
     assert [note for note in run.notes if "audio" in note][:1] == ["audio: unplugged"]
     assert len([note for note in run.notes if "audio" in note]) == 1
+
+
+def test_one_that_does_not_come_back_from_its_sleep_is_stale_after_five_seconds(bundle: Bundle) -> None:
+    engine = Engine(bundle, NAMES)
+    made = [*engine.push(audio_chunk(0, 2)), *engine.push(imu_chunk(0, 2))]
+    engine.let_sleep(["audio"])
+    made += engine.push(imu_chunk(2, 2))
+    engine.let_sleep([])
+    made += engine.push(imu_chunk(4, 8))
+    states = [decision.sensors["audio"].state for decision in made]
+    assert states == ["live"] * 4 + ["asleep"] * 3 + ["warming"] * 10 + ["stale"] * 6
 
 
 def test_one_that_takes_seconds_to_open_delays_nothing_and_is_told(bundle: Bundle) -> None:
