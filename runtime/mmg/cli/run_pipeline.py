@@ -47,6 +47,8 @@ def open_pipeline(
     if options.record and recorded:
         raise ConfigError(f"--record {options.record}: {urls[recorded[0]]} is a recording already")
     if recorded:
+        if options.deadline is not None:
+            report("--deadline is for live sensors, and changes nothing here")
         return _open_recorded(options, bundle, urls, settings, report), None
     from mmg.engine.variant import choose_variant
     from mmg.runs.live import LivePipeline, open_ports

@@ -46,6 +46,9 @@ def open_gating(
     if is_live and settings.deadline_s is not None:
         # Half of it is for the work; what waits for a late sensor is not late yet.
         limit_s = max(settings.deadline_s / 2, settings.grace_s + WAITS_S)
+        if settings.deadline_s < 2 * limit_s - 1e-9:
+            why = f"hops wait {settings.grace_s * 1e3:g} ms for a late sensor"
+            report(f"deadline: {settings.deadline_s * 1e3:g} ms counts as {2e3 * limit_s:g} ms: {why}")
         relief = Relief(manifest, round(limit_s * 1e9), gate.watching if gate else ())
     if gate is None and relief is None:
         return None
