@@ -11,7 +11,7 @@ import pytest
 from fakes import HOP_S, audio_chunk, audio_modality, imu_chunk, signal_modality, write_tiny_bundle
 from mmg.bundle import Bundle
 from mmg.engine import Engine
-from mmg.errors import ConfigError, RequiredSensorLost
+from mmg.errors import ConfigError, RequiredSensorLost, SourceLost
 from mmg.recording.reader import open_recording
 from mmg.recording.recorder import Recorder
 from mmg.recording.sensors import sensor_of
@@ -44,7 +44,7 @@ class DevicePort(ScriptedPort):
     """It gives nothing while it is closed."""
 
     def deliver(self, chunk: Chunk) -> None:
-        if self.started and not self.closed:
+        if self.started > self.closed:
             super().deliver(chunk)
 
 
@@ -61,7 +61,7 @@ class Run:
         start_ns: int = 0,
     ) -> None:
         self.world, self.notes, self.opened = World(NAMES), list[str](), list[DevicePort]()
-        self.world.now_ns, self.status = start_ns, CONNECTED
+        self.world.now_ns = start_ns
         policy = None if wake is None else GatePolicy(watch=("imu",), wake={"audio": wake})
         self.pipeline = LivePipeline(
             bundle,
@@ -78,16 +78,21 @@ class Run:
         ports = []
         for name in names:
             port = self.world.sensors[name].port = DevicePort(name)
-            port.status = self.status
+            port.status = CONNECTED
             ports.append(port)
         self.opened += ports
         return ports
 
+    def unplug(self, reason: str = "unplugged") -> None:
+        """The microphone gives nothing from now on, and its port says why."""
+        microphone = self.world.sensors["audio"]
+        microphone.talking, microphone.port.status = False, PortStatus(reason=reason)
+
     @property
     def is_open(self) -> bool:
-        """Whether the newest port of the microphone is."""
+        """Whether the port of the microphone is."""
         port = self.world.sensors["audio"].port
-        return bool(port.started and not port.closed)
+        return port.started > port.closed
 
     def run(self, seconds: float) -> list[Decision]:
         """The decisions of so many seconds. A port is closed in a thread of its own, which is waited for."""
@@ -127,12 +132,12 @@ def test_what_is_woken_is_opened_and_decides_within_two_hops(bundle: Bundle) -> 
     assert np.allclose(np.diff([decision.t_s for decision in made]), HOP_S)
 
 
-def test_a_look_closes_its_port_again_and_the_next_one_opens_another(bundle: Bundle) -> None:
+def test_a_look_closes_its_port_again_and_the_next_one_starts_it_again(bundle: Bundle) -> None:
     run = Run(bundle, Wake(look_s=4.0))
     made = run.run(16.0)
-    microphones = [port for port in run.opened if port.modality == "audio" and port.started]
-    assert len(microphones) == 3
-    assert [port.closed for port in microphones[:2]] == [1, 1]
+    microphone = run.world.sensors["audio"].port
+    assert (len(run.opened), microphone.started) == (2, 3)
+    assert 2 <= microphone.closed <= 3
     heard = [decision.t_s for decision in made if decision.sensors["audio"].state == "live"]
     assert np.allclose(np.diff(heard), 4.5), "a look every four seconds, and a hop for itself"
     assert all(decision.gate.why == {"audio": "a look"} for decision in made if "audio" in decision.gate.awake)  # type: ignore[union-attr]
@@ -144,7 +149,7 @@ def test_a_look_closes_its_port_again_and_the_next_one_opens_another(bundle: Bun
 def test_one_that_was_unplugged_in_its_sleep_is_told_once_and_the_run_goes_on(bundle: Bundle) -> None:
     run = Run(bundle, Wake(look_s=3.0))
     run.run(2.0)
-    run.world.sensors["audio"].talking, run.status = False, PortStatus(reason="unplugged")
+    run.unplug()
     made = run.run(30.0)
     assert np.allclose(np.diff([decision.t_s for decision in made]), HOP_S)
     assert all(decision.latency_ms["event_to_decision"] <= ON_TIME_MS for decision in made)
@@ -165,9 +170,30 @@ def test_one_that_does_not_come_back_from_its_sleep_is_stale_after_five_seconds(
     assert states == ["live"] * 4 + ["asleep"] * 3 + ["warming"] * 10 + ["stale"] * 6
 
 
+def test_one_that_cannot_be_started_again_is_tried_now_and_then_and_says_why(bundle: Bundle) -> None:
+    run = Run(bundle, Wake(confidence=1.0, look_s=0.0))
+    tried = []
+
+    def refuse(*_: object) -> None:
+        tried.append(run.world.now_ns)
+        raise SourceLost("scripted://audio", "its driver does not let go of it")
+
+    microphone = run.world.sensors["audio"].port
+    start, microphone.start = microphone.start, refuse  # type: ignore[method-assign, assignment]
+    made = run.run(10.0)
+    assert np.allclose(np.diff([decision.t_s for decision in made]), HOP_S)
+    assert 8 <= len(tried) <= 20
+    awake = [one for one in made if one.gate and "audio" in one.gate.awake]
+    assert {one.sensors["audio"].reason for one in awake[2:]} == {"its driver does not let go of it"}
+    assert [note for note in run.notes if "audio" in note] == ["audio: its driver does not let go of it"]
+    microphone.start = start  # type: ignore[method-assign, assignment]
+    assert run.run(4.0)[-1].modalities == NAMES
+    assert run.notes[-1] == "audio: connected: scripted"
+
+
 def test_one_that_takes_seconds_to_open_delays_nothing_and_is_told(bundle: Bundle) -> None:
     run = Run(bundle, Wake(confidence=1.0, look_s=0.0))
-    run.world.sensors["audio"].talking, run.status = False, PortStatus(reason="looking for the device")
+    run.unplug("looking for the device")
     slow = run.run(5.0)
     run.world.sensors["audio"].talking = True
     run.world.sensors["audio"].port.status = CONNECTED
@@ -186,7 +212,7 @@ def test_where_the_sensor_that_watches_goes_the_other_is_woken(bundle: Bundle) -
     run.world.sensors["imu"].talking = False
     made = run.run(60.0)
     assert np.allclose(np.diff([decision.t_s for decision in made]), HOP_S), "no gap"
-    assert len([port for port in run.opened if port.modality == "audio" and port.started]) == 1
+    assert run.world.sensors["audio"].port.started == 1
     assert made[-1].modalities == ("audio",)
     assert made[-1].gate.why == {"audio": "nothing else decides"}  # type: ignore[union-attr]
     run.world.sensors["imu"].talking = True
@@ -212,7 +238,7 @@ def test_a_sensor_that_watches_and_never_comes_is_stood_in_for(bundle: Bundle) -
 def test_a_required_sensor_may_sleep_but_must_come_when_it_is_woken(bundle: Bundle) -> None:
     run = Run(bundle, Wake(look_s=20.0), required=("audio",))
     run.run(15.0)
-    run.world.sensors["audio"].talking, run.status = False, PortStatus(reason="unplugged")
+    run.unplug()
     with pytest.raises(RequiredSensorLost, match="audio: unplugged"):
         run.run(15.0)
 
