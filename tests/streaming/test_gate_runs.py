@@ -179,14 +179,14 @@ def test_one_that_cannot_be_started_again_is_tried_now_and_then_and_says_why(bun
         raise SourceLost("scripted://audio", "its driver does not let go of it")
 
     microphone = run.world.sensors["audio"].port
-    start, microphone.start = microphone.start, refuse  # type: ignore[method-assign, assignment]
+    start, microphone.start = microphone.start, refuse  # type: ignore[assignment]
     made = run.run(10.0)
     assert np.allclose(np.diff([decision.t_s for decision in made]), HOP_S)
     assert 8 <= len(tried) <= 20
     awake = [one for one in made if one.gate and "audio" in one.gate.awake]
     assert {one.sensors["audio"].reason for one in awake[2:]} == {"its driver does not let go of it"}
     assert [note for note in run.notes if "audio" in note] == ["audio: its driver does not let go of it"]
-    microphone.start = start  # type: ignore[method-assign, assignment]
+    microphone.start = start  # type: ignore[method-assign]
     assert run.run(4.0)[-1].modalities == NAMES
     assert run.notes[-1] == "audio: connected: scripted"
 
@@ -256,13 +256,18 @@ def test_without_a_gate_nothing_of_it_is_said(bundle: Bundle) -> None:
     assert run.is_open
 
 
-def test_a_pause_ends_with_sleepers_still_asleep(bundle: Bundle) -> None:
-    run = Run(bundle, Wake(look_s=600.0))
-    run.run(3.0)
+def test_a_pause_ends_with_sleepers_still_asleep_and_counts_as_nothing(bundle: Bundle) -> None:
+    run = Run(bundle, Wake(look_s=4.0))
+    run.run(6.0)
     run.pipeline._listening.close()
+    run.world.elapse(3600.0)
     run.pipeline._listening.resume(run.reopen(NAMES), run.pipeline._asleep())
-    run.run(3.0)
+    made = run.run(2.0)
+    assert all("audio" in decision.gate.asleep for decision in made)  # type: ignore[union-attr]
     assert [port.started for port in run.opened[-2:]] == [1, 0]
+    assert run.run(4.0)[-1].gate
+    assert run.pipeline._decider.gating
+    assert 0.05 < run.pipeline._decider.gating.share_awake()["audio"] < 0.2
 
 
 @pytest.mark.parametrize("as_tokens", [(), ("imu",), NAMES])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from itertools import pairwise
 from pathlib import Path
 
@@ -12,6 +12,7 @@ import pytest
 from fakes import HOP_S, audio_modality, signal_modality, tiny_files, tiny_manifest
 from mmg.bundle import Bundle, write_bundle
 from mmg.bundle.manifest import Subset
+from mmg.engine.encoder import Encoder
 from mmg.runs.live import LivePipeline
 from mmg.runs.settings import Settings
 from mmg.types import Decision
@@ -73,6 +74,15 @@ class Loaded:
             ports.append(port)
         return ports
 
+    def slowly(self, load: Callable[[], Encoder]) -> Callable[[], Encoder]:
+        """It takes a second."""
+
+        def take_a_second() -> Encoder:
+            self.world.elapse(1.0)
+            return load()
+
+        return take_a_second
+
     def at_work(self, place: str) -> None:
         """Where a hop was encoded time passes, in which the sensors go on."""
         records = self.pipeline.engine._tracks["audio"]._records.values()
@@ -121,6 +131,18 @@ def test_under_twice_the_load_fewer_decide_within_two_hops_and_all_again_within_
     assert said[0].startswith("decisions were ")
     assert said[0].endswith("audio sleeps until they are in time")
     assert said[-1] == "decisions are in time: every sensor may be awake again"
+
+
+def test_the_time_that_an_encoder_takes_to_load_is_no_load(bundle: Bundle) -> None:
+    run = Loaded(bundle)
+    microphone, track = run.world.sensors["audio"], run.pipeline.engine._tracks["audio"]
+    microphone.talking, track._load = False, run.slowly(track._load)
+    run.run(5.0)
+    microphone.talking = True
+    made = run.run(10.0)
+    assert made[-1].modalities == NAMES
+    assert all(decision.gate is not None and not decision.gate.asleep for decision in made)
+    assert not [note for note in run.notes if "behind" in note]
 
 
 def test_each_decision_says_why_a_sensor_sleeps(bundle: Bundle) -> None:

@@ -82,6 +82,17 @@ class Gate:
         """Whether any is woken by motion."""
         return any(one.wake.motion is not None for one in self._sleepers.values())
 
+    def skip(self, passed_ns: int) -> None:
+        """Time in which nothing was heard, as in a pause: to all that waits it is as if it had not been.
+
+        Those that watch may be slow to come back, as at the start.
+        """
+        self._now_ns += passed_ns
+        self._start_ns, self._was_watched = self._now_ns, False
+        for one in self._sleepers.values():
+            one.since_ns, one.rests_ns = one.since_ns + passed_ns, one.rests_ns + passed_ns
+            one.asked_ns, one.wanted_ns = one.asked_ns + passed_ns, one.wanted_ns and one.wanted_ns + passed_ns
+
     def decide(self, decision: Decision | None, now_ns: int, motion: float | None = None) -> frozenset[str]:
         """The modalities that should be awake from now on.
 

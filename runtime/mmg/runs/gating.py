@@ -114,7 +114,7 @@ class Gating:
         self._woken_ns: dict[str, int] = {}
         self._held_down, self._is_told, self._told_ns = "", False, dict[str, int]()
         self._now_ns, self._end_ns = origin_ns, engine.hop_end_ns
-        self._awake_ns = dict.fromkeys(opens_ns, 0)
+        self._awake_ns, self._paused_ns = dict.fromkeys(opens_ns, 0), 0
         self.awake: frozenset[str] = frozenset(engine.modalities)
         """The modalities that are asked for now."""
         if gate and gate.wants_motion:
@@ -129,6 +129,14 @@ class Gating:
     def woken_ns(self, name: str) -> int | None:
         """When a sensor was woken; None while it sleeps, or where it never slept."""
         return self._woken_ns.get(name)
+
+    def skip(self, now_ns: int) -> None:
+        """After a pause: until now nothing was heard, and nobody was awake."""
+        passed_ns = max(now_ns - self._now_ns, 0)
+        self._now_ns, self._paused_ns = self._now_ns + passed_ns, self._paused_ns + passed_ns
+        self._woken_ns = {name: woken_ns + passed_ns for name, woken_ns in self._woken_ns.items()}
+        if self._gate:
+            self._gate.skip(passed_ns)
 
     def look(self, step: Step) -> None:
         """Before a step is taken: let sensors sleep where the hop that is due is late already, and others decide it."""
@@ -226,7 +234,7 @@ class Gating:
 
     def share_awake(self) -> dict[str, float]:
         """Of each sensor that may sleep, the part of the time so far that it was awake."""
-        whole_ns = max(self._now_ns - self._origin_ns, 1)
+        whole_ns = max(self._now_ns - self._origin_ns - self._paused_ns, 1)
         return {name: spent_ns / whole_ns for name, spent_ns in self._awake_ns.items()}
 
     def report(self) -> str:
