@@ -213,6 +213,7 @@ def test_a_gate_s_curve_names_sensors_of_the_bundle() -> None:
     assert decode(altered(("gate",), gate | {"curve": curve})).gate
     curve.append({"policy": "b", "awake": {"nose": 0.5}, "accuracy": 0.9})
     assert complaint(altered(("gate",), gate | {"curve": curve})).field == "gate.curve[1].awake"
+    assert complaint(altered(("gate",), gate | {"chosen": curve[1]})).field == "gate.chosen.awake"
 
 
 @pytest.mark.parametrize("window_s", [0, 0.25, 0.75, -1, 1e300, 1.7e308])

@@ -340,12 +340,12 @@ def _check_gate(gate: Gate, names: Sequence[str]) -> None:
         raise ManifestError(f"gate.policy.{problem[0]}", problem[1])
     for name in (*gate.policy.watch, *gate.policy.wake):
         _require(name in names, "gate.policy", f"the bundle has no {name}")
-    points = (*([gate.chosen] if gate.chosen else ()), *gate.curve)
-    for index, point in enumerate(points):
+    points = {f"gate.curve[{index}]": point for index, point in enumerate(gate.curve)}
+    for field, point in (points | ({"gate.chosen": gate.chosen} if gate.chosen else {})).items():
         figures = (point.accuracy, *point.awake.values())
-        _require(all(0 <= one <= 1 for one in figures), f"gate.curve[{index}]", "has a share that is not 0 to 1")
+        _require(all(0 <= one <= 1 for one in figures), field, "has a share that is not 0 to 1")
         for name in point.awake:
-            _require(name in names, f"gate.curve[{index}].awake", f"the bundle has no {name}")
+            _require(name in names, f"{field}.awake", f"the bundle has no {name}")
 
 
 def _check_modality(manifest: Manifest, modality: Modality, field: str) -> None:
