@@ -7,6 +7,8 @@ from typing import Annotated
 
 from msgspec import Meta, Struct
 
+LEAST_ASLEEP_S = 2.0
+"""A sensor that was let sleep is not woken sooner, unless nothing else decides: opening a device costs energy too."""
 NAMES = "a list of sensors, such as imu"
 Name = Annotated[str, Meta(min_length=1, description="a sensor's name")]
 Share = Annotated[float, Meta(gt=0, le=1, description="a number above 0, at most 1")]
@@ -22,7 +24,7 @@ class Wake(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_d
     motion: acceleration that varies by more than this within a hop, in m/s^2.
     after_s: only once decisions have given a reason for so long.
     hold_s: how long it stays awake after the last reason.
-    look_s: it is looked at so long after it went to sleep, whatever is decided.
+    look_s: it is looked at so long after it went to sleep, whatever is decided; 0, or at least LEAST_ASLEEP_S.
     share: the most of the time that it may be awake, counted over minutes.
     """
 
@@ -59,6 +61,8 @@ def problem_in(policy: GatePolicy, known: Collection[str]) -> tuple[str, str] | 
             return f"wake.{name}", "is among those that watch, and so never sleeps"
         if not wake.look_s and wake.confidence is None and wake.unknown is None and wake.motion is None:
             return f"wake.{name}", "can never wake: give it confidence, unknown, motion or look_s"
+        if 0 < wake.look_s < LEAST_ASLEEP_S:
+            return f"wake.{name}.look_s", f"must be 0 or at least {LEAST_ASLEEP_S:g} seconds"
         if wake.sure is not None and wake.sure < (wake.confidence or 0.0):
             return f"wake.{name}.sure", "is below its confidence"
     return None

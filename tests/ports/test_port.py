@@ -104,3 +104,34 @@ def test_a_port_that_was_never_started_can_be_closed() -> None:
     scripted = Scripted([rest])
     scripted.close()
     scripted.close()
+
+
+def test_a_port_that_was_closed_starts_again_and_keeps_what_it_lost() -> None:
+    heard, given = list[Chunk](), threading.Semaphore(0)
+
+    def rest_now(scripted: Scripted) -> None:
+        given.release()
+        scripted._stopping.wait()
+
+    def count(scripted: Scripted) -> None:
+        scripted.status = PortStatus(connected=True, reason="", device="it", losses=(("gaps", 3),))
+
+    scripted = Scripted([count, give, rest_now], [give, rest_now])
+    for turn in (1, 2):
+        scripted.start(heard.append)
+        assert given.acquire(timeout=PATIENCE_S)
+        assert len(heard) == turn
+        assert scripted.status.losses == (("gaps", 3),)
+        scripted.close()
+
+
+def test_a_port_whose_driver_still_holds_its_thread_is_not_started_again() -> None:
+    driver, heard = threading.Event(), list[Chunk]()
+    scripted = Scripted([lambda _: driver.wait(), give], [give, lambda one: one._stopping.wait()])
+    scripted.start(heard.append)
+    scripted.close()
+    with pytest.raises(SourceLost, match="its driver does not let go of it"):
+        scripted.start(heard.append)
+    driver.set()
+    assert scripted.ended.wait(PATIENCE_S)
+    assert heard == [], "what was let go late is silent"

@@ -322,6 +322,19 @@ def test_the_baud_rates_are_tried_in_turn_and_the_right_one_is_kept(terminal: Te
 
 
 @pytest.mark.usefixtures("quick")
+def test_a_port_that_is_started_again_knows_the_baud_rate(terminal: Terminal, listener: Listener) -> None:
+    terminal.plug(lambda index: frame("witmotion", index) if terminal.bauds[-1:] == [921600] else noise(index))
+    port = listener.open(terminal.url)
+    listener.hear(20)
+    port.close()
+    terminal.bauds.clear()
+    listener.forget()
+    port.start(listener.chunks.put)
+    listener.hear(20)
+    assert set(terminal.bauds) == {921600}
+
+
+@pytest.mark.usefixtures("quick")
 def test_a_device_in_the_wrong_protocol_is_listened_to_without_opening_it_again(
     server: Server, listener: Listener
 ) -> None:

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from fakes import HOP_S, audio_modality, signal_modality, write_tiny_bundle
+from fakes import HOP_S, audio_chunk, audio_modality, imu_chunk, signal_modality, write_tiny_bundle
 from mmg.bundle import Bundle
-from mmg.errors import ConfigError, RequiredSensorLost
+from mmg.engine import Engine
+from mmg.errors import ConfigError, RequiredSensorLost, SourceLost
 from mmg.recording.reader import open_recording
 from mmg.recording.recorder import Recorder
 from mmg.recording.sensors import sensor_of
@@ -43,7 +44,7 @@ class DevicePort(ScriptedPort):
     """It gives nothing while it is closed."""
 
     def deliver(self, chunk: Chunk) -> None:
-        if self.started and not self.closed:
+        if self.started > self.closed:
             super().deliver(chunk)
 
 
@@ -60,7 +61,7 @@ class Run:
         start_ns: int = 0,
     ) -> None:
         self.world, self.notes, self.opened = World(NAMES), list[str](), list[DevicePort]()
-        self.world.now_ns, self.status = start_ns, CONNECTED
+        self.world.now_ns = start_ns
         policy = None if wake is None else GatePolicy(watch=("imu",), wake={"audio": wake})
         self.pipeline = LivePipeline(
             bundle,
@@ -77,16 +78,21 @@ class Run:
         ports = []
         for name in names:
             port = self.world.sensors[name].port = DevicePort(name)
-            port.status = self.status
+            port.status = CONNECTED
             ports.append(port)
         self.opened += ports
         return ports
 
+    def unplug(self, reason: str = "unplugged") -> None:
+        """The microphone gives nothing from now on, and its port says why."""
+        microphone = self.world.sensors["audio"]
+        microphone.talking, microphone.port.status = False, PortStatus(reason=reason)
+
     @property
     def is_open(self) -> bool:
-        """Whether the newest port of the microphone is."""
+        """Whether the port of the microphone is."""
         port = self.world.sensors["audio"].port
-        return bool(port.started and not port.closed)
+        return port.started > port.closed
 
     def run(self, seconds: float) -> list[Decision]:
         """The decisions of so many seconds. A port is closed in a thread of its own, which is waited for."""
@@ -126,12 +132,12 @@ def test_what_is_woken_is_opened_and_decides_within_two_hops(bundle: Bundle) -> 
     assert np.allclose(np.diff([decision.t_s for decision in made]), HOP_S)
 
 
-def test_a_look_closes_its_port_again_and_the_next_one_opens_another(bundle: Bundle) -> None:
+def test_a_look_closes_its_port_again_and_the_next_one_starts_it_again(bundle: Bundle) -> None:
     run = Run(bundle, Wake(look_s=4.0))
     made = run.run(16.0)
-    microphones = [port for port in run.opened if port.modality == "audio" and port.started]
-    assert len(microphones) == 3
-    assert [port.closed for port in microphones[:2]] == [1, 1]
+    microphone = run.world.sensors["audio"].port
+    assert (len(run.opened), microphone.started) == (2, 3)
+    assert 2 <= microphone.closed <= 3
     heard = [decision.t_s for decision in made if decision.sensors["audio"].state == "live"]
     assert np.allclose(np.diff(heard), 4.5), "a look every four seconds, and a hop for itself"
     assert all(decision.gate.why == {"audio": "a look"} for decision in made if "audio" in decision.gate.awake)  # type: ignore[union-attr]
@@ -143,7 +149,7 @@ def test_a_look_closes_its_port_again_and_the_next_one_opens_another(bundle: Bun
 def test_one_that_was_unplugged_in_its_sleep_is_told_once_and_the_run_goes_on(bundle: Bundle) -> None:
     run = Run(bundle, Wake(look_s=3.0))
     run.run(2.0)
-    run.world.sensors["audio"].talking, run.status = False, PortStatus(reason="unplugged")
+    run.unplug()
     made = run.run(30.0)
     assert np.allclose(np.diff([decision.t_s for decision in made]), HOP_S)
     assert all(decision.latency_ms["event_to_decision"] <= ON_TIME_MS for decision in made)
@@ -153,9 +159,41 @@ def test_one_that_was_unplugged_in_its_sleep_is_told_once_and_the_run_goes_on(bu
     assert len([note for note in run.notes if "audio" in note]) == 1
 
 
+def test_one_that_does_not_come_back_from_its_sleep_is_stale_after_five_seconds(bundle: Bundle) -> None:
+    engine = Engine(bundle, NAMES)
+    made = [*engine.push(audio_chunk(0, 2)), *engine.push(imu_chunk(0, 2))]
+    engine.let_sleep(["audio"])
+    made += engine.push(imu_chunk(2, 2))
+    engine.let_sleep([])
+    made += engine.push(imu_chunk(4, 8))
+    states = [decision.sensors["audio"].state for decision in made]
+    assert states == ["live"] * 4 + ["asleep"] * 3 + ["warming"] * 10 + ["stale"] * 6
+
+
+def test_one_that_cannot_be_started_again_is_tried_now_and_then_and_says_why(bundle: Bundle) -> None:
+    run = Run(bundle, Wake(confidence=1.0, look_s=0.0))
+    tried = []
+
+    def refuse(*_: object) -> None:
+        tried.append(run.world.now_ns)
+        raise SourceLost("scripted://audio", "its driver does not let go of it")
+
+    microphone = run.world.sensors["audio"].port
+    start, microphone.start = microphone.start, refuse  # type: ignore[assignment]
+    made = run.run(10.0)
+    assert np.allclose(np.diff([decision.t_s for decision in made]), HOP_S)
+    assert 8 <= len(tried) <= 20
+    awake = [one for one in made if one.gate and "audio" in one.gate.awake]
+    assert {one.sensors["audio"].reason for one in awake[2:]} == {"its driver does not let go of it"}
+    assert [note for note in run.notes if "audio" in note] == ["audio: its driver does not let go of it"]
+    microphone.start = start  # type: ignore[method-assign]
+    assert run.run(4.0)[-1].modalities == NAMES
+    assert run.notes[-1] == "audio: connected: scripted"
+
+
 def test_one_that_takes_seconds_to_open_delays_nothing_and_is_told(bundle: Bundle) -> None:
     run = Run(bundle, Wake(confidence=1.0, look_s=0.0))
-    run.world.sensors["audio"].talking, run.status = False, PortStatus(reason="looking for the device")
+    run.unplug("looking for the device")
     slow = run.run(5.0)
     run.world.sensors["audio"].talking = True
     run.world.sensors["audio"].port.status = CONNECTED
@@ -172,7 +210,9 @@ def test_where_the_sensor_that_watches_goes_the_other_is_woken(bundle: Bundle) -
     run = Run(bundle, Wake(look_s=600.0))
     run.run(3.0)
     run.world.sensors["imu"].talking = False
-    made = run.run(6.0)
+    made = run.run(60.0)
+    assert np.allclose(np.diff([decision.t_s for decision in made]), HOP_S), "no gap"
+    assert run.world.sensors["audio"].port.started == 1
     assert made[-1].modalities == ("audio",)
     assert made[-1].gate.why == {"audio": "nothing else decides"}  # type: ignore[union-attr]
     run.world.sensors["imu"].talking = True
@@ -180,10 +220,25 @@ def test_where_the_sensor_that_watches_goes_the_other_is_woken(bundle: Bundle) -
     assert not run.is_open
 
 
+def test_a_sensor_that_watches_and_starts_late_opens_nothing(bundle: Bundle) -> None:
+    run = Run(bundle, Wake(look_s=600.0))
+    run.world.sensors["imu"].talking = False
+    run.run(4.0)
+    run.world.sensors["imu"].talking = True
+    assert run.run(6.0)[-1].modalities == ("imu",)
+    assert [port.started for port in run.opened] == [1, 0]
+
+
+def test_a_sensor_that_watches_and_never_comes_is_stood_in_for(bundle: Bundle) -> None:
+    run = Run(bundle, Wake(look_s=600.0))
+    run.world.sensors["imu"].talking = False
+    assert run.run(10.0)[-1].modalities == ("audio",)
+
+
 def test_a_required_sensor_may_sleep_but_must_come_when_it_is_woken(bundle: Bundle) -> None:
     run = Run(bundle, Wake(look_s=20.0), required=("audio",))
     run.run(15.0)
-    run.world.sensors["audio"].talking, run.status = False, PortStatus(reason="unplugged")
+    run.unplug()
     with pytest.raises(RequiredSensorLost, match="audio: unplugged"):
         run.run(15.0)
 
@@ -201,29 +256,40 @@ def test_without_a_gate_nothing_of_it_is_said(bundle: Bundle) -> None:
     assert run.is_open
 
 
-def test_a_pause_ends_with_sleepers_still_asleep(bundle: Bundle) -> None:
-    run = Run(bundle, Wake(look_s=600.0))
-    run.run(3.0)
+def test_a_pause_ends_with_sleepers_still_asleep_and_counts_as_nothing(bundle: Bundle) -> None:
+    run = Run(bundle, Wake(look_s=4.0))
+    run.run(6.0)
     run.pipeline._listening.close()
+    run.world.elapse(3600.0)
     run.pipeline._listening.resume(run.reopen(NAMES), run.pipeline._asleep())
-    run.run(3.0)
+    made = run.run(2.0)
+    assert all("audio" in decision.gate.asleep for decision in made)  # type: ignore[union-attr]
     assert [port.started for port in run.opened[-2:]] == [1, 0]
+    assert run.run(4.0)[-1].gate
+    assert run.pipeline._decider.gating
+    assert 0.05 < run.pipeline._decider.gating.share_awake()["audio"] < 0.2
 
 
-def test_a_recording_of_it_decides_and_sleeps_again_as_it_did_live(bundle: Bundle, tmp_path: Path) -> None:
+@pytest.mark.parametrize("as_tokens", [(), ("imu",), NAMES])
+def test_a_recording_of_it_decides_and_sleeps_again_as_it_did_live(
+    bundle: Bundle, tmp_path: Path, as_tokens: tuple[str, ...]
+) -> None:
     policy = GatePolicy(watch=("imu",), wake={"audio": Wake(motion=0.01, after_s=2.0, look_s=4.0)})
     path, start_ns = tmp_path / "day.mcap", 10**12
-    sensors = [sensor_of(bundle.manifest.modality(name), f"scripted://{name}") for name in NAMES]
+    sensors = [
+        sensor_of(bundle.manifest.modality(name), f"scripted://{name}", tokens=name in as_tokens) for name in NAMES
+    ]
     clock = World(NAMES)
     recorder = Recorder(
         path,
         sensors,
         origin_ns=start_ns,
-        metadata={"gate": as_json(policy)},
+        metadata={"gate": as_json(policy), "bundle_digest": bundle.digest},
         monotonic_ns=lambda: clock.now_ns,
         sync_s=0.001,
     )
     run = Run(bundle, policy.wake["audio"], record=recorder.step, start_ns=start_ns)
+    run.pipeline.keep_tokens(as_tokens)
     live = [line_of(decision) for decision in run.run(12.0)]
     recorder.close()
     recording = open_recording(path)

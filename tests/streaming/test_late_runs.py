@@ -13,6 +13,7 @@ import pytest
 from fakes import HOP_S, audio_modality, signal_modality, tiny_files, tiny_manifest
 from mmg.bundle import Bundle, write_bundle
 from mmg.bundle.manifest import Subset
+from mmg.engine.encoder import Encoder
 from mmg.recording.reader import open_recording
 from mmg.recording.recorder import Recorder
 from mmg.recording.sensors import sensor_of
@@ -22,6 +23,7 @@ from mmg.runs.settings import Settings
 from mmg.runs.step import Step
 from mmg.sinks.jsonl import line_of
 from mmg.types import Decision
+from mmg_device_profiles.gate import GatePolicy, Wake
 from scripted import CONNECTED, TICK_NS, ScriptedPort, World
 
 NAMES = ("imu", "audio")
@@ -29,15 +31,19 @@ S = 10**9
 DEADLINE_S = 0.7
 
 
-@pytest.fixture(scope="module")
-def bundle(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bundle]:
+def write(folder: Path, imu: float, audio: float) -> Path:
+    """A bundle with these accuracies of the IMU alone and of the microphone alone."""
     manifest = tiny_manifest(signal_modality(state_hops=4), audio_modality())
-    subsets = [(("imu",), 0.8), (("audio",), 0.7), (NAMES, 0.9)]
+    subsets = [(("imu",), imu), (("audio",), audio), (NAMES, 0.9)]
     stated = tuple(Subset(modalities=names, temperature=1.0, accuracy=one) for names, one in subsets)
     manifest = msgspec.structs.replace(manifest, subsets=stated)
-    path = tmp_path_factory.mktemp("late") / "tiny"
-    write_bundle(path, manifest, tiny_files(manifest))
-    with Bundle.open(path) as opened:
+    write_bundle(folder / "tiny", manifest, tiny_files(manifest))
+    return folder / "tiny"
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bundle]:
+    with Bundle.open(write(tmp_path_factory.mktemp("late"), 0.8, 0.7)) as opened:
         yield opened
 
 
@@ -45,7 +51,7 @@ class DevicePort(ScriptedPort):
     """It gives nothing while it is closed."""
 
     def deliver(self, chunk: object) -> None:
-        if self.started and not self.closed:
+        if self.started > self.closed:
             super().deliver(chunk)  # type: ignore[arg-type]
 
 
@@ -56,6 +62,8 @@ class Loaded:
         self,
         bundle: Bundle,
         deadline_s: float | None = DEADLINE_S,
+        gate: GatePolicy | None = None,
+        *,
         record: Callable[[Step], None] = lambda _: None,
         start_ns: int = 0,
     ) -> None:
@@ -64,7 +72,7 @@ class Loaded:
         self.pipeline = LivePipeline(
             bundle,
             self.reopen(NAMES),
-            Settings(deadline_s=deadline_s),
+            Settings(deadline_s=deadline_s, gate=gate),
             report=self.notes.append,
             record=record,
             reopen=self.reopen,
@@ -82,6 +90,15 @@ class Loaded:
             port.status = CONNECTED
             ports.append(port)
         return ports
+
+    def slowly(self, load: Callable[[], Encoder]) -> Callable[[], Encoder]:
+        """It takes a second."""
+
+        def take_a_second() -> Encoder:
+            self.world.elapse(1.0)
+            return load()
+
+        return take_a_second
 
     def at_work(self, place: str) -> None:
         """Where a hop was encoded time passes, in which the sensors go on."""
@@ -133,6 +150,18 @@ def test_under_twice_the_load_fewer_decide_within_two_hops_and_all_again_within_
     assert said[-1] == "decisions are in time: every sensor may be awake again"
 
 
+def test_the_time_that_an_encoder_takes_to_load_is_no_load(bundle: Bundle) -> None:
+    run = Loaded(bundle)
+    microphone, track = run.world.sensors["audio"], run.pipeline.engine._tracks["audio"]
+    microphone.talking, track._load = False, run.slowly(track._load)
+    run.run(5.0)
+    microphone.talking = True
+    made = run.run(10.0)
+    assert made[-1].modalities == NAMES
+    assert all(decision.gate is not None and not decision.gate.asleep for decision in made)
+    assert not [note for note in run.notes if "behind" in note]
+
+
 def test_each_decision_says_why_a_sensor_sleeps(bundle: Bundle) -> None:
     run = Loaded(bundle)
     run.run(5.0)
@@ -143,6 +172,12 @@ def test_each_decision_says_why_a_sensor_sleeps(bundle: Bundle) -> None:
         assert decision.gate is not None
         assert decision.sensors["audio"].state == "asleep" or "audio" in decision.modalities
         assert "behind" in decision.gate.why["audio"]
+
+
+def test_a_deadline_that_the_grace_does_not_let_be_kept_is_told(bundle: Bundle) -> None:
+    notes = Loaded(bundle, deadline_s=0.3).notes
+    assert notes == ["deadline: 300 ms counts as 700 ms: hops wait 200 ms for a late sensor"]
+    assert not Loaded(bundle).notes
 
 
 def test_without_a_deadline_decisions_are_late_and_complete(bundle: Bundle) -> None:
@@ -210,3 +245,43 @@ def test_a_recording_of_it_gives_up_the_same_again(bundle: Bundle, tmp_path: Pat
 
 def told(decision: Decision) -> dict[str, object]:
     return {key: value for key, value in json.loads(line_of(decision)).items() if key != "latency_ms"}
+
+
+@pytest.mark.parametrize("held_down", ["", "throttled"])
+def test_where_the_few_that_are_left_are_lost_the_others_decide(bundle: Bundle, held_down: str) -> None:
+    run = Loaded(bundle)
+    run.run(5.0)
+    run.held_down, run.load_ns = held_down, 0 if held_down else S
+    assert run.run(5.0)[-1].sensors["audio"].state == "asleep"
+    run.world.sensors["imu"].talking, run.load_ns = False, 0
+    made = run.run(60.0)
+    assert made[-1].modalities == ("audio",)
+    assert len(made) >= 115
+
+
+def test_a_load_that_stays_is_tried_ever_less_often_and_told_once_a_minute(bundle: Bundle) -> None:
+    run = Loaded(bundle)
+    run.run(5.0)
+    run.load_ns = S
+    made = run.run(120.0)
+    microphone = run.world.sensors["audio"].port
+    tries = microphone.started - 1
+    assert 2 <= tries <= 30
+    assert sum(late(made)) <= tries + 1
+    said = [note for note in run.notes if "behind" in note or "in time" in note]
+    assert 1 <= len(said) <= 3
+    later = microphone.started
+    run.run(120.0)
+    assert microphone.started - later <= tries // 2
+
+
+def test_relief_leaves_one_awake_that_watches(tmp_path: Path) -> None:
+    policy = GatePolicy(watch=("imu",), wake={"audio": Wake(confidence=1.0, look_s=0.0)})
+    with Bundle.open(write(tmp_path, 0.7, 0.8)) as bundle:
+        run = Loaded(bundle, gate=policy)
+        made = run.run(10.0)
+        assert "audio" in made[-1].modalities
+        run.held_down = "throttled"
+        made += run.run(60.0)
+    assert np.allclose(np.diff([decision.t_s for decision in made]), HOP_S), "no gap"
+    assert made[-1].modalities == ("imu",)

@@ -159,6 +159,16 @@ def test_a_damaged_share_is_told(bundle: Bundle, tmp_path: Path, told: str) -> N
         as_recorded(recording, bundle, Settings(), silent, NAMES, grace=None, precision=None, unknown=None)
 
 
+@pytest.mark.parametrize("key", ["deadline_s", "grace_s", "duration_s"])
+@pytest.mark.parametrize("told", ["NaN", "inf", "-1", "1e300", "x"])
+def test_a_damaged_time_is_told(bundle: Bundle, tmp_path: Path, key: str, told: str) -> None:
+    record(bundle, tmp_path / "day.mcap", 1)
+    recording = open_recording(tmp_path / "day.mcap")
+    recording.metadata[key] = told
+    with pytest.raises(SourceError, match=f"its metadata is damaged: {key} is"):
+        as_recorded(recording, bundle, Settings(), silent, NAMES, grace=None, precision=None, unknown=None)
+
+
 def test_fewer_sensors_decide_on_the_same_samples(bundle: Bundle, tmp_path: Path) -> None:
     record(bundle, tmp_path / "day.mcap", 20)
     lines = [json.loads(line) for line in replayed(bundle, tmp_path / "day.mcap", ("imu",))]

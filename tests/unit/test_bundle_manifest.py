@@ -207,6 +207,15 @@ def test_what_cannot_be_names_its_field(steps: Steps, value: object, field: str)
     assert complaint(altered(steps, value)).field == field
 
 
+def test_a_gate_s_curve_names_sensors_of_the_bundle() -> None:
+    gate: dict[str, Any] = {"policy": {"watch": ["imu"], "wake": {"audio": {"confidence": 0.5}}}}
+    curve = [{"policy": "a", "awake": {"audio": 0.5}, "accuracy": 0.9}]
+    assert decode(altered(("gate",), gate | {"curve": curve})).gate
+    curve.append({"policy": "b", "awake": {"nose": 0.5}, "accuracy": 0.9})
+    assert complaint(altered(("gate",), gate | {"curve": curve})).field == "gate.curve[1].awake"
+    assert complaint(altered(("gate",), gate | {"chosen": curve[1]})).field == "gate.chosen.awake"
+
+
 @pytest.mark.parametrize("window_s", [0, 0.25, 0.75, -1, 1e300, 1.7e308])
 def test_a_window_is_whole_hops(window_s: float) -> None:
     document = copy.deepcopy(VALID)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
+import numpy as np
 import pytest
 from mmg.bundle.gate import Gate as BundleGate
 from mmg.bundle.gate import GatePoint
@@ -113,9 +114,54 @@ def test_the_camera_is_asked_only_once_the_microphone_has_been() -> None:
 
 def test_where_nothing_decides_the_others_are_woken_in_their_turn() -> None:
     hops = Hops(Wake(confidence=0.1, after_s=60.0, look_s=0.0), Wake(look_s=600.0))
+    hops.hop(decided(0.9))
     assert hops.hop(None) == {"imu", "audio"}
     assert [hops.hop(None) for _ in range(10)][-1] == {"imu", "audio", "video"}
     assert set(hops.gate.why.values()) == {NOBODY}
+
+
+def heard_are(*live: str, confidence: float = 0.9) -> Decision:
+    """A decision of these sensors; the others, that which watches among them, are lost."""
+    sensors = {name: SensorState("live" if name in live else "stale", 0.0, 0) for name in NAMES}
+    return Decision(0, 0.5, "walking", confidence, {"walking": confidence}, live, sensors, ())
+
+
+def test_who_decides_in_place_of_the_one_that_watches_does_so_until_it_is_back() -> None:
+    hops = Hops(Wake(confidence=0.5, look_s=0.0), Wake(confidence=0.5, look_s=0.0))
+    hops.hop(decided(0.9))
+    assert hops.hop(None) == {"imu", "audio"}
+    assert {frozenset(hops.hop(heard_are("audio"))) for _ in range(120)} == {frozenset({"imu", "audio"})}
+    assert hops.gate.why == {"audio": NOBODY}
+    assert hops.hop(heard_are("audio", confidence=0.4)) == {"imu", "audio", "video"}, "it wakes the next as the IMU did"
+    assert [hops.hop(decided(0.9, "audio", "video")) for _ in range(4)][-1] == {"imu"}
+
+
+def test_one_that_watches_and_is_slow_to_start_wakes_nobody_unless_it_never_comes() -> None:
+    hops = Hops(Wake(confidence=0.5, look_s=0.0))
+    assert [hops.hop(None) for _ in range(9)] == [{"imu"}] * 9
+    assert hops.hop(None) == {"imu", "audio"}
+    assert hops.gate.why == {"audio": NOBODY}
+
+
+def test_one_that_slept_is_not_woken_within_two_seconds_unless_nothing_decides() -> None:
+    hops = Hops(Wake(confidence=0.5, hold_s=0.0, look_s=0.01))
+    awake = [place for place in range(40) if "audio" in hops.hop(decided(0.9, "audio"))]
+    assert np.diff(awake).min() == 5, "a hop awake, and four asleep"
+    doubtful = Hops(Wake(confidence=0.5, hold_s=0.0, look_s=0.0))
+    woken = doubtful.hop(decided(0.4)), doubtful.hop(decided(0.9, "audio"))
+    assert woken == ({"imu", "audio"}, {"imu"})
+    assert [doubtful.hop(decided(0.4)) for _ in range(4)] == [{"imu"}] * 3 + [{"imu", "audio"}]
+    assert doubtful.hop(decided(0.9, "audio")) == {"imu"}
+    assert doubtful.hop(None) == {"imu", "audio"}
+
+
+def test_what_one_with_a_share_owes_is_paid_within_minutes() -> None:
+    hops = Hops(Wake(confidence=0.5, share=0.1, look_s=60.0))
+    hops.hop(decided(0.9))
+    for _ in range(1200):
+        hops.hop(heard_are("audio"))
+    slept = [hops.hop(decided(0.9, "audio")) for _ in range(300)]
+    assert {"imu", "audio"} in slept[10:], "it is looked at again"
 
 
 def test_a_share_is_kept_over_minutes_however_doubtful_it_is() -> None:
@@ -153,6 +199,7 @@ def test_a_look_says_that_it_is_one() -> None:
         (GatePolicy(watch=("nose",), wake={"audio": Wake()}), "watch", "nothing would be awake"),
         (GatePolicy(watch=("imu",), wake={"imu": Wake()}), "wake.imu", "never sleeps"),
         (GatePolicy(watch=("imu",), wake={"audio": Wake(look_s=0.0)}), "wake.audio", "can never wake"),
+        (GatePolicy(watch=("imu",), wake={"audio": Wake(look_s=1.0)}), "wake.audio.look_s", "0 or at least 2 seconds"),
         (GatePolicy(watch=("imu",), wake={"audio": Wake(confidence=0.5, sure=0.4)}), "wake.audio.sure", "below"),
     ],
 )

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 
 import msgspec
 import pytest
 from fakes import audio_modality, signal_modality, tiny_manifest, video_modality
-from mmg.board.machine.watch import watch_throttling
+from mmg.board.machine.watch import Throttling, read_throttling, until_it_fails, watch_throttling
 from mmg.bundle import Manifest, Modality
 from mmg.bundle.manifest import Subset
 from mmg.engine.relief import CALM_HOPS, Relief
@@ -78,6 +80,34 @@ def test_late_again_begins_again() -> None:
     assert not one.calm(CALM_HOPS - 1, "", NAMES)
 
 
+def test_a_sensor_that_watches_is_in_every_rung() -> None:
+    rungs = Relief(manifest_of(), MS, ("audio",)).rungs(NAMES)
+    assert [sorted(rung) for rung in rungs] == [["audio"], ["audio", "imu"], ["audio", "imu", "video"]]
+    without_it = Relief(manifest_of(), MS, ("audio",)).rungs(("imu", "video"))
+    assert [sorted(rung) for rung in without_it] == [["imu"], ["imu", "video"]]
+
+
+def test_tries_that_fail_become_rare_until_all_went_well_for_a_minute() -> None:
+    one = relief()
+    waited = []
+    for _ in range(30):
+        one.look(900 * MS, "", NAMES[:2], NAMES[:2])
+        waited.append(next(hop for hop in range(1, 1000) if one.calm(1, "", ("imu", "audio"))))
+    assert waited[:5] == [CALM_HOPS] * 5
+    assert waited[-1] >= sum(waited) // 10
+    one.calm(120, "", ("imu", "audio"))
+    one.look(900 * MS, "", NAMES[:2], NAMES[:2])
+    assert one.calm(CALM_HOPS, "", ("imu", "audio"))
+
+
+def test_where_the_few_give_nothing_all_are_tried() -> None:
+    one = relief()
+    assert not one.give_up()
+    one.look(900 * MS, "", NAMES, NAMES)
+    assert one.give_up()
+    assert one.allowed is None
+
+
 def test_a_subset_that_cannot_decide_now_is_no_relief() -> None:
     one = relief()
     assert one.look(900 * MS, "", NAMES, ("audio", "video"))
@@ -105,16 +135,67 @@ def test_a_bundle_that_states_no_accuracy_has_no_rungs() -> None:
     assert not one.look(9000 * MS, "", NAMES, NAMES)
 
 
+class Turns:
+    """Lets the thread that watches go on a turn at a time."""
+
+    def __init__(self) -> None:
+        self.ended, self.goes_on = threading.Semaphore(0), threading.Semaphore(0)
+
+    def sleep(self, _seconds: float) -> None:
+        self.ended.release()
+        self.goes_on.acquire()
+
+    def wait(self) -> None:
+        assert self.ended.acquire(timeout=10)
+
+
 @pytest.mark.parametrize("told", ["", "throttled"])
 def test_what_holds_the_clock_down_is_read_by_a_thread_of_its_own(told: str) -> None:
-    import threading
-
-    read, go_on = threading.Event(), threading.Event()
-
-    def sleep(_seconds: float) -> None:
-        read.set()
-        go_on.wait()
-
-    newest = watch_throttling(lambda: told, sleep)
-    assert read.wait(10)
+    turns = Turns()
+    newest = watch_throttling(print, lambda: Throttling(told), turns.sleep)
+    turns.wait()
     assert newest() == told
+
+
+def test_a_look_that_fails_is_told_once_and_the_last_word_does_not_hold() -> None:
+    def fail() -> Throttling:
+        raise OSError("no such file")
+
+    turns, lines = Turns(), list[str]()
+    answers: Iterator[Callable[[], Throttling]] = iter(
+        [lambda: Throttling("throttled"), fail, fail, lambda: Throttling("throttled")]
+    )
+    newest = watch_throttling(lines.append, lambda: next(answers)(), turns.sleep)
+    known = []
+    for _ in range(4):
+        turns.wait()
+        known.append(newest())
+        turns.goes_on.release()
+    assert known == ["throttled", "", "", "throttled"]
+    assert lines[:1] == ["the processor may be slowed: it cannot be known: OSError: no such file"]
+    assert len([line for line in lines if "OSError" in line]) == 1
+
+
+def test_a_weak_supply_is_told_once_and_is_no_heat(tmp_path: Path) -> None:
+    turns, lines = Turns(), list[str]()
+    newest = watch_throttling(
+        lines.append, lambda: read_throttling(tmp_path, lambda _: "throttled=0x50003"), turns.sleep
+    )
+    turns.wait()
+    turns.goes_on.release()
+    turns.wait()
+    assert newest() == ""
+    assert lines == ["the processor may be slowed: under-voltage, frequency capped"]
+    assert read_throttling(tmp_path, lambda _: "throttled=0xd").heat == "throttled, soft temperature limit"
+
+
+def test_a_tool_that_failed_is_not_run_again() -> None:
+    ran, answers = list[str](), iter(["throttled=0x0", None, "throttled=0x0"])
+
+    def tool(command: Sequence[str]) -> str | None:
+        ran.extend(command)
+        return next(answers)
+
+    once = until_it_fails(tool)
+    assert [once(["vcgencmd"]) for _ in range(4)] == ["throttled=0x0", None, None, None]
+    assert ran == ["vcgencmd"] * 2

@@ -37,6 +37,10 @@ def problem_in(gate: Gate, names: Collection[str]) -> tuple[str, str] | None:
         if name not in names:
             return "policy", f"the bundle has no {name}"
     for place, point in enumerate((*gate.curve, *([gate.chosen] if gate.chosen else ()))):
+        field = f"curve[{place}]" if place < len(gate.curve) else "chosen"
         if not all(0 <= one <= 1 for one in (point.accuracy, *point.awake.values())):
-            return (f"curve[{place}]" if place < len(gate.curve) else "chosen"), "has a share that is not 0 to 1"
+            return field, "has a share that is not 0 to 1"
+        for name in point.awake:
+            if name not in names:
+                return f"{field}.awake", f"the bundle has no {name}"
     return None

@@ -47,6 +47,8 @@ def open_pipeline(
     if options.record and recorded:
         raise ConfigError(f"--record {options.record}: {urls[recorded[0]]} is a recording already")
     if recorded:
+        if options.deadline is not None:
+            report("--deadline is for live sensors, and changes nothing here")
         return _open_recorded(options, bundle, urls, settings, report), None
     from mmg.engine.variant import choose_variant
     from mmg.runs.live import LivePipeline, open_ports
@@ -56,7 +58,7 @@ def open_pipeline(
     if settings.deadline_s is not None:
         from mmg.board.machine.watch import watch_throttling
 
-        live_pipeline = partial(live_pipeline, held_down=watch_throttling())
+        live_pipeline = partial(live_pipeline, held_down=watch_throttling(report))
     ports, origin_ns = open_ports(bundle.manifest, urls, settings, report), time.monotonic_ns()
     if not options.record:
         return live_pipeline(ports, settings, record=_each(taps), origin_ns=origin_ns), None

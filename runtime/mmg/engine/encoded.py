@@ -16,7 +16,8 @@ class EncodedHop:
     """One hop. tokens: ``(tokens_per_hop, token_dim)`` float32, None where the hop gave none.
 
     state, reason, dropped: as in SensorState. last_ns: capture time of its newest sample. shape: of a signal that gave
-    tokens, ``(points, channels)`` float32, see ``mmg.teaching.trace.shape_of``; else None.
+    tokens, ``(points, channels)`` float32, see ``mmg.teaching.trace.shape_of``; else None. motion: of such a one, the
+    standard deviation of its acceleration in m/s^2, where a gate wants it.
     """
 
     hop: int
@@ -26,6 +27,7 @@ class EncodedHop:
     last_ns: int
     dropped: int
     shape: NDArray[Any] | None = None
+    motion: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -150,7 +150,7 @@ class Engine:
         """
         for name, track in self._tracks.items():
             if track.is_asleep != (name in names):
-                track.sleep(name in names)
+                track.sleep(name in names, self._hop)
 
     def keep_motion(self) -> None:
         """From now on, find out how much the acceleration of each hop varies."""

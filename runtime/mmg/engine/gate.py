@@ -10,6 +10,8 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from mmg_device_profiles.gate import LEAST_ASLEEP_S
+
 from mmg.types import UNKNOWN
 
 if TYPE_CHECKING:
@@ -30,12 +32,13 @@ LOOK = "a look"
 class _Sleeper:
     """A sensor that may sleep. why: what it is awake for, empty while it sleeps. heard: since it was woken.
 
-    since_ns: when it was last woken or let sleep. wanted_ns: since when there has been a reason without a break.
-    asked_ns: when there last was one.
+    since_ns: when it was last woken or let sleep. rests_ns: until when it is not woken again. wanted_ns: since
+    when there has been a reason without a break. asked_ns: when there last was one.
     """
 
     wake: Wake
     since_ns: int = 0
+    rests_ns: int = 0
     asked_ns: int = 0
     wanted_ns: int | None = None
     why: str = ""
@@ -51,12 +54,18 @@ class Gate:
 
     def __init__(self, policy: GatePolicy, modalities: Collection[str], start_ns: int = 0) -> None:
         self._sleepers = {
-            name: _Sleeper(wake, start_ns, start_ns, saved_s=(wake.share or 0.0) * SHARE_OVER_S)
+            name: _Sleeper(wake, start_ns, start_ns, start_ns, saved_s=(wake.share or 0.0) * SHARE_OVER_S)
             for name, wake in policy.wake.items()
             if name in modalities
         }
         self._always = frozenset(name for name in modalities if name not in self._sleepers)
-        self._now_ns = start_ns
+        self._start_ns = self._now_ns = start_ns
+        self._was_watched = False
+
+    @property
+    def watching(self) -> frozenset[str]:
+        """The modalities that are always awake."""
+        return self._always
 
     @property
     def awake(self) -> frozenset[str]:
@@ -73,6 +82,17 @@ class Gate:
         """Whether any is woken by motion."""
         return any(one.wake.motion is not None for one in self._sleepers.values())
 
+    def skip(self, passed_ns: int) -> None:
+        """Time in which nothing was heard, as in a pause: to all that waits it is as if it had not been.
+
+        Those that watch may be slow to come back, as at the start.
+        """
+        self._now_ns += passed_ns
+        self._start_ns, self._was_watched = self._now_ns, False
+        for one in self._sleepers.values():
+            one.since_ns, one.rests_ns = one.since_ns + passed_ns, one.rests_ns + passed_ns
+            one.asked_ns, one.wanted_ns = one.asked_ns + passed_ns, one.wanted_ns and one.wanted_ns + passed_ns
+
     def decide(self, decision: Decision | None, now_ns: int, motion: float | None = None) -> frozenset[str]:
         """The modalities that should be awake from now on.
 
@@ -80,13 +100,17 @@ class Gate:
         before. motion: how much the acceleration varied in the decision's hop, in m/s^2, where that is known.
         """
         elapsed_s, self._now_ns = (now_ns - self._now_ns) / 1e9, now_ns
+        heard = {name for name, state in decision.sensors.items() if state.state in HEARD} if decision else set()
+        is_watched = not heard.isdisjoint(self._always)
+        self._was_watched = self._was_watched or is_watched
         are_asked = True
         for name, one in self._sleepers.items():
             self._save(one, elapsed_s)
-            if decision is not None and one.why and decision.sensors[name].state in HEARD:
-                one.heard = True
-            self._settle(one, self._reason(one, decision, motion) if are_asked else "")
+            is_heard = bool(one.why) and name in heard
+            one.heard = one.heard or is_heard
+            self._settle(one, self._reason(one, decision, motion, is_watched) if are_asked else "")
             are_asked = are_asked and bool(one.why) and (one.heard or now_ns - one.since_ns >= PATIENCE_NS)
+            is_watched = is_watched or is_heard
         return self.awake
 
     def _settle(self, one: _Sleeper, reason: str) -> None:
@@ -101,20 +125,26 @@ class Gate:
         if not one.why:
             is_meant = one.wanted_ns is not None and (reason == NOBODY or now_ns - one.wanted_ns >= wake.after_s * 1e9)
             is_due = wake.look_s > 0 and now_ns - one.since_ns >= wake.look_s * 1e9
-            if may and (is_meant or is_due):
+            rests = reason != NOBODY and now_ns < one.rests_ns
+            if may and not rests and (is_meant or is_due):
                 one.why, one.since_ns, one.heard = reason if is_meant else LOOK, now_ns, False
             return
         one.why = reason or one.why
         waits = not one.heard and now_ns - one.since_ns < PATIENCE_NS
         holds = one.why != LOOK and now_ns - one.asked_ns < wake.hold_s * 1e9
         if not may or not (waits or holds or reason):
-            one.why, one.since_ns = "", now_ns
+            one.why, one.since_ns, one.rests_ns = "", now_ns, now_ns + round(LEAST_ASLEEP_S * 1e9)
 
-    def _reason(self, one: _Sleeper, decision: Decision | None, motion: float | None) -> str:
-        """Why it is asked now. One that is awake is asked until the decision is sure."""
+    def _reason(self, one: _Sleeper, decision: Decision | None, motion: float | None, is_watched: bool) -> str:
+        """Why it is asked now. One that is awake is asked until the decision is sure.
+
+        is_watched: whether a sensor that watches, or one before this, is heard. Those that watch may be slow to start.
+        """
         wake = one.wake
-        if decision is None:
+        if not is_watched and (self._was_watched or self._now_ns - self._start_ns >= PATIENCE_NS):
             return NOBODY
+        if decision is None:
+            return ""
         least = wake.confidence
         if one.why and wake.sure is not None:
             least = wake.sure
@@ -129,7 +159,7 @@ class Gate:
 
     @staticmethod
     def _save(one: _Sleeper, elapsed_s: float) -> None:
-        """What a sensor may spend grows with time, and goes while it is awake."""
+        """What a sensor may spend grows with time, and goes while it is awake; what it owes has a limit too."""
         if one.wake.share is not None:
-            spent_s = elapsed_s if one.why else 0.0
-            one.saved_s = min(one.saved_s + one.wake.share * elapsed_s - spent_s, one.wake.share * SHARE_OVER_S)
+            spent_s, most_s = elapsed_s if one.why else 0.0, one.wake.share * SHARE_OVER_S
+            one.saved_s = max(min(one.saved_s + one.wake.share * elapsed_s - spent_s, most_s), -most_s)

@@ -13,17 +13,22 @@ if TYPE_CHECKING:
 
 CALM_HOPS = 4
 """So many hops in a row must be in time before more sensors are tried: first the next best subset, then all."""
+PART = 8
+"""While tries fail, the next one waits for a part of the time that relief has been needed for: an eighth."""
+FORGET_HOPS = 120
+"""So long all must have been in time until relief that is needed again is no longer that of before."""
 
 
 class Relief:
-    """limit_ns: a hop that ended longer ago, and is not decided yet, is late."""
+    """limit_ns: a hop that ended longer ago, and is not decided yet, is late. watching: the sensors that a gate never
+    lets sleep, of which one is to decide."""
 
-    def __init__(self, manifest: Manifest, limit_ns: int) -> None:
-        self._limit_ns = limit_ns
+    def __init__(self, manifest: Manifest, limit_ns: int, watching: Collection[str] = ()) -> None:
+        self._limit_ns, self._watching = limit_ns, frozenset(watching)
         self._accuracies = {frozenset(one.modalities): one.accuracy for one in manifest.subsets if one.accuracy}
         self._macs = {one.name: one.encoder.macs or 0 for one in manifest.modalities}
         self._order = [one.name for one in manifest.modalities]
-        self._calm = 0
+        self._calm = self._needed = 0
         self.allowed: frozenset[str] | None = None
         """The sensors that may be awake; None for all."""
         self.why = ""
@@ -45,13 +50,29 @@ class Relief:
         self._calm, self.allowed = 0, cheaper[0 if is_late else -1]
         return True
 
+    def give_up(self) -> bool:
+        """A hop was over and the sensors that are allowed gave nothing for it: True where others are tried."""
+        if self.allowed is None:
+            return False
+        self._calm, self.allowed = 0, None
+        return True
+
+    @property
+    def is_over(self) -> bool:
+        """Whether all sensors have decided in time for a while."""
+        return self.allowed is None and self._calm >= CALM_HOPS
+
     def calm(self, hops: int, held_down: str, present: Collection[str]) -> bool:
         """After so many hops were decided in time: True where more sensors are tried now.
 
         present: those of the run that could decide if they were awake.
         """
         self._calm += hops
-        if self.allowed is None or self._calm < CALM_HOPS:
+        if self.allowed is None and self._calm >= FORGET_HOPS:
+            self._needed = 0
+        elif self.allowed is not None:
+            self._needed += hops
+        if self.allowed is None or self._calm < max(CALM_HOPS, self._needed // PART):
             return False
         rungs = self.rungs(present)
         is_next_to_last = len(rungs) < 3 or self.allowed == rungs[-2]
@@ -63,7 +84,8 @@ class Relief:
     def rungs(self, names: Collection[str]) -> list[frozenset[str]]:
         """Subsets of these sensors, each dearer and more accurate than the one before; the last is all of them."""
         whole = frozenset(names)
-        known = [subset for subset in self._accuracies if subset < whole]
+        watching = self._watching & whole
+        known = [one for one in self._accuracies if one < whole and (one & watching or not watching)]
         found: list[frozenset[str]] = []
         for subset in sorted(known, key=lambda one: (*self._cost(one), -(self._accuracies[one] or 0.0))):
             if not found or (self._accuracies[subset] or 0.0) > (self._accuracies[found[-1]] or 0.0):

@@ -23,6 +23,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
+WAKING_NS = 5_000_000_000
+"""So long a sensor that was woken may take to come; then it is stale, as one that was lost."""
+
+
 class HopRecord(NamedTuple):
     """What one modality gave for one hop, and the time that it took to make the hop, and to encode it."""
 
@@ -78,15 +82,16 @@ class Track:
         """Whether the shape of a signal's hops is wanted."""
         self.keeps_motion = False
         """Whether it is wanted how much the acceleration of each hop varied."""
-        self.is_asleep = self._is_waking = False
+        self.is_asleep = False
+        self._woken_hop: int | None = None  # the first since it was woken, until it gave one
         accelerations = [index for index, channel in enumerate(modality.channels) if channel.unit == "m/s^2"]
         self._accelerations = accelerations if modality.kind == "signal" else []
 
-    def sleep(self, asleep: bool) -> None:
-        """Say whether the sensor is closed from now on, because nobody asks for it. Nobody waits for one that is."""
+    def sleep(self, asleep: bool, hop: int) -> None:
+        """Say whether the sensor is closed from this hop on, as nobody asks for it. Nobody waits for one that is."""
         if asleep:
             self.waited_for = self._was_live = False
-        self._is_waking = self.is_asleep and not asleep
+        self._woken_hop = hop if self.is_asleep and not asleep else None
         self.is_asleep = asleep
 
     def push(self, chunk: Chunk) -> None:
@@ -109,7 +114,7 @@ class Track:
         stream, hops = self._stream, []
         for index in self._pushed:
             record = self._records[index]
-            known = record.state, record.reason, record.last_ns, record.dropped, record.shape
+            known = record.state, record.reason, record.last_ns, record.dropped, record.shape, record.motion
             hops.append(EncodedHop(index, record.tokens, *known))
         return Encoded(
             self.modality.name, tuple(hops), stream.next_hop, stream.first_ns, stream.last_ns, stream.dropped
@@ -120,7 +125,7 @@ class Track:
         self.waited_for = True
         for hop in encoded.hops:
             known = hop.state, hop.reason, hop.last_ns, hop.dropped
-            self._records[hop.hop] = HopRecord(hop.tokens, *known, 0, 0, hop.shape)
+            self._records[hop.hop] = HopRecord(hop.tokens, *known, 0, 0, hop.shape, hop.motion)
         self._stream = _Told(encoded.next_hop, encoded.first_ns, encoded.last_ns, encoded.dropped)
 
     @property
@@ -164,7 +169,7 @@ class Track:
                 state, reason, tokens = "faulty", "its encoder's tokens are not finite", None
                 encoder.reset()
             else:
-                (state, reason), self._was_live, self._is_waking = verdict, True, False
+                (state, reason), self._was_live, self._woken_hop = verdict, True, None
         # What it took to take the chunks that led to this hop, and to judge it.
         stream_ns, self._stream_ns = self._stream_ns + encode_ns - begin_ns, 0
         known = state, reason, hop.last_ns, hop.dropped, stream_ns, self._clock() - encode_ns
@@ -201,7 +206,8 @@ class Track:
         seen_ns = last_ns if last_ns < end_ns or newest is None else newest.last_ns
         if newest is None:
             return SensorState("warming", max(end_ns - seen_ns, 0) / 1e6, dropped)
-        if self._is_waking:
+        wakes = self._woken_hop is not None and (hop - self._woken_hop) * self._grid.hop_ns < WAKING_NS
+        if wakes:
             return SensorState("warming", max(end_ns - seen_ns, 0) / 1e6, dropped)
         # Late by less than a gap that would be bridged is not gone: it keeps the state that it had.
         late = end_ns - seen_ns <= self._grid.hop_ns // 2

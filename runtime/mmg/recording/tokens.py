@@ -17,7 +17,8 @@ from mmg.types import State
 class HopMessage(msgspec.Struct, frozen=True, omit_defaults=True):
     """One hop. tokens: base64 of float32, little endian, ``(count, dim)``; empty where it gave none.
 
-    points, shape: as count and tokens, of the signal's own shape; empty where it is not known.
+    points, shape: as count and tokens, of the signal's own shape; empty where it is not known. motion: how much the
+    acceleration varied, in m/s^2.
     """
 
     hop: int
@@ -29,6 +30,7 @@ class HopMessage(msgspec.Struct, frozen=True, omit_defaults=True):
     tokens: str = ""
     points: int = 0
     shape: str = ""
+    motion: float | None = None
 
 
 class EncodedNote(msgspec.Struct, frozen=True):
@@ -60,7 +62,7 @@ def unpack(note: EncodedNote, messages: Sequence[bytes]) -> Encoded:
 
 def _message(hop: EncodedHop) -> HopMessage:
     known = hop.hop, hop.state, hop.last_ns, hop.dropped, hop.reason
-    return HopMessage(*known, *_text(hop.tokens), *_text(hop.shape))
+    return HopMessage(*known, *_text(hop.tokens), *_text(hop.shape), hop.motion)
 
 
 def _text(array: NDArray[Any] | None) -> tuple[int, str]:
@@ -81,4 +83,4 @@ def _array(rows: int, text: str) -> NDArray[np.float32] | None:
 def _hop(message: HopMessage) -> EncodedHop:
     known = message.state, message.reason, message.last_ns, message.dropped
     tokens, shape = _array(message.count, message.tokens), _array(message.points, message.shape)
-    return EncodedHop(message.hop, tokens, *known, shape)
+    return EncodedHop(message.hop, tokens, *known, shape, message.motion)

@@ -65,6 +65,8 @@ class Decider:
         was_paused = now_ns - self._looked_ns > (self.engine.hop_s + self._settings.grace_s) * 1e9
         if was_paused:
             self._patient_ns = now_ns  # the process heard nothing through no fault of the sensors
+            if self.gating:
+                self.gating.skip(now_ns)
         self._looked_ns, end_ns = now_ns, self.engine.hop_end_ns
         decisions: list[Decision] = []
         if self.gating:

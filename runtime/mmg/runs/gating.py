@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
 WAITS_S = 0.15
 """A hop that waits for a late sensor is decided so long after the grace at the latest, unless something is slow."""
+TELL_AGAIN_NS = 60_000_000_000
+"""That fewer sensors decide for the same reason is told no sooner again."""
 OPENS_NS = {"signal": 100_000_000, "audio": 300_000_000, "video": 500_000_000}
 """How long a sensor of each kind takes to its first sample in a run on recordings. A virtual microphone takes 0.12 to
 0.22 s, of which PortAudio's own start is the most; the others are assumed."""
@@ -43,7 +46,10 @@ def open_gating(
     if is_live and settings.deadline_s is not None:
         # Half of it is for the work; what waits for a late sensor is not late yet.
         limit_s = max(settings.deadline_s / 2, settings.grace_s + WAITS_S)
-        relief = Relief(manifest, round(limit_s * 1e9))
+        if settings.deadline_s < 2 * limit_s - 1e-9:
+            why = f"hops wait {settings.grace_s * 1e3:g} ms for a late sensor"
+            report(f"deadline: {settings.deadline_s * 1e3:g} ms counts as {2e3 * limit_s:g} ms: {why}")
+        relief = Relief(manifest, round(limit_s * 1e9), gate.watching if gate else ())
     if gate is None and relief is None:
         return None
     sleepers = settings.gate.wake if gate and settings.gate else {}
@@ -106,9 +112,9 @@ class Gating:
         self._engine, self._opens_ns, self._origin_ns = engine, opens_ns, origin_ns
         self._gate, self._relief, self._report = gate, relief, report
         self._woken_ns: dict[str, int] = {}
-        self._held_down = ""
+        self._held_down, self._is_told, self._told_ns = "", False, dict[str, int]()
         self._now_ns, self._end_ns = origin_ns, engine.hop_end_ns
-        self._awake_ns = dict.fromkeys(opens_ns, 0)
+        self._awake_ns, self._paused_ns = dict.fromkeys(opens_ns, 0), 0
         self.awake: frozenset[str] = frozenset(engine.modalities)
         """The modalities that are asked for now."""
         if gate and gate.wants_motion:
@@ -124,12 +130,20 @@ class Gating:
         """When a sensor was woken; None while it sleeps, or where it never slept."""
         return self._woken_ns.get(name)
 
+    def skip(self, now_ns: int) -> None:
+        """After a pause: until now nothing was heard, and nobody was awake."""
+        passed_ns = max(now_ns - self._now_ns, 0)
+        self._now_ns, self._paused_ns = self._now_ns + passed_ns, self._paused_ns + passed_ns
+        self._woken_ns = {name: woken_ns + passed_ns for name, woken_ns in self._woken_ns.items()}
+        if self._gate:
+            self._gate.skip(passed_ns)
+
     def look(self, step: Step) -> None:
         """Before a step is taken: let sensors sleep where the hop that is due is late already, and others decide it."""
         self._held_down = step.held_down
         if self._relief is None:
             return
-        end_ns, was_relieved = self._engine.hop_end_ns, self._relief.allowed is not None
+        end_ns = self._engine.hop_end_ns
         newest_ns = {name: self._engine.newest_ns(name) or 0 for name in self.awake}
         newest_ns |= {one.modality: int(one.times_ns[-1]) for one in step.chunks if one.modality in self.awake}
         newest_ns |= {one.modality: one.last_ns or 0 for one in step.encoded if one.modality in self.awake}
@@ -137,9 +151,16 @@ class Gating:
         live = [name for name, state in states.items() if state in HEARD and newest_ns[name] >= end_ns]
         present = [name for name, state in states.items() if state != "absent"]
         if self._relief.look(step.now_ns - end_ns, step.held_down, present, live):
+            was_awake = self.awake
             self._let_sleep()
-            if not was_relieved:
-                self._report(f"{self._relief.why}: {', '.join(self.asleep)} sleeps until they are in time")
+            self._tell(sorted(was_awake - self.awake), self._relief.why, step.now_ns)
+
+    def _tell(self, names: Sequence[str], why: str, now_ns: int) -> None:
+        """That these sleep, not for each try that failed."""
+        kind = re.sub(r"[\d.]+", "", why)
+        if names and now_ns - self._told_ns.get(kind, -TELL_AGAIN_NS) >= TELL_AGAIN_NS:
+            self._is_told, self._told_ns[kind] = True, now_ns
+            self._report(f"{why}: {', '.join(names)} sleeps until they are in time")
 
     def follow(self, decisions: Sequence[Decision], now_ns: int) -> list[Decision]:
         """Say in each of these new decisions who was asked, and then let sensors sleep and wake by them.
@@ -161,15 +182,20 @@ class Gating:
             if self._gate:
                 self._gate.decide(None, max(now_ns, self._now_ns))
             self._count(now_ns)
-        self._climb(len(decisions))
+        if self._relief:
+            self._climb(self._relief, len(decisions))
         self._let_sleep()
         return [replace(decision, gate=asked) for decision in decisions]
 
-    def _climb(self, hops: int) -> None:
-        """Try more sensors, once decisions have been in time for a while."""
+    def _climb(self, relief: Relief, hops: int) -> None:
+        """Try more sensors, once decisions have been in time for a while, or where the few gave none."""
+        if not hops and relief.give_up():
+            return
         states = self._engine.states()
         present = [name for name, state in states.items() if state.state in (*HEARD, "asleep", "warming")]
-        if self._relief and self._relief.calm(hops, self._held_down, present) and self._relief.allowed is None:
+        relief.calm(hops, self._held_down, present)
+        if self._is_told and relief.is_over:
+            self._is_told = False
             self._report("decisions are in time: every sensor may be awake again")
 
     def _why(self) -> dict[str, str]:
@@ -208,7 +234,7 @@ class Gating:
 
     def share_awake(self) -> dict[str, float]:
         """Of each sensor that may sleep, the part of the time so far that it was awake."""
-        whole_ns = max(self._now_ns - self._origin_ns, 1)
+        whole_ns = max(self._now_ns - self._origin_ns - self._paused_ns, 1)
         return {name: spent_ns / whole_ns for name, spent_ns in self._awake_ns.items()}
 
     def report(self) -> str:

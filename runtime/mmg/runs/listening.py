@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from typing import TypeAlias
 
 from mmg.engine.health import ReadAs
+from mmg.errors import MmgError
 from mmg.runs.inbox import Inbox
 from mmg.runs.look_ahead import read_as
 from mmg.runs.step import Step
-from mmg.sources.ports.port import Port, PortStatus
+from mmg.sources.ports.port import RETRY_S, Port, PortStatus
 from mmg.streams.grid import HopGrid
 
 CLOCK_DIGITS = 3
 """Of milliseconds and of parts in a million: as they are printed, and so a recording need not keep more."""
+CLOSE_S = 5.0
+"""At the end, what still closes sleeping ports is waited for no longer, all together: each has a limit of its own."""
 Losses: TypeAlias = tuple[tuple[str, int], ...]
 """By kind, as a port's status has them."""
 
@@ -34,6 +38,8 @@ class Listening:
         self._past: dict[str, Losses] = {}  # of the ports before those of now
         self._newest: dict[str, tuple[PortStatus, PortStatus]] = {}  # as it came, and rounded
         self._asleep: dict[str, threading.Thread | None] = {}  # with what closes the port
+        self._wanted: Collection[str] = ()
+        self._refused: dict[str, tuple[int, str]] = {}  # of those that could not be woken: when to try again, and why
 
     def start(self, asleep: Collection[str] = ()) -> None:
         """Begin to listen, but for those that are asleep."""
@@ -42,25 +48,32 @@ class Listening:
             if name not in asleep:
                 port.start(self._inbox.put, self._hops, self._inbox.wake)
 
-    def listen_to(self, awake: Collection[str], open_one: Callable[[str], Port | None]) -> None:
-        """Close the other ports, and open those of these that are closed. Never waits for a driver."""
-        for name in self._ports:
-            if name not in awake and name not in self._asleep:
-                closing = threading.Thread(target=self._ports[name].close, name=f"mmg closes {name}", daemon=True)
-                closing.start()
-                self._asleep[name] = closing
-            elif name in awake and name in self._asleep:
+    def listen_to(self, awake: Collection[str]) -> None:
+        """Close the other ports, and start those of these that are closed again. Never waits for a driver."""
+        self._wanted = awake
+        for name, port in self._ports.items():
+            if name not in awake:
+                self._refused.pop(name, None)
+                if name not in self._asleep:
+                    closing = threading.Thread(target=port.close, name=f"mmg closes {name}", daemon=True)
+                    closing.start()
+                    self._asleep[name] = closing
+            elif name in self._asleep:
                 closed = self._asleep[name]
-                if not (closed and closed.is_alive()) and (port := open_one(name)):  # else at a later step
-                    self._open(port)
+                if not (closed and closed.is_alive()):  # else at a later step
+                    self._wake(port)
 
-    def _open(self, port: Port) -> None:
-        name = port.modality
-        self._past |= {name: self._with_past(name, self._ports[name].status).losses}
-        self._ports[name] = port
-        self._devices.pop(name, None)
+    def _wake(self, port: Port) -> None:
+        name, now_ns = port.modality, self._monotonic_ns()
+        if name in self._refused and now_ns < self._refused[name][0]:
+            return
+        try:
+            port.start(self._inbox.put, self._hops, self._inbox.wake)
+        except MmgError as error:
+            self._refused[name] = now_ns + round(RETRY_S * 1e9), str(error).removeprefix(f"{port.url}: ")
+            return
+        self._refused.pop(name, None)
         del self._asleep[name]
-        port.start(self._inbox.put, self._hops, self._inbox.wake)
 
     def resume(self, ports: Sequence[Port], asleep: Collection[str] = ()) -> None:
         """After ``close``: listen to these ports, of the same modalities. What came before is gone, but for losses."""
@@ -97,7 +110,9 @@ class Listening:
     def _status_of(self, name: str, port: Port) -> PortStatus:
         status = self._with_past(name, self._rounded(name, port.status))
         if name in self._asleep:
-            status = PortStatus(reason="asleep", device=status.device, losses=status.losses)
+            reason = "still closed" if name in self._wanted else "asleep"
+            reason = self._refused[name][1] if name in self._refused else reason
+            status = PortStatus(reason=reason, device=status.device, losses=status.losses)
         return status
 
     def _rounded(self, name: str, status: PortStatus) -> PortStatus:
@@ -120,9 +135,10 @@ class Listening:
         """Stop every port. Twice is fine."""
         for port in self._ports.values():
             port.close()
+        end_s = time.monotonic() + CLOSE_S
         for closing in self._asleep.values():
             if closing:
-                closing.join()
+                closing.join(max(end_s - time.monotonic(), 0.0))
 
 
 def _rounded(status: PortStatus) -> PortStatus:

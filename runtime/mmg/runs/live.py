@@ -11,7 +11,6 @@ from functools import partial
 from mmg.bundle import Bundle, Manifest
 from mmg.engine import Engine
 from mmg.engine.encoded import Encoded
-from mmg.errors import MmgError
 from mmg.runs.deciding import TRYING_PATIENCE_S, Decider
 from mmg.runs.listening import Listening
 from mmg.runs.recorded import open_each
@@ -33,7 +32,7 @@ class LivePipeline:
 
     bundle: an open bundle. ports: one a modality, not started. report: called with each line that is worth reading.
     record: called with each step before it is decided on. sensed: called with the sensors' states, once a hop
-    while nothing is decided. reopen: gives ports of these modalities, as ``ports`` were, after a pause or a sleep;
+    while nothing is decided. reopen: gives ports of these modalities, as ``ports`` were, after a pause;
     without it they are opened by their URLs. origin_ns: from when ``t_s`` counts; from now without it.
 
     A sensor's ``reason`` is what its port knows (unplugged, stalled),
@@ -67,7 +66,6 @@ class LivePipeline:
         urls = {port.modality: port.url for port in ports}
         self._report = report
         self._reopen = reopen or partial(_reopen, bundle.manifest, urls, settings, report)
-        self._refused: set[str] = set()
         self._is_wanted = threading.Event()
         self._is_wanted.set()
         self._resumed_ns: int | None = None
@@ -136,17 +134,6 @@ class LivePipeline:
         """The sensors that a gate has closed."""
         return self._decider.gating.asleep if self._decider.gating else ()
 
-    def _open_one(self, name: str) -> Port | None:
-        """A new port in place of the one that was closed; None where it cannot be had: that is told once."""
-        try:
-            [port] = self._reopen((name,))
-        except MmgError as error:
-            if name not in self._refused:
-                self._refused.add(name)
-                self._report(f"gate: {name} cannot be woken: {error}")
-            return None
-        return port
-
     def _is_resuming(self) -> bool:
         """Whether a required sensor may still be on its way after a pause."""
         resumed_ns = self._resumed_ns
@@ -169,7 +156,7 @@ class LivePipeline:
             if self._hear:
                 self._hear(encoded)
         if gating := self._decider.gating:
-            self._listening.listen_to(gating.awake, self._open_one)
+            self._listening.listen_to(gating.awake)
         self._tell_sensed(step.now_ns, is_decided=bool(decisions))
         return [self._timed(decision) for decision in decisions]
 

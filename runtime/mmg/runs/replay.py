@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -20,6 +21,9 @@ from mmg.runs.gating import from_json
 from mmg.runs.settings import Settings
 from mmg.types import Decision
 from mmg.version import installed_version
+
+MOST_S = 1e9
+"""No number of a recording's metadata is larger; it fits the clock's nanoseconds."""
 
 
 def as_recorded(
@@ -56,7 +60,7 @@ def as_recorded(
         duration_s=_told_number(recording, "duration_s") if duration_s is None else duration_s,
         precision=precision,
         unknown=(settings.unknown if recorded is None else recorded) if unknown is None else unknown,
-        deadline_s=_told_number(recording, "deadline_s"),
+        deadline_s=_told_number(recording, "deadline_s") or None,
         gate=settings.gate or _told_gate(recording),
     )
 
@@ -80,9 +84,12 @@ def _tell_differences(recording: RecordingFile, bundle: Bundle, backend: str, re
 def _told_number(recording: RecordingFile, key: str) -> float | None:
     text = recording.metadata.get(key, "null")
     try:
-        return None if text == "null" else float(text)
+        number = None if text == "null" else float(text)
     except ValueError as error:
         raise SourceError(str(recording.parts[0]), f"its metadata is damaged: {key} is {text!r}") from error
+    if number is not None and not (math.isfinite(number) and 0 <= number <= MOST_S):
+        raise SourceError(str(recording.parts[0]), f"its metadata is damaged: {key} is {number:g}")
+    return number
 
 
 def _told_gate(recording: RecordingFile) -> GatePolicy | None:

@@ -14,7 +14,7 @@ CPUS = "sys/devices/system/cpu"
 FIRMWARE_BITS = ("under-voltage", "frequency capped", "throttled", "soft temperature limit")
 """Bits 0 to 3 of what ``vcgencmd get_throttled`` prints: now. Bits 16 to 19: it has happened.
 https://www.raspberrypi.com/documentation/computers/os.html#get_throttled"""
-UNDER_VOLTAGE = FIRMWARE_BITS[0]
+UNDER_VOLTAGE, HEAT = FIRMWARE_BITS[0], FIRMWARE_BITS[2:]
 CLOCK_LIMIT = "clock limited"
 """How a reason begins that is a setting: a power mode, or a limit in cpufreq."""
 CPU_COOLING = re.compile(r"(thermal-)?cpufreq-.*|.*cpu.*-(throttle-alert|balanced)|processor", re.IGNORECASE)

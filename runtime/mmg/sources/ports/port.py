@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from mmg.errors import MmgError
+from mmg.errors import MmgError, SourceLost
 
 if TYPE_CHECKING:
     from mmg.streams.grid import HopGrid
@@ -19,6 +19,8 @@ RETRY_S = 0.5
 
 REST_S = 0.5
 """The longest that a port leaves its device alone: one that is unplugged is noticed by then."""
+
+HELD = "its driver does not let go of it"
 
 STATUS_NS = 200_000_000
 """While all is well a status is made anew no sooner: samples come a hundred times a second."""
@@ -46,7 +48,10 @@ class PortStatus:
 
 
 class Port(Protocol):
-    """A live sensor. ``start`` may be called once; chunks are stamped in the host's ``monotonic_ns``."""
+    """A live sensor. ``start`` may be called once, and again after each ``close``: what it learnt of its device stays.
+
+    Chunks are stamped in the host's ``monotonic_ns``.
+    """
 
     @property
     def modality(self) -> str: ...
@@ -63,6 +68,7 @@ class Port(Protocol):
 
         hops: samples are wanted when one of these ends, and not before: until then the driver may hold them. Without
         it they are wanted as soon as they come. lost: called when the status says that nothing comes any more.
+        Raises SourceLost where a driver still holds the thread from before ``close``.
         """
 
     def close(self) -> None:
@@ -95,6 +101,10 @@ class PortThread(ABC):
         self, deliver: Callable[[Chunk], None], hops: HopGrid | None = None, lost: Callable[[], None] | None = None, /
     ) -> None:
         """Begin; see Port."""
+        if self._thread is not None:
+            if self._thread.is_alive():
+                raise SourceLost(self.url, HELD)
+            self._stopping, self.status = threading.Event(), PortStatus(losses=self.status.losses)
         self._hops, self._lost = hops, lost or self._lost
 
         def deliver_while_open(chunk: Chunk) -> None:

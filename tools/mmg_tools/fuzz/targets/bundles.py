@@ -8,6 +8,7 @@ from contextlib import suppress
 from functools import cache
 
 import msgspec
+from mmg.board.profiling.gate import gate_costs
 from mmg.bounded_zip import ZIP_ERRORS
 from mmg.bundle import Bundle
 from mmg.bundle.arrays import MAGIC, read_arrays
@@ -27,11 +28,12 @@ NAMES = ("imu/samples", "imu/tokens", "fusion/0/tokens", "imu/center", "imu/basi
 
 
 def manifest(data: bytes) -> None:
-    """Decoded and checked; and what was taken is the same when it is written and read again."""
+    """Decoded and checked; what was taken has costs, and is the same when it is written and read again."""
     try:
         found = decode(data)
     except ManifestError:
         return
+    gate_costs(found)
     if decode(encode(found)) != found:
         raise Broken("written and read again, a manifest is another")
 

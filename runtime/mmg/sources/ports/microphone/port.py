@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import threading
 import time
+from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -23,6 +24,7 @@ from mmg.types import Chunk
 
 if TYPE_CHECKING:
     from mmg.bundle.manifest import Modality
+    from mmg.streams.grid import HopGrid
     from mmg.types import Samples
 
 OPTIONS = ("rate", "channels", "channel", "gain", "block_ms", "latency")
@@ -83,6 +85,13 @@ class MicrophonePort(PortThread):
         self._capture: Capture | None = None
         self._reader: threading.Thread | None = None
         self._overruns = self._gone = self._clipped = self._told_ns = 0
+
+    def start(
+        self, deliver: Callable[[Chunk], None], hops: HopGrid | None = None, lost: Callable[[], None] | None = None, /
+    ) -> None:
+        """Begin; see Port."""
+        self._wake.clear()
+        super().start(deliver, hops, lost)
 
     def close(self) -> None:
         """Stop; see Port. A PortAudio that does not answer is left behind."""
