@@ -484,8 +484,17 @@ def is_measuring(process: int) -> bool:
         return False
 
 
-def children_of(process: int) -> list[int]:
-    return [int(number) for number in Path(f"/proc/{process}/task/{process}/children").read_text().split()]
+def cases_of(process: int) -> list[int]:
+    """The processes that measure a case now; another tries the models first."""
+    children = Path(f"/proc/{process}/task/{process}/children").read_text().split()
+    return [int(number) for number in children if is_case(int(number))]
+
+
+def is_case(process: int) -> bool:
+    try:
+        return b"mmg.board.profiling" in Path(f"/proc/{process}/cmdline").read_bytes()
+    except OSError:
+        return False
 
 
 @pytest.fixture
@@ -498,8 +507,8 @@ def running(tiny: Path) -> Iterator[tuple[subprocess.Popen[str], int]]:
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
     )
     try:
-        wait_until(lambda: any(map(is_measuring, children_of(process.pid))))
-        (child,) = map(os.pidfd_open, children_of(process.pid))
+        wait_until(lambda: any(map(is_measuring, cases_of(process.pid))))
+        (child,) = map(os.pidfd_open, cases_of(process.pid))
         try:
             yield process, child
         finally:
@@ -539,9 +548,9 @@ def test_a_run_that_is_stopped_reports_the_cases_that_are_done(tiny: Path) -> No
         text=True,
     )
     try:
-        wait_until(lambda: any(map(is_measuring, children_of(process.pid))))
-        first_child = children_of(process.pid)
-        wait_until(lambda: children_of(process.pid) not in ([], first_child))
+        wait_until(lambda: any(map(is_measuring, cases_of(process.pid))))
+        first = cases_of(process.pid)
+        wait_until(lambda: cases_of(process.pid) not in ([], first))
         process.send_signal(signal.SIGINT)
         out, told = process.communicate(timeout=PATIENCE_S)
     finally:

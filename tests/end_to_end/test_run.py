@@ -119,6 +119,8 @@ def test_help_loads_few_modules_and_neither_numpy_nor_onnxruntime() -> None:
     assert len(loaded) < 3.5 * len(loaded_by("-c", "import argparse"))
 
 
+@pytest.mark.realtime
+@pytest.mark.alone
 def test_the_first_decision_of_the_demo_comes_within_three_seconds() -> None:
     begin_s = time.perf_counter()
     command = [*RUN, "--sensors", "imu,audio", "--demo", "--pace", "fast"]
