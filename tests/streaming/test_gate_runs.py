@@ -300,6 +300,27 @@ def test_a_recording_of_it_decides_and_sleeps_again_as_it_did_live(
     assert {'"asleep":["audio"]' in line for line in live} == {True, False}
 
 
+@pytest.mark.parametrize("as_tokens", [(), ("audio",)])
+def test_a_recording_without_a_gate_is_decided_as_if_its_sensors_took_time_to_open(
+    bundle: Bundle, tmp_path: Path, as_tokens: tuple[str, ...]
+) -> None:
+    path, clock = tmp_path / "day.mcap", World(NAMES)
+    sensors = [
+        sensor_of(bundle.manifest.modality(name), f"scripted://{name}", tokens=name in as_tokens) for name in NAMES
+    ]
+    metadata = {"bundle_digest": bundle.digest}
+    recorder = Recorder(path, sensors, origin_ns=0, metadata=metadata, monotonic_ns=lambda: clock.now_ns, sync_s=0.001)
+    run = Run(bundle, None, record=recorder.step)
+    run.pipeline.keep_tokens(as_tokens)
+    run.run(12.0)
+    recorder.close()
+    policy = GatePolicy(watch=("imu",), wake={"audio": Wake(confidence=1.0, after_s=2.0, look_s=0.0)})
+    made = list(Replay(bundle, open_recording(path), NAMES, Settings(grace_s=GRACE_S, gate=policy)))
+    woken = next(place for place, one in enumerate(made) if one.gate and "audio" in one.gate.awake)
+    first = next(place for place, one in enumerate(made) if one.sensors["audio"].state == "live")
+    assert first == woken + 1, "the hop in which it opens is not whole"
+
+
 def without_latency(line: str) -> dict[str, object]:
     return {key: value for key, value in json.loads(line).items() if key != "latency_ms"}
 

@@ -33,7 +33,8 @@ class Decider:
     """The engine and what is known around it of ports, for steps that come from ports or from a recording.
 
     urls: modality -> URL of its port. origin_ns: from when ``t_s`` counts. report: called with each line that is worth
-    reading. The same steps give the same decisions, states and reasons to the last bit.
+    reading. never_slept: the steps are of a run without a gate; a sensor that this one's gate wakes takes time to open.
+    The same steps give the same decisions, states and reasons to the last bit.
     """
 
     def __init__(
@@ -44,7 +45,9 @@ class Decider:
         *,
         origin_ns: int,
         report: Callable[[str], None] = lambda _: None,
+        never_slept: bool = False,
     ) -> None:
+        self._never_slept = never_slept
         self._urls, self._settings, self._report = dict(urls), settings, report
         self._arrivals = {name: _Arrivals() for name in urls}
         self._reported: dict[str, str] = {}
@@ -77,6 +80,11 @@ class Decider:
         for chunk in sorted(came, key=lambda chunk: self.engine.waits_for(chunk.modality)):
             if chunk.modality in asleep:  # on its way while its port was closed
                 continue
+            if self._never_slept and self.gating:
+                admitted = self.gating.admit_encoded(chunk) if isinstance(chunk, Encoded) else self.gating.admit(chunk)
+                if admitted is None:
+                    continue
+                chunk = admitted
             if isinstance(chunk, Encoded):
                 decisions += self.engine.push(chunk)
                 continue

@@ -18,6 +18,7 @@ from mmg.types import Chunk, Decision, Gated
 if TYPE_CHECKING:
     from mmg.bundle import Manifest
     from mmg.engine import Engine
+    from mmg.engine.encoded import Encoded
     from mmg.runs.settings import Settings
     from mmg.runs.step import Step
 
@@ -225,12 +226,26 @@ class Gating:
             return chunk
         if name not in self.awake:
             return None
-        given = chunk.times_ns >= self._woken_ns[name] + self._opens_ns[name]
+        given = chunk.times_ns >= self._open_ns(name)
         if given.all():
             return chunk
         if not given.any():
             return None
         return replace(chunk, samples=chunk.samples[given], times_ns=chunk.times_ns[given], dropped=0)
+
+    def admit_encoded(self, encoded: Encoded) -> Encoded | None:
+        """The same of what a recording has as tokens: of whole hops alone."""
+        name = encoded.modality
+        if name not in self._opens_ns:
+            return encoded
+        begin_ns = encoded.last_ns or 0
+        if encoded.hops:
+            begin_ns = self._origin_ns + round(encoded.hops[0].hop * self._engine.hop_s * 1e9)
+        return encoded if name in self.awake and begin_ns >= self._open_ns(name) else None
+
+    def _open_ns(self, name: str) -> int:
+        """From when a sensor that is awake gives samples."""
+        return self._woken_ns.get(name, self._origin_ns) + self._opens_ns[name]
 
     def share_awake(self) -> dict[str, float]:
         """Of each sensor that may sleep, the part of the time so far that it was awake."""

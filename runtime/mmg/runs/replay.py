@@ -143,7 +143,10 @@ class Replay:
         self._recording, self._modalities, self._settings = recording, modalities, settings
         self._report, self._sleep, self._monotonic_ns = report, sleep, monotonic_ns
         urls = {sensor.modality: sensor.url for sensor in recording.sensors if sensor.modality in modalities}
-        self._decider = Decider(bundle, urls, settings, origin_ns=recording.origin_ns, report=report)
+        never_slept = settings.gate is not None and _told_gate(recording) is None
+        self._decider = Decider(
+            bundle, urls, settings, origin_ns=recording.origin_ns, report=report, never_slept=never_slept
+        )
 
     @property
     def engine(self) -> Engine:
