@@ -261,6 +261,7 @@ def test_each_protocol_is_found_out_and_no_sample_of_it_is_lost(
     assert (port.status.connected, port.status.device) == (True, f"{protocol} on {terminal.path}")
 
 
+@pytest.mark.realtime
 @pytest.mark.parametrize("protocol", ["witmotion", "xsens", "bno08x"])
 def test_samples_are_stamped_when_they_left_the_device(terminal: Terminal, listener: Listener, protocol: str) -> None:
     terminal.plug()
@@ -434,6 +435,7 @@ def test_a_pause_is_no_loss_and_changes_no_baud_rate(terminal: Terminal, listene
     assert set(terminal.bauds) == {115200}
 
 
+@pytest.mark.realtime
 @pytest.mark.usefixtures("quick")
 def test_samples_after_a_pause_are_stamped_when_they_left_the_device(terminal: Terminal, listener: Listener) -> None:
     paused = threading.Event()
@@ -680,6 +682,7 @@ def listen_for_hops(
     return port
 
 
+@pytest.mark.realtime
 @pytest.mark.parametrize("protocol", ["witmotion", "xsens", "text"])
 def test_what_is_wanted_at_a_hops_end_comes_just_after_it_all_at_once_and_in_time(
     terminal: Terminal, listener: Listener, monkeypatch: pytest.MonkeyPatch, protocol: str
@@ -716,6 +719,7 @@ def test_a_device_that_sends_in_batches_is_listened_for(
     assert np.median((np.array(came_ns[:15]) - sent_ns) / 1e6) < 20
 
 
+@pytest.mark.realtime
 def test_a_sample_whose_rest_is_still_to_come_is_waited_for_after_a_rest(
     terminal: Terminal, listener: Listener, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -730,6 +734,7 @@ def test_a_sample_whose_rest_is_still_to_come_is_waited_for_after_a_rest(
     assert np.median(np.abs(times_of(chunks) - ended_ns)[60:]) < 4e6
 
 
+@pytest.mark.realtime
 def test_a_lost_byte_does_not_shift_the_times_of_what_is_read_at_once(
     terminal: Terminal, listener: Listener, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -104,7 +104,8 @@ class PortThread(ABC):
         if self._thread is not None:
             if self._thread.is_alive():
                 raise SourceLost(self.url, HELD)
-            self._stopping, self.status = threading.Event(), PortStatus(losses=self.status.losses)
+            self._stopping, self._is_closed = threading.Event(), False
+            self.status = PortStatus(losses=self.status.losses)
         self._hops, self._lost = hops, lost or self._lost
 
         def deliver_while_open(chunk: Chunk) -> None:
