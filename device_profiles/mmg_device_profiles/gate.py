@@ -54,6 +54,8 @@ def problem_in(policy: GatePolicy, known: Collection[str]) -> tuple[str, str] | 
     named = (*policy.watch, *policy.wake)
     if not set(named) & set(known):
         return "watch", f"names no sensor of the bundle, which has {', '.join(known)}"
+    if not policy.watch:
+        return "watch", "is missing: gate.watch says which sensors are always awake, to wake the others"
     if not set(policy.watch) & set(known):
         return "watch", "names no sensor of the bundle: nothing would be awake to wake the others"
     for name, wake in policy.wake.items():

@@ -549,8 +549,8 @@ def test_a_run_that_is_stopped_reports_the_cases_that_are_done(tiny: Path) -> No
     )
     try:
         wait_until(lambda: any(map(is_measuring, cases_of(process.pid))))
-        first = cases_of(process.pid)
-        wait_until(lambda: cases_of(process.pid) not in ([], first))
+        measured = cases_of(process.pid)
+        wait_until(lambda: cases_of(process.pid) not in ([], measured))
         process.send_signal(signal.SIGINT)
         out, told = process.communicate(timeout=PATIENCE_S)
     finally:

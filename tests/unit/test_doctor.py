@@ -452,6 +452,12 @@ def test_a_folder_that_cannot_be_written_is_warned_of(tmp_path: Path, monkeypatc
     assert resources(tmp_path)["disk"].found == f"{tmp_path} cannot be written: logs need another folder"
 
 
+def test_what_could_be_written_before_writing_was_closed_counts(tmp_path: Path) -> None:
+    for may_write in (True, False):
+        [disk] = [one for one in check_resources(tmp_path, FINE, tmp_path, may_write) if one.check == "disk"]
+        assert ("cannot be written" in disk.found) is not may_write
+
+
 def test_a_folder_that_is_not_there_has_no_known_space(tmp_path: Path) -> None:
     [disk] = [one for one in check_resources(tmp_path, FINE, tmp_path / "no") if one.check == "disk"]
     assert disk.verdict == "unknown"

@@ -130,6 +130,11 @@ def test_a_run_that_decides_too_late_is_unwell(state: State, clock: Clock) -> No
     assert state.ills() == ["no decision for 1.6 s"]
 
 
+def test_a_sensor_that_sleeps_is_not_ill(state: State) -> None:
+    state.take(decided(1, audio=SensorState("asleep", 0.0, 0)))
+    assert state.ills() == []
+
+
 def test_a_run_is_unwell_while_it_is_paused_and_after_its_recording_stopped(clock: Clock) -> None:
     orders = Orders()
     state = State(replace(ABOUT, controls=orders), monotonic_s=clock)  # type: ignore[arg-type]

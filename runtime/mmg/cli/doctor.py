@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import textwrap
 from dataclasses import asdict
@@ -71,10 +72,10 @@ def _run(options: argparse.Namespace) -> int:
     from mmg.board.doctor.libraries import IMPORTED
     from mmg.board.doctor.privacy import check_privacy
 
-    privacy = check_privacy(options.root)
+    privacy, may_write = check_privacy(options.root), os.access(Path(), os.W_OK)
     close_but(options, SHARED_MEMORY, sound=True, accelerator=True)
     with Progress(_report, IMPORTED) as progress:
-        examination = examine(options.root, progress=progress.at, privacy=privacy)
+        examination = examine(options.root, progress=progress.at, privacy=privacy, may_write=may_write)
     if options.json:
         import json
 

@@ -136,9 +136,15 @@ def build_parser() -> argparse.ArgumentParser:
         "--deadline",
         metavar="MS",
         type=milliseconds,
-        help="of a live run: where decisions come later after their hop, fewer sensors decide until they are in time",
+        help="of a live run: where decisions come later than this after their hop, fewer sensors decide until they are in "
+        "time; the least is twice the grace and 300 ms",
     )
-    add("--gate", action="store_true", help="let sensors sleep until what is decided without them asks for them")
+    add(
+        "--gate",
+        action="store_true",
+        help="let sensors sleep, their devices closed, until what is decided without them asks for them: by the "
+        "profile's policy (--set gate...), or else the bundle's; see docs/gate.md",
+    )
     add("--truth", metavar="PATH", help="a CSV of start_s,end_s,label to print beside the decisions")
     add("--version", action=PrintVersion)
     return parser

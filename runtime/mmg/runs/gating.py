@@ -68,6 +68,9 @@ def _open_gate(
     known = [modality.name for modality in manifest.modalities]
     if problem := problem_in(policy, known):
         raise ConfigError(f"gate.{problem[0]}: {problem[1]}")
+    for name in (*policy.watch, *policy.wake):
+        if name not in known:
+            report(f"gate: the policy names {name}, of which this bundle knows nothing: it has {', '.join(known)}")
     for name in policy.wake:
         if name in known and name not in engine.modalities:
             camera = manifest.modality(name).kind == "video"

@@ -39,6 +39,7 @@ def examine(
     *,
     timeout_s: float = 30.0,
     folder: Path = Path(),
+    may_write: bool | None = None,
     user: User | None = None,
     tool: Tool | None = None,
     progress: Reached = lambda _done, _of, _what: None,
@@ -47,7 +48,8 @@ def examine(
     """Look at everything. Nothing is written, and no device is opened, but for what PortAudio does to list its own.
 
     root: where ``sys``, ``proc`` and ``dev`` lie; libraries, Python and clock are always this process's. timeout_s: for
-    the import of one library. folder: where logs will be written. tool: runs vcgencmd. progress: of the
+    the import of one library. folder: where logs will be written. may_write:
+    whether they can be, where writing was closed meanwhile. tool: runs vcgencmd. progress: of the
     libraries, which take longest. privacy: of ``check_privacy``.
     """
     tool, user = tool or tool_under(root), user or this_user()
@@ -61,7 +63,7 @@ def examine(
         "devices": [*judge_portaudio(root, trials), *check_permissions(root, user)],
         "privacy": privacy,
         "timing": check_timing(root, condition),
-        "resources": check_resources(root, condition, folder),
+        "resources": check_resources(root, condition, folder, may_write),
         "board": [profile, _judge_meter(root, tool, user)],
     }
     findings = tuple(replace(one, group=group) for group, found in groups.items() for one in found)

@@ -32,13 +32,13 @@ def check_python(version: tuple[int, int] | None = None, largest: int = sys.maxs
     return [python, Finding("userland", "problem", found, "install the 64-bit image of the system")]
 
 
-def check_resources(root: Path, condition: Condition, folder: Path) -> list[Finding]:
-    """folder: where logs will be written."""
+def check_resources(root: Path, condition: Condition, folder: Path, may_write: bool | None = None) -> list[Finding]:
+    """folder: where logs will be written. may_write: whether they can be; without it the folder is asked now."""
     return [
         _judge_memory(condition.free_mib),
         *_judge_swap(root),
         _judge_load(root, condition.load),
-        _judge_space(folder),
+        _judge_space(folder, os.access(folder, os.W_OK) if may_write is None else may_write),
     ]
 
 
@@ -70,12 +70,12 @@ def _judge_load(root: Path, load: float) -> Finding:
     )
 
 
-def _judge_space(folder: Path) -> Finding:
+def _judge_space(folder: Path, may_write: bool) -> Finding:
     try:
         free_mb = shutil.disk_usage(folder).free // 1_000_000
     except OSError as error:
         return Finding("disk", "unknown", f"{folder}: {error.strerror}")
-    if not os.access(folder, os.W_OK):
+    if not may_write:
         return Finding("disk", "warning", f"{folder} cannot be written: logs need another folder", "cd ~")
     if free_mb >= LOW_SPACE_MB:
         return Finding("disk", "ok", f"{free_mb} MB free here")

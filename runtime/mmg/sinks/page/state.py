@@ -217,7 +217,7 @@ class State:
 def _ill(name: str, state: SensorState | None) -> str:
     if state is None:
         return f"{name}: not heard yet"
-    if state.state == "live":
+    if state.state in ("live", "asleep"):
         return ""
     return f"{name}: {state.state}: {state.reason}" if state.reason else f"{name}: {state.state}"
 
