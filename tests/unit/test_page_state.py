@@ -131,7 +131,7 @@ def test_a_run_that_decides_too_late_is_unwell(state: State, clock: Clock) -> No
 
 
 def test_a_sensor_that_sleeps_is_not_ill(state: State) -> None:
-    state.take(decided(1, audio=SensorState("asleep", 0.0, 0)))
+    state.take(decided(1, imu=LIVE, audio=SensorState("asleep", 0.0, 0)))
     assert state.ills() == []
 
 

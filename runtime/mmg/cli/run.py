@@ -136,8 +136,8 @@ def build_parser() -> argparse.ArgumentParser:
         "--deadline",
         metavar="MS",
         type=milliseconds,
-        help="of a live run: where decisions come later than this after their hop, fewer sensors decide until they are in "
-        "time; the least is twice the grace and 300 ms",
+        help="of a live run: where decisions come later than this after their hop, fewer sensors decide until they "
+        "are in time; the least is twice the grace and 300 ms",
     )
     add(
         "--gate",
