@@ -209,6 +209,8 @@ def test_levels_of_detail_in_the_page_keep_the_least_and_the_greatest(browser: B
     assert len({(least, greatest) for _, least, greatest in found}) == 1
 
 
+@pytest.mark.realtime
+@pytest.mark.alone
 def test_a_day_opens_at_once_and_plays_the_next_piece_that_was_kept(browser: Browser, day: Path) -> None:
     browser.open(day.as_uri())
     assert browser.evaluate("performance.now()") < 10_000

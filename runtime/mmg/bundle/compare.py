@@ -61,7 +61,7 @@ def _name_of(part: Facts) -> str:
         return "+".join(sorted(part["modalities"]))
     if "backend" in part:
         return f"{part['backend']}-{part['precision']}"
-    return str(part["name"] if "name" in part else part["input"])
+    return str(next(part[key] for key in ("name", "policy", "input") if key in part))
 
 
 def _compare(a: Facts, b: Facts, place: str) -> Iterator[Change]:

@@ -5,16 +5,19 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from mmg.bundle import Bundle
 from mmg.engine.encoded import Encoded
 from mmg.errors import NoSensorError, RequiredSensorLost
-from mmg.runs.gating import open_gating
 from mmg.runs.lateness import Lateness
 from mmg.runs.settings import Settings, make_engine
 from mmg.runs.step import Step
 from mmg.sources.ports.port import PortStatus
 from mmg.types import Chunk, ClockHealth, Decision, SensorState
+
+if TYPE_CHECKING:
+    from mmg.runs.gating import Gating
 
 PATIENCE_S, TRYING_PATIENCE_S = 5.0, 15.0
 """How long a required sensor may take to appear at the start, and one that is plugged in to be understood: a serial
@@ -55,8 +58,12 @@ class Decider:
         self._noted: set[tuple[str, str]] = set()
         self.origin_ns = self._looked_ns = self._patient_ns = origin_ns
         self.engine = make_engine(bundle, tuple(urls), settings, origin_ns=origin_ns)
-        self.gating = open_gating(settings, bundle.manifest, self.engine, origin_ns, report, is_live=True)
+        self.gating: Gating | None = None
         """The gate, where there is one."""
+        if settings.gate is not None or settings.deadline_s is not None:
+            from mmg.runs.gating import open_gating
+
+            self.gating = open_gating(settings, bundle.manifest, self.engine, origin_ns, report, is_live=True)
         self._states = self.engine.states()
         self._statuses = {name: PortStatus() for name in urls}
         hop_ns = bundle.manifest.hop_ns

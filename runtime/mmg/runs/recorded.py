@@ -9,17 +9,19 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import combinations
-from typing import Protocol, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from mmg.bundle import Bundle, Manifest, Modality
 from mmg.engine.health import advise
 from mmg.errors import BackendUnavailable, ConfigError, NoSensorError, RequiredSensorLost, SourceError
-from mmg.runs.gating import open_gating
 from mmg.runs.look_ahead import look_ahead, read_as
 from mmg.runs.settings import Settings, make_engine
 from mmg.sources import CHUNK_NS, Recording, open_source
 from mmg.streams import HopGrid
 from mmg.types import Chunk, Decision, SensorState
+
+if TYPE_CHECKING:
+    from mmg.runs.gating import Gating
 
 
 class Closable(Protocol):
@@ -74,8 +76,12 @@ class Pipeline:
             ]
             modalities = [recording.modality for recording in self.recordings]
             self.engine = make_engine(bundle, modalities, settings, origin_ns=self.origin_ns)
-            self.gating = open_gating(settings, bundle.manifest, self.engine, self.origin_ns, report)
+            self.gating: Gating | None = None
             """The gate, where there is one."""
+            if settings.gate is not None:
+                from mmg.runs.gating import open_gating
+
+                self.gating = open_gating(settings, bundle.manifest, self.engine, self.origin_ns, report)
             self._look_ahead(bundle.manifest)
         except BaseException:
             self.close()
