@@ -39,6 +39,14 @@ class ScriptedPort:
         self.closed += 1
 
 
+class DevicePort(ScriptedPort):
+    """It gives nothing while it is closed."""
+
+    def deliver(self, chunk: Chunk) -> None:
+        if self.started > self.closed:
+            super().deliver(chunk)
+
+
 @dataclass
 class Sensor:
     """What happens to one scripted sensor from now on: ``talking``, ``late_ns``, or a part of its samples lost."""
@@ -74,6 +82,9 @@ class World:
         while self.now_ns < end_ns:
             self.tick()
             yield from pipeline.step()
+            for closing in pipeline._listening._asleep.values():  # a gate closes a port in a thread of its own
+                if closing:
+                    closing.join()
             pipeline.check_required()
 
     def elapse(self, seconds: float) -> None:

@@ -3,31 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
 from mmg_tools.attached import AttachedRun
-from mmg_tools.virtual.scenario import Scenario, render
 from mmg_tools.virtual.wearable import VirtualWearable
 from recordings import need_ports
 
 need_ports()
 
 START_S = 20.0
-
-
-@pytest.fixture(scope="module")
-def scenario() -> Scenario:
-    return render(seconds=24.0)
-
-
-@pytest.fixture
-def wearable(scenario: Scenario, tmp_path: Path) -> Iterator[VirtualWearable]:
-    with VirtualWearable(scenario, tmp_path, loop=True) as plugged:
-        yield plugged
 
 
 def gate(tmp_path: Path, *lines: str) -> list[str]:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from mmg_tools.attached import AttachedRun
 from mmg_tools.live_check import LONGEST_P95_MS, check
 from mmg_tools.soak import soak
-from mmg_tools.virtual.scenario import Scenario, render
+from mmg_tools.virtual.scenario import Scenario
 from mmg_tools.virtual.wearable import VirtualWearable
 from recordings import mmg_run, need_ports
 
@@ -19,17 +18,6 @@ need_ports()
 
 START_S = 15.0
 BACK_WITHIN_S = 3.0
-
-
-@pytest.fixture(scope="module")
-def scenario() -> Scenario:
-    return render(seconds=24.0)
-
-
-@pytest.fixture
-def wearable(scenario: Scenario, tmp_path: Path) -> Iterator[VirtualWearable]:
-    with VirtualWearable(scenario, tmp_path, loop=True) as plugged:
-        yield plugged
 
 
 def has_both(run: AttachedRun) -> bool:

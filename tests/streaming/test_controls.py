@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -64,7 +64,7 @@ class Run:
     def now_ns(self) -> int:
         return self.world.now_ns
 
-    def reopen(self, _names: Collection[str]) -> list[Port]:
+    def reopen(self) -> list[Port]:
         for sensor in self.world.sensors.values():
             sensor.port = ScriptedPort(sensor.port.modality)
             sensor.talking = not self.away_ns

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -23,10 +23,10 @@ from mmg.runs.settings import Settings
 from mmg.runs.step import Step
 from mmg.sinks.jsonl import line_of
 from mmg.sources.ports.port import PortStatus
-from mmg.types import Chunk, Decision
+from mmg.types import Decision
 from mmg_device_profiles.gate import GatePolicy, Wake
 from recordings import DEMO
-from scripted import CONNECTED, ScriptedPort, World
+from scripted import CONNECTED, DevicePort, World
 
 NAMES = ("imu", "audio")
 GRACE_S = 0.2
@@ -38,14 +38,6 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bundle]:
     path = write_tiny_bundle(tmp_path_factory.mktemp("gate") / "tiny", signal_modality(state_hops=4), audio_modality())
     with Bundle.open(path) as opened:
         yield opened
-
-
-class DevicePort(ScriptedPort):
-    """It gives nothing while it is closed."""
-
-    def deliver(self, chunk: Chunk) -> None:
-        if self.started > self.closed:
-            super().deliver(chunk)
 
 
 class Run:
@@ -65,7 +57,7 @@ class Run:
         policy = None if wake is None else GatePolicy(watch=("imu",), wake={"audio": wake})
         self.pipeline = LivePipeline(
             bundle,
-            self.reopen(NAMES),
+            self.reopen(),
             Settings(grace_s=GRACE_S, required=required, gate=policy),
             report=self.notes.append,
             record=record,
@@ -74,9 +66,9 @@ class Run:
         )
         self.pipeline.start()
 
-    def reopen(self, names: Collection[str]) -> list[DevicePort]:
+    def reopen(self) -> list[DevicePort]:
         ports = []
-        for name in names:
+        for name in NAMES:
             port = self.world.sensors[name].port = DevicePort(name)
             port.status = CONNECTED
             ports.append(port)
@@ -95,17 +87,7 @@ class Run:
         return port.started > port.closed
 
     def run(self, seconds: float) -> list[Decision]:
-        """The decisions of so many seconds. A port is closed in a thread of its own, which is waited for."""
-        made = []
-        end_ns = self.world.now_ns + round(seconds * 1e9)
-        while self.world.now_ns < end_ns:
-            self.world.tick()
-            made += self.pipeline.step()
-            for closing in self.pipeline._listening._asleep.values():
-                if closing:
-                    closing.join()
-            self.pipeline.check_required()
-        return made
+        return list(self.world.run(self.pipeline, seconds))
 
 
 def test_a_sensor_that_sleeps_is_never_opened_and_delays_nothing(bundle: Bundle) -> None:
@@ -261,7 +243,7 @@ def test_a_pause_ends_with_sleepers_still_asleep_and_counts_as_nothing(bundle: B
     run.run(6.0)
     run.pipeline._listening.close()
     run.world.elapse(3600.0)
-    run.pipeline._listening.resume(run.reopen(NAMES), run.pipeline._asleep())
+    run.pipeline._listening.resume(run.reopen(), run.pipeline._asleep())
     made = run.run(2.0)
     assert all("audio" in decision.gate.asleep for decision in made)  # type: ignore[union-attr]
     assert [port.started for port in run.opened[-2:]] == [1, 0]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterator
 from itertools import pairwise
 from pathlib import Path
 
@@ -24,7 +24,7 @@ from mmg.runs.step import Step
 from mmg.sinks.jsonl import line_of
 from mmg.types import Decision
 from mmg_device_profiles.gate import GatePolicy, Wake
-from scripted import CONNECTED, TICK_NS, ScriptedPort, World
+from scripted import CONNECTED, TICK_NS, DevicePort, World
 
 NAMES = ("imu", "audio")
 S = 10**9
@@ -47,14 +47,6 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bundle]:
         yield opened
 
 
-class DevicePort(ScriptedPort):
-    """It gives nothing while it is closed."""
-
-    def deliver(self, chunk: object) -> None:
-        if self.started > self.closed:
-            super().deliver(chunk)  # type: ignore[arg-type]
-
-
 class Loaded:
     """A live run on a scripted clock, in which each hop of the microphone takes ``load_ns`` to encode."""
 
@@ -71,7 +63,7 @@ class Loaded:
         self.world.now_ns = start_ns
         self.pipeline = LivePipeline(
             bundle,
-            self.reopen(NAMES),
+            self.reopen(),
             Settings(deadline_s=deadline_s, gate=gate),
             report=self.notes.append,
             record=record,
@@ -83,9 +75,9 @@ class Loaded:
         self._hops = 0
         self.pipeline.start()
 
-    def reopen(self, names: Collection[str]) -> list[DevicePort]:
+    def reopen(self) -> list[DevicePort]:
         ports = []
-        for name in names:
+        for name in NAMES:
             port = self.world.sensors[name].port = DevicePort(name)
             port.status = CONNECTED
             ports.append(port)
@@ -112,15 +104,7 @@ class Loaded:
                 self.world.tick()
 
     def run(self, seconds: float) -> list[Decision]:
-        made = []
-        end_ns = self.world.now_ns + round(seconds * 1e9)
-        while self.world.now_ns < end_ns:
-            self.world.tick()
-            made += self.pipeline.step()
-            for closing in self.pipeline._listening._asleep.values():
-                if closing:
-                    closing.join()
-        return made
+        return list(self.world.run(self.pipeline, seconds))
 
 
 def late(decisions: list[Decision]) -> list[bool]:

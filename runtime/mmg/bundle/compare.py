@@ -51,17 +51,18 @@ def _by_name(value: Any) -> Any:
     if not isinstance(value, list) or not value or not isinstance(value[0], dict):
         return value
     names = [_name_of(part) for part in value]
-    if len(set(names)) < len(names):
+    if "" in names or len(set(names)) < len(names):
         names = [str(number) for number in range(len(names))]
     return {name: _by_name(part) for name, part in zip(names, value, strict=True)} | {ORDER: names}
 
 
 def _name_of(part: Facts) -> str:
+    """Empty where it has none."""
     if "modalities" in part:
         return "+".join(sorted(part["modalities"]))
     if "backend" in part:
         return f"{part['backend']}-{part['precision']}"
-    return str(next(part[key] for key in ("name", "policy", "input") if key in part))
+    return next((str(part[key]) for key in ("name", "policy", "input") if key in part), "")
 
 
 def _compare(a: Facts, b: Facts, place: str) -> Iterator[Change]:

@@ -32,8 +32,8 @@ class LivePipeline:
 
     bundle: an open bundle. ports: one a modality, not started. report: called with each line that is worth reading.
     record: called with each step before it is decided on. sensed: called with the sensors' states, once a hop
-    while nothing is decided. reopen: gives ports of these modalities, as ``ports`` were, after a pause;
-    without it they are opened by their URLs. origin_ns: from when ``t_s`` counts; from now without it.
+    while nothing is decided. reopen: gives ports as ``ports`` were, after a pause; without it they are opened by their
+    URLs. origin_ns: from when ``t_s`` counts; from now without it.
 
     A sensor's ``reason`` is what its port knows (unplugged, stalled),
     its ``clock`` how the device's clock runs; ``latency_ms["event_to_decision"]`` is the time from the hop's end, when
@@ -51,7 +51,7 @@ class LivePipeline:
         report: Callable[[str], None] = lambda _: None,
         record: Callable[[Step], None] = lambda _: None,
         sensed: Callable[[Mapping[str, SensorState]], None] | None = None,
-        reopen: Callable[[Collection[str]], Sequence[Port]] | None = None,
+        reopen: Callable[[], Sequence[Port]] | None = None,
         held_down: Callable[[], str] = lambda: "",
         origin_ns: int | None = None,
         monotonic_ns: Callable[[], int] = time.monotonic_ns,
@@ -65,7 +65,7 @@ class LivePipeline:
         """Called by the thread that iterates, at each of its turns: once a second at least, while it goes on."""
         urls = {port.modality: port.url for port in ports}
         self._report = report
-        self._reopen = reopen or partial(_reopen, bundle.manifest, urls, settings, report)
+        self._reopen = reopen or partial(open_ports, bundle.manifest, urls, settings, report)
         self._is_wanted = threading.Event()
         self._is_wanted.set()
         self._resumed_ns: int | None = None
@@ -119,7 +119,7 @@ class LivePipeline:
         """Whether there are ports to wait for; does what ``listen`` asked, and while they are closed waits for it."""
         if self._is_wanted.is_set():
             if self.is_paused:
-                self._listening.resume(self._reopen(self.engine.modalities), self._asleep())
+                self._listening.resume(self._reopen(), self._asleep())
                 self.is_paused, self._resumed_ns = False, self._monotonic_ns()
                 self._report("goes on: the sensors are listened to again")
             return True
@@ -206,16 +206,6 @@ class LivePipeline:
             if self._started:
                 self._record(self._in_tokens(self._listening.step(), ()))
             self._decider.report_ends(self._listening.statuses())
-
-
-def _reopen(
-    manifest: Manifest,
-    urls: Mapping[str, str],
-    settings: Settings,
-    report: Callable[[str], None],
-    names: Collection[str],
-) -> list[Port]:
-    return open_ports(manifest, {name: urls[name] for name in names}, replace(settings, required=()), report)
 
 
 def open_ports(

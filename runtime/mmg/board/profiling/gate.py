@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from mmg.board.profiling.estimate import estimated_mw
 from mmg.board.profiling.markup import Markup, tag
-from mmg.board.profiling.plots import drawing, linear, logarithmic
+from mmg.board.profiling.plots import AccuracyFrame, drawing, linear, logarithmic
 from mmg.board.profiling.result import GateCost, Report
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ NOTE = (
     "are the bundle's, on people who were in no training. Power is an estimate from published figures for sensors, "
     "arithmetic and memory: this board did not measure it."
 )
-HEIGHT, TOP, BOTTOM, LEFT, RIGHT = 220, 24, 42, 12.0, 5.0
+HEIGHT, LEFT, RIGHT = 220, 12.0, 5.0
 
 
 def gate_costs(manifest: Manifest) -> tuple[GateCost, ...]:
@@ -61,23 +61,11 @@ def _plot(costs: Sequence[GateCost]) -> Markup:
     x = logarithmic([one.estimated_mw for one in costs], left=LEFT, right=RIGHT)
     y = linear(min(100 * one.accuracy for one in costs), max(100 * one.accuracy for one in costs))
 
-    def height(accuracy: float) -> float:
-        return HEIGHT - BOTTOM - y.percent(accuracy) / 100 * (HEIGHT - TOP - BOTTOM)
-
-    parts = []
-    for tick in y.ticks:
-        level = f"{height(tick):.1f}"
-        parts.append(tag("line", x1=f"{LEFT - 2}%", x2="100%", y1=level, y2=level, class_="grid"))
-        parts.append(tag("text", f"{tick:g} %", x=0, y=level, dy=4, class_="tick"))
-    for tick in x.ticks:
-        at = x.at(tick)
-        parts.append(tag("line", x1=at, x2=at, y1=TOP, y2=HEIGHT - BOTTOM, class_="grid"))
-        parts.append(tag("text", f"{tick:g}", x=at, y=HEIGHT - BOTTOM + 16, text_anchor="middle", class_="tick"))
-    parts.append(tag("text", "accuracy", x=0, y=12, class_="axis"))
-    parts.append(tag("text", "estimated power, mW", x="100%", y=HEIGHT - 6, text_anchor="end", class_="axis"))
+    frame = AccuracyFrame(x, y, HEIGHT)
+    parts = frame.grid("estimated power, mW")
     for one in costs:
         dot = tag("circle", tag("title", f"{one.policy}: {_told(one)}"), r=5)
-        place = height(100 * one.accuracy)
+        place = frame.at(100 * one.accuracy)
         parts.append(tag("svg", dot, x=x.at(one.estimated_mw), y=f"{place:.1f}", class_="mark c1"))
     told = "; ".join(f"{one.policy}: {_told(one)}" for one in costs)
     return drawing("Accuracy against estimated power", told, HEIGHT, parts)

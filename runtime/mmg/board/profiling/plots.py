@@ -51,6 +51,37 @@ class Scale:
         return f"{self.percent(value):.2f}%"
 
 
+@dataclass(frozen=True)
+class AccuracyFrame:
+    """Accuracies in percent, up, over a cost, along; height: of the whole, in pixels."""
+
+    x: Scale
+    y: Scale
+    height: int
+    top: int = 24
+    bottom: int = 42
+
+    def at(self, accuracy: float) -> float:
+        """Where it lies, in pixels from the top."""
+        return self.height - self.bottom - self.y.percent(accuracy) / 100 * (self.height - self.top - self.bottom)
+
+    def grid(self, axis: str) -> list[Markup]:
+        """The lines of both axes with their numbers, and what they are; axis: the cost and its unit."""
+        parts = []
+        for tick in self.y.ticks:
+            level = f"{self.at(tick):.1f}"
+            parts.append(tag("line", x1=f"{self.x.left - 2}%", x2="100%", y1=level, y2=level, class_="grid"))
+            parts.append(tag("text", f"{tick:g} %", x=0, y=level, dy=4, class_="tick"))
+        low = self.height - self.bottom
+        for tick in self.x.ticks:
+            at = self.x.at(tick)
+            parts.append(tag("line", x1=at, x2=at, y1=self.top, y2=low, class_="grid"))
+            parts.append(tag("text", f"{tick:g}", x=at, y=low + 16, text_anchor="middle", class_="tick"))
+        parts.append(tag("text", "accuracy", x=0, y=12, class_="axis"))
+        parts.append(tag("text", axis, x="100%", y=self.height - 6, text_anchor="end", class_="axis"))
+        return parts
+
+
 def logarithmic(values: Iterable[float], *, left: float = 0.0, right: float = 0.0) -> Scale:
     """A little beyond the lowest and the highest; ticks at 1, 2 and 5 times the powers of ten, at least two of them."""
     known = [max(value, LEAST_MS) for value in values]

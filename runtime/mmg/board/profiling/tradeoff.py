@@ -8,10 +8,10 @@ from itertools import pairwise
 
 from mmg.board.profiling.figures import by_variant, latency, variant
 from mmg.board.profiling.markup import Markup, tag
-from mmg.board.profiling.plots import Scale, drawing, linear, logarithmic
+from mmg.board.profiling.plots import AccuracyFrame, drawing, linear, logarithmic
 from mmg.board.profiling.result import Case
 
-HEIGHT, TOP, BOTTOM = 320, 24, 42
+HEIGHT = 320
 LEFT, RIGHT = 12.0, 5.0
 # Percent along x and pixels along y within which two numbers would lie on each other.
 NEAR_PERCENT, NEAR_PX = 5.0, 16.0
@@ -67,7 +67,8 @@ def tradeoff_plot(cases: Sequence[Case], cost: Cost, tags: Callable[[Case], str]
     )
     # A few points at least, or the one case of a report would seem to be measured to a hundredth of a percent.
     y = linear(max(0.0, min(*accuracies, max(accuracies) - 10)), max(accuracies))
-    places = {case.name: (x.percent(value), _height(y, -100 * lost)) for value, lost, case in points}
+    frame = AccuracyFrame(x, y, HEIGHT)
+    places = {case.name: (x.percent(value), frame.at(-100 * lost)) for value, lost, case in points}
     front = pareto_front(cases, cost)
     variants = list(by_variant(cases))
     marks = [
@@ -81,7 +82,7 @@ def tradeoff_plot(cases: Sequence[Case], cost: Cost, tags: Callable[[Case], str]
         for value, lost, case in points
     ]
     told = "Pareto front: " + "; ".join(case.name for case in front)
-    parts = [*_grid(x, y, cost), *_line(front, places), *marks, *_numbers(front, places)]
+    parts = [*frame.grid(f"{cost.axis}, {cost.unit}"), *_line(front, places), *marks, *_numbers(front, places)]
     return drawing(f"Accuracy against {cost.name}", told, HEIGHT, parts)
 
 
@@ -105,25 +106,6 @@ def _points(cases: Sequence[Case], cost: Cost) -> list[tuple[float, float, Case]
 
 def _colour(number: int) -> int:
     return number % 7 + 1  # c0 is the grey of the stages that are no model
-
-
-def _height(scale: Scale, value: float) -> float:
-    return HEIGHT - BOTTOM - scale.percent(value) / 100 * (HEIGHT - TOP - BOTTOM)
-
-
-def _grid(x: Scale, y: Scale, cost: Cost) -> list[Markup]:
-    parts = []
-    for tick in y.ticks:
-        height = f"{_height(y, tick):.1f}"
-        parts.append(tag("line", x1=f"{LEFT - 2}%", x2="100%", y1=height, y2=height, class_="grid"))
-        parts.append(tag("text", f"{tick:g} %", x=0, y=height, dy=4, class_="tick"))
-    for tick in x.ticks:
-        at = x.at(tick)
-        parts.append(tag("line", x1=at, x2=at, y1=TOP, y2=HEIGHT - BOTTOM, class_="grid"))
-        parts.append(tag("text", f"{tick:g}", x=at, y=HEIGHT - BOTTOM + 16, text_anchor="middle", class_="tick"))
-    parts.append(tag("text", "accuracy", x=0, y=12, class_="axis"))
-    parts.append(tag("text", f"{cost.axis}, {cost.unit}", x="100%", y=HEIGHT - 6, text_anchor="end", class_="axis"))
-    return parts
 
 
 def _mark(case: Case, place: tuple[float, float], number: int, told: str, tags: Callable[[Case], str]) -> Markup:

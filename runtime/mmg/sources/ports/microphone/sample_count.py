@@ -33,7 +33,7 @@ class SampleCount:
     def place(self, block: Block) -> tuple[Times, int]:
         """Capture times ``(T,)`` int64, and how many samples are lost before this block.
 
-        Those that our own queue dropped are known. Of an overrun PortAudio says only that it happened: the driver
+        Those that ``end`` leaves out are known. Of an overrun PortAudio says only that it happened: the driver
         has begun anew, so the block is fresh, and it is late by what is missing.
         """
         samples = len(block.sound)
