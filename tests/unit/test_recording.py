@@ -218,16 +218,30 @@ def test_a_bad_block_costs_seconds_and_never_the_rest_of_the_day(tmp_path: Path,
         assert "cut" not in recording.notes[0]
 
 
-@pytest.mark.parametrize("bit", range(64))
-def test_a_length_that_is_damaged_costs_its_second_at_most(tmp_path: Path, bit: int) -> None:
+@pytest.mark.parametrize(("place", "lost"), [(-36, 4), (8, 8)], ids=["of a chunk", "of the data in a chunk"])
+def test_a_length_that_is_damaged_costs_its_second_or_the_next_too(tmp_path: Path, place: int, lost: int) -> None:
     steps = write(tmp_path / "day.mcap", 6)
-    data = bytearray((tmp_path / "day.mcap").read_bytes())
-    at = data.index(b"\x04\0\0\0zstd", len(data) // 2) - 36
-    data[at + bit // 8] ^= 1 << bit % 8
-    (tmp_path / "broken.mcap").write_bytes(data)
-    found = {step.now_ns: step for step in open_recording(tmp_path / "broken.mcap").steps()}
-    assert len(found) in (len(steps) - 4, len(steps))
-    assert all(same(found[step.now_ns], step) for step in steps if step.now_ns in found)
+    data = (tmp_path / "day.mcap").read_bytes()
+    at = data.index(b"\x04\0\0\0zstd", len(data) // 2) + place
+    for bit in range(64):
+        broken = bytearray(data)
+        broken[at + bit // 8] ^= 1 << bit % 8
+        (tmp_path / "broken.mcap").write_bytes(broken)
+        found = {step.now_ns: step for step in open_recording(tmp_path / "broken.mcap").steps()}
+        assert len(found) in {len(steps) - lost, len(steps) - 4, len(steps)}, bit
+        assert all(same(found[step.now_ns], step) for step in steps if step.now_ns in found), bit
+
+
+def test_want_of_memory_is_no_damage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(tmp_path / "day.mcap", 2)
+    recording = open_recording(tmp_path / "day.mcap")
+
+    def unpack_without_memory(*_: object) -> bytes:
+        raise MemoryError
+
+    monkeypatch.setattr("zstandard.decompress", unpack_without_memory)
+    with pytest.raises(MemoryError):
+        list(recording.steps())
 
 
 def test_what_is_no_recording_is_refused_in_a_line(tmp_path: Path) -> None:

@@ -67,6 +67,8 @@ def read_records(path: Path, damage: Damage) -> Iterator[Record]:
         try:
             _check_unpacked(record)
             inner = breakup_chunk(record, validate_crc=True)
+        except MemoryError:
+            raise
         except Exception:
             # Whatever zstandard or a broken length raises: a damaged chunk is left out, and counted.
             damage.chunks += 1
@@ -121,6 +123,19 @@ class _Whole:
     end: int
 
 
+class _Bounded:
+    """A file of which nobody reads more at once than a record may hold: a damaged length inside one asks for anything."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+
+    def read(self, size: int) -> bytes:
+        """Raises ValueError where that is more."""
+        if size > LARGEST_RECORD:
+            raise ValueError(f"a field of {size} bytes")
+        return self._file.read(size)
+
+
 def _records_from(file: IO[bytes], whole: _Whole, damage: Damage) -> Iterator[Any]:
     """The records from this place on, until one is damaged or there is none."""
     from mcap.exceptions import McapError
@@ -128,7 +143,8 @@ def _records_from(file: IO[bytes], whole: _Whole, damage: Damage) -> Iterator[An
     from mcap.stream_reader import StreamReader
 
     begin = file.tell()
-    reader = StreamReader(file, skip_magic=begin > 0, emit_chunks=True, record_size_limit=LARGEST_RECORD)
+    bounded: Any = _Bounded(file)
+    reader = StreamReader(bounded, skip_magic=begin > 0, emit_chunks=True, record_size_limit=LARGEST_RECORD)
     try:
         for record in reader.records:
             if isinstance(record, Chunk):
@@ -139,7 +155,7 @@ def _records_from(file: IO[bytes], whole: _Whole, damage: Damage) -> Iterator[An
             yield record
             begin = file.tell()
         damage.cut = False
-    except (McapError, ValueError, struct.error, MemoryError, OverflowError, KeyError):
+    except (McapError, ValueError, struct.error, KeyError):
         return  # where the next one begins is not known
 
 
