@@ -218,8 +218,8 @@ def test_a_bad_block_costs_seconds_and_never_the_rest_of_the_day(tmp_path: Path,
         assert "cut" not in recording.notes[0]
 
 
-@pytest.mark.parametrize(("place", "lost"), [(-36, 4), (8, 8)], ids=["of a chunk", "of the data in a chunk"])
-def test_a_length_that_is_damaged_costs_its_second_or_the_next_too(tmp_path: Path, place: int, lost: int) -> None:
+@pytest.mark.parametrize("place", [-36, 8], ids=["of a chunk", "of its data"])
+def test_a_length_that_is_damaged_costs_its_second_at_most(tmp_path: Path, place: int) -> None:
     steps = write(tmp_path / "day.mcap", 6)
     data = (tmp_path / "day.mcap").read_bytes()
     at = data.index(b"\x04\0\0\0zstd", len(data) // 2) + place
@@ -228,7 +228,7 @@ def test_a_length_that_is_damaged_costs_its_second_or_the_next_too(tmp_path: Pat
         broken[at + bit // 8] ^= 1 << bit % 8
         (tmp_path / "broken.mcap").write_bytes(broken)
         found = {step.now_ns: step for step in open_recording(tmp_path / "broken.mcap").steps()}
-        assert len(found) in {len(steps) - lost, len(steps) - 4, len(steps)}, bit
+        assert len(found) in (len(steps) - 4, len(steps)), bit
         assert all(same(found[step.now_ns], step) for step in steps if step.now_ns in found), bit
 
 

@@ -124,7 +124,7 @@ class _Whole:
 
 
 class _Bounded:
-    """A file of which nobody reads more at once than a record may hold: a damaged length inside one asks for anything."""
+    """A file of which none reads more at once than a record may hold: a damaged length in one asks for anything."""
 
     def __init__(self, file: IO[bytes]) -> None:
         self._file = file
@@ -148,10 +148,12 @@ def _records_from(file: IO[bytes], whole: _Whole, damage: Damage) -> Iterator[An
     try:
         for record in reader.records:
             if isinstance(record, Chunk):
-                # A length that is damaged passes over other chunks.
-                if file.tell() != begin + 9 + REST - 4 + len(record.compression) + len(record.data):
+                # A length that is damaged, its own or that of its data, passes over other chunks.
+                length, end = REST - 4 + len(record.compression) + len(record.data), file.tell()
+                file.seek(begin + 1)
+                if length != int.from_bytes(file.read(8), "little") or end != begin + 9 + length:
                     return
-                whole.end = file.tell()
+                whole.end = file.seek(end)
             yield record
             begin = file.tell()
         damage.cut = False
