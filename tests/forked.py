@@ -11,16 +11,19 @@ import gc
 import json
 import os
 import pkgutil
+import resource
 import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Mapping
+import threading
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import cache, partial
 from importlib import import_module
 from pathlib import Path
+from typing import NoReturn
 
 LIBRARIES = ("numpy", "onnxruntime", "ai_edge_litert.interpreter", "soundfile", "soxr", "av", "serial", "sounddevice")
 MESSAGE_BYTES = 1 << 20
@@ -33,16 +36,26 @@ def mmg(
     timeout_s: float = 60,
     cwd: Path | None = None,
     environment: Mapping[str, str] = os.environ,
+    stdout: Path | None = None,
+    memory: int | None = None,
 ) -> subprocess.CompletedProcess[str]:
-    """Run ``mmg-COMMAND``, as ``python -m mmg.cli.COMMAND`` would. cwd: the current folder where there is none. Raises
-    TimeoutExpired."""
+    """Run ``mmg-COMMAND``, as ``python -m mmg.cli.COMMAND`` would, or the module of a command that has a dot.
+
+    cwd: the current folder where there is none. stdout: takes what it prints. memory: the bytes of addresses that it
+    may map besides the libraries. Raises TimeoutExpired.
+    """
     wire = _start_server()
     ours, theirs = zip(os.pipe(), os.pipe(), strict=True)
     arguments = [os.fsdecode(word) if isinstance(word, bytes) else str(word) for word in words]
-    asked = json.dumps(
-        {"command": command, "words": arguments, "cwd": str(cwd or Path.cwd()), "environment": dict(environment)}
-    )
-    socket.send_fds(wire, [asked.encode()], theirs)
+    asked = {
+        "module": command if "." in command else f"mmg.cli.{command}",
+        "words": arguments,
+        "cwd": str(cwd or Path.cwd()),
+        "environment": dict(environment),
+        "stdout": stdout and str(stdout),
+        "memory": memory,
+    }
+    socket.send_fds(wire, [json.dumps(asked).encode()], theirs)
     for descriptor in theirs:
         os.close(descriptor)
     pid = int(wire.recv(MESSAGE_BYTES))
@@ -63,7 +76,7 @@ mmg_run = partial(mmg, "run", cwd=ROOT)
 
 
 def _read(descriptor: int) -> str:
-    with open(descriptor, encoding="utf-8") as file:
+    with open(descriptor, encoding="utf-8", newline="") as file:
         return file.read()
 
 
@@ -116,9 +129,40 @@ def _fork_for_each(wire: socket.socket) -> None:
     os.chdir(asked["cwd"])
     os.environ.clear()
     os.environ.update(asked["environment"])
-    module = import_module(f"mmg.cli.{asked['command']}")
+    _open_streams(asked["stdout"])
+    if asked["memory"]:
+        mapped = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize() + asked["memory"]
+        resource.setrlimit(resource.RLIMIT_AS, (mapped, mapped))
+    module = import_module(asked["module"])
     sys.path[0], sys.argv = asked["cwd"], [str(module.__file__), *asked["words"]]
-    sys.exit(module.main())
+    _end_after(module.main)
+
+
+def _open_streams(stdout: str | None) -> None:
+    """As Python does at a start."""
+    if stdout:
+        os.dup2(os.open(stdout, os.O_WRONLY), 1)
+    encoding = os.environ.get("PYTHONIOENCODING", "utf-8")
+    sys.stdout = open(1, "w", encoding=encoding, closefd=False)  # noqa: SIM115
+    sys.stdout.reconfigure(write_through=bool(os.environ.get("PYTHONUNBUFFERED")))
+    sys.stderr = open(2, "w", 1, encoding=encoding, errors="backslashreplace", closefd=False)  # noqa: SIM115
+
+
+def _end_after(main: Callable[[], int]) -> NoReturn:
+    """Run it, and end as Python does but for what it has imported: to take that apart would copy it all."""
+    code: object = 1
+    try:
+        code = main()
+    except SystemExit as ended:
+        code = ended.code
+    except BaseException:
+        sys.excepthook(*sys.exc_info())
+    threading._shutdown()  # type: ignore[attr-defined]  # waits for threads
+    atexit._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):
+        if stream:  # a command that cannot write leaves none
+            stream.flush()
+    os._exit(code if isinstance(code, int) else int(code is not None))
 
 
 if __name__ == "__main__":

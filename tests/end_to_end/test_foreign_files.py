@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import os
-import resource
 import struct
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
-from recordings import DEMO, ROOT
+from forked import mmg
+from recordings import DEMO
 
 IMU = str(DEMO / "imu.csv")
-RUN = ("mmg.cli.run", "--sensors", "imu", "--imu", IMU, "--duration", "1")
+RUN = ("run", "--sensors", "imu", "--imu", IMU, "--duration", "1")
 READERS = {
-    "run --imu": ("mmg.cli.run", "--imu", "{path}"),
+    "run --imu": ("run", "--imu", "{path}"),
     "run --truth": (*RUN, "--truth", "{path}"),
     "run --compare": (*RUN, "--compare", "{path}"),
     "run --profile": (*RUN, "--profile", "{path}"),
@@ -27,33 +26,21 @@ READERS = {
     "run cert": (*RUN, "--to", "mqtts://localhost/x?cert={path}"),
     "run key": (*RUN, "--to", f"mqtts://localhost/x?cert={IMU}&key={{path}}"),
     "run token": (*RUN, "--to", "http://127.0.0.1:0?token_file={path}"),
-    "look --decisions": ("mmg.cli.look", "--imu", IMU, "-o", "{out}", "--decisions", "{path}"),
-    "look --labels": ("mmg.cli.look", "--imu", IMU, "-o", "{out}", "--labels", "{path}"),
-    "label": ("mmg.cli.label", IMU, "{path}"),
-    "profile --compare": ("mmg.cli.profile", "--compare", "{path}"),
-    "bundle sign": ("mmg.cli.bundle", "sign", "{out}", "--key", "{path}"),
+    "look --decisions": ("look", "--imu", IMU, "-o", "{out}", "--decisions", "{path}"),
+    "look --labels": ("look", "--imu", IMU, "-o", "{out}", "--labels", "{path}"),
+    "label": ("label", IMU, "{path}"),
+    "profile --compare": ("profile", "--compare", "{path}"),
+    "bundle sign": ("bundle", "sign", "{out}", "--key", "{path}"),
     "data": ("mmg_training.cli.data", "{path}"),
 }
 MEMORY = 2 << 30
 """Bytes of addresses: what a command maps without using it counts too."""
 
 
-def limit_memory() -> None:
-    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
-
-
 def run(reader: str, path: Path) -> subprocess.CompletedProcess[str]:
-    module, *words = READERS[reader]
+    command, *words = READERS[reader]
     places = {"path": path, "out": path.with_name("out.html")}
-    return subprocess.run(
-        [sys.executable, "-m", module, *(word.format(**places) for word in words)],
-        capture_output=True,
-        text=True,
-        timeout=30,
-        check=False,
-        cwd=ROOT,
-        preexec_fn=limit_memory,
-    )
+    return mmg(command, *(word.format(**places) for word in words), timeout_s=30, memory=MEMORY)
 
 
 @pytest.mark.parametrize("kind", ["pipe", "endless"])
@@ -96,14 +83,7 @@ def hostile_root(folder: Path) -> Path:
 
 
 def test_the_doctor_looks_at_a_hostile_copy_of_a_board_and_ends(tmp_path: Path) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "mmg.cli.doctor", "--root", str(hostile_root(tmp_path))],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-        preexec_fn=limit_memory,
-    )
+    done = mmg("doctor", "--root", hostile_root(tmp_path), memory=MEMORY)
     assert done.returncode in (0, 1)
     assert "Traceback" not in done.stderr
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from forked import mmg
 from mmg.printable import LONGEST
-from recordings import DEMO, ROOT
+from recordings import DEMO
 
 IMU = str(DEMO / "imu.csv")
 NAMES = {
@@ -24,20 +24,13 @@ NAMES = {
 }
 
 
-def run(module: str, *words: object, encoding: str = "utf-8") -> subprocess.CompletedProcess[bytes]:
-    return subprocess.run(
-        [sys.executable, "-m", module, *map(os.fsencode, map(str, words))],
-        capture_output=True,
-        timeout=60,
-        check=False,
-        cwd=ROOT,
-        env={**os.environ, "PYTHONIOENCODING": encoding},
-    )
+def run(command: str, *words: object, encoding: str = "utf-8") -> subprocess.CompletedProcess[str]:
+    return mmg(command, *words, environment={**os.environ, "PYTHONIOENCODING": encoding})
 
 
-def lines_of(told: bytes) -> list[str]:
+def lines_of(told: str) -> list[str]:
     """Of what was printed: each can be shown, and is no longer than it may be."""
-    lines = told.decode().removesuffix("\n").split("\n")
+    lines = told.removesuffix("\n").split("\n")
     for line in lines:
         assert line.isprintable() or not line
         assert len(line) <= LONGEST
@@ -46,7 +39,7 @@ def lines_of(told: bytes) -> list[str]:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_missing_file_of_any_name_is_one_line(name: str, tmp_path: Path) -> None:
-    done = run("mmg.cli.run", "--sensors", "imu", "--imu", tmp_path / f"{NAMES[name]}.csv")
+    done = run("run", "--sensors", "imu", "--imu", tmp_path / f"{NAMES[name]}.csv")
     assert done.returncode == 3
     [line] = lines_of(done.stderr)
     assert "there is no file" in line
@@ -57,14 +50,14 @@ def test_a_missing_file_of_any_name_is_one_line(name: str, tmp_path: Path) -> No
 def test_a_recording_of_any_name_is_explained(name: str, encoding: str, tmp_path: Path) -> None:
     path = tmp_path / f"{NAMES[name]}.csv"
     path.write_bytes(Path(IMU).read_bytes())
-    done = run("mmg.cli.run", "--sensors", "imu", "--imu", path, "--explain", encoding=encoding)
+    done = run("run", "--sensors", "imu", "--imu", path, "--explain", encoding=encoding)
     assert done.returncode == 0, done.stderr
     assert lines_of(done.stdout)[0].endswith(".csv")
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_word_that_no_flag_takes_is_the_last_line_of_the_usage(name: str) -> None:
-    done = run("mmg.cli.doctor", NAMES[name])
+    done = run("doctor", NAMES[name])
     assert done.returncode == 2
     assert lines_of(done.stderr)[-1].startswith("mmg-doctor: error: unrecognized arguments: ")
 
@@ -94,14 +87,14 @@ def long_lines(path: Path) -> None:
 
 
 READERS = {
-    "run": ("mmg.cli.run", "--imu", "{path}", "--sensors", "imu"),
-    "run --explain": ("mmg.cli.run", "--imu", "{path}", "--sensors", "imu", "--explain"),
-    "run --truth": ("mmg.cli.run", "--imu", IMU, "--sensors", "imu", "--truth", "{path}"),
-    "run --compare": ("mmg.cli.run", "--imu", IMU, "--sensors", "imu", "--compare", "{path}"),
-    "run --profile": ("mmg.cli.run", "--imu", IMU, "--sensors", "imu", "--profile", "{path}"),
-    "look --decisions": ("mmg.cli.look", "--imu", IMU, "-o", "{out}", "--decisions", "{path}"),
-    "label": ("mmg.cli.label", IMU, "{path}"),
-    "profile --compare": ("mmg.cli.profile", "--compare", "{path}"),
+    "run": ("run", "--imu", "{path}", "--sensors", "imu"),
+    "run --explain": ("run", "--imu", "{path}", "--sensors", "imu", "--explain"),
+    "run --truth": ("run", "--imu", IMU, "--sensors", "imu", "--truth", "{path}"),
+    "run --compare": ("run", "--imu", IMU, "--sensors", "imu", "--compare", "{path}"),
+    "run --profile": ("run", "--imu", IMU, "--sensors", "imu", "--profile", "{path}"),
+    "look --decisions": ("look", "--imu", IMU, "-o", "{out}", "--decisions", "{path}"),
+    "label": ("label", IMU, "{path}"),
+    "profile --compare": ("profile", "--compare", "{path}"),
 }
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from chores import label, save
+from forked import mmg
 from mmg.teaching.store import write_taught
 from mmg.teaching.taught import Example, Taught
 from mmg.teaching.trace import Trace
@@ -34,21 +35,27 @@ PRINTS = [
 ]
 
 
-def on_full_output(folder: Path, command: list[str]) -> tuple[int, list[str]]:
-    module, function = SCRIPTS[command[0]].split(":")
-    program = f"import sys; from {module} import {function} as main; sys.argv[0] = {command[0]!r}; sys.exit(main())"
-    # With a buffer, as usual, all is written at the end, where Python itself would tell of it in several lines.
-    environment = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+# With a buffer, as usual, all is written at the end, where Python itself would tell of it in several lines.
+BUFFERED = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+
+
+def start_on_full_output(folder: Path, program: str, *words: str) -> tuple[int, list[str]]:
     with Path("/dev/full").open("w") as full:
         done = subprocess.run(
-            [sys.executable, "-c", program, *command[1:]],
+            [sys.executable, "-c", program, *words],
             stdout=full,
             stderr=subprocess.PIPE,
             text=True,
             cwd=folder,
-            env=environment,
+            env=BUFFERED,
             check=False,
         )
+    return done.returncode, done.stderr.splitlines()
+
+
+def on_full_output(folder: Path, command: list[str]) -> tuple[int, list[str]]:
+    module, _ = SCRIPTS[command[0]].split(":")
+    done = mmg(module, *command[1:], cwd=folder, environment=BUFFERED, stdout=Path("/dev/full"))
     return done.returncode, done.stderr.splitlines()
 
 
@@ -66,7 +73,28 @@ def test_output_that_takes_nothing_is_one_line_and_exit_code_2(tmp_path: Path, c
     assert not any("Traceback" in line or "Exception ignored" in line for line in lines)
 
 
-@pytest.mark.parametrize("script", OF_TORCH)
-def test_the_commands_that_need_torch_do_so_too(tmp_path: Path, script: str) -> None:
+@pytest.mark.parametrize("command", [["mmg-run", "--help"], ["mmg-bundle", "inspect", "starter"]], ids=" ".join)
+def test_one_that_was_started_by_itself_does_so_too(tmp_path: Path, command: list[str]) -> None:
+    module, function = SCRIPTS[command[0]].split(":")
+    program = f"import sys; from {module} import {function} as main; sys.exit(main())"
+    said = f"{command[0]}: cannot write: No space left on device"
+    assert start_on_full_output(tmp_path, program, *command[1:]) == (2, [said])
+
+
+FORKS = """
+import os, sys
+from mmg_training.cli import entry, evaluate, study, train  # which takes longer than all else
+for script in sys.argv[2:]:
+    sys.argv[:] = [script, sys.argv[1]]
+    if not (child := os.fork()):
+        sys.exit({"mmg-train": entry.train, "mmg-eval": entry.evaluate, "mmg-study": entry.study}[script]())
+    print("ended with", os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), file=sys.stderr)
+"""
+
+
+def test_the_commands_that_need_torch_do_so_too(tmp_path: Path) -> None:
     pytest.importorskip("torch", reason="the commands that train need torch")
-    assert on_full_output(tmp_path, [script, "--help"]) == (2, [f"{script}: cannot write: No space left on device"])
+    code, lines = start_on_full_output(tmp_path, FORKS, "--help", *OF_TORCH)
+    assert code == 0
+    ends = [(f"{script}: cannot write: No space left on device", "ended with 2") for script in OF_TORCH]
+    assert lines == [line for end in ends for line in end]
