@@ -55,7 +55,7 @@ def traced(calls: str, *command: str, codes: Collection[int] = (0,), **environme
     if strace is None:
         pytest.skip("strace is not installed")
     done = subprocess.run(
-        ["strace", "-f", "-e", f"trace={calls}", *command],
+        ["strace", "-f", "--seccomp-bpf", "-e", f"trace={calls}", *command],
         capture_output=True,
         text=True,
         check=False,
