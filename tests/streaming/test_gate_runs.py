@@ -242,7 +242,7 @@ def test_a_pause_ends_with_sleepers_still_asleep_and_counts_as_nothing(bundle: B
     run = Run(bundle, Wake(look_s=4.0))
     run.run(6.0)
     run.pipeline._listening.close()
-    run.world.elapse(3600.0)
+    run.world.elapse(600.0)
     run.pipeline._listening.resume(run.reopen(), run.pipeline._asleep())
     made = run.run(2.0)
     assert all("audio" in decision.gate.asleep for decision in made)  # type: ignore[union-attr]

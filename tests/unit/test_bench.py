@@ -288,9 +288,11 @@ def test_eager_decides_what_the_engine_decides() -> None:
 
 @pytest.mark.torch
 @pytest.mark.usefixtures("shared_conversions")
-def test_window_encoders_are_compared_on_the_same_hops() -> None:
+def test_window_encoders_are_compared_on_the_same_hops(monkeypatch: pytest.MonkeyPatch) -> None:
+    # By LiteRT too in `make bench`: these encoders take the longest of all to be converted.
+    monkeypatch.setattr(window, "export_backends", lambda: ("onnx",))
     cost, accuracy = window.measure(silent, quick=True, accuracy=True)
-    assert len(cost.rows) == 2 * len(window.SUBSETS) * len(needs.export_backends())
+    assert len(cost.rows) == 2 * len(window.SUBSETS)
     # A window computes eight hops where streaming computes one; a run's fixed cost is the same.
     assert all(row.value > 1 for row in cost.rows if "encoders" in row.what)
     assert len(accuracy.rows) == 7

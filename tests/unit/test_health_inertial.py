@@ -158,10 +158,11 @@ def test_a_unit_that_becomes_wrong_on_the_way_is_told() -> None:
 
 @pytest.mark.parametrize("seconds", [3, 5, 8])
 @pytest.mark.parametrize("factor", [1 / G_M_S2, 2.5])
+@pytest.mark.fuzz
 def test_a_unit_that_is_right_again_is_soon_so_and_its_gravity_is_never_called_wrong(
     factor: float, seconds: int
 ) -> None:
-    for seed in range(8):
+    for seed in range(times(2)):
         before, after = still(10, seed=seed), wear(20, push=6.0, seed=seed)
         for calm in (3, 4, 5):
             right = [*hops(still(calm / 2, seed=seed)), *hops(after)]
@@ -275,8 +276,9 @@ def frozen(samples: Samples, every: int, rows: int) -> Samples:
 
 
 @pytest.mark.parametrize("rows", [0, 7, 15, 22])
+@pytest.mark.fuzz
 def test_a_sensor_that_froze_while_its_wearer_turned_is_not_told_to_have_a_wrong_gyroscope(rows: int) -> None:
-    for seed in range(6):
+    for seed in range(times(2)):
         before = wear(20 + rows / RATE_HZ, turn=0.2, seed=seed)
         after = wear(30, turn=0.2, seed=seed)[rows:, [1, 2, 0, 4, 5, 3]]
         verdicts = judge(IMU, hops(np.concatenate([before, before[-1:].repeat(12 * HOP_ROWS, axis=0), after])))

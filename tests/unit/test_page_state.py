@@ -90,7 +90,7 @@ def test_what_is_taught_meanwhile_is_counted_as_the_labels_are(state: State) -> 
     assert (counts["walking"], counts["kneading"]) == (1, 1)
 
 
-@pytest.mark.parametrize(("hop_s", "step_s", "lines"), [(0.01, 0.5, 1200), (0.3, 0.6, 1000), (2.0, 2.0, 300)])
+@pytest.mark.parametrize(("hop_s", "step_s", "lines"), [(0.1, 0.5, 1200), (0.3, 0.6, 1000), (2.0, 2.0, 300)])
 def test_history_is_of_ten_minutes_and_no_longer_where_hops_are_shorter(
     clock: Clock, hop_s: float, step_s: float, lines: int
 ) -> None:

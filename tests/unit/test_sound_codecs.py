@@ -40,17 +40,17 @@ def test_a_whole_opus_is_not_called_damaged(tmp_path: Path, writer: str, rate_hz
     assert (recording.losses, recording.notes) == ({}, [])
 
 
-@pytest.mark.parametrize("kept", [0.3, 0.5, 0.8, 0.99])
 @pytest.mark.parametrize("rate_hz", [16000, 48000])
-def test_a_cut_opus_gives_its_whole_pages_and_says_so(tmp_path: Path, rate_hz: int, kept: float) -> None:
+def test_a_cut_opus_gives_its_whole_pages_and_says_so(tmp_path: Path, rate_hz: int) -> None:
     path = tmp_path / "a.opus"
     soundfile.write(path, noise(20, rate_hz), rate_hz, format="OGG", subtype="OPUS")
-    complete = soundfile.read(path, dtype="float32")[0]
-    path.write_bytes(path.read_bytes()[: round(path.stat().st_size * kept)])
-    recording, samples = opened(path)
-    assert kept * 20 - 2.5 < len(samples) / rate_hz <= kept * 20 + 0.1
-    assert np.abs(samples - complete[: len(samples)]).max() < 0.05
-    assert "truncated or damaged" in recording.notes[0]
+    complete, data = soundfile.read(path, dtype="float32")[0], path.read_bytes()
+    for kept in (0.3, 0.5, 0.8, 0.99):
+        path.write_bytes(data[: round(len(data) * kept)])
+        recording, samples = opened(path)
+        assert kept * 20 - 2.5 < len(samples) / rate_hz <= kept * 20 + 0.1
+        assert np.abs(samples - complete[: len(samples)]).max() < 0.05
+        assert "truncated or damaged" in recording.notes[0]
 
 
 def test_what_an_opus_lost_inside_is_counted_at_its_own_rate(tmp_path: Path) -> None:
@@ -152,7 +152,7 @@ def test_a_flac_that_does_not_tell_its_length_is_measured(tmp_path: Path, second
     path.write_bytes(data)
     recording, samples = opened(path)
     assert recording.duration_s == len(sound) / 16000
-    assert samples == pytest.approx(sound, abs=1e-4)
+    np.testing.assert_allclose(samples, sound, rtol=0, atol=1e-4)
     assert (recording.losses, recording.notes) == ({}, [])
     if len(sound) > codec_frames:
         path.write_bytes(data[:-100])

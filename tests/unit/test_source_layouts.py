@@ -23,7 +23,7 @@ from mmg.types import Decision
 
 Table = list[list[float]]
 Write = Callable[[Path, Table], str]
-ROWS = 1400
+ROWS, READ_ROWS = 1400, 900
 EPOCH_MS = 1_714_730_400_000
 G = 9.80665
 SI = "ax,ay,az,gx,gy,gz"
@@ -48,7 +48,7 @@ def decide(url: str) -> tuple[list[Decision], list[str]]:
 @pytest.fixture(scope="module")
 def wanted(truth: Table, tmp_path_factory: pytest.TempPathFactory) -> list[Decision]:
     path = tmp_path_factory.mktemp("truth") / "walk.csv"
-    return decide(plain(path, truth))[0]
+    return decide(plain(path, truth[:READ_ROWS]))[0]
 
 
 def lines(path: Path, header: Sequence[str], rows: Sequence[Sequence[object]], mark: str = ",", end: str = "\n") -> str:
@@ -602,7 +602,7 @@ REFUSED: dict[Write, str] = {
 def test_a_layout_that_is_read_decides_as_the_truth(
     write: Write, truth: Table, wanted: list[Decision], tmp_path: Path
 ) -> None:
-    decisions, _ = decide(write(tmp_path / "walk.csv", truth))
+    decisions, _ = decide(write(tmp_path / "walk.csv", truth[:READ_ROWS]))
     # Stamps of a spreadsheet and interpolation move samples by parts of a millisecond, and the ends by a hop.
     assert abs(len(decisions) - len(wanted)) <= 1
     pairs = list(zip(decisions, wanted, strict=False))
