@@ -11,11 +11,11 @@ import msgspec
 import numpy as np
 import pytest
 from fakes import audio_modality, imu_chunk, signal_modality, tiny_files, tiny_manifest
+from forked import mmg_run
 from mmg.bundle import Bundle, write_bundle
 from mmg.bundle.gate import Gate, GatePoint
 from mmg.cli.run import build_parser
 from mmg_device_profiles.gate import GatePolicy, Wake
-from recordings import mmg_run
 
 DEMO = ("--demo", "--sensors", "imu,audio")
 

@@ -13,11 +13,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+import recordings
 import soundfile
+from forked import mmg, mmg_run
 from mmg.backends import is_installed
 from mmg.types import UNKNOWN
 from mmg.version import installed_version
-from recordings import DEMO, ROOT, mmg_run, real, traced
+from recordings import DEMO, ROOT, real, traced
 
 SUBSETS = list(chain.from_iterable(combinations(("imu", "audio", "video"), size) for size in (1, 2, 3)))
 RUN = (sys.executable, "-m", "mmg.cli.run")
@@ -29,7 +31,7 @@ def decisions(output: str) -> list[dict[str, Any]]:
 
 
 def test_the_demo_decides_and_is_mostly_right() -> None:
-    done = mmg_run("--sensors", "imu,audio", "--demo", "--format", "jsonl")
+    done = recordings.mmg_run("--sensors", "imu,audio", "--demo", "--format", "jsonl")
     made = decisions(done.stdout)
     assert done.returncode == 0, done.stderr
     assert len(made) >= 20
@@ -177,9 +179,8 @@ def test_a_full_disk_is_one_line_and_an_exit_code() -> None:
 
 @pytest.mark.parametrize("command", ["run", "devices", "doctor", "profile", "bundle"])
 def test_each_command_tells_its_version(command: str) -> None:
-    words = [sys.executable, "-m", f"mmg.cli.{command}", "--version"]
-    done = subprocess.run(words, capture_output=True, text=True, check=True, cwd=ROOT)
-    assert (done.stdout, done.stderr) == (f"mmg {installed_version()}\n", "")
+    done = mmg(command, "--version")
+    assert (done.returncode, done.stdout, done.stderr) == (0, f"mmg {installed_version()}\n", "")
 
 
 @pytest.mark.parametrize("beside", ["2>/dev/full", "2>&1 >{out} | true", "2>&-"], ids=["full", "left", "closed"])
@@ -211,7 +212,7 @@ def test_a_permission_is_never_an_abbreviation() -> None:
 @pytest.mark.realtime
 def test_realtime_pace_takes_as_long_as_the_recording() -> None:
     begin_s = time.perf_counter()
-    done = mmg_run("--sensors", "imu", "--demo", "--pace", "realtime", "--duration", "2")
+    done = recordings.mmg_run("--sensors", "imu", "--demo", "--pace", "realtime", "--duration", "2")
     assert done.returncode == 0
     assert time.perf_counter() - begin_s >= 1.9
 
