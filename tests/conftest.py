@@ -8,9 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from fuzzing import is_drawn
+
+if TYPE_CHECKING:
+    from conversions import SharedForkServer
 
 HERE = Path(__file__).parent
 TORCH = ("export", "training")
@@ -71,14 +75,15 @@ def session_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def shared_conversions(session_folder: Path) -> Iterator[None]:
+def shared_conversions(session_folder: Path) -> Iterator[SharedForkServer]:
     """Each model file is made once a session, whichever test and process asks for it."""
-    from conversions import SharedForkServer
+    from conversions import SharedForkServer, SharedTracer
 
-    server = SharedForkServer(session_folder / "conversions")
+    server, tracer = SharedForkServer(session_folder / "conversions"), SharedTracer()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("mmg_export.bundle.ForkServer", lambda: server)
-        yield
+        patch.setattr("mmg_export.bundle.Tracer", lambda: tracer)
+        yield server
     server.close()
 
 

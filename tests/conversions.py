@@ -1,31 +1,66 @@
-"""Conversions that the tests share: the same job is done once, and its result is kept by what the job is made of."""
+"""What exports of the tests share: a trace or conversion is made once, and kept by what it is made of."""
 
 from __future__ import annotations
 
 import hashlib
 import os
+import pickle
 import re
 import shutil
 from collections.abc import Iterator
+from io import BytesIO
 from pathlib import Path
+from typing import Any
 from zipfile import ZipFile
 
+import torch
 from mmg_export.fork_server import ForkServer
 from mmg_export.job import MODEL, PROBLEM
+from mmg_export.parts import Part
+from mmg_export.trace import Tracer, trace
+from torch.export import ExportedProgram
 
 # torch numbers the graphs that a program was traced from by their place in memory.
 GRAPH_ID = re.compile(rb"graph_id[^0-9]{1,6}\d+")
 
 
+class SharedTracer(Tracer):
+    """Traces a part once a process: the same module with the same weights and inputs, whichever export asks for it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._programs: dict[bytes, ExportedProgram] = {}
+
+    def trace(self, part: Part) -> ExportedProgram:
+        data = BytesIO()
+        try:
+            _Contents(data).dump((part.name, part.module, dict(part.inputs), part.outputs, dict(part.free)))
+        except (pickle.PicklingError, AttributeError):  # of a lambda, for example
+            return trace(part)
+        key = hashlib.sha256(data.getbuffer()).digest()
+        if key not in self._programs:
+            self._programs[key] = trace(part)
+        return self._programs[key]
+
+
+class _Contents(pickle.Pickler):
+    """The same bytes for the same values: torch's own way numbers each tensor anew."""
+
+    def reducer_override(self, value: Any) -> Any:
+        if isinstance(value, torch.Tensor):
+            return list, ([str(value.dtype), *value.shape, value.detach().numpy().tobytes()],)
+        return NotImplemented
+
+
 class SharedForkServer(ForkServer):
     """A fork server that goes on between exports and looks into ``folder`` first.
 
-    started: how many jobs were really done here.
+    folder: what was made; another, empty one lets all be made anew. started: how many jobs were really done here.
     """
 
     def __init__(self, folder: Path) -> None:
         super().__init__()
-        self._folder = folder
+        self.folder = folder
         self._keys: dict[Path, str] = {}
         self._known: list[Path] = []
         self.started = 0
@@ -35,7 +70,7 @@ class SharedForkServer(ForkServer):
 
     def start(self, work: Path) -> None:
         self._keys[work] = key_of(work)
-        kept = self._folder / self._keys[work]
+        kept = self.folder / self._keys[work]
         if kept.is_dir():
             shutil.copytree(kept, work, dirs_exist_ok=True)
             self._known.append(work)
@@ -47,7 +82,7 @@ class SharedForkServer(ForkServer):
         known, self._known = self._known, []
         ended = super().poll()
         for work, code in ended.items():
-            kept = self._folder / self._keys.pop(work)
+            kept = self.folder / self._keys.pop(work)
             if code == 0:
                 keep(work, kept)
         return ended | dict.fromkeys(known, 0)

@@ -11,11 +11,12 @@ from dataclasses import asdict
 from pathlib import Path
 
 import pytest
+from conversions import SharedForkServer
 from own_model_page import Page, run_page
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _share(shared_conversions: None) -> None:
+def _share(shared_conversions: SharedForkServer) -> None:
     """All of them."""
 
 

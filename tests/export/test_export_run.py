@@ -15,6 +15,7 @@ import numpy as np
 import onnx
 import pytest
 import torch
+from conversions import SharedForkServer
 from mmg.backends import open_session
 from mmg.bundle import Bundle
 from mmg.bundle.golden import encoder_error, fusion_error, unpack
@@ -22,10 +23,10 @@ from mmg.bundle.verify import check_files
 from mmg.errors import ModelError
 from mmg_export import cli, parity, proof
 from mmg_export.cli import main
-from mmg_export.fork_server import ForkServer
 from mmg_export.onnx_file import IR_VERSION, OPSET
 from mmg_export.parts import FUSION, encoder_part, fusion_part
 from mmg_export.streams import follow, random_runs
+from mmg_export.trace import Tracer
 from mmg_export.trained import CONFIGS, TrainedRun, training_command
 from mmg_training import checkpoint
 from mmg_training import metrics as metrics_file
@@ -125,16 +126,25 @@ def test_the_bundle_opens_and_its_files_are_whole(bundle: Path) -> None:
 
 
 def test_one_modality_again_gives_the_same_bytes(
-    run: Path, bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    run: Path,
+    bundle: Path,
+    shared_conversions: SharedForkServer,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setattr("mmg.cli.progress.AFTER_S", 0.0)
-    monkeypatch.setattr("mmg_export.bundle.ForkServer", ForkServer)  # converted anew, not taken from what is shared
+    # Nothing is taken from what is shared.
+    monkeypatch.setattr(shared_conversions, "folder", tmp_path / "anew")
+    monkeypatch.setattr("mmg_export.bundle.Tracer", Tracer)
+    before = shared_conversions.started
     assert main([str(run), "-o", str(tmp_path / "imu.mmg"), "--modalities", "imu", *QUICK]) == 0
     with Bundle.open(tmp_path / "imu.mmg") as opened:
         assert [modality.name for modality in opened.manifest.modalities] == ["imu"]
         assert {subset.modalities for subset in opened.manifest.subsets} == {("imu",)}
         (file,) = opened.manifest.modalities[0].encoder.files
         assert opened.read(file) == (bundle / file.path).read_bytes()
+    assert shared_conversions.started == before + 2
     assert (tmp_path / "imu.report.json").exists()
     told = capsys.readouterr().err
     assert re.search(r"mmg-export: +0.0 s  exporting: 0 s so far\n", told)
@@ -288,7 +298,7 @@ def test_float16_that_decides_otherwise_ends_the_export(
     run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(proof, "AGREEMENT", 1.1)
-    said = refuse([str(run), "-o", str(tmp_path / "out"), "--half", *QUICK], capsys, code=4)
+    said = refuse([str(run), "-o", str(tmp_path / "out"), "--half", "--modalities", "imu", *QUICK], capsys, code=4)
     assert "onnx: with weights as float16 only 100.0% of the decisions are the same" in said
     assert "leave out --half" in said
     assert not (tmp_path / "out").exists()
@@ -299,7 +309,7 @@ def test_with_float16_the_files_are_proven_as_they_were_converted(
 ) -> None:
     monkeypatch.setitem(parity.TOLERANCES, "onnx", 1e-9)
     monkeypatch.setattr(parity, "whole_error", lambda *_: None)
-    said = refuse([str(run), "-o", str(tmp_path / "out"), "--half", *QUICK], capsys, code=4)
+    said = refuse([str(run), "-o", str(tmp_path / "out"), "--half", "--modalities", "imu", *QUICK], capsys, code=4)
     assert "the exported file differs from the trained module by" in said
 
 

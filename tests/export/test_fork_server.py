@@ -34,8 +34,9 @@ sys.stdin.read()
 """
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def server() -> Iterator[ForkServer]:
+    """That all tests share but those that end one."""
     with ForkServer() as one:
         yield one
 
@@ -111,19 +112,21 @@ def test_a_job_that_crashes_costs_itself(server: ForkServer, tmp_path: Path) -> 
 
 
 def test_a_server_that_crashes_is_reported_and_the_next_job_has_another(
-    server: ForkServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("mmg_export.fork_server.COMMAND", ("-c", "import os; os.kill(os.getpid(), 11)"))
     part = encoder_part("ppg", seeded(Ppg), spec())
-    with pytest.raises(ModelError, match=r"ppg to onnx: the converter crashed \(SIGSEGV\)"):
-        convert_all("onnx", {"ppg": {"encode": part}}, lambda _: None, Tracer(), server)
-    monkeypatch.undo()
-    work = job(tmp_path / "a")
-    server.start(work)
-    assert code_of(server, work) == 0
+    with ForkServer() as server:
+        monkeypatch.setattr("mmg_export.fork_server.COMMAND", ("-c", "import os; os.kill(os.getpid(), 11)"))
+        with pytest.raises(ModelError, match=r"ppg to onnx: the converter crashed \(SIGSEGV\)"):
+            convert_all("onnx", {"ppg": {"encode": part}}, lambda _: None, Tracer(), server)
+        monkeypatch.undo()
+        work = job(tmp_path / "a")
+        server.start(work)
+        assert code_of(server, work) == 0
 
 
-def test_closing_ends_every_job(server: ForkServer, tmp_path: Path) -> None:
+def test_closing_ends_every_job(tmp_path: Path) -> None:
+    server = ForkServer()
     server.start(waiting_job(tmp_path / "a"))
     pid = pid_of(server)
     children = wait_for_children(pid)
@@ -187,10 +190,13 @@ def test_what_is_imported_beforehand_starts_no_thread_that_a_fork_would_lose(tmp
     assert done.stdout.splitlines()[-len(works) :] == [f"{kind}: 1" for kind in NEEDS]
 
 
-def test_two_traces_of_one_module_are_one_conversion(tmp_path: Path) -> None:
-    server = SharedForkServer(tmp_path / "kept")
+def test_two_traces_of_one_module_are_one_conversion(
+    shared_conversions: SharedForkServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = shared_conversions
+    monkeypatch.setattr(server, "folder", tmp_path / "kept")
+    before = server.started
     traced = [encoder_part("ppg", seeded(Ppg), spec()) for _ in range(2)]
     made = [convert_all("onnx", {"ppg": {"encode": part}}, lambda _: None, Tracer(), server) for part in traced]
-    server.close()
-    assert server.started == 1
+    assert server.started == before + 1
     assert made[0] == made[1]
