@@ -18,7 +18,7 @@ set -euo pipefail
 
 suite=bookworm
 packages=python3,python3-venv,ca-certificates,libportaudio2
-extras=onnx,litert,serial,audio,sign
+extras=onnx,litert,serial,audio,sign,record
 test_packages=(onnx pytest pytest-xdist hypothesis)
 shown_packages="numpy|msgspec|onnxruntime|ai-edge-litert|soundfile|soxr|sounddevice|pyserial|pynacl"
 
@@ -31,7 +31,7 @@ tests=(
     tests/ports/test_sample_clock.py
     tests/ports/test_protocol*.py
     tests/unit/test_bundle*.py
-    tests/unit/test_source_{audio_file,csv_file,url}.py
+    tests/unit/test_source_{audio_file,table,url}.py
     tests/unit/test_{truth,sinks,board,energy,profile_reports}.py
     tests/ports/test_{iio,port,discovery,serial_port}.py
 )
