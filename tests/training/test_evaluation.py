@@ -258,7 +258,8 @@ def test_the_engine_decides_as_the_trained_model(tmp_path: Path) -> None:
         subsets=score_subsets(model, [sessions], sessions),
     )
     save_metrics(metrics, tmp_path / checkpoint.METRICS)
-    assert export([str(tmp_path), "-o", str(tmp_path / "tiny.mmg"), "--backends", "onnx", "--no-data"]) == 0
+    words = ["--backends", "onnx", "--no-data", "--hops", "20"]
+    assert export([str(tmp_path), "-o", str(tmp_path / "tiny.mmg"), *words]) == 0
     with Bundle.open(tmp_path / "tiny.mmg") as bundle:
         for task in (HOPS, replace(HOPS, clips=True)):
             model.task = task

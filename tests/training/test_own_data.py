@@ -38,6 +38,7 @@ def sessions(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.usefixtures("shared_conversions")
 def test_three_people_do_what_the_starter_does_not_know_and_the_third_is_decided_right(
     sessions: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

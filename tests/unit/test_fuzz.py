@@ -24,7 +24,7 @@ from mmg_tools.fuzz.target import TARGETS, Target
 from mmg_tools.fuzz.trial import Fault, attempt, timed
 
 TESTS = Path(__file__).resolve().parents[1]
-INPUTS = 100
+INPUTS = 50
 MOST_CORPORA_BYTES = 310_000
 
 
