@@ -31,8 +31,9 @@ OPTIONS = ("rate", "channels", "channel", "gain", "block_ms", "latency")
 BLOCK_MS = 20
 """A sample is there for us once its block is full."""
 HELD_S = 0.6
-"""What the driver is asked to hold, in periods of a block: 31, and many sound chips have no more than 32. It is left
-alone for half of that at most."""
+"""What the driver is asked to hold, in periods of a block: 31, and many sound chips have no more than 32."""
+SPARE_S = 0.1
+"""It is left alone until so much room is left, or half of it where it holds little."""
 STALLED = "stalled: no sound for {} s"
 MARGIN_S = 0.2
 """So much longer a reader is waited for: what has come is known to within some blocks, and both need not be awake at
@@ -219,7 +220,7 @@ class MicrophonePort(PortThread):
             if block is None or self._capture is not capture:
                 return
             self._handle(capture, count, level, block)
-            self._rest(count.newest_ns, capture.held_s / 2)
+            self._rest(count.newest_ns, max(capture.held_s / 2, capture.held_s - SPARE_S))
 
     def _handle(self, capture: Capture, count: SampleCount, level: Level, block: Block) -> None:
         times_ns, lost = count.place(block)
