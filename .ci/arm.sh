@@ -33,7 +33,7 @@ tests=(
     tests/unit/test_bundle*.py
     tests/unit/test_source_{audio_file,table,url}.py
     tests/unit/test_{truth,sinks,board,energy,profile_reports}.py
-    tests/ports/test_{iio,port,discovery,serial_port}.py
+    tests/ports/{test_{iio,port,discovery}.py,serial_port}
 )
 markers="not torch and not realtime and not installs"
 

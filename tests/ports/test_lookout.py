@@ -16,7 +16,7 @@ from mmg.sources.ports.microphone import lookout
 from mmg.sources.ports.microphone.device import Microphone
 from mmg.sources.ports.microphone.lookout import Lookout, Sight
 from mmg.sources.ports.microphone.port import MicrophonePort, list_microphones
-from ports.test_microphone import SOUND, until
+from ports.microphone.sounds import SOUND, until
 from recordings import need_ports
 
 need_ports()

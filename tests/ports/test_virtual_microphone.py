@@ -1,4 +1,4 @@
-"""The virtual microphone's own side, at its FIFO; test_microphone.py hears it through PortAudio."""
+"""The virtual microphone's own side, at its FIFO; microphone/ hears it through PortAudio."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ from mmg.errors import SourceError, SourceNotFound
 from mmg.sources.ports.microphone.device import Meant, Microphone, address
 from mmg.sources.ports.microphone.port import MicrophonePort
 from mmg_tools.virtual.microphone import AlsaMicrophone
-from ports.test_microphone import RATE_HZ, SOUND, Listener, until
+from ports.microphone.sounds import RATE_HZ, SOUND, Listener, until
 from recordings import need_ports
 
 USB, BUILT_IN, OTHER = "USB Audio: - (hw:1,0)", "HDA Intel: ALC (hw:0,0)", "USB Audio Device: - (hw:2,0)"

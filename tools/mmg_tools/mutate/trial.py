@@ -29,9 +29,16 @@ SLOW_FOLDERS = ("tests/export/", "tests/training/")
 """Tried in the last stage only, but for an area's own folder of tests."""
 HEAVY_FILES = {
     "tests/end_to_end/test_profile_command.py",
+    "tests/ports/microphone/test_choosing.py",
+    "tests/ports/microphone/test_closing.py",
+    "tests/ports/microphone/test_driver.py",
+    "tests/ports/microphone/test_losses.py",
+    "tests/ports/microphone/test_sound.py",
+    "tests/ports/serial_port/test_detection.py",
+    "tests/ports/serial_port/test_losses.py",
+    "tests/ports/serial_port/test_opening.py",
+    "tests/ports/serial_port/test_stamps_and_rests.py",
     "tests/ports/test_live_run.py",
-    "tests/ports/test_microphone.py",
-    "tests/ports/test_serial_port.py",
     "tests/ports/test_timing.py",
     "tests/unit/test_doctor.py",
     "tests/unit/test_profile_page.py",
