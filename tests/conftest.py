@@ -6,6 +6,7 @@ file at a time, and then the ``realtime`` tests, which measure whether decisions
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,6 +16,9 @@ from fuzzing import is_drawn
 
 if TYPE_CHECKING:
     from conversions import SharedForkServer
+
+# A shell ignores Ctrl-C for what it starts in the background, and so would every command that a test starts and stops.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 HERE = Path(__file__).parent
 TORCH = ("export", "training")
