@@ -62,7 +62,7 @@ class Access:
         if not _is_same_origin(asked, host):
             return Refusal(403, "asked for from another origin")
         if self.token and not hmac.compare_digest(asked.token.encode(), self.token.encode()):
-            return Refusal(401, "no token, or not the one that mmg-run showed: open its link, or send Authorization")
+            return Refusal(401, "no token, or not the one that was shown: open its link, or send Authorization")
         kind = asked.headers.get("content-type", "").partition(";")[0].strip().lower()
         if asked.method == "POST" and kind != "application/json":
             return Refusal(415, "send Content-Type: application/json")
