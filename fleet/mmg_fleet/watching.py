@@ -1,0 +1,98 @@
+"""A fleet that is watched: messages come on one thread, are kept by another, and shown by a third."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+from mmg.errors import ConfigError
+
+from mmg_fleet.figures import Figures
+from mmg_fleet.offered import Offered
+from mmg_fleet.store import Batch, Store, row_of
+from mmg_fleet.wearables import Fleet
+
+KEEP_EVERY_S = 1.0
+
+
+class Watching:
+    """What is known, behind one lock. report: called, from any thread, with each line that is worth reading."""
+
+    def __init__(self, prefix: str, store: Store, offered: Offered, report: Callable[[str], None]) -> None:
+        self._store, self._report = store, report
+        self.fleet = Fleet(prefix, offered, store.wearables(), store.totals(), store.differing(), now_s=time.time())
+        self.fleet.look_at_offers()
+        self._figures = Figures(self.fleet)
+        self._lock = threading.Lock()
+        self._problem = ""
+        self._closed = threading.Event()
+        self._thread = threading.Thread(target=self._keep_on, name="mmg-fleet store", daemon=True)
+        self._thread.start()
+
+    def take(self, topic: str, payload: bytes, is_retained: bool) -> None:
+        """Of the listener."""
+        with self._lock:
+            line = self.fleet.take(topic, payload, is_retained=is_retained, now_s=time.time())
+        if line:
+            self._report(line)
+
+    def figures(self, run: str, number: int) -> dict[str, Any]:
+        """What a page shows that has seen this number of this run."""
+        with self._lock:
+            return self._figures.since(run, number, time.time())
+
+    def close(self) -> None:
+        """Keep what is not kept yet."""
+        self._closed.set()
+        self._thread.join()
+
+    def _keep_on(self) -> None:
+        while not self._closed.wait(KEEP_EVERY_S):
+            self._look_at_offers()
+            self._keep()
+        self._keep()
+
+    def _look_at_offers(self) -> None:
+        try:
+            with self._lock:
+                if self.fleet.offered.reread():
+                    self.fleet.look_at_offers()
+        except ConfigError as error:
+            self._tell(str(error))
+
+    def _keep(self) -> None:
+        """Everything that changed. What cannot be kept, as on a full disk, is tried again with the next."""
+        fleet, now_s = self.fleet, time.time()
+        with self._lock:
+            fleet.tick(now_s)
+            changed, fleet.changed = fleet.changed, set()
+            profiles, fleet.profiles = fleet.profiles, {}
+            batch = Batch(
+                [row_of(fleet.wearables[topic]) for topic in changed],
+                profiles,
+                dict(fleet.differing),
+                dict(fleet.offered.known),
+                msgspec.structs.replace(fleet.totals),
+                now_s,
+            )
+        try:
+            self._store.write(batch)
+        except sqlite3.Error as error:
+            with self._lock:
+                fleet.changed |= changed
+                fleet.profiles = profiles | fleet.profiles
+            self._tell(f"{self._store.path}: nothing is kept: {error}: trying again")
+        else:
+            self._tell("")
+
+    def _tell(self, problem: str) -> None:
+        """Once for each problem, and once when it is over."""
+        if problem and problem != self._problem:
+            self._report(problem)
+        elif self._problem and not problem:
+            self._report("what was not kept is kept now")
+        self._problem = problem
