@@ -7,13 +7,15 @@ from collections import Counter
 from statistics import median
 from typing import Any, TypeAlias
 
+import msgspec
+
 from mmg_fleet.wearables import Fleet, Wearable
 
 Row: TypeAlias = dict[str, Any]
 DIFFERING_S = 5.0
 """Groups that disagree for less are not shown: hops do not end together."""
 EVERY_S = 1.0
-"""Rows are made anew so often at most, whoever looks."""
+"""All is made anew so often at most, whoever looks."""
 MOST_DIFFERING, MOST_OF_A_GROUP = 200, 20
 
 
@@ -23,6 +25,7 @@ class Figures:
     def __init__(self, fleet: Fleet) -> None:
         self._fleet, self.run = fleet, secrets.token_hex(8)
         self._rows: dict[str, tuple[int, Row]] = {}
+        self._rest: dict[str, Any] = {}
         self._number, self._made_s = 0, 0.0
 
     def since(self, run: str, number: int, now_s: float) -> dict[str, Any]:
@@ -30,26 +33,24 @@ class Figures:
         number = number if run == self.run else 0
         if now_s - self._made_s >= EVERY_S or now_s < self._made_s:
             self._make(now_s)
-        fleet = self._fleet
-        return {
-            "run": self.run,
-            "number": self._number,
-            "now": round(now_s, 1),
-            "rows": [row for changed, row in self._rows.values() if changed > number],
-            "boards": boards(fleet, now_s),
-            "bundles": bundles(fleet),
-            "differing": differing(fleet, now_s),
-            "totals": {name: getattr(fleet.totals, name) for name in fleet.totals.__struct_fields__},
-        }
+        rows = [row for changed, row in self._rows.values() if changed > number]
+        return {"run": self.run, "number": self._number, "rows": rows, **self._rest}
 
     def _make(self, now_s: float) -> None:
-        self._made_s = now_s
+        fleet, self._made_s = self._fleet, now_s
         self._number += 1
-        for topic, one in self._fleet.wearables.items():
-            row = row_of(self._fleet, one, now_s)
+        for topic, one in fleet.wearables.items():
+            row = row_of(fleet, one, now_s)
             before = self._rows.get(topic)
             if before is None or before[1] != row:
                 self._rows[topic] = self._number, row
+        self._rest = {
+            "now": round(now_s, 1),
+            "boards": boards(fleet, now_s),
+            "bundles": bundles(fleet),
+            "differing": differing(fleet, now_s),
+            "totals": msgspec.structs.asdict(fleet.totals),
+        }
 
 
 def row_of(fleet: Fleet, one: Wearable, now_s: float) -> Row:
