@@ -198,13 +198,15 @@ def test_the_page_is_for_who_has_its_token_and_bundles_are_for_all(broker: Broke
     token = tmp_path / "token"
     token.write_text("a-token-of-this-test\n")
     token.chmod(0o600)
+    (tmp_path / "index.json").write_text('{"index":{"schema":"mmg-index/1"}}')
     with FleetRun(
         f"mqtt://127.0.0.1:{broker.port}", store, "--page", f":0?token_file={token}", "--bundles", str(tmp_path)
     ) as fleet:
         url = fleet.url.partition("/?token=")[0]
-        for path in ("/", "/fleet.json", "/profile.json?topic=x"):
+        for path in ("/", "/fleet.json", "/page.js", "/profile.json?topic=x"):
             with pytest.raises(HTTPError, match="401"):
                 urlopen(f"{url}{path}")
+        for path in ("/", "/fleet.json", "/page.js"):
             with urlopen(Request(f"{url}{path}", headers={"Authorization": "Bearer a-token-of-this-test"})) as answer:
                 assert answer.status == 200
         with pytest.raises(HTTPError, match="404"):
