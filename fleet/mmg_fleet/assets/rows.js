@@ -17,6 +17,13 @@ export function ago(seconds) {
   return `${Math.round(seconds / DAY_S)} days`;
 }
 
+// The time of day, and the day where it is not today.
+function when(seconds) {
+  const then = new Date(1000 * seconds);
+  const time = then.toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" });
+  return then.toDateString() === new Date().toDateString() ? time : `${then.toLocaleDateString()} ${time}`;
+}
+
 export const milliseconds = (value) => (value === null ? "" : `${value} ms`);
 export const degrees = (value) => (value === null ? "" : `${value} °C`);
 
@@ -42,10 +49,10 @@ function draw(line, row) {
     small.append(link);
     topic.append(small);
   }
-  cell(line, row.word, row.heard ? `heard ${new Date(1000 * row.heard).toLocaleString()}` : "", "word");
-  cell(line, row.label ?? "–", row.label === null ? "" : `since ${new Date(1000 * row.since).toLocaleTimeString()}`);
+  cell(line, row.word, row.heard ? `heard ${when(row.heard)}` : "", "word");
+  cell(line, row.label ?? "–", row.label === null ? "" : `since ${when(row.since)}`);
   const ill = line.insertCell();
-  for (const [name, said] of Object.entries(row.ill)) ill.append(element("bdi", `${name} ${said}`, "ill"), element("br"));
+  for (const [name, said] of Object.entries(row.ill)) ill.append(element("bdi", `${name} ${said}`, "ill"));
   const version = row.version ? ` ${row.version}` : "";
   const bundle = cell(line, `${row.bundle}${version}`, row.digest, row.old ? "old" : "");
   if (row.old) bundle.append(element("small", "there is a newer one", "old"));
