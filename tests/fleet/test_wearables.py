@@ -20,6 +20,7 @@ from mmg_fleet.figures import Figures, differing
 from mmg_fleet.messages import MOST_BYTES, MOST_PROFILE_BYTES
 from mmg_fleet.offered import Known, Offered
 from mmg_fleet.store import Batch, Store, row_of
+from mmg_fleet.watching import Watching
 from mmg_fleet.wearables import Fleet, Totals, Wearable
 
 WRIST, GLASSES = "mmg/anna/wrist", "mmg/anna/glasses"
@@ -374,3 +375,24 @@ def test_what_is_no_store_is_refused_and_left_alone(what: str, tmp_path: Path) -
     with pytest.raises(ConfigError, match=r"^--store .*fleet\.sqlite: "):
         Store(path)
     assert what == "other" or not before or path.read_bytes() == before
+
+
+def test_what_a_full_disk_does_not_take_is_kept_when_there_is_room(tmp_path: Path) -> None:
+    store, lines = Store(tmp_path / "fleet.sqlite"), list[str]()
+    watching = Watching("mmg", store, Offered(), lines.append)
+    watching.close()  # its thread, and not what it knows
+    [pages] = store._file.execute("PRAGMA page_count").fetchone()
+    store._file.execute(f"PRAGMA max_page_count = {pages + 2}")  # SQLite's own full disk
+    for number in range(500):
+        watching.take(f"mmg/{number:03}/notice", json.dumps({"text": "x" * 200}).encode(), is_retained=False)
+    watching._keep()
+    watching._keep()
+    assert store.wearables() == []
+    [line] = lines
+    assert line.endswith("fleet.sqlite: nothing is kept: database or disk is full: trying again")
+    store._file.execute("PRAGMA max_page_count = 100000")
+    watching.take("mmg/000/status", b"online", is_retained=False)
+    watching._keep()
+    assert lines[1:] == ["what was not kept is kept now"]
+    assert {one.topic: one for one in store.wearables()} == watching.fleet.wearables
+    store.close()
