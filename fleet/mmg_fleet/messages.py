@@ -47,7 +47,7 @@ class State(msgspec.Struct, frozen=True):
     label: str | None
     sensors: Sensors
     latency_ms: float | None = None
-    dropped: int | None = None
+    dropped: Annotated[int, msgspec.Meta(ge=0, le=1 << 53)] | None = None
     temperature_c: float | None = None
 
 

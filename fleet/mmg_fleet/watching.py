@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import msgspec
@@ -17,6 +17,8 @@ from mmg_fleet.store import Batch, Store, row_of
 from mmg_fleet.wearables import Fleet
 
 KEEP_EVERY_S = 1.0
+MOST_WAITING_BYTES = 16 << 20
+"""Of profiles: then they are kept at once, and the next message waits."""
 
 
 class Watching:
@@ -27,7 +29,7 @@ class Watching:
         self.fleet = Fleet(prefix, offered, store.wearables(), store.totals(), store.differing(), now_s=time.time())
         self.fleet.look_at_offers()
         self._figures = Figures(self.fleet)
-        self._lock = threading.Lock()
+        self._lock, self._keeping = threading.Lock(), threading.Lock()
         self._problem = ""
         self._closed = threading.Event()
         self._thread = threading.Thread(target=self._keep_on, name="mmg-fleet store", daemon=True)
@@ -37,6 +39,9 @@ class Watching:
         """Of the listener."""
         with self._lock:
             line = self.fleet.take(topic, payload, is_retained=is_retained, now_s=time.time())
+            is_much = _bytes_of(self.fleet.profiles) >= MOST_WAITING_BYTES
+        if is_much:
+            self._keep()
         if line:
             self._report(line)
 
@@ -66,28 +71,35 @@ class Watching:
 
     def _keep(self) -> None:
         """Everything that changed. What cannot be kept, as on a full disk, is tried again with the next."""
-        fleet, now_s = self.fleet, time.time()
-        with self._lock:
-            fleet.tick(now_s)
-            changed, fleet.changed = fleet.changed, set()
-            profiles, fleet.profiles = fleet.profiles, {}
-            batch = Batch(
-                [row_of(fleet.wearables[topic]) for topic in changed],
-                profiles,
-                dict(fleet.differing),
-                dict(fleet.offered.known),
-                msgspec.structs.replace(fleet.totals),
-                now_s,
-            )
-        try:
-            self._store.write(batch)
-        except sqlite3.Error as error:
+        with self._keeping:
             with self._lock:
-                fleet.changed |= changed
-                fleet.profiles = profiles | fleet.profiles
-            self._tell(f"{self._store.path}: nothing is kept: {error}: trying again")
-        else:
-            self._tell("")
+                batch, changed = self._batch(time.time())
+            try:
+                self._store.write(batch)
+            except sqlite3.Error as error:
+                with self._lock:
+                    self.fleet.changed |= changed
+                    if _bytes_of(batch.profiles) < MOST_WAITING_BYTES:  # more of them the broker still has
+                        self.fleet.profiles = {**batch.profiles, **self.fleet.profiles}
+                self._tell(f"{self._store.path}: nothing is kept: {error}: trying again")
+            else:
+                self._tell("")
+
+    def _batch(self, now_s: float) -> tuple[Batch, set[str]]:
+        """What is to be kept, and the topics of the wearables in it."""
+        fleet = self.fleet
+        fleet.tick(now_s)
+        changed, fleet.changed = fleet.changed, set()
+        profiles, fleet.profiles = fleet.profiles, {}
+        batch = Batch(
+            [row_of(fleet.wearables[topic]) for topic in changed],
+            profiles,
+            dict(fleet.differing),
+            dict(fleet.offered.known),
+            msgspec.structs.replace(fleet.totals),
+            now_s,
+        )
+        return batch, changed
 
     def _tell(self, problem: str) -> None:
         """Once for each problem, and once when it is over."""
@@ -96,3 +108,7 @@ class Watching:
         elif self._problem and not problem:
             self._report("what was not kept is kept now")
         self._problem = problem
+
+
+def _bytes_of(profiles: Mapping[str, bytes]) -> int:
+    return sum(map(len, profiles.values()))

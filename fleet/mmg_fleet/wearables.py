@@ -239,7 +239,7 @@ class Fleet:
 
     def _set_sensors(self, wearable: Wearable, message: Decision | State) -> None:
         wearable.sensors = {
-            printable(name): (said.state, _short(said.reason) if said.reason else "")
+            printable(name): (said.state and printable(said.state), _short(said.reason) if said.reason else "")
             for name, said in message.sensors.items()
         }
 

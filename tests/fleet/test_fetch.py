@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import random
+import socket
 import ssl
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
@@ -315,6 +318,26 @@ def test_a_server_that_never_ends_is_left(maker: Maker, device: Path, monkeypatc
     monkeypatch.setattr(download, "ANSWER_S", 0.1)
     monkeypatch.setattr(fetch, "BUNDLE_WITHIN_S", 1800.0)
     assert "no answer within 0.1 s" in refused(maker, device)
+
+
+def test_a_server_whose_head_never_ends_is_left(maker: Maker, device: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fetch, "INDEX_WITHIN_S", 0.3)
+    ended = threading.Event()
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def drip() -> None:
+            connection, _ = listening.accept()
+            with connection, suppress(OSError):
+                connection.sendall(b"HTTP/1.1 200 OK\r\nX: ")
+                while not ended.wait(0.01):
+                    connection.sendall(b"x")
+
+        dripping = threading.Thread(target=drip)
+        dripping.start()
+        maker.web.url = f"http://127.0.0.1:{listening.getsockname()[1]}/"
+        assert "takes longer than 0.3 s" in refused(maker, device)
+        ended.set()
+        dripping.join()
 
 
 @pytest.mark.parametrize("status", [304, 403, 500, 503])

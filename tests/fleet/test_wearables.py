@@ -163,6 +163,7 @@ BAD: list[tuple[str, bytes]] = [
     (f"{WRIST}/decision", b'{"label":"a","confidence":1e999,"sensors":{},"latency_ms":{}}'),
     (f"{WRIST}/state", json.dumps({"label": None, "sensors": {str(n): {"state": "live"} for n in range(33)}}).encode()),
     (f"{WRIST}/state", json.dumps({"label": None, "sensors": {"n" * 101: {"state": "live"}}}).encode()),
+    (f"{WRIST}/state", b'{"label":null,"sensors":{},"dropped":99999999999999999999}'),
     (f"{WRIST}/about", about(digest="A" * 64)),
     (f"{WRIST}/about", about(bundle="b" * 201)),
     (f"{WRIST}/status", b"perhaps"),
@@ -216,9 +217,10 @@ def test_memory_is_bounded_whoever_sends_what(heard: Heard, monkeypatch: pytest.
 
 
 @pytest.mark.fuzz
-def test_any_bytes_are_taken_or_refused(heard: Heard) -> None:
-    chosen = random.Random(7)
-    good = {"decision": line_of(decision()).encode(), "about": about(), "status": b"online"}
+def test_any_bytes_are_taken_or_refused_and_what_was_taken_is_kept(heard: Heard, tmp_path: Path) -> None:
+    chosen, store = random.Random(7), Store(tmp_path / "fleet.sqlite")
+    state = json.dumps({**state_of(decision(), "at"), "temperature_c": 48.5}).encode()
+    good = {"decision": line_of(decision()).encode(), "about": about(), "status": b"online", "state": state}
     for count in range(1, 2001):
         kind, data = chosen.choice(list(good.items()))
         changed = bytearray(data)
@@ -227,6 +229,11 @@ def test_any_bytes_are_taken_or_refused(heard: Heard) -> None:
         heard.hear(f"{WRIST}/{kind}", bytes(changed))
         totals = heard.fleet.totals
         assert totals.heard == count == totals.taken + totals.refused
+        if not count % 20:
+            store.write(batch(heard.fleet))
+            assert store.wearables() == list(heard.fleet.wearables.values())
+            Figures(heard.fleet).since("", 0, heard.now_s)
+    store.close()
 
 
 # --- which bundle --------------------------------------------------------------------------------------------------
@@ -395,4 +402,18 @@ def test_what_a_full_disk_does_not_take_is_kept_when_there_is_room(tmp_path: Pat
     watching._keep()
     assert lines[1:] == ["what was not kept is kept now"]
     assert {one.topic: one for one in store.wearables()} == watching.fleet.wearables
+    store.close()
+
+
+def test_many_profiles_at_once_are_kept_before_more_is_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mmg_fleet.watching.MOST_WAITING_BYTES", 1000)
+    store = Store(tmp_path / "fleet.sqlite")
+    watching = Watching("mmg", store, Offered(), lambda _: None)
+    watching.close()
+    report = json.dumps({"schema": "mmg-profile/1", "cases": "x" * 300}).encode()
+    for number in range(20):
+        watching.take(f"mmg/{number}/profile", report, is_retained=True)
+        assert sum(map(len, watching.fleet.profiles.values())) < 1000
+    watching._keep()
+    assert all(store.profile(f"mmg/{number}") == report for number in range(20))
     store.close()

@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
+from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection, IncompleteRead
 from typing import Any, Protocol
 from urllib import request
 from urllib.error import HTTPError, URLError
@@ -182,6 +182,8 @@ def problem_of(error: BaseException) -> str:
         return f"no answer within {ANSWER_S:g} s"
     if isinstance(error, ConnectionError):
         return "connection refused: no server listens there" if isinstance(error, ConnectionRefusedError) else CUT
+    if isinstance(error, IncompleteRead):
+        return CUT
     if isinstance(error, HTTPException):
         return f"does not answer as HTTP does: {type(error).__name__}"
     return getattr(error, "strerror", None) or str(error)
