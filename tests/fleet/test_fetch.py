@@ -305,7 +305,8 @@ def test_what_is_too_big_is_refused_before_it_is_kept(has_length: bool, maker: M
     maker.offer()
     for name, told in ((INDEX, "is too big: "), ("tiny.mmg", "is too big: ")):
         good = maker.web.pages[f"/{name}"]
-        maker.web.pages[f"/{name}"] = Page(good.body + b" " * (2 << 20), has_length=has_length)
+        sent = 0 if has_length else None  # what is said to be too big is not waited for
+        maker.web.pages[f"/{name}"] = Page(good.body + b" " * (2 << 20), has_length=has_length, sent=sent)
         assert told in refused(maker, device)
         maker.web.pages[f"/{name}"] = good
 
