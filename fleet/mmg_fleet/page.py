@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import socket
 import threading
 from collections.abc import AsyncIterator, Callable
-from contextlib import suppress
 from http import HTTPStatus
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, BinaryIO, cast
 
 from microdot.microdot import Microdot, Request, Response
 from mmg.sinks.page.access import Asked
@@ -25,7 +26,7 @@ TYPES = {
     "icon.svg": "image/svg+xml",
 }
 BUNDLES = "/bundles/"
-BLOCK_BYTES = 64 << 10
+BLOCK_BYTES, KERNEL_BYTES = 64 << 10, 512 << 10
 BUNDLE_S = 1800.0
 """So long a device may take for a bundle: then its connection is somebody else's."""
 LOOK_S = 0.2
@@ -134,21 +135,30 @@ class Page:
         is_offered = name == "index.json" or name.endswith(".mmg")
         if path is None or not is_offered or "/" in name or name.startswith(".") or not path.is_file():
             return problem(404, ERRORS[404])
-        loop, abort = asyncio.get_running_loop(), request.sock[1].transport.abort
-        loop.call_later(BUNDLE_S, abort)
         try:
             stream = path.open("rb")
         except OSError:
             return problem(404, ERRORS[404])
-        size = path.stat().st_size
+        transport = request.sock[1].transport
+        # A viewer's is small, and a network's round trip apart that would be slow.
+        transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, KERNEL_BYTES)
+        size = os.fstat(stream.fileno()).st_size
         headers = {"Content-Type": "application/octet-stream", "Content-Length": str(size)}
-        return Response(cast("bytes", _blocks(stream)), 200, headers)
+        if request.method == "HEAD":
+            stream.close()
+            return Response(b"", 200, headers)
+        return Response(cast("bytes", _blocks(stream, transport)), 200, headers)
 
 
-async def _blocks(stream: Any) -> AsyncIterator[bytes]:
-    with stream, suppress(OSError):
-        while block := stream.read(BLOCK_BYTES):
-            yield block
+async def _blocks(stream: BinaryIO, transport: asyncio.WriteTransport) -> AsyncIterator[bytes]:
+    """What a file holds, within ``BUNDLE_S``."""
+    too_late = asyncio.get_running_loop().call_later(BUNDLE_S, transport.abort)
+    try:
+        with stream:
+            while block := stream.read(BLOCK_BYTES):
+                yield block
+    finally:
+        too_late.cancel()
 
 
 def _file(name: str) -> Response:

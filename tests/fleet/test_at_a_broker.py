@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import re
+import socket
 import sqlite3
 import subprocess
 import sys
@@ -118,6 +120,19 @@ def test_who_is_killed_has_lost_no_more_than_a_moment(broker: Broker, store: Pat
         assert [row["topic"] for row in fleet.asked()["rows"]] == ["mmg/anna/wrist"]
 
 
+def read_slowly(url: str, path: str) -> int:
+    """Bytes of an answer, by who takes few at a time: the last ones wait here as the connection is closed."""
+    host, port = url.removeprefix("http://").split(":")
+    with socket.socket() as reader:
+        reader.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        reader.connect((host, int(port)))
+        reader.sendall(f"GET {path} HTTP/1.1\r\nHost: {host}\r\n\r\n".encode())
+        size = 0
+        while block := reader.recv(2048):
+            size += len(block)
+    return size
+
+
 def _lasting(row: dict[str, Any]) -> dict[str, Any]:
     """Without what is of the last minute of decisions."""
     return {key: value for key, value in row.items() if key != "latency"}
@@ -189,9 +204,17 @@ def test_devices_fetch_the_bundles_that_the_fleet_offers(broker: Broker, store: 
         )
         for sink in sinks:
             sink.close()
+        (offers / "big.mmg").write_bytes(os.urandom(4 << 20))
+        for method, expected in (("GET", 4 << 20), ("HEAD", 0)):
+            with urlopen(Request(f"{fleet.url}/bundles/big.mmg", method=method)) as answer:
+                assert answer.headers["Content-Length"] == str(4 << 20)
+                assert len(answer.read()) == expected
+        assert read_slowly(fleet.url, "/bundles/big.mmg") > 4 << 20
         for name in ("secret.txt", "..%2Ffleet.sqlite", ".hidden.mmg", "none.mmg"):
             with pytest.raises(HTTPError, match="404"):
                 urlopen(f"{fleet.url}/bundles/{name}")
+        assert fleet.stop() == 0
+        assert all(line.startswith("mmg-fleet: ") for line in fleet.lines), fleet.lines
 
 
 def test_the_page_is_for_who_has_its_token_and_bundles_are_for_all(broker: Broker, store: Path, tmp_path: Path) -> None:
