@@ -291,7 +291,7 @@ def test_a_redirect_elsewhere_is_not_followed(location: str, told: str, maker: M
 
 
 @pytest.mark.parametrize(
-    "url", ["file:///etc/passwd", "ftp://localhost/tiny.mmg", "gopher://localhost/x", "http://u:p@h/x"]
+    "url", ["file:///etc/passwd", "ftp://localhost/tiny.mmg", "gopher://localhost/x", "http://[", "http://u:p@h/x"]
 )
 def test_an_index_that_names_another_kind_of_place_is_refused(url: str, maker: Maker, device: Path) -> None:
     index = maker.offer()

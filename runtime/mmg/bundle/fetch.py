@@ -112,10 +112,10 @@ def _is_there(url: str, path: Path, offer: Offer, known: Version | None, here: t
 
 
 def _replace(url: str, path: Path, offer: Offer, key: PublicKey, told: Told) -> None:
-    place = urljoin(url, offer.url)
     try:
+        place = urljoin(url, offer.url)
         check_url(place)
-    except ConfigError as error:
+    except (ConfigError, ValueError) as error:
         raise FetchError(url, f"names a place that is not fetched from: {error}") from error
     if url.startswith("https:") and not place.startswith("https:"):
         raise FetchError(url, f"leads from https to {place}, which is not followed")
