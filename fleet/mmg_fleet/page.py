@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 from microdot.microdot import Microdot, Request, Response
-from mmg.sinks.page.access import Asked
+from mmg.sinks.page.access import ONWARD, Asked
 from mmg.sinks.page.connections import LINE_BYTES, Connections, problem
 from mmg.sinks.page.listening import BACKLOG, Listening
 
@@ -111,7 +111,7 @@ class Page:
     async def _index(self, request: Request) -> Response:
         if "token" not in request.args:
             return _file("index.html")
-        response = Response("", HTTPStatus.SEE_OTHER, {"Location": "/"})
+        response = Response(ONWARD, 200, {"Content-Type": TYPES["index.html"]})
         if token := self._listening.access.token:
             response.headers["Set-Cookie"] = f"{self._cookie}={token}; Path=/; HttpOnly; SameSite=Strict"
         return response

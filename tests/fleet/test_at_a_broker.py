@@ -232,6 +232,12 @@ def test_the_page_is_for_who_has_its_token_and_bundles_are_for_all(broker: Broke
         for path in ("/", "/fleet.json", "/page.js"):
             with urlopen(Request(f"{url}{path}", headers={"Authorization": "Bearer a-token-of-this-test"})) as answer:
                 assert answer.status == 200
+        with urlopen(f"{url}/?token=a-token-of-this-test") as answer:  # the link
+            cookie = answer.headers["Set-Cookie"].partition(";")[0]
+        with urlopen(Request(f"{url}/fleet.json", headers={"Cookie": cookie})) as answer:
+            assert answer.status == 200
+        with pytest.raises(HTTPError, match="401"):
+            urlopen(Request(f"{url}/fleet.json", headers={"Cookie": f"{cookie}x"}))
         with pytest.raises(HTTPError, match="404"):
             urlopen(f"{url}/bundles/none.mmg")
 

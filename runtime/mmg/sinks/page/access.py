@@ -17,6 +17,8 @@ from mmg_device_profiles.regular_file import open_regular
 
 from mmg.errors import ConfigError
 
+ONWARD = '<!doctype html><meta charset="utf-8"><title>mmg</title><meta http-equiv="refresh" content="0; url=/">\n'
+"""A browser that follows a link from another site brings the strict cookie only where this page sends it on."""
 TOKEN_BYTES = 24
 LEAST_TOKEN, MOST_TOKEN_BYTES = 16, 4096
 """Characters of a token in a file: fewer can be guessed. What is longer is another file."""
