@@ -29,7 +29,7 @@ from mmg.sinks.event import About
 from mmg.sinks.mqtt.sink import MqttSink, open_mqtt
 from mmg.sinks.places import check_places
 from mmg_tools.broker import Broker, Listener
-from mmg_tools.fleets import FleetRun
+from mmg_tools.fleet_run import FleetRun
 from mmg_tools.simulated_fleet import play
 
 need_broker()

@@ -11,7 +11,7 @@ from broker_runs import need_broker
 from forked import mmg
 from mmg.board.profiling.result import encode
 from mmg_tools.broker import Broker, Listener
-from mmg_tools.fleets import FleetRun
+from mmg_tools.fleet_run import FleetRun
 from profile_reports import made_report
 
 need_broker()
