@@ -47,7 +47,13 @@ def build_parser() -> argparse.ArgumentParser:
     )
     add = parser.add_argument
     add("broker", metavar="URL", help="mqtt(s)://HOST[:PORT][/PREFIX], with the options of mmg-run --to (PREFIX: mmg)")
-    add("--store", metavar="FILE", type=Path, default=Path("fleet.sqlite"), help="(default: fleet.sqlite)")
+    add(
+        "--store",
+        metavar="FILE",
+        type=Path,
+        default=Path("fleet.sqlite"),
+        help="where it is kept what is known (default: fleet.sqlite)",
+    )
     add("--page", metavar="ADDRESS", default=":8421", help="where the page is (default: 127.0.0.1:8421)")
     add("--bundles", metavar="FOLDER", type=Path, help="what devices may fetch from here, at /bundles/")
     add("--version", action=PrintVersion)

@@ -99,7 +99,7 @@ class Store:
 
     def profile(self, topic: str) -> bytes | None:
         """The report of a wearable. To be called on any thread: it reads beside the writer."""
-        with closing(sqlite3.connect(f"file:{self.path}?mode=ro", uri=True)) as reading:
+        with closing(sqlite3.connect(f"{self.path.absolute().as_uri()}?mode=ro", uri=True)) as reading:
             row = reading.execute("SELECT report FROM profiles WHERE topic = ?", (topic,)).fetchone()
         return None if row is None else bytes(row[0])
 

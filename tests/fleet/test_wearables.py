@@ -326,12 +326,13 @@ def test_a_store_that_is_opened_again_knows_what_it_knew(tmp_path: Path, heard: 
     heard.decide(GLASSES, "still")
     heard.hear(f"{WRIST}/profile", b'{"schema":"mmg-profile/1","board":"x"}')
     heard.pass_s(1)
-    store = Store(tmp_path / "fleet.sqlite")
+    place = tmp_path / "a ?fleet#1%.sqlite"
+    store = Store(place)
     known = {"a" * 64: Known("starter", 3)}
     store.write(batch(heard.fleet, offers=known))
     name = store.client_id()
     store.close()
-    again = Store(tmp_path / "fleet.sqlite")
+    again = Store(place)
     assert {one.topic: one for one in again.wearables()} == heard.fleet.wearables
     assert (again.totals(), again.differing(), again.offers()) == (heard.fleet.totals, heard.fleet.differing, known)
     assert again.profile(WRIST) == b'{"schema":"mmg-profile/1","board":"x"}'
