@@ -21,6 +21,9 @@ MOST_WAITING_BYTES = 16 << 20
 """Of profiles: then they are kept at once, and the next message waits."""
 
 
+OVER = {"store": "what was not kept is kept now", "offers": "the index of bundles is whole again"}
+
+
 class Watching:
     """What is known, behind one lock. report: called, from any thread, with each line that is worth reading."""
 
@@ -30,7 +33,7 @@ class Watching:
         self.fleet.look_at_offers()
         self._figures = Figures(self.fleet)
         self._lock, self._keeping = threading.Lock(), threading.Lock()
-        self._problem = ""
+        self._problems: dict[str, str] = {}
         self._closed = threading.Event()
         self._thread = threading.Thread(target=self._keep_on, name="mmg-fleet store", daemon=True)
         self._thread.start()
@@ -67,7 +70,9 @@ class Watching:
                 if self.fleet.offered.reread():
                     self.fleet.look_at_offers()
         except ConfigError as error:
-            self._tell(str(error))
+            self._tell("offers", f"{error}: what was offered before holds")
+        else:
+            self._tell("offers", "")
 
     def _keep(self) -> None:
         """Everything that changed. What cannot be kept, as on a full disk, is tried again with the next."""
@@ -81,9 +86,9 @@ class Watching:
                     self.fleet.changed |= changed
                     if _bytes_of(batch.profiles) < MOST_WAITING_BYTES:  # more of them the broker still has
                         self.fleet.profiles = {**batch.profiles, **self.fleet.profiles}
-                self._tell(f"{self._store.path}: nothing is kept: {error}: trying again")
+                self._tell("store", f"{self._store.path}: nothing is kept: {error}: trying again")
             else:
-                self._tell("")
+                self._tell("store", "")
 
     def _batch(self, now_s: float) -> tuple[Batch, set[str]]:
         """What is to be kept, and the topics of the wearables in it."""
@@ -101,13 +106,14 @@ class Watching:
         )
         return batch, changed
 
-    def _tell(self, problem: str) -> None:
+    def _tell(self, what: str, problem: str) -> None:
         """Once for each problem, and once when it is over."""
-        if problem and problem != self._problem:
+        before = self._problems.get(what, "")
+        if problem and problem != before:
             self._report(problem)
-        elif self._problem and not problem:
-            self._report("what was not kept is kept now")
-        self._problem = problem
+        elif before and not problem:
+            self._report(OVER[what])
+        self._problems[what] = problem
 
 
 def _bytes_of(profiles: Mapping[str, bytes]) -> int:

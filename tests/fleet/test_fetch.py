@@ -14,6 +14,7 @@ from contextlib import suppress
 from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -270,6 +271,11 @@ def test_who_is_killed_at_any_moment_has_the_old_bundle_or_the_new_one(maker: Ma
             break
         steps += 1
         assert digest(path) in (old, new)
+        if digest(path) == new:  # then the old one is refused already
+            maker.web.pages = before
+            with pytest.raises(FetchError, match="older than version 2"):
+                get(maker, path)
+            maker.web.pages = after
         get(maker, path)
         assert digest(path) == new
         assert {place.name for place in path.parent.iterdir()} == {"my.mmg", "my.mmg.version"}
@@ -375,6 +381,24 @@ def test_two_at_once_do_not_undo_each_other(maker: Maker, device: Path) -> None:
     with fetch._alone(device):
         assert "another mmg-bundle fetches into this folder" in refused(maker, device)
     assert get(maker, device) == (device, 1, True)
+
+
+def test_what_another_fetched_meanwhile_is_not_undone(
+    maker: Maker, device: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    maker.offer()
+    choose = fetch._choose
+
+    def choose_late(*given: Any) -> Any:
+        offer = choose(*given)
+        monkeypatch.setattr(fetch, "_choose", choose)
+        maker.offer(("other",))
+        get(maker, device)
+        return offer
+
+    monkeypatch.setattr(fetch, "_choose", choose_late)
+    with pytest.raises(FetchError, match="offers version 1 of tiny, older than version 2"):
+        get(maker, device)
 
 
 # --- the index -----------------------------------------------------------------------------------------------------

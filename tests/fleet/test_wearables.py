@@ -418,3 +418,23 @@ def test_many_profiles_at_once_are_kept_before_more_is_taken(tmp_path: Path, mon
     watching._keep()
     assert all(store.profile(f"mmg/{number}") == report for number in range(20))
     store.close()
+
+
+def test_an_index_that_is_broken_meanwhile_is_told_once_and_what_was_offered_holds(tmp_path: Path) -> None:
+    offered = offering(tmp_path, ("starter", 1, "a" * 64))
+    store, lines = Store(tmp_path / "fleet.sqlite"), list[str]()
+    watching = Watching("mmg", store, offered, lines.append)
+    watching.close()
+    (tmp_path / INDEX).write_text("{")
+    for _ in range(3):
+        watching._look_at_offers()
+        watching._keep()
+    [line] = lines
+    assert line.endswith("what was offered before holds")
+    assert "is not an index of bundles" in line
+    assert offered.newest == {"starter": 1}
+    offering(tmp_path, ("starter", 2, "b" * 64))
+    watching._look_at_offers()
+    assert lines[1:] == ["the index of bundles is whole again"]
+    assert offered.newest == {"starter": 2}
+    store.close()

@@ -1,7 +1,6 @@
 """A bundle that a device asks for: fetched whole, from a signed index, never older than what it has.
 
-``PATH.version`` beside the bundle remembers which version is there. It is written after the bundle: who is killed in
-between fetches that version once more.
+``PATH.version`` beside the bundle remembers the newest version that was checked here.
 """
 
 from __future__ import annotations
@@ -33,7 +32,7 @@ Told: TypeAlias = Callable[[int, int], object]
 
 
 class Version(msgspec.Struct, frozen=True, kw_only=True):
-    """What ``PATH.version`` holds: the newest that was ever here."""
+    """What ``PATH.version`` holds."""
 
     name: str
     version: Annotated[int, msgspec.Meta(ge=1, le=LARGEST_VERSION)]
@@ -60,10 +59,9 @@ def fetch(
     try:
         index = _fetch_index(url, key)
         offer = _choose(url, index, name or (here[0] if here else known.name if known else None))
-        if path is None:
-            path = Path(f"{offer.name}.mmg")
-            known, here = _read_version(path), _bundle_at(path)
+        path = path or Path(f"{offer.name}.mmg")
         with _alone(path):
+            known, here = _read_version(path), _bundle_at(path)
             is_new = not _is_there(url, path, offer, known, here)
             if is_new:
                 _replace(url, path, offer, key, told)
@@ -74,8 +72,6 @@ def fetch(
     except OSError as error:
         problem = f"cannot be written: {error.strerror or error}"
         raise FetchError(str(path), problem, _kept(path, known, here)) from error
-    if is_new:
-        _note(path, offer)
     return path, offer, is_new
 
 
@@ -128,16 +124,13 @@ def _replace(url: str, path: Path, offer: Offer, key: PublicKey, told: Told) -> 
             raise FetchError(place, "its SHA-256 is not the index's: it is damaged, or another file")
         stream.flush()
         _check(Path(stream.name), place, offer, key)
+        _note(path, offer)  # before the bundle: who is killed in between fetches it again, and nothing older
 
 
 def _note(path: Path, offer: Offer) -> None:
     version = Version(name=offer.name, version=offer.version, digest=offer.digest)
-    try:
-        with atomic_write(_version_path(path)) as stream:
-            stream.write(msgspec.json.encode(version) + b"\n")
-    except OSError as error:
-        problem = f"version {offer.version} is in place, but cannot be noted: {error.strerror or error}"
-        raise FetchError(str(path), problem) from error
+    with atomic_write(_version_path(path)) as stream:
+        stream.write(msgspec.json.encode(version) + b"\n")
 
 
 class _Hashed:

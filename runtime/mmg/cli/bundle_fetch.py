@@ -53,11 +53,13 @@ def index(options: argparse.Namespace, report: Reporter) -> int:
 
 def fetch(options: argparse.Namespace, report: Reporter) -> int:
     """Fetch the newest bundle, unless it is there."""
+    from mmg.bundle.download import check_url
     from mmg.bundle.fetch import fetch as fetch_bundle
     from mmg.bundle.keys import read_public_key
 
     key = read_public_key(options.trust)
-    host = urlsplit(options.url).hostname or "" if "[" not in options.url else ""
+    check_url(options.url)
+    host = urlsplit(options.url).hostname or ""
     close_but(options, options.output or Path.cwd(), network=True, daemons=host.endswith(".local"))
     with Progress(report, "fetched", unit="MiB") as progress:
         path, offer, is_new = fetch_bundle(
