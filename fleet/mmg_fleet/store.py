@@ -58,16 +58,29 @@ class Store:
         self._lock = _lock(path)
         try:
             self._file = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
-            self._file.execute("PRAGMA journal_mode = WAL")  # a reader does not hold the writer up
-            self._file.execute("PRAGMA synchronous = NORMAL")
-            [form] = self._file.execute("PRAGMA user_version").fetchone()
-            tables = self._file.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
-            if not form and not tables:
-                self._file.executescript(f"BEGIN; {TABLES} COMMIT;")
-            elif form != FORM:
-                raise ConfigError(f"--store {path}: is a store of another kind: name another file")
         except sqlite3.Error as error:
+            os.close(self._lock)
+            raise ConfigError(f"--store {path}: cannot be opened: {error}") from error
+        try:
+            self._set_up()
+        except sqlite3.Error as error:
+            self.close()
             raise ConfigError(f"--store {path}: cannot be used: {error}") from error
+        except ConfigError:
+            self.close()
+            raise
+
+    def _set_up(self) -> None:
+        """Raises sqlite3.Error, and ConfigError for a file of something else."""
+        [form] = self._file.execute("PRAGMA user_version").fetchone()
+        [tables] = self._file.execute("SELECT count(*) FROM sqlite_master").fetchone()
+        is_new = not form and not tables
+        if form != FORM and not is_new:
+            raise ConfigError(f"--store {self.path}: is a store of another kind: name another file")
+        self._file.execute("PRAGMA journal_mode = WAL")  # a reader does not hold the writer up
+        self._file.execute("PRAGMA synchronous = NORMAL")
+        if is_new:
+            self._file.executescript(f"BEGIN; {TABLES} COMMIT;")
 
     def wearables(self) -> list[Wearable]:
         """All that are kept."""
