@@ -15,7 +15,8 @@ ROOMS = {
     "mmg": {"mmg_device_profiles"},
     "mmg_training": {"mmg", "mmg_device_profiles"},
     "mmg_export": {"mmg_training", "mmg", "mmg_device_profiles"},
-    "mmg_tools": {"mmg_export", "mmg_training", "mmg", "mmg_device_profiles"},
+    "mmg_fleet": {"mmg", "mmg_device_profiles"},
+    "mmg_tools": {"mmg_fleet", "mmg_export", "mmg_training", "mmg", "mmg_device_profiles"},
 }
 TRAINING = {"torch", "onnx", "onnxscript", "safetensors", "lightning_fabric", "tensorboard", "matplotlib"}
 HEAVY = TRAINING | {"tqdm", "av", "soundfile", "soxr", "projectaria_tools", "serial", "sounddevice", "nacl", "mcap"}
