@@ -27,6 +27,7 @@ SLOWEST_FIRST = (
     "training",
     "end_to_end",
     "ports",
+    "batch",
     "streaming",
     "unit",
 )
