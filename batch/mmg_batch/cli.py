@@ -26,6 +26,7 @@ from mmg.runs.process import set_up_process
 if TYPE_CHECKING:
     from mmg_batch.batch import Engine, Tally
     from mmg_batch.recording import Entry
+    from mmg_batch.results import Results
     from mmg_batch.task import Setup
 
 _report = stderr_reporter("mmg-batch")
@@ -121,7 +122,8 @@ def _run(options: argparse.Namespace) -> int:
         tell=_report,
     )
     entries = _find(options.recordings)
-    with Results(options.output, described(setup, names)) as results:
+    paths = {names[digest]: path for digest, path in setup.bundles.items()}
+    with Results(options.output, described(setup, names), {"paths": paths}) as results:
         tally = _decide(options, entries, setup, names, results)
     _tell(options, tally)
     return 3 if tally.recordings and tally.failed >= tally.recordings * len(names) else 0
@@ -135,12 +137,10 @@ def _find(words: list[str]) -> list[Entry]:
 
 
 def _decide(
-    options: argparse.Namespace, entries: list[Entry], setup: Setup, names: dict[str, str], results: object
+    options: argparse.Namespace, entries: list[Entry], setup: Setup, names: dict[str, str], results: Results
 ) -> Tally:
     from mmg_batch.batch import Tally, plan, run
-    from mmg_batch.results import Results
 
-    assert isinstance(results, Results)
     tally = Tally()
     with Progress(_report, "looking at what is done", len(entries), "recordings") as progress:
         tasks = []

@@ -37,13 +37,15 @@ class Kept:
 class Results:
     """The folder, opened to write. A context: nobody else writes meanwhile."""
 
-    def __init__(self, folder: Path, described: Mapping[str, Any]) -> None:
-        """described: what the results depend on. Raises ConfigError where the folder is of another batch, of another
-        kind, or another batch is at work in it."""
+    def __init__(self, folder: Path, described: Mapping[str, Any], noted: Mapping[str, Any] | None = None) -> None:
+        """described: what the results depend on. noted: what else a new folder's file says.
+
+        Raises ConfigError where the folder is of another batch, of another kind, or another batch is at work in it.
+        """
         self.folder = folder
         self._lock = _locked(folder)
         try:
-            _check(folder, {"schema": SCHEMA, **described})
+            _check(folder, {"schema": SCHEMA, **described}, dict(noted or {}))
             for name in (DECISIONS, RECORDINGS):
                 (folder / name).mkdir(exist_ok=True)
                 for left in (folder / name).glob(".*.mmg-*"):
@@ -115,7 +117,6 @@ def read_recordings(folder: Path) -> pa.Table:
     if not paths:
         raise ConfigError(f"{folder}: no recording is decided yet")
     try:
-        # Those of bundles with other labels have the same columns: nothing is to be unified.
         table = pa.concat_tables(pq.read_table(path).replace_schema_metadata(None) for path in paths)
     except (OSError, ValueError) as error:
         raise ConfigError(f"{folder}: a part is damaged, the same mmg-batch again mends it: {error}") from error
@@ -137,23 +138,17 @@ def _locked(folder: Path) -> int:
     return descriptor
 
 
-def _check(folder: Path, described: dict[str, Any]) -> None:
+def _check(folder: Path, described: dict[str, Any], noted: dict[str, Any]) -> None:
     if not (folder / BATCH).exists():
         if [path for path in folder.iterdir() if path.name != LOCK]:
             raise ConfigError(f"{folder}: holds other files, and no results of mmg-batch: choose another folder")
-        _write(folder / BATCH, json.dumps(described, indent=2).encode() + b"\n")
+        _write(folder / BATCH, json.dumps({**described, **noted}, indent=2).encode() + b"\n")
         return
     there = described_in(folder)
     for key, value in described.items():
         if there.get(key) != value:
-            raise ConfigError(
-                f"{folder}: holds results with {key} {_said(there.get(key))}, and now it is {_said(value)}: choose "
-                "another folder"
-            )
-
-
-def _said(value: Any) -> str:
-    return json.dumps(value)
+            has, asked = json.dumps(there.get(key)), json.dumps(value)
+            raise ConfigError(f"{folder}: holds results with {key} {has}, and now it is {asked}: choose another folder")
 
 
 def _write(path: Path, data: bytes) -> None:

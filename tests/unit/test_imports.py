@@ -19,7 +19,8 @@ ROOMS = {
     "mmg_tools": {"mmg_batch", "mmg_export", "mmg_training", "mmg", "mmg_device_profiles"},
 }
 TRAINING = {"torch", "onnx", "onnxscript", "safetensors", "lightning_fabric", "tensorboard", "matplotlib"}
-HEAVY = TRAINING | {"tqdm", "av", "soundfile", "soxr", "projectaria_tools", "serial", "sounddevice", "nacl", "mcap", "pyarrow", "ray"}
+HEAVY = TRAINING | {"tqdm", "av", "soundfile", "soxr", "projectaria_tools", "serial", "sounddevice", "nacl", "mcap"}
+HEAVY |= {"pyarrow", "ray"}
 
 
 def imported_by(path: Path) -> set[str]:
