@@ -1,0 +1,40 @@
+"""The same batch on Ray: equal tables, also where a node is killed, and one line where there is no cluster."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from batches import assert_same, batch, command, poison, recordings
+
+pytest.importorskip("ray", reason="ray is not installed: pip install -e '.[ray]'")
+
+
+def test_a_local_cluster_makes_the_same_tables_and_survives_a_recording(
+    walks: Path, short: Path, tmp_path: Path
+) -> None:
+    environment = poison(tmp_path, short / "imu.csv")
+    words = (walks, "poison://crash.csv", "poison://whole.csv")
+    alone = batch(*words, "-o", tmp_path / "alone", **environment)
+    assert alone.returncode == 0, alone.stderr
+    done = batch(*words, "-o", tmp_path / "ray", "--ray", "local", **environment)
+    assert done.returncode == 0, done.stderr
+    assert_same(tmp_path / "alone", tmp_path / "ray")
+    assert recordings(tmp_path / "ray")["crash.csv"]["problem"] == "it crashed its process (signal 11)"
+
+
+def test_a_cluster_that_is_not_there_is_told_in_one_line(short: Path, tmp_path: Path) -> None:
+    done = batch(short, "-o", tmp_path / "results", "--ray", "127.0.0.1:1")
+    assert done.returncode == 3
+    [line] = done.stderr.splitlines()
+    assert line.startswith("mmg-batch: the Ray cluster 127.0.0.1:1 cannot be reached: ")
+
+
+def test_without_ray_the_flag_says_what_to_install(short: Path, tmp_path: Path) -> None:
+    code = "import sys; sys.modules['ray'] = None; from mmg_batch.cli import main; sys.exit(main(sys.argv[1:]))"
+    words = [sys.executable, "-c", code, *command(short, "-o", tmp_path / "results", "--ray", "local")[3:]]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert done.returncode == 4
+    assert "ray, which --ray needs, is not installed" in done.stderr
