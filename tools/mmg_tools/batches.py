@@ -130,7 +130,8 @@ def alone(recordings: Path, count: int) -> tuple[float, float]:
     """Seconds and processor seconds of so many runs, from those of the distinct ones, whose models are loaded."""
     code = (
         "import sys, time; from mmg.runs.process import set_up_process; set_up_process()\n"
-        "from mmg import Pipeline; from mmg.runs.settings import Settings; from mmg_batch.kept_bundle import KeptBundle\n"
+        "from mmg import Pipeline; from mmg.runs.settings import Settings\n"
+        "from mmg_batch.kept_bundle import KeptBundle\n"
         "bundle = KeptBundle.open_kept('starter')\n"
         "for part in range(2):\n"
         "    begun_s, cpu_s = time.monotonic(), time.process_time()\n"
@@ -211,8 +212,8 @@ def on_ray(folder: Path, recordings: Path, told: Told) -> None:
         finish(process, folder / "ray", told.recordings)
         told.ray_s, told.is_ray_equal = time.monotonic() - begun_s, same(folder / "here", folder / "ray")
     finally:
-        ray.shutdown()  # type: ignore[no-untyped-call]
-        cluster.shutdown()
+        ray.shutdown()
+        cluster.shutdown()  # type: ignore[no-untyped-call]
 
 
 def wait(process: subprocess.Popen[bytes]) -> None:
