@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
-import os
 from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -16,11 +15,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from mmg.atomic_write import atomic_write
 from mmg.errors import ConfigError
+from mmg.folder_lock import NAME, folder_lock
 
 from mmg_batch.columns import FINGERPRINT, STATE, with_metadata
 from mmg_batch.task import Part, Task
 
-BATCH, LOCK, DECISIONS, RECORDINGS = "batch.json", ".lock", "decisions", "recordings"
+BATCH, DECISIONS, RECORDINGS = "batch.json", "decisions", "recordings"
 SCHEMA = "mmg-batch/1"
 SUFFIX = ".parquet"
 
@@ -43,16 +43,14 @@ class Results:
         Raises ConfigError where the folder is of another batch, of another kind, or another batch is at work in it.
         """
         self.folder = folder
-        self._lock = _locked(folder)
-        try:
+        with ExitStack() as at_end:
+            at_end.enter_context(folder_lock(folder, "mmg-batch"))
             _check(folder, {"schema": SCHEMA, **described}, dict(noted or {}))
             for name in (DECISIONS, RECORDINGS):
                 (folder / name).mkdir(exist_ok=True)
                 for left in (folder / name).glob(".*.mmg-*"):
                     left.unlink(missing_ok=True)  # what a killed batch was writing
-        except BaseException:
-            os.close(self._lock)
-            raise
+            self._at_end = at_end.pop_all()
 
     def kept(self, key: str) -> Kept | None:
         """What is there under this key; None where nothing is, or it is damaged."""
@@ -81,7 +79,7 @@ class Results:
 
     def close(self) -> None:
         """Let others write."""
-        os.close(self._lock)
+        self._at_end.close()
 
     def __enter__(self) -> Results:
         return self
@@ -123,24 +121,9 @@ def read_recordings(folder: Path) -> pa.Table:
     return table.sort_by([(name, "ascending") for name in ("recording", "bundle", "subset")])
 
 
-def _locked(folder: Path) -> int:
-    """A descriptor that holds the folder. Raises ConfigError."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT, 0o666)
-    except OSError as error:
-        raise ConfigError(f"{folder}: cannot be written to: {error.strerror}") from error
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        os.close(descriptor)
-        raise ConfigError(f"{folder}: another mmg-batch is at work in it") from error
-    return descriptor
-
-
 def _check(folder: Path, described: dict[str, Any], noted: dict[str, Any]) -> None:
     if not (folder / BATCH).exists():
-        if [path for path in folder.iterdir() if path.name != LOCK]:
+        if [path for path in folder.iterdir() if path.name != NAME]:
             raise ConfigError(f"{folder}: holds other files, and no results of mmg-batch: choose another folder")
         _write(folder / BATCH, json.dumps({**described, **noted}, indent=2).encode() + b"\n")
         return
