@@ -49,7 +49,7 @@ RECORDINGS = pa.schema(
         ("sensors", pa.list_(pa.string())),
         ("decisions", pa.int64()),
         ("judged", pa.int64()),
-        ("right", pa.int64()),
+        ("correct", pa.int64()),
         ("accuracy", pa.float64()),
         ("losses", pa.map_(pa.string(), pa.int64())),
         ("faults", pa.list_(FAULT)),
@@ -57,7 +57,7 @@ RECORDINGS = pa.schema(
         ("problem", pa.string()),
     ]
 )
-"""One row for a recording, a bundle and a subset. judged, right: hops whose truth is known, and that are equal to it.
+"""One row for a recording, a bundle and a subset. judged, correct: hops whose truth is known, and that are equal to it.
 problem: why nothing, or not all, was decided; null where all was."""
 
 STATE, FINGERPRINT = b"mmg.state", b"mmg.fingerprint"

@@ -7,11 +7,11 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
-from mmg.errors import ConfigError, SourceError
+from mmg.errors import ConfigError
 from mmg.labels.beside import is_labels_file
-from mmg.sources.files.folder import PICTURES, SOUNDS, TABLES, find_parts
-from mmg.sources.url import SourceUrl
+from mmg.sources.files.folder import PICTURES, SOUNDS, TABLES
 
+from mmg_batch.grouping import has_samples, is_one_recording
 from mmg_batch.lists import entries_in, is_list
 from mmg_batch.recording import Entry, absolute, as_words, is_remote, open_remote
 
@@ -77,41 +77,18 @@ def _in_folder(folder: Path) -> Iterator[Path]:
     inside = sorted(path for path in folder.iterdir() if not path.name.startswith(".") and path.name != "__MACOSX")
     files = [path for path in inside if path.is_file() and not is_labels_file(path) and path.stat().st_size]
     loose = [path for path in files if path.suffix.lower() in (*SOUNDS, *TABLES)]
-    if loose and _belong_together(folder, loose):
+    if is_one_recording(folder, loose):
         yield folder
         return
     for path in files:
         suffix = path.suffix.lower()
-        if suffix in TABLES and not _is_imu([path]):
+        if suffix in TABLES and not has_samples(path):
             continue
         if suffix in KNOWN and not (suffix == ".mcap" and _is_later_part(path)):
             yield path
     for path in inside:
         if path.is_dir():
             yield from _in_folder(path)
-
-
-def _belong_together(folder: Path, loose: Sequence[Path]) -> bool:
-    tables = [path for path in loose if path.suffix.lower() in TABLES]
-    sounds = len(loose) - len(tables)
-    if sounds > 1:
-        return False
-    is_imu = _is_imu(tables)
-    if sounds and (is_imu or not any(_is_imu([table]) for table in tables)):
-        return True
-    return is_imu and (len(tables) > 1 or any(path.is_dir() for path in folder.iterdir()))
-
-
-def _is_imu(tables: Sequence[Path]) -> bool:
-    """Whether mmg would take them for those of one IMU."""
-    if not tables:
-        return False
-    folder = str(tables[0].parent)
-    try:
-        find_parts(SourceUrl(folder, "file", folder, {}), tables)
-    except (SourceError, OSError):
-        return False
-    return True
 
 
 def _is_later_part(path: Path) -> bool:

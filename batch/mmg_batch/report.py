@@ -131,7 +131,7 @@ def _lines(rows: Iterable[Row], names: Callable[[Row], tuple[str, ...]]) -> list
         groups.setdefault(names(row), []).append(row)
     lines = []
     for key, group in sorted(groups.items()):
-        people = sums((_person(row), (row["judged"], row["right"])) for row in group)
+        people = sums((_person(row), (row["judged"], row["correct"])) for row in group)
         lines.append(
             Line(
                 key,
@@ -158,7 +158,7 @@ def _compared(rows: Sequence[Row]) -> list[Compared]:
                 if (bundle, its) == (one, subset) and (other, subset, recording) in by_key
             ]
             alike = [(row, its) for row, its in pairs if row["judged"] == its["judged"]]
-            people = sums((_person(row), (row["judged"], row["right"], its["right"])) for row, its in alike)
+            people = sums((_person(row), (row["judged"], row["correct"], its["correct"])) for row, its in alike)
             if (result := difference(Pair(*figures) for figures in people.values())) is not None:
                 found.append(Compared(one, other, subset, len(alike), result))
     return found

@@ -282,7 +282,7 @@ def _as_row(task: Task, bundle: str, bundle_digest: str, subset: str, digest: st
         "sensors": list(row.sensors),
         "decisions": row.decisions,
         "judged": row.judged,
-        "right": row.right,
+        "correct": row.right,
         "accuracy": row.right / row.judged if row.judged else None,
         "losses": pairs(row.losses),
         "faults": row.faults.rows(),

@@ -46,7 +46,7 @@ def test_a_recordings_row_tells_what_it_is_and_how_well_it_was_decided(short: Pa
     batch(short, "-o", tmp_path / "results")
     [row] = recordings(tmp_path / "results").values()
     right = sum(one["truth"] == one["label"] for one in decisions(tmp_path / "results").to_pylist())
-    assert (row["decisions"], row["judged"], row["right"], row["accuracy"]) == (8, 8, right, right / 8)
+    assert (row["decisions"], row["judged"], row["correct"], row["accuracy"]) == (8, 8, right, right / 8)
     assert row["sensors"] == ["imu", "audio"]
     assert row["span_s"] == pytest.approx(4.2, abs=0.02)
     assert len(row["digest"]) == len(row["bundle_digest"]) == 64

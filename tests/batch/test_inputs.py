@@ -51,6 +51,31 @@ def test_an_export_of_several_tables_is_one_recording(tmp_path: Path) -> None:
     assert names(tmp_path) == [tmp_path.name]
 
 
+def test_an_export_with_a_sensor_twice_and_one_of_each_wrist_are_told_apart(tmp_path: Path) -> None:
+    export, wrists = tmp_path / "export", tmp_path / "wrists"
+    for folder, stems in (
+        (export, ("Accelerometer", "AccelerometerUncalibrated", "TotalAcceleration", "Gyroscope", "Location")),
+        (wrists, ("left_acc", "right_acc")),
+    ):
+        folder.mkdir()
+        for stem in stems:
+            (folder / f"{stem}.csv").write_text("t,x,y,z\n" + "0.01,0,0,9.8\n" * 9)
+    assert names(tmp_path) == ["export", "left_acc.csv", "right_acc.csv"]
+
+
+def test_a_folder_with_labels_is_one_recording_and_a_table_of_people_is_none(short: Path, tmp_path: Path) -> None:
+    (tmp_path / "people.csv").write_text("id,sex\n" + "7,f\n" * 9)
+    shutil.copytree(short, tmp_path / "walk")
+    (tmp_path / "walk" / "audio.wav").unlink()
+    assert names(tmp_path) == ["walk"]
+
+
+def test_a_table_with_dates_and_decimal_commas_has_samples(tmp_path: Path) -> None:
+    (tmp_path / "one.csv").write_text("when;x;y;z\n" + "2026-01-01 10:00:00,5;0,1;-2,5;9,81\n" * 9)
+    (tmp_path / "two.txt").write_text("x,y,z\n" + "1,2,3\n" * 9, encoding="utf-16")
+    assert names(tmp_path) == ["one.csv", "two.txt"]
+
+
 def test_a_glob_that_no_shell_expanded_is_one_here(walks: Path) -> None:
     assert names(walks / "[ab]") == ["a", "b"]
     assert names(walks / "**" / "imu.csv") == ["imu.csv"] * 4

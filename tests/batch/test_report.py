@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from html.parser import HTMLParser
@@ -13,6 +14,9 @@ import pytest
 from batches import batch
 from mmg_batch.page import format_page
 from mmg_batch.report import make_report
+from recordings import ROOT
+
+SUBSETS = (("audio",), ("imu",), ("imu", "audio"))
 
 
 def report(*words: object) -> subprocess.CompletedProcess[str]:
@@ -29,11 +33,11 @@ def row(recording: str, bundle: str = "one", subset: str = "imu", **others: Any)
         "span_s": 3600.0,
         "decisions": 100,
         "judged": 100,
-        "right": 100,
+        "correct": 100,
     }
     made: dict[str, Any] = {"recording": recording, "bundle": bundle, "subset": subset, "faults": [], "problem": None}
     made |= {**usual, **others}
-    return made | {"accuracy": made["right"] / made["judged"] if made["judged"] else None}
+    return made | {"accuracy": made["correct"] / made["judged"] if made["judged"] else None}
 
 
 class Cells(HTMLParser):
@@ -92,6 +96,18 @@ def test_the_worst_recordings_have_pages_of_mmg_look(short: Path, tmp_path: Path
     assert "<title>" in (tmp_path / link).read_text()
 
 
+def test_the_questions_of_the_docs_have_answers(results: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    duckdb = pytest.importorskip("duckdb", reason="duckdb is not installed: pip install -e '.[batch]'")
+    monkeypatch.chdir(results.parent)
+    [block] = re.findall(r"```sql\n(.*?)```", (ROOT / "docs" / "batch.md").read_text(), re.DOTALL)
+    accuracy, confused, *others = [duckdb.sql(query).fetchall() for query in block.split(";") if query.strip()]
+    assert [row[:2] for row in accuracy] == [
+        (name, "+".join(subset)) for name in ("other", "starter") for subset in SUBSETS
+    ]
+    assert confused
+    assert len(others) == 3
+
+
 @pytest.mark.parametrize(
     ("name", "content", "said"),
     [
@@ -112,10 +128,10 @@ def test_a_folder_without_results_is_told_in_one_line(name: str, content: str, s
 
 def test_accuracy_is_of_decisions_and_groups_are_by_what_they_say() -> None:
     rows = [
-        row("a", person="p1", board="pi-5", right=50),
-        row("b", person="p1", board="pi-4", right=100),
-        row("c", person="p2", board="pi-4", judged=200, right=0),
-        row("a", subset="imu+audio", person="p1", board="pi-5", right=80),
+        row("a", person="p1", board="pi-5", correct=50),
+        row("b", person="p1", board="pi-4", correct=100),
+        row("c", person="p2", board="pi-4", judged=200, correct=0),
+        row("a", subset="imu+audio", person="p1", board="pi-5", correct=80),
     ]
     made = make_report(rows)
     assert [(line.names, line.recordings, line.judged) for line in made.by_subset] == [
@@ -134,8 +150,8 @@ def test_accuracy_is_of_decisions_and_groups_are_by_what_they_say() -> None:
 
 
 def test_bundles_are_compared_on_what_both_decided() -> None:
-    rows = [row(name, right=90) for name in "abc"] + [row(name, "two", right=80) for name in "ab"]
-    rows.append(row("c", "two", problem="broke", right=0))
+    rows = [row(name, correct=90) for name in "abc"] + [row(name, "two", correct=80) for name in "ab"]
+    rows.append(row("c", "two", problem="broke", correct=0))
     [compared] = make_report(rows).compared
     assert (compared.bundle, compared.other, compared.recordings) == ("one", "two", 2)
     assert compared.difference.value == pytest.approx(0.1)
@@ -145,7 +161,7 @@ def test_bundles_are_compared_on_what_both_decided() -> None:
 def test_faults_and_failures_are_counted_by_kind() -> None:
     fault = {"sensor": "imu", "state": "faulty", "reason": "stuck for 3 s", "hops": 10, "first_s": 1.0}
     rows = [row("a", faults=[fault]), row("b", faults=[{**fault, "reason": "stuck for 7 s", "hops": 30}])]
-    rows += [row(name, subset="", decisions=0, judged=0, right=0, problem=f"{name}: cut at 7") for name in ("x", "y")]
+    rows += [row(name, subset="", decisions=0, judged=0, correct=0, problem=f"{name}: cut at 7") for name in ("x", "y")]
     made = make_report(rows)
     [kind] = made.faults
     assert (kind.reason, kind.recordings, kind.decisions, kind.share) == ("stuck for # s", 2, 40, 0.2)
@@ -154,7 +170,7 @@ def test_faults_and_failures_are_counted_by_kind() -> None:
 
 
 def test_no_name_becomes_markup() -> None:
-    page = format_page(make_report([row("<script>alert(1)</script>\x1b[31m", right=0)]), "<b>", {}, {})
+    page = format_page(make_report([row("<script>alert(1)</script>\x1b[31m", correct=0)]), "<b>", {}, {})
     assert "<script" not in page
     assert "\x1b" not in page
     assert "&lt;script&gt;" in page
