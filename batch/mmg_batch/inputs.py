@@ -65,17 +65,27 @@ def _with_options(word: str, here: Path) -> str:
 def _in_path(path: Path, here: Path) -> Iterator[Entry]:
     path = Path(os.path.normpath(here / path))
     if path.is_dir():
-        yield from map(Entry, map(str, _in_folder(path)))
+        yield from map(Entry, map(str, _in_folder(path, ())))
     elif is_list(path):
         yield from entries_in(path)
     elif not is_labels_file(path):
         yield Entry(str(path))
 
 
-def _in_folder(folder: Path) -> Iterator[Path]:
-    """A folder whose tables and sounds belong together is one recording; else each file in it is one."""
-    inside = sorted(path for path in folder.iterdir() if not path.name.startswith(".") and path.name != "__MACOSX")
-    files = [path for path in inside if path.is_file() and not is_labels_file(path) and path.stat().st_size]
+def _in_folder(folder: Path, above: tuple[tuple[int, int], ...]) -> Iterator[Path]:
+    """A folder whose tables and sounds belong together is one recording; else each file in it is one.
+
+    above: what identifies the folders that it lies in, into which a link may lead back. Raises ConfigError.
+    """
+    try:
+        found = folder.stat()
+        inside = sorted(path for path in folder.iterdir() if not path.name.startswith(".") and path.name != "__MACOSX")
+        files = [path for path in inside if path.is_file() and not is_labels_file(path) and path.stat().st_size]
+    except OSError as error:
+        raise ConfigError(f"{folder}: cannot be read: {error.strerror}") from error
+    here = found.st_dev, found.st_ino
+    if here in above:
+        return
     loose = [path for path in files if path.suffix.lower() in (*SOUNDS, *TABLES)]
     if is_one_recording(folder, loose):
         yield folder
@@ -88,7 +98,7 @@ def _in_folder(folder: Path) -> Iterator[Path]:
             yield path
     for path in inside:
         if path.is_dir():
-            yield from _in_folder(path)
+            yield from _in_folder(path, (*above, here))
 
 
 def _is_later_part(path: Path) -> bool:

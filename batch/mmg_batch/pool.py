@@ -25,7 +25,8 @@ class BatchFailed(MmgError):
 def decide(tasks: Iterable[Task], setup: Setup, names: dict[str, str], workers: int) -> Iterator[tuple[Task, Part]]:
     """The parts of all tasks, as they are made; the tasks begin in their order.
 
-    names: bundle digest -> name, for the parts of recordings that cost their process. Raises BatchFailed.
+    names: bundle digest -> name, for the parts of recordings that cost their process. Raises BatchFailed, ModelError
+    where no worker can be started.
     """
     waiting = deque(tasks)
     with workspace() as folder:
@@ -33,7 +34,8 @@ def decide(tasks: Iterable[Task], setup: Setup, names: dict[str, str], workers: 
         try:
             while waiting or active:
                 while waiting and len(active) < workers:
-                    _begin(Worker(setup, folder), active, waiting)
+                    worker = Worker(setup, folder)
+                    active[worker.descriptor] = worker
                 for descriptor in wait(list(active)):
                     yield from _hear(active[cast(int, descriptor)], active, waiting, names)
         finally:
@@ -41,31 +43,26 @@ def decide(tasks: Iterable[Task], setup: Setup, names: dict[str, str], workers: 
                 worker.close()
 
 
-def _begin(worker: Worker, active: dict[int, Worker], waiting: deque[Task]) -> None:
-    active[worker.descriptor] = worker
-    worker.give(waiting.popleft())
-
-
 def _hear(
     worker: Worker, active: dict[int, Worker], waiting: deque[Task], names: dict[str, str]
 ) -> Iterator[tuple[Task, Part]]:
-    """What it says next: a part, that it is free for another task, or that it has ended."""
-    assert worker.task is not None
+    """What it says next: a part, that it is free for a task, or that it has ended."""
     try:
         message = worker.take()
     except EOFError:
-        del active[worker.descriptor]
         parts = worker.missing(names)
+        del active[worker.descriptor]
         worker.close()
+        assert worker.task is not None
         for part in parts:
             yield worker.task, part
         return
     if isinstance(message, Failure):
         raise BatchFailed(message)
     if isinstance(message, Part):
+        assert worker.task is not None
         yield worker.task, message
-        return
-    if waiting:
+    elif waiting:
         worker.give(waiting.popleft())
     else:
         del active[worker.descriptor]

@@ -53,9 +53,14 @@ HELD = _Held()
 def work(shared: Shared, task: Task) -> list[Part] | Failure:
     """The parts of one recording."""
     worker = HELD.worker(shared)
-    worker.give(task)
     parts: list[Part] = []
     try:
+        if worker.task is None:
+            message = worker.take()  # it is ready, or why it cannot be
+            if message is not None:
+                HELD.drop()
+                return message if isinstance(message, Failure) else parts
+        worker.give(task)
         while (message := worker.take()) is not None:
             if isinstance(message, Failure):
                 HELD.drop()

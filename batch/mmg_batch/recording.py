@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -87,12 +87,15 @@ def bytes_of(state: Iterable[list[object]]) -> int:
     return sum(int(str(size)) for _, size, _ in state)
 
 
-def digest_of(places: Iterable[str]) -> str:
+def digest_of(places: Iterable[str], alive: Callable[[], None] = lambda: None) -> str:
     """The SHA-256 of a recording's files: of the file itself where there is one, else of the lines that ``sha256sum``
-    prints for them, by their names. Raises SourceError."""
+    prints for them, by their names. Raises SourceError.
+
+    alive: called with each block that was read.
+    """
     found = [(path.name, path) for place in places for path in _files(Path(parse_url(place).path))]
     try:
-        digests = sorted((_sha256(path), name) for name, path in found)
+        digests = sorted((_sha256(path, alive), name) for name, path in found)
     except OSError as error:
         raise SourceError(str(error.filename), f"cannot be read: {error.strerror}") from error
     if len(digests) == 1:
@@ -100,11 +103,12 @@ def digest_of(places: Iterable[str]) -> str:
     return hashlib.sha256("".join(f"{digest}  {name}\n" for digest, name in digests).encode()).hexdigest()
 
 
-def _sha256(path: Path) -> str:
+def _sha256(path: Path, alive: Callable[[], None]) -> str:
     digest = hashlib.sha256()
     with path.open("rb") as stream:
         while block := stream.read(BLOCK):
             digest.update(block)
+            alive()
     return digest.hexdigest()
 
 

@@ -79,9 +79,8 @@ class Runner:
             self._alive()
             try:
                 entry = replace(task.entry, truth=truth_of(task.entry))
-                local = fetched(entry, Path(folder))
-                self._alive()
-                digest = digest_of(local.places)
+                local = fetched(entry, Path(folder), self._alive)
+                digest = digest_of(local.places, self._alive)
                 fingerprint = _fingerprint(task.entry, digest, local.truth)
                 spans = _spans(local)
             except Exception as error:

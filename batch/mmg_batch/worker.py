@@ -12,14 +12,14 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
-from mmg.errors import BundleError
+from mmg.errors import BundleError, ModelError
 
 from mmg_batch.child import ONE_THREAD, Child, open_link
 from mmg_batch.runner import Runner, failed_part
 from mmg_batch.task import Failure, Part, Setup, Task
 
 Message = Part | Failure | None
-"""None: the task is done, and another one can come."""
+"""None: it is ready for a task, or another one."""
 
 
 def main(descriptor: int) -> None:
@@ -31,18 +31,17 @@ def main(descriptor: int) -> None:
         # By default this signal ends a process, also one that a library holds and whose Python never runs again.
         signal.setitimer(signal.ITIMER_REAL, setup.patience_s)
 
-    alive()
     try:
         runner = Runner(setup, alive)
         while True:
             signal.setitimer(signal.ITIMER_REAL, 0)
+            link.send(None)
             try:
                 task: Task = link.recv()
             except EOFError:
                 return
             for part in runner.parts(task):
                 link.send(part)
-            link.send(None)
     except BundleError as error:
         link.send(Failure(str(error), error.exit_code))
 
@@ -56,7 +55,7 @@ class Worker:
         self.task: Task | None = None
         self._made: set[str] = set()
         self._folder = Path(tempfile.mkdtemp(prefix="worker-", dir=folder))
-        self._child = Child("mmg_batch.worker", {**ONE_THREAD, "TMPDIR": str(self._folder)})
+        self._child = Child("mmg_batch.worker", {**ONE_THREAD, "TMPDIR": str(self._folder)}, is_quiet=True)
         self._child.send(setup)
 
     @property
@@ -82,9 +81,13 @@ class Worker:
         return message
 
     def missing(self, names: Mapping[str, str]) -> list[Part]:
-        """In place of the parts that it did not make before it ended. names: bundle digest -> name."""
-        assert self.task is not None
+        """In place of the parts that it did not make before it ended. names: bundle digest -> name.
+
+        Raises ModelError where it ended before it was ready for a task.
+        """
         task, why = self.task, self._why_ended()
+        if task is None:
+            raise ModelError(f"a worker ended before it began: {why}")
         return [
             failed_part(task, key, digest, names[digest], why)
             for digest, key in task.keys.items()

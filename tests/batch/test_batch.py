@@ -204,6 +204,26 @@ def test_what_cannot_be_is_told_in_one_line(
     assert not (tmp_path / "results").exists()
 
 
+def test_a_full_disk_keeps_what_is_done(walks: Path, tmp_path: Path) -> None:
+    batch(walks / "a", "-o", tmp_path / "results")
+    words = ["bash", "-c", 'ulimit -f 4; exec "$@"', "-", *command(walks, "-o", tmp_path / "results")]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1].startswith("mmg-batch: cannot write")
+    assert len(recordings(tmp_path / "results")) == 1
+    assert "1 of 4 recordings are done already" in batch(walks, "-o", tmp_path / "results").stderr
+
+
+def test_workers_that_cannot_start_are_told_once(walks: Path, tmp_path: Path) -> None:
+    (tmp_path / "sitecustomize.py").write_text(
+        "import os, sys\nif 'mmg_batch.worker' in ' '.join(sys.orig_argv): os._exit(9)\n"
+    )
+    paths = os.pathsep.join(filter(None, [str(tmp_path), os.environ.get("PYTHONPATH")]))
+    done = batch(walks, "-o", tmp_path / "results", PYTHONPATH=paths)
+    assert done.returncode == 4
+    assert done.stderr == "mmg-batch: a worker ended before it began: it ended its process (exit code 9)\n"
+
+
 def test_a_folder_with_other_files_is_no_place_for_results(short: Path, tmp_path: Path) -> None:
     (tmp_path / "mine.txt").write_text("mine")
     done = batch(short, "-o", tmp_path)

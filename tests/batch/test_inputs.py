@@ -76,6 +76,11 @@ def test_a_table_with_dates_and_decimal_commas_has_samples(tmp_path: Path) -> No
     assert names(tmp_path) == ["one.csv", "two.txt"]
 
 
+def test_a_link_that_leads_back_is_not_followed(walks: Path) -> None:
+    (walks / "again").symlink_to(walks)
+    assert names(walks) == ["a", "b", "c", "d"]
+
+
 def test_a_glob_that_no_shell_expanded_is_one_here(walks: Path) -> None:
     assert names(walks / "[ab]") == ["a", "b"]
     assert names(walks / "**" / "imu.csv") == ["imu.csv"] * 4

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -30,6 +32,19 @@ def test_a_cluster_that_is_not_there_is_told_in_one_line(short: Path, tmp_path: 
     assert done.returncode == 3
     [line] = done.stderr.splitlines()
     assert line.startswith("mmg-batch: the Ray cluster 127.0.0.1:1 cannot be reached: ")
+
+
+def test_a_driver_that_ray_ends_is_a_cluster_that_went_away(short: Path, tmp_path: Path) -> None:
+    words = command(short, "-o", tmp_path / "results", "--ray", "local")
+    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+        while not (found := children.read_text().split()):
+            assert process.poll() is None
+        os.kill(int(found[0]), signal.SIGKILL)
+        _, told = process.communicate()
+    assert process.returncode == 3
+    why = "mmg-batch: the Ray cluster local went away with 1 recordings to go: the same command decides them"
+    assert told.splitlines()[-1] == why
 
 
 def test_without_ray_the_flag_says_what_to_install(short: Path, tmp_path: Path) -> None:
