@@ -33,7 +33,8 @@ LOOK_S = 0.2
 class Told:
     """What was measured. Seconds are of the clock where they end in ``_s``, of processors in ``_cpu_s``.
 
-    alone_cpu_s: the runs one after another in one process that holds the models. memory_mib: a worker's resident memory
+    alone_cpu_s: the runs one after another in one process that holds the models. machine_gain: how much faster two such
+    processes at a time are than one, which is what this machine's cores give at this hour. memory_mib: a worker's resident memory
     when a tenth, the half and all of the recordings were done, the largest of the workers. kills: whether each table
     after kills and resumes equals the uninterrupted one.
     """
@@ -42,6 +43,7 @@ class Told:
     seconds: int
     alone_s: float = 0.0
     alone_cpu_s: float = 0.0
+    machine_gain: float = 0.0
     one_s: float = 0.0
     two_s: float = 0.0
     two_cpu_s: float = 0.0
@@ -101,7 +103,9 @@ def make(folder: Path, count: int, seconds: int) -> Path:
 def measure(folder: Path, recordings: Path, told: Told, options: argparse.Namespace) -> None:
     """All but Ray."""
     _report("the runs alone, in one process")
-    told.alone_s, told.alone_cpu_s = alone(recordings, told.recordings)
+    [(told.alone_s, told.alone_cpu_s)] = alone(recordings, told.recordings)
+    two_s = max(wall_s for wall_s, _ in alone(recordings, told.recordings, processes=2))
+    told.machine_gain = 2 * told.alone_s / two_s
     _report("one process")
     told.one_s, _, _ = finish(start(recordings, folder / "one", 1), folder / "one", told.recordings)
     _report("two processes")
@@ -126,8 +130,9 @@ def measure(folder: Path, recordings: Path, told: Told, options: argparse.Namesp
         told.long_s = time.monotonic() - begun_s
 
 
-def alone(recordings: Path, count: int) -> tuple[float, float]:
-    """Seconds and processor seconds of so many runs, from those of the distinct ones, whose models are loaded."""
+def alone(recordings: Path, count: int, processes: int = 1) -> list[tuple[float, float]]:
+    """Seconds and processor seconds of so many runs, from those of the distinct ones, whose models are loaded: of each
+    of so many processes that do it at the same time."""
     code = (
         "import sys, time; from mmg.runs.process import set_up_process; set_up_process()\n"
         "from mmg import Pipeline; from mmg.runs.settings import Settings\n"
@@ -144,11 +149,10 @@ def alone(recordings: Path, count: int) -> tuple[float, float]:
     )
     folders = [str(recordings / f"{number:05d}") for number in range(min(DISTINCT, count))]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(
-        [sys.executable, "-c", code, *folders], env=environment, capture_output=True, text=True, check=True
-    )
-    wall_s, cpu_s = map(float, done.stdout.split())
-    return wall_s * count / len(folders), cpu_s * count / len(folders)
+    command = [sys.executable, "-c", code, *folders]
+    running = [subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) for _ in range(processes)]
+    times = [tuple(map(float, one.communicate()[0].split())) for one in running]
+    return [(wall_s * count / len(folders), cpu_s * count / len(folders)) for wall_s, cpu_s in times]
 
 
 def start(recordings: Path, output: Path, workers: int, *words: str) -> subprocess.Popen[bytes]:
@@ -260,6 +264,7 @@ def lines(told: Told) -> list[str]:
         ("the runs alone, models loaded", f"{told.alone_s:.1f} s, {told.alone_cpu_s:.1f} s of a processor"),
         ("one process", f"{told.one_s:.1f} s, {told.one_s / told.alone_s - 1:+.1%} over the runs alone"),
         ("two processes", f"{told.two_s:.1f} s, {told.one_s / told.two_s:.2f} times as fast as one"),
+        ("two of the runs alone at a time", f"{told.machine_gain:.2f} times as fast as one: what the machine gives"),
         (
             "processor time of two",
             f"{told.two_cpu_s:.1f} s, {told.two_cpu_s / told.alone_cpu_s - 1:+.1%} over the runs alone",
