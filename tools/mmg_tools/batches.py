@@ -34,9 +34,9 @@ class Told:
     """What was measured. Seconds are of the clock where they end in ``_s``, of processors in ``_cpu_s``.
 
     alone_cpu_s: the runs one after another in one process that holds the models. machine_gain: how much faster two such
-    processes at a time are than one, which is what this machine's cores give at this hour. memory_mib: a worker's resident memory
-    when a tenth, the half and all of the recordings were done, the largest of the workers. kills: whether each table
-    after kills and resumes equals the uninterrupted one.
+    processes at a time are than one, which is what this machine's cores give at this hour. memory_mib: the resident
+    memory of the largest worker when a tenth, the half and nine tenths of the recordings were done. kills: how often a
+    batch was killed and resumed. is_equal: whether its tables are those of an uninterrupted one.
     """
 
     recordings: int
