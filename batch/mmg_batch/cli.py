@@ -102,6 +102,8 @@ def _run(options: argparse.Namespace) -> int:
         import pyarrow  # noqa: F401
     except ImportError as error:
         raise BackendUnavailable("pyarrow, which tables need,", "pyarrow") from error
+    from mmg.bundle.reader import STARTER
+
     from mmg_batch.batch import check_subsets, described, open_setup
     from mmg_batch.results import Results
 
@@ -122,7 +124,7 @@ def _run(options: argparse.Namespace) -> int:
         tell=_report,
     )
     entries = _find(options.recordings)
-    paths = {names[digest]: path for digest, path in setup.bundles.items()}
+    paths = {names[digest]: "starter" if path == str(STARTER) else path for digest, path in setup.bundles.items()}
     with Results(options.output, described(setup, names), {"paths": paths}) as results:
         tally = _decide(options, entries, setup, names, results)
     _tell(options, tally)
