@@ -22,7 +22,7 @@ BUSY := -n $(CORES) --dist worksteal
 QUICK := not torch and not realtime and not installs
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint types torch tests quick fuzz check pythons arm container service wheel format bench live soak endurance days starter starter-bundle demo clean
+.PHONY: help run test lint types torch tests quick fuzz check pythons arm container service wheel format bench live soak endurance days fleets starter starter-bundle demo clean
 
 help:  ## Show what each command does
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## (.*)/  make \1\t\2/' | expand -t 26
@@ -105,6 +105,10 @@ soak:  ## Let a thousand faults happen to virtual ports (a quarter of an hour)
 endurance:  ## An hour on virtual ports: processor time, memory, lateness
 	@$(INSTALL_TEST)
 	@$(BIN)/python -m mmg_tools.endurance
+
+fleets:  ## A thousand simulated wearables at a real mosquitto, watched by mmg-fleet (ten minutes)
+	@$(INSTALL_TEST)
+	@$(BIN)/python -m mmg_tools.fleets
 
 days:  ## 72 hours of three sensors, then a million faults, on a scripted clock (half an hour)
 	@$(INSTALL_TEST)

@@ -21,7 +21,7 @@ PATIENCE_S = 20.0
 FIRST_ANSWER_S = "mmg.sinks.mqtt.client.FIRST_ANSWER_S"
 """For monkeypatch: on a busy machine a connection may take longer than a run waits."""
 OF_ONE_DEVICE = re.compile(
-    "wrist/(decision|event|notice|state|status)|homeassistant/device/mmg_wrist_[0-9a-f]{8}/config"
+    "wrist/(about|decision|event|notice|state|status)|homeassistant/device/mmg_wrist_[0-9a-f]{8}/config"
 )
 
 

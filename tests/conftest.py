@@ -28,6 +28,7 @@ SLOWEST_FIRST = (
     "end_to_end",
     "ports",
     "batch",
+    "fleet",
     "streaming",
     "unit",
 )

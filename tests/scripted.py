@@ -31,6 +31,9 @@ class ScriptedPort:
         self.started += 1
         self._deliver = deliver
 
+    def want(self, stamped_ns: int) -> None:
+        """It never rests."""
+
     def deliver(self, chunk: Chunk) -> None:
         assert self._deliver is not None, "not started"
         self._deliver(chunk)

@@ -24,10 +24,11 @@ def atomic_write(path: Path, mode: int = 0o666, *, beside: Path | None = None) -
     """A file that takes ``path``'s place when the block ends well: whoever opens it finds the old or the new, whole.
 
     mode: the permissions of a new file, less the umask; one that is replaced keeps its own. beside: what the new file
-    is written beside; by default ``path`` itself. What a killed process left there is removed.
+    is written beside; by default ``path`` itself. What a killed process left there is removed. The file's ``name`` is
+    where it lies until then.
     """
     with _temporary(beside or path, "") as temporary:
-        stream = os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb")
+        stream = open(temporary, "xb", opener=lambda name, flags: os.open(name, flags, mode))  # noqa: SIM115
         try:
             with stream:
                 yield stream

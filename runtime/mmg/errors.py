@@ -83,6 +83,16 @@ class SinkError(MmgError):
         super().__init__(f"{url}: {problem}")
 
 
+class FetchError(MmgError):
+    """What a URL offers is not had. ``url`` is where, ``problem`` why, ``kept`` what stays as it was."""
+
+    exit_code = 4
+
+    def __init__(self, url: str, problem: str, kept: str = "") -> None:
+        self.url, self.problem, self.kept = url, problem, kept
+        super().__init__(f"{url}: {problem}; {kept}" if kept else f"{url}: {problem}")
+
+
 class OutOfMemory(MmgError):
     """There is not enough memory. ``what`` is what needs it."""
 

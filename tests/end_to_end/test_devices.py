@@ -87,7 +87,8 @@ def test_nothing_usable_is_exit_code_3(wearable: Wearable) -> None:
     wearable.imu.stall()
     done = wearable.look("--sensors", "audio")
     assert (done.returncode, done.stdout) == (3, "")
-    assert done.stderr == "mmg-devices: no usable audio device\n"
+    told = "no usable audio device: plug one in, or see mmg at work without: mmg-run --demo"
+    assert done.stderr == f"mmg-devices: {told}\n"
     done = wearable.look("--sensors", "imu", "--seconds", "0.5")
     [imu] = [line for line in done.stdout.splitlines() if str(wearable.imu.link) in line]
     assert "  -  silent for 0.5 s: " in imu

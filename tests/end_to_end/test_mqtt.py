@@ -27,6 +27,7 @@ from broker_runs import (
 )
 from forked import mmg_run
 from home_assistant import problems_of
+from mmg.bundle import Bundle
 from mmg.errors import SinkError
 from mmg.sinks.event import Notice
 from mmg.sinks.mqtt import sink as mqtt
@@ -66,7 +67,10 @@ def test_a_run_tells_a_broker_each_decision_each_change_and_what_holds_at_its_en
         assert all(OF_ONE_DEVICE.fullmatch(message.topic) for message in listener.messages)
         assert "lost" not in done.stderr
     left = retained(broker.port)
-    assert left.keys() == {"config", "state", "status"}
+    assert left.keys() == {"about", "config", "state", "status"}
+    with Bundle.open("starter") as bundle:
+        assert (left["about"].values["bundle"], left["about"].values["digest"]) == ("starter", bundle.digest)
+    assert "temperature_c" in left["state"].values
     assert left["state"].values["t"] == 10.0
     assert left["state"].values["label"] == labels[-1]
     assert left["status"].text == "offline"

@@ -39,6 +39,7 @@ COMMANDS = {
     "mmg-devices": ("mmg.cli.devices", "--seconds", "1"),
     "mmg-service": ("mmg.cli.service", "install", "--dry-run", *NO_PORT),
     "mmg-virtual": ("mmg_tools.virtual.cli", "--seconds", "1", "--no-audio"),
+    "mmg-fleet": ("mmg_fleet.cli", "mqtt://localhost", "--bundles", "{folder}/none"),
     "mmg-data": ("mmg_training.cli.data", "{folder}"),
     "mmg-batch": ("mmg_batch.cli", IMU, "-o", "{folder}/results", "--workers", "1", "--backend", "onnx"),
     "mmg-report": ("mmg_batch.report_cli", "{folder}"),

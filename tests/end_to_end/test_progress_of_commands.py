@@ -120,6 +120,7 @@ def test_who_looks_for_devices_on_a_terminal_sees_that_it_takes_a_while(
     monkeypatch.setattr("mmg.sources.ports.discovery.find_devices", find)
     assert devices.main(["--json"]) == 3
     assert seen == ["mmg-devices: looking for devices [00:00]"]
-    assert terminal.screen() == ["mmg-devices: no usable imu and no usable audio device", ""]
+    what = "no usable imu and no usable audio device: plug one in, or see mmg at work without: mmg-run --demo"
+    assert "".join(terminal.screen()) == f"mmg-devices: {what}"
     assert capsys.readouterr().out == "[]\n"
     terminal.close()

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import os
+import time
+from contextlib import closing
 from pathlib import Path
 
+import numpy as np
 import pytest
 from mmg_tools.attached import AttachedRun
 from mmg_tools.live_check import LONGEST_P95_MS, check
 from mmg_tools.soak import soak
+from mmg_tools.virtual.microphone import AlsaMicrophone
 from mmg_tools.virtual.scenario import Scenario
 from mmg_tools.virtual.wearable import VirtualWearable
 from recordings import mmg_run, need_ports
@@ -128,6 +132,25 @@ def test_live_decisions_are_those_of_the_same_scenario_from_files_and_in_time(
     # In so short a play the first hops, which a live run does not hear whole, weigh more than in five minutes.
     assert report.equal >= 0.85, report
     assert report.latency_p95_ms < LONGEST_P95_MS, report
+
+
+@pytest.mark.parametrize("rate_hz", [44100, 48000])
+def test_a_microphone_that_takes_another_rate_than_the_models_is_decided_on_in_time(
+    wearable: VirtualWearable, tmp_path: Path, rate_hz: int
+) -> None:
+    folder = tmp_path / "card"
+    folder.mkdir()
+    sound = np.random.default_rng(0).normal(0, 2000, 5 * rate_hz).astype(np.int16)
+    with closing(AlsaMicrophone(folder, sound, rate_hz, loop=True)) as card:
+        card.begin(time.monotonic_ns())
+        card.plug()
+        urls = wearable.urls | {"audio": f"mic://wrist_mic?rate={rate_hz}"}
+        with AttachedRun(urls, wearable.environment | {"ALSA_CONFIG_PATH": str(card.config)}) as run:
+            assert run.wait_for(lambda: len(run.decisions) > 12, START_S), run.notes
+            latency_ms = [decision.latency_ms for decision in run.decisions[4:]]
+            states = {decision.line["sensors"]["audio"]["state"] for decision in run.decisions[4:]}
+    assert states == {"live"}
+    assert np.median(latency_ms) < LONGEST_P95_MS, latency_ms
 
 
 def test_it_lives_through_faults_at_random(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TypeAlias
 
 import numpy as np
@@ -12,6 +12,7 @@ import pytest
 from mmg.errors import SourceLost
 from mmg.sources.ports import port
 from mmg.sources.ports.port import PortStatus, PortThread
+from mmg.streams import HopGrid
 from mmg.types import Chunk
 
 PATIENCE_S = 5.0
@@ -135,3 +136,55 @@ def test_a_port_whose_driver_still_holds_its_thread_is_not_started_again() -> No
     driver.set()
     assert scripted.ended.wait(PATIENCE_S)
     assert heard == [], "what was let go late is silent"
+
+
+class Resting(PortThread):
+    """Rests once, after a sample of now."""
+
+    def __init__(self) -> None:
+        super().__init__("scripted://x", "imu")
+        self.resting, self.ended, self.newest_ns = threading.Event(), threading.Event(), 0
+
+    def _session(self) -> None:
+        self.newest_ns = time.monotonic_ns()
+        self.resting.set()
+        while not self.ended.is_set():
+            if not self._rest(self.newest_ns, 3600.0):
+                self.ended.set()
+
+
+@pytest.fixture
+def resting(monkeypatch: pytest.MonkeyPatch) -> Iterator[Resting]:
+    monkeypatch.setattr(port, "REST_S", 3600.0)
+    started = Resting()
+    started.start(lambda _: None, HopGrid(time.monotonic_ns(), 3600 * 10**9))
+    assert started.resting.wait(PATIENCE_S)
+    yield started
+    started.close()
+
+
+def test_a_rest_ends_when_samples_are_wanted_sooner(resting: Resting) -> None:
+    resting.want(resting.newest_ns + 1)
+    assert resting.ended.wait(PATIENCE_S)
+
+
+def test_a_rest_ends_when_the_port_is_closed(resting: Resting) -> None:
+    resting.close()
+    assert resting.ended.wait(PATIENCE_S)
+
+
+def test_a_rest_is_not_cut_for_less_than_a_millisecond() -> None:
+    rests, until_ns = Resting(), 10**12
+    rests._rests_until_ns = until_ns
+    rests.want(until_ns - port.SOONER_NS)
+    assert not rests._called.is_set()
+    rests.want(until_ns - port.SOONER_NS - 1)
+    assert rests._called.is_set()
+
+
+@pytest.mark.parametrize(("newest", "wanted"), [(-5000, 40), (39, 40), (40, 540), (539, 540), (540, 1040)])
+def test_samples_are_wanted_a_hop_after_those_that_the_engine_asked_for(newest: int, wanted: int) -> None:
+    rests = Resting()
+    rests._hop_ns = 500
+    rests.want(40)
+    assert rests._wanted_ns(newest) == wanted

@@ -647,13 +647,18 @@ def test_a_device_is_left_alone_for_half_a_second_at_most(terminal: Terminal, mo
 def rests_of(device: str, monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """How long a device that is known is left alone in a hop of an hour."""
     port, waits = SerialPort(parse_url("serial:///dev/ttyIMU"), imu()), list[float]()
-    stopping: Any = SimpleNamespace(wait=waits.append)
-    port._stopping, port._hops = stopping, HopGrid(time.monotonic_ns(), 3600 * 10**9)
-    port._newest_ns = time.monotonic_ns()
+
+    def wait(seconds: float) -> None:
+        waits.append(seconds)
+        port._stopping.set()
+
+    called: Any = SimpleNamespace(wait=wait, clear=lambda: None)
+    port._called, port._hop_ns, port._newest_ns = called, 3600 * 10**9, time.monotonic_ns()
+    port.want(port._newest_ns)
     talk = Conversation(open_parser("witmotion"), time.monotonic())
     monkeypatch.setattr(talk, "rest_s", lambda _: 60.0)
     with serial.serial_for_url(device, timeout=0.1) as opened:
-        assert port._rest(talk, SerialLine(opened, port.url)) == b""
+        assert port._take_rest(talk, SerialLine(opened, port.url)) == b""
     return waits
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -279,7 +279,7 @@ def test_what_was_decided_before_a_required_sensor_went_is_handed_out(
     settings = Settings(grace_s=GRACE_S, required=("imu",))
     pipeline = LivePipeline(bundle, world.ports, settings, monotonic_ns=lambda: world.now_ns)
 
-    def wait(_until_ns: int, _names: list[str], _timeout_s: float) -> None:
+    def wait(*_: object) -> None:
         world.elapse(0.6)
         world.sensors["imu"].talking = world.now_ns < 4 * 10**9
 
@@ -304,7 +304,7 @@ def test_a_run_with_a_duration_in_which_nothing_ever_came_is_an_error(
 
     pipeline = LivePipeline(bundle, world.ports, Settings(duration_s=1.0), monotonic_ns=lambda: world.now_ns)
 
-    def wait(_until_ns: int, _names: list[str], timeout_s: float) -> None:
+    def wait(_awaited: dict[str, int], timeout_s: float, _enough: object) -> None:
         waits.append(timeout_s)
         world.now_ns += round(timeout_s * 1e9)
 
@@ -409,26 +409,29 @@ def woken_by(inbox: Inbox, monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, f
 
 
 @pytest.mark.parametrize(
-    ("awaited", "woken"),
+    ("awaited", "enough", "woken"),
     [
-        (["imu", "audio"], [("audio", 1.0)]),
-        (["imu"], [("imu", 1.0), ("audio", 1.0)]),
-        (["audio"], [("audio", 1.0)]),
-        ([], [("imu", 1.0), ("audio", 1.0)]),
+        (["imu", "audio"], all, [("audio", 1.0)]),
+        (["imu"], all, [("imu", 1.0), ("audio", 1.0)]),
+        (["audio"], all, [("audio", 1.0)]),
+        (["imu", "audio"], any, [("imu", 1.0), ("audio", 1.0)]),
     ],
 )
 def test_the_engine_is_woken_when_all_that_it_waits_for_has_reached_the_hops_end(
-    monkeypatch: pytest.MonkeyPatch, awaited: list[str], woken: list[tuple[str, float]]
+    monkeypatch: pytest.MonkeyPatch,
+    awaited: list[str],
+    enough: Callable[[Iterable[bool]], bool],
+    woken: list[tuple[str, float]],
 ) -> None:
     inbox = Inbox(("imu", "audio"))
-    inbox.wait(10**9, awaited, 0.0)
+    inbox.wait(dict.fromkeys(awaited, 10**9), 0.0, enough)
     assert woken_by(inbox, monkeypatch) == woken
 
 
 def test_a_port_that_is_lost_ends_the_wait() -> None:
     inbox = Inbox(("imu",))
     inbox.wake()
-    inbox.wait(10**9, ["imu"], 3600.0)
+    inbox.wait({"imu": 10**9}, 3600.0)
     inbox.take()
     assert not inbox._is_due()
 
@@ -437,7 +440,7 @@ def test_what_was_taken_wakes_nobody_again(monkeypatch: pytest.MonkeyPatch) -> N
     inbox = Inbox(("imu", "audio"))
     inbox.put(imu_chunk(0, 1.2))
     inbox.take()
-    inbox.wait(10**9, ["imu"], 0.0)
+    inbox.wait({"imu": 10**9}, 0.0)
     assert woken_by(inbox, monkeypatch), "it does not forget how far a modality has come"
     inbox.take()
     assert not inbox._is_due()

@@ -16,7 +16,8 @@ ROOMS = {
     "mmg_training": {"mmg", "mmg_device_profiles"},
     "mmg_export": {"mmg_training", "mmg", "mmg_device_profiles"},
     "mmg_batch": {"mmg", "mmg_device_profiles"},
-    "mmg_tools": {"mmg_batch", "mmg_export", "mmg_training", "mmg", "mmg_device_profiles"},
+    "mmg_fleet": {"mmg", "mmg_device_profiles"},
+    "mmg_tools": {"mmg_batch", "mmg_fleet", "mmg_export", "mmg_training", "mmg", "mmg_device_profiles"},
 }
 TRAINING = {"torch", "onnx", "onnxscript", "safetensors", "lightning_fabric", "tensorboard", "matplotlib"}
 HEAVY = TRAINING | {"tqdm", "av", "soundfile", "soxr", "projectaria_tools", "serial", "sounddevice", "nacl", "mcap"}

@@ -3,46 +3,20 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from fakes import signal_modality, tiny_files, tiny_manifest, write_tiny_bundle
+from killing import killed_at
 from mmg import atomic_write
 from mmg.bundle import Bundle, write_bundle
 from mmg.bundle.keys import PrivateKey
 from mmg.bundle.writer import sign_bundle
 
 KEY = PrivateKey(bytes(range(32)))
-CHANGES = ("open", "os.mkdir", "os.rename", "os.remove", "os.rmdir", "os.chmod", "os.listdir", "ctypes.dlsym")
-KILLED = 9
 # Forking with the test runner's threads is what is wanted: the child only writes, and is killed.
 pytestmark = pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
-
-
-def killed_at(step: int, action: Callable[[], object]) -> bool:
-    """Whether a child that did this was killed, before the file system was asked for the ``step``-th time."""
-    child = os.fork()
-    if child == 0:
-        count = 0
-
-        def watch(event: str, _arguments: object) -> None:
-            nonlocal count
-            if event in CHANGES:
-                count += 1
-                if count == step:
-                    os._exit(KILLED)
-
-        try:
-            sys.addaudithook(watch)
-            action()
-        except BaseException:
-            os._exit(1)
-        os._exit(0)
-    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-    assert code in (0, KILLED)
-    return code == KILLED
 
 
 def contents(path: Path) -> dict[str, bytes]:

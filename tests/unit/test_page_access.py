@@ -11,7 +11,7 @@ import pytest
 from mmg.cli.sinks_flag import page_url
 from mmg.errors import ConfigError
 from mmg.sinks.page.access import Access, Asked, is_loopback, token_in
-from mmg.sinks.page.server import _draw
+from mmg.sinks.page.listening import _draw
 from mmg.sinks.url import parse_sink_url
 from page_client import ask, page_at, post
 
@@ -184,7 +184,7 @@ def test_the_token_of_a_file_is_shown_on_a_terminal_alone(tmp_path: Path, monkey
     assert token not in told[0]
     assert told[0].endswith(f"/?token=, followed by what is in {file}")
     monkeypatch.setattr("sys.stderr.isatty", lambda: True)
-    monkeypatch.setattr("mmg.sinks.page.server.find_spec", lambda _: None)
+    monkeypatch.setattr("mmg.sinks.page.listening.find_spec", lambda _: None)
     page_at(url, told=told).close()
     assert told[1].endswith(f"/?token={token}")
 

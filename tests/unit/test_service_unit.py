@@ -401,9 +401,9 @@ def test_it_is_watched_for_ten_hops_and_never_given_up() -> None:
     assert settings_of(unit_text(a_service(hop_s=60.0)))["WatchdogSec"] == ["600"]
 
 
-def test_memory_is_never_written_and_run_but_where_portaudio_must() -> None:
-    assert settings_of(unit_text(a_service()))["MemoryDenyWriteExecute"] == ["yes"]
-    assert "MemoryDenyWriteExecute" not in settings_of(unit_text(a_service(needs=Needs(("char-alsa",), ("audio",)))))
+@pytest.mark.parametrize("needs", [Needs(("char-ttyUSB",), ("dialout",)), Needs(("char-alsa",), ("audio",))])
+def test_memory_is_never_written_and_run(needs: Needs) -> None:
+    assert settings_of(unit_text(a_service(needs=needs)))["MemoryDenyWriteExecute"] == ["yes"]
 
 
 @pytest.mark.parametrize(("is_logged", "output"), [(True, "journal"), (False, "null")])

@@ -414,6 +414,31 @@ def test_where_the_chunks_are_cut_changes_nothing(seed: int, rate_hz: float, pla
         )
 
 
+@given(
+    rate_hz=st.sampled_from(RATES_HZ),
+    begin_s=st.floats(0, 0.4),
+    ahead_s=st.floats(-0.009, 0.009),
+    block_s=st.sampled_from([0.001, 0.02, 0.033]),
+)
+@settings(max_examples=20, deadline=None)
+def test_the_sample_that_ends_a_hop_is_stamped_so_much_later_than_the_hops_end(
+    rate_hz: float, begin_s: float, ahead_s: float, block_s: float
+) -> None:
+    sound, grid, wanted_ns = stream(16000), HopGrid(0, HOP_NS), dict[int, int]()
+    chunk = audio_chunk(begin_s, 4.0, rate_hz)
+    off_ns = np.round(np.linspace(0, ahead_s, len(chunk.times_ns)) * 1e9).astype(np.int64)
+    chunk = replace(chunk, times_ns=chunk.times_ns + off_ns)  # the count falls behind the stamps, or runs ahead
+    for part in cut(chunk, range(0, len(chunk.times_ns), round(rate_hz * block_s))):
+        sound.push(part)
+        hop, newest_ns = sound.next_hop, int(part.times_ns[-1])
+        if hop > 2:  # by then a resampler is known
+            wanted_ns.setdefault(hop, grid.end_ns(hop) + sound.lag_ns)
+        for earlier in [one for one, by_ns in wanted_ns.items() if newest_ns >= by_ns + 1_000_000]:
+            assert hop > earlier
+            del wanted_ns[earlier]
+    assert abs(sound.lag_ns - ahead_s * 1e9) < (1e6 if rate_hz == 16000 else 65e6)
+
+
 def test_one_sample_a_chunk_changes_nothing() -> None:
     one, single = stream(1000.0), stream(1000.0)
     for chunk in troubled_chunks(1, 1600.0):

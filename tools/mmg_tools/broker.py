@@ -99,13 +99,18 @@ def _read_on(stream: TextIO) -> None:
 
 
 class Listener:
-    """Hears every topic of a broker, from ``with`` to its end; ``messages`` grow meanwhile.
+    """Hears every topic of a broker, or those asked for, from ``with`` to its end; ``messages`` grow meanwhile.
 
     tls: with which certificates, for a broker with TLS. It comes back by itself when the broker does.
     """
 
     def __init__(
-        self, port: int, *, tls: ssl.SSLContext | None = None, credentials: tuple[str, str] | None = None
+        self,
+        port: int,
+        *,
+        topics: str = "#",
+        tls: ssl.SSLContext | None = None,
+        credentials: tuple[str, str] | None = None,
     ) -> None:
         from paho.mqtt import client as paho
         from paho.mqtt.enums import CallbackAPIVersion
@@ -118,7 +123,7 @@ class Listener:
             self._client.tls_set_context(tls)
         if credentials:
             self._client.username_pw_set(*credentials)
-        self._client.on_connect = lambda client, *_: client.subscribe("#")
+        self._client.on_connect = lambda client, *_: client.subscribe(topics)
         self._client.on_subscribe = lambda *_: self._subscribed.set()
         self._client.on_message = lambda _client, _data, message: self._hear(message)
         self._client.connect_async("localhost" if tls else "127.0.0.1", port)

@@ -50,18 +50,21 @@ class Bundle:
 
     @classmethod
     def open(
-        cls, path: str | Path, trust: str | Path | None = None, tell: Callable[[str], object] | None = None
+        cls,
+        path: str | Path,
+        trust: str | Path | PublicKey | None = None,
+        tell: Callable[[str], object] | None = None,
     ) -> Bundle:
         """Open a directory or a ``.mmg`` file; ``starter`` is the one that mmg carries.
 
-        trust: a public key file. A bundle that its owner did not sign, or that was altered since, is refused before
-        its manifest is decoded. The models of one without are tried before they run, but for the starter's.
+        trust: a public key, or its file. A bundle that its owner did not sign, or that was altered since, is refused
+        before its manifest is decoded. The models of one without are tried before they run, but for the starter's.
         tell: called with a line that is worth reading, as that models were tried.
 
         Raises BundleError; with ``trust`` also ConfigError and BackendUnavailable.
         """
         where = STARTER if str(path) == "starter" else Path(path)
-        key = None if trust is None else read_public_key(trust)
+        key = read_public_key(trust) if isinstance(trust, str | Path) else trust
         container = _open_container(where)
         try:
             data = container.read(MANIFEST, MANIFEST_LIMIT_BYTES)

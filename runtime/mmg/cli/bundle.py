@@ -1,4 +1,4 @@
-"""``mmg-bundle``: look into a bundle, verify it where it runs, sign it, compare two."""
+"""``mmg-bundle``: look into a bundle, verify it where it runs, sign it, compare two, offer and fetch some."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mmg.cli import bundle_fetch
 from mmg.cli.exit_codes import run_printing_command
 from mmg.cli.last_line import LAST_LINE
 from mmg.cli.parsing import parse
@@ -37,11 +38,13 @@ examples:
   mmg-bundle sign my.mmg --key acme.key
   mmg-bundle verify my.mmg --trust acme.pub  refuse what acme.key did not sign, as mmg-run --trust does
   mmg-bundle diff old.mmg new.mmg --json | jq -r '.changes[] | select(.what | startswith("subsets"))'
+  mmg-bundle index offers/ --key acme.key    offers/index.json, signed: what devices may fetch from a web server
+  mmg-bundle fetch https://example.org/offers/ --trust acme.pub -o my.mmg
 
 PATH is a directory, a .mmg file, or starter, the bundle that mmg ships.
 
-exit codes: 0 done, 1 a file failed or the bundles differ, 2 usage, 4 bundle or a model that cannot be run,
-130 stopped by Ctrl-C
+exit codes: 0 done, 1 a file failed or the bundles differ, 2 usage, 4 bundle or a model that cannot be run, or a bundle
+that is not fetched, 130 stopped by Ctrl-C
 """
 
 
@@ -49,7 +52,7 @@ def build_parser() -> argparse.ArgumentParser:
     """The commands and flags of mmg-bundle, which other programs rely on."""
     parser = argparse.ArgumentParser(
         prog="mmg-bundle",
-        description="Inspect a model's bundle, verify it on this machine, sign it, or compare two.",
+        description="Inspect a model's bundle, verify it on this machine, sign it, compare two, offer or fetch one.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
@@ -72,6 +75,8 @@ def build_parser() -> argparse.ArgumentParser:
     keygen = add("keygen", _keygen, "Write a new key pair: NAME.key, to keep secret, and NAME.pub")
     keygen.add_argument("name", metavar="NAME", help="the path of both files, without the suffix")
     diff = add("diff", _diff, "Show what differs between two bundles, by their manifests", "a", "b")
+    bundle_fetch.add_index_flags(add("index", _index, "Offer the bundles of a folder to devices, in a signed index"))
+    bundle_fetch.add_fetch_flags(add("fetch", _fetch, "Fetch the newest bundle of a signed index, never an older one"))
     for command in (inspect, verify, diff):
         command.add_argument("--json", action="store_true", help="one JSON object instead of text")
     return parser
@@ -84,6 +89,8 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _run(options: argparse.Namespace) -> int:
+    if options.run in (_index, _fetch):
+        return int(options.run(options))  # these know better what they use
     written = {_sign: "path", _keygen: "name"}.get(options.run)
     places = [Path(os.path.realpath(getattr(options, written))).parent] if written else []
     if options.run in (_verify, _sign):
@@ -180,6 +187,14 @@ def _keygen(options: argparse.Namespace) -> int:
     public = make_keys(options.name)
     _report(f"wrote {options.name}.key (keep it secret) and {options.name}.pub: key {public.fingerprint}")
     return 0
+
+
+def _index(options: argparse.Namespace) -> int:
+    return bundle_fetch.index(options, _report)
+
+
+def _fetch(options: argparse.Namespace) -> int:
+    return bundle_fetch.fetch(options, _report)
 
 
 def _diff(options: argparse.Namespace) -> int:

@@ -90,7 +90,8 @@ def _run(options: argparse.Namespace) -> int:
             print(f"\n{_command(chosen)}", flush=True)
     missing = [name for name in wanted if name not in chosen]
     if missing:
-        _report(f"no usable {' and no usable '.join(missing)} device")
+        hint = "" if found else ": plug one in, or see mmg at work without: mmg-run --demo"
+        _report(f"no usable {' and no usable '.join(missing)} device{hint}")
     return 0 if chosen else 3
 
 

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from mmg.board.profiling.advise import Advice
     from mmg.board.profiling.compare import Comparison
     from mmg.board.profiling.result import Report
+    from mmg.sinks.mqtt.publish import Publisher
 
 _report = stderr_reporter("mmg-profile")
 MEASURING = ("bundle", "subsets", "backends", "precisions", "threads", "mode", "hops", "deadline")
@@ -39,6 +40,7 @@ examples:
   mmg-profile --advise --set budget.memory_mib=80  the best subset, precision and threads under a budget
   mmg-profile --compare old.json                   measure, and say what changed beyond noise
   mmg-profile --show profile.json --html p.html    an earlier report again, without measuring
+  mmg-profile --to mqtt://broker/mmg/anna/wrist    for mmg-fleet: retained at mmg/anna/wrist/profile
 
 Each case runs in a process of its own. Samples are synthetic: no sensor is opened, no camera either.
 
@@ -97,6 +99,7 @@ def build_parser() -> argparse.ArgumentParser:
     add("--json", action="store_true", help="print the report as JSON")
     add("--markdown", metavar="PATH", help="write the report as Markdown too")
     add("--html", metavar="PATH", help="write the report as one HTML page too")
+    add("--to", metavar="URL", help="have a broker retain the report: mqtt(s)://HOST/TOPIC, as mmg-run --to has it")
     add("--root", metavar="DIR", type=folder, default=Path("/"), help="where /proc and /sys are read (default: /)")
     add("--version", action=PrintVersion)
     return parser
@@ -111,9 +114,12 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _run(options: argparse.Namespace, words: list[str]) -> int:
     from mmg.board.profiling.compare import compare
-    from mmg.board.profiling.result import read_report
+    from mmg.board.profiling.result import encode, read_report
 
-    close_but(options, options.markdown, options.html, *tried_folder(options.bundle), accelerator=True)
+    publisher = _open_publisher(options.to) if options.to else None
+    has_name = publisher is not None and publisher.address.host.endswith(".local")
+    written = (options.markdown, options.html, *tried_folder(options.bundle))
+    close_but(options, *written, accelerator=True, network=publisher is not None, daemons=has_name)
     olds = [read_report(path) for path in options.compare]
     for number, old in enumerate(olds):
         if old in olds[:number]:
@@ -146,10 +152,20 @@ def _run(options: argparse.Namespace, words: list[str]) -> int:
     if options.html:
         writers.append(partial(_write_page, options.html, report, olds))
     _write_all(writers)
+    if publisher is not None:
+        _report(f"retained at {publisher.publish('profile', encode(report))}")
     if report.stopped and not options.show:
         _report("stopped: the report has only the cases that were done by then")
         return 130
     return 1 if problems else 0
+
+
+def _open_publisher(text: str) -> Publisher:
+    """Before the minutes that measuring takes. Raises ConfigError, BackendUnavailable."""
+    from mmg.sinks.mqtt.publish import Publisher
+    from mmg.sinks.url import parse_sink_url
+
+    return Publisher(parse_sink_url(text, ("mqtt", "mqtts")))
 
 
 def _report_what_is_not_held(profile: Profile) -> None:

@@ -161,7 +161,7 @@ def _take(
         elapsed_s = (now_ns - recorder.origin_ns) / 1e9
         if duration_s is not None and elapsed_s >= duration_s:
             return
-        listening.wait(now_ns + 10**12, (), STEP_S)
+        listening.wait(dict.fromkeys(listening.statuses(), now_ns + 10**12), STEP_S)
         step = listening.step()
         recorder.step(step)
         for chunk in step.chunks:

@@ -69,6 +69,7 @@ def open_outboxes(
     controls = Controls(can_record=bool(options.record), can_pause=live, can_teach=live and bool(options.taught))
     about = About(
         bundle=bundle.manifest.name,
+        digest=bundle.digest,
         labels=labels,
         sensors=dict(urls),
         hop_s=bundle.manifest.hop_s,

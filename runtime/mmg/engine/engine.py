@@ -138,6 +138,16 @@ class Engine:
         """Capture time of the newest sample of this modality, if any came."""
         return self._tracks[name].newest_ns
 
+    @property
+    def wanted(self) -> dict[str, int]:
+        """By modality: how late a sample must be stamped, in ns, to end the first hop that is not known yet."""
+        return {name: track.wanted_ns(self._hop) for name, track in self._tracks.items()}
+
+    @property
+    def awaited(self) -> frozenset[str]:
+        """The modalities that the next decision waits for."""
+        return frozenset(n for n, track in self._tracks.items() if track.waited_for and not track.covers(self._hop))
+
     def waits_for(self, name: str) -> bool:
         """False once a decision was made without this modality, until it delivers again."""
         return self._tracks[name].waited_for

@@ -49,6 +49,7 @@ class _Told:
     first_ns: int | None
     last_ns: int | None
     dropped: int
+    lag_ns: int = 0
 
     def push(self, chunk: Chunk) -> list[Hop]:
         raise ConfigError(f"{chunk.modality}: takes tokens in this run, and no samples")
@@ -144,6 +145,10 @@ class Track:
     def covers(self, hop: int) -> bool:
         """Whether all is known about this hop: it was given out, or it will never be whole."""
         return self._stream.next_hop > hop
+
+    def wanted_ns(self, hop: int) -> int:
+        """The stamp of the sample that will end this hop, or the one after those that are covered."""
+        return self._grid.end_ns(max(hop, self._stream.next_hop)) + self._stream.lag_ns
 
     def _work(self, hop: Hop, encoder: Encoder | None) -> HopRecord:
         if encoder is None:

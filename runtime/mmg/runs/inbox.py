@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -29,7 +29,8 @@ class Inbox:
         self._dropped = dict.fromkeys(modalities, 0)
         self._changed = threading.Condition()
         self._newest_ns = dict.fromkeys(modalities, 0)
-        self._wake_ns, self._awaited = 0, frozenset(modalities)
+        self._awaited: Mapping[str, int] = dict.fromkeys(modalities, 0)
+        self._enough: Callable[[Iterable[bool]], bool] = all
         self._is_news = self._is_called = False
 
     def put(self, chunk: Chunk) -> None:
@@ -50,16 +51,19 @@ class Inbox:
             if self._is_due():
                 self._changed.notify()
 
-    def wait(self, until_ns: int, names: Collection[str], timeout_s: float) -> None:
-        """Return when each of these modalities has brought a sample captured at ``until_ns`` or later, or, without any
-        name, any has; after ``timeout_s`` at the latest, and at ``wake``. What came before ``take`` is no reason."""
+    def wait(
+        self, awaited: Mapping[str, int], timeout_s: float, enough: Callable[[Iterable[bool]], bool] = all
+    ) -> None:
+        """Return when each of these modalities has brought a sample that is stamped so late, in ns, or later, or, with
+        ``any``, one of them; after ``timeout_s`` at the latest, and at ``wake``. What came before ``take`` is no
+        reason."""
         with self._changed:
-            self._wake_ns, self._awaited = until_ns, frozenset(names)
+            self._awaited, self._enough = awaited, enough
             self._changed.wait_for(self._is_due, timeout_s)
 
     def _is_due(self) -> bool:
-        newest_ns = [self._newest_ns[name] for name in self._awaited] or [max(self._newest_ns.values())]
-        return self._is_called or (self._is_news and min(newest_ns) >= self._wake_ns)
+        has_come = self._enough(self._newest_ns[name] >= wanted_ns for name, wanted_ns in self._awaited.items())
+        return self._is_called or (self._is_news and has_come)
 
     def wake(self) -> None:
         """End the present wait, or the next one."""

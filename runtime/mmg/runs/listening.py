@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import TypeAlias
 
@@ -83,9 +83,16 @@ class Listening:
         self._inbox.take()
         self.start(asleep)
 
-    def wait(self, until_ns: int, names: Collection[str], timeout_s: float) -> None:
+    def wait(
+        self, awaited: Mapping[str, int], timeout_s: float, enough: Callable[[Iterable[bool]], bool] = all
+    ) -> None:
         """See ``Inbox.wait``."""
-        self._inbox.wait(until_ns, names, timeout_s)
+        self._inbox.wait(awaited, timeout_s, enough)
+
+    def want(self, wanted: Mapping[str, int]) -> None:
+        """Say by when samples of each modality are wanted; see ``Port.want``."""
+        for name, wanted_ns in wanted.items():
+            self._ports[name].want(wanted_ns)
 
     def wake(self) -> None:
         """From any thread: end the present wait, or the next one."""

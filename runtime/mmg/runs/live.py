@@ -91,8 +91,9 @@ class LivePipeline:
                 continue
             deadline_ns = self.engine.deadline_ns if end_ns is None else min(self.engine.deadline_ns, end_ns)
             wait_s = (deadline_ns - self._monotonic_ns()) / 1e9
-            awaited = [name for name in self.engine.modalities if self.engine.waits_for(name)]
-            self._listening.wait(self.engine.hop_end_ns, awaited, min(max(wait_s, 0.0), LONGEST_WAIT_S))
+            wanted, awaited = self.engine.wanted, self.engine.awaited
+            awaited_ns = {name: wanted[name] for name in awaited or wanted}
+            self._listening.wait(awaited_ns, min(max(wait_s, 0.0), LONGEST_WAIT_S), all if awaited else any)
             for decision in self.step():
                 if self._settings.duration_s is None or decision.t_s <= self._settings.duration_s:
                     yield decision
@@ -157,6 +158,7 @@ class LivePipeline:
                 self._hear(encoded)
         if gating := self._decider.gating:
             self._listening.listen_to(gating.awake)
+        self._listening.want(self.engine.wanted)
         self._tell_sensed(step.now_ns, is_decided=bool(decisions))
         return [self._timed(decision) for decision in decisions]
 

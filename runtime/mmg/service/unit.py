@@ -53,7 +53,7 @@ class Service:
 def unit_text(service: Service) -> str:
     """The unit. Raises ConfigError for a word or path that a unit cannot hold."""
     parts = [_head(service), _run(service), _devices(service), _files(service), _network(service), RIGHTS]
-    parts += [_code(service), KERNEL, f"MemoryMax={service.memory_mib}M", INSTALL]
+    parts += [KERNEL, f"MemoryMax={service.memory_mib}M", INSTALL]
     return "\n".join(parts) + "\n"
 
 
@@ -143,14 +143,6 @@ RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6
 {allowed}"""
 
 
-def _code(service: Service) -> str:
-    if "char-alsa" in service.needs.nodes:
-        return (
-            "# No MemoryDenyWriteExecute= with a microphone: PortAudio calls back into code that is made as it runs.\n"
-        )
-    return "MemoryDenyWriteExecute=yes\n"
-
-
 RIGHTS = """\
 # No rights, and no way to get any.
 NoNewPrivileges=yes
@@ -159,7 +151,9 @@ AmbientCapabilities=
 RestrictSUIDSGID=yes
 RestrictNamespaces=yes
 RestrictRealtime=yes
-LockPersonality=yes"""
+LockPersonality=yes
+MemoryDenyWriteExecute=yes
+"""
 
 KERNEL = """\
 # The kernel: the calls of an ordinary service, and nothing of it to be changed.

@@ -27,10 +27,10 @@ class Counted(Protocol):
 class About:
     """What holds for a whole run.
 
-    labels: all that a decision may name, in the scores' order. sensors: modality -> URL. hop_s: from one decision to
-    the next. camera: whether one can be opened, and what keeps it closed (docs/command-line.md). board: the device
-    profile's name. kinds: modality ->
-    ``signal``, ``audio`` or ``video``. sinks: of this run; filled once all are open. controls: what may be asked of the
+    bundle, digest: its name and its ``Bundle.digest``. labels: all that a decision may name, in the scores' order.
+    sensors: modality -> URL. hop_s: from one decision to the next. camera: whether one can be opened, and what keeps it
+    closed (docs/command-line.md). board: the device profile's name. kinds: modality -> ``signal``, ``audio`` or
+    ``video``. sinks: of this run; filled once all are open. controls: what may be asked of the
     run while it goes on; None where nothing may be.
     """
 
@@ -44,6 +44,7 @@ class About:
     kinds: Mapping[str, str] = field(default_factory=dict)
     sinks: list[Counted] = field(default_factory=list)
     controls: Controls | None = None
+    digest: str = ""
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,8 @@ class Stream(Protocol):
     """Capture time of the first usable sample."""
     last_ns: int | None
     """Capture time of the newest usable sample."""
+    lag_ns: int
+    """How much later than a hop's end the sample that ends the hop is stamped; before it where negative."""
 
     @property
     def dropped(self) -> int:

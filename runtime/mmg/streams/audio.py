@@ -54,6 +54,7 @@ class AudioStream:
         self.next_hop: int = np.iinfo(np.int64).min
         self.first_ns: int | None = None
         self.last_ns: int | None = None
+        self.lag_ns = 0
 
     @property
     def dropped(self) -> int:
@@ -188,6 +189,8 @@ class AudioStream:
         self._taken += len(mono)
         self.last_ns = last_ns
         self._append(self._resampler.resample(mono))
+        counted_ns = self._anchor_ns + round((self._taken - 1) * 1e9 / self._rate_hz)
+        self.lag_ns = last_ns - counted_ns + self._resampler.delay_ns
         self._cut_all(hops)
 
     def _append(self, sound: NDArray[np.float32]) -> None:
@@ -226,6 +229,9 @@ class _Resampler:
 
     def __init__(self, from_hz: float, to_hz: float) -> None:
         self._stream: Any = None
+        self._from_hz, self._to_hz, self._taken, self._given = from_hz, to_hz, 0, 0
+        self.delay_ns = 0
+        """The most that it was behind up to now; it gives sound in pieces, and so is behind by more or less."""
         if from_hz != to_hz:
             try:
                 import soxr
@@ -237,6 +243,8 @@ class _Resampler:
         if self._stream is None:
             return sound
         resampled: NDArray[np.float32] = self._stream.resample_chunk(np.ascontiguousarray(sound))
+        self._taken, self._given = self._taken + len(sound), self._given + len(resampled)
+        self.delay_ns = max(self.delay_ns, round((self._taken / self._from_hz - self._given / self._to_hz) * 1e9))
         return resampled
 
     def flush(self) -> NDArray[np.float32]:

@@ -44,6 +44,7 @@ class SignalStream:
         self.next_hop: int = np.iinfo(np.int64).min
         self.first_ns: int | None = None
         self.last_ns: int | None = None
+        self.lag_ns = 0
         self.dropped = 0
 
     def push(self, chunk: Chunk) -> list[Hop]:

@@ -43,8 +43,9 @@ class Lines:
 
 
 def of_mmg() -> Lines:
-    """Those of the runtime and of the device profiles."""
+    """Those of the runtime, the device profiles and the fleet."""
     import mmg
     import mmg_device_profiles
+    import mmg_fleet
 
-    return Lines(*(Path(str(package.__file__)).parent for package in (mmg, mmg_device_profiles)))
+    return Lines(*(Path(str(package.__file__)).parent for package in (mmg, mmg_device_profiles, mmg_fleet)))

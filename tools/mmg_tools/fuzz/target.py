@@ -68,6 +68,8 @@ TARGETS = (
     _own("profile", "texts:profile", 1.5),
     _own("labels", "texts:labels", 0.3),
     _own("source-url", "texts:source_url", 4, longest=512),
+    _own("offers", "fleets:offers", 3),
+    _own("wearable", "fleets:wearable", 10),
     _own("sink-url", "texts:sink_url", 6, longest=512),
     _own("request", "page:request", 2),
     _own("order", "page:order", 5, longest=512),

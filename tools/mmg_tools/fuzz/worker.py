@@ -31,7 +31,7 @@ LOOK_EVERY = 16
 ADDRESS_BYTES = 2 << 30
 """Beyond what the process has when it begins."""
 MOST_FAULTS = 50
-OWN = ("mmg", "mmg_device_profiles")
+OWN = ("mmg", "mmg_device_profiles", "mmg_fleet")
 """What atheris watches."""
 
 

@@ -62,7 +62,7 @@ def read_condition(root: Path = Path("/"), *, tool: Tool | None = None) -> Condi
         governor=",".join(sorted(governors)) or None,
         frequency_mhz=_frequency_mhz(root),
         highest_mhz=max(highest_khz) / 1000 if highest_khz else None,
-        temperature_c=_temperature_c(root),
+        temperature_c=read_temperature(root),
         throttled=(*reasons_of(firmware), *find_cooling(root), *find_clock_limits(root)),
         throttle_count=count_throttling(root),
         free_mib=read_table(root / "proc/meminfo").get("MemAvailable", 0) // 1024,
@@ -92,8 +92,8 @@ def _frequency_mhz(root: Path) -> float | None:
     return sum(now_mhz) / len(now_mhz) if now_mhz else None
 
 
-def _temperature_c(root: Path) -> float | None:
-    """Both kinds of file are in thousandths of a degree."""
+def read_temperature(root: Path = Path("/")) -> float | None:
+    """Of the chip's hottest zone, in degrees Celsius; None where the kernel does not show it."""
     found = [
         read_number(zone / "temp")
         for zone in (root / "sys/class/thermal").glob("thermal_zone*")
@@ -104,4 +104,4 @@ def _temperature_c(root: Path) -> float | None:
             if read_text(folder / "name") in CHIP_SENSORS:
                 found += read_numbers(folder, "temp*_input")
     known = [number for number in found if number is not None]
-    return max(known) / 1000 if known else None
+    return max(known) / 1000 if known else None  # both kinds of file are in thousandths of a degree

@@ -69,6 +69,9 @@ class SyntheticPort:
         )
         self._thread.start()
 
+    def want(self, stamped_ns: int) -> None:
+        """See Port. It never rests."""
+
     def close(self) -> None:
         """Stop; see Port."""
         self._ended.set()

@@ -15,13 +15,14 @@ from mmg.sinks.jsonl import ENCODER
 from mmg.sinks.mqtt.address import Address, read_address
 from mmg.sinks.mqtt.credentials import read_credentials, tls_context
 from mmg.sinks.mqtt.discovery import config_topic, device_config
-from mmg.sinks.mqtt.state import Newest, nothing_decided, state_of, utc
+from mmg.sinks.mqtt.state import Newest, about_of, nothing_decided, state_of, utc
 from mmg.sinks.url import SinkUrl
 from mmg.version import installed_version
 
 if TYPE_CHECKING:
     import ssl
 
+TOPICS = ("about", "decision", "event", "notice", "state", "status")
 ONLINE, OFFLINE = "online", "offline"
 LEAST_SILENCE_S, SILENT_HOPS = 5.0, 4
 """After so long without a decision, or so many hops, the retained one is taken back."""
@@ -45,7 +46,7 @@ def _is_this_machine(host: str) -> bool:
 
 
 class MqttSink:
-    """Sends below its topic: ``decision``, ``event`` and ``notice``, and retained ``state`` and ``status``."""
+    """Sends below its topic: ``decision``, ``event``, ``notice``; and retained ``about``, ``state``, ``status``."""
 
     takes: tuple[type[Event], ...] = (Decided, Notice)
 
@@ -57,7 +58,7 @@ class MqttSink:
         except ImportError as error:
             raise BackendUnavailable("paho-mqtt 2", "paho-mqtt>=2") from error
         self._address, self._about = address, about
-        self._topics = {name: f"{address.topic}/{name}" for name in ("decision", "event", "notice", "state", "status")}
+        self._topics = {name: f"{address.topic}/{name}" for name in TOPICS}
         self._newest = Newest(nothing_decided(about.sensors, utc(time.time())))
         self._lock = threading.Lock()
         """Of the newest state, which must never be sent after a newer one."""
@@ -128,6 +129,8 @@ class MqttSink:
             topic = config_topic(self._address.discovery, self._address.topic)
             config = device_config(self._about, self._address.topic, installed_version())
             self._connection.send(topic, ENCODER.encode(config), retain=True)
+        about = about_of(self._about, installed_version())
+        self._connection.send(self._topics["about"], ENCODER.encode(about), retain=True)
         with self._lock:
             self._send_state()
         self._connection.send(self._topics["status"], ONLINE, retain=True)
@@ -138,7 +141,9 @@ class MqttSink:
             self._announce()
 
     def _send_state(self) -> None:
-        state = self._newest.sent(time.monotonic())
+        from mmg.board.machine.condition import read_temperature
+
+        state = {**self._newest.sent(time.monotonic()), "temperature_c": read_temperature()}
         self._connection.send(self._topics["state"], ENCODER.encode(state), retain=True)
 
     def _send(self, name: str, values: dict[str, Any]) -> None:

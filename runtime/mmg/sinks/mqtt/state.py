@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from datetime import datetime, timezone
 from typing import Any, TypeAlias
 
+from mmg.sinks.event import About
 from mmg.types import UNKNOWN, Decision
 
 State: TypeAlias = dict[str, Any]
@@ -13,6 +14,17 @@ EVERY_S = 30.0
 """A state in which only numbers have changed is sent so often: Home Assistant keeps every value that it is sent."""
 CHANGES = ("label", "modalities", "sensors")
 """A state in which one of these has changed is sent at once."""
+
+
+def about_of(about: About, version: str) -> State:
+    """What holds for a whole run, as JSON's types. version: mmg's."""
+    return {
+        "mmg": version,
+        "bundle": about.bundle,
+        "digest": about.digest,
+        "board": about.board,
+        "hop_s": about.hop_s,
+    }
 
 
 def state_of(decision: Decision, at: str) -> State:

@@ -17,6 +17,8 @@ from mmg_device_profiles.regular_file import open_regular
 
 from mmg.errors import ConfigError
 
+ONWARD = '<!doctype html><meta charset="utf-8"><title>mmg</title><meta http-equiv="refresh" content="0; url=/">\n'
+"""A browser that follows a link from another site brings the strict cookie only where this page sends it on."""
 TOKEN_BYTES = 24
 LEAST_TOKEN, MOST_TOKEN_BYTES = 16, 4096
 """Characters of a token in a file: fewer can be guessed. What is longer is another file."""
@@ -62,7 +64,7 @@ class Access:
         if not _is_same_origin(asked, host):
             return Refusal(403, "asked for from another origin")
         if self.token and not hmac.compare_digest(asked.token.encode(), self.token.encode()):
-            return Refusal(401, "no token, or not the one that mmg-run showed: open its link, or send Authorization")
+            return Refusal(401, "no token, or not the one that was shown: open its link, or send Authorization")
         kind = asked.headers.get("content-type", "").partition(";")[0].strip().lower()
         if asked.method == "POST" and kind != "application/json":
             return Refusal(415, "send Content-Type: application/json")

@@ -77,7 +77,8 @@ class Connections:
         finally:
             self._asking.pop(me, None)
             self.open -= 1
-            transport.abort()
+            with suppress(AttributeError):  # asyncio's: one that closed when its buffer was empty has no loop any more
+                transport.abort()
 
     def _make_room(self, most: int) -> None:
         """Of more that ask, the oldest go without a word."""

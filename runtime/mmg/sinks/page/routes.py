@@ -12,7 +12,7 @@ from microdot.microdot import Microdot, Request, Response
 
 from mmg.errors import MmgError
 from mmg.runs.controls import Controls
-from mmg.sinks.page.access import Access, Asked
+from mmg.sinks.page.access import ONWARD, Access, Asked
 from mmg.sinks.page.connections import problem
 from mmg.sinks.page.hub import Hub, Viewer
 from mmg.sinks.page.metrics import load_library, metrics_text
@@ -25,8 +25,6 @@ TYPES = {
     "page.css": "text/css; charset=utf-8",
     "icon.svg": "image/svg+xml",
 }
-ONWARD = '<!doctype html><meta charset="utf-8"><title>mmg</title><meta http-equiv="refresh" content="0; url=/">\n'
-"""A browser that follows a link from another site brings the strict cookie only where this page sends it on."""
 ERRORS = {404: "nothing is here", 405: "not with this method", 413: "the body is too large", 500: "mmg failed here"}
 
 

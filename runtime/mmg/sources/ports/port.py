@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,6 +20,9 @@ RETRY_S = 0.5
 
 REST_S = 0.5
 """The longest that a port leaves its device alone: one that is unplugged is noticed by then."""
+
+SOONER_NS = 1_000_000
+"""A rest is not cut for less: from hop to hop clocks are known a little better."""
 
 HELD = "its driver does not let go of it"
 
@@ -71,6 +75,12 @@ class Port(Protocol):
         Raises SourceLost where a driver still holds the thread from before ``close``.
         """
 
+    def want(self, stamped_ns: int) -> None:
+        """From any thread: samples stamped so late are wanted next, and then those of a hop later and so on.
+
+        It is the end of a hop until this is called. A port that rests beyond it rests no longer.
+        """
+
     def close(self) -> None:
         """Deliver what the device still holds, stop, and let go of it. Nothing is delivered once it has returned.
         Closing twice is fine."""
@@ -94,7 +104,8 @@ class PortThread(ABC):
         self._thread: threading.Thread | None = None
         self._delivering = threading.Lock()
         self._deliver: Callable[[Chunk], None] = lambda _: None
-        self._hops: HopGrid | None = None
+        self._hop_ns = self._want_ns = self._rests_until_ns = 0
+        self._called = threading.Event()  # ends a rest
         self._lost: Callable[[], None] = lambda: None
 
     def start(
@@ -106,7 +117,8 @@ class PortThread(ABC):
                 raise SourceLost(self.url, HELD)
             self._stopping, self._is_closed = threading.Event(), False
             self.status = PortStatus(losses=self.status.losses)
-        self._hops, self._lost = hops, lost or self._lost
+        self._lost = lost or self._lost
+        self._hop_ns, self._want_ns = (hops.hop_ns, hops.origin_ns) if hops else (0, 0)
 
         def deliver_while_open(chunk: Chunk) -> None:
             with self._delivering:
@@ -120,14 +132,38 @@ class PortThread(ABC):
     def close(self) -> None:
         """Stop; see Port. A thread that a driver or a network holds is left behind: it can deliver nothing more."""
         self._stopping.set()
+        self._called.set()
         if self._thread is not None:
             self._thread.join(self.CLOSE_S)
         with self._delivering:
             self._is_closed = True
 
+    def want(self, stamped_ns: int) -> None:
+        """Say by when samples are wanted; see Port."""
+        self._want_ns = stamped_ns
+        if stamped_ns < self._rests_until_ns - SOONER_NS:
+            self._called.set()
+
     def _wanted_ns(self, newest_ns: int) -> int:
         """When the samples after this one are wanted, in host ns; 0 for as soon as they come."""
-        return self._hops.end_ns(self._hops.hop_at(newest_ns)) if self._hops else 0
+        if not self._hop_ns:
+            return 0
+        ahead_ns = newest_ns - self._want_ns
+        return self._want_ns + max(ahead_ns // self._hop_ns + 1, 0) * self._hop_ns
+
+    def _rest(self, newest_ns: int, longest_s: float) -> bool:
+        """Leave the device alone until the samples after this one are wanted, but no longer; whether it was at all."""
+        begin_ns = time.monotonic_ns()
+        end_ns, now_ns = begin_ns + round(min(longest_s, REST_S) * 1e9), begin_ns
+        while True:
+            self._called.clear()
+            self._rests_until_ns = end_ns  # before it is looked at what is wanted: else a call could be missed
+            until_ns = min(self._wanted_ns(newest_ns), end_ns)
+            self._rests_until_ns = until_ns
+            if self._stopping.is_set() or until_ns <= now_ns:
+                return now_ns > begin_ns
+            self._called.wait((until_ns - now_ns) / 1e9)
+            now_ns = time.monotonic_ns()
 
     def _live(self) -> None:
         while not self._stopping.is_set():

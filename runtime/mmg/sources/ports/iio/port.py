@@ -20,7 +20,7 @@ from mmg.sources.clock.device_time import DeviceTime
 from mmg.sources.columns import Column
 from mmg.sources.ports.iio.device import IioDevice, Scans, scan_elements
 from mmg.sources.ports.iio.mounting import Mounting, plan_mounting
-from mmg.sources.ports.port import REST_S, PortStatus, PortThread
+from mmg.sources.ports.port import PortStatus, PortThread
 from mmg.sources.units import canonical, quantity
 from mmg.types import Chunk
 
@@ -110,7 +110,7 @@ class IioPort(PortThread):
         for half in halves:
             poll.register(half.device.fd, select.POLLIN)
         while not self._stopping.is_set():
-            self._rest(halves)
+            self._leave(halves)
             poll.poll(POLL_MS)
             # Also after a poll in vain: some kernels do not wake the reader of a device that went away.
             for half in halves:
@@ -123,12 +123,10 @@ class IioPort(PortThread):
             elif halves[0].held_ns > JUMP_NS:
                 raise SourceLost(self.url, "its two halves are out of step: restarting them")
 
-    def _rest(self, halves: list[_Half]) -> None:
+    def _leave(self, halves: list[_Half]) -> None:
         """Leave the chip alone until samples are wanted. Those that the kernel stamps may wait in its buffer."""
         if all(half.is_exact for half in halves):
-            rest_s = (self._wanted_ns(self._newest_ns) - time.monotonic_ns()) / 1e9
-            rest_s = min(rest_s, REST_S, *(half.device.held_s / 2 for half in halves))
-            self._stopping.wait(max(rest_s, 0.0))
+            self._rest(self._newest_ns, min(half.device.held_s / 2 for half in halves))
 
     def _give(self, times_ns: NDArray[np.int64], rows: NDArray[np.float64], halves: list[_Half], name: str) -> None:
         samples = np.zeros((len(times_ns), len(self._channels)), np.float32)

@@ -18,7 +18,7 @@ from mmg.sources.ports.microphone.level import Level
 from mmg.sources.ports.microphone.lookout import LOOKOUT, NO_ANSWER, Sight
 from mmg.sources.ports.microphone.portaudio import IN_USE, PORTAUDIO, STALL_S, Block, Capture, require_sounddevice
 from mmg.sources.ports.microphone.sample_count import AHEAD_S, SampleCount
-from mmg.sources.ports.port import REST_S, STATUS_NS, PortStatus, PortThread
+from mmg.sources.ports.port import STATUS_NS, PortStatus, PortThread
 from mmg.sources.url import SourceUrl, parse_url
 from mmg.types import Chunk
 
@@ -31,8 +31,9 @@ OPTIONS = ("rate", "channels", "channel", "gain", "block_ms", "latency")
 BLOCK_MS = 20
 """A sample is there for us once its block is full."""
 HELD_S = 0.6
-"""What the driver is asked to hold, in periods of a block: 31, and many sound chips have no more than 32. It is left
-alone for half of that at most."""
+"""What the driver is asked to hold, in periods of a block: 31, and many sound chips have no more than 32."""
+SPARE_S = 0.1
+"""It is left alone until so much room is left, or half of it where it holds little."""
 STALLED = "stalled: no sound for {} s"
 MARGIN_S = 0.2
 """So much longer a reader is waited for: what has come is known to within some blocks, and both need not be awake at
@@ -206,22 +207,20 @@ class MicrophonePort(PortThread):
     def _listen(self, capture: Capture) -> None:
         """Take what there is when it is wanted; until then the driver holds it, and this sleeps."""
         count, level = SampleCount(capture.rate_hz), Level(capture.rate_hz)
-        longest_s, wanted_ns = min(REST_S, capture.held_s / 2), 0
         is_over = False
         while not is_over:
             is_over = self._stopping.is_set()  # then the driver still holds what it heard in the rest
+            wanted_ns = self._wanted_ns(count.newest_ns)
+            if is_over or wanted_ns > time.monotonic_ns():  # what the driver holds is taken before it is lost
+                wanted_ns = 0
             try:
-                block = capture.take(0 if is_over else wanted_ns, self._stopping.wait)
+                block = capture.take(wanted_ns, self._stopping.wait)
             except sys.modules["sounddevice"].PortAudioError as error:
                 raise SourceLost(self.url, "unplugged") from error
             if block is None or self._capture is not capture:
                 return
             self._handle(capture, count, level, block)
-            wanted_ns = self._wanted_ns(count.newest_ns)
-            rest_s = (wanted_ns - time.monotonic_ns()) / 1e9
-            if rest_s > 0 and not is_over:
-                wanted_ns = 0 if rest_s > longest_s else wanted_ns
-                self._stopping.wait(min(rest_s, longest_s))
+            self._rest(count.newest_ns, max(capture.held_s / 2, capture.held_s - SPARE_S))
 
     def _handle(self, capture: Capture, count: SampleCount, level: Level, block: Block) -> None:
         times_ns, lost = count.place(block)

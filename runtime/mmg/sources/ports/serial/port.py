@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from mmg.errors import ConfigError
 from mmg.sources.axes import parse_axes, turn
-from mmg.sources.ports.port import REST_S, STATUS_NS, PortStatus, PortThread
+from mmg.sources.ports.port import STATUS_NS, PortStatus, PortThread
 from mmg.sources.ports.serial.conversation import Conversation
 from mmg.sources.ports.serial.library import require_pyserial
 from mmg.sources.ports.serial.line import SerialLine, check_device
@@ -130,7 +130,7 @@ class SerialPort(PortThread):
     def _listen(self, talk: Conversation, line: SerialLine) -> None:
         """Until the port is closed, or silent for so long that it is worth opening it again."""
         while not self._stopping.is_set():
-            held = self._rest(talk, line)
+            held = self._take_rest(talk, line)
             held_ns = time.monotonic_ns()
             data = b"" if held and self._stopping.is_set() else line.read()
             arrival_ns = time.monotonic_ns()
@@ -142,15 +142,10 @@ class SerialPort(PortThread):
             elif self._wait_on(talk, line, arrival_ns / 1e9):
                 return
 
-    def _rest(self, talk: Conversation, line: SerialLine) -> bytes:
+    def _take_rest(self, talk: Conversation, line: SerialLine) -> bytes:
         """Leave the device alone until the next samples are wanted; returns what it said meanwhile."""
-        if not line.can_be_left:
+        if not line.can_be_left or not self._rest(self._newest_ns, talk.rest_s(time.monotonic())):
             return b""
-        now_ns = time.monotonic_ns()
-        rest_s = min((self._wanted_ns(self._newest_ns) - now_ns) / 1e9, talk.rest_s(now_ns / 1e9), REST_S)
-        if rest_s <= 0:
-            return b""
-        self._stopping.wait(rest_s)
         held, talk.woke_s = line.pending(), time.monotonic()
         if not held:
             talk.listened_s = talk.woke_s

@@ -1,0 +1,109 @@
+"""All messages below a prefix of a broker, on paho's thread: none that the broker delivers is left out.
+
+MQTT 5, for two things that 3.1.1 lacks: a session that outlives this process for a while, so that what goes at QoS 1
+waits for it, and a largest packet, so that the broker keeps the rest.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from mmg.sinks.mqtt.address import Address
+from mmg.sinks.mqtt.client import LOST, problem_of, refusal
+from paho.mqtt import client as paho
+from paho.mqtt.enums import CallbackAPIVersion
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
+from paho.mqtt.reasoncodes import ReasonCode
+
+from mmg_fleet.messages import MOST_PROFILE_BYTES
+
+if TYPE_CHECKING:
+    import ssl
+
+KEEPALIVE_S = 30
+SESSION_S = 7 * 86_400
+MOST_PACKET_BYTES = MOST_PROFILE_BYTES + (66 << 10)
+"""A profile with the longest topic."""
+QOS = 1
+"""Decisions are sent at 0, and come at 0; profiles are sent at 1."""
+STOP_S = 2.0
+
+Take = Callable[[str, bytes, bool], None]
+
+
+class Listener:
+    """take: called on paho's thread with topic, payload and whether the broker had it before. problem: why nothing is
+    heard just now; empty while all is well."""
+
+    def __init__(
+        self,
+        address: Address,
+        *,
+        context: ssl.SSLContext | None,
+        credentials: tuple[str, str] | None,
+        client_id: str,
+        take: Take,
+        report: Callable[[str], None],
+    ) -> None:
+        self._address, self._take, self._report = address, take, report
+        self.problem = "not connected yet"
+        client = paho.Client(CallbackAPIVersion.VERSION2, client_id, protocol=paho.MQTTv5)
+        client.reconnect_delay_set(1, address.retry_s)
+        if context:
+            client.tls_set_context(context)
+        if credentials:
+            client.username_pw_set(*credentials)
+        client.on_connect = self._connect
+        client.on_connect_fail = self._connect_fail
+        client.on_disconnect = self._disconnect
+        client.on_message = self._message
+        self._client = client
+
+    def open(self) -> None:
+        """Begin to connect, and return at once."""
+        wanted = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
+        wanted.SessionExpiryInterval, wanted.MaximumPacketSize = SESSION_S, MOST_PACKET_BYTES
+        self._client.connect_async(
+            self._address.host, self._address.port, KEEPALIVE_S, clean_start=False, properties=wanted
+        )
+        self._client.loop_start()
+
+    def close(self) -> None:
+        """Take no more. What comes later waits at the broker, where it was sent at QoS 1."""
+        self._client.disconnect()
+        self._client.loop_stop()
+
+    # --- on paho's thread, where nothing may be raised --------------------------------------------------------------
+
+    def _connect(self, client: paho.Client, _data: Any, _flags: Any, reason: ReasonCode, _properties: Any) -> None:
+        if reason.is_failure:
+            self._fail(refusal(str(reason), has_credentials=client.username is not None))
+            return
+        client.subscribe(f"{self._address.topic}/#", QOS)
+        self.problem = ""
+        self._report(f"{self._address.url}: connected: listening below {self._address.topic}/")
+
+    def _connect_fail(self, _client: paho.Client, _data: Any) -> None:
+        self._fail(problem_of(sys.exc_info()[1]))
+
+    def _disconnect(self, _client: paho.Client, _data: Any, _flags: Any, reason: ReasonCode, _properties: Any) -> None:
+        if reason.is_failure and not self.problem:
+            self._fail(LOST)
+
+    def _message(self, _client: paho.Client, _data: Any, message: paho.MQTTMessage) -> None:
+        try:
+            topic = message.topic
+        except UnicodeDecodeError:
+            topic = ""  # no broker lets it through
+        try:
+            self._take(topic, bytes(message.payload), bool(message.retain))
+        except Exception as error:  # of one message, which must not end this thread
+            self._report(f"a message is lost: {type(error).__name__}: {error}")
+
+    def _fail(self, problem: str) -> None:
+        if problem != self.problem:
+            self._report(f"{self._address.url}: {problem}: trying again")
+        self.problem = problem

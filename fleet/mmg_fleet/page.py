@@ -1,0 +1,172 @@
+"""The page: what ``figures`` says, asked for again every two seconds; and the bundles for devices that fetch them."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import socket
+import threading
+from collections.abc import AsyncIterator, Callable
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any, BinaryIO, cast
+
+from microdot.microdot import Microdot, Request, Response
+from mmg.sinks.page.access import ONWARD, Asked
+from mmg.sinks.page.connections import LINE_BYTES, Connections, problem
+from mmg.sinks.page.listening import BACKLOG, Listening
+
+ASSETS = Path(__file__).parent / "assets"
+TYPES = {
+    "index.html": "text/html; charset=utf-8",
+    "page.css": "text/css; charset=utf-8",
+    "page.js": "text/javascript; charset=utf-8",
+    "rows.js": "text/javascript; charset=utf-8",
+    "icon.svg": "image/svg+xml",
+}
+BUNDLES = "/bundles/"
+BLOCK_BYTES, KERNEL_BYTES = 64 << 10, 512 << 10
+BUNDLE_S = 1800.0
+"""So long a device may take for a bundle: then its connection is somebody else's."""
+LOOK_S = 0.2
+ENDING_S = 0.5
+ERRORS = {
+    404: "nothing is here",
+    405: "not with this method",
+    413: "the body is too large",
+    500: "mmg-fleet failed here",
+}
+
+
+class Page:
+    """Serves on a thread of its own until it is closed.
+
+    figures: called with the run and the number that a page has seen, gives what is shown since. profile: gives a
+    wearable's report. bundles: the folder of ``index.json`` and the bundles, which anyone may fetch; None where there
+    is none.
+    """
+
+    def __init__(
+        self,
+        listening: Listening,
+        figures: Callable[[str, int], dict[str, Any]],
+        profile: Callable[[str], bytes | None],
+        bundles: Path | None,
+    ) -> None:
+        self._listening, self._figures, self._profile, self._bundles = listening, figures, profile, bundles
+        self._cookie = f"mmg-fleet-{listening.port}"
+        self._app = app = Microdot()
+        app.get("/")(self._index)
+        app.get("/fleet.json")(self._fleet)
+        app.get("/profile.json")(self._report)
+        app.get(f"{BUNDLES}<name>")(self._bundle)
+        app.get("/<asset>")(self._asset)
+        for status, why in ERRORS.items():
+            app.errorhandler(status)(_answering(status, why))
+        self._connections = Connections(app, self._answer, lambda _: None, lambda: None)
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()), name="mmg-fleet page", daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """Stop serving."""
+        self._ended.set()
+        self._thread.join(3 * ENDING_S)
+
+    async def _serve(self) -> None:
+        serve = self._connections.serve
+        server = await asyncio.start_server(serve, sock=self._listening.socket, limit=LINE_BYTES, backlog=BACKLOG)
+        while not self._ended.is_set():
+            await asyncio.sleep(LOOK_S)
+        server.close()
+        tasks = asyncio.all_tasks() - {asyncio.current_task()}
+        if tasks:
+            _, late = await asyncio.wait(tasks, timeout=ENDING_S)
+            for task in late:
+                task.cancel()
+            await asyncio.gather(*late, return_exceptions=True)
+
+    async def _answer(self, request: Request) -> Response:
+        refusal = None if self._is_for_devices(request) else self._listening.access.refusal(self._asked(request))
+        if refusal:
+            response = problem(refusal.status, refusal.why)
+        else:
+            response = await self._app.dispatch_request(request)
+        response.is_head = request.method == "HEAD"
+        return response
+
+    def _is_for_devices(self, request: Request) -> bool:
+        """Signed, and for whoever asks: a token would have to be on every device."""
+        return request.method in ("GET", "HEAD") and request.path.startswith(BUNDLES)
+
+    def _asked(self, request: Request) -> Asked:
+        headers = {name.lower(): value for name, value in request.headers.items()}
+        scheme, _, given = headers.get("authorization", "").partition(" ")
+        token = given.strip() if scheme.lower() == "bearer" else request.cookies.get(self._cookie, "")
+        if request.path == "/" and "token" in request.args:
+            token = request.args["token"]
+        return Asked(request.method, request.path, headers, request.sock[1].get_extra_info("sockname")[0], token)
+
+    async def _index(self, request: Request) -> Response:
+        if "token" not in request.args:
+            return _file("index.html")
+        response = Response(ONWARD, 200, {"Content-Type": TYPES["index.html"]})
+        if token := self._listening.access.token:
+            response.headers["Set-Cookie"] = f"{self._cookie}={token}; Path=/; HttpOnly; SameSite=Strict"
+        return response
+
+    async def _asset(self, _request: Request, asset: str) -> Response:
+        return _file(asset) if asset in TYPES else problem(404, ERRORS[404])
+
+    async def _fleet(self, request: Request) -> Response:
+        text = request.args.get("after", "0")
+        if not text.isdecimal() or len(text) > 15:
+            return problem(HTTPStatus.BAD_REQUEST, "after is a number that an answer gave")
+        figures = await asyncio.to_thread(self._figures, request.args.get("run", ""), int(text))
+        return Response(json.dumps(figures, separators=(",", ":")) + "\n", 200, {"Content-Type": "application/json"})
+
+    async def _report(self, request: Request) -> Response:
+        report = await asyncio.to_thread(self._profile, request.args.get("topic", ""))
+        return Response(report, 200, {"Content-Type": "application/json"}) if report else problem(404, ERRORS[404])
+
+    async def _bundle(self, request: Request, name: str) -> Response:
+        path = self._bundles / name if self._bundles else None
+        is_offered = name == "index.json" or name.endswith(".mmg")
+        if path is None or not is_offered or "/" in name or name.startswith(".") or not path.is_file():
+            return problem(404, ERRORS[404])
+        try:
+            stream = path.open("rb")
+        except OSError:
+            return problem(404, ERRORS[404])
+        transport = request.sock[1].transport
+        # A viewer's is small, and a network's round trip apart that would be slow.
+        transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, KERNEL_BYTES)
+        size = os.fstat(stream.fileno()).st_size
+        headers = {"Content-Type": "application/octet-stream", "Content-Length": str(size)}
+        if request.method == "HEAD":
+            stream.close()
+            return Response(b"", 200, headers)
+        return Response(cast("bytes", _blocks(stream, transport)), 200, headers)
+
+
+async def _blocks(stream: BinaryIO, transport: asyncio.WriteTransport) -> AsyncIterator[bytes]:
+    """What a file holds, within ``BUNDLE_S``."""
+    too_late = asyncio.get_running_loop().call_later(BUNDLE_S, transport.abort)
+    try:
+        with stream:
+            while block := stream.read(BLOCK_BYTES):
+                yield block
+    finally:
+        too_late.cancel()
+
+
+def _file(name: str) -> Response:
+    return Response((ASSETS / name).read_bytes(), 200, {"Content-Type": TYPES[name]})
+
+
+def _answering(status: int, why: str) -> Callable[[Request], Any]:
+    async def answer(_request: Request) -> Response:
+        return problem(status, why)
+
+    return answer

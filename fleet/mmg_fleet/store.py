@@ -1,0 +1,159 @@
+"""What is known, in a file of SQLite: one transaction a second. Others may read it meanwhile."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import secrets
+import sqlite3
+from collections.abc import Mapping, Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import NamedTuple
+
+import msgspec
+from mmg.errors import ConfigError
+
+from mmg_fleet.offered import Known
+from mmg_fleet.wearables import Totals, Wearable
+
+FORM = 1
+"""Of the tables, kept as the file's ``user_version``."""
+COLUMNS = Wearable.__struct_fields__
+NAMES = ", ".join(f'"{name}"' for name in COLUMNS)  # "group" is a word of SQL
+TABLES = f"""
+CREATE TABLE wearables ({NAMES}, PRIMARY KEY (topic)) WITHOUT ROWID;
+CREATE TABLE profiles (topic PRIMARY KEY, at_s, report);
+CREATE TABLE differing ("group" PRIMARY KEY, since_s);
+CREATE TABLE offers (digest PRIMARY KEY, name, version);
+CREATE TABLE totals (name PRIMARY KEY, value);
+PRAGMA user_version = {FORM};
+"""
+SENSORS = COLUMNS.index("sensors")
+
+
+class Batch(NamedTuple):
+    """What has changed since the last one. differing, offers and totals are whole."""
+
+    wearables: Sequence[tuple[object, ...]]
+    profiles: Mapping[str, bytes]
+    differing: Mapping[str, float]
+    offers: Mapping[str, Known]
+    totals: Totals
+    at_s: float
+
+
+def row_of(wearable: Wearable) -> tuple[object, ...]:
+    """A wearable as the store holds it: its sensors as JSON."""
+    values = list(msgspec.structs.astuple(wearable))
+    values[SENSORS] = msgspec.json.encode(values[SENSORS]).decode()
+    return tuple(values)
+
+
+class Store:
+    """One file, for one mmg-fleet at a time. Raises ConfigError where it cannot be opened or is another's."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._lock = _lock(path)
+        try:
+            self._file = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+        except sqlite3.Error as error:
+            os.close(self._lock)
+            raise ConfigError(f"--store {path}: cannot be opened: {error}") from error
+        try:
+            self._set_up()
+        except sqlite3.Error as error:
+            self.close()
+            raise ConfigError(f"--store {path}: cannot be used: {error}") from error
+        except ConfigError:
+            self.close()
+            raise
+
+    def _set_up(self) -> None:
+        """Raises sqlite3.Error, and ConfigError for a file of something else."""
+        [form] = self._file.execute("PRAGMA user_version").fetchone()
+        [tables] = self._file.execute("SELECT count(*) FROM sqlite_master").fetchone()
+        is_new = not form and not tables
+        if form != FORM and not is_new:
+            raise ConfigError(f"--store {self.path}: is a store of another kind: name another file")
+        self._file.execute("PRAGMA journal_mode = WAL")  # a reader does not hold the writer up
+        self._file.execute("PRAGMA synchronous = NORMAL")
+        if is_new:
+            self._file.executescript(f"BEGIN; {TABLES} COMMIT;")
+
+    def wearables(self) -> list[Wearable]:
+        """All that are kept."""
+        found = []
+        for row in self._file.execute(f"SELECT {NAMES} FROM wearables"):
+            values = dict(zip(COLUMNS, row, strict=True))
+            values["sensors"] = msgspec.json.decode(values["sensors"])
+            found.append(msgspec.convert(values, Wearable, strict=False))
+        return found
+
+    def totals(self) -> Totals:
+        """Of all messages so far."""
+        return msgspec.convert(dict(self._file.execute("SELECT name, value FROM totals WHERE name <> 'id'")), Totals)
+
+    def differing(self) -> dict[str, float]:
+        """The groups that disagree, and since when."""
+        return dict(self._file.execute('SELECT "group", since_s FROM differing'))
+
+    def offers(self) -> dict[str, Known]:
+        """All bundles that were ever offered, by digest."""
+        found = self._file.execute("SELECT digest, name, version FROM offers")
+        return {digest: Known(name, version) for digest, name, version in found}
+
+    def client_id(self) -> str:
+        """By which the broker knows this fleet again."""
+        made = f"mmg-fleet-{secrets.token_hex(8)}"
+        self._file.execute("INSERT OR IGNORE INTO totals VALUES ('id', ?)", (made,))
+        return str(self._file.execute("SELECT value FROM totals WHERE name = 'id'").fetchone()[0])
+
+    def profile(self, topic: str) -> bytes | None:
+        """The report of a wearable. To be called on any thread: it reads beside the writer."""
+        with closing(sqlite3.connect(f"{self.path.absolute().as_uri()}?mode=ro", uri=True)) as reading:
+            row = reading.execute("SELECT report FROM profiles WHERE topic = ?", (topic,)).fetchone()
+        return None if row is None else bytes(row[0])
+
+    def write(self, batch: Batch) -> None:
+        """All of it or nothing. Raises sqlite3.Error, such as of a full disk."""
+        do = self._file
+        do.execute("BEGIN")
+        try:
+            places = ", ".join("?" * len(COLUMNS))
+            do.executemany(f"INSERT OR REPLACE INTO wearables VALUES ({places})", batch.wearables)
+            profiles = [(topic, batch.at_s, report) for topic, report in batch.profiles.items()]
+            do.executemany("INSERT OR REPLACE INTO profiles VALUES (?, ?, ?)", profiles)
+            do.execute("DELETE FROM differing")
+            do.executemany("INSERT INTO differing VALUES (?, ?)", batch.differing.items())
+            offers = [(digest, *known) for digest, known in batch.offers.items()]
+            do.executemany("INSERT OR REPLACE INTO offers VALUES (?, ?, ?)", offers)
+            do.executemany("INSERT OR REPLACE INTO totals VALUES (?, ?)", msgspec.structs.asdict(batch.totals).items())
+            do.execute("COMMIT")
+        except BaseException:
+            if do.in_transaction:
+                do.execute("ROLLBACK")
+            raise
+
+    def close(self) -> None:
+        """Let go of the file. Twice is fine."""
+        self._file.close()
+        if self._lock >= 0:
+            os.close(self._lock)
+            self._lock = -1
+
+
+def _lock(path: Path) -> int:
+    """Held by a file beside it: SQLite's own locks are given up where anyone here closes the file."""
+    place = path.with_name(f"{path.name}.lock")
+    try:
+        descriptor = os.open(place, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise ConfigError(f"--store {path}: cannot be written: {error.strerror}") from error
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        os.close(descriptor)
+        raise ConfigError(f"--store {path}: another mmg-fleet uses it") from error
+    return descriptor

@@ -1,0 +1,68 @@
+"""One message that a broker retains, from a command that ends then."""
+
+from __future__ import annotations
+
+import secrets
+import sys
+import threading
+from typing import Any
+
+from mmg.errors import BackendUnavailable, SinkError
+from mmg.sinks.mqtt.address import Address, read_address
+from mmg.sinks.mqtt.credentials import read_credentials, tls_context
+from mmg.sinks.url import SinkUrl
+
+WITHIN_S = 20.0
+
+
+class Publisher:
+    """To the topic of a URL. Raises ConfigError for one that cannot be, BackendUnavailable without paho-mqtt."""
+
+    def __init__(self, url: SinkUrl) -> None:
+        try:
+            import paho.mqtt.client  # noqa: F401
+        except ImportError as error:
+            raise BackendUnavailable("paho-mqtt 2", "paho-mqtt>=2") from error
+        self.address: Address = read_address(url)
+        self._context, self._credentials = tls_context(self.address), read_credentials(self.address)
+
+    def publish(self, name: str, payload: bytes) -> str:
+        """Have the broker retain it at ``TOPIC/name``, which this returns. Raises SinkError where it does not say that
+        it does."""
+        from paho.mqtt import client as paho
+        from paho.mqtt.enums import CallbackAPIVersion
+
+        from mmg.sinks.mqtt.client import problem_of, refusal
+
+        topic, problems, is_answered = f"{self.address.topic}/{name}", ["no answer in time"], threading.Event()
+
+        def connected(_client: Any, _data: Any, _flags: Any, reason: Any, _properties: Any) -> None:
+            told = refusal(str(reason), has_credentials=bool(self._credentials)) if reason.is_failure else ""
+            problems.append(told)
+            is_answered.set()
+
+        def failed(_client: Any, _data: Any) -> None:
+            problems.append(problem_of(sys.exc_info()[1]))
+            is_answered.set()
+
+        client = paho.Client(CallbackAPIVersion.VERSION2, f"mmg-{secrets.token_hex(8)}", protocol=paho.MQTTv311)
+        if self._context:
+            client.tls_set_context(self._context)
+        if self._credentials:
+            client.username_pw_set(*self._credentials)
+        client.on_connect, client.on_connect_fail = connected, failed
+        client.connect_async(self.address.host, self.address.port)
+        client.loop_start()
+        try:
+            is_answered.wait(WITHIN_S)
+            if problem := problems[-1]:
+                raise SinkError(str(self.address.url), problem)
+            sent = client.publish(topic, payload, qos=1, retain=True)
+            sent.wait_for_publish(WITHIN_S)
+            if not sent.is_published():
+                raise SinkError(str(self.address.url), "the broker does not take it")
+            client.disconnect()
+        finally:
+            # It waits for its thread, which may hang in a name's look-up: that one dies with the process.
+            threading.Thread(target=client.loop_stop, daemon=True).start()
+        return topic
