@@ -33,7 +33,8 @@ def decide(tasks: Iterable[Task], setup: Setup, names: dict[str, str], workers: 
         active: dict[int, Worker] = {}
         try:
             while waiting or active:
-                while waiting and len(active) < workers:
+                busy = sum(worker.task is not None for worker in active.values())
+                while len(active) < min(workers, busy + len(waiting)):
                     worker = Worker(setup, folder)
                     active[worker.descriptor] = worker
                 for descriptor in wait(list(active)):

@@ -41,7 +41,9 @@ def main(descriptor: int) -> None:
             except EOFError:
                 return
             for part in runner.parts(task):
+                signal.setitimer(signal.ITIMER_REAL, 0)  # a parent that is slow to read costs no recording
                 link.send(part)
+                alive()
     except BundleError as error:
         link.send(Failure(str(error), error.exit_code))
 
