@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import signal
 import socket
@@ -17,18 +16,18 @@ from mmg.backends import TELEMETRY_OFF
 from mmg.errors import ModelError
 
 CODE = (
-    "import sys; sys.path[:] = sys.argv[2:]; from mmg.runs.process import set_up_process; set_up_process(); "
+    "import sys; sys.path[:] = sys.argv[3:]; "
+    "from mmg.trial.limits import die_with_parent; die_with_parent(int(sys.argv[2])); "
+    "from mmg.runs.process import set_up_process; set_up_process(); "
     "from {module} import main; main(int(sys.argv[1]))"
 )
-PR_SET_PDEATHSIG = 1
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 END_S = 10.0
 """So long one that was asked to end may take."""
 
 
 def open_link(descriptor: int) -> Connection[Any, Any]:
-    """In the process: the way to its parent, with whom it ends; Ctrl-C is the parent's to act on."""
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    """In the process: the way to its parent; Ctrl-C is the parent's to act on."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     return Connection(descriptor)
 
@@ -77,7 +76,7 @@ class Child:
 
 def _start(module: str, descriptor: int, environment: Mapping[str, str], is_quiet: bool) -> subprocess.Popen[bytes]:
     paths = [os.path.abspath(path) for path in sys.path if path]  # noqa: PTH100 (as mmg.trial does)
-    command = [sys.executable or "python3", "-c", CODE.format(module=module), str(descriptor), *paths]
+    command = [sys.executable or "python3", "-c", CODE.format(module=module), str(descriptor), str(os.getpid()), *paths]
     output = subprocess.DEVNULL if is_quiet else None
     try:
         return subprocess.Popen(
