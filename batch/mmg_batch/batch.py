@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from mmg.bundle import Bundle
@@ -12,7 +12,7 @@ from mmg.engine.variant import choose_file, choose_variant
 from mmg.errors import ConfigError, MmgError
 from mmg.runs.settings import Settings
 
-from mmg_batch.recording import Entry, bytes_of, state_of
+from mmg_batch.recording import Entry, as_noted, bytes_of, state_of
 from mmg_batch.results import Results, key_of
 from mmg_batch.task import ALL, WHOLE, Part, Setup, Task
 
@@ -22,16 +22,29 @@ Engine = Callable[[Sequence[Task]], Iterator[tuple[Task, Part]]]
 
 @dataclass
 class Tally:
-    """What a batch came to. done: recordings that are in the folder by now. failed: those of them that have a problem,
-    or that had one before."""
+    """What a batch came to. done: recordings that it is through with. known: those of them that were done before.
+    failing: the names of recordings with a problem, now or before. decided: those of which something was decided."""
 
     recordings: int = 0
     done: int = 0
     known: int = 0
-    failed: int = 0
     decisions: int = 0
     judged: int = 0
     right: int = 0
+    failing: set[str] = field(default_factory=set)
+    decided: set[str] = field(default_factory=set)
+
+    @property
+    def failed(self) -> int:
+        """Recordings with a problem."""
+        return len(self.failing)
+
+    def note(self, name: str, *, is_failed: bool, is_decided: bool) -> None:
+        """A part of this recording, made now or before."""
+        if is_failed:
+            self.failing.add(name)
+        if is_decided:
+            self.decided.add(name)
 
 
 def open_setup(
@@ -63,7 +76,8 @@ def open_setup(
             if manifest.name in names.values():
                 raise ConfigError(f"--bundles: two are called {manifest.name}: the table would not tell them apart")
             bundles[bundle.digest], names[bundle.digest] = str(bundle.path), manifest.name
-    return Setup(bundles, settings, subsets, patience_s), names
+            order = [one.name for one in manifest.modalities]
+    return Setup(bundles, settings, _ordered(subsets, order), patience_s), names
 
 
 def described(setup: Setup, names: dict[str, str]) -> dict[str, Any]:
@@ -98,14 +112,14 @@ def plan(entries: Iterable[Entry], setup: Setup, results: Results, tally: Tally,
             found = state_of(entry)
         except MmgError:
             found = []  # its task will say why
-        state, size = json.dumps(found), bytes_of(found)
+        state, size = as_noted(entry, found), bytes_of(found)
         keys, known = {}, {}
         for digest in setup.bundles:
             key = key_of(entry.name, digest)
             there = results.kept(key)
             is_wanted = there is None or not found or there.state != state or (is_retried and there.is_failed)
             if there and not is_wanted:
-                tally.failed += there.is_failed
+                tally.note(entry.name, is_failed=there.is_failed, is_decided=there.is_decided or not there.is_failed)
                 continue
             keys[digest] = key
             if there and there.fingerprint and not (is_retried and there.is_failed):
@@ -122,23 +136,41 @@ def run(
 ) -> Iterator[Tally]:
     """Decide the tasks, the largest first, and keep each part as it comes; yields after each recording.
 
+    A part without decisions never takes the place of one with some: a disk that is away costs nothing that was decided.
     tell: called with a line for a recording that failed.
     """
     left = {task.entry.name: len(task.keys) for task in tasks}
     for task, part in engine(sorted(tasks, key=lambda task: (-task.size, task.entry.name))):
-        results.keep(part, task)
         outcome = part.outcome
+        there = results.kept(part.key) if outcome.problem or not part.decisions else None
+        is_kept_back = bool(outcome.problem and not outcome.decisions and there and there.is_decided)
+        if not is_kept_back:
+            results.keep(part, task)
+        is_failed = bool(outcome.problem) or (there is not None and not part.decisions and there.is_failed)
+        tally.note(outcome.name, is_failed=is_failed, is_decided=outcome.decisions > 0 or not is_failed)
         tally.decisions += outcome.decisions
         tally.judged += outcome.judged
         tally.right += outcome.right
         if outcome.problem:
-            tally.failed += 1
             is_said = outcome.problem.startswith(outcome.name)
-            tell(outcome.problem if is_said else f"{outcome.name}: {outcome.problem}")
+            line = outcome.problem if is_said else f"{outcome.name}: {outcome.problem}"
+            tell(f"{line}; what was decided before is kept" if is_kept_back else line)
         left[outcome.name] -= 1
         if not left[outcome.name]:
             tally.done += 1
         yield tally
+
+
+def _ordered(subsets: str, names: Sequence[str]) -> str:
+    """The same subsets, whatever the order in which they were named: that of ``all``."""
+    if subsets in (WHOLE, ALL):
+        return subsets
+    found = sorted((sorted(names.index(name) for name in part.split("+")) for part in subsets.split(",")), key=_by_size)
+    return ",".join("+".join(names[number] for number in part) for part in found)
+
+
+def _by_size(part: list[int]) -> tuple[int, list[int]]:
+    return len(part), part
 
 
 def _names_in(subsets: str) -> list[str]:

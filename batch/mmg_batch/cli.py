@@ -128,7 +128,7 @@ def _run(options: argparse.Namespace) -> int:
     with Results(options.output, described(setup, names), {"paths": paths}) as results:
         tally = _decide(options, entries, setup, names, results)
     _tell(options, tally)
-    return 3 if tally.recordings and tally.failed >= tally.recordings * len(names) else 0
+    return 3 if tally.recordings and not tally.decided else 0
 
 
 def _find(words: list[str]) -> list[Entry]:
@@ -190,10 +190,9 @@ def _told() -> Callable[[str], None]:
 
 
 def _tell(options: argparse.Namespace, tally: Tally) -> None:
-    from dataclasses import asdict
-
     if options.json:
-        print(json.dumps({"output": str(options.output), **asdict(tally)}))
+        names = ("recordings", "done", "known", "failed", "decisions", "judged", "right")
+        print(json.dumps({"output": str(options.output), **{name: getattr(tally, name) for name in names}}))
         sys.stdout.flush()
     text = f"wrote {options.output}: {tally.done} recordings, {tally.decisions} new decisions"
     if tally.judged:

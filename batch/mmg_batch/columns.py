@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -103,6 +104,11 @@ def with_metadata(table: pa.Table, state: str, fingerprint: str) -> bytes:
     noted = table.replace_schema_metadata({STATE: state, FINGERPRINT: fingerprint})
     pq.write_table(noted, sink, compression="zstd")
     return sink.getvalue()
+
+
+def storable(text: str) -> str:
+    """As UTF-8 can hold it: a byte of a file's name that is none as ``\\xff``."""
+    return os.fsencode(text).decode("utf-8", "backslashreplace")
 
 
 def pairs(values: Mapping[str, Any] | Iterable[tuple[str, Any]]) -> list[tuple[str, Any]]:

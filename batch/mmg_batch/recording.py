@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import re
+import stat
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from mmg.errors import BackendUnavailable, ConfigError, SourceError, SourceNotFound
-from mmg.labels.beside import labels_file
+from mmg.labels.beside import BESIDE, labels_file
 from mmg.sources.url import parse_url
 
 REMOTE = re.compile(r"(?!(?:file|serial|iio|mic|camera)://)[A-Za-z][A-Za-z0-9+.-]*(?:::[^/]*)?://", re.IGNORECASE)
@@ -67,8 +69,8 @@ def truth_of(entry: Entry) -> str:
         return entry.truth
     if is_remote(entry.name):
         system, path = open_remote(entry.name)
-        beside = f"{path.rsplit('.', 1)[0]}.labels.csv"
-        return str(system.unstrip_protocol(beside)) if system.exists(beside) else ""
+        beside = labels_beside(path)
+        return str(system.unstrip_protocol(beside)) if beside and system.exists(beside) else ""
     beside_it = labels_file(Path(parse_url(entry.name).path))
     return str(beside_it) if beside_it.is_file() else ""
 
@@ -80,6 +82,21 @@ def state_of(entry: Entry) -> list[list[object]]:
     """
     truth = truth_of(entry)
     return [state for place in (*entry.places, *[truth] * bool(truth)) for state in _states(place)]
+
+
+def labels_beside(path: str) -> str:
+    """Where the labels of a remote file would be; empty where the path is a host's alone. An ``https`` file system's
+    paths are whole URLs."""
+    address, question, query = path.partition("?") if "://" in path else (path, "", "")
+    folder, slash, name = address.rpartition("/")
+    if not name or folder.endswith(":/"):
+        return ""
+    return f"{folder}{slash}{Path(name).stem}{BESIDE}{question}{query}"
+
+
+def as_noted(entry: Entry, state: list[list[object]]) -> str:
+    """The state of its files, and what a list says of it: equal as long as neither was changed."""
+    return json.dumps([state, sorted(entry.urls.items()), entry.person, entry.board])
 
 
 def bytes_of(state: Iterable[list[object]]) -> int:
@@ -100,7 +117,8 @@ def digest_of(places: Iterable[str], alive: Callable[[], None] = lambda: None) -
         raise SourceError(str(error.filename), f"cannot be read: {error.strerror}") from error
     if len(digests) == 1:
         return digests[0][0]
-    return hashlib.sha256("".join(f"{digest}  {name}\n" for digest, name in digests).encode()).hexdigest()
+    lines = "".join(f"{digest}  {name}\n" for digest, name in digests)
+    return hashlib.sha256(os.fsencode(lines)).hexdigest()
 
 
 def _sha256(path: Path, alive: Callable[[], None]) -> str:
@@ -121,18 +139,27 @@ def _states(place: str) -> Iterator[list[object]]:
             raise SourceError(place, f"cannot be looked at: {as_words(error)}") from error
         return
     for path in _files(Path(parse_url(place).path)):
-        found = path.stat()
+        try:
+            found = path.stat()
+        except OSError as error:
+            raise SourceNotFound(str(path), f"cannot be read: {error.strerror}") from error
         yield [str(path), found.st_size, found.st_mtime_ns]
 
 
 def _files(path: Path) -> list[Path]:
-    """A file, or all in a folder by their names, and the parts of a recording that come after its first."""
+    """A file, or all in a folder by their names, and the parts of a recording that come after its first.
+
+    Links that lead nowhere, pipes and devices in a folder are passed over. Raises SourceNotFound.
+    """
     try:
         if path.is_dir():
-            return sorted(Path(root, name) for root, _, names in os.walk(path) for name in names)
-        path.stat()
+            inside = sorted(Path(root, name) for root, _, names in os.walk(path) for name in names)
+            return [one for one in inside if one.is_file()]
+        is_file = stat.S_ISREG(path.stat().st_mode)
     except OSError as error:
         raise SourceNotFound(str(path), f"cannot be read: {error.strerror}") from error
+    if not is_file:
+        raise SourceNotFound(str(path), "is no regular file")
     if path.suffix == ".mcap":
         from mmg.recording.reader import open_recording
 

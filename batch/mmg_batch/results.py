@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -27,11 +28,12 @@ SUFFIX = ".parquet"
 
 @dataclass(frozen=True)
 class Kept:
-    """What is there of a recording and a bundle."""
+    """What is there of a recording and a bundle. is_failed: not all was decided. is_decided: something was."""
 
     state: str
     fingerprint: str
     is_failed: bool
+    is_decided: bool
 
 
 class Results:
@@ -59,12 +61,13 @@ class Results:
             return None
         try:
             pq.read_metadata(self.folder / DECISIONS / path.name)
-            table = pq.read_table(path, columns=["problem"])
+            table = pq.read_table(path, columns=["problem", "decisions"])
         except (OSError, ValueError):
             return None
         noted = table.schema.metadata or {}
         fingerprint = noted.get(FINGERPRINT, b"").decode()
-        return Kept(noted.get(STATE, b"").decode(), fingerprint, table["problem"].null_count < len(table))
+        is_failed = table["problem"].null_count < len(table)
+        return Kept(noted.get(STATE, b"").decode(), fingerprint, is_failed, any(table["decisions"].to_pylist()))
 
     def keep(self, part: Part, task: Task) -> None:
         """Write a part: its decisions first, as the row that says that they are done comes last."""
@@ -92,7 +95,7 @@ class Results:
 
 def key_of(name: str, bundle_digest: str) -> str:
     """The name of the part of this recording and this bundle."""
-    return hashlib.sha256(f"{name}\0{bundle_digest}".encode()).hexdigest()[:32]
+    return hashlib.sha256(os.fsencode(f"{name}\0{bundle_digest}")).hexdigest()[:32]
 
 
 def described_in(folder: Path) -> dict[str, Any]:
@@ -123,7 +126,7 @@ def read_recordings(folder: Path) -> pa.Table:
 
 def _check(folder: Path, described: dict[str, Any], noted: dict[str, Any]) -> None:
     if not (folder / BATCH).exists():
-        if [path for path in folder.iterdir() if path.name != NAME]:
+        if [path for path in folder.iterdir() if path.name != NAME and not path.name.startswith(f".{BATCH}.mmg-")]:
             raise ConfigError(f"{folder}: holds other files, and no results of mmg-batch: choose another folder")
         _write(folder / BATCH, json.dumps({**described, **noted}, indent=2).encode() + b"\n")
         return

@@ -20,7 +20,7 @@ from mmg.sources.files.contents import container_of
 from mmg.sources.files.folder import forget_unpacked
 from mmg.sources.url import parse_url
 
-from mmg_batch.columns import DecisionsFile, pairs, recordings_file
+from mmg_batch.columns import DecisionsFile, pairs, recordings_file, storable
 from mmg_batch.faults import Faults
 from mmg_batch.fetching import fetched
 from mmg_batch.kept_bundle import KeptBundle
@@ -225,7 +225,7 @@ class _Decided:
         row.faults.add(decision)
         self._file.add(
             {
-                "recording": self._task.entry.name,
+                "recording": storable(self._task.entry.name),
                 "bundle": self._bundle.manifest.name,
                 "subset": subset,
                 "hop": decision.hop,
@@ -263,13 +263,13 @@ def _spans(local: Entry) -> tuple[Label, ...]:
 def _fingerprint(entry: Entry, digest: str, truth: str) -> str:
     """Of all that the rows depend on, beside the bundle and the settings."""
     labels = digest_of([truth]) if truth else ""
-    told = [digest, labels, sorted(entry.urls), entry.person, entry.board]
+    told = [digest, labels, sorted(entry.urls.items()), entry.person, entry.board]
     return hashlib.sha256(json.dumps(told).encode()).hexdigest()
 
 
 def _as_row(task: Task, bundle: str, bundle_digest: str, subset: str, digest: str, row: _Row) -> dict[str, Any]:
     return {
-        "recording": task.entry.name,
+        "recording": storable(task.entry.name),
         "person": task.entry.person or None,
         "board": task.entry.board or None,
         "bundle": bundle,
@@ -285,8 +285,8 @@ def _as_row(task: Task, bundle: str, bundle_digest: str, subset: str, digest: st
         "accuracy": row.right / row.judged if row.judged else None,
         "losses": pairs(row.losses),
         "faults": row.faults.rows(),
-        "notes": row.notes,
-        "problem": row.problem,
+        "notes": [storable(note) for note in row.notes],
+        "problem": None if row.problem is None else storable(row.problem),
     }
 
 

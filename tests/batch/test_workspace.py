@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import fcntl
-import os
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
 import pytest
-from mmg_batch import workspace as module
 from mmg_batch.workspace import MARK, PREFIX, workspace
 
 
@@ -55,14 +53,16 @@ def test_one_that_is_at_work_and_what_others_named_alike_stay(places: Path) -> N
 
 
 def test_one_that_is_being_made_is_not_taken_for_left(places: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = fcntl.flock
+
     def lock(descriptor: int, how: int) -> None:
         """What another process does before this one holds its mark."""
-        monkeypatch.undo()
-        monkeypatch.setattr(tempfile, "tempdir", str(places))
+        monkeypatch.setattr(fcntl, "flock", real)
         with workspace():
             pass
-        fcntl.flock(descriptor, how)
+        real(descriptor, how)
 
-    monkeypatch.setattr(module.fcntl, "flock", lock)
+    monkeypatch.setattr(fcntl, "flock", lock)
     with workspace() as folder:
-        assert os.listdir(folder) == [MARK]  # noqa: PTH208
+        assert [path.name for path in folder.iterdir()] == [MARK]
+        assert list(places.iterdir()) == [folder]
