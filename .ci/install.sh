@@ -38,7 +38,7 @@ if ! is_apart || [ "$(cat "$venv/.made-for" 2>/dev/null)" != "$made_for" ] \
 fi
 
 # A run writes nowhere, its own modules' caches included: without this they would be compiled at each start.
-precompile() { "$venv/bin/python" -m compileall -q runtime device_profiles training export tools fleet; }
+precompile() { "$venv/bin/python" -m compileall -q runtime device_profiles training export batch tools fleet; }
 
 # The mark is written after an install that ended well, and names what was installed.
 mark="$venv/.installed-$extras" bare=.ci/without-dependencies.txt

@@ -35,6 +35,7 @@ SLOWEST_FIRST = (
     "training",
     "end_to_end",
     "ports",
+    "batch",
     "fleet",
     "streaming",
     "unit",

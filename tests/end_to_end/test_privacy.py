@@ -41,6 +41,8 @@ COMMANDS = {
     "mmg-virtual": ("mmg_tools.virtual.cli", "--seconds", "1", "--no-audio"),
     "mmg-fleet": ("mmg_fleet.cli", "mqtt://localhost", "--bundles", "{folder}/none"),
     "mmg-data": ("mmg_training.cli.data", "{folder}"),
+    "mmg-batch": ("mmg_batch.cli", IMU, "-o", "{folder}/results", "--workers", "1", "--backend", "onnx"),
+    "mmg-report": ("mmg_batch.report_cli", "{folder}"),
 }
 WORKSTATION = {
     "mmg-train": ("mmg_training.cli.train", "{folder}/none.toml", "--out", "{folder}/run"),

@@ -15,11 +15,13 @@ ROOMS = {
     "mmg": {"mmg_device_profiles"},
     "mmg_training": {"mmg", "mmg_device_profiles"},
     "mmg_export": {"mmg_training", "mmg", "mmg_device_profiles"},
+    "mmg_batch": {"mmg", "mmg_device_profiles"},
     "mmg_fleet": {"mmg", "mmg_device_profiles"},
-    "mmg_tools": {"mmg_fleet", "mmg_export", "mmg_training", "mmg", "mmg_device_profiles"},
+    "mmg_tools": {"mmg_batch", "mmg_fleet", "mmg_export", "mmg_training", "mmg", "mmg_device_profiles"},
 }
 TRAINING = {"torch", "onnx", "onnxscript", "safetensors", "lightning_fabric", "tensorboard", "matplotlib"}
 HEAVY = TRAINING | {"tqdm", "av", "soundfile", "soxr", "projectaria_tools", "serial", "sounddevice", "nacl", "mcap"}
+HEAVY |= {"pyarrow", "ray"}
 
 
 def imported_by(path: Path) -> set[str]:

@@ -11,6 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Protocol
 
+from mmg.backends import CPU_ONLY, Session, open_session
 from mmg.bounded_zip import ZIP_ERRORS, BoundedZip
 from mmg.bundle.keys import PublicKey, read_public_key
 from mmg.bundle.manifest import Manifest, ManifestError, ModelFile, StoredFile, decode
@@ -105,6 +106,14 @@ class Bundle:
         if hashlib.sha256(data).hexdigest() != file.sha256:
             raise BundleError(str(self.path), file.path, "its SHA-256 is not the manifest's: the bundle is altered")
         return data
+
+    def open_session(self, file: ModelFile, *, threads: int = 1, providers: tuple[str, ...] = CPU_ONLY) -> Session:
+        """The model in a file that was tried, verified once more; ``providers`` as ``mmg.backends`` takes them.
+
+        Raises BundleError, ModelError, BackendUnavailable.
+        """
+        data = self.read(file)
+        return open_session(file.backend, data, self.place_of(file), threads=threads, providers=providers)
 
     def require_tried(self, files: Sequence[ModelFile]) -> None:
         """Have these models tried in a process of their own, where nobody vouches for them and none was here before.

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mmg.backends import CPU_ONLY, Session, open_session
+from mmg.backends import CPU_ONLY, Session
 from mmg.bundle import Bundle, Manifest, Modality, ModelFile
 from mmg.errors import ShapeMismatch
 
@@ -85,9 +85,7 @@ def load_encoder(
     bundle: Bundle, modality: Modality, file: ModelFile, threads: int, providers: tuple[str, ...] = CPU_ONLY
 ) -> Encoder:
     """The modality's encoder, from verified bytes. Raises BundleError, ModelError, ShapeMismatch."""
-    data, name = bundle.read(file), bundle.place_of(file)
-    session = open_session(file.backend, data, name, threads=threads, providers=providers)
-    return Encoder(modality, bundle.manifest, session)
+    return Encoder(modality, bundle.manifest, bundle.open_session(file, threads=threads, providers=providers))
 
 
 def check_tensors(

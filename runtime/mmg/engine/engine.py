@@ -7,7 +7,7 @@ from functools import partial
 from itertools import chain
 from typing import TYPE_CHECKING
 
-from mmg.backends import AUTO, CPU_ONLY, open_session
+from mmg.backends import AUTO, CPU_ONLY
 from mmg.bundle import Bundle
 from mmg.engine.encoded import Encoded
 from mmg.engine.encoder import load_encoder
@@ -100,10 +100,9 @@ class Engine:
                 places[modality.name] = file.path
                 self._tracks[modality.name] = Track(modality, index, load, self._grid, self._clock)
         file = choose_file(bundle, manifest.fusion.files, "fusion", self.variant)
-        data, name = bundle.read(file), bundle.place_of(file)
+        bundle.read(file)
         bundle.require_tried((*files, file))
-        session = open_session(file.backend, data, name, threads=threads, providers=providers)
-        self._fusion = Fusion(manifest, session)
+        self._fusion = Fusion(manifest, bundle.open_session(file, threads=threads, providers=providers))
         self._unknown = open_unknown(bundle, modalities, unknown)
         self._hop = 0
         self.at_work: Callable[[str], None] = lambda _: None

@@ -24,6 +24,7 @@ AREAS: dict[str, tuple[str, ...]] = {
     "sources": ("runtime/mmg/sources/**/*.py",),
     "bundle": ("runtime/mmg/bundle/**/*.py",),
     "export": ("export/mmg_export/**/*.py",),
+    "batch": ("batch/mmg_batch/*.py",),
 }
 
 _COMPARISONS = {

@@ -24,7 +24,7 @@ from mmg.errors import ConfigError
 
 from mmg_tools.mutate.mutations import Mutation, read_source
 
-SOURCE_ROOTS = ("runtime", "device_profiles", "training", "export", "tools")
+SOURCE_ROOTS = ("runtime", "device_profiles", "training", "export", "batch", "fleet", "tools")
 SLOW_FOLDERS = ("tests/export/", "tests/training/")
 """Tried in the last stage only, but for an area's own folder of tests."""
 HEAVY_FILES = {

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import shlex
+import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,9 +14,10 @@ from pathlib import Path
 from mmg.cli.exit_codes import handle_signals, raise_interrupt, run_command
 from mmg.cli.parsing import parse
 from mmg.cli.privacy import close_sensors
-from mmg.cli.reporting import stderr_reporter
+from mmg.cli.reporting import stderr_reporter, write_stderr
 from mmg.cli.version import PrintVersion
 from mmg.errors import ConfigError
+from mmg.folder_lock import folder_lock
 
 from mmg_training.config import parse_setting
 from mmg_training.evaluation import plots, study
@@ -47,11 +50,13 @@ A study names its base settings, its seeds, its folds and its variants, each a t
 """
 
 report = stderr_reporter("mmg-study")
+TRAIN_ON_RAY = "import sys; from mmg_training.cli.study import train_on_ray; sys.exit(train_on_ray(sys.argv[1:]))"
+RAY_LOG = re.compile(r"\[?\d{4}-\d\d-\d\d \d\d:\d\d:\d\d|\*\*\* |\s*@ +0x|\s*$")
+"""A line that Ray writes to standard error, or of the stack that it ends with."""
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """The command; returns its exit code."""
-    given = list(sys.argv[1:] if arguments is None else arguments)
+def build_parser() -> argparse.ArgumentParser:
+    """The flags of mmg-study."""
     parser = argparse.ArgumentParser(
         prog="mmg-study",
         description="Train every variant of a study in every fold with every seed, measure each, and print the tables: "
@@ -62,28 +67,52 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--version", action=PrintVersion)
     parser.add_argument("study", type=Path, help="the study, TOML; training/configs/studies has some")
     parser.add_argument("--out", type=Path, required=True, help="the folder for its runs, tables and plots")
-    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="runs at a time (default: the cores)")
+    parser.add_argument("--jobs", type=int, help="runs at a time (default: the cores)")
+    parser.add_argument("--ray", metavar="ADDRESS|local|auto", help="train on a Ray cluster; --jobs is of the cluster")
+    parser.add_argument("--any-code", action="store_true", help="count runs that another version of mmg made as done")
     parser.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE", help="change a setting of the base, as in steps=20"
     )
     parser.add_argument("--report", action="store_true", help="train nothing: print the tables of what is done")
     parser.add_argument("--json", action="store_true", help="print JSON instead of Markdown")
-    chosen = parse(parser, given)
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command; returns its exit code."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    chosen = parse(build_parser(), given)
     chosen.is_own_process = arguments is None
     close_sensors(chosen)
     handle_signals(raise_interrupt)
-    return run_command(lambda: run(chosen, shlex.join(["mmg-study", *given])), report, stopped=130)
+    return run_command(lambda: run(chosen, given), report, stopped=130)
 
 
-def run(chosen: argparse.Namespace, command: str) -> int:
-    """Do the runs and write ``tables.md``, ``tables.json`` and the plots. Raises MmgError."""
-    if chosen.jobs < 1:
+def train_on_ray(arguments: Sequence[str]) -> int:
+    """The part of the command that talks to Ray, in a process of its own; returns its exit code."""
+    chosen = parse(build_parser(), arguments)
+    handle_signals(raise_interrupt)
+    return run_command(lambda: _train_on_ray(chosen), report, stopped=130)
+
+
+def run(chosen: argparse.Namespace, given: Sequence[str]) -> int:
+    """Do the runs and write ``tables.md``, ``tables.json`` and the plots. given: the words of the command.
+
+    Raises MmgError.
+    """
+    command = shlex.join(["mmg-study", *given])
+    if chosen.jobs is not None and chosen.jobs < 1:
         raise ConfigError(f"--jobs {chosen.jobs}: must be at least 1")
     plots.require()
-    read = study.read(chosen.study)
-    runs = study.plan(read, chosen.out, dict(parse_setting(text, "--set") for text in chosen.set))
+    read, runs = _planned(chosen)
     if not chosen.report:
-        run_all(runs, read.config.evaluate, chosen.jobs, report)
+        with folder_lock(chosen.out, "mmg-study"):
+            if chosen.ray:
+                if code := in_process(TRAIN_ON_RAY, given):
+                    return code
+            else:
+                jobs = chosen.jobs or os.cpu_count() or 1
+                run_all(runs, read.config.evaluate, jobs, report, is_any_code=chosen.any_code)
     done = {one.name: found for one in runs if (found := study.results_of(one, read.config.evaluate)) is not None}
     if not done:
         raise ConfigError(f"{chosen.out}: no run of {chosen.study} is done with these settings yet")
@@ -96,6 +125,41 @@ def run(chosen: argparse.Namespace, command: str) -> int:
     sys.stdout.flush()
     report(f"wrote tables.md, tables.json and plots into {chosen.out}")
     return 0
+
+
+def _planned(chosen: argparse.Namespace) -> tuple[study.Study, list[study.Run]]:
+    read = study.read(chosen.study)
+    return read, study.plan(read, chosen.out, dict(parse_setting(text, "--set") for text in chosen.set))
+
+
+def _train_on_ray(chosen: argparse.Namespace) -> int:
+    from mmg_training.evaluation.study_ray import RayCluster
+
+    read, runs = _planned(chosen)
+    with RayCluster(chosen.ray) as cluster:
+        jobs = chosen.jobs or cluster.processors
+        run_all(runs, read.config.evaluate, jobs, report, cluster.start, is_any_code=chosen.any_code)
+    return 0
+
+
+def in_process(code: str, words: Sequence[str]) -> int:
+    """The exit code of Python code in a process of its own, without the lines that Ray logs; where Ray ended it, that
+    is told: it ends a process whose cluster goes away."""
+    command = [sys.executable, "-c", code, *words]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        try:
+            for line in process.stderr:
+                if not RAY_LOG.match(line):
+                    write_stderr(line)
+            ended = process.wait()
+        except KeyboardInterrupt:
+            process.terminate()
+            raise
+    if ended == 1 or ended < 0:
+        report("the Ray cluster went away: what is done stays done, and the same command does the rest")
+        return 3
+    return ended
 
 
 def draw(outcome: Outcome, folder: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -194,6 +195,14 @@ def _word(value: Any) -> str:
 def digest(config: TrainConfig, evaluate: EvaluateConfig) -> str:
     """What a run's results depend on: its settings' SHA-256, and how it is measured."""
     return f"{config.sha256()} {json.dumps(dataclasses.asdict(evaluate), sort_keys=True)}"
+
+
+def code_digest() -> str:
+    """The SHA-256 of this package's code, on which a run's results depend too."""
+    package, digest = Path(__file__).resolve().parent.parent, hashlib.sha256()
+    for path in sorted(package.rglob("*.py")):
+        digest.update(f"{path.relative_to(package)}\0".encode() + path.read_bytes())
+    return digest.hexdigest()
 
 
 def results_of(run: Run, evaluate: EvaluateConfig) -> Results | None:

@@ -14,10 +14,12 @@ from mmg.cli.reporting import Reporter
 from mmg.errors import ConfigError
 
 from mmg_training.evaluation.study import LOG, RESULTS, EvaluateConfig, Run, results_of
-from mmg_training.evaluation.study_run import is_other, prepare
+from mmg_training.evaluation.study_run import is_of_other_code, is_other, prepare
 from mmg_training.evaluation.tables import plus
 
 LOOK_S = 0.2
+RETRIES = 2
+"""Of a run whose process crashed, as for want of memory; what it had trained by then is kept."""
 
 
 class Process(Protocol):
@@ -54,9 +56,17 @@ def run_all(
     jobs: int,
     progress: Reporter,
     start: Callable[[Run], Process] = start_process,
+    *,
+    is_any_code: bool = False,
 ) -> None:
-    """Do those that are not done, ``jobs`` at a time. A run that fails does not stop the others. Raises ConfigError
-    where trained runs with other settings are in the way, and at the end where some failed."""
+    """Do those that are not done, ``jobs`` at a time. A run that fails does not stop the others, and one whose process
+    crashed is tried again. is_any_code: runs that other code made count. Raises ConfigError where trained runs with
+    other settings, or of other code, are in the way, and at the end where some failed."""
+    if not is_any_code and (strange := [run.folder for run in runs if is_of_other_code(run.folder)]):
+        raise ConfigError(
+            f"{len(strange)} runs were made by other code of mmg, the first is {strange[0]}; choose another --out, "
+            "delete them, or take them as they are with --any-code"
+        )
     waiting = [run for run in runs if results_of(run, evaluate) is None]
     if others := [run.folder for run in waiting if is_other(run.folder, run.config)]:
         raise ConfigError(
@@ -85,6 +95,7 @@ def _do(
     """The runs that failed."""
     total, began_s = len(waiting), time.monotonic()
     active: dict[Process, Run] = {}
+    crashes: dict[str, int] = {}
     failed: list[Run] = []
     done = 0
     try:
@@ -95,10 +106,16 @@ def _do(
                 active[start(run)] = run
             ended = [process for process in active if process.poll() is not None]
             for process in ended:
-                run, done = active.pop(process), done + 1
+                run, code = active.pop(process), process.poll() or 0
+                if code < 0 and crashes.setdefault(run.name, 0) < RETRIES:
+                    crashes[run.name] += 1
+                    waiting.append(run)
+                    progress(f"{run.name}: its process crashed (signal {-code}): it is tried again")
+                    continue
+                done += 1
                 shown.at(done, total)
                 results = results_of(run, evaluate)
-                if process.poll() != 0 or results is None:
+                if code or results is None:
                     failed.append(run)
                     progress(f"{run.name}: failed, {run.folder / LOG} says why")
                     continue

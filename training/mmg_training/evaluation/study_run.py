@@ -45,10 +45,20 @@ def is_other(folder: Path, config: TrainConfig) -> bool:
         return True
 
 
+def is_of_other_code(folder: Path) -> bool:
+    """Whether what is in the folder was made by other code than this; of what older code left nobody knows."""
+    try:
+        made_by = json.loads((folder / study.SETTINGS).read_bytes()).get("code", "")
+    except (OSError, ValueError, AttributeError):
+        return False
+    return made_by not in ("", study.code_digest())
+
+
 def prepare(folder: Path, config: TrainConfig, evaluate: EvaluateConfig) -> None:
     """Write the run's settings; the progress of a training with other ones goes."""
     folder.mkdir(parents=True, exist_ok=True)
-    described = json.dumps({"config": dataclasses.asdict(config), "evaluate": dataclasses.asdict(evaluate)}, indent=2)
+    told = {"config": dataclasses.asdict(config), "evaluate": dataclasses.asdict(evaluate), "code": study.code_digest()}
+    described = json.dumps(told, indent=2)
     path = folder / study.SETTINGS
     try:
         stale = _settings(folder)[0] != config

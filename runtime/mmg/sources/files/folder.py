@@ -170,6 +170,18 @@ def unpacked(url: str, path: Path) -> Path:
         raise SourceError(url, f"is no zip archive that can be read: {error}") from error
 
 
+def forget_unpacked() -> None:
+    """Remove what was unpacked so far, for a process that reads many archives, none of which is open any more."""
+    _unpack.cache_clear()
+    while _folders:
+        shutil.rmtree(_folders.pop(), ignore_errors=True)
+
+
+_folders: list[str] = []
+"""Of archives' files."""
+atexit.register(forget_unpacked)
+
+
 @cache
 def _unpack(path: Path) -> Path:
     with BoundedZip(path, LIST_BYTES) as archive:
@@ -184,7 +196,7 @@ def _unpack(path: Path) -> Path:
         if size > max(SMALL_BYTES, LARGEST_RATIO * packed):
             raise ValueError(f"it would unpack to {size / 1e9:.1f} GB, over {LARGEST_RATIO} times what it takes")
         folder = tempfile.mkdtemp(prefix=UNPACKED)
-        atexit.register(shutil.rmtree, folder, ignore_errors=True)
+        _folders.append(folder)
         if size > shutil.disk_usage(folder).free:
             raise ValueError(f"it holds {size / 1e6:.0f} MB, more than there is room for in {folder}")
         for one in wanted:

@@ -1,0 +1,83 @@
+"""A list of recordings: CSV or Parquet with a column ``recording``."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from mmg.errors import BackendUnavailable, ConfigError
+
+from mmg_batch.recording import Entry, absolute
+
+RECORDING, PERSON, BOARD, TRUTH = "recording", "person", "board", "truth"
+LONGEST_HEADER = 1 << 16
+
+
+def is_list(path: Path) -> bool:
+    """Whether it is a Parquet file, or a CSV whose header has a column ``recording``."""
+    if path.suffix.lower() == ".parquet":
+        return True
+    if path.suffix.lower() != ".csv":
+        return False
+    try:
+        with path.open(encoding="utf-8-sig", errors="replace") as stream:
+            header = stream.readline(LONGEST_HEADER)
+    except OSError:
+        return False
+    return RECORDING in [name.strip() for name in next(csv.reader([header]), [])]
+
+
+def entries_in(path: Path) -> Iterator[Entry]:
+    """The recordings of a list. Paths count from its folder. Raises ConfigError, which names the row.
+
+    Columns: ``recording``, and where they are known ``person``, ``board`` and ``truth``; any other is a modality, with
+    the URL of its recording.
+    """
+    for number, row in enumerate(_rows(path), 1):
+        known = {name: value.strip() for name, value in row.items() if name and value and value.strip()}
+        if not known:
+            continue
+        if RECORDING not in known:
+            raise ConfigError(f"{path}: row {number} names no recording")
+        others = {name: value for name, value in known.items() if name not in (RECORDING, PERSON, BOARD, TRUTH)}
+        truth = known.get(TRUTH, "")
+        try:
+            yield Entry(
+                absolute(known[RECORDING], path.parent),
+                {name: absolute(value, path.parent) for name, value in others.items()},
+                known.get(PERSON, ""),
+                known.get(BOARD, ""),
+                absolute(truth, path.parent) if truth else "",
+            )
+        except ConfigError as error:
+            raise ConfigError(f"{path}: row {number}: {error}") from error
+
+
+def _rows(path: Path) -> Iterator[Mapping[str, str | None]]:
+    if path.suffix.lower() == ".parquet":
+        yield from _parquet(path)
+        return
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as stream:
+            for row in csv.DictReader(stream):
+                if None in row:
+                    raise ConfigError(f"{path}: a row has more cells than the header")
+                yield row
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise ConfigError(f"{path}: cannot be read as a list: {error}") from error
+
+
+def _parquet(path: Path) -> Iterator[Mapping[str, str | None]]:
+    try:
+        import pyarrow.parquet as pq
+    except ImportError as error:
+        raise BackendUnavailable("pyarrow, which Parquet needs,", "pyarrow") from error
+    try:
+        table = pq.read_table(path)
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{path}: is no list that can be read: {str(error).partition(chr(10))[0]}") from error
+    if RECORDING not in table.column_names:
+        raise ConfigError(f"{path}: has no column {RECORDING}; it has {', '.join(table.column_names)}")
+    for row in table.to_pylist():
+        yield {name: None if value is None else str(value) for name, value in row.items()}

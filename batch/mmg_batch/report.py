@@ -1,0 +1,201 @@
+"""What a folder of results comes to: accuracies, faults, failures, the worst recordings, and bundles compared."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from typing import Any
+
+from mmg_batch.compare import Interval, Pair, accuracy, difference, sums
+from mmg_batch.faults import kind_of
+
+Row = dict[str, Any]
+WORST, FEWEST_JUDGED = 20, 5
+"""Recordings that are shown, and decisions with a truth that one needs to be among them."""
+MOST_KINDS = 30
+NOT_SAID = "not said"
+
+
+@dataclass(frozen=True)
+class Line:
+    """A group of rows: accuracy by whatever names it."""
+
+    names: tuple[str, ...]
+    recordings: int
+    hours: float
+    judged: int
+    accuracy: Interval | None
+
+
+@dataclass(frozen=True)
+class FaultKind:
+    """A kind of fault: in how many recordings, for how many decisions, and of all decisions of these."""
+
+    sensor: str
+    state: str
+    reason: str
+    recordings: int
+    decisions: int
+    share: float
+
+
+@dataclass(frozen=True)
+class Worst:
+    """A recording and how well it was decided from all of its sensors."""
+
+    recording: str
+    bundle: str
+    subset: str
+    person: str
+    judged: int
+    accuracy: float
+
+
+@dataclass(frozen=True)
+class Failed:
+    """Why recordings failed, numbers and names left out, how many, and the first of them."""
+
+    reason: str
+    recordings: int
+    example: str
+
+
+@dataclass(frozen=True)
+class Compared:
+    """A bundle less another on the recordings that both decided, from one subset."""
+
+    bundle: str
+    other: str
+    subset: str
+    recordings: int
+    difference: Interval
+
+
+@dataclass(frozen=True)
+class Report:
+    """All of it. is_by_person: whether people are known; else each recording stands for one."""
+
+    recordings: int
+    failed: int
+    decisions: int
+    hours: float
+    is_by_person: bool
+    by_subset: list[Line]
+    by_person: list[Line]
+    by_board: list[Line]
+    compared: list[Compared]
+    faults: list[FaultKind]
+    failures: list[Failed]
+    worst: list[Worst]
+
+
+def make_report(rows: Sequence[Row]) -> Report:
+    """rows: of the table of recordings."""
+    decided = [row for row in rows if row["subset"] and row["decisions"]]
+    fullest = _fullest(decided)
+    spans = {row["recording"]: row["span_s"] or 0.0 for row in decided}
+    return Report(
+        recordings=len({row["recording"] for row in rows}),
+        failed=len({row["recording"] for row in rows if row["problem"]}),
+        decisions=sum(row["decisions"] for row in rows),
+        hours=sum(spans.values()) / 3600,
+        is_by_person=any(row["person"] for row in rows),
+        by_subset=_lines(decided, lambda row: (row["bundle"], row["subset"])),
+        by_person=_lines(fullest, lambda row: (row["person"] or NOT_SAID, row["bundle"])),
+        by_board=_lines(fullest, lambda row: (row["board"] or NOT_SAID, row["bundle"])),
+        compared=_compared(decided),
+        faults=_faults(fullest),
+        failures=_failures(rows),
+        worst=_worst(fullest),
+    )
+
+
+def _fullest(rows: Iterable[Row]) -> list[Row]:
+    """Of each recording and bundle the row with the most sensors."""
+    found: dict[tuple[str, str], Row] = {}
+    for row in rows:
+        key = row["recording"], row["bundle"]
+        if key not in found or row["subset"].count("+") > found[key]["subset"].count("+"):
+            found[key] = row
+    return list(found.values())
+
+
+def _person(row: Row) -> str:
+    return f"person {row['person']}" if row["person"] else f"recording {row['recording']}"
+
+
+def _lines(rows: Iterable[Row], names: Callable[[Row], tuple[str, ...]]) -> list[Line]:
+    groups: dict[tuple[str, ...], list[Row]] = {}
+    for row in rows:
+        groups.setdefault(names(row), []).append(row)
+    lines = []
+    for key, group in sorted(groups.items()):
+        people = sums((_person(row), (row["judged"], row["correct"])) for row in group)
+        lines.append(
+            Line(
+                key,
+                len({row["recording"] for row in group}),
+                sum(row["span_s"] or 0.0 for row in group) / 3600,
+                sum(row["judged"] for row in group),
+                accuracy((judged, right) for judged, right in people.values()),
+            )
+        )
+    return lines
+
+
+def _compared(rows: Sequence[Row]) -> list[Compared]:
+    by_key = {(row["bundle"], row["subset"], row["recording"]): row for row in rows if not row["problem"]}
+    bundles = sorted({row["bundle"] for row in rows})
+    subsets = dict.fromkeys(row["subset"] for row in rows)
+    found = []
+    for one, other in combinations(bundles, 2):
+        for subset in subsets:
+            # Of other labels or hops, a bundle has other hops with a truth: those are not the same trials.
+            pairs = [
+                (row, by_key[other, subset, recording])
+                for (bundle, its, recording), row in by_key.items()
+                if (bundle, its) == (one, subset) and (other, subset, recording) in by_key
+            ]
+            alike = [(row, its) for row, its in pairs if row["judged"] == its["judged"]]
+            people = sums((_person(row), (row["judged"], row["correct"], its["correct"])) for row, its in alike)
+            if (result := difference(Pair(*figures) for figures in people.values())) is not None:
+                found.append(Compared(one, other, subset, len(alike), result))
+    return found
+
+
+def _faults(rows: Sequence[Row]) -> list[FaultKind]:
+    found: dict[tuple[str, str, str], list[tuple[str, int, int]]] = {}
+    for row in rows:
+        for fault in row["faults"]:
+            key = fault["sensor"], fault["state"], kind_of(fault["reason"])
+            found.setdefault(key, []).append((row["recording"], fault["hops"], row["decisions"]))
+    kinds = [
+        FaultKind(
+            *key,
+            recordings=len({name for name, _, _ in those}),
+            decisions=sum(hops for _, hops, _ in those),
+            share=sum(hops for _, hops, _ in those) / sum(of for _, _, of in those),
+        )
+        for key, those in found.items()
+    ]
+    return sorted(kinds, key=lambda kind: -kind.decisions)[:MOST_KINDS]
+
+
+def _failures(rows: Sequence[Row]) -> list[Failed]:
+    found: dict[str, list[str]] = {}
+    for row in rows:
+        if row["problem"]:
+            reason = row["problem"].replace(row["recording"], "").lstrip(": ")
+            found.setdefault(kind_of(reason), []).append(row["recording"])
+    kinds = [Failed(reason, len(set(those)), those[0]) for reason, those in found.items()]
+    return sorted(kinds, key=lambda kind: -kind.recordings)[:MOST_KINDS]
+
+
+def _worst(rows: Sequence[Row]) -> list[Worst]:
+    judged = [row for row in rows if row["judged"] >= FEWEST_JUDGED]
+    worst = sorted(judged, key=lambda row: (row["accuracy"], row["recording"], row["bundle"]))[:WORST]
+    return [
+        Worst(row["recording"], row["bundle"], row["subset"], row["person"] or "", row["judged"], row["accuracy"])
+        for row in worst
+    ]

@@ -1,0 +1,118 @@
+"""``mmg-report``: one page of the results of ``mmg-batch``."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shlex
+import subprocess
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mmg.cli.exit_codes import handle_signals, raise_interrupt, run_command
+from mmg.cli.parsing import parse
+from mmg.cli.privacy import close_sensors
+from mmg.cli.progress import counted
+from mmg.cli.reporting import stderr_reporter
+from mmg.cli.version import PrintVersion
+from mmg.errors import BackendUnavailable
+
+if TYPE_CHECKING:
+    from mmg_batch.report import Report, Worst
+
+_report = stderr_reporter("mmg-report")
+PAGE, LOOKS = "report.html", "look"
+EXAMPLES = """\
+examples:
+  mmg-report results                 results/report.html
+  mmg-report results --look 5        with mmg-look's pages of the five worst recordings
+  mmg-report results --json          the same figures for a program
+
+exit codes: 0 done, 2 usage or a folder that cannot be used, 4 a package is missing, 130 stopped by Ctrl-C
+"""
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The flags of mmg-report, which other programs rely on."""
+    parser = argparse.ArgumentParser(
+        prog="mmg-report",
+        description="Write one page of what mmg-batch decided: accuracy by sensors, person, board and bundle, faults, "
+        "the worst recordings, and bundles compared.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    add = parser.add_argument
+    add("results", metavar="RESULTS", type=Path, help="the folder that mmg-batch wrote")
+    add("-o", "--output", metavar="PATH", type=Path, help=f"the page (default: {PAGE} in that folder)")
+    add("--look", metavar="N", type=int, default=0, help="write mmg-look's pages of the N worst recordings too")
+    add("--json", action="store_true", help="print the figures as JSON, and write no page")
+    add("--version", action=PrintVersion)
+    return parser
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Write the page, and return the exit code."""
+    options = parse(build_parser(), arguments)
+    handle_signals(raise_interrupt)
+    return run_command(lambda: _run(options), _report, stopped=130)
+
+
+def _run(options: argparse.Namespace) -> int:
+    close_sensors(options)
+    try:
+        from mmg_batch.results import described_in, read_recordings
+    except ImportError as error:
+        raise BackendUnavailable("pyarrow, which tables need,", "pyarrow") from error
+    from mmg.atomic_write import atomic_write
+
+    from mmg_batch.page import format_page
+    from mmg_batch.report import make_report
+
+    report = make_report(read_recordings(options.results).to_pylist())
+    if options.json:
+        print(json.dumps(asdict(report), indent=2))
+        sys.stdout.flush()
+        return 0
+    output: Path = options.output or options.results / PAGE
+    commands = _commands(described_in(options.results))
+    pages = _look(report.worst[: max(options.look, 0)], output.parent, commands)
+    page = format_page(report, options.results.absolute().name, pages, commands)
+    with atomic_write(output) as stream:
+        stream.write(page.encode())
+    _report(f"wrote {output}: {_summary(report)}")
+    return 0
+
+
+def _summary(report: Report) -> str:
+    failed = f", {report.failed} failed" if report.failed else ""
+    return f"{report.recordings} recordings{failed}, {report.decisions} decisions"
+
+
+def _commands(described: dict[str, Any]) -> dict[str, str]:
+    """Bundle -> what mmg-look is to be told of it."""
+    return {name: shlex.join(["--bundle", str(path)]) for name, path in described.get("paths", {}).items()}
+
+
+def _look(worst: list[Worst], folder: Path, commands: dict[str, str]) -> dict[str, str]:
+    """Recording -> its page, of those that mmg-look can make one of."""
+    pages: dict[str, str] = {}
+    if worst:
+        (folder / LOOKS).mkdir(exist_ok=True)
+    for number, one in enumerate(counted(_report, "pages", worst, len(worst), "recordings"), 1):
+        place = f"{LOOKS}/{number:02d}.html"
+        words = [one.recording, "-o", str(folder / place), "--overwrite", *shlex.split(commands.get(one.bundle, ""))]
+        done = subprocess.run(
+            [sys.executable, "-m", "mmg.cli.look", *words], capture_output=True, text=True, check=False
+        )
+        if done.returncode:
+            _report(f"{one.recording}: no page: {done.stderr.strip().splitlines()[-1:] or ['mmg-look failed']}")
+        else:
+            pages[one.recording] = place
+    return pages
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,142 @@
+"""A folder of results: parts that are whole or not there, who may write to it, and whose results they are."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from mmg.atomic_write import atomic_write
+from mmg.errors import ConfigError
+from mmg.folder_lock import NAME, folder_lock
+
+from mmg_batch.columns import FINGERPRINT, STATE, with_metadata
+from mmg_batch.task import Part, Task
+
+BATCH, DECISIONS, RECORDINGS = "batch.json", "decisions", "recordings"
+SCHEMA = "mmg-batch/1"
+SUFFIX = ".parquet"
+
+
+@dataclass(frozen=True)
+class Kept:
+    """What is there of a recording and a bundle. is_failed: not all was decided. is_decided: something was."""
+
+    state: str
+    fingerprint: str
+    is_failed: bool
+    is_decided: bool
+
+
+class Results:
+    """The folder, opened to write. A context: nobody else writes meanwhile."""
+
+    def __init__(self, folder: Path, described: Mapping[str, Any], noted: Mapping[str, Any] | None = None) -> None:
+        """described: what the results depend on. noted: what else a new folder's file says.
+
+        Raises ConfigError where the folder is of another batch, of another kind, or another batch is at work in it.
+        """
+        self.folder = folder
+        with ExitStack() as at_end:
+            at_end.enter_context(folder_lock(folder, "mmg-batch"))
+            _check(folder, {"schema": SCHEMA, **described}, dict(noted or {}))
+            for name in (DECISIONS, RECORDINGS):
+                (folder / name).mkdir(exist_ok=True)
+                for left in (folder / name).glob(".*.mmg-*"):
+                    left.unlink(missing_ok=True)  # what a killed batch was writing
+            self._at_end = at_end.pop_all()
+
+    def kept(self, key: str) -> Kept | None:
+        """What is there under this key; None where nothing is, or it is damaged."""
+        path = self.folder / RECORDINGS / f"{key}{SUFFIX}"
+        if not path.is_file() or not (self.folder / DECISIONS / path.name).is_file():
+            return None
+        try:
+            pq.read_metadata(self.folder / DECISIONS / path.name)
+            table = pq.read_table(path, columns=["problem", "decisions"])
+        except (OSError, ValueError):
+            return None
+        noted = table.schema.metadata or {}
+        fingerprint = noted.get(FINGERPRINT, b"").decode()
+        is_failed = table["problem"].null_count < len(table)
+        return Kept(noted.get(STATE, b"").decode(), fingerprint, is_failed, any(table["decisions"].to_pylist()))
+
+    def keep(self, part: Part, task: Task) -> None:
+        """Write a part: its decisions first, as the row that says that they are done comes last."""
+        path = self.folder / RECORDINGS / f"{part.key}{SUFFIX}"
+        recordings = part.recordings
+        if part.decisions:
+            _write(self.folder / DECISIONS / path.name, part.decisions)
+        else:  # the files were touched, and hold what they held
+            table = pq.read_table(path)
+            recordings = with_metadata(table, task.state, (table.schema.metadata or {})[FINGERPRINT].decode())
+        _write(path, recordings)
+
+    def close(self) -> None:
+        """Let others write."""
+        self._at_end.close()
+
+    def __enter__(self) -> Results:
+        return self
+
+    def __exit__(
+        self, _kind: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def key_of(name: str, bundle_digest: str) -> str:
+    """The name of the part of this recording and this bundle."""
+    return hashlib.sha256(os.fsencode(f"{name}\0{bundle_digest}")).hexdigest()[:32]
+
+
+def described_in(folder: Path) -> dict[str, Any]:
+    """What the results in a folder depend on. Raises ConfigError where there are none."""
+    try:
+        described = json.loads((folder / BATCH).read_bytes())
+    except FileNotFoundError as error:
+        raise ConfigError(f"{folder}: holds no results of mmg-batch: there is no {BATCH}") from error
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{folder / BATCH}: cannot be read: {error}") from error
+    if not isinstance(described, dict) or described.get("schema") != SCHEMA:
+        raise ConfigError(f"{folder / BATCH}: is of another mmg: this one reads {SCHEMA}")
+    return described
+
+
+def read_recordings(folder: Path) -> pa.Table:
+    """The table of recordings, sorted by recording, bundle and subset. Raises ConfigError where there are none."""
+    described_in(folder)
+    paths = sorted((folder / RECORDINGS).glob(f"[!.]*{SUFFIX}"))
+    if not paths:
+        raise ConfigError(f"{folder}: no recording is decided yet")
+    try:
+        table = pa.concat_tables(pq.read_table(path).replace_schema_metadata(None) for path in paths)
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{folder}: a part is damaged, the same mmg-batch again mends it: {error}") from error
+    return table.sort_by([(name, "ascending") for name in ("recording", "bundle", "subset")])
+
+
+def _check(folder: Path, described: dict[str, Any], noted: dict[str, Any]) -> None:
+    if not (folder / BATCH).exists():
+        if [path for path in folder.iterdir() if path.name != NAME and not path.name.startswith(f".{BATCH}.mmg-")]:
+            raise ConfigError(f"{folder}: holds other files, and no results of mmg-batch: choose another folder")
+        _write(folder / BATCH, json.dumps({**described, **noted}, indent=2).encode() + b"\n")
+        return
+    there = described_in(folder)
+    for key, value in described.items():
+        if there.get(key) != value:
+            has, asked = json.dumps(there.get(key)), json.dumps(value)
+            raise ConfigError(f"{folder}: holds results with {key} {has}, and now it is {asked}: choose another folder")
+
+
+def _write(path: Path, data: bytes) -> None:
+    with atomic_write(path) as stream:
+        stream.write(data)

@@ -1,0 +1,55 @@
+"""Intervals: a bootstrap over people, which knows that one person's decisions are alike."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from mmg_batch.compare import Interval, Pair, accuracy, difference, said
+
+
+def test_an_accuracy_is_that_of_all_decisions_and_its_interval_that_of_people() -> None:
+    interval = accuracy([(100, 100), (100, 100), (100, 0), (100, 0)])
+    assert interval is not None
+    assert interval.value == 0.5
+    # Four people who are all right or all wrong: as four throws of a coin, and not as four hundred.
+    assert (interval.low, interval.high, interval.people) == (0.0, 1.0, 4)
+
+
+def test_the_interval_holds_the_truth_as_often_as_it_says() -> None:
+    generator = np.random.default_rng(7)
+    held = 0
+    for _ in range(200):
+        skills = generator.beta(8, 2, size=40)  # of mean 0.8
+        interval = accuracy((50, int(right)) for right in generator.binomial(50, skills))
+        assert interval is not None
+        assert interval.low is not None
+        assert interval.high is not None
+        held += interval.low <= 0.8 <= interval.high
+    assert 180 <= held <= 198
+
+
+def test_a_difference_is_paired_by_person() -> None:
+    # All are better by one in ten, however good they are: only pairs show it.
+    people = [Pair(100, right + 10, right) for right in range(0, 90, 5)]
+    paired = difference(people)
+    assert paired is not None
+    assert (paired.value, paired.low, paired.high) == pytest.approx((0.1, 0.1, 0.1))
+
+
+def test_one_person_gives_no_interval_and_nobody_no_figure() -> None:
+    assert accuracy([(10, 4), (0, 0)]) == Interval(0.4, None, None, 1)
+    assert accuracy([(0, 0)]) is None
+    assert difference([]) is None
+
+
+@pytest.mark.parametrize(
+    ("interval", "signed", "text"),
+    [
+        (None, False, "-"),
+        (Interval(0.5, None, None, 1), False, "50.0 %"),
+        (Interval(0.5, 0.25, 0.75, 3), False, "50.0 % (25.0 to 75.0)"),
+        (Interval(0.05, -0.01, 0.1, 3), True, "+5.0 % (-1.0 to +10.0)"),
+    ],
+)
+def test_a_figure_is_said_with_its_interval(interval: Interval | None, signed: bool, text: str) -> None:
+    assert said(interval, signed=signed) == text

@@ -1,0 +1,143 @@
+"""What is a recording, and what is none, among files, folders, globs, lists and URLs."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from batches import link
+from mmg.errors import ConfigError
+from mmg_batch.inputs import find
+from mmg_batch.recording import Entry, digest_of, state_of
+
+
+def names(*words: object) -> list[str]:
+    """The ends of the names of what is found."""
+    return [Path(entry.name).name for entry in find([str(word) for word in words])]
+
+
+def test_a_folder_of_folders_holds_a_recording_in_each(walks: Path) -> None:
+    assert names(walks) == ["a", "b", "c", "d"]
+
+
+def test_a_folder_whose_files_belong_together_is_one_recording(short: Path) -> None:
+    assert names(short) == [short.name]
+
+
+def test_a_folder_of_tables_that_are_alike_holds_a_recording_in_each(short: Path, tmp_path: Path) -> None:
+    for name in ("one.csv", "two.csv"):
+        shutil.copy(short / "imu.csv", tmp_path / name)
+    (tmp_path / "notes.csv").write_text("who,when\nme,today\n")
+    (tmp_path / "one.labels.csv").write_text("start_s,end_s,label\n")
+    assert names(tmp_path) == ["one.csv", "two.csv"]
+
+
+def test_sounds_and_archives_are_recordings_of_their_own(short: Path, tmp_path: Path) -> None:
+    for name in ("one.wav", "two.wav"):
+        shutil.copy(short / "audio.wav", tmp_path / name)
+    (tmp_path / "three.zip").write_bytes(b"PK")
+    (tmp_path / ".hidden.zip").write_bytes(b"PK")
+    (tmp_path / "empty.zip").touch()
+    (tmp_path / "readme.md").write_text("text")
+    assert names(tmp_path) == ["one.wav", "three.zip", "two.wav"]
+
+
+def test_an_export_of_several_tables_is_one_recording(tmp_path: Path) -> None:
+    (tmp_path / "Accelerometer.csv").write_text("t (s),x (m/s^2),y (m/s^2),z (m/s^2)\n" + "0.01,0,0,9.8\n" * 9)
+    (tmp_path / "Gyroscope.csv").write_text("t (s),x (rad/s),y (rad/s),z (rad/s)\n" + "0.01,0,0,0\n" * 9)
+    assert names(tmp_path) == [tmp_path.name]
+
+
+def test_an_export_with_a_sensor_twice_and_one_of_each_wrist_are_told_apart(tmp_path: Path) -> None:
+    export, wrists = tmp_path / "export", tmp_path / "wrists"
+    for folder, stems in (
+        (export, ("Accelerometer", "AccelerometerUncalibrated", "TotalAcceleration", "Gyroscope", "Location")),
+        (wrists, ("left_acc", "right_acc")),
+    ):
+        folder.mkdir()
+        for stem in stems:
+            (folder / f"{stem}.csv").write_text("t,x,y,z\n" + "0.01,0,0,9.8\n" * 9)
+    assert names(tmp_path) == ["export", "left_acc.csv", "right_acc.csv"]
+
+
+def test_a_folder_with_labels_is_one_recording_and_a_table_of_people_is_none(short: Path, tmp_path: Path) -> None:
+    (tmp_path / "people.csv").write_text("id,sex\n" + "7,f\n" * 9)
+    shutil.copytree(short, tmp_path / "walk")
+    (tmp_path / "walk" / "audio.wav").unlink()
+    assert names(tmp_path) == ["walk"]
+
+
+def test_a_table_with_dates_and_decimal_commas_has_samples(tmp_path: Path) -> None:
+    (tmp_path / "one.csv").write_text("when;x;y;z\n" + "2026-01-01 10:00:00,5;0,1;-2,5;9,81\n" * 9)
+    (tmp_path / "two.txt").write_text("x,y,z\n" + "1,2,3\n" * 9, encoding="utf-16")
+    assert names(tmp_path) == ["one.csv", "two.txt"]
+
+
+def test_a_link_that_leads_back_is_not_followed(walks: Path) -> None:
+    (walks / "again").symlink_to(walks)
+    assert names(walks) == ["a", "b", "c", "d"]
+
+
+def test_a_glob_that_no_shell_expanded_is_one_here(walks: Path) -> None:
+    assert names(walks / "[ab]") == ["a", "b"]
+    assert names(walks / "**" / "imu.csv") == ["imu.csv"] * 4
+
+
+def test_what_is_named_twice_is_decided_once(walks: Path) -> None:
+    assert names(walks, walks / "a") == ["a", "b", "c", "d"]
+
+
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+def test_a_list_says_who_wore_what_and_where_each_sensor_is(kind: str, tmp_path: Path) -> None:
+    rows = [
+        {"recording": "one", "person": "p1", "board": "pi-5", "imu": "one.csv?acc_unit=g", "truth": ""},
+        {"recording": "s3://bucket/two.zip", "person": "", "board": "", "imu": "", "truth": "two.csv"},
+    ]
+    path = tmp_path / f"list.{kind}"
+    if kind == "csv":
+        lines = [",".join(rows[0]), *(",".join(row.values()) for row in rows)]
+        path.write_text("\n".join(lines) + "\n")
+    else:
+        pq.write_table(pa.Table.from_pylist(rows), path)
+    assert find([str(path)]) == [
+        Entry(f"{tmp_path}/one", {"imu": f"{tmp_path}/one.csv?acc_unit=g"}, "p1", "pi-5"),
+        Entry("s3://bucket/two.zip", truth=f"{tmp_path}/two.csv"),
+    ]
+
+
+def test_a_table_of_samples_is_no_list(short: Path) -> None:
+    assert find([str(short / "imu.csv")]) == [Entry(str(short / "imu.csv"))]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("recording,person\n,p1\n", "row 1 names no recording"),
+        ("recording,imu\na,mic://default\n", "row 1: mic://default: is a live port"),
+        ("recording\na,b\n", "a row has more cells than the header"),
+        ("recording,person\na,p1\na,p2\n", "is named twice, and not alike"),
+    ],
+)
+def test_a_list_that_cannot_be_says_where(text: str, said: str, tmp_path: Path) -> None:
+    (tmp_path / "list.csv").write_text(text)
+    with pytest.raises(ConfigError, match=said):
+        find([str(tmp_path / "list.csv")])
+
+
+def test_the_digest_of_a_file_is_that_of_sha256sum_and_of_a_folder_that_of_its_lines(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_bytes(b"abc")
+    of_abc = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+    assert digest_of([str(tmp_path / "a.csv")]) == of_abc
+    link(tmp_path, tmp_path / "folder")
+    (tmp_path / "folder" / "b.csv").write_bytes(b"abc")
+    assert digest_of([str(tmp_path / "folder")]) not in (of_abc, digest_of([str(tmp_path)]))
+
+
+def test_labels_that_come_later_change_a_recordings_state(short: Path, tmp_path: Path) -> None:
+    shutil.copy(short / "imu.csv", tmp_path / "walk.csv")
+    before = state_of(Entry(str(tmp_path / "walk.csv")))
+    shutil.copy(short / "labels.csv", tmp_path / "walk.labels.csv")
+    assert state_of(Entry(str(tmp_path / "walk.csv"))) != before

@@ -1,0 +1,176 @@
+"""mmg-report on what mmg-batch wrote, and its figures on rows that are known."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+from batches import batch
+from mmg_batch.page import format_page
+from mmg_batch.report import make_report
+from recordings import ROOT
+
+SUBSETS = (("audio",), ("imu",), ("imu", "audio"))
+
+
+def report(*words: object) -> subprocess.CompletedProcess[str]:
+    """Run mmg-report."""
+    command = [sys.executable, "-m", "mmg_batch.report_cli", *map(str, words)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+
+
+def row(recording: str, bundle: str = "one", subset: str = "imu", **others: Any) -> dict[str, Any]:
+    """A recording of an hour with a hundred decisions, all of them right."""
+    usual: dict[str, Any] = {
+        "person": None,
+        "board": None,
+        "span_s": 3600.0,
+        "decisions": 100,
+        "judged": 100,
+        "correct": 100,
+    }
+    made: dict[str, Any] = {"recording": recording, "bundle": bundle, "subset": subset, "faults": [], "problem": None}
+    made |= {**usual, **others}
+    return made | {"accuracy": made["correct"] / made["judged"] if made["judged"] else None}
+
+
+class Cells(HTMLParser):
+    """The text of a page, cell by cell, and where its links go."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.cells: list[str] = []
+        self.links: list[str] = []
+        self.feed(page)
+
+    def handle_starttag(self, name: str, attributes: list[tuple[str, str | None]]) -> None:
+        if name in ("td", "th", "h1", "h2", "p"):
+            self.cells.append("")
+        self.links += [value for key, value in attributes if key == "href" and value]
+
+    def handle_data(self, data: str) -> None:
+        if self.cells:
+            self.cells[-1] += data
+
+
+@pytest.fixture(scope="module")
+def results(short: Path, other_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Of two people and two bundles, with a recording that fails."""
+    folder = tmp_path_factory.mktemp("report")
+    (folder / "bad.zip").write_bytes(b"no archive")
+    lines = [f"{short},,p1,pi-5", f"walk,{short}/imu.csv,p2,pi-4", f"{folder}/bad.zip,,p2,pi-4"]
+    (folder / "list.csv").write_text("recording,imu,person,board\n" + "\n".join(lines) + "\n")
+    words = ("--subsets", "all", "--bundles", f"starter,{other_bundle}")
+    done = batch(folder / "list.csv", "-o", folder / "results", *words)
+    assert done.returncode == 0, done.stderr
+    return folder / "results"
+
+
+def test_the_page_tells_accuracy_faults_failures_and_the_worst(results: Path) -> None:
+    done = report(results)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.startswith(f"mmg-report: wrote {results}/report.html: 3 recordings, 1 failed, ")
+    page = (results / "report.html").read_text()
+    cells = Cells(page).cells
+    for heading in ("Accuracy by sensors", "Bundles compared", "Accuracy by person", "Accuracy by board", "Failed"):
+        assert heading in cells
+    assert "other less starter" in cells
+    assert "+0.0 % (+0.0 to +0.0)" in cells or "+0.0 %" in cells
+    assert {"p1", "pi-5", "imu+audio"} <= set(cells)
+    assert "<script" not in page
+
+
+def test_the_worst_recordings_have_pages_of_mmg_look(short: Path, tmp_path: Path) -> None:
+    batch(short, "-o", tmp_path / "results")
+    [worst] = json.loads(report(tmp_path / "results", "--json").stdout)["worst"]
+    assert worst["recording"] == str(short)
+    done = report(tmp_path / "results", "-o", tmp_path / "page.html", "--look", "1")
+    assert done.returncode == 0, done.stderr
+    [link] = Cells((tmp_path / "page.html").read_text()).links
+    assert "<title>" in (tmp_path / link).read_text()
+
+
+def test_the_questions_of_the_docs_have_answers(results: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    duckdb = pytest.importorskip("duckdb", reason="duckdb is not installed: pip install -e '.[batch]'")
+    monkeypatch.chdir(results.parent)
+    [block] = re.findall(r"```sql\n(.*?)```", (ROOT / "docs" / "batch.md").read_text(), re.DOTALL)
+    accuracy, confused, *others = [duckdb.sql(query).fetchall() for query in block.split(";") if query.strip()]
+    assert [row[:2] for row in accuracy] == [
+        (name, "+".join(subset)) for name in ("other", "starter") for subset in SUBSETS
+    ]
+    assert confused
+    assert len(others) == 3
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("", "", "holds no results of mmg-batch: there is no batch.json"),
+        ("batch.json", "{", "cannot be read: "),
+        ("batch.json", '{"schema": "mmg-batch/9"}', "is of another mmg: this one reads mmg-batch/1"),
+        ("batch.json", '{"schema": "mmg-batch/1"}', "no recording is decided yet"),
+    ],
+)
+def test_a_folder_without_results_is_told_in_one_line(name: str, content: str, said: str, tmp_path: Path) -> None:
+    if name:
+        (tmp_path / name).write_text(content)
+    done = report(tmp_path)
+    assert done.returncode == 2
+    [line] = done.stderr.splitlines()
+    assert said in line
+
+
+def test_accuracy_is_of_decisions_and_groups_are_by_what_they_say() -> None:
+    rows = [
+        row("a", person="p1", board="pi-5", correct=50),
+        row("b", person="p1", board="pi-4", correct=100),
+        row("c", person="p2", board="pi-4", judged=200, correct=0),
+        row("a", subset="imu+audio", person="p1", board="pi-5", correct=80),
+    ]
+    made = make_report(rows)
+    assert [(line.names, line.recordings, line.judged) for line in made.by_subset] == [
+        (("one", "imu"), 3, 400),
+        (("one", "imu+audio"), 1, 100),
+    ]
+    assert [line.accuracy.value for line in made.by_subset if line.accuracy] == [150 / 400, 0.8]
+    # Of a recording that was decided from several subsets, people and boards count the fullest.
+    assert [(line.names[0], line.accuracy.value) for line in made.by_person if line.accuracy] == [
+        ("p1", 0.9),
+        ("p2", 0),
+    ]
+    assert [line.names[0] for line in made.by_board] == ["pi-4", "pi-5"]
+    assert [one.recording for one in made.worst] == ["c", "a", "b"]
+    assert made.hours == 3
+
+
+def test_bundles_are_compared_on_what_both_decided() -> None:
+    rows = [row(name, correct=90) for name in "abc"] + [row(name, "two", correct=80) for name in "ab"]
+    rows.append(row("c", "two", problem="broke", correct=0))
+    [compared] = make_report(rows).compared
+    assert (compared.bundle, compared.other, compared.recordings) == ("one", "two", 2)
+    assert compared.difference.value == pytest.approx(0.1)
+    assert compared.difference.people == 2
+
+
+def test_faults_and_failures_are_counted_by_kind() -> None:
+    fault = {"sensor": "imu", "state": "faulty", "reason": "stuck for 3 s", "hops": 10, "first_s": 1.0}
+    rows = [row("a", faults=[fault]), row("b", faults=[{**fault, "reason": "stuck for 7 s", "hops": 30}])]
+    rows += [row(name, subset="", decisions=0, judged=0, correct=0, problem=f"{name}: cut at 7") for name in ("x", "y")]
+    made = make_report(rows)
+    [kind] = made.faults
+    assert (kind.reason, kind.recordings, kind.decisions, kind.share) == ("stuck for # s", 2, 40, 0.2)
+    [failed] = made.failures
+    assert (failed.reason, failed.recordings, failed.example) == ("cut at #", 2, "x")
+
+
+def test_no_name_becomes_markup() -> None:
+    page = format_page(make_report([row("<script>alert(1)</script>\x1b[31m", correct=0)]), "<b>", {}, {})
+    assert "<script" not in page
+    assert "\x1b" not in page
+    assert "&lt;script&gt;" in page

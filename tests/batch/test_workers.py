@@ -1,0 +1,70 @@
+"""The processes that decide: how many there are, and what they wait for."""
+
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+from mmg.bundle.reader import STARTER, Bundle
+from mmg.runs.settings import Settings
+from mmg_batch import pool, worker
+from mmg_batch.pool import decide
+from mmg_batch.recording import Entry
+from mmg_batch.task import Part, Setup, Task
+from mmg_batch.worker import Worker, main
+
+
+@pytest.fixture
+def setup() -> Setup:
+    """The starter, as a batch gives it to its workers."""
+    with Bundle.open(STARTER) as bundle:
+        return Setup({bundle.digest: str(STARTER)}, Settings(backend="onnx"))
+
+
+def task(setup: Setup, recording: Path) -> Task:
+    """Nothing of it is decided yet."""
+    return Task(Entry(str(recording)), dict.fromkeys(setup.bundles, "key"), "", 1, {})
+
+
+class Link:
+    """A parent that gives one task, and notes for how long the process would wait while it sends."""
+
+    def __init__(self, *messages: object) -> None:
+        self._messages = list(messages)
+        self.sent: list[tuple[object, float]] = []
+
+    def recv(self) -> Any:
+        """The next message. Raises EOFError after the last."""
+        if not self._messages:
+            raise EOFError
+        return self._messages.pop(0)
+
+    def send(self, message: object) -> None:
+        """Keep it."""
+        self.sent.append((message, signal.getitimer(signal.ITIMER_REAL)[0]))
+
+
+def test_a_worker_has_all_the_time_for_a_parent_that_is_slow_to_read(
+    setup: Setup, short: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    link = Link(setup, task(setup, short))
+    monkeypatch.setattr(worker, "open_link", lambda _: link)
+    main(-1)
+    assert [type(message) for message, _ in link.sent] == [type(None), Part, type(None)]
+    assert [left_s for _, left_s in link.sent] == [0, 0, 0]
+
+
+def test_one_recording_has_one_process(setup: Setup, short: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    begun = []
+
+    def begin(*words: Any) -> Worker:
+        begun.append(Worker(*words))
+        return begun[-1]
+
+    monkeypatch.setattr(pool, "Worker", begin)
+    names = dict.fromkeys(setup.bundles, "starter")
+    [(_, part)] = decide([task(setup, short)], setup, names, workers=24)
+    assert part.outcome.decisions == 8
+    assert len(begun) == 1
