@@ -327,24 +327,34 @@ def test_a_server_that_never_ends_is_left(maker: Maker, device: Path, monkeypatc
     assert "no answer within 0.1 s" in refused(maker, device)
 
 
-def test_a_server_whose_head_never_ends_is_left(maker: Maker, device: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+HANDSHAKE = b"\x16\x03\x03\x40\x00\x02\x00\x3f\xfc"
+"""The begin of a record of TLS with a server's greeting, each as long as it may be."""
+
+
+@pytest.mark.parametrize(
+    ("scheme", "begin"), [("http", b"HTTP/1.1 200 OK\r\nX: "), ("https", HANDSHAKE)], ids=["head", "TLS"]
+)
+def test_a_server_that_never_comes_to_an_end_of_its_greeting_is_left(
+    scheme: str, begin: bytes, maker: Maker, device: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(fetch, "INDEX_WITHIN_S", 0.3)
-    ended = threading.Event()
+    ended, sent = threading.Event(), list[None]()
     with socket.create_server(("127.0.0.1", 0)) as listening:
 
         def drip() -> None:
             connection, _ = listening.accept()
             with connection, suppress(OSError):
-                connection.sendall(b"HTTP/1.1 200 OK\r\nX: ")
-                while not ended.wait(0.01):
-                    connection.sendall(b"x")
+                connection.sendall(begin)
+                while not ended.wait(0.01) and len(sent) < 500:
+                    sent.append(connection.sendall(b"\0" if scheme == "https" else b"x"))
 
         dripping = threading.Thread(target=drip)
         dripping.start()
-        maker.web.url = f"http://127.0.0.1:{listening.getsockname()[1]}/"
+        maker.web.url = f"{scheme}://127.0.0.1:{listening.getsockname()[1]}/"
         assert "takes longer than 0.3 s" in refused(maker, device)
         ended.set()
         dripping.join()
+    assert len(sent) < 500
 
 
 @pytest.mark.parametrize("status", [304, 403, 500, 503])
