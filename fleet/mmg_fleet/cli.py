@@ -95,6 +95,7 @@ def _run(options: argparse.Namespace) -> int:
             context=context,
             credentials=credentials,
             client_id=store.client_id(),
+            begin=watching.begin,
             take=watching.take,
             report=_report,
         )

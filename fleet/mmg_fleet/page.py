@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import socket
 import threading
@@ -16,6 +15,8 @@ from microdot.microdot import Microdot, Request, Response
 from mmg.sinks.page.access import ONWARD, Asked
 from mmg.sinks.page.connections import LINE_BYTES, Connections, problem
 from mmg.sinks.page.listening import BACKLOG, Listening
+
+from mmg_fleet.figures import encode
 
 ASSETS = Path(__file__).parent / "assets"
 TYPES = {
@@ -124,7 +125,7 @@ class Page:
         if not text.isdecimal() or len(text) > 15:
             return problem(HTTPStatus.BAD_REQUEST, "after is a number that an answer gave")
         figures = await asyncio.to_thread(self._figures, request.args.get("run", ""), int(text))
-        return Response(json.dumps(figures, separators=(",", ":")) + "\n", 200, {"Content-Type": "application/json"})
+        return Response(encode(figures), 200, {"Content-Type": "application/json"})
 
     async def _report(self, request: Request) -> Response:
         report = await asyncio.to_thread(self._profile, request.args.get("topic", ""))

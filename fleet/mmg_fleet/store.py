@@ -105,10 +105,12 @@ class Store:
         return {digest: Known(name, version) for digest, name, version in found}
 
     def client_id(self) -> str:
-        """By which the broker knows this fleet again."""
+        """By which the broker knows this fleet again, and a copy of this file as another one: of two clients of one
+        name a broker throws one out."""
         made = f"mmg-fleet-{secrets.token_hex(8)}"
         self._file.execute("INSERT OR IGNORE INTO totals VALUES ('id', ?)", (made,))
-        return str(self._file.execute("SELECT value FROM totals WHERE name = 'id'").fetchone()[0])
+        [name] = self._file.execute("SELECT value FROM totals WHERE name = 'id'").fetchone()
+        return f"{name}-{self.path.stat().st_ino:x}"
 
     def profile(self, topic: str) -> bytes | None:
         """The report of a wearable. To be called on any thread: it reads beside the writer."""

@@ -38,6 +38,11 @@ class Watching:
         self._thread = threading.Thread(target=self._keep_on, name="mmg-fleet store", daemon=True)
         self._thread.start()
 
+    def begin(self) -> None:
+        """Of the listener, before what the broker retains."""
+        with self._lock:
+            self.fleet.begin()
+
     def take(self, topic: str, payload: bytes, is_retained: bool) -> None:
         """Of the listener."""
         with self._lock:
