@@ -80,8 +80,8 @@ class Wearable(msgspec.Struct, kw_only=True):
         return {name: said for name, said in self.sensors.items() if said[0] not in WELL}
 
     def word(self, now_s: float) -> str:
-        """``offline``; ``deciding``; ``idle`` where it said that nothing is decided; or ``silent`` where it says no more
-        what it decides, as one that is gone without its last will."""
+        """``offline``; ``deciding``; ``idle`` where it said that nothing is decided; or ``silent`` where decisions have
+        just stopped, as of one that is gone without its last will."""
         if self.status == "offline" or not self.status:
             return "offline"
         if self.label is None:

@@ -10,9 +10,8 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
-from broker_runs import need_broker
 
-need_broker()
+pytest.importorskip("paho.mqtt", reason="paho-mqtt is not installed: it is in the extra mqtt")
 from mmg.sinks.mqtt.address import read_address
 from mmg.sinks.url import parse_sink_url
 from mmg_fleet import listener
