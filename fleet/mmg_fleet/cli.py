@@ -55,6 +55,7 @@ def build_parser() -> argparse.ArgumentParser:
         help="where it is kept what is known (default: fleet.sqlite)",
     )
     add("--page", metavar="ADDRESS", default=":8421", help="where the page is (default: 127.0.0.1:8421)")
+    add("--forget", metavar="TOPIC", action="append", default=[], help="a wearable that is no more; may be repeated")
     add("--bundles", metavar="FOLDER", type=Path, help="what devices may fetch from here, at /bundles/")
     add("--version", action=PrintVersion)
     return parser
@@ -86,6 +87,8 @@ def _run(options: argparse.Namespace) -> int:
     with ExitStack() as at_end:
         store = Store(options.store)
         at_end.callback(store.close)
+        for topic in options.forget:
+            store.forget(topic)
         offered = Offered(options.bundles, store.offers())
         offered.reread()
         watching = Watching(address.topic, store, offered, _report)

@@ -406,10 +406,71 @@ def test_two_do_not_use_one_store(tmp_path: Path) -> None:
     Store(tmp_path / "fleet.sqlite").close()
 
 
-@pytest.mark.parametrize("what", ["text", "other", "folder", "nowhere"])
+def test_a_store_is_for_its_owner_alone(tmp_path: Path, heard: Heard) -> None:
+    store = Store(tmp_path / "fleet.sqlite")
+    store.write(batch(heard.fleet))
+    assert {path.name: path.stat().st_mode & 0o777 for path in tmp_path.iterdir()} == dict.fromkeys(
+        ("fleet.sqlite", "fleet.sqlite-wal", "fleet.sqlite-shm", "fleet.sqlite.lock"), 0o600
+    )
+    store.close()
+
+
+def test_nothing_is_written_where_nothing_has_changed(tmp_path: Path) -> None:
+    store = Store(tmp_path / "fleet.sqlite")
+    watching = Watching("mmg", store, Offered(), lambda _: None)
+    watching.close()
+    before = store._file.total_changes
+    watching._keep()
+    assert store._file.total_changes == before
+    watching.take("other/x", b"", is_retained=False)
+    watching._keep()
+    assert store._file.total_changes > before
+    store.close()
+
+
+def test_of_too_many_profiles_the_oldest_go(tmp_path: Path, heard: Heard, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mmg_fleet.store.MOST_PROFILES_BYTES", 250)
+    store = Store(tmp_path / "fleet.sqlite")
+    for number in range(4):
+        store.write(batch(heard.fleet, profiles={f"mmg/{number}": b"x" * 100}, at_s=float(number)))
+    assert [store.profile(f"mmg/{number}") is not None for number in range(4)] == [False, False, True, True]
+    store.close()
+
+
+@pytest.mark.parametrize("change", ["sensors = '{'", "sensors = 3", "latency_ms = 1.7e308", "label_s = 'now'"])
+def test_a_store_with_a_bad_cell_is_one_line(change: str, tmp_path: Path, heard: Heard) -> None:
+    heard.decide(WRIST)
+    store = Store(tmp_path / "fleet.sqlite")
+    store.write(batch(heard.fleet))
+    store._file.execute(f"UPDATE wearables SET {change}")
+    store.close()
+    with pytest.raises(ConfigError, match=r"cannot be used: .*: name another file"):
+        Store(tmp_path / "fleet.sqlite")
+
+
+def test_a_failure_of_any_kind_while_keeping_is_told_and_tried_again(tmp_path: Path) -> None:
+    store, lines = Store(tmp_path / "fleet.sqlite"), list[str]()
+    watching = Watching("mmg", store, Offered(), lines.append)
+    watching.close()
+    watching.take(f"{WRIST}/status", b"online", is_retained=False)
+    watching.fleet.wearables[WRIST].label = "\ud800"  # no text of SQLite's
+    watching._keep()
+    assert "nothing is kept" in lines[0]
+    watching.fleet.wearables[WRIST].label = "still"
+    watching._keep()
+    assert lines[1:] == ["what was not kept is kept now"]
+    assert store.wearables()[0].label == "still"
+    store.close()
+
+
+@pytest.mark.parametrize("what", ["text", "other", "another program's", "folder", "nowhere"])
 def test_what_is_no_store_is_refused_and_left_alone(what: str, tmp_path: Path) -> None:
     path = tmp_path / "fleet.sqlite"
-    if what == "text":
+    if what == "another program's":
+        with sqlite3.connect(path) as other:
+            other.executescript("CREATE TABLE diary (page); PRAGMA user_version = 1;")
+        other.close()
+    elif what == "text":
         path.write_text("a diary, and no store at all" * 100)
     elif what == "other":
         with sqlite3.connect(path) as other:

@@ -1,7 +1,7 @@
 """A bundle that a device asks for: fetched whole, from a signed index, never older than what it has.
 
-``PATH.version`` beside the bundle remembers the newest version that was checked here. Without it nobody knows how old the bundle
-is: it stays, unless it is the one that is offered or the caller says otherwise.
+``PATH.version`` beside the bundle remembers the newest version that was checked here. Without it nobody knows how old
+the bundle is: it stays, unless it is the one that is offered or the caller says otherwise.
 """
 
 from __future__ import annotations
