@@ -81,7 +81,7 @@ def _run(options: argparse.Namespace) -> int:
     address = _address(options.broker)
     if options.bundles is not None and not options.bundles.is_dir():
         raise ConfigError(f"--bundles {options.bundles}: is no folder")
-    context, credentials = tls_context(address), read_credentials(address)
+    context, credentials = tls_context(address), read_credentials(address, _report)
     listening = _listening(options.page)
     close_but(options, options.store, network=True, daemons=address.host.endswith(".local"))
     with ExitStack() as at_end:

@@ -78,6 +78,9 @@ class Store:
             self.totals()
             self.differing()
             self.offers()
+        except sqlite3.OperationalError as error:  # such as of a full disk: the file may be a good one
+            self.close()
+            raise ConfigError(f"--store {path}: cannot be used: {error}") from error
         except (sqlite3.Error, msgspec.MsgspecError, TypeError, UnicodeDecodeError) as error:
             self.close()
             raise ConfigError(f"--store {path}: cannot be used: {error}: name another file") from error

@@ -378,7 +378,8 @@ def test_a_server_that_never_comes_to_an_end_of_its_greeting_is_left(
             with connection, suppress(OSError):
                 connection.sendall(begin)
                 while not ended.wait(0.01) and len(sent) < 500:
-                    sent.append(connection.sendall(b"\0" if scheme == "https" else b"x"))
+                    connection.sendall(b"\0" if scheme == "https" else b"x")
+                    sent.append(None)
 
         dripping = threading.Thread(target=drip)
         dripping.start()
