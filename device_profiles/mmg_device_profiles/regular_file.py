@@ -15,18 +15,19 @@ _TEXT_BYTES = 1 << 20
 """Of a file of sysfs or procfs; /proc/cpuinfo of 256 cores is a third of it."""
 
 
-def open_regular(path: str | Path) -> io.BufferedReader:
-    """The file, to be read, also through links. Raises OSError, and for what is no regular file too: to open a pipe can
-    last for ever, and a device can act on it.
+def open_regular(path: str | Path, *, links: bool = True) -> io.BufferedReader:
+    """The file, to be read, also through links unless those are refused. Raises OSError, and for what is no regular
+    file too: to open a pipe can last for ever, and a device can act on it.
 
     What is looked at before is looked at again in what was opened: it may have been replaced meanwhile.
     """
-    mode = os.stat(path).st_mode  # noqa: PTH116
+    mode = os.stat(path, follow_symlinks=links).st_mode  # noqa: PTH116
     if stat.S_ISDIR(mode):
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
     if not stat.S_ISREG(mode):
         raise _no_file(path)
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+    no_link = 0 if links else os.O_NOFOLLOW
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC | no_link)
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
         raise _no_file(path)

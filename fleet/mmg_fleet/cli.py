@@ -55,6 +55,7 @@ def build_parser() -> argparse.ArgumentParser:
         help="where it is kept what is known (default: fleet.sqlite)",
     )
     add("--page", metavar="ADDRESS", default=":8421", help="where the page is (default: 127.0.0.1:8421)")
+    add("--forget", metavar="TOPIC", action="append", default=[], help="a wearable that is no more; may be repeated")
     add("--bundles", metavar="FOLDER", type=Path, help="what devices may fetch from here, at /bundles/")
     add("--version", action=PrintVersion)
     return parser
@@ -80,12 +81,14 @@ def _run(options: argparse.Namespace) -> int:
     address = _address(options.broker)
     if options.bundles is not None and not options.bundles.is_dir():
         raise ConfigError(f"--bundles {options.bundles}: is no folder")
-    context, credentials = tls_context(address), read_credentials(address)
+    context, credentials = tls_context(address), read_credentials(address, _report)
     listening = _listening(options.page)
     close_but(options, options.store, network=True, daemons=address.host.endswith(".local"))
     with ExitStack() as at_end:
         store = Store(options.store)
         at_end.callback(store.close)
+        for topic in options.forget:
+            store.forget(topic)
         offered = Offered(options.bundles, store.offers())
         offered.reread()
         watching = Watching(address.topic, store, offered, _report)
@@ -95,6 +98,7 @@ def _run(options: argparse.Namespace) -> int:
             context=context,
             credentials=credentials,
             client_id=store.client_id(),
+            begin=watching.begin,
             take=watching.take,
             report=_report,
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import secrets
 from collections import Counter
 from statistics import median
@@ -16,7 +17,13 @@ DIFFERING_S = 5.0
 """Groups that disagree for less are not shown: hops do not end together."""
 EVERY_S = 1.0
 """All is made anew so often at most, whoever looks."""
+GONE = ("offline", "silent")
 MOST_DIFFERING, MOST_OF_A_GROUP = 200, 20
+
+
+def encode(figures: dict[str, Any]) -> str:
+    """As JSON. Raises ValueError for a number that JSON cannot hold."""
+    return json.dumps(figures, separators=(",", ":"), allow_nan=False) + "\n"
 
 
 class Figures:
@@ -54,14 +61,14 @@ class Figures:
 
 
 def row_of(fleet: Fleet, one: Wearable, now_s: float) -> Row:
-    """A wearable. heard: seconds since 1970, of one that is not there any more."""
+    """A wearable. heard: seconds since 1970, of one that is not deciding: who decides is heard all the time."""
     known = fleet.offered.known.get(one.digest)
     newest = fleet.offered.newest.get(known.name) if known else None
     word = one.word(now_s)
     return {
         "topic": one.topic,
         "word": word,
-        "heard": round(one.heard_s) if word == "offline" else 0,
+        "heard": 0 if word == "deciding" else round(one.heard_s),
         "bundle": one.bundle,
         "digest": one.digest[:12],
         "version": known.version if known and known.name == one.bundle else 0,
@@ -89,7 +96,7 @@ def boards(fleet: Fleet, now_s: float) -> list[Row]:
         found.setdefault(one.board, []).append(one)
     rows = []
     for board, members in sorted(found.items()):
-        here = [one for one in members if one.word(now_s) != "offline"]
+        here = [one for one in members if one.word(now_s) not in GONE]
         latencies = sorted(latency for one in here for latency in fleet.latencies.get(one.topic, ()))
         warm = [one.temperature_c for one in here if one.temperature_c is not None]
         rows.append(

@@ -7,6 +7,7 @@ waits for it, and a largest packet, so that the broker keeps the rest.
 from __future__ import annotations
 
 import sys
+import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -35,8 +36,8 @@ Take = Callable[[str, bytes, bool], None]
 
 
 class Listener:
-    """take: called on paho's thread with topic, payload and whether the broker had it before. problem: why nothing is
-    heard just now; empty while all is well."""
+    """begin: called on paho's thread before the broker is asked for what it retains. take: called there with topic,
+    payload and whether the broker had it before. problem: why nothing is heard just now; empty while all is well."""
 
     def __init__(
         self,
@@ -45,10 +46,11 @@ class Listener:
         context: ssl.SSLContext | None,
         credentials: tuple[str, str] | None,
         client_id: str,
+        begin: Callable[[], None],
         take: Take,
         report: Callable[[str], None],
     ) -> None:
-        self._address, self._take, self._report = address, take, report
+        self._address, self._begin, self._take, self._report = address, begin, take, report
         self.problem = "not connected yet"
         client = paho.Client(CallbackAPIVersion.VERSION2, client_id, protocol=paho.MQTTv5)
         client.reconnect_delay_set(1, address.retry_s)
@@ -58,6 +60,7 @@ class Listener:
             client.username_pw_set(*credentials)
         client.on_connect = self._connect
         client.on_connect_fail = self._connect_fail
+        client.on_subscribe = self._subscribe
         client.on_disconnect = self._disconnect
         client.on_message = self._message
         self._client = client
@@ -74,7 +77,10 @@ class Listener:
     def close(self) -> None:
         """Take no more. What comes later waits at the broker, where it was sent at QoS 1."""
         self._client.disconnect()
-        self._client.loop_stop()
+        # It waits for its thread, which may hang in a name's look-up or a handshake: that one dies with the process.
+        stop = threading.Thread(target=self._client.loop_stop, name="mmg-fleet stop", daemon=True)
+        stop.start()
+        stop.join(STOP_S)
 
     # --- on paho's thread, where nothing may be raised --------------------------------------------------------------
 
@@ -82,9 +88,20 @@ class Listener:
         if reason.is_failure:
             self._fail(refusal(str(reason), has_credentials=client.username is not None))
             return
+        self._begin()
         client.subscribe(f"{self._address.topic}/#", QOS)
+
+    def _subscribe(
+        self, client: paho.Client, _data: Any, _id: int, reasons: list[ReasonCode], _properties: Any
+    ) -> None:
+        below = f"below {self._address.topic}/"
+        if any(reason.is_failure for reason in reasons):
+            self._fail(
+                f"{refusal(str(reasons[0]), has_credentials=client.username is not None)}: nothing is heard {below}", ""
+            )
+            return
         self.problem = ""
-        self._report(f"{self._address.url}: connected: listening below {self._address.topic}/")
+        self._report(f"{self._address.url}: connected: listening {below}")
 
     def _connect_fail(self, _client: paho.Client, _data: Any) -> None:
         self._fail(problem_of(sys.exc_info()[1]))
@@ -103,7 +120,7 @@ class Listener:
         except Exception as error:  # of one message, which must not end this thread
             self._report(f"a message is lost: {type(error).__name__}: {error}")
 
-    def _fail(self, problem: str) -> None:
+    def _fail(self, problem: str, then: str = "trying again") -> None:
         if problem != self.problem:
-            self._report(f"{self._address.url}: {problem}: trying again")
+            self._report(": ".join(filter(None, (str(self._address.url), problem, then))))
         self.problem = problem

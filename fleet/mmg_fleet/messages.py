@@ -11,6 +11,11 @@ Digest = Annotated[str, msgspec.Meta(pattern=r"\A([0-9a-f]{64})?\Z")]
 MOST_BYTES, MOST_PROFILE_BYTES = 256 << 10, 4 << 20
 """Of a message: a decision scores up to 4096 labels. A profile of a whole campaign has some hundred kB."""
 
+Milliseconds = Annotated[float, msgspec.Meta(ge=-1e7, le=1e7)]
+Celsius = Annotated[float, msgspec.Meta(ge=-300, le=1000)]
+HopSeconds = Annotated[float, msgspec.Meta(ge=0, le=3600)]
+"""Ranges that no wearable leaves. What is reckoned from such numbers stays finite."""
+
 
 class Sensor(msgspec.Struct, frozen=True):
     """state: None while nothing is decided."""
@@ -29,7 +34,7 @@ class About(msgspec.Struct, frozen=True):
     bundle: Annotated[str, msgspec.Meta(max_length=200)]
     digest: Digest
     board: Name
-    hop_s: Annotated[float, msgspec.Meta(gt=0, le=3600)]
+    hop_s: HopSeconds
 
 
 class Decision(msgspec.Struct, frozen=True):
@@ -38,7 +43,7 @@ class Decision(msgspec.Struct, frozen=True):
     label: str
     confidence: float
     sensors: Sensors
-    latency_ms: dict[str, float]
+    latency_ms: dict[str, Milliseconds]
 
 
 class State(msgspec.Struct, frozen=True):
@@ -46,9 +51,9 @@ class State(msgspec.Struct, frozen=True):
 
     label: str | None
     sensors: Sensors
-    latency_ms: float | None = None
+    latency_ms: Milliseconds | None = None
     dropped: Annotated[int, msgspec.Meta(ge=0, le=1 << 53)] | None = None
-    temperature_c: float | None = None
+    temperature_c: Celsius | None = None
 
 
 class Notice(msgspec.Struct, frozen=True):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import NamedTuple
+from urllib.parse import unquote
 
 import msgspec
 from mmg.bundle.index import INDEX, LARGEST_INDEX_BYTES, Index
@@ -22,6 +23,22 @@ class _Signed(msgspec.Struct):
     index: Index
 
 
+def read_offers(folder: Path) -> Index:
+    """What a folder's index offers. Its signature is for devices: here the folder's owner says what is offered.
+
+    Raises OSError, and ValueError for one that is none.
+    """
+    try:
+        return msgspec.json.decode(read_within(folder / INDEX, LARGEST_INDEX_BYTES), type=_Signed).index
+    except (msgspec.MsgspecError, RecursionError) as error:
+        raise ValueError(str(error)) from error
+
+
+def files_of(index: Index) -> set[str]:
+    """The names of what is offered from the index's own folder."""
+    return {unquote(offer.url) for offer in index.bundles}
+
+
 class Offered:
     """known: digest -> what it is. newest: name -> the version that is offered now. Both are empty where nothing is."""
 
@@ -31,10 +48,7 @@ class Offered:
         self._seen: tuple[int, int] | None = None
 
     def reread(self) -> bool:
-        """Look whether the folder's index is another one, and take it. Raises ConfigError for one that is none.
-
-        Its signature is for devices: here it is the folder's owner who says what is offered.
-        """
+        """Look whether the folder's index is another one, and take it. Raises ConfigError for one that is none."""
         if self.folder is None:
             return False
         place = self.folder / INDEX
@@ -43,10 +57,10 @@ class Offered:
             seen = found.st_mtime_ns, found.st_ino
             if seen == self._seen:
                 return False
-            index = msgspec.json.decode(read_within(place, LARGEST_INDEX_BYTES), type=_Signed).index
+            index = read_offers(self.folder)
         except OSError as error:
             raise ConfigError(f"{place}: cannot be read: {error.strerror}: mmg-bundle index makes it") from error
-        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        except ValueError as error:
             raise ConfigError(f"{place}: is not an index of bundles: {error}") from error
         self._seen = seen
         self.newest = {offer.name: offer.version for offer in index.bundles}

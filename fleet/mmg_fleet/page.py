@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import socket
 import threading
@@ -13,9 +12,14 @@ from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 from microdot.microdot import Microdot, Request, Response
+from mmg.bundle.index import INDEX
 from mmg.sinks.page.access import ONWARD, Asked
 from mmg.sinks.page.connections import LINE_BYTES, Connections, problem
 from mmg.sinks.page.listening import BACKLOG, Listening
+from mmg_device_profiles.regular_file import open_regular
+
+from mmg_fleet.figures import encode
+from mmg_fleet.offered import files_of, read_offers
 
 ASSETS = Path(__file__).parent / "assets"
 TYPES = {
@@ -27,8 +31,10 @@ TYPES = {
 }
 BUNDLES = "/bundles/"
 BLOCK_BYTES, KERNEL_BYTES = 64 << 10, 512 << 10
-BUNDLE_S = 1800.0
-"""So long a device may take for a bundle: then its connection is somebody else's."""
+MOST_FETCHING = 8
+"""Devices that fetch at once: of more the oldest goes, and comes again. The other connections are for the page."""
+FETCHING_S, LEAST_BYTES_S = 30.0, 16 << 10
+"""So long a device may take to fetch, and so much longer for so many bytes."""
 LOOK_S = 0.2
 ENDING_S = 0.5
 ERRORS = {
@@ -43,8 +49,8 @@ class Page:
     """Serves on a thread of its own until it is closed.
 
     figures: called with the run and the number that a page has seen, gives what is shown since. profile: gives a
-    wearable's report. bundles: the folder of ``index.json`` and the bundles, which anyone may fetch; None where there
-    is none.
+    wearable's report. bundles: the folder of ``index.json`` and the bundles that it names, which anyone may fetch; None
+    where there is none.
     """
 
     def __init__(
@@ -65,6 +71,7 @@ class Page:
         for status, why in ERRORS.items():
             app.errorhandler(status)(_answering(status, why))
         self._connections = Connections(app, self._answer, lambda _: None, lambda: None)
+        self._fetching: dict[asyncio.WriteTransport, None] = {}  # the oldest first
         self._ended = threading.Event()
         self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()), name="mmg-fleet page", daemon=True)
         self._thread.start()
@@ -124,20 +131,16 @@ class Page:
         if not text.isdecimal() or len(text) > 15:
             return problem(HTTPStatus.BAD_REQUEST, "after is a number that an answer gave")
         figures = await asyncio.to_thread(self._figures, request.args.get("run", ""), int(text))
-        return Response(json.dumps(figures, separators=(",", ":")) + "\n", 200, {"Content-Type": "application/json"})
+        return Response(encode(figures), 200, {"Content-Type": "application/json"})
 
     async def _report(self, request: Request) -> Response:
         report = await asyncio.to_thread(self._profile, request.args.get("topic", ""))
         return Response(report, 200, {"Content-Type": "application/json"}) if report else problem(404, ERRORS[404])
 
     async def _bundle(self, request: Request, name: str) -> Response:
-        path = self._bundles / name if self._bundles else None
-        is_offered = name == "index.json" or name.endswith(".mmg")
-        if path is None or not is_offered or "/" in name or name.startswith(".") or not path.is_file():
-            return problem(404, ERRORS[404])
         try:
-            stream = path.open("rb")
-        except OSError:
+            stream = self._open_bundle(name)
+        except (OSError, ValueError):
             return problem(404, ERRORS[404])
         transport = request.sock[1].transport
         # A viewer's is small, and a network's round trip apart that would be slow.
@@ -147,18 +150,32 @@ class Page:
         if request.method == "HEAD":
             stream.close()
             return Response(b"", 200, headers)
-        return Response(cast("bytes", _blocks(stream, transport)), 200, headers)
+        return Response(cast("bytes", self._blocks(stream, size, transport)), 200, headers)
 
+    def _open_bundle(self, name: str) -> BinaryIO:
+        """The index, or a file that it names; through no link. Raises OSError and ValueError for anything else."""
+        if self._bundles is None or "/" in name:
+            raise ValueError(f"{name!r} is not offered")
+        if name != INDEX and name not in files_of(read_offers(self._bundles)):
+            raise ValueError(f"{name!r} is not offered")
+        return open_regular(self._bundles / name, links=False)
 
-async def _blocks(stream: BinaryIO, transport: asyncio.WriteTransport) -> AsyncIterator[bytes]:
-    """What a file holds, within ``BUNDLE_S``."""
-    too_late = asyncio.get_running_loop().call_later(BUNDLE_S, transport.abort)
-    try:
-        with stream:
-            while block := stream.read(BLOCK_BYTES):
-                yield block
-    finally:
-        too_late.cancel()
+    async def _blocks(self, stream: BinaryIO, size: int, transport: asyncio.WriteTransport) -> AsyncIterator[bytes]:
+        """What a file holds, for as long as its reader may take."""
+        self._fetching[transport] = None
+        while len(self._fetching) > MOST_FETCHING:
+            oldest = next(iter(self._fetching))
+            del self._fetching[oldest]
+            oldest.abort()
+        within_s = FETCHING_S + size / LEAST_BYTES_S
+        too_late = asyncio.get_running_loop().call_later(within_s, transport.abort)
+        try:
+            with stream:
+                while block := stream.read(BLOCK_BYTES):
+                    yield block
+        finally:
+            too_late.cancel()
+            self._fetching.pop(transport, None)
 
 
 def _file(name: str) -> Response:

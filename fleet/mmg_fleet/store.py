@@ -17,8 +17,10 @@ from mmg.errors import ConfigError
 from mmg_fleet.offered import Known
 from mmg_fleet.wearables import Totals, Wearable
 
-FORM = 1
-"""Of the tables, kept as the file's ``user_version``."""
+APPLICATION, FORM = int.from_bytes(b"mmgF", "big"), 1
+"""The file's ``application_id``, and the form of its tables, its ``user_version``."""
+MOST_PROFILES_BYTES = 1 << 30
+"""Of all profiles: of more the oldest go."""
 COLUMNS = Wearable.__struct_fields__
 NAMES = ", ".join(f'"{name}"' for name in COLUMNS)  # "group" is a word of SQL
 TABLES = f"""
@@ -27,7 +29,14 @@ CREATE TABLE profiles (topic PRIMARY KEY, at_s, report);
 CREATE TABLE differing ("group" PRIMARY KEY, since_s);
 CREATE TABLE offers (digest PRIMARY KEY, name, version);
 CREATE TABLE totals (name PRIMARY KEY, value);
+PRAGMA application_id = {APPLICATION};
 PRAGMA user_version = {FORM};
+"""
+TOO_MANY_PROFILES = """
+DELETE FROM profiles WHERE topic IN (
+    SELECT topic FROM (SELECT topic, sum(length(report)) OVER (ORDER BY at_s DESC, topic) AS total FROM profiles)
+    WHERE total > ?
+)
 """
 SENSORS = COLUMNS.index("sensors")
 
@@ -56,16 +65,25 @@ class Store:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._lock = _lock(path)
+        self._written: tuple[object, ...] = ()
         try:
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
             self._file = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
-        except sqlite3.Error as error:
+        except (OSError, sqlite3.Error) as error:
             os.close(self._lock)
             raise ConfigError(f"--store {path}: cannot be opened: {error}") from error
         try:
             self._set_up()
-        except sqlite3.Error as error:
+            self.wearables()
+            self.totals()
+            self.differing()
+            self.offers()
+        except sqlite3.OperationalError as error:  # such as of a full disk: the file may be a good one
             self.close()
             raise ConfigError(f"--store {path}: cannot be used: {error}") from error
+        except (sqlite3.Error, msgspec.MsgspecError, TypeError, UnicodeDecodeError) as error:
+            self.close()
+            raise ConfigError(f"--store {path}: cannot be used: {error}: name another file") from error
         except ConfigError:
             self.close()
             raise
@@ -73,9 +91,10 @@ class Store:
     def _set_up(self) -> None:
         """Raises sqlite3.Error, and ConfigError for a file of something else."""
         [form] = self._file.execute("PRAGMA user_version").fetchone()
+        [application] = self._file.execute("PRAGMA application_id").fetchone()
         [tables] = self._file.execute("SELECT count(*) FROM sqlite_master").fetchone()
-        is_new = not form and not tables
-        if form != FORM and not is_new:
+        is_new = not form and not application and not tables
+        if (application, form) != (APPLICATION, FORM) and not is_new:
             raise ConfigError(f"--store {self.path}: is a store of another kind: name another file")
         self._file.execute("PRAGMA journal_mode = WAL")  # a reader does not hold the writer up
         self._file.execute("PRAGMA synchronous = NORMAL")
@@ -97,18 +116,20 @@ class Store:
 
     def differing(self) -> dict[str, float]:
         """The groups that disagree, and since when."""
-        return dict(self._file.execute('SELECT "group", since_s FROM differing'))
+        return msgspec.convert(dict(self._file.execute('SELECT "group", since_s FROM differing')), dict[str, float])
 
     def offers(self) -> dict[str, Known]:
         """All bundles that were ever offered, by digest."""
         found = self._file.execute("SELECT digest, name, version FROM offers")
-        return {digest: Known(name, version) for digest, name, version in found}
+        return {digest: msgspec.convert((name, version), Known) for digest, name, version in found}
 
     def client_id(self) -> str:
-        """By which the broker knows this fleet again."""
+        """By which the broker knows this fleet again, and a copy of this file as another one: of two clients of one
+        name a broker throws one out."""
         made = f"mmg-fleet-{secrets.token_hex(8)}"
         self._file.execute("INSERT OR IGNORE INTO totals VALUES ('id', ?)", (made,))
-        return str(self._file.execute("SELECT value FROM totals WHERE name = 'id'").fetchone()[0])
+        [name] = self._file.execute("SELECT value FROM totals WHERE name = 'id'").fetchone()
+        return f"{name}-{self.path.stat().st_ino:x}"
 
     def profile(self, topic: str) -> bytes | None:
         """The report of a wearable. To be called on any thread: it reads beside the writer."""
@@ -117,24 +138,35 @@ class Store:
         return None if row is None else bytes(row[0])
 
     def write(self, batch: Batch) -> None:
-        """All of it or nothing. Raises sqlite3.Error, such as of a full disk."""
-        do = self._file
+        """All of it or nothing; nothing too where nothing has changed. Raises sqlite3.Error, such as of a full disk."""
+        do, rest = self._file, (batch.differing, batch.offers, batch.totals)
+        if rest == self._written and not batch.wearables and not batch.profiles:
+            return
         do.execute("BEGIN")
         try:
             places = ", ".join("?" * len(COLUMNS))
             do.executemany(f"INSERT OR REPLACE INTO wearables VALUES ({places})", batch.wearables)
             profiles = [(topic, batch.at_s, report) for topic, report in batch.profiles.items()]
             do.executemany("INSERT OR REPLACE INTO profiles VALUES (?, ?, ?)", profiles)
+            if profiles:
+                do.execute(TOO_MANY_PROFILES, (MOST_PROFILES_BYTES,))
             do.execute("DELETE FROM differing")
             do.executemany("INSERT INTO differing VALUES (?, ?)", batch.differing.items())
             offers = [(digest, *known) for digest, known in batch.offers.items()]
             do.executemany("INSERT OR REPLACE INTO offers VALUES (?, ?, ?)", offers)
             do.executemany("INSERT OR REPLACE INTO totals VALUES (?, ?)", msgspec.structs.asdict(batch.totals).items())
             do.execute("COMMIT")
+            self._written = rest
         except BaseException:
             if do.in_transaction:
                 do.execute("ROLLBACK")
             raise
+
+    def forget(self, topic: str) -> None:
+        """A wearable and its report. Raises ConfigError for one that is not known."""
+        self._file.execute("DELETE FROM profiles WHERE topic = ?", (topic,))
+        if not self._file.execute("DELETE FROM wearables WHERE topic = ?", (topic,)).rowcount:
+            raise ConfigError(f"--forget {topic}: no such wearable is known")
 
     def close(self) -> None:
         """Let go of the file. Twice is fine."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -38,6 +37,11 @@ class Watching:
         self._thread = threading.Thread(target=self._keep_on, name="mmg-fleet store", daemon=True)
         self._thread.start()
 
+    def begin(self) -> None:
+        """Of the listener, before what the broker retains."""
+        with self._lock:
+            self.fleet.begin()
+
     def take(self, topic: str, payload: bytes, is_retained: bool) -> None:
         """Of the listener."""
         with self._lock:
@@ -69,8 +73,9 @@ class Watching:
             with self._lock:
                 if self.fleet.offered.reread():
                     self.fleet.look_at_offers()
-        except ConfigError as error:
-            self._tell("offers", f"{error}: what was offered before holds")
+        except Exception as error:  # which must not end this thread
+            why = str(error) if isinstance(error, ConfigError) else repr(error)
+            self._tell("offers", f"{why}: what was offered before holds")
         else:
             self._tell("offers", "")
 
@@ -81,7 +86,7 @@ class Watching:
                 batch, changed = self._batch(time.time())
             try:
                 self._store.write(batch)
-            except sqlite3.Error as error:
+            except Exception as error:  # mostly a full disk's; whatever it is, it must not end this thread
                 with self._lock:
                     self.fleet.changed |= changed
                     if _bytes_of(batch.profiles) < MOST_WAITING_BYTES:  # more of them the broker still has

@@ -14,15 +14,28 @@ import msgspec
 from mmg.printable import printable
 from mmg.types import UNKNOWN
 
-from mmg_fleet.messages import KINDS, STATUS, About, Change, Decision, Notice, Profile, State, read
+from mmg_fleet.messages import (
+    KINDS,
+    STATUS,
+    About,
+    Celsius,
+    Change,
+    Decision,
+    HopSeconds,
+    Milliseconds,
+    Notice,
+    Profile,
+    State,
+    read,
+)
 from mmg_fleet.offered import Offered
 
 MOST_WEARABLES, MOST_TOLD = 10_000, 1000
 LONGEST_TOPIC, LONGEST_TEXT = 300, 200
 LATENCIES = 60
 """So many decisions the latency of a wearable is the median of."""
-IDLE_S = 10.0
-"""So long without a decision, and nothing is decided."""
+LEAST_SILENCE_S, SILENT_HOPS = 10.0, 4
+"""So long without a decision, or so many hops, and a wearable is silent."""
 SETTLING_S = 30.0
 """So long after the start those that disagreed before are given to be heard again."""
 WELL = ("live", "warming", "asleep", None)
@@ -34,7 +47,7 @@ class Wearable(msgspec.Struct, kw_only=True):
     first_s, heard_s: when it was first and last heard; what the broker retains is not heard from it. status: ``online``
     or ``offline``, as it or its last will says; empty before. label_s: since when the label is this one. dropped:
     samples lost. sensors: name -> state and reason. messages: all that were taken, decisions among them; refused: those
-    that could not be. odd: what is wrong with the bundle that it says it runs.
+    that could not be. hop_s: of its bundle. odd: what is wrong with the bundle that it says it runs.
     """
 
     topic: str
@@ -46,11 +59,12 @@ class Wearable(msgspec.Struct, kw_only=True):
     bundle: str = ""
     digest: str = ""
     board: str = ""
+    hop_s: HopSeconds = 0.0
     label: str | None = None
     label_s: float = 0.0
     decided_s: float = 0.0
-    latency_ms: float | None = None
-    temperature_c: float | None = None
+    latency_ms: Milliseconds | None = None
+    temperature_c: Celsius | None = None
     dropped: int = 0
     sensors: dict[str, tuple[str | None, str]] = {}
     notice: str = ""
@@ -66,10 +80,14 @@ class Wearable(msgspec.Struct, kw_only=True):
         return {name: said for name, said in self.sensors.items() if said[0] not in WELL}
 
     def word(self, now_s: float) -> str:
-        """``offline``, ``deciding``, or ``idle`` where it is there and decides nothing."""
+        """``offline``; ``deciding``; ``idle`` where it said that nothing is decided; or ``silent`` where decisions have
+        just stopped, as of one that is gone without its last will."""
         if self.status == "offline" or not self.status:
             return "offline"
-        return "deciding" if self.label is not None and now_s - self.decided_s < IDLE_S else "idle"
+        if self.label is None:
+            return "idle"
+        silence_s = max(LEAST_SILENCE_S, SILENT_HOPS * self.hop_s)
+        return "deciding" if now_s - self.decided_s < silence_s else "silent"
 
     def says(self, now_s: float) -> str | None:
         """The label that others can agree with."""
@@ -115,7 +133,13 @@ class Fleet:
         for one in self.wearables.values():
             self._groups.setdefault(one.group, set()).add(one.topic)
         self._told: set[str] = set()
+        self._newer: set[str] = set()
+        """Wearables that said what they do since the broker sent what it retains."""
         self._settled_s = now_s + SETTLING_S
+
+    def begin(self) -> None:
+        """The broker is about to send what it retains: of who was not heard since, it is the newest."""
+        self._newer.clear()
 
     def take(self, topic: str, payload: bytes, *, is_retained: bool, now_s: float) -> str:
         """Take a message. Returns what is to be told of it, once for each wearable and problem; mostly nothing."""
@@ -136,7 +160,8 @@ class Fleet:
             wearable.heard_s = now_s
         self.changed.add(name)
         if isinstance(message, Decision):
-            self._decide(wearable, message, now_s)
+            if not is_retained:  # by a stranger: a run has none retained
+                self._decide(wearable, message, now_s)
         elif isinstance(message, State):
             self._set_state(wearable, message, now_s, is_retained=is_retained)
         elif isinstance(message, Profile):
@@ -205,6 +230,7 @@ class Fleet:
     def _set_about(self, wearable: Wearable, about: About) -> str:
         wearable.mmg, wearable.board = printable(about.mmg), printable(about.board)
         wearable.bundle, wearable.digest = printable(about.bundle), about.digest
+        wearable.hop_s = about.hop_s
         before, wearable.odd = wearable.odd, self.offered.problem(wearable.bundle, wearable.digest)
         if not wearable.odd or wearable.odd == before:
             return ""
@@ -213,6 +239,7 @@ class Fleet:
     def _decide(self, wearable: Wearable, decision: Decision, now_s: float) -> None:
         wearable.decisions += 1
         wearable.decided_s = now_s
+        self._newer.add(wearable.topic)
         wearable.status = "online"
         self._set_label(wearable, decision.label, now_s)
         self._set_sensors(wearable, decision)
@@ -225,8 +252,10 @@ class Fleet:
             wearable.latency_ms = latency_ms
 
     def _set_state(self, wearable: Wearable, state: State, now_s: float, *, is_retained: bool) -> None:
-        if is_retained and wearable.decided_s:
-            return  # what came from itself is newer
+        if is_retained and wearable.topic in self._newer:
+            return
+        if not is_retained:
+            self._newer.add(wearable.topic)
         self._set_label(wearable, state.label, now_s)
         self._set_sensors(wearable, state)
         wearable.temperature_c = state.temperature_c

@@ -10,8 +10,9 @@ import socket
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import closing
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError
@@ -29,7 +30,7 @@ from mmg.sinks.event import About
 from mmg.sinks.mqtt.sink import MqttSink, open_mqtt
 from mmg.sinks.places import check_places
 from mmg_tools.broker import Broker, Listener
-from mmg_tools.fleet_run import FleetRun
+from mmg_tools.fleet_run import PATIENCE_S, FleetRun
 from mmg_tools.simulated_fleet import play
 
 need_broker()
@@ -113,11 +114,28 @@ def test_who_is_killed_has_lost_no_more_than_a_moment(broker: Broker, store: Pat
     with watched(broker, store) as fleet, Listener(broker.port) as at_broker:
         at_broker.say("mmg/anna/wrist/status", "online")
         fleet.wait_until(1)
-        while not _count(store):
-            pass
+        until(lambda: _count(store) > 0)
         fleet.kill()
     with watched(broker, store) as fleet:
         assert [row["topic"] for row in fleet.asked()["rows"]] == ["mmg/anna/wrist"]
+
+
+def write_offers(folder: Path, *names: str) -> None:
+    """An index of these files."""
+    digest = "a" * 64
+    offers = [
+        {"name": name, "version": 1, "digest": digest, "sha256": digest, "bytes": 1, "url": name} for name in names
+    ]
+    (folder / "index.json").write_text(json.dumps({"index": {"schema": "mmg-index/1", "bundles": offers}}))
+
+
+def until(is_so: Callable[[], bool]) -> None:
+    """Wait a while for what another process does. Raises TimeoutError."""
+    until_s = time.monotonic() + PATIENCE_S
+    while not is_so():
+        if time.monotonic() > until_s:
+            raise TimeoutError
+        time.sleep(0.02)
 
 
 def read_slowly(url: str, path: str) -> int:
@@ -151,8 +169,7 @@ def test_a_broker_that_goes_and_comes_is_told_and_heard_again(broker: Broker, st
         assert fleet.asked()["problem"] == "the connection is lost"
         broker.start()
         with Listener(broker.port) as at_broker:
-            while fleet.asked()["problem"]:
-                pass
+            until(lambda: not fleet.asked()["problem"])
             at_broker.say("mmg/anna/wrist/status", "online")
             assert "mmg/anna/wrist" in rows(fleet, 1)
 
@@ -176,8 +193,7 @@ def test_the_profile_of_a_wearable_is_kept(broker: Broker, store: Path) -> None:
     with watched(broker, store) as fleet, Listener(broker.port) as at_broker:
         at_broker.say("mmg/anna/wrist/profile", report)
         assert rows(fleet, 1)["mmg/anna/wrist"]["profile"]
-        while not _count(store, "profiles"):
-            pass
+        until(lambda: _count(store, "profiles") > 0)
         with urlopen(f"{fleet.url}/profile.json?topic=mmg/anna/wrist") as answer:
             assert answer.read().decode() == report
 
@@ -205,12 +221,15 @@ def test_devices_fetch_the_bundles_that_the_fleet_offers(broker: Broker, store: 
         for sink in sinks:
             sink.close()
         (offers / "big.mmg").write_bytes(os.urandom(4 << 20))
+        (offers / "more.mmg").write_bytes(b"not in the index")
+        (offers / "link.mmg").symlink_to(store)
+        write_offers(offers, "big.mmg", "link.mmg")
         for method, expected in (("GET", 4 << 20), ("HEAD", 0)):
             with urlopen(Request(f"{fleet.url}/bundles/big.mmg", method=method)) as answer:
                 assert answer.headers["Content-Length"] == str(4 << 20)
                 assert len(answer.read()) == expected
         assert read_slowly(fleet.url, "/bundles/big.mmg") > 4 << 20
-        for name in ("secret.txt", "..%2Ffleet.sqlite", ".hidden.mmg", "none.mmg"):
+        for name in ("secret.txt", "..%2Ffleet.sqlite", ".hidden.mmg", "none.mmg", "more.mmg", "link.mmg"):
             with pytest.raises(HTTPError, match="404"):
                 urlopen(f"{fleet.url}/bundles/{name}")
         assert fleet.stop() == 0
@@ -242,12 +261,40 @@ def test_the_page_is_for_who_has_its_token_and_bundles_are_for_all(broker: Broke
             urlopen(f"{url}/bundles/none.mmg")
 
 
+def test_who_fetches_and_does_not_read_takes_no_place_from_the_page(
+    broker: Broker, store: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "big.mmg").write_bytes(os.urandom(3 << 20))
+    write_offers(tmp_path, "big.mmg")
+    with FleetRun(f"mqtt://127.0.0.1:{broker.port}", store, "--bundles", str(tmp_path)) as fleet, ExitStack() as open_:
+        host, port = fleet.url.removeprefix("http://").split(":")
+        for _ in range(70):
+            reader = open_.enter_context(socket.socket())
+            reader.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            reader.connect((host, int(port)))
+            reader.sendall(f"GET /bundles/big.mmg HTTP/1.1\r\nHost: {host}\r\n\r\n".encode())
+            assert reader.recv(5) == b"HTTP/"
+        assert fleet.asked()["totals"]["heard"] == 0
+        assert read_slowly(fleet.url, "/bundles/big.mmg") > 3 << 20
+
+
+def test_a_wearable_that_is_no_more_is_forgotten(broker: Broker, store: Path) -> None:
+    with watched(broker, store) as fleet, Listener(broker.port) as at_broker:
+        for topic in ("mmg/old", "mmg/new"):
+            at_broker.say(f"{topic}/status", "online")
+        fleet.wait_until(2)
+        assert fleet.stop() == 0
+    with watched(broker, store, "--forget", "mmg/old") as fleet:
+        assert [row["topic"] for row in fleet.asked()["rows"]] == ["mmg/new"]
+
+
 @pytest.mark.parametrize(
     ("words", "told"),
     [
         (("http://broker",), "http://broker: names no sink"),
         (("mqtt://broker/a/#",), "mqtt://broker/a/#: what follows a # is not read"),
         (("mqtt://broker", "--bundles", "/none"), "--bundles /none: is no folder"),
+        (("mqtt://broker", "--forget", "mmg/x"), "--forget mmg/x: no such wearable is known"),
         (("mqtt://broker", "--page", "nowhere:x"), "--page nowhere:x: is no address"),
         (("mqtt://broker", "--store", "/none/fleet.sqlite"), "--store /none/fleet.sqlite: cannot be"),
     ],

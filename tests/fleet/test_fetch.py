@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import random
+import shutil
 import socket
 import ssl
 import subprocess
@@ -20,7 +22,7 @@ import pytest
 
 pytest.importorskip("nacl", reason="PyNaCl is not installed: it is in the extra sign")
 from certificates import Authority
-from fakes import signal_modality, tiny_files, tiny_manifest, write_tiny_bundle
+from fakes import signal_modality, tiny_files, tiny_manifest
 from forked import mmg
 from killing import killed_at
 from mmg.bundle import Bundle, download, fetch, write_bundle
@@ -139,10 +141,41 @@ def test_a_bundle_that_was_removed_or_altered_on_the_device_is_fetched_again(mak
     assert get(maker, device) == (device, 1, True)
 
 
-def test_one_that_was_put_there_by_hand_gives_way(maker: Maker, device: Path) -> None:
-    write_tiny_bundle(device, signal_modality())
+def test_one_that_was_put_there_by_hand_gives_way_only_where_that_is_said(maker: Maker, device: Path) -> None:
+    maker.offer()
+    old = dict(maker.web.pages)
     maker.offer(("other",))
-    assert get(maker, device) == (device, 1, True)
+    shutil.copy(maker.folder / "tiny.mmg", device)  # the newest
+    maker.web.pages = old
+    assert "may be newer than version 1: --force replaces it" in refused(maker, device)
+    fetch.fetch(maker.web.url, maker.public, device, may_replace=True)
+    assert json.loads(device.with_name("my.mmg.version").read_text())["version"] == 1
+
+
+def test_one_that_was_put_there_by_hand_and_is_offered_is_known_from_then_on(maker: Maker, device: Path) -> None:
+    maker.offer()
+    shutil.copy(maker.folder / "tiny.mmg", device)
+    assert get(maker, device)[1] == 1
+    maker.offer(("other",))
+    assert get(maker, device) == (device, 2, True)
+
+
+def test_what_is_no_bundle_is_not_overwritten(maker: Maker, device: Path) -> None:
+    maker.offer()
+    device.write_text("a diary")
+    for may_replace in (False, True):
+        with pytest.raises(ConfigError, match="is there, and is no bundle"):
+            fetch.fetch(maker.web.url, maker.public, device, may_replace=may_replace)
+    assert device.read_text() == "a diary"
+
+
+def test_a_link_stays_one(maker: Maker, device: Path) -> None:
+    maker.offer()
+    link = device.with_name("current.mmg")
+    link.symlink_to(device.name)
+    assert get(maker, link) == (device, 1, True)
+    assert link.is_symlink()
+    assert digest(link) == maker.offer().bundles[0].digest
 
 
 def test_the_server_is_verified_over_tls(tmp_path: Path, device: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -216,7 +249,7 @@ def test_one_cut_off_at_any_byte_leaves_what_was_there(maker: Maker, device: Pat
     whole = maker.web.pages["/tiny.mmg"]
     index = maker.web.pages[f"/{INDEX}"]
     chosen = random.Random(24)
-    for _ in range(25):
+    for _ in range(10):
         size = chosen.randrange(len(whole.body))
         maker.web.pages["/tiny.mmg"] = replace(whole, sent=size, has_length=chosen.random() < 0.5)
         assert f"was cut off after {size} of {len(whole.body)} bytes" in refused(maker, device)
@@ -255,7 +288,10 @@ def test_a_full_disk_leaves_what_was_there(maker: Maker, device: Path) -> None:
     assert {place.name: place.read_bytes() for place in device.parent.iterdir()} == before
 
 
-def test_who_is_killed_at_any_moment_has_the_old_bundle_or_the_new_one(maker: Maker, device: Path) -> None:
+def test_who_is_killed_at_any_moment_has_the_old_bundle_or_the_new_one(
+    maker: Maker, device: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "fsync", lambda _: None)  # of a process that is killed the kernel keeps all
     steps = 0
     old = maker.offer().bundles[0].digest
     before = dict(maker.web.pages)
@@ -327,24 +363,35 @@ def test_a_server_that_never_ends_is_left(maker: Maker, device: Path, monkeypatc
     assert "no answer within 0.1 s" in refused(maker, device)
 
 
-def test_a_server_whose_head_never_ends_is_left(maker: Maker, device: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+HANDSHAKE = b"\x16\x03\x03\x40\x00\x02\x00\x3f\xfc"
+"""The begin of a record of TLS with a server's greeting, each as long as it may be."""
+
+
+@pytest.mark.parametrize(
+    ("scheme", "begin"), [("http", b"HTTP/1.1 200 OK\r\nX: "), ("https", HANDSHAKE)], ids=["head", "TLS"]
+)
+def test_a_server_that_never_comes_to_an_end_of_its_greeting_is_left(
+    scheme: str, begin: bytes, maker: Maker, device: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(fetch, "INDEX_WITHIN_S", 0.3)
-    ended = threading.Event()
+    ended, sent = threading.Event(), list[None]()
     with socket.create_server(("127.0.0.1", 0)) as listening:
 
         def drip() -> None:
             connection, _ = listening.accept()
             with connection, suppress(OSError):
-                connection.sendall(b"HTTP/1.1 200 OK\r\nX: ")
-                while not ended.wait(0.01):
-                    connection.sendall(b"x")
+                connection.sendall(begin)
+                while not ended.wait(0.01) and len(sent) < 500:
+                    connection.sendall(b"\0" if scheme == "https" else b"x")
+                    sent.append(None)
 
         dripping = threading.Thread(target=drip)
         dripping.start()
-        maker.web.url = f"http://127.0.0.1:{listening.getsockname()[1]}/"
+        maker.web.url = f"{scheme}://127.0.0.1:{listening.getsockname()[1]}/"
         assert "takes longer than 0.3 s" in refused(maker, device)
         ended.set()
         dripping.join()
+    assert len(sent) < 500
 
 
 @pytest.mark.parametrize("status", [304, 403, 500, 503])
@@ -413,10 +460,23 @@ def test_a_version_only_grows_also_where_a_bundle_was_gone(maker: Maker) -> None
     index = write_index(maker.folder, maker.key, lambda _: None)
     assert [(offer.name, offer.version) for offer in index.bundles] == [("other", 2)]
     assert [(offer.name, offer.version) for offer in maker.offer().bundles] == [("other", 2), ("tiny", 3)]
-    with pytest.raises(ConfigError, match="version 3 was given already"):
+    with pytest.raises(ConfigError, match="--new-version 3: version 3 was given already"):
         maker.offer(version=3)
     assert maker.offer(("more",), version=70).newest == 70
     assert read_index(maker.folder, maker.public).of("tiny") is not None
+
+
+def test_an_index_that_is_lost_or_broken_says_how_versions_go_on(maker: Maker) -> None:
+    maker.offer()
+    lines: list[str] = []
+    write_index(maker.folder, maker.key, lines.append)
+    assert len(lines) == 1
+    (maker.folder / INDEX).write_text("{")
+    with pytest.raises(BundleError, match="remove it and give a --new-version higher than any before"):
+        write_index(maker.folder, maker.key, lines.append)
+    (maker.folder / INDEX).unlink()
+    write_index(maker.folder, maker.key, lines.append)
+    assert lines[-1].endswith("devices that have fetched before need a higher --new-version")
 
 
 def test_only_whole_bundles_signed_by_the_key_are_offered(maker: Maker) -> None:

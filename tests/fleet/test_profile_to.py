@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import socket
+import struct
+import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 from broker_runs import need_broker
 from forked import mmg
 from mmg.board.profiling.result import encode
+from mmg.errors import SinkError
+from mmg.sinks.mqtt.publish import Publisher
+from mmg.sinks.url import parse_sink_url
 from mmg_tools.broker import Broker, Listener
 from mmg_tools.fleet_run import FleetRun
 from profile_reports import made_report
@@ -52,6 +58,33 @@ def test_a_broker_that_is_not_there_is_told_after_the_report_is_printed(report: 
     assert done.stdout.encode() == report.read_bytes()
     [line] = done.stderr.splitlines()
     assert line == f"mmg-profile: mqtt://127.0.0.1:{port}/wrist: connection refused: no broker listens there"
+
+
+def test_a_broker_that_lets_one_in_and_goes_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    def serve(server: socket.socket) -> None:
+        with suppress(OSError):
+            while True:
+                connection, _ = server.accept()
+                connection.recv(4096)
+                connection.sendall(b"\x20\x02\x00\x00")  # CONNACK
+                connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                connection.close()
+
+    monkeypatch.setattr("mmg.sinks.mqtt.publish.WITHIN_S", 0.3)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        broker = threading.Thread(target=serve, args=(server,))
+        broker.start()
+        url = parse_sink_url(f"mqtt://127.0.0.1:{server.getsockname()[1]}/wrist", ("mqtt",))
+        for _ in range(8):  # it goes before the report is handed over, or after
+            with pytest.raises(SinkError):
+                Publisher(url, print).publish("profile", b"{}" * 100_000)
+        server.shutdown(socket.SHUT_RDWR)
+        broker.join()
+
+
+def test_a_report_that_no_fleet_takes_is_not_sent() -> None:
+    with pytest.raises(SinkError, match="has 4194305 bytes, and may have 4194304"):
+        Publisher(parse_sink_url("mqtt://127.0.0.1:1/wrist", ("mqtt",)), print).publish("profile", b" " * 4_194_305)
 
 
 @pytest.mark.parametrize("url", ["jsonl:profile.json", "http://broker", "mqtt://broker/a/%23", "mqtt:///wrist"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import shutil
 import sqlite3
 from pathlib import Path
 from typing import Any
@@ -33,8 +34,8 @@ def decision(label: str = "walking", audio: SensorState = LIVE) -> Decision:
     return Decision(3, 1.5, label, 0.9, {label: 0.9}, ("imu",), sensors, (), {"event_to_decision": 12.5})
 
 
-def about(bundle: str = "starter", digest: str = "a" * 64, board: str = "raspberry-pi-4") -> bytes:
-    made = About(bundle, ("still",), {"imu": "x"}, 0.5, board, digest=digest)
+def about(bundle: str = "starter", digest: str = "a" * 64, board: str = "raspberry-pi-4", hop_s: float = 0.5) -> bytes:
+    made = About(bundle, ("still",), {"imu": "x"}, hop_s, board, digest=digest)
     return json.dumps(about_of(made, "0.1.0")).encode()
 
 
@@ -92,15 +93,26 @@ def test_a_wearable_is_known_by_what_a_run_sends(heard: Heard) -> None:
     assert (totals.heard, totals.taken, totals.retained, totals.refused) == (6, 6, 1, 0)
 
 
-def test_it_is_idle_while_nothing_is_decided_and_offline_when_its_last_will_says_so(heard: Heard) -> None:
+def test_it_is_silent_idle_while_nothing_is_decided_and_offline_when_its_last_will_says_so(heard: Heard) -> None:
     heard.decide(WRIST)
-    heard.pass_s(limits.IDLE_S + 1)
-    assert heard[WRIST].word(heard.now_s) == "idle"
+    heard.pass_s(limits.LEAST_SILENCE_S + 1)
+    assert heard[WRIST].word(heard.now_s) == "silent"
+    [row] = Figures(heard.fleet).since("", 0, heard.now_s)["rows"]
+    assert (row["word"], row["heard"]) == ("silent", BEGAN_S)
     heard.decide(WRIST)
     heard.hear(f"{WRIST}/state", json.dumps(nothing_decided(("imu",), "at")))
     assert (heard[WRIST].word(heard.now_s), heard[WRIST].label) == ("idle", None)
     heard.hear(f"{WRIST}/status", "offline")
     assert heard[WRIST].word(heard.now_s) == "offline"
+
+
+def test_a_bundle_that_decides_once_a_minute_is_not_silent_in_between(heard: Heard) -> None:
+    heard.hear(f"{WRIST}/about", about(hop_s=60.0))
+    heard.decide(WRIST)
+    heard.pass_s(limits.SILENT_HOPS * 60 - 1)
+    assert heard[WRIST].word(heard.now_s) == "deciding"
+    heard.pass_s(1)
+    assert heard[WRIST].word(heard.now_s) == "silent"
 
 
 def test_since_when_a_label_is_what_it_is_survives_what_says_the_same(heard: Heard) -> None:
@@ -119,6 +131,21 @@ def test_what_a_broker_retains_is_not_taken_for_newer_than_what_was_heard(heard:
     assert heard[WRIST].label == "walking"
     heard.hear(f"{GLASSES}/state", json.dumps(old), is_retained=True)
     assert (heard[GLASSES].label, heard[GLASSES].heard_s) == ("still", 0.0)
+
+
+def test_what_happened_while_nobody_listened_is_known_from_what_the_broker_retains(heard: Heard) -> None:
+    heard.decide(WRIST, "walking")
+    heard.fleet.begin()  # connected again
+    new = {**state_of(decision("still", SensorState("faulty", 1.0, 0, "no gravity")), "at"), "temperature_c": 20.0}
+    heard.hear(f"{WRIST}/state", json.dumps(new), is_retained=True)
+    assert (heard[WRIST].label, heard[WRIST].ill) == ("still", {"audio": ("faulty", "no gravity")})
+
+
+def test_a_decision_that_somebody_had_retained_decides_nothing(heard: Heard) -> None:
+    heard.hear(f"{WRIST}/status", "offline", is_retained=True)
+    heard.hear(f"{WRIST}/decision", line_of(decision()), is_retained=True)
+    one = heard[WRIST]
+    assert (one.word(heard.now_s), one.label, one.decided_s, one.decisions) == ("offline", None, 0.0, 0)
 
 
 # --- who disagrees -------------------------------------------------------------------------------------------------
@@ -145,7 +172,7 @@ def test_who_says_nothing_disagrees_with_nobody(how: str, heard: Heard) -> None:
     if how == "offline":
         heard.hear(f"{other}/status", "offline")
     if how == "silent":
-        heard.pass_s(limits.IDLE_S)
+        heard.pass_s(limits.LEAST_SILENCE_S)
     heard.decide(one, "walking")
     heard.pass_s(0.5)
     assert heard.fleet.differing == {}
@@ -163,6 +190,8 @@ BAD: list[tuple[str, bytes]] = [
     (f"{WRIST}/decision", b'{"label":"a","confidence":1e999,"sensors":{},"latency_ms":{}}'),
     (f"{WRIST}/state", json.dumps({"label": None, "sensors": {str(n): {"state": "live"} for n in range(33)}}).encode()),
     (f"{WRIST}/state", json.dumps({"label": None, "sensors": {"n" * 101: {"state": "live"}}}).encode()),
+    (f"{WRIST}/decision", b'{"label":"a","confidence":1,"sensors":{},"latency_ms":{"event_to_decision":1.7e308}}'),
+    (f"{WRIST}/state", b'{"label":null,"sensors":{},"temperature_c":1.7e308}'),
     (f"{WRIST}/state", b'{"label":null,"sensors":{},"dropped":99999999999999999999}'),
     (f"{WRIST}/about", about(digest="A" * 64)),
     (f"{WRIST}/about", about(bundle="b" * 201)),
@@ -358,6 +387,17 @@ def test_a_batch_is_kept_whole_or_not_at_all(tmp_path: Path, heard: Heard) -> No
     store.close()
 
 
+def test_a_copy_of_a_store_has_another_name_at_the_broker(tmp_path: Path) -> None:
+    store = Store(tmp_path / "fleet.sqlite")
+    name = store.client_id()
+    store.close()
+    shutil.copy(tmp_path / "fleet.sqlite", tmp_path / "copy.sqlite")
+    for path, is_same in (("copy.sqlite", False), ("fleet.sqlite", True)):
+        store = Store(tmp_path / path)
+        assert (store.client_id() == name) is is_same
+        store.close()
+
+
 def test_two_do_not_use_one_store(tmp_path: Path) -> None:
     store = Store(tmp_path / "fleet.sqlite")
     with pytest.raises(ConfigError, match="another mmg-fleet uses it"):
@@ -366,10 +406,71 @@ def test_two_do_not_use_one_store(tmp_path: Path) -> None:
     Store(tmp_path / "fleet.sqlite").close()
 
 
-@pytest.mark.parametrize("what", ["text", "other", "folder", "nowhere"])
+def test_a_store_is_for_its_owner_alone(tmp_path: Path, heard: Heard) -> None:
+    store = Store(tmp_path / "fleet.sqlite")
+    store.write(batch(heard.fleet))
+    assert {path.name: path.stat().st_mode & 0o777 for path in tmp_path.iterdir()} == dict.fromkeys(
+        ("fleet.sqlite", "fleet.sqlite-wal", "fleet.sqlite-shm", "fleet.sqlite.lock"), 0o600
+    )
+    store.close()
+
+
+def test_nothing_is_written_where_nothing_has_changed(tmp_path: Path) -> None:
+    store = Store(tmp_path / "fleet.sqlite")
+    watching = Watching("mmg", store, Offered(), lambda _: None)
+    watching.close()
+    before = store._file.total_changes
+    watching._keep()
+    assert store._file.total_changes == before
+    watching.take("other/x", b"", is_retained=False)
+    watching._keep()
+    assert store._file.total_changes > before
+    store.close()
+
+
+def test_of_too_many_profiles_the_oldest_go(tmp_path: Path, heard: Heard, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mmg_fleet.store.MOST_PROFILES_BYTES", 250)
+    store = Store(tmp_path / "fleet.sqlite")
+    for number in range(4):
+        store.write(batch(heard.fleet, profiles={f"mmg/{number}": b"x" * 100}, at_s=float(number)))
+    assert [store.profile(f"mmg/{number}") is not None for number in range(4)] == [False, False, True, True]
+    store.close()
+
+
+@pytest.mark.parametrize("change", ["sensors = '{'", "sensors = 3", "latency_ms = 1.7e308", "label_s = 'now'"])
+def test_a_store_with_a_bad_cell_is_one_line(change: str, tmp_path: Path, heard: Heard) -> None:
+    heard.decide(WRIST)
+    store = Store(tmp_path / "fleet.sqlite")
+    store.write(batch(heard.fleet))
+    store._file.execute(f"UPDATE wearables SET {change}")
+    store.close()
+    with pytest.raises(ConfigError, match=r"cannot be used: .*: name another file"):
+        Store(tmp_path / "fleet.sqlite")
+
+
+def test_a_failure_of_any_kind_while_keeping_is_told_and_tried_again(tmp_path: Path) -> None:
+    store, lines = Store(tmp_path / "fleet.sqlite"), list[str]()
+    watching = Watching("mmg", store, Offered(), lines.append)
+    watching.close()
+    watching.take(f"{WRIST}/status", b"online", is_retained=False)
+    watching.fleet.wearables[WRIST].label = "\ud800"  # no text of SQLite's
+    watching._keep()
+    assert "nothing is kept" in lines[0]
+    watching.fleet.wearables[WRIST].label = "still"
+    watching._keep()
+    assert lines[1:] == ["what was not kept is kept now"]
+    assert store.wearables()[0].label == "still"
+    store.close()
+
+
+@pytest.mark.parametrize("what", ["text", "other", "another program's", "folder", "nowhere"])
 def test_what_is_no_store_is_refused_and_left_alone(what: str, tmp_path: Path) -> None:
     path = tmp_path / "fleet.sqlite"
-    if what == "text":
+    if what == "another program's":
+        with sqlite3.connect(path) as other:
+            other.executescript("CREATE TABLE diary (page); PRAGMA user_version = 1;")
+        other.close()
+    elif what == "text":
         path.write_text("a diary, and no store at all" * 100)
     elif what == "other":
         with sqlite3.connect(path) as other:

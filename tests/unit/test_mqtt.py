@@ -116,24 +116,30 @@ def secret(path: Path, text: str, mode: int = 0o600) -> Path:
 @pytest.mark.parametrize("text", ["anna\np:ä ß\n", "anna\r\np:ä ß", "anna\np:ä ß"])
 def test_credentials_are_the_two_lines_of_a_file(tmp_path: Path, text: str) -> None:
     path = secret(tmp_path / "login", text)
-    assert read_credentials(address(f"mqtt://broker/x?credentials={path}")) == ("anna", "p:ä ß")
-    assert read_credentials(address("mqtt://broker/x")) is None
+    lines: list[str] = []
+    assert read_credentials(address(f"mqtts://broker/x?credentials={path}"), lines.append) == ("anna", "p:ä ß")
+    assert read_credentials(address("mqtt://broker/x"), lines.append) is None
+    assert read_credentials(address(f"mqtt://127.0.0.1/x?credentials={path}"), lines.append) == ("anna", "p:ä ß")
+    assert lines == []
+    read_credentials(address(f"mqtt://broker/x?credentials={path}"), lines.append)
+    [line] = lines
+    assert "the password goes over the network in the clear" in line
 
 
 @pytest.mark.parametrize("text", ["", "anna:secret\n", "anna\n\n", "anna\nsecret\nmore\n", "\nsecret\n"])
 def test_a_file_of_anything_else_is_refused_without_showing_it(tmp_path: Path, text: str) -> None:
     path = secret(tmp_path / "login", text)
     with pytest.raises(ConfigError, match="the username on the first line and the password on the second") as refused:
-        read_credentials(address(f"mqtt://broker/x?credentials={path}"))
+        read_credentials(address(f"mqtt://broker/x?credentials={path}"), print)
     assert "secret" not in str(refused.value)
 
 
 def test_credentials_that_every_user_can_read_are_refused_with_the_command_that_mends_it(tmp_path: Path) -> None:
     path = secret(tmp_path / "my login", "anna\nsecret\n", 0o644)
     with pytest.raises(ConfigError, match=re.escape(f"chmod o= '{path}'")):
-        read_credentials(address(f"mqtt://broker/x?credentials={path}"))
+        read_credentials(address(f"mqtt://broker/x?credentials={path}"), print)
     path.chmod(0o640)  # a service's file belongs to root and the service's group
-    assert read_credentials(address(f"mqtt://broker/x?credentials={path}"))
+    assert read_credentials(address(f"mqtt://broker/x?credentials={path}"), print)
 
 
 @pytest.mark.parametrize(

@@ -95,13 +95,13 @@ def _answer(url: str, within_s: float) -> Iterator[tuple[HTTPResponse, threading
         is_over.set()
         for one in sockets:
             with suppress(OSError):
-                socket.socket.shutdown(one, socket.SHUT_RDWR)  # an SSLSocket's own would say goodbye first
+                one.shutdown(socket.SHUT_RDWR)
 
     timer = threading.Timer(within_s, cut)
     timer.daemon = True
     timer.start()
     try:
-        with _opener(sockets).open(url, timeout=ANSWER_S) as response:
+        with _opener(sockets, is_over).open(url, timeout=ANSWER_S) as response:
             yield response, is_over
     except _WritingError as error:
         raise error.error from None
@@ -115,8 +115,9 @@ def _answer(url: str, within_s: float) -> Iterator[tuple[HTTPResponse, threading
             one.close()
 
 
-def _opener(sockets: list[socket.socket]) -> request.OpenerDirector:
-    """Of http and https alone: urllib's usual one opens files too. sockets: to which each connection's is added."""
+def _opener(sockets: list[socket.socket], is_over: threading.Event) -> request.OpenerDirector:
+    """Of http and https alone: urllib's usual one opens files too. sockets: to which each connection is added, before
+    a proxy or TLS is spoken to."""
     context = ssl.create_default_context()
 
     def connect(host: str, timeout: float) -> HTTPConnection:
@@ -126,13 +127,17 @@ def _opener(sockets: list[socket.socket]) -> request.OpenerDirector:
         return _noted(HTTPSConnection(host, timeout=timeout, context=context))
 
     def _noted(connection: HTTPConnection) -> HTTPConnection:
-        connect_it = connection.connect
+        create = connection._create_connection  # type: ignore[attr-defined]
 
-        def connect_and_note() -> None:
-            connect_it()
-            sockets.append(connection.sock)
+        def create_and_note(*given: Any) -> socket.socket:
+            made: socket.socket = create(*given)
+            sockets.append(made.dup())  # TLS takes the descriptor of the first one over
+            if is_over.is_set():
+                made.close()
+                raise TimeoutError
+            return made
 
-        connection.connect = connect_and_note  # type: ignore[method-assign]
+        connection._create_connection = create_and_note  # type: ignore[attr-defined]
         return connection
 
     class Http(request.HTTPHandler):

@@ -1,6 +1,7 @@
 """A bundle that a device asks for: fetched whole, from a signed index, never older than what it has.
 
-``PATH.version`` beside the bundle remembers the newest version that was checked here.
+``PATH.version`` beside the bundle remembers the newest version that was checked here. Without it nobody knows how old
+the bundle is: it stays, unless it is the one that is offered or the caller says otherwise.
 """
 
 from __future__ import annotations
@@ -45,23 +46,29 @@ def fetch(
     path: Path | None,
     name: str | None = None,
     told: Told = lambda _done, _of: None,
+    *,
+    may_replace: bool = False,
 ) -> tuple[Path, Offer, bool]:
     """Put the newest bundle of an index at a path, unless it is there. Returns where, what, and whether it is new.
 
     url: of ``index.json``, or of its folder, ending in a slash. path: by default ``NAME.mmg`` in the current folder.
-    name: which one; by default that of the bundle at the path, or else the only one.
+    name: which one; by default that of the bundle at the path, or else the only one. may_replace: also a bundle
+    whose age is not known.
 
     Whatever goes wrong, what was at the path stays. Raises FetchError, ConfigError, BackendUnavailable.
     """
     check_url(url)
     url = url + INDEX if url.endswith("/") else url
+    path = _behind_links(path) if path else None
     known, here = (_read_version(path), _bundle_at(path)) if path else (None, None)
     try:
         index = _fetch_index(url, key)
         offer = _choose(url, index, name or (here[0] if here else known.name if known else None))
-        path = path or Path(f"{offer.name}.mmg")
+        path = path or _behind_links(Path(f"{offer.name}.mmg"))
         with _alone(path):
             known, here = _read_version(path), _bundle_at(path)
+            if known is None and not may_replace:
+                _refuse_unknown(path, offer, here)
             is_new = not _is_there(url, path, offer, known, here)
             if is_new:
                 _replace(url, path, offer, key, told)
@@ -105,6 +112,13 @@ def _is_there(url: str, path: Path, offer: Offer, known: Version | None, here: t
     if offer.digest != known.digest:
         raise FetchError(url, f"offers another bundle as version {offer.version} than the one that was fetched")
     return here is not None and here[1] == offer.digest  # else it was removed or altered: fetch it again
+
+
+def _refuse_unknown(path: Path, offer: Offer, here: tuple[str, str] | None) -> None:
+    """Raises FetchError where a bundle is here that is another one."""
+    if here is not None and here[1] != offer.digest:
+        problem = f"was not fetched, and may be newer than version {offer.version}: --force replaces it"
+        raise FetchError(str(path), problem)
 
 
 def _replace(url: str, path: Path, offer: Offer, key: PublicKey, told: Told) -> None:
@@ -181,14 +195,24 @@ def _alone(path: Path) -> Iterator[None]:
 
 
 def _bundle_at(path: Path) -> tuple[str, str] | None:
-    """The name and digest of the bundle that is here; None where there is none that can be opened."""
+    """The name and digest of the bundle that is here; None where there is none, or one that was fetched and is damaged.
+
+    Raises ConfigError for what is something else.
+    """
     if path.is_dir():
         raise ConfigError(f"{path}: is a folder; what is fetched is one file: choose another place with -o")
     try:
         with Bundle.open(path) as bundle:
             return bundle.manifest.name, bundle.digest
-    except BundleError:
+    except BundleError as error:
+        if path.exists() and not _version_path(path).exists():
+            raise ConfigError(f"{path}: is there, and is no bundle: choose another place with -o") from error
         return None
+
+
+def _behind_links(path: Path) -> Path:
+    """What is replaced, so that a link stays one."""
+    return path.resolve() if path.is_symlink() else path
 
 
 def _version_path(path: Path) -> Path:

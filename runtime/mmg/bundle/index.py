@@ -102,9 +102,9 @@ def write_index(folder: Path, key: PrivateKey, tell: Callable[[str], object], ve
     higher than any before. tell: called with a line for each. Raises ConfigError, BundleError, BackendUnavailable,
     OSError.
     """
-    before = read_index(folder, key.public) if (folder / INDEX).exists() else Index()
+    before = _before(folder, key.public)
     if version is not None and version <= before.newest:
-        raise ConfigError(f"--version {version}: version {before.newest} was given already: choose a higher one")
+        raise ConfigError(f"--new-version {version}: version {before.newest} was given already: choose a higher one")
     following = before.newest + 1 if version is None else version
     offers: dict[str, Offer] = {}
     for path in sorted(folder.glob("*.mmg")):
@@ -119,9 +119,23 @@ def write_index(folder: Path, key: PrivateKey, tell: Callable[[str], object], ve
         raise ConfigError(f"{folder}: has no .mmg file to offer")
     newest = max(before.newest, *(offer.version for offer in offers.values()))
     index = Index(newest=newest, bundles=tuple(offers[name] for name in sorted(offers)))
+    is_first = not (folder / INDEX).exists()
     with atomic_write(folder / INDEX) as stream:
         stream.write(encode(index, key))
+    if is_first and version is None:
+        tell(f"{folder / INDEX}: is the first one here: devices that have fetched before need a higher --new-version")
     return index
+
+
+def _before(folder: Path, key: PublicKey) -> Index:
+    """The index so far. Raises BundleError for one that cannot be gone on with, and BackendUnavailable."""
+    if not (folder / INDEX).exists():
+        return Index()
+    try:
+        return read_index(folder, key)
+    except BundleError as error:
+        way_out = "put a copy in its place, or remove it and give a --new-version higher than any before"
+        raise BundleError(error.path, error.field, f"{error.problem}: {way_out}") from error
 
 
 def read_index(folder: Path, key: PublicKey) -> Index:

@@ -34,6 +34,9 @@ def add_fetch_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--name", metavar="NAME", help="which bundle, where several are offered (default: that of PATH)"
     )
+    parser.add_argument(
+        "--force", action="store_true", help="replace also a bundle that was not fetched, whose version nobody knows"
+    )
 
 
 def index(options: argparse.Namespace, report: Reporter) -> int:
@@ -60,10 +63,16 @@ def fetch(options: argparse.Namespace, report: Reporter) -> int:
     key = read_public_key(options.trust)
     check_url(options.url)
     host = urlsplit(options.url).hostname or ""
-    close_but(options, options.output or Path.cwd(), network=True, daemons=host.endswith(".local"))
+    writes = options.output.resolve() if options.output else Path.cwd()
+    close_but(options, writes, network=True, daemons=host.endswith(".local"))
     with Progress(report, "fetched", unit="MiB") as progress:
         path, offer, is_new = fetch_bundle(
-            options.url, key, options.output, options.name, lambda done, of: progress.at(done / MIB, of / MIB)
+            options.url,
+            key,
+            options.output,
+            options.name,
+            lambda done, of: progress.at(done / MIB, of / MIB),
+            may_replace=options.force,
         )
     what = f"version {offer.version} of {offer.name}, digest {offer.digest[:12]}"
     report(f"{path}: {what}" if is_new else f"{path}: is {what} already, the newest that is offered")

@@ -165,7 +165,7 @@ def _open_publisher(text: str) -> Publisher:
     from mmg.sinks.mqtt.publish import Publisher
     from mmg.sinks.url import parse_sink_url
 
-    return Publisher(parse_sink_url(text, ("mqtt", "mqtts")))
+    return Publisher(parse_sink_url(text, ("mqtt", "mqtts")), _report)
 
 
 def _report_what_is_not_held(profile: Profile) -> None:

@@ -6,6 +6,8 @@ import os
 import shlex
 import ssl
 import stat
+from collections.abc import Callable
+from ipaddress import ip_address
 from typing import BinaryIO, NoReturn
 
 from mmg_device_profiles.regular_file import open_regular
@@ -19,8 +21,9 @@ PRIVATE_KEY, MOST_PEM_BYTES = b"PRIVATE KEY-----", 1 << 20
 """How the first line of every kind of key in PEM ends (RFC 7468), and how far it is looked for."""
 
 
-def read_credentials(address: Address) -> tuple[str, str] | None:
-    """Username and password, the first and the second line of their file; None where the URL names none.
+def read_credentials(address: Address, report: Callable[[str], object]) -> tuple[str, str] | None:
+    """Username and password, the first and the second line of their file; None where the URL names none. report: told
+    where others can read them on their way.
 
     Raises ConfigError where there are no such two lines, or others may read them.
     """
@@ -37,7 +40,16 @@ def read_credentials(address: Address) -> tuple[str, str] | None:
     if len(lines) != 2 or not all(lines) or any("\0" in line for line in lines):
         expected = "the username on the first line and the password on the second, and nothing else"
         raise ConfigError(f"--to {address.url}: {address.credentials}: write {expected}")
+    if not address.is_tls and not _is_this_machine(address.host):
+        report(f"{address.url}: the password goes over the network in the clear: write mqtts: where the broker has TLS")
     return lines[0], lines[1]
+
+
+def _is_this_machine(host: str) -> bool:
+    try:
+        return ip_address(host.partition("%")[0]).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def tls_context(address: Address) -> ssl.SSLContext | None:

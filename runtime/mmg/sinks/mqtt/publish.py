@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 import sys
 import threading
+from collections.abc import Callable
 from typing import Any
 
 from mmg.errors import BackendUnavailable, SinkError
@@ -13,18 +14,21 @@ from mmg.sinks.mqtt.credentials import read_credentials, tls_context
 from mmg.sinks.url import SinkUrl
 
 WITHIN_S = 20.0
+LARGEST_BYTES = 4 << 20
+"""What mmg-fleet takes: a broker would drop more for it without a word."""
 
 
 class Publisher:
-    """To the topic of a URL. Raises ConfigError for one that cannot be, BackendUnavailable without paho-mqtt."""
+    """To the topic of a URL. report: told of a password that others can read. Raises ConfigError for a URL that cannot
+    be, BackendUnavailable without paho-mqtt."""
 
-    def __init__(self, url: SinkUrl) -> None:
+    def __init__(self, url: SinkUrl, report: Callable[[str], object]) -> None:
         try:
             import paho.mqtt.client  # noqa: F401
         except ImportError as error:
             raise BackendUnavailable("paho-mqtt 2", "paho-mqtt>=2") from error
         self.address: Address = read_address(url)
-        self._context, self._credentials = tls_context(self.address), read_credentials(self.address)
+        self._context, self._credentials = tls_context(self.address), read_credentials(self.address, report)
 
     def publish(self, name: str, payload: bytes) -> str:
         """Have the broker retain it at ``TOPIC/name``, which this returns. Raises SinkError where it does not say that
@@ -32,8 +36,11 @@ class Publisher:
         from paho.mqtt import client as paho
         from paho.mqtt.enums import CallbackAPIVersion
 
-        from mmg.sinks.mqtt.client import problem_of, refusal
+        from mmg.sinks.mqtt.client import LOST, problem_of, refusal
 
+        if len(payload) > LARGEST_BYTES:
+            problem = f"is not sent: it has {len(payload)} bytes, and may have {LARGEST_BYTES}"
+            raise SinkError(str(self.address.url), problem)
         topic, problems, is_answered = f"{self.address.topic}/{name}", ["no answer in time"], threading.Event()
 
         def connected(_client: Any, _data: Any, _flags: Any, reason: Any, _properties: Any) -> None:
@@ -58,7 +65,10 @@ class Publisher:
             if problem := problems[-1]:
                 raise SinkError(str(self.address.url), problem)
             sent = client.publish(topic, payload, qos=1, retain=True)
-            sent.wait_for_publish(WITHIN_S)
+            try:
+                sent.wait_for_publish(WITHIN_S)
+            except (RuntimeError, ValueError) as error:
+                raise SinkError(str(self.address.url), LOST) from error
             if not sent.is_published():
                 raise SinkError(str(self.address.url), "the broker does not take it")
             client.disconnect()

@@ -6,7 +6,6 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
 
 from mmg.errors import BackendUnavailable
@@ -32,17 +31,8 @@ LOOK_EVERY_S = 0.5
 def open_mqtt(url: SinkUrl, about: About, report: Callable[[str], None]) -> MqttSink:
     """Begin to connect. Raises ConfigError for a URL or file that cannot be, BackendUnavailable without paho-mqtt."""
     address = read_address(url)
-    context, credentials = tls_context(address), read_credentials(address)
-    if credentials and not address.is_tls and not _is_this_machine(address.host):
-        report(f"{url}: the password goes over the network in the clear: write mqtts: where the broker has TLS")
+    context, credentials = tls_context(address), read_credentials(address, report)
     return MqttSink(address, about, context=context, credentials=credentials)
-
-
-def _is_this_machine(host: str) -> bool:
-    try:
-        return ip_address(host.partition("%")[0]).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 class MqttSink:

@@ -10,7 +10,7 @@ from mmg.bundle import index
 from mmg.bundle.download import check_url
 from mmg.bundle.keys import PrivateKey
 from mmg.errors import MmgError
-from mmg_fleet.figures import Figures
+from mmg_fleet.figures import Figures, encode
 from mmg_fleet.messages import KINDS, STATUS
 from mmg_fleet.offered import Offered
 from mmg_fleet.store import row_of
@@ -49,7 +49,7 @@ def wearable(data: bytes) -> None:
     if totals.heard != totals.taken + totals.refused + totals.ignored:
         raise Broken("a message is not counted")
     fleet.tick(1002.0)
-    msgspec.json.encode(Figures(fleet).since("", 0, 1002.0))
+    encode(Figures(fleet).since("", 0, 1002.0))
     for one in fleet.wearables.values():
         if any(isinstance(value, int) and abs(value) >= 1 << 63 for value in row_of(one)):
             raise Broken("a number is larger than the store can keep")

@@ -1,0 +1,79 @@
+"""What mmg-fleet tells of a broker that does as no broker should."""
+
+from __future__ import annotations
+
+import queue
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+pytest.importorskip("paho.mqtt", reason="paho-mqtt is not installed: it is in the extra mqtt")
+from mmg.sinks.mqtt.address import read_address
+from mmg.sinks.url import parse_sink_url
+from mmg_fleet import listener
+from mmg_fleet.listener import Listener
+
+PATIENCE_S = 20.0
+CONNACK = b"\x20\x03\x00\x00\x00"
+
+
+@contextmanager
+def listening(url: str) -> Iterator[queue.Queue[str]]:
+    """The lines that are told."""
+    lines: queue.Queue[str] = queue.Queue()
+    address = read_address(parse_sink_url(url, ("mqtt",)))
+    made = Listener(
+        address,
+        context=None,
+        credentials=None,
+        client_id="x",
+        begin=lambda: None,
+        take=lambda *_: None,
+        report=lines.put,
+    )
+    made.open()
+    try:
+        yield lines
+    finally:
+        made.close()
+
+
+def refuse_to_be_heard(server: socket.socket) -> None:
+    connection, _ = server.accept()
+    with connection:
+        connection.recv(4096)
+        connection.sendall(CONNACK)
+        asked = connection.recv(4096)  # SUBSCRIBE, with one byte of length: the packet's number follows
+        connection.sendall(b"\x90\x04" + asked[2:4] + b"\x00\x87")
+        while connection.recv(4096):
+            pass
+
+
+def test_a_broker_that_lets_nothing_be_heard_is_told_and_not_called_connected() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        broker = threading.Thread(target=refuse_to_be_heard, args=(server,))
+        broker.start()
+        with listening(f"mqtt://127.0.0.1:{server.getsockname()[1]}/mmg") as lines:
+            assert "the broker refuses: not authorized" in lines.get(timeout=PATIENCE_S)
+        broker.join()
+        assert lines.empty()
+
+
+def test_a_look_up_that_hangs_does_not_hold_the_end_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked, over = threading.Event(), threading.Event()
+
+    def look_up(*_given: Any, **_more: Any) -> Any:
+        asked.set()
+        over.wait(PATIENCE_S)
+        raise socket.gaierror(socket.EAI_NONAME, "nobody")
+
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
+    monkeypatch.setattr(listener, "STOP_S", 0.05)
+    with listening("mqtt://slow.example/mmg") as lines:
+        assert asked.wait(PATIENCE_S)
+    assert lines.empty()  # it still waits
+    over.set()
