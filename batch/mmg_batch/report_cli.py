@@ -70,8 +70,9 @@ def _run(options: argparse.Namespace) -> int:
 
     from mmg_batch.page import format_page
     from mmg_batch.report import make_report
+    from mmg_batch.shared import Shared
 
-    report = make_report(read_recordings(options.results).to_pylist())
+    report = make_report(read_recordings(options.results).to_pylist(), Shared(options.results))
     if options.json:
         print(json.dumps(asdict(report), indent=2))
         sys.stdout.flush()
