@@ -12,7 +12,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from batches import batch, link
-from mmg.errors import ConfigError
+from mmg.errors import ConfigError, SourceError
+from mmg_batch import fetching
 from mmg_batch.fetching import fetched
 from mmg_batch.inputs import find
 from mmg_batch.recording import Entry, digest_of, state_of
@@ -149,8 +150,37 @@ def test_a_url_on_the_web_is_a_file_that_nobody_asks_for_yet() -> None:
         for url in (f"{web.url}walk.zip", f"{web.url}walk.csv?token=a.b&of=me"):
             assert find([url]) == [Entry(url)]
         assert not web.asked
-        web.pages["/day/"] = Page(b'<a href="one.csv"></a> <a href="notes.txt"></a> <a href="one.labels.csv"></a>')
+        web.pages["/day/"] = Page(b'<a href="one.csv"></a> <a href="notes.md"></a> <a href="one.labels.csv"></a>')
         assert find([f"{web.url}day/"]) == find([f"{web.url}day/*.csv"]) == [Entry(f"{web.url}day/one.csv")]
+
+
+def test_a_file_on_the_web_is_fetched_under_its_name_without_the_query(tmp_path: Path) -> None:
+    pytest.importorskip("aiohttp", reason="fsspec needs aiohttp for the web")
+    with Web() as web:
+        web.pages["/walk.csv?token=a.b"] = Page(b"abc")
+        place = fetched(Entry(f"{web.url}walk.csv?token=a.b"), tmp_path, lambda: None).name
+    assert place == f"{tmp_path}/0/walk.csv"
+    assert Path(place).read_bytes() == b"abc"
+
+
+@pytest.mark.parametrize(
+    ("limit", "value", "said"),
+    [
+        ("MOST_BYTES", 1000, "is larger than"),
+        ("LEAST_FREE", 1 << 60, "there is no room for it in"),
+        ("LONGEST_S", 0.0, "was not fetched within 0 hours"),
+    ],
+)
+@pytest.mark.parametrize("has_length", [True, False])
+def test_what_does_not_end_is_given_up(
+    limit: str, value: float, said: str, has_length: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("aiohttp", reason="fsspec needs aiohttp for the web")
+    monkeypatch.setattr(fetching, limit, value)
+    with Web() as web:
+        web.pages["/walk.csv"] = Page(bytes(2000), has_length=has_length, hangs=True)
+        with pytest.raises(SourceError, match=said):
+            fetched(Entry(f"{web.url}walk.csv"), tmp_path, lambda: None)
 
 
 def test_files_in_an_archive_are_found_and_named_with_it(short: Path, tmp_path: Path) -> None:
