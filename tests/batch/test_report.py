@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from batches import batch
 from mmg_batch.columns import DecisionsFile
@@ -103,6 +106,39 @@ def test_the_worst_recordings_have_pages_of_mmg_look(short: Path, tmp_path: Path
     assert done.returncode == 0, done.stderr
     [link] = Cells((tmp_path / "page.html").read_text()).links
     assert "<title>" in (tmp_path / link).read_text()
+
+
+def test_a_page_goes_into_folders_that_are_made_and_a_recording_without_one_is_told(
+    results: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(results, tmp_path / "results")
+    described = json.loads((results / "batch.json").read_text())
+    (tmp_path / "results" / "batch.json").write_text(
+        json.dumps({**described, "paths": dict.fromkeys(described["paths"], "/no/such")})
+    )
+    done = report(tmp_path / "results", "-o", tmp_path / "no" / "such" / "x.html", "--look", "1")
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "no" / "such" / "x.html").is_file()
+    assert ": no page: " in done.stderr
+    assert "[" not in done.stderr
+
+
+def test_what_cannot_be_reported_is_told_in_one_line(results: Path, tmp_path: Path) -> None:
+    assert "'-2' is not a number of recordings" in report(results, "--look", "-2").stderr
+    shutil.copytree(results, tmp_path / "results")
+    stray = tmp_path / "results" / "recordings" / "mine.parquet"
+    stray.write_bytes(b"text")
+    done = report(tmp_path / "results")
+    assert (done.returncode, len(done.stderr.splitlines())) == (2, 1)
+    assert "remove any other" in done.stderr
+    assert "mine.parquet" in done.stderr
+    pq.write_table(pa.table({"x": [1]}), stray)
+    assert "has rows without a recording" in report(tmp_path / "results").stderr
+    stray.unlink()
+    described = json.loads((results / "batch.json").read_text())
+    (tmp_path / "results" / "batch.json").write_text(json.dumps({**described, "paths": [1]}))
+    done = report(tmp_path / "results")
+    assert (done.returncode, len(done.stderr.splitlines())) == (2, 1)
 
 
 def test_the_questions_of_the_docs_have_answers(results: Path, monkeypatch: pytest.MonkeyPatch) -> None:
