@@ -56,6 +56,7 @@ def open_setup(
     """
     bundles: dict[str, str] = {}
     names: dict[str, str] = {}
+    sensors: dict[str, tuple[str, ...]] = {}
     for path in paths:
         with Bundle.open(path, trust=trust, tell=tell) as bundle:
             manifest = bundle.manifest
@@ -75,9 +76,9 @@ def open_setup(
             bundle.require_tried(files)
             if manifest.name in names.values():
                 raise ConfigError(f"--bundles: two are called {manifest.name}: the table would not tell them apart")
+            sensors[manifest.name] = tuple(known)
             bundles[bundle.digest], names[bundle.digest] = str(bundle.path), manifest.name
-            order = [one.name for one in manifest.modalities]
-    return Setup(bundles, settings, _ordered(subsets, order), patience_s), names
+    return Setup(bundles, settings, _ordered(subsets, known), patience_s, sensors), names
 
 
 def described(setup: Setup, names: dict[str, str]) -> dict[str, Any]:

@@ -105,6 +105,7 @@ def _run(options: argparse.Namespace) -> int:
     from mmg.bundle.reader import STARTER
 
     from mmg_batch.batch import check_subsets, described, open_setup
+    from mmg_batch.lists import check_sensors
     from mmg_batch.results import Results
 
     if not 0 < options.patience < 1e6:
@@ -124,6 +125,7 @@ def _run(options: argparse.Namespace) -> int:
         tell=_report,
     )
     entries = _find(options.recordings)
+    check_sensors(entries, setup.sensors)
     paths = {names[digest]: "starter" if path == str(STARTER) else path for digest, path in setup.bundles.items()}
     with Results(options.output, described(setup, names), {"paths": paths}) as results:
         tally = _decide(options, entries, setup, names, results)
@@ -135,7 +137,7 @@ def _find(words: list[str]) -> list[Entry]:
     from mmg_batch.inputs import find
 
     with Progress(_report, "looking for recordings", unit="found") as progress:
-        return find(words, progress.at)
+        return find(words, progress.at, _report)
 
 
 def _decide(

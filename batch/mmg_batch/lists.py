@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from mmg.errors import BackendUnavailable, ConfigError
@@ -11,21 +11,32 @@ from mmg.errors import BackendUnavailable, ConfigError
 from mmg_batch.recording import Entry, absolute
 
 RECORDING, PERSON, BOARD, TRUTH = "recording", "person", "board", "truth"
+SEPARATORS = ",;\t"
+INDEX = "__index_level_"
+"""Begins the name of a column that pandas adds."""
 LONGEST_HEADER = 1 << 16
 
 
 def is_list(path: Path) -> bool:
     """Whether it is a Parquet file, or a CSV whose header has a column ``recording``."""
-    if path.suffix.lower() == ".parquet":
-        return True
-    if path.suffix.lower() != ".csv":
+    if not path.is_file():  # a pipe would be waited for
         return False
+    return path.suffix.lower() == ".parquet" or bool(_separator(path))
+
+
+def _separator(path: Path) -> str:
+    """What separates the columns of a list; empty where the file is none."""
+    if path.suffix.lower() != ".csv":
+        return ""
     try:
         with path.open(encoding="utf-8-sig", errors="replace") as stream:
             header = stream.readline(LONGEST_HEADER)
     except OSError:
-        return False
-    return RECORDING in [name.strip() for name in next(csv.reader([header]), [])]
+        return ""
+    for one in SEPARATORS:
+        if RECORDING in [name.strip() for name in next(csv.reader([header], delimiter=one), [])]:
+            return one
+    return ""
 
 
 def entries_in(path: Path) -> Iterator[Entry]:
@@ -35,7 +46,8 @@ def entries_in(path: Path) -> Iterator[Entry]:
     the URL of its recording.
     """
     for number, row in enumerate(_rows(path), 1):
-        known = {name: value.strip() for name, value in row.items() if name and value and value.strip()}
+        told = {(name or "").strip(): (value or "").strip() for name, value in row.items()}
+        known = {name: value for name, value in told.items() if name and value and not name.startswith(INDEX)}
         if not known:
             continue
         if RECORDING not in known:
@@ -54,13 +66,26 @@ def entries_in(path: Path) -> Iterator[Entry]:
             raise ConfigError(f"{path}: row {number}: {error}") from error
 
 
+def check_sensors(entries: Iterable[Entry], sensors: Mapping[str, Sequence[str]]) -> None:
+    """sensors: bundle -> the names of its sensors. Raises ConfigError where a list has a column that is none."""
+    for entry in entries:
+        for bundle, names in sensors.items():
+            for name in entry.urls:
+                if name not in names:
+                    has = ", ".join((*names, PERSON, BOARD, TRUTH))
+                    raise ConfigError(
+                        f"{entry.name}: its list has a column {name!r}, and bundle {bundle} no such sensor: columns "
+                        f"are {RECORDING}, {has}; rename or remove it"
+                    )
+
+
 def _rows(path: Path) -> Iterator[Mapping[str, str | None]]:
     if path.suffix.lower() == ".parquet":
         yield from _parquet(path)
         return
     try:
         with path.open(encoding="utf-8-sig", newline="") as stream:
-            for row in csv.DictReader(stream):
+            for row in csv.DictReader(stream, delimiter=_separator(path) or ","):
                 if None in row:
                     raise ConfigError(f"{path}: a row has more cells than the header")
                 yield row
@@ -77,7 +102,7 @@ def _parquet(path: Path) -> Iterator[Mapping[str, str | None]]:
         table = pq.read_table(path)
     except (OSError, ValueError) as error:
         raise ConfigError(f"{path}: is no list that can be read: {str(error).partition(chr(10))[0]}") from error
-    if RECORDING not in table.column_names:
+    if RECORDING not in map(str.strip, table.column_names):
         raise ConfigError(f"{path}: has no column {RECORDING}; it has {', '.join(table.column_names)}")
     for row in table.to_pylist():
         yield {name: None if value is None else str(value) for name, value in row.items()}

@@ -62,6 +62,8 @@ def _sections(report: Report, pages: Mapping[str, str], commands: Mapping[str, s
             one.subset,
             str(one.recordings),
             str(one.difference.people),
+            str(one.decisions),
+            str(one.left_out),
             said(one.difference, signed=True),
         )
         for one in report.compared
@@ -75,9 +77,10 @@ def _sections(report: Report, pages: Mapping[str, str], commands: Mapping[str, s
         _section("Accuracy by sensors", INTERVAL + people, ("bundle", "sensors", *ACCURACY), _lines(report.by_subset)),
         _section(
             "Bundles compared",
-            "Accuracy less the other's on the same decisions of the same people. An interval without zero is a "
-            "difference." + people,
-            ("bundles", "sensors", "recordings", "people", "difference"),
+            "Accuracy less the other's on the decisions that both made: of the same recording, from the same sensors, "
+            "for the same moment. Left out are the decisions of either that the other did not make. An interval "
+            "without zero is a difference." + people,
+            ("bundles", "sensors", "recordings", "people", "decisions", "left out", "difference"),
             compared,
         ),
         _section(

@@ -47,14 +47,14 @@ def is_remote(place: str) -> bool:
     return REMOTE.match(place) is not None
 
 
-def open_remote(url: str) -> tuple[Any, str]:
-    """fsspec's file system of a URL, and the path in it. Raises SourceError, BackendUnavailable."""
+def open_remote(url: str, **options: Any) -> tuple[Any, str]:
+    """fsspec's file system of a URL, with these options, and the path in it. Raises SourceError, BackendUnavailable."""
     try:
         import fsspec
     except ImportError as error:
         raise BackendUnavailable("fsspec, which URLs need,", "fsspec") from error
     try:
-        system, path = fsspec.core.url_to_fs(url)
+        system, path = fsspec.core.url_to_fs(url, **options)
     except (ValueError, ImportError) as error:  # an unknown protocol, or one whose package is missing
         raise SourceError(url, str(error).partition("\n")[0]) from error
     return system, path

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from itertools import combinations
 from typing import Any
 
 from mmg_batch.compare import Interval, Pair, accuracy, difference, sums
@@ -63,12 +63,15 @@ class Failed:
 
 @dataclass(frozen=True)
 class Compared:
-    """A bundle less another on the recordings that both decided, from one subset."""
+    """A bundle less another on the decisions that both made, from one subset. left_out: decisions of either whose truth
+    is known, and that the other did not make."""
 
     bundle: str
     other: str
     subset: str
     recordings: int
+    decisions: int
+    left_out: int
     difference: Interval
 
 
@@ -90,8 +93,8 @@ class Report:
     worst: list[Worst]
 
 
-def make_report(rows: Sequence[Row]) -> Report:
-    """rows: of the table of recordings."""
+def make_report(rows: Sequence[Row], shared: Callable[[Row, Row], Pair]) -> Report:
+    """rows: of the table of recordings. shared: what the bundles of two of them decided alike; see ``Shared``."""
     decided = [row for row in rows if row["subset"] and row["decisions"]]
     fullest = _fullest(decided)
     spans = {row["recording"]: row["span_s"] or 0.0 for row in decided}
@@ -104,7 +107,7 @@ def make_report(rows: Sequence[Row]) -> Report:
         by_subset=_lines(decided, lambda row: (row["bundle"], row["subset"])),
         by_person=_lines(fullest, lambda row: (row["person"] or NOT_SAID, row["bundle"])),
         by_board=_lines(fullest, lambda row: (row["board"] or NOT_SAID, row["bundle"])),
-        compared=_compared(decided),
+        compared=_compared(decided, shared),
         faults=_faults(fullest),
         failures=_failures(rows),
         worst=_worst(fullest),
@@ -144,24 +147,28 @@ def _lines(rows: Iterable[Row], names: Callable[[Row], tuple[str, ...]]) -> list
     return lines
 
 
-def _compared(rows: Sequence[Row]) -> list[Compared]:
-    by_key = {(row["bundle"], row["subset"], row["recording"]): row for row in rows if not row["problem"]}
+def _compared(rows: Sequence[Row], shared: Callable[[Row, Row], Pair]) -> list[Compared]:
+    judged = Counter[tuple[str, str]]()
+    for row in rows:
+        judged[row["bundle"], row["subset"]] += row["judged"]
+    by_key = {(row["recording"], row["bundle"], row["subset"]): row for row in rows if not row["problem"]}
     bundles = sorted({row["bundle"] for row in rows})
-    subsets = dict.fromkeys(row["subset"] for row in rows)
-    found = []
-    for one, other in combinations(bundles, 2):
-        for subset in subsets:
-            # Of other labels or hops, a bundle has other hops with a truth: those are not the same trials.
-            pairs = [
-                (row, by_key[other, subset, recording])
-                for (bundle, its, recording), row in by_key.items()
-                if (bundle, its) == (one, subset) and (other, subset, recording) in by_key
-            ]
-            alike = [(row, its) for row, its in pairs if row["judged"] == its["judged"]]
-            people = sums((_person(row), (row["judged"], row["correct"], its["correct"])) for row, its in alike)
-            if (result := difference(Pair(*figures) for figures in people.values())) is not None:
-                found.append(Compared(one, other, subset, len(alike), result))
-    return found
+    found: dict[tuple[str, str, str], list[tuple[str, Pair]]] = {}
+    for (recording, bundle, subset), row in by_key.items():
+        for other in bundles[bundles.index(bundle) + 1 :]:
+            if its := by_key.get((recording, other, subset)):
+                pair = shared(row, its)
+                if pair.judged:
+                    found.setdefault((bundle, other, subset), []).append((_person(row), pair))
+    compared = []
+    for (bundle, other, subset), pairs in sorted(found.items()):
+        people = sums((person, (pair.judged, pair.right, pair.other_right)) for person, pair in pairs)
+        result = difference(Pair(*figures) for figures in people.values())
+        assert result is not None
+        count = sum(pair.judged for _, pair in pairs)
+        left_out = judged[bundle, subset] + judged[other, subset] - 2 * count
+        compared.append(Compared(bundle, other, subset, len(pairs), count, left_out, result))
+    return compared
 
 
 def _faults(rows: Sequence[Row]) -> list[FaultKind]:

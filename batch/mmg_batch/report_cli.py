@@ -17,7 +17,7 @@ from mmg.cli.privacy import close_sensors
 from mmg.cli.progress import counted
 from mmg.cli.reporting import stderr_reporter
 from mmg.cli.version import PrintVersion
-from mmg.errors import BackendUnavailable
+from mmg.errors import BackendUnavailable, ConfigError
 
 if TYPE_CHECKING:
     from mmg_batch.report import Report, Worst
@@ -47,7 +47,7 @@ def build_parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("results", metavar="RESULTS", type=Path, help="the folder that mmg-batch wrote")
     add("-o", "--output", metavar="PATH", type=Path, help=f"the page (default: {PAGE} in that folder)")
-    add("--look", metavar="N", type=int, default=0, help="write mmg-look's pages of the N worst recordings too")
+    add("--look", metavar="N", type=_count, default=0, help="write mmg-look's pages of the N worst recordings too")
     add("--json", action="store_true", help="print the figures as JSON, and write no page")
     add("--version", action=PrintVersion)
     return parser
@@ -70,8 +70,9 @@ def _run(options: argparse.Namespace) -> int:
 
     from mmg_batch.page import format_page
     from mmg_batch.report import make_report
+    from mmg_batch.shared import Shared
 
-    report = make_report(read_recordings(options.results).to_pylist())
+    report = make_report(read_recordings(options.results).to_pylist(), Shared(options.results))
     if options.json:
         print(json.dumps(asdict(report), indent=2))
         sys.stdout.flush()
@@ -80,6 +81,7 @@ def _run(options: argparse.Namespace) -> int:
     commands = _commands(described_in(options.results))
     pages = _look(report.worst[: max(options.look, 0)], output.parent, commands)
     page = format_page(report, options.results.absolute().name, pages, commands)
+    output.parent.mkdir(parents=True, exist_ok=True)
     with atomic_write(output) as stream:
         stream.write(page.encode())
     _report(f"wrote {output}: {_summary(report)}")
@@ -92,15 +94,18 @@ def _summary(report: Report) -> str:
 
 
 def _commands(described: dict[str, Any]) -> dict[str, str]:
-    """Bundle -> what mmg-look is to be told of it."""
-    return {name: shlex.join(["--bundle", str(path)]) for name, path in described.get("paths", {}).items()}
+    """Bundle -> what mmg-look is to be told of it. Raises ConfigError."""
+    paths = described.get("paths", {})
+    if not isinstance(paths, dict):
+        raise ConfigError("batch.json: paths: must be an object of bundles and where they are")
+    return {name: shlex.join(["--bundle", str(path)]) for name, path in paths.items()}
 
 
 def _look(worst: list[Worst], folder: Path, commands: dict[str, str]) -> dict[str, str]:
     """Recording -> its page, of those that mmg-look can make one of."""
     pages: dict[str, str] = {}
     if worst:
-        (folder / LOOKS).mkdir(exist_ok=True)
+        (folder / LOOKS).mkdir(parents=True, exist_ok=True)
     for number, one in enumerate(counted(_report, "pages", worst, len(worst), "recordings"), 1):
         place = f"{LOOKS}/{number:02d}.html"
         words = [one.recording, "-o", str(folder / place), "--overwrite", *shlex.split(commands.get(one.bundle, ""))]
@@ -108,10 +113,17 @@ def _look(worst: list[Worst], folder: Path, commands: dict[str, str]) -> dict[st
             [sys.executable, "-m", "mmg.cli.look", *words], capture_output=True, text=True, check=False
         )
         if done.returncode:
-            _report(f"{one.recording}: no page: {done.stderr.strip().splitlines()[-1:] or ['mmg-look failed']}")
+            *_, why = ["mmg-look failed", *done.stderr.strip().splitlines()]
+            _report(f"{one.recording}: no page: {why.removeprefix('mmg-look: ')}")
         else:
             pages[one.recording] = place
     return pages
+
+
+def _count(text: str) -> int:
+    if not (text.isascii() and text.isdigit()):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of recordings")
+    return int(text)
 
 
 if __name__ == "__main__":

@@ -17,8 +17,10 @@ import pyarrow.parquet as pq
 from mmg.atomic_write import atomic_write
 from mmg.errors import ConfigError
 from mmg.folder_lock import NAME, folder_lock
+from pyarrow.dataset import dataset
 
 from mmg_batch.columns import FINGERPRINT, STATE, with_metadata
+from mmg_batch.columns import RECORDINGS as COLUMNS
 from mmg_batch.task import Part, Task
 
 BATCH, DECISIONS, RECORDINGS = "batch.json", "decisions", "recordings"
@@ -118,9 +120,12 @@ def read_recordings(folder: Path) -> pa.Table:
     if not paths:
         raise ConfigError(f"{folder}: no recording is decided yet")
     try:
-        table = pa.concat_tables(pq.read_table(path).replace_schema_metadata(None) for path in paths)
+        table = dataset(paths, schema=COLUMNS, format="parquet").to_table()
+        if table["recording"].null_count:
+            raise ValueError("it has rows without a recording")
     except (OSError, ValueError) as error:
-        raise ConfigError(f"{folder}: a part is damaged, the same mmg-batch again mends it: {error}") from error
+        why = f"a file in {folder / RECORDINGS} is damaged, or is no part of a batch"
+        raise ConfigError(f"{why}: the same mmg-batch again mends its own, remove any other: {error}") from error
     return table.sort_by([(name, "ascending") for name in ("recording", "bundle", "subset")])
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 from mmg.runs.settings import Settings
 
@@ -17,13 +17,15 @@ WHOLE, ALL = "whole", "all"
 class Setup:
     """What a worker needs once. bundles: digest -> path. subsets: ``whole``, ``all``, or ``imu,imu+audio``.
 
-    patience_s: a recording of which nothing was decided for so long is given up, and its worker with it.
+    patience_s: a recording of which nothing was decided for so long is given up, and its worker with it. sensors: a
+    bundle's name -> the names of its sensors.
     """
 
     bundles: Mapping[str, str]
     settings: Settings
     subsets: str = WHOLE
     patience_s: float = 600.0
+    sensors: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

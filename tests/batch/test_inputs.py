@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import tempfile
+import zipfile
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from batches import link
-from mmg.errors import ConfigError
+from batches import batch, link
+from mmg.errors import ConfigError, SourceError
+from mmg_batch import fetching
+from mmg_batch.fetching import fetched
 from mmg_batch.inputs import find
 from mmg_batch.recording import Entry, digest_of, state_of
+from web import Page, Web
 
 
 def names(*words: object) -> list[str]:
@@ -90,6 +96,103 @@ def test_what_is_named_twice_is_decided_once(walks: Path) -> None:
     assert names(walks, walks / "a") == ["a", "b", "c", "d"]
 
 
+def test_a_glob_takes_what_a_folder_would_and_nothing_of_a_recording_twice(walks: Path, short: Path) -> None:
+    (walks / "README.md").write_text("text")
+    (walks / "people.csv").write_text("id,sex\n" + "7,f\n" * 9)
+    (walks / "empty.zip").touch()
+    shutil.copy(short / "audio.wav", walks / "talk.wav")
+    assert names(walks / "*") == ["a", "b", "c", "d", "talk.wav"]
+    assert names(walks / "**") == ["a", "b", "c", "d", "talk.wav"]
+    with pytest.raises(ConfigError, match="holds no recording"):
+        find([str(walks / "*.md")])
+
+
+def test_a_list_and_a_folder_may_name_the_same_recording_and_what_the_list_says_counts(
+    walks: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "list.csv").write_text("recording,person\nwalks/a,p1\n")
+    for words in ([walks, tmp_path / "list.csv"], [tmp_path / "list.csv", walks]):
+        assert [entry.person for entry in find([str(word) for word in words])] == ["p1", "", "", ""]
+
+
+def test_a_folder_in_a_folder_that_cannot_be_read_is_left_out_and_told(short: Path) -> None:
+    told: list[str] = []
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        shutil.copytree(short, folder / "walk")
+        (folder / "walk").chmod(0o755)
+        (folder / "lost+found").mkdir(mode=0)
+        is_root = os.geteuid() == 0
+        if is_root:  # who may read everything
+            os.seteuid(65534)
+        try:
+            found = find([name], tell=told.append)
+            with pytest.raises(ConfigError, match=r"lost\+found: cannot be read: Permission denied"):
+                find([f"{name}/lost+found"])
+        finally:
+            if is_root:
+                os.seteuid(0)
+    assert [entry.name for entry in found] == [f"{name}/walk"]
+    assert told == [f"{name}/lost+found: cannot be read: Permission denied: it is left out"]
+
+
+def test_what_is_neither_a_file_nor_a_folder_is_refused_before_it_is_opened(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "fifo.csv")
+    for word in (tmp_path / "fifo.csv", "/dev/zero"):
+        with pytest.raises(ConfigError, match="is neither a file nor a folder"):
+            find([str(word)])
+
+
+def test_a_url_on_the_web_is_a_file_that_nobody_asks_for_yet() -> None:
+    pytest.importorskip("aiohttp", reason="fsspec needs aiohttp for the web")
+    with Web() as web:
+        for url in (f"{web.url}walk.zip", f"{web.url}walk.csv?token=a.b&of=me"):
+            assert find([url]) == [Entry(url)]
+        assert not web.asked
+        web.pages["/day/"] = Page(b'<a href="one.csv"></a> <a href="notes.md"></a> <a href="one.labels.csv"></a>')
+        assert find([f"{web.url}day/"]) == find([f"{web.url}day/*.csv"]) == [Entry(f"{web.url}day/one.csv")]
+
+
+def test_a_file_on_the_web_is_fetched_under_its_name_without_the_query(tmp_path: Path) -> None:
+    pytest.importorskip("aiohttp", reason="fsspec needs aiohttp for the web")
+    with Web() as web:
+        web.pages["/walk.csv?token=a.b"] = Page(b"abc")
+        place = fetched(Entry(f"{web.url}walk.csv?token=a.b"), tmp_path, lambda: None).name
+    assert place == f"{tmp_path}/0/walk.csv"
+    assert Path(place).read_bytes() == b"abc"
+
+
+@pytest.mark.parametrize(
+    ("limit", "value", "said"),
+    [
+        ("MOST_BYTES", 1000, "is larger than"),
+        ("LEAST_FREE", 1 << 60, "there is no room for it in"),
+        ("LONGEST_S", 0.0, "was not fetched within 0 hours"),
+    ],
+)
+@pytest.mark.parametrize("has_length", [True, False])
+def test_what_does_not_end_is_given_up(
+    limit: str, value: float, said: str, has_length: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("aiohttp", reason="fsspec needs aiohttp for the web")
+    monkeypatch.setattr(fetching, limit, value)
+    with Web() as web:
+        web.pages["/walk.csv"] = Page(bytes(2000), has_length=has_length, hangs=True)
+        with pytest.raises(SourceError, match=said):
+            fetched(Entry(f"{web.url}walk.csv"), tmp_path, lambda: None)
+
+
+def test_files_in_an_archive_are_found_and_named_with_it(short: Path, tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "rec.zip", "w") as archive:
+        archive.write(short / "imu.csv", "one.csv")
+        archive.write(short / "imu.csv", "two.csv")
+    end = f"::{tmp_path}/rec.zip"
+    assert find([f"zip://*.csv{end}"]) == [Entry(f"zip://one.csv{end}"), Entry(f"zip://two.csv{end}")]
+    place = fetched(Entry(f"zip://one.csv{end}"), tmp_path, lambda: None).name
+    assert Path(place).read_bytes() == (short / "imu.csv").read_bytes()
+
+
 @pytest.mark.parametrize("kind", ["csv", "parquet"])
 def test_a_list_says_who_wore_what_and_where_each_sensor_is(kind: str, tmp_path: Path) -> None:
     rows = [
@@ -106,6 +209,25 @@ def test_a_list_says_who_wore_what_and_where_each_sensor_is(kind: str, tmp_path:
         Entry(f"{tmp_path}/one", {"imu": f"{tmp_path}/one.csv?acc_unit=g"}, "p1", "pi-5"),
         Entry("s3://bucket/two.zip", truth=f"{tmp_path}/two.csv"),
     ]
+
+
+@pytest.mark.parametrize(
+    "text", [" recording , person \n one , p1 \n", "recording;person\none;p1\n", ",recording,person\n0,one,p1\n"]
+)
+def test_a_list_as_a_spreadsheet_or_pandas_writes_it_is_one(text: str, tmp_path: Path) -> None:
+    (tmp_path / "list.csv").write_text(text)
+    assert find([str(tmp_path / "list.csv")]) == [Entry(f"{tmp_path}/one", person="p1")]
+
+
+def test_a_column_that_is_no_sensor_is_told_before_anything_is_decided(short: Path, tmp_path: Path) -> None:
+    (tmp_path / "list.csv").write_text(f"recording,age\n{short},33\n")
+    done = batch(tmp_path / "list.csv", "-o", tmp_path / "results")
+    assert done.returncode == 2
+    assert (
+        "its list has a column 'age', and bundle starter no such sensor: columns are recording, imu, audio, video, "
+        in (done.stderr)
+    )
+    assert not (tmp_path / "results").exists()
 
 
 def test_a_table_of_samples_is_no_list(short: Path) -> None:

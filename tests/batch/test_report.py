@@ -4,16 +4,23 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from batches import batch
+from mmg_batch.columns import DecisionsFile
+from mmg_batch.compare import Pair
 from mmg_batch.page import format_page
 from mmg_batch.report import make_report
+from mmg_batch.results import key_of
+from mmg_batch.shared import Shared
 from recordings import ROOT
 
 SUBSETS = (("audio",), ("imu",), ("imu", "audio"))
@@ -38,6 +45,11 @@ def row(recording: str, bundle: str = "one", subset: str = "imu", **others: Any)
     made: dict[str, Any] = {"recording": recording, "bundle": bundle, "subset": subset, "faults": [], "problem": None}
     made |= {**usual, **others}
     return made | {"accuracy": made["correct"] / made["judged"] if made["judged"] else None}
+
+
+def all_of_them(one: dict[str, Any], other: dict[str, Any]) -> Pair:
+    """In place of ``Shared``: the bundles decided alike."""
+    return Pair(one["judged"], one["correct"], other["correct"])
 
 
 class Cells(HTMLParser):
@@ -96,6 +108,39 @@ def test_the_worst_recordings_have_pages_of_mmg_look(short: Path, tmp_path: Path
     assert "<title>" in (tmp_path / link).read_text()
 
 
+def test_a_page_goes_into_folders_that_are_made_and_a_recording_without_one_is_told(
+    results: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(results, tmp_path / "results")
+    described = json.loads((results / "batch.json").read_text())
+    (tmp_path / "results" / "batch.json").write_text(
+        json.dumps({**described, "paths": dict.fromkeys(described["paths"], "/no/such")})
+    )
+    done = report(tmp_path / "results", "-o", tmp_path / "no" / "such" / "x.html", "--look", "1")
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "no" / "such" / "x.html").is_file()
+    assert ": no page: " in done.stderr
+    assert "[" not in done.stderr
+
+
+def test_what_cannot_be_reported_is_told_in_one_line(results: Path, tmp_path: Path) -> None:
+    assert "'-2' is not a number of recordings" in report(results, "--look", "-2").stderr
+    shutil.copytree(results, tmp_path / "results")
+    stray = tmp_path / "results" / "recordings" / "mine.parquet"
+    stray.write_bytes(b"text")
+    done = report(tmp_path / "results")
+    assert (done.returncode, len(done.stderr.splitlines())) == (2, 1)
+    assert "remove any other" in done.stderr
+    assert "mine.parquet" in done.stderr
+    pq.write_table(pa.table({"x": [1]}), stray)
+    assert "has rows without a recording" in report(tmp_path / "results").stderr
+    stray.unlink()
+    described = json.loads((results / "batch.json").read_text())
+    (tmp_path / "results" / "batch.json").write_text(json.dumps({**described, "paths": [1]}))
+    done = report(tmp_path / "results")
+    assert (done.returncode, len(done.stderr.splitlines())) == (2, 1)
+
+
 def test_the_questions_of_the_docs_have_answers(results: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     duckdb = pytest.importorskip("duckdb", reason="duckdb is not installed: pip install -e '.[batch]'")
     monkeypatch.chdir(results.parent)
@@ -133,7 +178,7 @@ def test_accuracy_is_of_decisions_and_groups_are_by_what_they_say() -> None:
         row("c", person="p2", board="pi-4", judged=200, correct=0),
         row("a", subset="imu+audio", person="p1", board="pi-5", correct=80),
     ]
-    made = make_report(rows)
+    made = make_report(rows, all_of_them)
     assert [(line.names, line.recordings, line.judged) for line in made.by_subset] == [
         (("one", "imu"), 3, 400),
         (("one", "imu+audio"), 1, 100),
@@ -152,17 +197,37 @@ def test_accuracy_is_of_decisions_and_groups_are_by_what_they_say() -> None:
 def test_bundles_are_compared_on_what_both_decided() -> None:
     rows = [row(name, correct=90) for name in "abc"] + [row(name, "two", correct=80) for name in "ab"]
     rows.append(row("c", "two", problem="broke", correct=0))
-    [compared] = make_report(rows).compared
+    [compared] = make_report(rows, all_of_them).compared
     assert (compared.bundle, compared.other, compared.recordings) == ("one", "two", 2)
     assert compared.difference.value == pytest.approx(0.1)
     assert compared.difference.people == 2
+    assert (compared.decisions, compared.left_out) == (200, 200)  # of a, b and c of one, and of a, b and c of two
+
+
+def test_decisions_of_other_hops_are_shared_where_they_end_together_and_have_one_truth(tmp_path: Path) -> None:
+    (tmp_path / "decisions").mkdir()
+    for digest, hop_s, label in (("1" * 64, 0.5, "still"), ("2" * 64, 1.0, "walking")):
+        file = DecisionsFile()
+        for hop in range(round(4 / hop_s)):
+            t_s = (hop + 1) * hop_s
+            truth = "still" if t_s - hop_s / 2 < 1.6 else "walking"
+            file.add({"recording": "a", "subset": "imu", "hop": hop, "t_s": t_s, "label": label, "truth": truth})
+        (tmp_path / "decisions" / f"{key_of('a', digest)}.parquet").write_bytes(file.close())
+    rows = [
+        row("a", "one", bundle_digest="1" * 64, decisions=8, judged=8, correct=3),
+        row("a", "two", bundle_digest="2" * 64, decisions=4, judged=4, correct=2),
+    ]
+    [compared] = make_report(rows, Shared(tmp_path)).compared
+    # They end together at 1, 2, 3 and 4 s; what ends at 2 s is walking to the one and still to the other.
+    assert (compared.decisions, compared.left_out) == (3, 8 + 4 - 2 * 3)
+    assert compared.difference.value == pytest.approx(1 / 3 - 2 / 3)
 
 
 def test_faults_and_failures_are_counted_by_kind() -> None:
     fault = {"sensor": "imu", "state": "faulty", "reason": "stuck for 3 s", "hops": 10, "first_s": 1.0}
     rows = [row("a", faults=[fault]), row("b", faults=[{**fault, "reason": "stuck for 7 s", "hops": 30}])]
     rows += [row(name, subset="", decisions=0, judged=0, correct=0, problem=f"{name}: cut at 7") for name in ("x", "y")]
-    made = make_report(rows)
+    made = make_report(rows, all_of_them)
     [kind] = made.faults
     assert (kind.reason, kind.recordings, kind.decisions, kind.share) == ("stuck for # s", 2, 40, 0.2)
     [failed] = made.failures
@@ -170,7 +235,7 @@ def test_faults_and_failures_are_counted_by_kind() -> None:
 
 
 def test_no_name_becomes_markup() -> None:
-    page = format_page(make_report([row("<script>alert(1)</script>\x1b[31m", correct=0)]), "<b>", {}, {})
+    page = format_page(make_report([row("<script>alert(1)</script>\x1b[31m", correct=0)], all_of_them), "<b>", {}, {})
     assert "<script" not in page
     assert "\x1b" not in page
     assert "&lt;script&gt;" in page

@@ -10,11 +10,12 @@ from pathlib import Path
 
 import pytest
 from mmg.errors import ConfigError
+from mmg_training import checkpoint
 from mmg_training.cli.study import in_process, main
 from mmg_training.evaluation import study
 from mmg_training.evaluation.study import Run, Study
 from mmg_training.evaluation.study_pool import RETRIES, run_all
-from mmg_training.evaluation.study_run import work
+from mmg_training.evaluation.study_run import prepare, work
 from training.utd_tree import write_trials
 
 BASE = """
@@ -137,10 +138,36 @@ def test_two_studies_in_one_folder_are_refused(file: Path, tmp_path: Path, capsy
 
 def test_a_cluster_that_goes_away_is_told_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     # As Ray does: a line of its log, and the end of the process.
-    code = "import sys; print('[2026-11-29 23:36:33,254 E 1 2] rpc: gone', file=sys.stderr); sys.exit(1)"
+    code = "import sys; print('[2026-11-29 23:36:33,254 E 1 2] x.h: Failed to connect to GCS', file=sys.stderr)"
+    code += "; sys.exit(1)"
     assert in_process(code, []) == 3
     [line] = capsys.readouterr().err.splitlines()
     assert line == "mmg-study: the Ray cluster went away: what is done stays done, and the same command does the rest"
+
+
+def test_another_error_is_no_cluster_that_went_away(capfd: pytest.CaptureFixture[str]) -> None:
+    code = "import sys; print('[2026-11-29 23:36:33,254 W 1 2] slow', file=sys.stderr); sys.exit(1)"
+    assert in_process(code, []) == 1
+    assert in_process("raise OSError('no room')", []) == 1
+    assert in_process("import os; os.kill(os.getpid(), 9)", []) == 1
+    told = capfd.readouterr().err
+    assert "cluster" not in told
+    assert "OSError: no room" in told
+    assert told.endswith("mmg-study: its process on Ray was ended (signal 9): the same command does the rest\n")
+
+
+def test_progress_that_other_code_made_stays_its_own(file: Path, tmp_path: Path) -> None:
+    read, runs = planned(file, tmp_path / "out")
+    prepare(runs[0].folder, runs[0].config, read.config.evaluate)
+    settings = runs[0].folder / study.SETTINGS
+    described = json.loads(settings.read_text())
+    settings.write_text(json.dumps({**described, "code": "0" * 64}))
+    (runs[0].folder / checkpoint.RESUME).touch()
+    prepare(runs[0].folder, runs[0].config, read.config.evaluate)
+    assert json.loads(settings.read_text())["code"] == "0" * 64
+    (runs[0].folder / checkpoint.RESUME).unlink()
+    prepare(runs[0].folder, runs[0].config, read.config.evaluate)
+    assert json.loads(settings.read_text())["code"] == study.code_digest()
 
 
 def test_a_study_on_ray_gives_the_results_of_one_without(

@@ -53,6 +53,8 @@ report = stderr_reporter("mmg-study")
 TRAIN_ON_RAY = "import sys; from mmg_training.cli.study import train_on_ray; sys.exit(train_on_ray(sys.argv[1:]))"
 RAY_LOG = re.compile(r"\[?\d{4}-\d\d-\d\d \d\d:\d\d:\d\d|\*\*\* |\s*@ +0x|\s*$")
 """A line that Ray writes to standard error, or of the stack that it ends with."""
+CLUSTER_LOST = re.compile(r"\bGCS\b|\braylet\b", re.IGNORECASE)
+"""In such a line: what Ray names when its cluster does not answer, before it ends the process."""
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -144,21 +146,26 @@ def _train_on_ray(chosen: argparse.Namespace) -> int:
 
 def in_process(code: str, words: Sequence[str]) -> int:
     """The exit code of Python code in a process of its own, without the lines that Ray logs; where Ray ended it, that
-    is told: it ends a process whose cluster goes away."""
-    command = [sys.executable, "-c", code, *words]
+    is told: it ends a process whose cluster goes away. So is any other end that nobody meant."""
+    command, is_lost = [sys.executable, "-c", code, *words], False
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
         try:
             for line in process.stderr:
                 if not RAY_LOG.match(line):
                     write_stderr(line)
+                elif CLUSTER_LOST.search(line):
+                    is_lost = True
             ended = process.wait()
         except KeyboardInterrupt:
             process.terminate()
             raise
-    if ended == 1 or ended < 0:
+    if is_lost and (ended == 1 or ended < 0):
         report("the Ray cluster went away: what is done stays done, and the same command does the rest")
         return 3
+    if ended < 0:
+        report(f"its process on Ray was ended (signal {-ended}): the same command does the rest")
+        return 1
     return ended
 
 

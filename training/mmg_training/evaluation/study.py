@@ -7,9 +7,11 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
+import mmg
 import msgspec
 from mmg.errors import ConfigError
 from mmg_device_profiles.toml import read_toml
@@ -197,11 +199,14 @@ def digest(config: TrainConfig, evaluate: EvaluateConfig) -> str:
     return f"{config.sha256()} {json.dumps(dataclasses.asdict(evaluate), sort_keys=True)}"
 
 
+@cache
 def code_digest() -> str:
-    """The SHA-256 of this package's code, on which a run's results depend too."""
-    package, digest = Path(__file__).resolve().parent.parent, hashlib.sha256()
-    for path in sorted(package.rglob("*.py")):
-        digest.update(f"{path.relative_to(package)}\0".encode() + path.read_bytes())
+    """The SHA-256 of mmg's code, on which a run's results depend too: of this package, and of the device's, whose
+    sources, features and engine it uses."""
+    digest = hashlib.sha256()
+    for package in (Path(__file__).resolve().parent.parent, Path(mmg.__file__).resolve().parent):
+        for path in sorted(package.rglob("*.py")):
+            digest.update(f"{path.relative_to(package.parent)}\0".encode() + path.read_bytes())
     return digest.hexdigest()
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from mmg.atomic_write import atomic_write
 from mmg.errors import BackendUnavailable, ConfigError
 from mmg.trial.limits import die_with_parent
 
@@ -96,9 +97,8 @@ class _OnNode:
             return 1
         (self._run.folder / checkpoint.RESUME).unlink(missing_ok=True)  # it comes back where it is still needed
         for name in sorted(files, key=lambda name: name == RESULTS):
-            beside = self._run.folder / f"{name}.tmp"
-            beside.write_bytes(files[name])
-            beside.replace(self._run.folder / name)
+            with atomic_write(self._run.folder / name) as stream:
+                stream.write(files[name])
         return int(code)
 
 

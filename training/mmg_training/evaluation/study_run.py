@@ -14,6 +14,7 @@ from pathlib import Path
 
 import msgspec
 import torch
+from mmg.atomic_write import atomic_write
 from mmg.cli.exit_codes import run_command
 from mmg.cli.reporting import stderr_reporter
 from mmg.errors import ConfigError
@@ -47,18 +48,21 @@ def is_other(folder: Path, config: TrainConfig) -> bool:
 
 def is_of_other_code(folder: Path) -> bool:
     """Whether what is in the folder was made by other code than this; of what older code left nobody knows."""
+    return _made_by(folder) not in ("", study.code_digest())
+
+
+def _made_by(folder: Path) -> str:
+    """The digest of the code that began what is in the folder, empty where that is not known."""
     try:
-        made_by = json.loads((folder / study.SETTINGS).read_bytes()).get("code", "")
+        return str(json.loads((folder / study.SETTINGS).read_bytes()).get("code", ""))
     except (OSError, ValueError, AttributeError):
-        return False
-    return made_by not in ("", study.code_digest())
+        return ""
 
 
 def prepare(folder: Path, config: TrainConfig, evaluate: EvaluateConfig) -> None:
-    """Write the run's settings; the progress of a training with other ones goes."""
+    """Write the run's settings; the progress of a training with other ones goes, and what goes on is of the code that
+    began it."""
     folder.mkdir(parents=True, exist_ok=True)
-    told = {"config": dataclasses.asdict(config), "evaluate": dataclasses.asdict(evaluate), "code": study.code_digest()}
-    described = json.dumps(told, indent=2)
     path = folder / study.SETTINGS
     try:
         stale = _settings(folder)[0] != config
@@ -67,7 +71,11 @@ def prepare(folder: Path, config: TrainConfig, evaluate: EvaluateConfig) -> None
     if stale:
         for name in (checkpoint.RESUME, study.RESULTS):
             (folder / name).unlink(missing_ok=True)
-    path.write_text(described + "\n", encoding="utf-8")
+    is_begun = any((folder / name).is_file() for name in (checkpoint.RESUME, checkpoint.CONFIG))
+    code = _made_by(folder) if is_begun else study.code_digest()
+    told = {"config": dataclasses.asdict(config), "evaluate": dataclasses.asdict(evaluate), "code": code}
+    with atomic_write(path) as stream:
+        stream.write(json.dumps(told, indent=2).encode() + b"\n")
 
 
 def work(folder: Path) -> None:
@@ -77,9 +85,8 @@ def work(folder: Path) -> None:
     dataset = data.load(config.data, report)
     model = _trained(folder, config, dataset)
     results = _measure(folder, model, dataset, config, evaluate, time.monotonic() - began_s)
-    beside = folder / f"{study.RESULTS}.tmp"
-    beside.write_bytes(msgspec.json.format(msgspec.json.encode(results), indent=2) + b"\n")
-    beside.replace(folder / study.RESULTS)
+    with atomic_write(folder / study.RESULTS) as stream:
+        stream.write(msgspec.json.format(msgspec.json.encode(results), indent=2) + b"\n")
 
 
 def _trained(folder: Path, config: TrainConfig, dataset: Dataset) -> MultimodalModel:
