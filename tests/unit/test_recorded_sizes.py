@@ -20,7 +20,7 @@ from mmg.sources.files.sound.flac import HEAD_BYTES, mended_flac
 from mmg.sources.files.sound.mp3 import walk_mp3
 
 MIB = 1 << 20
-UNTIL_S = 2.0
+UNTIL_S = 8.0
 """Of processor time, for what took tens of seconds."""
 
 

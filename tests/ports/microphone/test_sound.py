@@ -92,6 +92,7 @@ def test_gain_makes_it_louder_and_counts_what_is_cut_off(device: AlsaMicrophone,
     assert np.abs(louder).max() > 1
 
 
+@pytest.mark.realtime
 def test_what_is_wanted_at_a_hops_end_comes_in_one_chunk_just_after_it(
     device: AlsaMicrophone, listener: Listener
 ) -> None:
