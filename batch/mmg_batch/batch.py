@@ -54,6 +54,8 @@ def open_setup(
 
     Raises ConfigError, BundleError, ModelError.
     """
+    if not paths:
+        raise ConfigError("--bundles: names no bundle: give starter, or paths as in a.mmg,b.mmg")
     bundles: dict[str, str] = {}
     names: dict[str, str] = {}
     sensors: dict[str, tuple[str, ...]] = {}

@@ -13,8 +13,8 @@ from typing import Any, BinaryIO, cast
 
 from microdot.microdot import Microdot, Request, Response
 from mmg.bundle.index import INDEX
-from mmg.sinks.page.access import ONWARD, Asked
-from mmg.sinks.page.connections import LINE_BYTES, Connections, problem
+from mmg.sinks.page.access import ONWARD
+from mmg.sinks.page.connections import LINE_BYTES, Connections, problem, read_asked
 from mmg.sinks.page.listening import BACKLOG, Listening
 from mmg_device_profiles.regular_file import open_regular
 
@@ -95,7 +95,9 @@ class Page:
             await asyncio.gather(*late, return_exceptions=True)
 
     async def _answer(self, request: Request) -> Response:
-        refusal = None if self._is_for_devices(request) else self._listening.access.refusal(self._asked(request))
+        refusal = None
+        if not self._is_for_devices(request):
+            refusal = self._listening.access.refusal(read_asked(request, self._cookie))
         if refusal:
             response = problem(refusal.status, refusal.why)
         else:
@@ -106,14 +108,6 @@ class Page:
     def _is_for_devices(self, request: Request) -> bool:
         """Signed, and for whoever asks: a token would have to be on every device."""
         return request.method in ("GET", "HEAD") and request.path.startswith(BUNDLES)
-
-    def _asked(self, request: Request) -> Asked:
-        headers = {name.lower(): value for name, value in request.headers.items()}
-        scheme, _, given = headers.get("authorization", "").partition(" ")
-        token = given.strip() if scheme.lower() == "bearer" else request.cookies.get(self._cookie, "")
-        if request.path == "/" and "token" in request.args:
-            token = request.args["token"]
-        return Asked(request.method, request.path, headers, request.sock[1].get_extra_info("sockname")[0], token)
 
     async def _index(self, request: Request) -> Response:
         if "token" not in request.args:

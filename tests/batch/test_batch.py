@@ -166,6 +166,12 @@ def test_results_of_another_bundle_or_with_other_settings_are_refused(
         assert line.endswith(": choose another folder")
 
 
+def test_a_list_without_a_bundle_is_refused(short: Path, tmp_path: Path) -> None:
+    done = batch(short, "-o", tmp_path / "results", "--bundles", ",")
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1].startswith("mmg-batch: --bundles: names no bundle")
+
+
 def test_two_bundles_are_told_apart(short: Path, tmp_path: Path, other_bundle: Path) -> None:
     done = batch(short, "-o", tmp_path / "results", "--bundles", f"starter,{other_bundle}")
     assert done.returncode == 0, done.stderr

@@ -4,67 +4,20 @@ from __future__ import annotations
 
 import json
 import random
-import shutil
-import sqlite3
 from pathlib import Path
-from typing import Any
 
 import pytest
+from heard import BEGAN_S, GLASSES, WRIST, Heard, about, batch, decision, offering
 from mmg.bundle.index import INDEX
 from mmg.errors import ConfigError
-from mmg.sinks.event import About
 from mmg.sinks.jsonl import line_of
-from mmg.sinks.mqtt.state import about_of, nothing_decided, state_of
-from mmg.types import UNKNOWN, Decision, SensorState
+from mmg.sinks.mqtt.state import nothing_decided, state_of
+from mmg.types import UNKNOWN, SensorState
 from mmg_fleet import wearables as limits
 from mmg_fleet.figures import Figures, differing
 from mmg_fleet.messages import MOST_BYTES, MOST_PROFILE_BYTES
-from mmg_fleet.offered import Known, Offered
-from mmg_fleet.store import Batch, Store, row_of
-from mmg_fleet.watching import Watching
-from mmg_fleet.wearables import Fleet, Totals, Wearable
-
-WRIST, GLASSES = "mmg/anna/wrist", "mmg/anna/glasses"
-LIVE = SensorState("live", 3.0, 2)
-BEGAN_S = 1000.0
-
-
-def decision(label: str = "walking", audio: SensorState = LIVE) -> Decision:
-    sensors = {"imu": LIVE, "audio": audio}
-    return Decision(3, 1.5, label, 0.9, {label: 0.9}, ("imu",), sensors, (), {"event_to_decision": 12.5})
-
-
-def about(bundle: str = "starter", digest: str = "a" * 64, board: str = "raspberry-pi-4", hop_s: float = 0.5) -> bytes:
-    made = About(bundle, ("still",), {"imu": "x"}, hop_s, board, digest=digest)
-    return json.dumps(about_of(made, "0.1.0")).encode()
-
-
-class Heard:
-    """A fleet, and the time at which it hears."""
-
-    def __init__(self, offered: Offered | None = None) -> None:
-        self.fleet = Fleet("mmg", offered or Offered(), now_s=BEGAN_S)
-        self.now_s = BEGAN_S
-
-    def hear(self, topic: str, payload: bytes | str, *, is_retained: bool = False) -> str:
-        data = payload.encode() if isinstance(payload, str) else payload
-        return self.fleet.take(topic, data, is_retained=is_retained, now_s=self.now_s)
-
-    def decide(self, topic: str, label: str = "walking", audio: SensorState = LIVE) -> str:
-        return self.hear(f"{topic}/decision", line_of(decision(label, audio)))
-
-    def pass_s(self, seconds: float) -> None:
-        self.now_s += seconds
-        self.fleet.tick(self.now_s)
-
-    def __getitem__(self, topic: str) -> Wearable:
-        return self.fleet.wearables[topic]
-
-
-@pytest.fixture
-def heard() -> Heard:
-    return Heard()
-
+from mmg_fleet.offered import Offered
+from mmg_fleet.store import Store
 
 # --- what a wearable says ------------------------------------------------------------------------------------------
 
@@ -268,17 +221,6 @@ def test_any_bytes_are_taken_or_refused_and_what_was_taken_is_kept(heard: Heard,
 # --- which bundle --------------------------------------------------------------------------------------------------
 
 
-def offering(folder: Path, *bundles: tuple[str, int, str]) -> Offered:
-    index = [
-        {"name": name, "version": version, "digest": digest, "sha256": digest, "bytes": 9, "url": f"{name}.mmg"}
-        for name, version, digest in bundles
-    ]
-    (folder / INDEX).write_text(json.dumps({"index": {"schema": "mmg-index/1", "newest": 9, "bundles": index}}))
-    offered = Offered(folder)
-    offered.reread()
-    return offered
-
-
 def test_a_wearable_with_an_older_bundle_is_seen_and_one_that_lies_is_told_once(tmp_path: Path) -> None:
     old, new = "a" * 64, "b" * 64
     heard = Heard(offering(tmp_path, ("starter", 1, old)))
@@ -332,210 +274,3 @@ def test_latency_and_heat_are_by_board_of_those_that_are_there(heard: Heard) -> 
     a, b = Figures(heard.fleet).since("", 0, heard.now_s)["boards"]
     assert a == {"board": "a", "here": 2, "all": 2, "p50": 12, "p95": 12, "warm": 50.0, "hottest": 60.0}
     assert b == {"board": "b", "here": 0, "all": 1, "p50": None, "p95": None, "warm": None, "hottest": None}
-
-
-# --- what is kept --------------------------------------------------------------------------------------------------
-
-
-def batch(fleet: Fleet, **more: Any) -> Batch:
-    rows = [row_of(one) for one in fleet.wearables.values()]
-    given = {
-        "profiles": fleet.profiles,
-        "differing": fleet.differing,
-        "offers": {},
-        "totals": fleet.totals,
-        "at_s": 1.0,
-    }
-    return Batch(wearables=rows, **{**given, **more})
-
-
-def test_a_store_that_is_opened_again_knows_what_it_knew(tmp_path: Path, heard: Heard) -> None:
-    heard.hear(f"{WRIST}/about", about())
-    heard.decide(WRIST, audio=SensorState("stale", 9.0, 5, "unplugged"))
-    heard.decide(GLASSES, "still")
-    heard.hear(f"{WRIST}/profile", b'{"schema":"mmg-profile/1","board":"x"}')
-    heard.pass_s(1)
-    place = tmp_path / "a ?fleet#1%.sqlite"
-    store = Store(place)
-    known = {"a" * 64: Known("starter", 3)}
-    store.write(batch(heard.fleet, offers=known))
-    name = store.client_id()
-    store.close()
-    again = Store(place)
-    assert {one.topic: one for one in again.wearables()} == heard.fleet.wearables
-    assert (again.totals(), again.differing(), again.offers()) == (heard.fleet.totals, heard.fleet.differing, known)
-    assert again.profile(WRIST) == b'{"schema":"mmg-profile/1","board":"x"}'
-    assert again.profile("mmg/none") is None
-    assert again.client_id() == name
-    fleet = Fleet("mmg", Offered(), again.wearables(), again.totals(), again.differing(), now_s=heard.now_s + 60)
-    fleet.tick(heard.now_s + 61)  # nobody was heard yet
-    assert fleet.differing == {"anna": BEGAN_S + 1}
-    again.close()
-
-
-def test_a_batch_is_kept_whole_or_not_at_all(tmp_path: Path, heard: Heard) -> None:
-    heard.decide(WRIST)
-    store = Store(tmp_path / "fleet.sqlite")
-    store.write(batch(heard.fleet))
-    heard.decide(WRIST, "still")
-    with pytest.raises(sqlite3.Error):
-        store.write(batch(heard.fleet, offers={"a": Known(object(), 1)}))  # type: ignore[arg-type]
-    [kept] = store.wearables()
-    assert (kept.label, store.totals().heard) == ("walking", 1)
-    store.write(batch(heard.fleet))
-    assert store.totals() == Totals(heard=2, taken=2)
-    store.close()
-
-
-def test_a_copy_of_a_store_has_another_name_at_the_broker(tmp_path: Path) -> None:
-    store = Store(tmp_path / "fleet.sqlite")
-    name = store.client_id()
-    store.close()
-    shutil.copy(tmp_path / "fleet.sqlite", tmp_path / "copy.sqlite")
-    for path, is_same in (("copy.sqlite", False), ("fleet.sqlite", True)):
-        store = Store(tmp_path / path)
-        assert (store.client_id() == name) is is_same
-        store.close()
-
-
-def test_two_do_not_use_one_store(tmp_path: Path) -> None:
-    store = Store(tmp_path / "fleet.sqlite")
-    with pytest.raises(ConfigError, match="another mmg-fleet uses it"):
-        Store(tmp_path / "fleet.sqlite")
-    store.close()
-    Store(tmp_path / "fleet.sqlite").close()
-
-
-def test_a_store_is_for_its_owner_alone(tmp_path: Path, heard: Heard) -> None:
-    store = Store(tmp_path / "fleet.sqlite")
-    store.write(batch(heard.fleet))
-    assert {path.name: path.stat().st_mode & 0o777 for path in tmp_path.iterdir()} == dict.fromkeys(
-        ("fleet.sqlite", "fleet.sqlite-wal", "fleet.sqlite-shm", "fleet.sqlite.lock"), 0o600
-    )
-    store.close()
-
-
-def test_nothing_is_written_where_nothing_has_changed(tmp_path: Path) -> None:
-    store = Store(tmp_path / "fleet.sqlite")
-    watching = Watching("mmg", store, Offered(), lambda _: None)
-    watching.close()
-    before = store._file.total_changes
-    watching._keep()
-    assert store._file.total_changes == before
-    watching.take("other/x", b"", is_retained=False)
-    watching._keep()
-    assert store._file.total_changes > before
-    store.close()
-
-
-def test_of_too_many_profiles_the_oldest_go(tmp_path: Path, heard: Heard, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mmg_fleet.store.MOST_PROFILES_BYTES", 250)
-    store = Store(tmp_path / "fleet.sqlite")
-    for number in range(4):
-        store.write(batch(heard.fleet, profiles={f"mmg/{number}": b"x" * 100}, at_s=float(number)))
-    assert [store.profile(f"mmg/{number}") is not None for number in range(4)] == [False, False, True, True]
-    store.close()
-
-
-@pytest.mark.parametrize("change", ["sensors = '{'", "sensors = 3", "latency_ms = 1.7e308", "label_s = 'now'"])
-def test_a_store_with_a_bad_cell_is_one_line(change: str, tmp_path: Path, heard: Heard) -> None:
-    heard.decide(WRIST)
-    store = Store(tmp_path / "fleet.sqlite")
-    store.write(batch(heard.fleet))
-    store._file.execute(f"UPDATE wearables SET {change}")
-    store.close()
-    with pytest.raises(ConfigError, match=r"cannot be used: .*: name another file"):
-        Store(tmp_path / "fleet.sqlite")
-
-
-def test_a_failure_of_any_kind_while_keeping_is_told_and_tried_again(tmp_path: Path) -> None:
-    store, lines = Store(tmp_path / "fleet.sqlite"), list[str]()
-    watching = Watching("mmg", store, Offered(), lines.append)
-    watching.close()
-    watching.take(f"{WRIST}/status", b"online", is_retained=False)
-    watching.fleet.wearables[WRIST].label = "\ud800"  # no text of SQLite's
-    watching._keep()
-    assert "nothing is kept" in lines[0]
-    watching.fleet.wearables[WRIST].label = "still"
-    watching._keep()
-    assert lines[1:] == ["what was not kept is kept now"]
-    assert store.wearables()[0].label == "still"
-    store.close()
-
-
-@pytest.mark.parametrize("what", ["text", "other", "another program's", "folder", "nowhere"])
-def test_what_is_no_store_is_refused_and_left_alone(what: str, tmp_path: Path) -> None:
-    path = tmp_path / "fleet.sqlite"
-    if what == "another program's":
-        with sqlite3.connect(path) as other:
-            other.executescript("CREATE TABLE diary (page); PRAGMA user_version = 1;")
-        other.close()
-    elif what == "text":
-        path.write_text("a diary, and no store at all" * 100)
-    elif what == "other":
-        with sqlite3.connect(path) as other:
-            other.execute("CREATE TABLE diary (page)")
-        other.close()
-    elif what == "folder":
-        path.mkdir()
-    else:
-        path = tmp_path / "none" / "fleet.sqlite"
-    before = path.read_bytes() if path.is_file() else b""
-    with pytest.raises(ConfigError, match=r"^--store .*fleet\.sqlite: "):
-        Store(path)
-    assert not before or path.read_bytes() == before
-
-
-def test_what_a_full_disk_does_not_take_is_kept_when_there_is_room(tmp_path: Path) -> None:
-    store, lines = Store(tmp_path / "fleet.sqlite"), list[str]()
-    watching = Watching("mmg", store, Offered(), lines.append)
-    watching.close()  # its thread, and not what it knows
-    [pages] = store._file.execute("PRAGMA page_count").fetchone()
-    store._file.execute(f"PRAGMA max_page_count = {pages + 2}")  # SQLite's own full disk
-    for number in range(500):
-        watching.take(f"mmg/{number:03}/notice", json.dumps({"text": "x" * 200}).encode(), is_retained=False)
-    watching._keep()
-    watching._keep()
-    assert store.wearables() == []
-    [line] = lines
-    assert line.endswith("fleet.sqlite: nothing is kept: database or disk is full: trying again")
-    store._file.execute("PRAGMA max_page_count = 100000")
-    watching.take("mmg/000/status", b"online", is_retained=False)
-    watching._keep()
-    assert lines[1:] == ["what was not kept is kept now"]
-    assert {one.topic: one for one in store.wearables()} == watching.fleet.wearables
-    store.close()
-
-
-def test_many_profiles_at_once_are_kept_before_more_is_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mmg_fleet.watching.MOST_WAITING_BYTES", 1000)
-    store = Store(tmp_path / "fleet.sqlite")
-    watching = Watching("mmg", store, Offered(), lambda _: None)
-    watching.close()
-    report = json.dumps({"schema": "mmg-profile/1", "cases": "x" * 300}).encode()
-    for number in range(20):
-        watching.take(f"mmg/{number}/profile", report, is_retained=True)
-        assert sum(map(len, watching.fleet.profiles.values())) < 1000
-    watching._keep()
-    assert all(store.profile(f"mmg/{number}") == report for number in range(20))
-    store.close()
-
-
-def test_an_index_that_is_broken_meanwhile_is_told_once_and_what_was_offered_holds(tmp_path: Path) -> None:
-    offered = offering(tmp_path, ("starter", 1, "a" * 64))
-    store, lines = Store(tmp_path / "fleet.sqlite"), list[str]()
-    watching = Watching("mmg", store, offered, lines.append)
-    watching.close()
-    (tmp_path / INDEX).write_text("{")
-    for _ in range(3):
-        watching._look_at_offers()
-        watching._keep()
-    [line] = lines
-    assert line.endswith("what was offered before holds")
-    assert "is not an index of bundles" in line
-    assert offered.newest == {"starter": 1}
-    offering(tmp_path, ("starter", 2, "b" * 64))
-    watching._look_at_offers()
-    assert lines[1:] == ["the index of bundles is whole again"]
-    assert offered.newest == {"starter": 2}
-    store.close()

@@ -13,6 +13,8 @@ from typing import cast
 from microdot import Request
 from microdot.microdot import Microdot, Response
 
+from mmg.sinks.page.access import Asked
+
 MOST_OPEN = 64
 """Connections of those who may look."""
 MOST_ASKING, MOST_TOGETHER = 16, 64
@@ -171,6 +173,16 @@ async def _send(response: Response, writer: asyncio.StreamWriter) -> None:
 def problem(status: int, why: str) -> Response:
     """A refusal as one line of JSON."""
     return Response(json.dumps({"error": why}) + "\n", status, {"Content-Type": "application/json"})
+
+
+def read_asked(request: Request, cookie: str) -> Asked:
+    """What access hangs on. cookie: the name of the one that holds the token."""
+    headers = {name.lower(): value for name, value in request.headers.items()}
+    scheme, _, given = headers.get("authorization", "").partition(" ")
+    token = given.strip() if scheme.lower() == "bearer" else request.cookies.get(cookie, "")
+    if request.path == "/" and "token" in request.args:
+        token = request.args["token"]
+    return Asked(request.method, request.path, headers, request.sock[1].get_extra_info("sockname")[0], token)
 
 
 def limit_buffers(listening: socket.socket) -> None:

@@ -12,8 +12,8 @@ from microdot.microdot import Microdot, Request, Response
 
 from mmg.errors import MmgError
 from mmg.runs.controls import Controls
-from mmg.sinks.page.access import ONWARD, Access, Asked
-from mmg.sinks.page.connections import problem
+from mmg.sinks.page.access import ONWARD, Access
+from mmg.sinks.page.connections import problem, read_asked
 from mmg.sinks.page.hub import Hub, Viewer
 from mmg.sinks.page.metrics import load_library, metrics_text
 
@@ -49,7 +49,7 @@ class Routes:
 
     async def answer(self, request: Request) -> Response:
         """The response, refusals too."""
-        refusal = self._access.refusal(self._asked(request))
+        refusal = self._access.refusal(read_asked(request, self._cookie))
         if refusal:
             response = problem(refusal.status, refusal.why)
         else:
@@ -64,14 +64,6 @@ class Routes:
         viewer = self._viewers.pop(request, None)
         if viewer:
             self._hub.leave(viewer)
-
-    def _asked(self, request: Request) -> Asked:
-        headers = {name.lower(): value for name, value in request.headers.items()}
-        scheme, _, given = headers.get("authorization", "").partition(" ")
-        token = given.strip() if scheme.lower() == "bearer" else request.cookies.get(self._cookie, "")
-        if request.path == "/" and "token" in request.args:
-            token = request.args["token"]
-        return Asked(request.method, request.path, headers, request.sock[1].get_extra_info("sockname")[0], token)
 
     async def _page(self, request: Request) -> Response:
         if "token" not in request.args:
