@@ -283,6 +283,18 @@ def test_samples_lost_without_a_count_shift_the_clock_for_a_second_only() -> Non
     assert clock.quality.drift_ppm == pytest.approx(0, abs=10)
 
 
+def test_a_clock_is_in_doubt_while_reads_come_at_another_time_than_it_says() -> None:
+    clock, doubts = ClockMap(10 * MS), []
+    for number in range(600):
+        late = 200 * MS if 200 <= number < 210 or number >= 220 else 0
+        clock.stamp(np.array([number]), BOOT_NS + number * 10 * MS + late)
+        doubts.append(clock.is_in_doubt)
+    # A read is judged when the next one comes. The 200 ms of the last ones stay, and are believed after 3 s.
+    assert [number for number in range(220) if doubts[number]] == [*range(201, 211)]
+    assert doubts.index(False, 221) == pytest.approx(220 + 300, abs=2)
+    assert not any(doubts[525:])
+
+
 def test_spells_of_congestion_do_not_move_the_clock() -> None:
     recording = record(300, jitter_ms=1)
     second = recording.device // SECOND

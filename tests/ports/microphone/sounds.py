@@ -17,6 +17,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from mmg.bundle.manifest import Channel, Encoder, Modality, Tensor
 from mmg.sources.ports.microphone.port import MicrophonePort
+from mmg.streams import HopGrid
 from mmg.types import Chunk
 from mmg_tools.virtual.microphone import AlsaMicrophone
 from numpy.typing import NDArray
@@ -58,10 +59,10 @@ class Listener:
         self.chunks: queue.Queue[Chunk] = queue.Queue()
         self.ports: list[MicrophonePort] = []
 
-    def open(self, url: str, modality: Modality = SOUND) -> MicrophonePort:
+    def open(self, url: str, modality: Modality = SOUND, hops: HopGrid | None = None) -> MicrophonePort:
         port = MicrophonePort(url, modality)
         self.ports.append(port)
-        port.start(self.chunks.put)
+        port.start(self.chunks.put, hops)
         return port
 
     def hear(self, seconds: float) -> list[Chunk]:

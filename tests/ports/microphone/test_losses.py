@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from mmg.sources.ports.microphone.port import MicrophonePort
+from mmg.streams import HopGrid
 from mmg_tools.virtual.microphone import AlsaMicrophone
 from ports.microphone.sounds import (
     RATE_HZ,
@@ -121,6 +122,24 @@ def test_an_overrun_is_counted_and_the_lost_samples_go_on_in_time(device: AlsaMi
     assert after.dropped == pytest.approx(15 * device.block, abs=0.02 * RATE_HZ)
     assert abs(int(after.times_ns[-1]) - now_ns) < 20e6
     assert port.status.losses == (("overruns", 1), ("samples", after.dropped))
+
+
+@pytest.mark.realtime
+def test_a_loss_that_nobody_tells_is_believed_as_soon_as_if_each_block_were_read(
+    device: AlsaMicrophone, listener: Listener
+) -> None:
+    device.plug()
+    port = listener.open("mic://default", hops=HopGrid(time.monotonic_ns(), 500_000_000))
+    listener.hear(3.0)
+    device.overrun(12)
+    lost_s, off_ns, reads = time.monotonic(), 240e6, 0
+    # The port's thread is left alone: at first it says by the count of samples, too early, when they were taken.
+    while off_ns > 40e6 and time.monotonic() < lost_s + 8:
+        [*_, newest] = chunks = listener.hear(0.02)
+        off_ns, reads = time.monotonic_ns() - int(newest.times_ns[-1]), reads + len(chunks)
+    assert port.status.losses == (("overruns", 0), ("samples", 0))
+    assert 3.0 < time.monotonic() - lost_s < 4.0
+    assert reads > 110
 
 
 def test_losses_go_on_when_the_device_goes_and_comes_back(device: AlsaMicrophone, listener: Listener) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from mmg.sources.clock.sample_clock import SampleClock
 from mmg.sources.ports.port import REST_S
 from mmg.sources.ports.serial import conversation
 from mmg.sources.ports.serial.conversation import Conversation
@@ -214,7 +215,7 @@ def test_a_lost_byte_does_not_shift_the_times_of_what_is_read_at_once(
     assert abs(float(np.median((times_of(chunks) - said_ns)[130:]))) < 4e6
 
 
-def test_a_device_is_left_alone_no_longer_than_its_buffer_holds() -> None:
+def test_a_device_is_left_alone_no_longer_than_its_buffer_holds(monkeypatch: pytest.MonkeyPatch) -> None:
     parser = open_parser("xsens")
     talk = Conversation(parser, 100.0)
     for number in range(400):
@@ -226,6 +227,9 @@ def test_a_device_is_left_alone_no_longer_than_its_buffer_holds() -> None:
         assert now_s <= 100.0 + conversation.KNOWN_S or talk.rest_s(now_s) > 0
     a_second = 400 * len(frame("xsens", 0))
     assert talk.rest_s(104.0) == pytest.approx(conversation.HELD_BYTES / a_second, rel=0.02)
+    with monkeypatch.context() as patched:
+        patched.setattr(SampleClock, "is_in_doubt", True)
+        assert talk.rest_s(104.0) == 0, "each read tells more of when samples are taken"
     talk.hear(105.0)
     assert talk.rest_s(105.0) == 0, "it was silent: now it is listened for"
 

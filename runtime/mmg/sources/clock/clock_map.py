@@ -170,6 +170,11 @@ class ClockMap:
             jumps=self._jumps,
         )
 
+    @property
+    def is_in_doubt(self) -> bool:
+        """Whether reads are kept out of the fit: how soon it is known why depends on how soon the next ones come."""
+        return bool(self._rejected)
+
     def _stamp_read(self, tick: int, arrival: float) -> tuple[float, float]:
         """The capture time of the read's last tick, and the period by which to count back from there."""
         if self._firsts is not None and not self._take_first(self._firsts, tick, arrival):

@@ -83,9 +83,18 @@ class SampleClock:
         return self._timed is not None
 
     @property
+    def _in_use(self) -> ClockMap:
+        return self._by_number if self._timed is None else self._by_device
+
+    @property
+    def is_in_doubt(self) -> bool:
+        """Whether the newest samples do not come when the clock in use says: see ``ClockMap.is_in_doubt``."""
+        return self._in_use.is_in_doubt
+
+    @property
     def quality(self) -> ClockQuality:
         """Of the clock in use."""
-        return (self._by_number if self._timed is None else self._by_device).quality
+        return self._in_use.quality
 
     @property
     def sample_ns(self) -> float:

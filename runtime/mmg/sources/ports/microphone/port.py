@@ -220,7 +220,8 @@ class MicrophonePort(PortThread):
             if block is None or self._capture is not capture:
                 return
             self._handle(capture, count, level, block)
-            self._rest(count.newest_ns, max(capture.held_s / 2, capture.held_s - SPARE_S))
+            if not count.clock.is_in_doubt:  # else every block is read, to end that soon
+                self._rest(count.newest_ns, max(capture.held_s / 2, capture.held_s - SPARE_S))
 
     def _handle(self, capture: Capture, count: SampleCount, level: Level, block: Block) -> None:
         times_ns, lost = count.place(block)

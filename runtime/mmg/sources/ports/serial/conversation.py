@@ -72,9 +72,11 @@ class Conversation:
         self._measured = end, now_s
 
     def rest_s(self, now_s: float) -> float:
-        """How long this device may be left alone now."""
+        """How long this device may be left alone now; not at all while its clock is in doubt, to end that soon."""
         known = self.parser.counters.samples >= KNOWN_SAMPLES and now_s - self.listened_s > KNOWN_S
-        return HELD_BYTES / self._bytes_per_s if known and self._bytes_per_s else 0.0
+        if not known or not self._bytes_per_s or self.clock.is_in_doubt:
+            return 0.0
+        return HELD_BYTES / self._bytes_per_s
 
     def hear(self, now_s: float) -> bool:
         """Notes that bytes came; returns whether they end a silence."""
