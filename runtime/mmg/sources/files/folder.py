@@ -9,10 +9,10 @@ import shutil
 import stat
 import tempfile
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from mmg.bounded_zip import ZIP_ERRORS, BoundedZip
 from mmg.bundle.manifest import Modality
@@ -21,10 +21,11 @@ from mmg.labels.beside import is_labels_file
 from mmg.sources.columns import Column
 from mmg.sources.files.contents import kinds_of
 from mmg.sources.files.joined import JoinedFile
-from mmg.sources.files.table.file import TableFile, open_table
+from mmg.sources.files.table.file import TABLE_OPTIONS, TableFile, open_table
 from mmg.sources.files.table.layout import LOOK_AHEAD_ROWS
 from mmg.sources.files.table.sensors import Sensor, find_sensors, is_one_device, is_without_gravity, wanted_role
 from mmg.sources.files.table.table import Row
+from mmg.sources.files.table.text import TextTable
 from mmg.sources.files.table.units import looks_like_gravity
 from mmg.sources.url import PLACING, SourceUrl
 
@@ -60,7 +61,7 @@ def open_part(url: SourceUrl, folder: Path, modality: Modality) -> Recording:
     tables = [path for path in found if path.suffix.lower() in TABLES]
     is_imu = modality.kind == "signal" and any(role and role.kind == "acceleration" for role in roles)
     if is_imu and (tables or not found):
-        return _open_parts(url, find_parts(url, tables), modality)
+        return _open_parts(url, _looked_at(tables), modality)
     if not found:
         raise SourceError(str(url), f"holds no {WHAT[modality.kind]}")
     if len(found) > 1:
@@ -113,23 +114,24 @@ def open_with(url: SourceUrl, path: Path, modality: Modality) -> Recording:
     for other in others:
         if not other.is_file():
             raise SourceError(str(url), f"with={other.name}: there is no such file beside {path.name}")
+    tables = _looked_at([path, *others])
     for one in (path, *others):
-        if not _kinds(one):
+        if not tables[one].kinds:
             raise SourceError(
                 str(url), f"{one.name} is no accelerometer or gyroscope that could be told by name or unit"
             )
-    return _open_parts(url, find_parts(url, [path, *others], chosen=True), modality)
+    return _open_parts(url, tables, modality, chosen=True)
 
 
-def find_parts(url: SourceUrl, paths: Sequence[Path], *, chosen: bool = False) -> dict[str, Path]:
+def _find_parts(url: SourceUrl, tables: Mapping[Path, _Look], *, chosen: bool) -> dict[str, Path]:
     """Which of these tables is what kind of sensor: one file for all, or one for each.
 
     chosen: whether the user named them, so that they belong together. Raises SourceError where a kind is in several
     that are equally good, and where acceleration and turning may be of two devices.
     """
     of_kind: dict[str, list[Path]] = {}
-    for path in paths:
-        for kind in _kinds(path):
+    for path, look in tables.items():
+        for kind in look.kinds:
             of_kind.setdefault(kind, []).append(path)
     both = [path for path in of_kind.get("acceleration", []) if path in of_kind.get("gyro", [])]
     if both:
@@ -150,7 +152,7 @@ def find_parts(url: SourceUrl, paths: Sequence[Path], *, chosen: bool = False) -
     if "acceleration" in parts:
         parts = {kind: path for kind, path in parts.items() if kind in ("acceleration", "gyro")}
     if not {"acceleration", "linear"} & set(parts):
-        listed = _named(paths) or "no table"
+        listed = _named(list(tables)) or "no table"
         raise SourceError(str(url), f"holds no acceleration that could be told by its name or unit: it has {listed}")
     if "linear" in parts and "gravity" not in parts:
         raise SourceError(
@@ -231,15 +233,28 @@ def _walk(folder: Path, depth: int) -> Iterator[Path]:
             yield path
 
 
-def _kinds(path: Path) -> set[str]:
-    """The kinds of sensor in a table; none where it cannot be read."""
+class _Look(NamedTuple):
+    """What was seen of a table: the kinds of sensor in it, none where it cannot be read, and itself where it is text: a
+    document of JSON is too large to be held."""
+
+    kinds: frozenset[str]
+    table: TextTable | None
+
+
+def _looked_at(paths: Sequence[Path]) -> dict[Path, _Look]:
+    return {path: _look_at(path) for path in paths}
+
+
+def _look_at(path: Path) -> _Look:
     try:
         table = open_table(SourceUrl(str(path), "file", str(path), {}), path)
     except (SourceError, ConfigError, OSError):
-        return set()
+        return _Look(frozenset(), None)
     if not table.named and path.stem.lower() == "acc" and len(table.columns) == 3:
-        return {"acceleration"}  # Empatica's
-    return {sensor.kind for sensor in find_sensors(table.columns, path.stem)}
+        kinds = frozenset(("acceleration",))  # Empatica's
+    else:
+        kinds = frozenset(sensor.kind for sensor in find_sensors(table.columns, path.stem))
+    return _Look(kinds, table if isinstance(table, TextTable) else None)
 
 
 def _are_of_one_device(one: Path, two: Path) -> bool:
@@ -274,11 +289,13 @@ def _rows_and_sensor(path: Path, kind: str) -> tuple[Iterator[Row], Sensor]:
     return itertools.islice(table.rows(), LOOK_AHEAD_ROWS), sensor
 
 
-def _open_parts(url: SourceUrl, parts: dict[str, Path], modality: Modality) -> Recording:
+def _open_parts(url: SourceUrl, tables: Mapping[Path, _Look], modality: Modality, *, chosen: bool = False) -> Recording:
+    parts = _find_parts(url, tables, chosen=chosen)
     if list(parts) == ["acceleration"]:
         path = parts["acceleration"]
         options = {name: value for name, value in url.options.items() if name != "with"}
-        return TableFile(SourceUrl(str(url), "file", str(path), options), path, modality)
+        table = None if options.keys() & TABLE_OPTIONS else tables[path].table
+        return TableFile(SourceUrl(str(url), "file", str(path), options), path, modality, table=table)
     return JoinedFile(url, parts, modality)
 
 

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 DELIMITERS = {",": ",", ";": ";", "|": "|", ":": ":", "\t": "\t", "tab": "\t", " ": " ", "space": " "}
 NULLS = frozenset(("", "null", "na", "n/a", "none", "-"))
+TABLE_OPTIONS = frozenset(("delimiter", "skip"))
 READ_ROWS, ROWS_AT_ONCE = 2048, 256
 BACK_NS, MOST_BACK, FEWEST_ROWS = 10**9, 0.05, 400
 """A clock that begins anew goes back by more once, and one whose rows are in no order again and again."""
@@ -48,8 +49,17 @@ class TableFile:
     ConfigError.
     """
 
-    def __init__(self, url: SourceUrl, path: Path, modality: Modality, part: str | None = None) -> None:
-        """part: the kind of sensor in a table that holds a part of an IMU; see ``choose_sensors``."""
+    def __init__(
+        self,
+        url: SourceUrl,
+        path: Path,
+        modality: Modality,
+        part: str | None = None,
+        *,
+        table: TextTable | None = None,
+    ) -> None:
+        """part: the kind of sensor in a table that holds a part of an IMU; see ``choose_sensors``. table: the file, as
+        ``open_table`` gave it before, with the same options."""
         url.allow(options_of(modality))
         self.modality, self.url = modality.name, str(url)
         self.losses: Counter[str] = Counter()
@@ -62,7 +72,7 @@ class TableFile:
         self._is_whole = False
         self._first_lost: str | None = None
         try:
-            self._table = open_table(url, path)
+            self._table = table or open_table(url, path)
             rows = list(itertools.islice(self._table.rows(), LOOK_AHEAD_ROWS))
             self._layout = lay_out(url, self._table, rows, modality, part)
             self.notes.extend(self._layout.notes)
@@ -299,7 +309,10 @@ class TableFile:
 
 
 def open_table(url: SourceUrl, path: Path) -> TextTable | JsonTable | LogTable:
-    """A file as columns and rows. Raises SourceError where it is no table, ConfigError, OSError."""
+    """A file as columns and rows, by the URL's ``TABLE_OPTIONS``.
+
+    Raises SourceError where it is no table, ConfigError, OSError.
+    """
     url.one_of("delimiter", DELIMITERS)
     skip = url.number("skip", 0, 100_000)
     if not skip and is_json(path):

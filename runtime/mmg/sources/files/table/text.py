@@ -119,18 +119,18 @@ def _table(url: str, path: Path, encoding: str, head: list[str], begin: int, del
     head = list(_joined(head, thousands=thousands))
     # Numbers behind which each line has a ";" that separates nothing are "0.5;" otherwise.
     marks = [mark for mark in (";", ",") if _each_ends_with(head[begin:], mark)]
-    best: tuple[int, str, bool, list[list[str]]] | None = None
-    for delimiter in delimiters:
-        for comma in (False, True) if delimiter != "," or _quotes_decimals(head[begin:]) else (False,):
-            mark = marks[0] if marks and marks[0] != delimiter else ""
-            grid = [_row(line, delimiter, mark, comma) for line in head]
-            fits = _count_data(grid[begin:])
-            if best is None or fits > best[0]:
-                best = fits, delimiter, comma, grid
-    if best is None or not best[0]:
+    best, delimiter, decimal_comma = 0, "", False
+    for one in delimiters:
+        parted = [line for line in head[begin:] if one in line]  # any other line is a single cell, and no row of data
+        for comma in (False, True) if one != "," or _quotes_decimals(parted) else (False,):
+            mark = marks[0] if marks and marks[0] != one else ""
+            fits = _count_data([_row(line, one, mark, comma) for line in parted])
+            if fits > best:
+                best, delimiter, decimal_comma = fits, one, comma
+    if not best:
         return _without_data(url, path, encoding, head, begin, delimiters)
-    _, delimiter, comma, grid = best
     mark = marks[0] if marks and marks[0] != delimiter else ""
+    grid = [_row(line, delimiter, mark, decimal_comma) for line in head]
     data = _first_data(grid, begin)
     names, units, above = _header(grid, head, begin, data, delimiter)
     width = max(len(grid[data]), len(names))
@@ -141,7 +141,18 @@ def _table(url: str, path: Path, encoding: str, head: list[str], begin: int, del
     header = frozenset(_cells(row) for row in grid[above:data] if row)
     preamble = tuple(line.strip() for line in head[:above] if line.strip())
     return TextTable(
-        path, encoding, delimiter, comma, mark, columns, bool(names), preamble, first, header, data, thousands=thousands
+        path,
+        encoding,
+        delimiter,
+        decimal_comma,
+        mark,
+        columns,
+        bool(names),
+        preamble,
+        first,
+        header,
+        data,
+        thousands=thousands,
     )
 
 
