@@ -7,6 +7,7 @@ import json
 import os
 import random
 import resource
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -27,6 +28,8 @@ from mmg_tools.long_recordings import write
 _report = stderr_reporter("batches")
 DISTINCT, SUBJECT, SOUND_HZ = 10, 900, 16_000
 LOOK_S = 0.2
+LOOKED_AT = 4
+"""So many times each distinct recording is decided in a look at the runs alone."""
 
 
 @dataclass
@@ -34,9 +37,11 @@ class Told:
     """What was measured. Seconds are of the clock where they end in ``_s``, of processors in ``_cpu_s``.
 
     alone_cpu_s: the runs one after another in one process that holds the models. machine_gain: how much faster two such
-    processes at a time are than one, which is what this machine's cores give at this hour. memory_mib: the resident
-    memory of the largest worker when a tenth, the half and nine tenths of the recordings were done. kills: how often a
-    batch was killed and resumed. is_equal: whether its tables are those of an uninterrupted one.
+    processes at a time are than one, which is what this machine's cores give at this hour. Both are the mean of three
+    looks: before, between and after the batches, as a machine that is not alone runs faster and slower by the minute.
+    memory_mib: the resident memory of the largest worker when a tenth, the half and nine tenths of the recordings were
+    done. kills: how often a batch was killed and resumed. is_equal: whether its tables are those of an uninterrupted
+    one.
     """
 
     recordings: int
@@ -102,15 +107,17 @@ def make(folder: Path, count: int, seconds: int) -> Path:
 
 def measure(folder: Path, recordings: Path, told: Told, options: argparse.Namespace) -> None:
     """All but Ray."""
-    _report("the runs alone, in one process")
-    [(told.alone_s, told.alone_cpu_s)] = alone(recordings, told.recordings)
-    two_s = max(wall_s for wall_s, _ in alone(recordings, told.recordings, processes=2))
-    told.machine_gain = 2 * told.alone_s / two_s
+    looks = [look_alone(recordings, told.recordings)]
     _report("one process")
     told.one_s, _, _ = finish(start(recordings, folder / "one", 1), folder / "one", told.recordings)
+    looks.append(look_alone(recordings, told.recordings))
     _report("two processes")
     run = start(recordings, folder / "two", 2)
     told.two_s, told.two_cpu_s, told.memory_mib = finish(run, folder / "two", told.recordings)
+    looks.append(look_alone(recordings, told.recordings))
+    told.alone_s, told.alone_cpu_s, told.machine_gain = (
+        statistics.fmean(column) for column in zip(*looks, strict=True)
+    )
     told.is_equal = same(folder / "one", folder / "two")
     if options.kills:
         told.kills = kill(recordings, folder / "killed", options, told.two_s)
@@ -130,6 +137,14 @@ def measure(folder: Path, recordings: Path, told: Told, options: argparse.Namesp
         told.long_s = time.monotonic() - begun_s
 
 
+def look_alone(recordings: Path, count: int) -> tuple[float, float, float]:
+    """Seconds and processor seconds of the runs alone, and what a second process at the same time gains."""
+    _report("the runs alone, in one process and in two")
+    [(alone_s, cpu_s)] = alone(recordings, count)
+    two_s = max(wall_s for wall_s, _ in alone(recordings, count, processes=2))
+    return alone_s, cpu_s, 2 * alone_s / two_s
+
+
 def alone(recordings: Path, count: int, processes: int = 1) -> list[tuple[float, float]]:
     """Seconds and processor seconds of so many runs, from those of the distinct ones, whose models are loaded: of each
     of so many processes that do it at the same time."""
@@ -138,8 +153,8 @@ def alone(recordings: Path, count: int, processes: int = 1) -> list[tuple[float,
         "from mmg import Pipeline; from mmg.runs.settings import Settings\n"
         "from mmg_batch.kept_bundle import KeptBundle\n"
         "bundle = KeptBundle.open_kept('starter')\n"
-        "for part in range(2):\n"
-        "    begun_s, cpu_s = time.monotonic(), time.process_time()\n"
+        f"for part in range({1 + LOOKED_AT}):\n"
+        "    if part == 1: begun_s, cpu_s = time.monotonic(), time.process_time()\n"
         "    for folder in sys.argv[1:]:\n"
         "        bundle.begin_run()\n"
         "        run = Pipeline(bundle, {'imu': folder, 'audio': folder}, Settings())\n"
@@ -152,7 +167,8 @@ def alone(recordings: Path, count: int, processes: int = 1) -> list[tuple[float,
     command = [sys.executable, "-c", code, *folders]
     running = [subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) for _ in range(processes)]
     times = [tuple(map(float, one.communicate()[0].split())) for one in running]
-    return [(wall_s * count / len(folders), cpu_s * count / len(folders)) for wall_s, cpu_s in times]
+    share = count / len(folders) / LOOKED_AT
+    return [(wall_s * share, cpu_s * share) for wall_s, cpu_s in times]
 
 
 def start(recordings: Path, output: Path, workers: int, *words: str) -> subprocess.Popen[bytes]:
