@@ -138,7 +138,7 @@ def test_a_loss_that_nobody_tells_is_believed_as_soon_as_if_each_block_were_read
         [*_, newest] = chunks = listener.hear(0.02)
         off_ns, reads = time.monotonic_ns() - int(newest.times_ns[-1]), reads + len(chunks)
     assert port.status.losses == (("overruns", 0), ("samples", 0))
-    assert 3.0 < time.monotonic() - lost_s < 4.0
+    assert 3.0 < time.monotonic() - lost_s < 4.5
     assert reads > 110
 
 
