@@ -15,6 +15,8 @@ from typing import BinaryIO
 AT_FDCWD, RENAME_EXCHANGE = -100, 2
 # Of a kernel, a file system or a C library that cannot exchange two folders: ENOSYS, EINVAL and EPERM, by renameat2(2).
 NO_EXCHANGE = (errno.ENOSYS, errno.EINVAL, errno.EPERM, errno.ENOTSUP)
+OPEN_FILES = tuple(map(Path, ("/dev", "/dev/fd", "/proc/self/fd")))
+"""Where ``/dev/stdout`` and ``/dev/fd/1`` lie, which lead to a file where a shell has sent the output to one."""
 _mine: set[Path] = set()
 """What this process is writing: what else bears its number was left by one that was killed."""
 
@@ -25,8 +27,21 @@ def atomic_write(path: Path, mode: int = 0o666, *, beside: Path | None = None) -
 
     mode: the permissions of a new file, less the umask; one that is replaced keeps its own. beside: what the new file
     is written beside; by default ``path`` itself. What a killed process left there is removed. The file's ``name`` is
-    where it lies until then.
+    where it lies until then. A link stays, and what it leads to is replaced. A device or a pipe, such as ``/dev/null``
+    or ``/dev/stdout``, stays too, and is written to.
     """
+    try:
+        if _is_written_to(path):
+            with path.open("wb") as stream:
+                yield stream
+        else:
+            yield from _replace(path.resolve(), mode, beside)
+    except OSError as error:
+        error.filename = error.filename or str(path)  # a full disk's error does not know it
+        raise
+
+
+def _replace(path: Path, mode: int, beside: Path | None) -> Iterator[BinaryIO]:
     with _temporary(beside or path, "") as temporary:
         stream = open(temporary, "xb", opener=lambda name, flags: os.open(name, flags, mode))  # noqa: SIM115
         try:
@@ -41,6 +56,11 @@ def atomic_write(path: Path, mode: int = 0o666, *, beside: Path | None = None) -
             temporary.unlink(missing_ok=True)
             raise
     _keep(path.parent)
+
+
+def _is_written_to(path: Path) -> bool:
+    """Whether it is no file that another could replace: a device, a pipe, or what a process has open, by its number."""
+    return path.exists() and (path.parent in OPEN_FILES or not (path.is_file() or path.is_dir()))
 
 
 def write_folder(path: Path, contents: Mapping[str, bytes]) -> None:

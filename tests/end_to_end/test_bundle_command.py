@@ -288,7 +288,7 @@ def test_a_disk_that_fills_up_while_signing_leaves_the_bundle_as_it_was(tmp_path
     assert len(before) > 8 << 10
     # No file of this process may pass 8 KiB: a write ends as on a full disk, with another number.
     done = in_shell(f"ulimit -f 8; {sys.executable} -B -m mmg.cli.bundle sign {path} --key {keys}/ours.key")
-    assert_refused(done, 2, "cannot write: File too large")
+    assert_refused(done, 2, f"cannot write {path}: File too large")
     assert path.read_bytes() == before
     assert list(path.parent.iterdir()) == [path]
 

@@ -257,13 +257,8 @@ def _write(output: Path, page: bytes) -> None:
     """Whole, or not at all."""
     from mmg.atomic_write import atomic_write
 
-    try:
-        # A link goes on to lead to the page, whose sound is as private as that of the recording.
-        with atomic_write(output.resolve(), 0o600) as stream:
-            stream.write(page)
-    except OSError as error:
-        error.filename = str(output)  # a full disk's error does not know it
-        raise
+    with atomic_write(output, 0o600) as stream:  # its sound is as private as that of the recording
+        stream.write(page)
 
 
 if __name__ == "__main__":

@@ -294,17 +294,11 @@ def _write_file(path: str, text: str) -> None:
     from mmg.atomic_write import atomic_write
 
     place = Path(path)
-    is_page = (place.is_file() or not place.exists()) and not place.absolute().is_relative_to("/dev")
-    whole = place.resolve()  # a link goes on to lead to the page
-    try:
-        if is_page and os.access(whole.parent, os.W_OK):
-            with atomic_write(whole) as stream:
-                stream.write(text.encode())
-        else:
-            place.write_text(text, encoding="utf-8")
-    except OSError as error:
-        error.filename = path  # a full disk's error does not know it
-        raise
+    if os.access(place.resolve().parent, os.W_OK):
+        with atomic_write(place) as stream:
+            stream.write(text.encode())
+    else:  # it can be written all the same, or it would have been refused
+        place.write_text(text, encoding="utf-8")
     _report(f"wrote {path}")
 
 
