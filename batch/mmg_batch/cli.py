@@ -126,7 +126,10 @@ def _run(options: argparse.Namespace) -> int:
     )
     entries = _find(options.recordings)
     check_sensors(entries, setup.sensors)
-    paths = {names[digest]: "starter" if path == str(STARTER) else path for digest, path in setup.bundles.items()}
+    paths = {
+        names[digest]: "starter" if path == str(STARTER) else str(Path(path).absolute())
+        for digest, path in setup.bundles.items()
+    }
     with Results(options.output, described(setup, names), {"paths": paths}) as results:
         tally = _decide(options, entries, setup, names, results)
     _tell(options, tally)

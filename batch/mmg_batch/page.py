@@ -13,7 +13,7 @@ from mmg.board.profiling.markup import Markup, tag
 from mmg.printable import printable
 
 from mmg_batch.compare import said
-from mmg_batch.report import Line, Report
+from mmg_batch.report import Line, Report, Worst
 
 Cells = Sequence[str]
 ACCURACY = ("recordings", "hours", "judged", "accuracy")
@@ -23,9 +23,9 @@ INTERVAL = (
 )
 
 
-def format_page(report: Report, title: str, pages: Mapping[str, str], commands: Mapping[str, str]) -> str:
-    """pages: recording -> where its page of mmg-look is, from the report's folder. commands: bundle -> what to add to
-    mmg-look for it."""
+def format_page(report: Report, title: str, pages: Mapping[Worst, str], commands: Mapping[Worst, Sequence[str]]) -> str:
+    """pages: where mmg-look's page of a recording is, from the report's folder. commands: the words for mmg-look, of
+    recordings that it can find."""
     style = Markup(resources.files("mmg_batch").joinpath("page.css").read_text("utf-8"))
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
     policy = f"default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
@@ -54,7 +54,7 @@ def _lead(report: Report) -> str:
     return f"{report.recordings} recordings{failed}: {report.hours:.1f} hours, {report.decisions} decisions."
 
 
-def _sections(report: Report, pages: Mapping[str, str], commands: Mapping[str, str]) -> list[Markup]:
+def _sections(report: Report, pages: Mapping[Worst, str], commands: Mapping[Worst, Sequence[str]]) -> list[Markup]:
     people = "" if report.is_by_person else " Nobody says who wore what: each recording stands for a person."
     compared = [
         (
@@ -113,14 +113,15 @@ def _lines(lines: Sequence[Line]) -> list[Cells]:
     ]
 
 
-def _worst(report: Report, pages: Mapping[str, str], commands: Mapping[str, str]) -> Markup:
+def _worst(report: Report, pages: Mapping[Worst, str], commands: Mapping[Worst, Sequence[str]]) -> Markup:
     rows = []
     for one in report.worst:
-        path, words = one.recording, ["mmg-look", one.recording, *shlex.split(commands.get(one.bundle, ""))]
-        link: str = tag("code", printable(shlex.join(words)))
-        if one.recording in pages:
-            link = tag("a", "look", href=quote(pages[path]))
-        rows.append((path, one.person, one.bundle, one.subset, str(one.judged), f"{one.accuracy:.1%}", link))
+        link = ""
+        if one in pages:
+            link = tag("a", "look", href=quote(pages[one]))
+        elif one in commands:
+            link = tag("code", printable(shlex.join(["mmg-look", *commands[one]])))
+        rows.append((one.recording, one.person, one.bundle, one.subset, str(one.judged), f"{one.accuracy:.1%}", link))
     heads = ("recording", "person", "bundle", "sensors", "judged", "accuracy", "its page")
     return _section("The worst recordings", "From all of a recording's sensors, with the truth beside it.", heads, rows)
 

@@ -108,6 +108,19 @@ def test_the_worst_recordings_have_pages_of_mmg_look(short: Path, tmp_path: Path
     assert "<title>" in (tmp_path / link).read_text()
 
 
+def test_a_command_is_shown_where_it_finds_a_recording(short: Path, tmp_path: Path) -> None:
+    lines = [f"{short},,", f"walk,{short}/imu.csv,{short}/labels.csv"]
+    (tmp_path / "list.csv").write_text("recording,imu,truth\n" + "\n".join(lines) + "\n")
+    results = tmp_path / "results"
+    assert batch(tmp_path / "list.csv", "-o", results).returncode == 0
+    assert report(results).returncode == 0
+    cells = Cells((results / "report.html").read_text()).cells
+    assert f"{tmp_path}/walk" in cells
+    assert [cell for cell in cells if cell.startswith("mmg-look ")] == [f"mmg-look {short} --bundle starter"]
+    told = report(results, "--look", "9").stderr
+    assert told.count("no page") == told.count(f"{tmp_path}/walk: no page: nothing is here by this name") == 1
+
+
 def test_a_page_goes_into_folders_that_are_made_and_a_recording_without_one_is_told(
     results: Path, tmp_path: Path
 ) -> None:
