@@ -10,13 +10,15 @@ from importlib import resources
 from urllib.parse import quote
 
 from mmg.board.profiling.markup import Markup, tag
+from mmg.cli.progress import as_span
 from mmg.printable import printable
 
 from mmg_batch.compare import said
+from mmg_batch.counts import count_of
 from mmg_batch.report import Line, Report, Worst
 
 Cells = Sequence[str]
-ACCURACY = ("recordings", "hours", "judged", "accuracy")
+ACCURACY = ("recordings", "length", "judged", "accuracy")
 INTERVAL = (
     "In brackets the interval of 95 % by a bootstrap over people. The decisions of one person are alike, so people are "
     "drawn and not decisions."
@@ -51,7 +53,8 @@ def format_page(report: Report, title: str, pages: Mapping[Worst, str], commands
 
 def _lead(report: Report) -> str:
     failed = f", of which {report.failed} failed" if report.failed else ""
-    return f"{report.recordings} recordings{failed}: {report.hours:.1f} hours, {report.decisions} decisions."
+    recordings, decisions = count_of(report.recordings, "recording"), count_of(report.decisions, "decision")
+    return f"{recordings}{failed}: {as_span(3600 * report.hours)}, {decisions}."
 
 
 def _sections(report: Report, pages: Mapping[Worst, str], commands: Mapping[Worst, Sequence[str]]) -> list[Markup]:
@@ -98,17 +101,23 @@ def _sections(report: Report, pages: Mapping[Worst, str], commands: Mapping[Wors
         _worst(report, pages, commands),
         _section(
             "Faults",
-            "Sensors that were not well, by kind. The share is of the decisions of recordings that have the fault.",
+            "Sensors that were not well, by kind, with the numbers of one of them. The share is of the decisions of "
+            "recordings that have the fault.",
             ("sensor", "state", "why", "recordings", "decisions", "share"),
             faults,
         ),
-        _section("Failed", "Recordings that were not decided, by reason.", ("why", "recordings", "first"), failures),
+        _section(
+            "Failed",
+            "Recordings of which not all was decided, by reason; the words are the first one's.",
+            ("why", "recordings", "first"),
+            failures,
+        ),
     ]
 
 
 def _lines(lines: Sequence[Line]) -> list[Cells]:
     return [
-        (*line.names, str(line.recordings), f"{line.hours:.2f}", str(line.judged), said(line.accuracy))
+        (*line.names, str(line.recordings), as_span(3600 * line.hours), str(line.judged), said(line.accuracy))
         for line in lines
     ]
 

@@ -19,6 +19,8 @@ from mmg.cli.reporting import stderr_reporter
 from mmg.cli.version import PrintVersion
 from mmg.errors import BackendUnavailable, ConfigError
 
+from mmg_batch.counts import count_of
+
 if TYPE_CHECKING:
     from mmg_batch.report import Report, Worst
 
@@ -90,7 +92,7 @@ def _run(options: argparse.Namespace) -> int:
 
 def _summary(report: Report) -> str:
     failed = f", {report.failed} failed" if report.failed else ""
-    return f"{report.recordings} recordings{failed}, {report.decisions} decisions"
+    return f"{count_of(report.recordings, 'recording')}{failed}, {count_of(report.decisions, 'decision')}"
 
 
 def _commands(worst: Sequence[Worst], described: dict[str, Any]) -> dict[Worst, list[str]]:

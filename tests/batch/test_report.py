@@ -239,12 +239,22 @@ def test_decisions_of_other_hops_are_shared_where_they_end_together_and_have_one
 def test_faults_and_failures_are_counted_by_kind() -> None:
     fault = {"sensor": "imu", "state": "faulty", "reason": "stuck for 3 s", "hops": 10, "first_s": 1.0}
     rows = [row("a", faults=[fault]), row("b", faults=[{**fault, "reason": "stuck for 7 s", "hops": 30}])]
-    rows += [row(name, subset="", decisions=0, judged=0, correct=0, problem=f"{name}: cut at 7") for name in ("x", "y")]
+    rows += [
+        row(name, subset="", decisions=0, judged=0, correct=0, problem=f"{name}: cut at {at}")
+        for name, at in (("x", 7), ("y", 8))
+    ]
     made = make_report(rows, all_of_them)
     [kind] = made.faults
-    assert (kind.reason, kind.recordings, kind.decisions, kind.share) == ("stuck for # s", 2, 40, 0.2)
+    assert (kind.reason, kind.recordings, kind.decisions, kind.share) == ("stuck for 3 s", 2, 40, 0.2)
     [failed] = made.failures
-    assert (failed.reason, failed.recordings, failed.example) == ("cut at #", 2, "x")
+    assert (failed.reason, failed.recordings, failed.example) == ("cut at 7", 2, "x")
+
+
+@pytest.mark.parametrize(("span_s", "said"), [(17.0, "17 s"), (600.0, "10 min"), (9000.0, "2.5 h")])
+def test_lengths_are_in_the_unit_that_suits_them(span_s: float, said: str) -> None:
+    cells = Cells(format_page(make_report([row("a", span_s=span_s)], all_of_them), "", {}, {})).cells
+    assert f"1 recording: {said}, 100 decisions." in cells
+    assert said in cells
 
 
 def test_no_name_becomes_markup() -> None:
