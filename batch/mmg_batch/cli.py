@@ -23,6 +23,8 @@ from mmg.cli.version import PrintVersion
 from mmg.errors import BackendUnavailable, ConfigError
 from mmg.runs.process import set_up_process
 
+from mmg_batch.counts import count_of
+
 if TYPE_CHECKING:
     from mmg_batch.batch import Engine, Tally
     from mmg_batch.recording import Entry
@@ -126,10 +128,14 @@ def _run(options: argparse.Namespace) -> int:
     )
     entries = _find(options.recordings)
     check_sensors(entries, setup.sensors)
-    paths = {names[digest]: "starter" if path == str(STARTER) else path for digest, path in setup.bundles.items()}
+    paths = {
+        names[digest]: "starter" if path == str(STARTER) else str(Path(path).absolute())
+        for digest, path in setup.bundles.items()
+    }
     with Results(options.output, described(setup, names), {"paths": paths}) as results:
         tally = _decide(options, entries, setup, names, results)
-    _tell(options, tally)
+        others = results.parts() // len(names) - tally.recordings
+    _tell(options, tally, others)
     return 3 if tally.recordings and not tally.decided else 0
 
 
@@ -191,16 +197,20 @@ def _told() -> Callable[[str], None]:
     return tell
 
 
-def _tell(options: argparse.Namespace, tally: Tally) -> None:
+def _tell(options: argparse.Namespace, tally: Tally, others: int) -> None:
+    """others: recordings in the tables that this call did not name."""
     if options.json:
         names = ("recordings", "done", "known", "failed", "decisions", "judged", "right")
         print(json.dumps({"output": str(options.output), **{name: getattr(tally, name) for name in names}}))
         sys.stdout.flush()
-    text = f"wrote {options.output}: {tally.done} recordings, {tally.decisions} new decisions"
+    found, new = count_of(tally.recordings, "recording"), count_of(tally.decisions, "new decision")
+    text = f"wrote {options.output}: {found} found, {new}"
     if tally.judged:
         text += f", {tally.right} of {tally.judged} equal to the truth ({tally.right / tally.judged:.0%})"
     if tally.failed:
         text += f"; {tally.failed} failed, and --retry tries them again"
+    if others:
+        text += f"; the tables hold {count_of(others, 'recording')} of other calls too"
     _report(text)
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from mmg.errors import BackendUnavailable, MmgError
 
 from mmg_batch.child import Child
+from mmg_batch.counts import count_of
 from mmg_batch.pool import BatchFailed
 from mmg_batch.task import Failure, Part, Setup, Task
 
@@ -49,7 +50,7 @@ def decide_on_ray(
             try:
                 answer: Answer = driver.take()
             except EOFError as error:
-                why = f"the Ray cluster {address} went away with {left} recordings to go"
+                why = f"the Ray cluster {address} went away with {count_of(left, 'recording')} to go"
                 raise ClusterLost(f"{why}: the same command decides them") from error
             if isinstance(answer, Failure):
                 raise BatchFailed(answer)

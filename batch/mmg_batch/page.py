@@ -10,22 +10,24 @@ from importlib import resources
 from urllib.parse import quote
 
 from mmg.board.profiling.markup import Markup, tag
+from mmg.cli.progress import as_span
 from mmg.printable import printable
 
 from mmg_batch.compare import said
-from mmg_batch.report import Line, Report
+from mmg_batch.counts import count_of
+from mmg_batch.report import Line, Report, Worst
 
 Cells = Sequence[str]
-ACCURACY = ("recordings", "hours", "judged", "accuracy")
+ACCURACY = ("recordings", "length", "judged", "accuracy")
 INTERVAL = (
     "In brackets the interval of 95 % by a bootstrap over people. The decisions of one person are alike, so people are "
     "drawn and not decisions."
 )
 
 
-def format_page(report: Report, title: str, pages: Mapping[str, str], commands: Mapping[str, str]) -> str:
-    """pages: recording -> where its page of mmg-look is, from the report's folder. commands: bundle -> what to add to
-    mmg-look for it."""
+def format_page(report: Report, title: str, pages: Mapping[Worst, str], commands: Mapping[Worst, Sequence[str]]) -> str:
+    """pages: where mmg-look's page of a recording is, from the report's folder. commands: the words for mmg-look, of
+    recordings that it can find."""
     style = Markup(resources.files("mmg_batch").joinpath("page.css").read_text("utf-8"))
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
     policy = f"default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
@@ -51,10 +53,11 @@ def format_page(report: Report, title: str, pages: Mapping[str, str], commands: 
 
 def _lead(report: Report) -> str:
     failed = f", of which {report.failed} failed" if report.failed else ""
-    return f"{report.recordings} recordings{failed}: {report.hours:.1f} hours, {report.decisions} decisions."
+    recordings, decisions = count_of(report.recordings, "recording"), count_of(report.decisions, "decision")
+    return f"{recordings}{failed}: {as_span(3600 * report.hours)}, {decisions}."
 
 
-def _sections(report: Report, pages: Mapping[str, str], commands: Mapping[str, str]) -> list[Markup]:
+def _sections(report: Report, pages: Mapping[Worst, str], commands: Mapping[Worst, Sequence[str]]) -> list[Markup]:
     people = "" if report.is_by_person else " Nobody says who wore what: each recording stands for a person."
     compared = [
         (
@@ -98,29 +101,36 @@ def _sections(report: Report, pages: Mapping[str, str], commands: Mapping[str, s
         _worst(report, pages, commands),
         _section(
             "Faults",
-            "Sensors that were not well, by kind. The share is of the decisions of recordings that have the fault.",
+            "Sensors that were not well, by kind, with the numbers of one of them. The share is of the decisions of "
+            "recordings that have the fault.",
             ("sensor", "state", "why", "recordings", "decisions", "share"),
             faults,
         ),
-        _section("Failed", "Recordings that were not decided, by reason.", ("why", "recordings", "first"), failures),
+        _section(
+            "Failed",
+            "Recordings of which not all was decided, by reason; the words are the first one's.",
+            ("why", "recordings", "first"),
+            failures,
+        ),
     ]
 
 
 def _lines(lines: Sequence[Line]) -> list[Cells]:
     return [
-        (*line.names, str(line.recordings), f"{line.hours:.2f}", str(line.judged), said(line.accuracy))
+        (*line.names, str(line.recordings), as_span(3600 * line.hours), str(line.judged), said(line.accuracy))
         for line in lines
     ]
 
 
-def _worst(report: Report, pages: Mapping[str, str], commands: Mapping[str, str]) -> Markup:
+def _worst(report: Report, pages: Mapping[Worst, str], commands: Mapping[Worst, Sequence[str]]) -> Markup:
     rows = []
     for one in report.worst:
-        path, words = one.recording, ["mmg-look", one.recording, *shlex.split(commands.get(one.bundle, ""))]
-        link: str = tag("code", printable(shlex.join(words)))
-        if one.recording in pages:
-            link = tag("a", "look", href=quote(pages[path]))
-        rows.append((path, one.person, one.bundle, one.subset, str(one.judged), f"{one.accuracy:.1%}", link))
+        link = ""
+        if one in pages:
+            link = tag("a", "look", href=quote(pages[one]))
+        elif one in commands:
+            link = tag("code", printable(shlex.join(["mmg-look", *commands[one]])))
+        rows.append((one.recording, one.person, one.bundle, one.subset, str(one.judged), f"{one.accuracy:.1%}", link))
     heads = ("recording", "person", "bundle", "sensors", "judged", "accuracy", "its page")
     return _section("The worst recordings", "From all of a recording's sensors, with the truth beside it.", heads, rows)
 

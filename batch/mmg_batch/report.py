@@ -30,7 +30,8 @@ class Line:
 
 @dataclass(frozen=True)
 class FaultKind:
-    """A kind of fault: in how many recordings, for how many decisions, and of all decisions of these."""
+    """A kind of fault: in how many recordings, for how many decisions, and of all decisions of these. reason: that of
+    one of them; the others' have other numbers."""
 
     sensor: str
     state: str
@@ -54,7 +55,7 @@ class Worst:
 
 @dataclass(frozen=True)
 class Failed:
-    """Why recordings failed, numbers and names left out, how many, and the first of them."""
+    """Why recordings failed, as the first of them says; in how many, also where numbers and names differ."""
 
     reason: str
     recordings: int
@@ -172,30 +173,29 @@ def _compared(rows: Sequence[Row], shared: Callable[[Row, Row], Pair]) -> list[C
 
 
 def _faults(rows: Sequence[Row]) -> list[FaultKind]:
-    found: dict[tuple[str, str, str], list[tuple[str, int, int]]] = {}
+    found: dict[tuple[str, str, str], list[tuple[Row, Row]]] = {}
     for row in rows:
         for fault in row["faults"]:
             key = fault["sensor"], fault["state"], kind_of(fault["reason"])
-            found.setdefault(key, []).append((row["recording"], fault["hops"], row["decisions"]))
-    kinds = [
-        FaultKind(
-            *key,
-            recordings=len({name for name, _, _ in those}),
-            decisions=sum(hops for _, hops, _ in those),
-            share=sum(hops for _, hops, _ in those) / sum(of for _, _, of in those),
-        )
-        for key, those in found.items()
-    ]
+            found.setdefault(key, []).append((row, fault))
+    kinds = []
+    for (sensor, state, _), those in found.items():
+        hops = sum(fault["hops"] for _, fault in those)
+        share = hops / sum(row["decisions"] for row, _ in those)
+        recordings = len({row["recording"] for row, _ in those})
+        kinds.append(FaultKind(sensor, state, those[0][1]["reason"], recordings, hops, share))
     return sorted(kinds, key=lambda kind: -kind.decisions)[:MOST_KINDS]
 
 
 def _failures(rows: Sequence[Row]) -> list[Failed]:
-    found: dict[str, list[str]] = {}
+    found: dict[str, list[Row]] = {}
     for row in rows:
         if row["problem"]:
-            reason = row["problem"].replace(row["recording"], "").lstrip(": ")
-            found.setdefault(kind_of(reason), []).append(row["recording"])
-    kinds = [Failed(reason, len(set(those)), those[0]) for reason, those in found.items()]
+            found.setdefault(kind_of(row["problem"].replace(row["recording"], "")), []).append(row)
+    kinds = []
+    for those in found.values():
+        first, names = those[0], {row["recording"] for row in those}
+        kinds.append(Failed(first["problem"].removeprefix(f"{first['recording']}: "), len(names), first["recording"]))
     return sorted(kinds, key=lambda kind: -kind.recordings)[:MOST_KINDS]
 
 

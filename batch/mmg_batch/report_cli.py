@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import argparse
 import json
-import shlex
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +18,8 @@ from mmg.cli.progress import counted
 from mmg.cli.reporting import stderr_reporter
 from mmg.cli.version import PrintVersion
 from mmg.errors import BackendUnavailable, ConfigError
+
+from mmg_batch.counts import count_of
 
 if TYPE_CHECKING:
     from mmg_batch.report import Report, Worst
@@ -78,8 +80,8 @@ def _run(options: argparse.Namespace) -> int:
         sys.stdout.flush()
         return 0
     output: Path = options.output or options.results / PAGE
-    commands = _commands(described_in(options.results))
-    pages = _look(report.worst[: max(options.look, 0)], output.parent, commands)
+    commands = _commands(report.worst, described_in(options.results))
+    pages = _look(report.worst[: options.look], output.parent, commands)
     page = format_page(report, options.results.absolute().name, pages, commands)
     output.parent.mkdir(parents=True, exist_ok=True)
     with atomic_write(output) as stream:
@@ -90,25 +92,37 @@ def _run(options: argparse.Namespace) -> int:
 
 def _summary(report: Report) -> str:
     failed = f", {report.failed} failed" if report.failed else ""
-    return f"{report.recordings} recordings{failed}, {report.decisions} decisions"
+    return f"{count_of(report.recordings, 'recording')}{failed}, {count_of(report.decisions, 'decision')}"
 
 
-def _commands(described: dict[str, Any]) -> dict[str, str]:
-    """Bundle -> what mmg-look is to be told of it. Raises ConfigError."""
+def _commands(worst: Sequence[Worst], described: dict[str, Any]) -> dict[Worst, list[str]]:
+    """The words for mmg-look, of the recordings that are here by their names: not those whose sensors a list names one
+    by one, nor those on a server. Raises ConfigError."""
+    from mmg.sources.url import parse_url
+
+    from mmg_batch.recording import is_remote
+
     paths = described.get("paths", {})
     if not isinstance(paths, dict):
         raise ConfigError("batch.json: paths: must be an object of bundles and where they are")
-    return {name: shlex.join(["--bundle", str(path)]) for name, path in paths.items()}
+    return {
+        one: [one.recording, *(["--bundle", str(paths[one.bundle])] if one.bundle in paths else [])]
+        for one in worst
+        if not is_remote(one.recording) and Path(parse_url(one.recording).path).exists()
+    }
 
 
-def _look(worst: list[Worst], folder: Path, commands: dict[str, str]) -> dict[str, str]:
-    """Recording -> its page, of those that mmg-look can make one of."""
-    pages: dict[str, str] = {}
+def _look(worst: Sequence[Worst], folder: Path, commands: dict[Worst, list[str]]) -> dict[Worst, str]:
+    """The pages of those that mmg-look can make one of."""
+    pages: dict[Worst, str] = {}
     if worst:
         (folder / LOOKS).mkdir(parents=True, exist_ok=True)
     for number, one in enumerate(counted(_report, "pages", worst, len(worst), "recordings"), 1):
+        if one not in commands:
+            _report(f"{one.recording}: no page: nothing is here by this name, as where a list names each sensor's file")
+            continue
         place = f"{LOOKS}/{number:02d}.html"
-        words = [one.recording, "-o", str(folder / place), "--overwrite", *shlex.split(commands.get(one.bundle, ""))]
+        words = [*commands[one], "-o", str(folder / place), "--overwrite"]
         done = subprocess.run(
             [sys.executable, "-m", "mmg.cli.look", *words], capture_output=True, text=True, check=False
         )
@@ -116,7 +130,7 @@ def _look(worst: list[Worst], folder: Path, commands: dict[str, str]) -> dict[st
             *_, why = ["mmg-look failed", *done.stderr.strip().splitlines()]
             _report(f"{one.recording}: no page: {why.removeprefix('mmg-look: ')}")
         else:
-            pages[one.recording] = place
+            pages[one] = place
     return pages
 
 

@@ -82,6 +82,10 @@ class Results:
             recordings = with_metadata(table, task.state, (table.schema.metadata or {})[FINGERPRINT].decode())
         _write(path, recordings)
 
+    def parts(self) -> int:
+        """How many there are: one for each recording and bundle."""
+        return len(_parts_in(self.folder))
+
     def close(self) -> None:
         """Let others write."""
         self._at_end.close()
@@ -116,7 +120,7 @@ def described_in(folder: Path) -> dict[str, Any]:
 def read_recordings(folder: Path) -> pa.Table:
     """The table of recordings, sorted by recording, bundle and subset. Raises ConfigError where there are none."""
     described_in(folder)
-    paths = sorted((folder / RECORDINGS).glob(f"[!.]*{SUFFIX}"))
+    paths = _parts_in(folder)
     if not paths:
         raise ConfigError(f"{folder}: no recording is decided yet")
     try:
@@ -127,6 +131,10 @@ def read_recordings(folder: Path) -> pa.Table:
         why = f"a file in {folder / RECORDINGS} is damaged, or is no part of a batch"
         raise ConfigError(f"{why}: the same mmg-batch again mends its own, remove any other: {error}") from error
     return table.sort_by([(name, "ascending") for name in ("recording", "bundle", "subset")])
+
+
+def _parts_in(folder: Path) -> list[Path]:
+    return sorted((folder / RECORDINGS).glob(f"[!.]*{SUFFIX}"))
 
 
 def _check(folder: Path, described: dict[str, Any], noted: dict[str, Any]) -> None:

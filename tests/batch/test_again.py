@@ -28,7 +28,7 @@ def test_a_list_that_was_corrected_is_decided_anew(short: Path, tmp_path: Path) 
     results = tmp_path / "results"
     for person, url in (("ann", "walk.csv"), ("anna", "walk.csv"), ("anna", "walk.csv?acc_unit=m/s2")):
         (tmp_path / "list.csv").write_text(f"recording,person,imu\nwalk,{person},{url}\n")
-        assert "1 recordings, 8 new decisions" in batch(tmp_path / "list.csv", "-o", results).stderr
+        assert "1 recording found, 8 new decisions" in batch(tmp_path / "list.csv", "-o", results).stderr
         [row] = recordings(results).values()
         assert row["person"] == person
     assert "1 of 1 recordings are done already" in batch(tmp_path / "list.csv", "-o", results).stderr

@@ -149,7 +149,7 @@ def test_files_that_were_touched_are_not_decided_anew_and_changed_ones_are(short
     (tmp_path / "walks" / "a" / "imu.csv").touch()
     (tmp_path / "walks" / "b" / "labels.csv").write_text("start_s,end_s,label\n0,1,still\n")
     done = batch(tmp_path / "walks", "-o", tmp_path / "results")
-    assert "2 recordings, 8 new decisions" in done.stderr
+    assert "2 recordings found, 8 new decisions" in done.stderr
     assert recordings(tmp_path / "results")["b imu+audio"]["judged"] == 2
     assert "2 of 2 recordings are done already" in batch(tmp_path / "walks", "-o", tmp_path / "results").stderr
 
@@ -217,6 +217,15 @@ def test_what_cannot_be_is_told_in_one_line(
     assert done.returncode in (2, 3)
     assert done.stderr == f"mmg-batch: {said}\n"
     assert not (tmp_path / "results").exists()
+
+
+def test_what_is_counted_is_said(walks: Path, tmp_path: Path) -> None:
+    done = batch(walks / "a", "-o", tmp_path / "results")
+    assert ": 1 recording found, 8 new decisions, " in done.stderr
+    assert "of other calls" not in done.stderr
+    done = batch(walks / "b", walks / "c", "-o", tmp_path / "results")
+    assert ": 2 recordings found, 16 new decisions, " in done.stderr
+    assert done.stderr.endswith("; the tables hold 1 recording of other calls too\n")
 
 
 def test_a_full_disk_keeps_what_is_done(walks: Path, tmp_path: Path) -> None:

@@ -50,7 +50,7 @@ def test_a_driver_that_ray_ends_is_a_cluster_that_went_away(short: Path, tmp_pat
         os.kill(int(found[0]), signal.SIGKILL)
         _, told = process.communicate()
     assert process.returncode == 3
-    why = "mmg-batch: the Ray cluster local went away with 1 recordings to go: the same command decides them"
+    why = "mmg-batch: the Ray cluster local went away with 1 recording to go: the same command decides them"
     assert told.splitlines()[-1] == why
 
 

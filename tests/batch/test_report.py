@@ -108,6 +108,19 @@ def test_the_worst_recordings_have_pages_of_mmg_look(short: Path, tmp_path: Path
     assert "<title>" in (tmp_path / link).read_text()
 
 
+def test_a_command_is_shown_where_it_finds_a_recording(short: Path, tmp_path: Path) -> None:
+    lines = [f"{short},,", f"walk,{short}/imu.csv,{short}/labels.csv"]
+    (tmp_path / "list.csv").write_text("recording,imu,truth\n" + "\n".join(lines) + "\n")
+    results = tmp_path / "results"
+    assert batch(tmp_path / "list.csv", "-o", results).returncode == 0
+    assert report(results).returncode == 0
+    cells = Cells((results / "report.html").read_text()).cells
+    assert f"{tmp_path}/walk" in cells
+    assert [cell for cell in cells if cell.startswith("mmg-look ")] == [f"mmg-look {short} --bundle starter"]
+    told = report(results, "--look", "9").stderr
+    assert told.count("no page") == told.count(f"{tmp_path}/walk: no page: nothing is here by this name") == 1
+
+
 def test_a_page_goes_into_folders_that_are_made_and_a_recording_without_one_is_told(
     results: Path, tmp_path: Path
 ) -> None:
@@ -226,12 +239,22 @@ def test_decisions_of_other_hops_are_shared_where_they_end_together_and_have_one
 def test_faults_and_failures_are_counted_by_kind() -> None:
     fault = {"sensor": "imu", "state": "faulty", "reason": "stuck for 3 s", "hops": 10, "first_s": 1.0}
     rows = [row("a", faults=[fault]), row("b", faults=[{**fault, "reason": "stuck for 7 s", "hops": 30}])]
-    rows += [row(name, subset="", decisions=0, judged=0, correct=0, problem=f"{name}: cut at 7") for name in ("x", "y")]
+    rows += [
+        row(name, subset="", decisions=0, judged=0, correct=0, problem=f"{name}: cut at {at}")
+        for name, at in (("x", 7), ("y", 8))
+    ]
     made = make_report(rows, all_of_them)
     [kind] = made.faults
-    assert (kind.reason, kind.recordings, kind.decisions, kind.share) == ("stuck for # s", 2, 40, 0.2)
+    assert (kind.reason, kind.recordings, kind.decisions, kind.share) == ("stuck for 3 s", 2, 40, 0.2)
     [failed] = made.failures
-    assert (failed.reason, failed.recordings, failed.example) == ("cut at #", 2, "x")
+    assert (failed.reason, failed.recordings, failed.example) == ("cut at 7", 2, "x")
+
+
+@pytest.mark.parametrize(("span_s", "said"), [(17.0, "17 s"), (600.0, "10 min"), (9000.0, "2.5 h")])
+def test_lengths_are_in_the_unit_that_suits_them(span_s: float, said: str) -> None:
+    cells = Cells(format_page(make_report([row("a", span_s=span_s)], all_of_them), "", {}, {})).cells
+    assert f"1 recording: {said}, 100 decisions." in cells
+    assert said in cells
 
 
 def test_no_name_becomes_markup() -> None:
