@@ -77,7 +77,7 @@ def row_of(fleet: Fleet, one: Wearable, now_s: float) -> Row:
         "board": one.board,
         "label": one.label,
         "since": round(one.label_s),
-        "ill": {name: f"{state}: {reason}" if reason else state for name, (state, reason) in one.ill.items()},
+        "ill": {name: ": ".join(filter(None, said)) or "not known" for name, said in one.ill.items()},
         "latency": _rounded(_latency_ms(fleet, one)),
         "temperature": None if one.temperature_c is None else round(one.temperature_c),
         "refused": one.refused,

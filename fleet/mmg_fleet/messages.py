@@ -18,7 +18,7 @@ HopSeconds = Annotated[float, msgspec.Meta(ge=0, le=3600)]
 
 
 class Sensor(msgspec.Struct, frozen=True):
-    """state: None while nothing is decided."""
+    """state: None where it is not known."""
 
     state: Name | None
     reason: str = ""

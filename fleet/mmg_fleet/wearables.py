@@ -38,7 +38,7 @@ LEAST_SILENCE_S, SILENT_HOPS = 10.0, 4
 """So long without a decision, or so many hops, and a wearable is silent."""
 SETTLING_S = 30.0
 """So long after the start those that disagreed before are given to be heard again."""
-WELL = ("live", "warming", "asleep", None)
+WELL = ("live", "warming", "asleep")
 
 
 class Wearable(msgspec.Struct, kw_only=True):
@@ -76,7 +76,7 @@ class Wearable(msgspec.Struct, kw_only=True):
 
     @property
     def ill(self) -> dict[str, tuple[str | None, str]]:
-        """The sensors that are not well."""
+        """The sensors that are not well, or of which nothing is known."""
         return {name: said for name, said in self.sensors.items() if said[0] not in WELL}
 
     def word(self, now_s: float) -> str:

@@ -6,7 +6,7 @@ import os
 import signal
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -29,11 +29,12 @@ from forked import mmg_run
 from home_assistant import problems_of
 from mmg.bundle import Bundle
 from mmg.errors import SinkError
-from mmg.sinks.event import Notice
+from mmg.sinks.event import Notice, Sensed
 from mmg.sinks.mqtt import sink as mqtt
 from mmg.sinks.outbox import CLOSING_S, Outbox
+from mmg.types import SensorState
 from mmg_tools.attached import AttachedRun
-from mmg_tools.broker import Broker, Listener
+from mmg_tools.broker import Broker, Listener, Message
 
 need_broker()
 
@@ -152,6 +153,24 @@ def test_nothing_is_said_to_be_done_before_the_first_decision_nor_once_decisions
         listener.wait_for(is_state("walking"), after=len(listener.messages) - 1)
         # Someone who walks on after a silence has begun to walk as far as anyone knows.
         assert [one.values["from"] for one in listener.of("wrist/event")] == [None, None]
+
+
+def test_why_a_sensor_gives_nothing_is_told_while_nothing_is_decided_and_not_left_standing(
+    broker: Broker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mqtt, "LEAST_SILENCE_S", 0.2)
+    monkeypatch.setattr(mqtt, "SILENT_HOPS", 0)
+    monkeypatch.setattr(mqtt, "LOOK_EVERY_S", 0.02)
+
+    def is_sensor(state: str | None, reason: str) -> Callable[[Message], bool]:
+        said = {"label": None, "sensors": {"imu": {"state": state, "reason": reason}}}
+        return lambda message: message.topic == "wrist/state" and said.items() <= message.values.items()
+
+    with Listener(broker.port) as listener, wearable(broker.port) as sink:
+        listener.wait_for(is_sensor(None, "nothing is decided"))
+        sink.write(Sensed({"imu": SensorState("absent", 0.0, 0, "there is no such device")}))
+        listener.wait_for(is_sensor("absent", "there is no such device"))
+        listener.wait_for(is_sensor(None, "nothing is decided"), after=len(listener.messages) - 1)
 
 
 def test_an_old_state_at_the_broker_is_taken_back_by_a_new_run(broker: Broker) -> None:

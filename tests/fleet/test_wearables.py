@@ -59,6 +59,15 @@ def test_it_is_silent_idle_while_nothing_is_decided_and_offline_when_its_last_wi
     assert heard[WRIST].word(heard.now_s) == "offline"
 
 
+def test_a_sensor_without_a_state_is_ill_and_says_why(heard: Heard) -> None:
+    gone = {"imu": SensorState("absent", 0.0, 0, "there is no such device")}
+    heard.hear(f"{WRIST}/state", json.dumps(nothing_decided(("imu", "audio"), "at", gone)))
+    heard.hear(f"{GLASSES}/state", json.dumps({"label": None, "sensors": {"imu": {"state": None}}}))
+    ill = {row["topic"]: row["ill"] for row in Figures(heard.fleet).since("", 0, heard.now_s)["rows"]}
+    assert ill[WRIST] == {"imu": "absent: there is no such device", "audio": "nothing is decided"}
+    assert ill[GLASSES] == {"imu": "not known"}
+
+
 def test_a_bundle_that_decides_once_a_minute_is_not_silent_in_between(heard: Heard) -> None:
     heard.hear(f"{WRIST}/about", about(hop_s=60.0))
     heard.decide(WRIST)

@@ -206,6 +206,11 @@ def test_what_is_not_known_is_null_and_not_nought() -> None:
     nothing = nothing_decided(("imu",), AT)
     assert nothing.keys() == untold.keys()
     assert (nothing["label"], nothing["confidence"], nothing["sensors"]["imu"]["state"]) == (None, None, None)
+    sensed = nothing_decided(("imu", "audio"), AT, {"imu": SensorState("absent", 0.0, 0, "unplugged")})
+    assert sensed["sensors"] == {
+        "imu": {"state": "absent", "reason": "unplugged"},
+        "audio": {"state": None, "reason": "nothing is decided"},
+    }
 
 
 def test_a_state_is_sent_at_once_when_it_changes_and_else_every_half_a_minute() -> None:

@@ -69,7 +69,7 @@ examples:
   mmg-run --sensors imu,audio --imu walk.csv --audio walk.wav --format jsonl
   mmg-run --sensors imu --imu 'walk.csv?acc_unit=g&gyro_unit=deg/s&time_unit=ms'
   mmg-run --sensors imu,audio --to jsonl:day.jsonl       decide, and append each decision to a file
-  mmg-run --sensors imu,audio --to mqtt://broker/wrist   decide, and tell a broker and Home Assistant
+  mmg-run --sensors imu --to mqtt://broker/mmg/wrist     decide, and tell a broker and Home Assistant
   mmg-run --sensors imu,audio --record day.mcap          decide, and keep what the sensors gave
   mmg-run day.mcap --compare day.mcap                    decide on it again: as it was live, to the last bit
 

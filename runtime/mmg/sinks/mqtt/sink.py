@@ -4,27 +4,30 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from mmg.errors import BackendUnavailable
-from mmg.sinks.event import About, Decided, Event, Notice
+from mmg.sinks.event import About, Decided, Event, Notice, Sensed
 from mmg.sinks.jsonl import ENCODER
 from mmg.sinks.mqtt.address import Address, read_address
 from mmg.sinks.mqtt.credentials import read_credentials, tls_context
 from mmg.sinks.mqtt.discovery import config_topic, device_config
-from mmg.sinks.mqtt.state import Newest, about_of, nothing_decided, state_of, utc
+from mmg.sinks.mqtt.state import Newest, about_of, differs, nothing_decided, state_of, utc
 from mmg.sinks.url import SinkUrl
 from mmg.version import installed_version
 
 if TYPE_CHECKING:
     import ssl
 
+    from mmg.types import SensorState
+
 TOPICS = ("about", "decision", "event", "notice", "state", "status")
 ONLINE, OFFLINE = "online", "offline"
 LEAST_SILENCE_S, SILENT_HOPS = 5.0, 4
-"""After so long without a decision, or so many hops, the retained one is taken back."""
+"""After so long without a decision, or so many hops, the retained one is taken back; and so is how the sensors are,
+where that is not told either."""
 LOOK_EVERY_S = 0.5
 
 
@@ -38,7 +41,7 @@ def open_mqtt(url: SinkUrl, about: About, report: Callable[[str], None]) -> Mqtt
 class MqttSink:
     """Sends below its topic: ``decision``, ``event``, ``notice``; and retained ``about``, ``state``, ``status``."""
 
-    takes: tuple[type[Event], ...] = (Decided, Notice)
+    takes: tuple[type[Event], ...] = (Decided, Notice, Sensed)
 
     def __init__(
         self, address: Address, about: About, *, context: ssl.SSLContext | None, credentials: tuple[str, str] | None
@@ -54,6 +57,8 @@ class MqttSink:
         """Of the newest state, which must never be sent after a newer one."""
         self._silence_s = max(LEAST_SILENCE_S, SILENT_HOPS * about.hop_s)
         self._decided_s: float | None = None
+        self._sensed: Mapping[str, SensorState] = {}
+        self._sensed_s = 0.0
         self._closed = threading.Event()
         birth = (f"{address.discovery}/status", self._on_birth) if address.discovery else None
         self._connection = Connection(
@@ -76,6 +81,10 @@ class MqttSink:
             self._send("notice", {"at": at, "text": event.text})
         elif isinstance(event, Decided):
             self._decide(event, at)
+        elif isinstance(event, Sensed):
+            with self._lock:
+                self._sensed, self._sensed_s = event.sensors, time.monotonic()
+            return  # the next look sends it
         self._connection.flush()
 
     def close(self) -> None:
@@ -108,11 +117,19 @@ class MqttSink:
     def _watch_for_silence(self) -> None:
         while not self._closed.wait(LOOK_EVERY_S):
             with self._lock:
-                if self._decided_s is not None and time.monotonic() - self._decided_s >= self._silence_s:
-                    self._decided_s = None
-                    self._newest.state = nothing_decided(self._about.sensors, utc(time.time()))
+                self._look(time.monotonic())
                 if self._connection.is_up and self._newest.is_news:
                     self._send_state()
+
+    def _look(self, now_s: float) -> None:
+        """Where nothing is decided, let the newest state say so, and how the sensors are."""
+        if self._decided_s is not None and now_s - self._decided_s < self._silence_s:
+            return
+        self._decided_s = None
+        sensed = self._sensed if now_s - self._sensed_s < self._silence_s else None
+        state = nothing_decided(self._about.sensors, utc(time.time()), sensed)
+        if differs(state, self._newest.state):
+            self._newest.state = state
 
     def _announce(self) -> None:
         if self._address.discovery:

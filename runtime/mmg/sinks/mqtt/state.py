@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime, timezone
 from typing import Any, TypeAlias
 
 from mmg.sinks.event import About
-from mmg.types import UNKNOWN, Decision
+from mmg.types import UNKNOWN, Decision, SensorState
 
 State: TypeAlias = dict[str, Any]
 EVERY_S = 30.0
@@ -40,17 +40,28 @@ def state_of(decision: Decision, at: str) -> State:
         "at": at,
         "latency_ms": None if latency_ms is None else round(latency_ms, 1),
         "dropped": sum(sensor.dropped for sensor in decision.sensors.values()),
-        "sensors": {
-            name: {"state": sensor.state, "reason": sensor.reason} for name, sensor in decision.sensors.items()
-        },
+        "sensors": _sensors(decision.sensors),
     }
 
 
-def nothing_decided(sensors: Iterable[str], at: str) -> State:
-    """Before the first decision, and once there has been none for a while: an old one must not be taken for new."""
+def nothing_decided(names: Iterable[str], at: str, sensed: Mapping[str, SensorState] | None = None) -> State:
+    """Before the first decision, and once there has been none for a while: an old one must not be taken for new.
+
+    sensed: how the sensors are nevertheless, where that is known.
+    """
     unsaid = dict.fromkeys(("label", "confidence", "unknown"))
-    none = {name: {"state": None, "reason": "nothing is decided"} for name in sensors}
-    return {**unsaid, "modalities": [], "t": None, "at": at, "latency_ms": None, "dropped": None, "sensors": none}
+    none = {name: {"state": None, "reason": "nothing is decided"} for name in names}
+    sensors = none | _sensors(sensed or {})
+    return {**unsaid, "modalities": [], "t": None, "at": at, "latency_ms": None, "dropped": None, "sensors": sensors}
+
+
+def _sensors(states: Mapping[str, SensorState]) -> dict[str, dict[str, str]]:
+    return {name: {"state": sensor.state, "reason": sensor.reason} for name, sensor in states.items()}
+
+
+def differs(one: State, other: State) -> bool:
+    """Whether more than numbers differ."""
+    return any(one[key] != other[key] for key in CHANGES)
 
 
 def utc(seconds: float) -> str:
@@ -69,7 +80,7 @@ class Newest:
     @property
     def is_news(self) -> bool:
         """Whether more than numbers differ from what was sent."""
-        return self._sent is None or any(self.state[key] != self._sent[key] for key in CHANGES)
+        return self._sent is None or differs(self.state, self._sent)
 
     def is_due(self, now_s: float) -> bool:
         """Whether it says something new, or the last one was sent long ago."""
