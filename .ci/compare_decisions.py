@@ -1,7 +1,8 @@
 """Hold two runs against each other: compare_decisions.py A.jsonl B.jsonl, each written by mmg-run --format jsonl.
 
 The exit code is 0 where both decided the same hops, from the same sensors, with the same labels, and no score differs
-by more than one in the sixth decimal, the last that mmg-run writes.
+by more than five in the sixth decimal, the last that mmg-run writes. Processors add float32 up in another order, which
+moves a label's score by one there at most; that of the unknown, which is made of squares of distances, by three.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-MOST = Decimal("0.000001")
+MOST = Decimal("0.000005")
 
 
 def read(path: str) -> list[dict[str, Any]]:
