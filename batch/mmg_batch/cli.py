@@ -45,8 +45,8 @@ examples:
 
 The same command again goes on where it stopped.
 
-exit codes: 0 done, 2 usage, configuration or a folder that cannot be used, 3 no recording could be decided, 4 bundle,
-model or memory, 130 stopped by Ctrl-C
+exit codes: 0 done, 2 usage, configuration or a folder that cannot be used, 3 no recording could be decided, or the
+cluster went away, 4 bundle, model, package or memory, 130 stopped by Ctrl-C
 """
 
 

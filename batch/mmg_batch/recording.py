@@ -55,7 +55,11 @@ def open_remote(url: str, **options: Any) -> tuple[Any, str]:
         raise BackendUnavailable("fsspec, which URLs need,", "fsspec") from error
     try:
         system, path = fsspec.core.url_to_fs(url, **options)
-    except (ValueError, ImportError) as error:  # an unknown protocol, or one whose package is missing
+    except ImportError as error:
+        if "aiohttp" in str(error):  # fsspec asks for requests beside it, which it does not load
+            raise BackendUnavailable("aiohttp, which URLs on the web need,", "aiohttp") from error
+        raise SourceError(url, str(error).partition("\n")[0]) from error
+    except ValueError as error:  # an unknown protocol
         raise SourceError(url, str(error).partition("\n")[0]) from error
     return system, path
 

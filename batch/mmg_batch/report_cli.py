@@ -65,16 +65,20 @@ def main(arguments: list[str] | None = None) -> int:
 def _run(options: argparse.Namespace) -> int:
     close_sensors(options)
     try:
-        from mmg_batch.results import described_in, read_recordings
+        from mmg_batch.results import damaged_in, described_in, read_recordings, write
     except ImportError as error:
         raise BackendUnavailable("pyarrow, which tables need,", "pyarrow") from error
-    from mmg.atomic_write import atomic_write
-
     from mmg_batch.page import format_page
     from mmg_batch.report import make_report
     from mmg_batch.shared import Shared
 
-    report = make_report(read_recordings(options.results).to_pylist(), Shared(options.results))
+    rows = read_recordings(options.results).to_pylist()
+    if damaged := damaged_in(options.results):
+        files = f"{count_of(len(damaged), 'file')} {'is' if len(damaged) == 1 else 'are'} damaged or missing"
+        _report(
+            f"{options.results}: {files}, such as {damaged[0]}: the same mmg-batch again decides anew what they held"
+        )
+    report = make_report(rows, Shared(options.results))
     if options.json:
         print(json.dumps(asdict(report), indent=2))
         sys.stdout.flush()
@@ -84,8 +88,7 @@ def _run(options: argparse.Namespace) -> int:
     pages = _look(report.worst[: options.look], output.parent, commands)
     page = format_page(report, options.results.absolute().name, pages, commands)
     output.parent.mkdir(parents=True, exist_ok=True)
-    with atomic_write(output) as stream:
-        stream.write(page.encode())
+    write(output, page.encode())
     _report(f"wrote {output}: {_summary(report)}")
     return 0
 

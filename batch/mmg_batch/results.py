@@ -76,11 +76,11 @@ class Results:
         path = self.folder / RECORDINGS / f"{part.key}{SUFFIX}"
         recordings = part.recordings
         if part.decisions:
-            _write(self.folder / DECISIONS / path.name, part.decisions)
+            write(self.folder / DECISIONS / path.name, part.decisions)
         else:  # the files were touched, and hold what they held
             table = pq.read_table(path)
             recordings = with_metadata(table, task.state, (table.schema.metadata or {})[FINGERPRINT].decode())
-        _write(path, recordings)
+        write(path, recordings)
 
     def parts(self) -> int:
         """How many there are: one for each recording and bundle."""
@@ -133,6 +133,22 @@ def read_recordings(folder: Path) -> pa.Table:
     return table.sort_by([(name, "ascending") for name in ("recording", "bundle", "subset")])
 
 
+def damaged_in(folder: Path) -> list[str]:
+    """The files in the folder that are damaged or lack, of parts of which one file at least is there."""
+    found = []
+    for name in sorted(
+        {path.name for kind in (DECISIONS, RECORDINGS) for path in (folder / kind).glob(f"[!.]*{SUFFIX}")}
+    ):
+        if not (folder / RECORDINGS / name).is_file():
+            found.append(f"{RECORDINGS}/{name}")
+            continue
+        try:
+            pq.read_metadata(folder / DECISIONS / name)
+        except (OSError, ValueError):
+            found.append(f"{DECISIONS}/{name}")
+    return found
+
+
 def _parts_in(folder: Path) -> list[Path]:
     return sorted((folder / RECORDINGS).glob(f"[!.]*{SUFFIX}"))
 
@@ -141,7 +157,7 @@ def _check(folder: Path, described: dict[str, Any], noted: dict[str, Any]) -> No
     if not (folder / BATCH).exists():
         if [path for path in folder.iterdir() if path.name != NAME and not path.name.startswith(f".{BATCH}.mmg-")]:
             raise ConfigError(f"{folder}: holds other files, and no results of mmg-batch: choose another folder")
-        _write(folder / BATCH, json.dumps({**described, **noted}, indent=2).encode() + b"\n")
+        write(folder / BATCH, json.dumps({**described, **noted}, indent=2).encode() + b"\n")
         return
     there = described_in(folder)
     for key, value in described.items():
@@ -150,6 +166,11 @@ def _check(folder: Path, described: dict[str, Any], noted: dict[str, Any]) -> No
             raise ConfigError(f"{folder}: holds results with {key} {has}, and now it is {asked}: choose another folder")
 
 
-def _write(path: Path, data: bytes) -> None:
-    with atomic_write(path) as stream:
-        stream.write(data)
+def write(path: Path, data: bytes) -> None:
+    """Replace the file by a whole one. Raises OSError, which names it."""
+    try:
+        with atomic_write(path) as stream:
+            stream.write(data)
+    except OSError as error:
+        error.filename = str(path)  # a full disk names none
+        raise

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from itertools import combinations
@@ -17,7 +17,7 @@ from mmg.labels import Label, labels_of, read_labels
 from mmg.runs.recorded import Pipeline
 from mmg.runs.whole import sensors_in
 from mmg.sources.files.contents import container_of
-from mmg.sources.files.folder import forget_unpacked
+from mmg.sources.files.folder import forget_unpacked, kinds_in
 from mmg.sources.url import parse_url
 
 from mmg_batch.columns import DecisionsFile, pairs, recordings_file, storable
@@ -158,9 +158,15 @@ class _Decided:
             if one.name in found and (one.kind != "video" or self._setup.settings.allow_video)
         }
         if not allowed:
-            holds = ", ".join(found) or "no sensor of the bundle"
-            raise NoSensorError({self._local.name: f"holds {holds}, of which nothing is to be decided"})
+            raise NoSensorError({self._local.name: self._why_nothing(found)})
         return allowed
+
+    def _why_nothing(self, found: Mapping[str, str]) -> str:
+        """Why none of its sensors can be decided from; ``found`` are all films."""
+        if found:
+            return f"holds {', '.join(found)} alone, which stays closed without --allow-video"
+        holds = ", ".join(sorted(kinds_in(parse_url(self._local.name)))) or "nothing that is known"
+        return f"holds {holds}, and none of it is a sensor of bundle {self._bundle.manifest.name}"
 
     def _decide(
         self, subset: str, urls: dict[str, str], names: tuple[str, ...], spans: tuple[Label, ...], row: _Row

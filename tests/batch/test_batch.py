@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from batches import assert_same, batch, command, decisions, poison, recordings
-from recordings import mmg_run
+from recordings import DEMO, mmg_run
 
 
 def wait_for(process: subprocess.Popen[str], folder: Path, parts: int) -> None:
@@ -233,7 +233,7 @@ def test_a_full_disk_keeps_what_is_done(walks: Path, tmp_path: Path) -> None:
     words = ["bash", "-c", 'ulimit -f 4; exec "$@"', "-", *command(walks, "-o", tmp_path / "results")]
     done = subprocess.run(words, capture_output=True, text=True, check=False)
     assert done.returncode == 2
-    assert done.stderr.splitlines()[-1].startswith("mmg-batch: cannot write")
+    assert done.stderr.splitlines()[-1].startswith(f"mmg-batch: cannot write {tmp_path}/results/decisions/")
     assert len(recordings(tmp_path / "results")) == 1
     assert "1 of 4 recordings are done already" in batch(walks, "-o", tmp_path / "results").stderr
 
@@ -271,6 +271,20 @@ def test_what_was_decided_in_part_is_no_failure_of_the_batch(short: Path, tmp_pa
     again = batch(*words, "--subsets", "audio+imu,imu")  # the same
     assert again.returncode == 0, again.stderr
     assert json.loads(again.stdout)["known"] == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("noise.mcap", "holds nothing that is known, and none of it is a sensor of bundle starter"),
+        ("film.mp4", "holds video alone, which stays closed without --allow-video"),
+    ],
+)
+def test_a_recording_without_a_sensor_to_decide_from_says_what_it_holds(name: str, said: str, tmp_path: Path) -> None:
+    content = bytes(range(256)) * 8 if name == "noise.mcap" else (DEMO / "video.mp4").read_bytes()
+    (tmp_path / name).write_bytes(content)
+    assert batch(tmp_path / name, "-o", tmp_path / "results").returncode == 3
+    assert recordings(tmp_path / "results")[name]["problem"] == f"no usable sensor ({tmp_path / name}: {said})"
 
 
 def test_nothing_decided_at_all_is_an_exit_code_of_its_own(tmp_path: Path) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
+import sys
 import tempfile
 import zipfile
 from pathlib import Path
@@ -11,7 +13,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from batches import batch, link
+from batches import batch, command, link
 from mmg.errors import ConfigError, SourceError
 from mmg_batch import fetching
 from mmg_batch.fetching import fetched
@@ -152,6 +154,29 @@ def test_a_url_on_the_web_is_a_file_that_nobody_asks_for_yet() -> None:
         assert not web.asked
         web.pages["/day/"] = Page(b'<a href="one.csv"></a> <a href="notes.md"></a> <a href="one.labels.csv"></a>')
         assert find([f"{web.url}day/"]) == find([f"{web.url}day/*.csv"]) == [Entry(f"{web.url}day/one.csv")]
+
+
+def test_a_server_that_is_away_and_a_page_that_is_not_there_are_told() -> None:
+    pytest.importorskip("aiohttp", reason="fsspec needs aiohttp for the web")
+    with Web() as web:
+        for word in ("day/", "day/*.csv"):
+            with pytest.raises(ConfigError, match="there is no such page"):
+                find([f"{web.url}{word}"])
+        web.pages["/empty/"] = web.pages["/empty"] = Page(b"<p>nothing</p>")
+        with pytest.raises(ConfigError, match="holds no recording"):
+            find([f"{web.url}empty/"])
+    for word in ("day/", "day/*.csv"):
+        with pytest.raises(ConfigError, match="cannot be listed: Cannot connect to host"):
+            find([f"{web.url}{word}"])
+
+
+def test_without_what_the_web_needs_its_package_is_named(tmp_path: Path) -> None:
+    code = "import sys; sys.modules['aiohttp'] = None; from mmg_batch.cli import main; sys.exit(main(sys.argv[1:]))"
+    words = [sys.executable, "-c", code, *command("https://localhost/walk.csv", "-o", tmp_path / "results")[3:]]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 4
+    assert "aiohttp, which URLs on the web need, is not installed: " in done.stderr
+    assert done.stderr.endswith(" -m pip install aiohttp\n")
 
 
 def test_a_file_on_the_web_is_fetched_under_its_name_without_the_query(tmp_path: Path) -> None:

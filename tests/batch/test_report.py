@@ -166,6 +166,39 @@ def test_the_questions_of_the_docs_have_answers(results: Path, monkeypatch: pyte
     assert len(others) == 3
 
 
+def test_the_command_of_the_docs_answers_each_question(results: Path) -> None:
+    pytest.importorskip("duckdb", reason="duckdb is not installed: pip install -e '.[batch]'")
+    text = (ROOT / "docs" / "batch.md").read_text()
+    [block] = re.findall(r"```sql\n(.*?)```", text, re.DOTALL)
+    [code] = re.findall(r"\.venv/bin/python -c '(import duckdb.*)'", text)
+    (results.parent / "questions.sql").write_text(block)
+    words = [sys.executable, "-c", code]
+    done = subprocess.run(words, cwd=results.parent, capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout.count("┌") == block.count(";") == 5
+
+
+def test_damaged_and_missing_files_are_told_with_what_mends_them(walks: Path, tmp_path: Path) -> None:
+    results = tmp_path / "results"
+    assert batch(walks, "-o", results).returncode == 0
+    cut, lost = sorted((results / "decisions").iterdir())[:2]
+    cut.write_bytes(cut.read_bytes()[:1000])
+    (results / "recordings" / lost.name).unlink()
+    done = report(results)
+    assert done.returncode == 0
+    said = f"2 files are damaged or missing, such as decisions/{cut.name}: the same mmg-batch again decides anew"
+    assert f"mmg-report: {results}: {said}" in done.stderr
+    assert batch(walks, "-o", results).returncode == 0
+    assert "damaged or missing" not in report(results).stderr
+
+
+def test_a_page_that_cannot_be_written_is_named(results: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "mmg_batch.report_cli", str(results), "-o", f"{tmp_path}/x.html"]
+    words = ["bash", "-c", 'ulimit -f 1; exec "$@"', "-", *command]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1] == f"mmg-report: cannot write {tmp_path}/x.html: File too large"
+
+
 @pytest.mark.parametrize(
     ("name", "content", "said"),
     [
