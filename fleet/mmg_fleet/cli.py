@@ -81,14 +81,17 @@ def _run(options: argparse.Namespace) -> int:
     address = _address(options.broker)
     if options.bundles is not None and not options.bundles.is_dir():
         raise ConfigError(f"--bundles {options.bundles}: is no folder")
-    context, credentials = tls_context(address), read_credentials(address, _report)
+    try:
+        context, credentials = tls_context(address), read_credentials(address, _report)
+    except ConfigError as error:
+        raise _as_asked(error) from error
     listening = _listening(options.page)
     close_but(options, options.store, network=True, daemons=address.host.endswith(".local"))
     with ExitStack() as at_end:
         store = Store(options.store)
         at_end.callback(store.close)
-        for topic in options.forget:
-            store.forget(topic)
+        for topic in store.forget(options.forget):
+            _report(f"--forget {topic}: no such wearable is known")
         offered = Offered(options.bundles, store.offers())
         offered.reread()
         watching = Watching(address.topic, store, offered, _report)
@@ -133,7 +136,7 @@ def _address(text: str) -> Address:
         url = parse_sink_url(text, SCHEMES)
         address = read_address(url)
     except ConfigError as error:
-        raise ConfigError(str(error).removeprefix("--to ")) from error
+        raise _as_asked(error) from error
     return dataclasses.replace(address, topic=PREFIX) if url.path in ("", "/") else address
 
 
@@ -143,9 +146,18 @@ def _listening(page: str) -> Listening:
     from mmg.sinks.page.listening import Listening
     from mmg.sinks.url import parse_sink_url
 
-    url = parse_sink_url(page_url(page), ("http",))
-    url.allow(("token_file", "host"))
-    return Listening(url)
+    place = page_url(page)
+    try:
+        url = parse_sink_url(place, ("http",))
+        url.allow(("token_file", "host"))
+        return Listening(url)
+    except ConfigError as error:
+        raise ConfigError(str(error).replace(f"--to {place}", f"--page {page}")) from error
+
+
+def _as_asked(error: ConfigError) -> ConfigError:
+    """A broker's problem without the flag under which mmg-run has its URL."""
+    return ConfigError(str(error).removeprefix("--to ").removeprefix("--to: "))
 
 
 if __name__ == "__main__":

@@ -64,8 +64,19 @@ class Store:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._lock = _lock(path)
+        place = path.with_name(f"{path.name}.lock")
+        is_first = not place.exists()
+        self._lock = _lock(path, place)
         self._written: tuple[object, ...] = ()
+        try:
+            self._open(path)
+        except ConfigError:
+            if is_first:
+                place.unlink()
+            raise
+
+    def _open(self, path: Path) -> None:
+        """Raises ConfigError, and holds the lock no longer then."""
         try:
             os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
             self._file = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
@@ -162,11 +173,11 @@ class Store:
                 do.execute("ROLLBACK")
             raise
 
-    def forget(self, topic: str) -> None:
-        """A wearable and its report. Raises ConfigError for one that is not known."""
-        self._file.execute("DELETE FROM profiles WHERE topic = ?", (topic,))
-        if not self._file.execute("DELETE FROM wearables WHERE topic = ?", (topic,)).rowcount:
-            raise ConfigError(f"--forget {topic}: no such wearable is known")
+    def forget(self, topics: Sequence[str]) -> list[str]:
+        """These wearables and their reports. Returns the topics of which no wearable is known."""
+        self._file.executemany("DELETE FROM profiles WHERE topic = ?", [(topic,) for topic in topics])
+        forgotten = "DELETE FROM wearables WHERE topic = ?"
+        return [topic for topic in topics if not self._file.execute(forgotten, (topic,)).rowcount]
 
     def close(self) -> None:
         """Let go of the file. Twice is fine."""
@@ -176,9 +187,8 @@ class Store:
             self._lock = -1
 
 
-def _lock(path: Path) -> int:
+def _lock(path: Path, place: Path) -> int:
     """Held by a file beside it: SQLite's own locks are given up where anyone here closes the file."""
-    place = path.with_name(f"{path.name}.lock")
     try:
         descriptor = os.open(place, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:

@@ -90,8 +90,8 @@ class Wearable(msgspec.Struct, kw_only=True):
         return "deciding" if now_s - self.decided_s < silence_s else "silent"
 
     def says(self, now_s: float) -> str | None:
-        """The label that others can agree with."""
-        return self.label if self.label != UNKNOWN and self.word(now_s) == "deciding" else None
+        """The label that others can agree with, or ``unknown``; None where nothing is decided."""
+        return self.label if self.word(now_s) == "deciding" else None
 
 
 class Totals(msgspec.Struct, kw_only=True):
@@ -177,14 +177,14 @@ class Fleet:
 
     def tick(self, now_s: float) -> None:
         """Find who disagrees. To be called about once a second: shorter differences are those of hops that are not the
-        same."""
+        same. Who says ``unknown`` neither begins nor ends it."""
         for group, topics in self._groups.items():
             if not group or len(topics) < 2:
                 continue
             said = {self.wearables[topic].says(now_s) for topic in topics} - {None}
-            if len(said) > 1:
+            if len(said - {UNKNOWN}) > 1:
                 self.differing.setdefault(group, now_s)
-            elif now_s > self._settled_s:
+            elif now_s > self._settled_s and UNKNOWN not in said:
                 self.differing.pop(group, None)
 
     def members(self, group: str) -> list[Wearable]:

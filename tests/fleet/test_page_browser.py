@@ -169,6 +169,25 @@ def test_what_changes_is_shown_without_loading_again(browser: Browser, shown: Sh
     browser.wait_for(f"{SHOWN % 'banner'} === 'mmg-fleet does not answer.'")
 
 
+def test_who_is_gone_does_nothing_any_more(browser: Browser, shown: Shown) -> None:
+    shown.arrive("mmg/anna/wrist")
+    shown.decide("mmg/anna/wrist", "walking")
+    browser.open(shown.url)
+    assert "since" in browser.evaluate(FIRST)
+    shown.hear("mmg/anna/wrist/status", "offline")
+    browser.wait_for(f"{FIRST}.includes('did walking')")
+    assert "since" not in browser.evaluate(FIRST)
+
+
+def test_a_phone_shows_all_of_a_wearable_without_scrolling_sideways(browser: Browser, shown: Shown) -> None:
+    fill(shown)
+    browser.open(shown.url, width=420)
+    cells = "[...document.querySelectorAll('#rows tr:first-child td')]"
+    assert browser.evaluate(f"Math.max(...{cells}.map((one) => one.getBoundingClientRect().right))") <= 420
+    frame = "document.getElementById('wearables').parentElement"
+    assert browser.evaluate(f"{frame}.scrollWidth - {frame}.clientWidth") == 0
+
+
 def test_what_strangers_write_is_text(browser: Browser, shown: Shown) -> None:
     shown.arrive(f"mmg/{EVIL}/wrist", board=EVIL)
     shown.decide(f"mmg/{EVIL}/wrist", EVIL, SensorState("stale", 1.0, 0, EVIL))

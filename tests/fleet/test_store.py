@@ -153,6 +153,7 @@ def test_what_is_no_store_is_refused_and_left_alone(what: str, tmp_path: Path) -
     with pytest.raises(ConfigError, match=r"^--store .*fleet\.sqlite: "):
         Store(path)
     assert not before or path.read_bytes() == before
+    assert not path.with_name("fleet.sqlite.lock").exists()
 
 
 def test_what_a_full_disk_does_not_take_is_kept_when_there_is_room(tmp_path: Path) -> None:

@@ -127,6 +127,18 @@ def test_those_of_one_group_that_say_different_things_disagree_since_then(heard:
     assert heard.fleet.differing == {}
 
 
+def test_one_unknown_hop_does_not_end_a_disagreement(heard: Heard) -> None:
+    for second in range(60):
+        heard.decide(WRIST, "walking")
+        heard.decide(GLASSES, UNKNOWN if second == 50 else "still")
+        heard.pass_s(1)
+        assert heard.fleet.differing == {"anna": BEGAN_S + 1}
+        assert second < 5 or differing(heard.fleet, heard.now_s)
+    heard.decide(GLASSES, "walking")
+    heard.pass_s(1)
+    assert heard.fleet.differing == {}
+
+
 @pytest.mark.parametrize("how", ["unknown", "offline", "silent", "no group"])
 def test_who_says_nothing_disagrees_with_nobody(how: str, heard: Heard) -> None:
     one, other = ("mmg/one", "mmg/other") if how == "no group" else (WRIST, GLASSES)

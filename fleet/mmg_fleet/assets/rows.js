@@ -50,7 +50,9 @@ function draw(line, row) {
     topic.append(small);
   }
   cell(line, row.word, row.heard ? `heard ${when(row.heard)}` : "", "word");
-  cell(line, row.label ?? "–", row.label === null ? "" : `since ${when(row.since)}`);
+  const isGone = row.word === "offline" || row.word === "silent";
+  if (isGone && row.label !== null) cell(line, `did ${row.label}`);
+  else cell(line, row.label ?? "–", row.label === null ? "" : `since ${when(row.since)}`);
   const ill = line.insertCell();
   for (const [name, said] of Object.entries(row.ill)) ill.append(element("bdi", `${name} ${said}`, "ill"));
   const version = row.version ? ` ${row.version}` : "";

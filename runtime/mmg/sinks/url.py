@@ -52,7 +52,8 @@ def parse_sink_url(text: str, schemes: Collection[str]) -> SinkUrl:
     scheme = scheme.lower()
     if not colon or scheme not in schemes:
         known = ", ".join(f"{one}:" for one in schemes)
-        raise ConfigError(f"--to {text}: names no sink: write {EXAMPLE}, for example; known are {known}")
+        example = EXAMPLE if "jsonl" in schemes else f"{next(iter(schemes))}://HOST"
+        raise ConfigError(f"--to {text}: names no sink: write {example}, for example; known are {known}")
     if scheme == "jsonl" and not rest.startswith("//"):
         # A path, as the shell completes it: neither ? nor % means anything in it.
         return SinkUrl(text, scheme, "", None, _file(text, rest), {})
