@@ -167,10 +167,6 @@ def _check(folder: Path, described: dict[str, Any], noted: dict[str, Any]) -> No
 
 
 def write(path: Path, data: bytes) -> None:
-    """Replace the file by a whole one. Raises OSError, which names it."""
-    try:
-        with atomic_write(path) as stream:
-            stream.write(data)
-    except OSError as error:
-        error.filename = str(path)  # a full disk names none
-        raise
+    """Replace the file by a whole one. Raises OSError."""
+    with atomic_write(path) as stream:
+        stream.write(data)
