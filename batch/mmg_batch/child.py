@@ -10,6 +10,7 @@ import sys
 from collections.abc import Mapping
 from contextlib import suppress
 from multiprocessing.connection import Connection
+from pathlib import Path
 from typing import Any
 
 from mmg.backends import TELEMETRY_OFF
@@ -61,6 +62,11 @@ class Child:
         """Of a process that has ended; less than 0 is a signal."""
         return self._process.wait()
 
+    def worked(self) -> int:
+        """Ticks of a processor that it has had; see proc_pid_stat(5)."""
+        words = Path(f"/proc/{self.number}/stat").read_bytes().rpartition(b")")[2].split()
+        return int(words[11]) + int(words[12])
+
     def ask_to_end(self) -> None:
         """By SIGTERM; ``close`` is still to be called."""
         self._process.terminate()
@@ -70,7 +76,8 @@ class Child:
     def close(self) -> None:
         """End it, whatever it does."""
         self._process.kill()
-        self._process.wait()
+        with suppress(subprocess.TimeoutExpired):  # one in a read that no signal ends
+            self._process.wait(END_S)
         self._link.close()
 
 

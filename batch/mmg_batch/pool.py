@@ -13,6 +13,9 @@ from mmg_batch.task import Failure, Part, Setup, Task
 from mmg_batch.worker import Worker
 from mmg_batch.workspace import workspace
 
+LOOK_S = 5.0
+"""So often the processes are looked at that say nothing."""
+
 
 class BatchFailed(MmgError):
     """A worker met what no recording is to blame for."""
@@ -37,11 +40,25 @@ def decide(tasks: Iterable[Task], setup: Setup, names: dict[str, str], workers: 
                 while len(active) < min(workers, busy + len(waiting)):
                     worker = Worker(setup, folder)
                     active[worker.descriptor] = worker
-                for descriptor in wait(list(active)):
-                    yield from _hear(active[cast(int, descriptor)], active, waiting, names)
+                ready = cast(list[int], wait(list(active), LOOK_S))
+                for descriptor in ready:
+                    yield from _hear(active[descriptor], active, waiting, names)
+                for worker in [one for descriptor, one in active.items() if descriptor not in ready]:
+                    if worker.is_still():
+                        yield from _end(worker, active, names)
         finally:
             for worker in active.values():
                 worker.close()
+
+
+def _end(worker: Worker, active: dict[int, Worker], names: dict[str, str]) -> Iterator[tuple[Task, Part]]:
+    """What stands in place of the parts that it did not make."""
+    parts = worker.missing(names)
+    del active[worker.descriptor]
+    worker.close()
+    assert worker.task is not None
+    for part in parts:
+        yield worker.task, part
 
 
 def _hear(
@@ -51,12 +68,7 @@ def _hear(
     try:
         message = worker.take()
     except EOFError:
-        parts = worker.missing(names)
-        del active[worker.descriptor]
-        worker.close()
-        assert worker.task is not None
-        for part in parts:
-            yield worker.task, part
+        yield from _end(worker, active, names)
         return
     if isinstance(message, Failure):
         raise BatchFailed(message)

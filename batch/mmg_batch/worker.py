@@ -9,6 +9,7 @@ from __future__ import annotations
 import shutil
 import signal
 import tempfile
+import time
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -18,6 +19,8 @@ from mmg_batch.child import ONE_THREAD, Child, open_link
 from mmg_batch.runner import Runner, failed_part
 from mmg_batch.task import Failure, Part, Setup, Task
 
+SPARE_S = 5.0
+"""So much later than the process ends itself, its parent does."""
 Message = Part | Failure | None
 """None: it is ready for a task, or another one."""
 
@@ -56,6 +59,8 @@ class Worker:
         self._setup = setup
         self.task: Task | None = None
         self._made: set[str] = set()
+        self._worked, self._still_since_s = 0, time.monotonic()
+        self._is_still = False
         self._folder = Path(tempfile.mkdtemp(prefix="worker-", dir=folder))
         self._child = Child("mmg_batch.worker", {**ONE_THREAD, "TMPDIR": str(self._folder)}, is_quiet=True)
         self._child.send(setup)
@@ -78,9 +83,19 @@ class Worker:
     def take(self) -> Message:
         """Its next message. Raises EOFError where it has ended."""
         message: Message = self._child.take()
+        self._still_since_s = time.monotonic()
         if isinstance(message, Part):
             self._made.add(message.key)
         return message
+
+    def is_still(self) -> bool:
+        """Whether it has had no processor for so long that it should have ended itself: it is stopped, or in a read
+        that no signal ends. To be asked again and again, of one that has no message."""
+        worked, now_s = self._child.worked(), time.monotonic()
+        if worked != self._worked:
+            self._worked, self._still_since_s = worked, now_s
+        self._is_still = now_s - self._still_since_s > self._setup.patience_s + SPARE_S
+        return self._is_still
 
     def missing(self, names: Mapping[str, str]) -> list[Part]:
         """In place of the parts that it did not make before it ended. names: bundle digest -> name.
@@ -98,6 +113,10 @@ class Worker:
 
     def _why_ended(self) -> str:
         """What a recording did to the process."""
+        if self._is_still:
+            return (
+                f"given up: its process stood still for {self._setup.patience_s:g} s, stopped or in a read without end"
+            )
         code = self._child.exit_code()
         if code == -signal.SIGALRM:
             return f"given up: nothing was decided for {self._setup.patience_s:g} s"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import signal
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +56,26 @@ def test_a_worker_has_all_the_time_for_a_parent_that_is_slow_to_read(
     main(-1)
     assert [type(message) for message, _ in link.sent] == [type(None), Part, type(None)]
     assert [left_s for _, left_s in link.sent] == [0, 0, 0]
+
+
+def test_a_stopped_process_is_given_up_and_the_rest_goes_on(
+    setup: Setup, short: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Stopped(Worker):
+        def give(self, task: Task) -> None:
+            if task.entry.name == "stopped":
+                os.kill(self.process, signal.SIGSTOP)
+            super().give(task)
+
+    monkeypatch.setattr(pool, "Worker", Stopped)
+    monkeypatch.setattr(pool, "LOOK_S", 0.05)
+    monkeypatch.setattr(worker, "SPARE_S", 0.0)
+    setup = replace(setup, patience_s=2.0)
+    names = dict.fromkeys(setup.bundles, "starter")
+    tasks = [task(setup, Path("stopped")), task(setup, short), task(setup, short)]
+    parts = [part for _, part in decide(tasks, setup, names, workers=2)]
+    assert [part.outcome.decisions for part in parts] == [8, 8, 0]
+    assert parts[-1].outcome.problem.startswith("given up: its process stood still for 2 s")
 
 
 def test_one_recording_has_one_process(setup: Setup, short: Path, monkeypatch: pytest.MonkeyPatch) -> None:
