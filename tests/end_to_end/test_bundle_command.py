@@ -13,7 +13,7 @@ import pytest
 from fakes import mean_encoder, signal_modality, tiny_files, tiny_manifest, write_tiny_bundle
 from forked import mmg, mmg_run
 from goldens import golden_manifest, write_golden_bundle
-from mmg.bundle import describe_file, write_bundle
+from mmg.bundle import Bundle, describe_file, write_bundle
 from mmg.bundle.keys import make_keys, read_private_key, read_public_key
 from mmg.bundle.manifest import Subset
 from mmg.bundle.writer import describe_stored, sign_bundle
@@ -50,6 +50,17 @@ def keys(tmp_path: Path) -> Path:
     for name in ("ours", "theirs"):
         make_keys(str(tmp_path / name))
     return tmp_path
+
+
+def test_a_folder_is_packed_into_one_file_that_can_be_signed(tmp_path: Path, keys: Path) -> None:
+    folder, packed = write_tiny_bundle(tmp_path / "tiny", signal_modality()), tmp_path / "offers" / "tiny.mmg"
+    sign_bundle(folder, read_private_key(keys / "theirs.key"))
+    done = mmg_bundle("pack", folder, packed)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", f"mmg-bundle: wrote {packed}, not signed\n")
+    sign_bundle(packed, read_private_key(keys / "ours.key"))
+    with Bundle.open(folder) as one, Bundle.open(packed, trust=keys / "ours.pub") as other:
+        assert one.digest == other.digest
+    assert_refused(mmg_bundle("pack", folder, tmp_path / "tiny.zip"), 2, "a name that ends in .mmg")
 
 
 # --- inspect -------------------------------------------------------------------------------------------------------

@@ -510,4 +510,9 @@ def test_the_command_offers_a_folder(maker: Maker, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     done = mmg("bundle", "index", tmp_path / "empty", "--key", tmp_path / "acme.key")
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
-    assert "has no .mmg file to offer" in done.stderr
+    assert "has no .mmg file to offer: mmg-bundle pack makes one" in done.stderr
+
+
+@pytest.mark.parametrize(("command", "first"), [("index", "pack"), ("fetch", "fetch")])
+def test_help_has_an_example(command: str, first: str) -> None:
+    assert f"example:\n  mmg-bundle {first} " in mmg("bundle", command, "--help").stdout

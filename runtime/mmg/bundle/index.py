@@ -116,7 +116,7 @@ def write_index(folder: Path, key: PrivateKey, tell: Callable[[str], object], ve
         offers[offer.name] = offer
         tell(f"{offer.url}: {offer.name}, version {offer.version}, digest {offer.digest[:12]}")
     if not offers:
-        raise ConfigError(f"{folder}: has no .mmg file to offer")
+        raise ConfigError(f"{folder}: has no .mmg file to offer: mmg-bundle pack makes one of a folder")
     newest = max(before.newest, *(offer.version for offer in offers.values()))
     index = Index(newest=newest, bundles=tuple(offers[name] for name in sorted(offers)))
     is_first = not (folder / INDEX).exists()

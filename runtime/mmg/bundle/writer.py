@@ -21,7 +21,7 @@ from mmg.bundle.manifest import (
 from mmg.bundle.reader import CARD, MANIFEST, SIGNATURE, Bundle
 from mmg.bundle.signature import make_signature
 from mmg.bundle.zip_form import write_zip
-from mmg.errors import BundleError
+from mmg.errors import BundleError, ConfigError
 
 
 def describe_file(
@@ -65,6 +65,23 @@ def write_bundle(path: Path, manifest: Manifest, files: Mapping[str, bytes]) -> 
         _write_zip(path, contents)
     else:
         write_folder(path.resolve(), contents)
+
+
+def pack_bundle(path: str | Path, to: Path) -> None:
+    """Write a bundle, every file of it verified, as one ``.mmg`` file, without its signature.
+
+    Raises BundleError, ConfigError for another name, and OSError where it cannot be written.
+    """
+    if to.suffix != ".mmg":
+        raise ConfigError(f"{to}: a bundle in one file has a name that ends in .mmg")
+    require_place(to)
+    with Bundle.open(path) as bundle:
+        contents = {file.path: bundle.read(file) for file in bundle.manifest.stored()}
+        contents[MANIFEST] = bundle.manifest_bytes
+        if card := bundle.read_card():
+            contents[CARD] = card
+    to.parent.mkdir(parents=True, exist_ok=True)
+    _write_zip(to, contents)
 
 
 def require_place(path: Path) -> None:

@@ -35,6 +35,7 @@ examples:
   mmg-bundle inspect starter                 what is in it: sensors, cost, measured accuracy, where it comes from
   mmg-bundle verify my.mmg                   hash every file, and compare its outputs with those of the export
   mmg-bundle keygen acme                     acme.key, to keep secret, and acme.pub, for every device
+  mmg-bundle pack my/ my.mmg                 one file of a bundle that is a folder, to be signed
   mmg-bundle sign my.mmg --key acme.key
   mmg-bundle verify my.mmg --trust acme.pub  refuse what acme.key did not sign, as mmg-run --trust does
   mmg-bundle diff old.mmg new.mmg --json | jq -r '.changes[] | select(.what | startswith("subsets"))'
@@ -72,6 +73,8 @@ def build_parser() -> argparse.ArgumentParser:
     verify.add_argument("--trust", metavar="KEY.pub", help="refuse a bundle that this key did not sign")
     sign = add("sign", _sign, "Verify every hash and put a signature into the bundle", "path")
     sign.add_argument("--key", metavar="NAME.key", required=True, help="the private key that mmg-bundle keygen wrote")
+    pack = add("pack", _pack, "Write a bundle as one .mmg file, without its signature", "path")
+    pack.add_argument("to", metavar="FILE.mmg", type=Path, help="where")
     keygen = add("keygen", _keygen, "Write a new key pair: NAME.key, to keep secret, and NAME.pub")
     keygen.add_argument("name", metavar="NAME", help="the path of both files, without the suffix")
     diff = add("diff", _diff, "Show what differs between two bundles, by their manifests", "a", "b")
@@ -91,7 +94,7 @@ def main(arguments: list[str] | None = None) -> int:
 def _run(options: argparse.Namespace) -> int:
     if options.run in (_index, _fetch):
         return int(options.run(options))  # these know better what they use
-    written = {_sign: "path", _keygen: "name"}.get(options.run)
+    written = {_sign: "path", _pack: "to", _keygen: "name"}.get(options.run)
     places = [Path(os.path.realpath(getattr(options, written))).parent] if written else []
     if options.run in (_verify, _sign):
         places += tried_folder(options.path, getattr(options, "trust", None))
@@ -178,6 +181,14 @@ def _sign(options: argparse.Namespace) -> int:
     key = read_private_key(options.key)
     sign_bundle(options.path, key, tell=_report)
     _report(f"signed {options.path} with key {key.public.fingerprint}")
+    return 0
+
+
+def _pack(options: argparse.Namespace) -> int:
+    from mmg.bundle.writer import pack_bundle
+
+    pack_bundle(options.path, options.to)
+    _report(f"wrote {options.to}, not signed")
     return 0
 
 

@@ -12,10 +12,21 @@ from mmg.cli.reporting import Reporter
 from mmg.errors import ConfigError
 
 MIB = 1 << 20
+INDEX_EXAMPLE = """\
+example:
+  mmg-bundle pack starter offers/starter.mmg         one file of a bundle that is a folder
+  mmg-bundle sign offers/starter.mmg --key acme.key
+  mmg-bundle index offers/ --key acme.key            serve offers/ with any web server, or with mmg-fleet --bundles
+"""
+FETCH_EXAMPLE = """\
+example:
+  mmg-bundle fetch https://example.org/offers/ --trust acme.pub -o my.mmg
+"""
 
 
 def add_index_flags(parser: argparse.ArgumentParser) -> None:
     """Of ``mmg-bundle index``."""
+    parser.epilog, parser.formatter_class = INDEX_EXAMPLE, argparse.RawDescriptionHelpFormatter
     parser.add_argument("folder", metavar="FOLDER", type=Path, help="every .mmg file in it is offered")
     parser.add_argument("--key", metavar="NAME.key", required=True, help="the private key that signed the bundles")
     parser.add_argument(
@@ -28,6 +39,7 @@ def add_index_flags(parser: argparse.ArgumentParser) -> None:
 
 def add_fetch_flags(parser: argparse.ArgumentParser) -> None:
     """Of ``mmg-bundle fetch``."""
+    parser.epilog, parser.formatter_class = FETCH_EXAMPLE, argparse.RawDescriptionHelpFormatter
     parser.add_argument("url", metavar="URL", help="http(s):// of index.json, or of its folder, ending in a slash")
     parser.add_argument("--trust", metavar="KEY.pub", required=True, help="whose index and bundles are trusted")
     parser.add_argument("-o", "--output", metavar="PATH", type=Path, help="the .mmg file (default: NAME.mmg)")
