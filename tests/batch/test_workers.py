@@ -70,12 +70,12 @@ def test_a_stopped_process_is_given_up_and_the_rest_goes_on(
     monkeypatch.setattr(pool, "Worker", Stopped)
     monkeypatch.setattr(pool, "LOOK_S", 0.05)
     monkeypatch.setattr(worker, "SPARE_S", 0.0)
-    setup = replace(setup, patience_s=2.0)
+    setup = replace(setup, patience_s=6.0)
     names = dict.fromkeys(setup.bundles, "starter")
     tasks = [task(setup, Path("stopped")), task(setup, short), task(setup, short)]
     parts = [part for _, part in decide(tasks, setup, names, workers=2)]
     assert [part.outcome.decisions for part in parts] == [8, 8, 0]
-    assert parts[-1].outcome.problem.startswith("given up: its process stood still for 2 s")
+    assert parts[-1].outcome.problem.startswith("given up: its process stood still for 6 s")
 
 
 def test_one_recording_has_one_process(setup: Setup, short: Path, monkeypatch: pytest.MonkeyPatch) -> None:
