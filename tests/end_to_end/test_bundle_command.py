@@ -31,6 +31,13 @@ def in_shell(command: str) -> Done:
     return subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=60, check=False, cwd=ROOT)
 
 
+@pytest.fixture(scope="module", autouse=True)
+def known(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """The models of the golden bundle are tried once, and the command no longer tells of it."""
+    done = mmg_bundle("verify", write_golden_bundle(tmp_path_factory.mktemp("known") / "bundle"))
+    assert done.returncode == 0, done.stderr
+
+
 def assert_refused(done: Done, code: int, text: str, command: str = "mmg-bundle") -> None:
     """One line on standard error, which holds this text, and nothing else."""
     assert done.returncode == code, done.stderr
