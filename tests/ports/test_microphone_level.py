@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from mmg.engine.health.level import Level as Health
 from mmg.sources.ports.microphone.level import Level
 from numpy.typing import NDArray
 from recordings import real
@@ -55,6 +56,18 @@ def test_what_happens_far_below_what_a_microphone_gives_is_told(offset: float) -
 )
 def test_a_quiet_room_is_no_microphone_that_is_set_too_low(sound: NDArray[np.float32]) -> None:
     assert note_on(sound) == ""
+
+
+@pytest.mark.parametrize("value", [3e38, np.inf, np.nan])
+def test_rubbish_is_heard_without_a_warning(value: float) -> None:
+    rubbish = np.full(61 * RATE_HZ, value, np.float32)
+    rubbish[::2] *= -1
+    assert note_on(rubbish) == ""
+    if not np.isfinite(value):
+        return  # streams pass none of it on
+    health = Health(RATE_HZ)
+    health.take(rubbish[:, None])
+    assert health.finding is None
 
 
 @pytest.mark.parametrize("name", ["a", "e", "j", "m"])

@@ -253,10 +253,13 @@ def test_a_driver_is_left_alone_no_longer_than_it_holds_the_sound(
     port = MicrophonePort("mic://default", SOUND)
     wanted, now = list[int](), [10**12]
     waits = rest_by(port, now, monkeypatch)
+    given = [0]
 
     def take(wanted_ns: int, _pause: Callable[[float], bool]) -> Block | None:
         wanted.append(wanted_ns)
-        return Block(np.zeros((320, 1), np.float32), 320 * len(wanted), now[0], False) if len(wanted) < 6 else None
+        before, given[0] = given[0], round((now[0] - 10**12) * RATE_HZ / 1e9) + 320
+        sound = np.zeros((given[0] - before, 1), np.float32)
+        return Block(sound, given[0], now[0], False) if len(wanted) < 6 else None
 
     capture: Any = SimpleNamespace(device="it", rate_hz=RATE_HZ, held_s=held_s, take=take)
     port._capture, port._hop_ns = capture, round(hop_s * 1e9)

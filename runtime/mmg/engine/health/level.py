@@ -34,7 +34,8 @@ class Level:
         if self._is_known:
             return
         first = samples[:, 0]
-        power = float(np.dot(first, first)) / len(first) - float(np.mean(first, dtype=np.float64)) ** 2
+        with np.errstate(over="ignore", invalid="ignore"):  # a driver may give any bytes
+            power = float(np.dot(first, first)) / len(first) - float(np.mean(first, dtype=np.float64)) ** 2
         level = 10 * math.log10(max(power, SMALLEST))
         self._loudest_dbfs = max(self._loudest_dbfs, level)
         self._samples += len(first)

@@ -36,8 +36,9 @@ class Level:
         if self.note:
             return
         first = sound[:, 0]
-        self._sum += float(first.sum(dtype=np.float64))
-        self._squares += float(np.dot(first, first))
+        with np.errstate(over="ignore", invalid="ignore"):  # a device that is gone may give any bytes
+            self._sum += float(first.sum(dtype=np.float64))
+            self._squares += float(np.dot(first, first))
         self._samples += len(first)
         if self._samples >= self._span:
             mean = self._sum / self._samples
