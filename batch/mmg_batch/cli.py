@@ -20,10 +20,9 @@ from mmg.cli.reporting import stderr_reporter
 from mmg.cli.sensors import names_in, seconds
 from mmg.cli.unknown_flag import add_unknown_flag
 from mmg.cli.version import PrintVersion
+from mmg.counts import count_of
 from mmg.errors import BackendUnavailable, ConfigError
 from mmg.runs.process import set_up_process
-
-from mmg_batch.counts import count_of
 
 if TYPE_CHECKING:
     from mmg_batch.batch import Engine, Tally

@@ -10,10 +10,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
+from mmg.counts import count_of
 from mmg.errors import BackendUnavailable, MmgError
 
 from mmg_batch.child import Child
-from mmg_batch.counts import count_of
 from mmg_batch.pool import BatchFailed
 from mmg_batch.task import Failure, Part, Setup, Task
 

@@ -11,10 +11,10 @@ from urllib.parse import quote
 
 from mmg.board.profiling.markup import Markup, tag
 from mmg.cli.progress import as_span
+from mmg.counts import count_of
 from mmg.printable import printable
 
 from mmg_batch.compare import said
-from mmg_batch.counts import count_of
 from mmg_batch.report import Line, Report, Worst
 
 Cells = Sequence[str]

@@ -17,9 +17,8 @@ from mmg.cli.privacy import close_sensors
 from mmg.cli.progress import counted
 from mmg.cli.reporting import stderr_reporter
 from mmg.cli.version import PrintVersion
+from mmg.counts import count_of
 from mmg.errors import BackendUnavailable, ConfigError
-
-from mmg_batch.counts import count_of
 
 if TYPE_CHECKING:
     from mmg_batch.report import Report, Worst

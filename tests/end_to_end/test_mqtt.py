@@ -138,12 +138,16 @@ def test_a_run_that_dies_is_told_offline_by_the_broker(broker: Broker) -> None:
 # --- what the broker is told ---------------------------------------------------------------------------------------
 
 
-def test_nothing_is_said_to_be_done_before_the_first_decision_nor_once_decisions_stop(
-    broker: Broker, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def soon_silent(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A wearable without decisions counts as silent after 0.2 s."""
     monkeypatch.setattr(mqtt, "LEAST_SILENCE_S", 0.2)
     monkeypatch.setattr(mqtt, "SILENT_HOPS", 0)
     monkeypatch.setattr(mqtt, "LOOK_EVERY_S", 0.02)
+
+
+@pytest.mark.usefixtures("soon_silent")
+def test_nothing_is_said_to_be_done_before_the_first_decision_nor_once_decisions_stop(broker: Broker) -> None:
     with Listener(broker.port) as listener, wearable(broker.port) as sink:
         listener.wait_for(is_state(None))
         sink.write(decided("walking"))
@@ -155,13 +159,8 @@ def test_nothing_is_said_to_be_done_before_the_first_decision_nor_once_decisions
         assert [one.values["from"] for one in listener.of("wrist/event")] == [None, None]
 
 
-def test_why_a_sensor_gives_nothing_is_told_while_nothing_is_decided_and_not_left_standing(
-    broker: Broker, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(mqtt, "LEAST_SILENCE_S", 0.2)
-    monkeypatch.setattr(mqtt, "SILENT_HOPS", 0)
-    monkeypatch.setattr(mqtt, "LOOK_EVERY_S", 0.02)
-
+@pytest.mark.usefixtures("soon_silent")
+def test_why_a_sensor_gives_nothing_is_told_while_nothing_is_decided_and_not_left_standing(broker: Broker) -> None:
     def is_sensor(state: str | None, reason: str) -> Callable[[Message], bool]:
         said = {"label": None, "sensors": {"imu": {"state": state, "reason": reason}}}
         return lambda message: message.topic == "wrist/state" and said.items() <= message.values.items()

@@ -9,6 +9,7 @@ from typing import Any
 
 from mmg.bundle.manifest import Encoder, Manifest, Modality, ModelFile
 from mmg.bundle.reader import Bundle
+from mmg.counts import count_of
 
 WIDTH = 80
 INDENT = 11
@@ -21,7 +22,7 @@ def summarize(bundle: Bundle) -> list[str]:
     context_s = manifest.hop_s * manifest.context_hops
     lines = [
         f"{manifest.name} {manifest.version}",
-        *_field("size", f"{_size(total_bytes(manifest))} in {_count(len(manifest.stored()), 'file')}"),
+        *_field("size", f"{_size(total_bytes(manifest))} in {count_of(len(manifest.stored()), 'file')}"),
         *_field("signed", signed),
         *_field("labels", f"{len(manifest.labels)}: {', '.join(manifest.labels)}"),
         *_field("decides", f"every {manifest.hop_s:g} s over {context_s:g} s, {manifest.context_hops} hops"),
@@ -64,7 +65,7 @@ def _sensor(modality: Modality) -> str:
 
 def _encoder(encoder: Encoder, hop_s: float) -> Iterator[str]:
     window = f" over {encoder.window_s:g} s" if encoder.kind == "window" else ""
-    tokens = f"{_count(encoder.tokens_per_hop, 'token')} a hop"
+    tokens = f"{count_of(encoder.tokens_per_hop, 'token')} a hop"
     yield from _field("", f"{encoder.kind} encoder{window}, {tokens}{_cost(encoder.parameters, encoder.macs, hop_s)}")
     yield from _files(encoder.files)
 
@@ -138,10 +139,6 @@ def _field(name: str, text: str) -> list[str]:
     """The text under one another in a column, and its name before it."""
     lines = textwrap.wrap(text, WIDTH - INDENT, break_long_words=False, break_on_hyphens=False) or [""]
     return [f"{name if not index else '':<{INDENT - 1}} {line}" for index, line in enumerate(lines)]
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}{'s' * (number != 1)}"
 
 
 def _size(size: int) -> str:

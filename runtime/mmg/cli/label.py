@@ -13,6 +13,7 @@ from mmg.cli.privacy import close_but, unpacking
 from mmg.cli.progress import Progress
 from mmg.cli.reporting import stderr_reporter
 from mmg.cli.version import PrintVersion
+from mmg.counts import count_of
 from mmg.errors import ConfigError, NoSensorError
 from mmg.printable import as_lines
 
@@ -140,7 +141,7 @@ def _show(labels: Sequence[Label], duration_s: float) -> None:
     rest = "no label"
     width = max(map(len, (*found, rest)))
     for name, (seconds, times) in found.items():
-        line = f"{name:{width}}  {as_time(seconds):>8}  {times} time{'s' * (times != 1)}"
+        line = f"{name:{width}}  {as_time(seconds):>8}  {count_of(times, 'time')}"
         print(as_lines(line, sys.stdout.encoding))
     print(f"{rest:{width}}  {as_time(max(0.0, duration_s - labelled_seconds(labels))):>8}  of {as_time(duration_s)}")
 

@@ -17,6 +17,7 @@ from mmg.cli.reporting import stderr_reporter
 from mmg.cli.unknown_flag import add_unknown_flag, unknown_rate
 from mmg.cli.version import PrintVersion
 from mmg.cli.watchdog import WATCHDOG
+from mmg.counts import count_of
 from mmg.errors import ConfigError, NoSensorError, ProfileError
 from mmg.runs.process import set_up_process
 
@@ -135,7 +136,7 @@ def _run(options: argparse.Namespace) -> int:
         page = format_page(content)
         _write(output, page)
     count = len(content.decided.times_s)
-    _tell(f"wrote {output}: {content.span_s:.0f} s, {count} decision{'s' * (count != 1)}, {len(page) / 1e6:.2f} MB")
+    _tell(f"wrote {output}: {content.span_s:.0f} s, {count_of(count, 'decision')}, {len(page) / 1e6:.2f} MB")
     return 0
 
 

@@ -14,6 +14,7 @@ from mmg.cli.privacy import close_but
 from mmg.cli.reporting import stderr_reporter
 from mmg.cli.sinks_flag import has_page, sink_urls
 from mmg.cli.version import PrintVersion
+from mmg.counts import count_of
 from mmg.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -163,7 +164,7 @@ def _lines_of(name: str, status: Status) -> list[str]:
     if status.loaded != "loaded":
         return [f"{name}: is {status.loaded}: mmg-service install makes it"]
     since = f" since {status.since}" if status.since else ""
-    times = f", restarted {status.restarts} time{'s' * (status.restarts != 1)}" if status.restarts else ""
+    times = f", restarted {count_of(status.restarts, 'time')}" if status.restarts else ""
     lines = [f"{name}: {status.active} ({status.state}){since}{times}", *([status.told] if status.told else [])]
     return [one_line(line) for line in (*lines, *(f"  {line}" for line in status.lines))]
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from mmg.counts import count_of
+
 if TYPE_CHECKING:
     from mmg.truth import Truth
     from mmg.types import Decision
@@ -33,7 +35,7 @@ class Tally:
     def summary(self) -> str:
         """In a line."""
         used = ", ".join(name for name in self._order if name in self._used) or "no sensor"
-        text = f"{self._decided} decision{'s' * (self._decided != 1)} from {used}"
+        text = f"{count_of(self._decided, 'decision')} from {used}"
         if self._judged:
             text += f", {self._right} of {self._judged} equal to the truth ({self._right / self._judged:.0%})"
         return text

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mmg.cli.progress import Progress
+from mmg.counts import count_of
 from mmg.errors import ConfigError
 from mmg.printable import as_lines
 
@@ -65,7 +66,7 @@ def _merge(path: Path, added: Path, report: Callable[[str], None]) -> Taught:
         if copies:
             report(f"{one.name}: {copies} of {len(one.examples)} examples of {added} are in {path} already: left out")
         if known and gained:
-            report(f"{one.name}: is in both; {gained} example{'s' * (gained != 1)} of {added} are added")
+            report(f"{one.name}: is in both; {count_of(gained, 'example')} of {added} are added")
     return taught
 
 

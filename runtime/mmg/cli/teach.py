@@ -19,6 +19,7 @@ from mmg.cli.teach_live import LISTEN_S, SHOTS
 from mmg.cli.teach_sensors import sensors_to_keep
 from mmg.cli.version import PrintVersion
 from mmg.cli.watchdog import WATCHDOG
+from mmg.counts import count_of
 from mmg.errors import ConfigError
 from mmg.runs.process import set_up_process
 
@@ -274,7 +275,7 @@ def _opened(path: Path, name: str | None, manifest: Manifest) -> Taught:
         count = len(known.examples)
         if count >= MOST_EXAMPLES:
             raise ConfigError(f"{name}: {path} has {count} examples of it, and can have no more")
-        _report(f"{name}: {path} has {count} example{'s' * (count != 1)} of it already; these are added")
+        _report(f"{name}: {path} has {count_of(count, 'example')} of it already; these are added")
     elif len(taught.activities) >= MOST_ACTIVITIES:
         raise ConfigError(f"{path}: {MOST_ACTIVITIES} activities are taught, and no more can be: --delete one")
     return taught

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from mmg.backends import is_installed, load_library, require_whole
+from mmg.counts import count_of
 from mmg.errors import BundleError, ModelError
 from mmg.trial.frames import File
 from mmg.trial.known import Known, key_of
@@ -63,7 +64,7 @@ class Trial:
         """End the child, and tell what was tried if all of it ran."""
         self._stop()
         if self._tried and not self._failed:
-            files = f"{self._tried} model file{'s' * (self._tried != 1)} of bundle {self._bundle.path}"
+            files = f"{count_of(self._tried, 'model file')} of bundle {self._bundle.path}"
             known = f"at every start: {self._unkept}" if self._unkept else "known from now on"
             self._bundle.tell(f"tried {files} in {self._spent_s:.1f} s: {known}")
 

@@ -22,6 +22,7 @@ from typing import Any
 
 from mmg.cli.progress import Progress
 from mmg.cli.reporting import Reporter
+from mmg.counts import count_of
 
 from mmg_tools.fuzz.corpus import keep
 from mmg_tools.fuzz.target import Target
@@ -112,7 +113,7 @@ class Campaign:
                     future.result()
                 size, seconds = sum(t.size for t in self.tallies), sum(t.seconds for t in self.tallies)
                 inputs, faults = sum(t.inputs for t in self.tallies), sum(len(t.faults) for t in self.tallies)
-                note = f"{inputs:,} inputs, {faults} fault{'s' * (faults != 1)}"
+                note = f"{inputs:,} inputs, {count_of(faults, 'fault')}"
                 progress.at(min(size / 1e6 if in_bytes else seconds, total), total or None, note=note)
 
     def _fuzz(self, target: Target, tally: Tally, folder: Path) -> None:
