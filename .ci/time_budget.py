@@ -1,5 +1,5 @@
-"""A pytest plugin: the files' order is that of the command line, and tests whose turn comes after MMG_TEST_BUDGET_S
-seconds are not run, but counted."""
+"""A pytest plugin: the order of files and folders is that of the command line, and tests whose turn comes after
+MMG_TEST_BUDGET_S seconds are not run, but counted."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ not_run: list[str] = []
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    order = [config.invocation_params.dir / file for file in config.args]
-    items.sort(key=lambda item: order.index(item.path))
+    order = [config.invocation_params.dir / place for place in config.args]
+    items.sort(key=lambda item: [item.path.is_relative_to(place) for place in order].index(True))
 
 
 @pytest.hookimpl(tryfirst=True)
