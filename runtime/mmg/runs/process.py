@@ -40,5 +40,7 @@ def take_buffer() -> None:
     """Let OpenBLAS have the buffer of its products while there is room for it: before the models are loaded."""
     import numpy as np
 
+    from mmg.matmul import matmul
+
     ones = np.ones((SIZE, SIZE), np.float32)
-    np.matmul(ones, ones)
+    matmul(ones, ones)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from mmg.matmul import matmul
 from mmg.teaching.trace import Trace
 
 FEWEST = 16
@@ -46,6 +47,6 @@ def _rows(trace: Trace) -> NDArray[np.float32]:
 
 def _distances(first: NDArray[np.float32], second: NDArray[np.float32]) -> NDArray[np.float32]:
     """``(first, second)``."""
-    squares = (first**2).sum(axis=1)[:, None] + (second**2).sum(axis=1) - 2 * (first @ second.T)
+    squares = (first**2).sum(axis=1)[:, None] + (second**2).sum(axis=1) - 2 * matmul(first, second.T)
     found: NDArray[np.float32] = np.sqrt(np.maximum(squares, 0))
     return found
