@@ -55,5 +55,10 @@ def _sensor(state: SensorState) -> dict[str, Any]:
     if state.note:
         keys["note"] = state.note
     if state.clock:
-        keys["clock"] = {name: round(value, 3) for name, value in asdict(state.clock).items()}
+        clock = state.clock
+        keys["clock"] = {
+            "drift_ppm": round(clock.drift_ppm, 3),
+            "jitter_ms": round(clock.jitter_ms, 3),
+            "uncertainty_ms": round(clock.uncertainty_ms, 3),
+        }
     return keys

@@ -39,6 +39,7 @@ class Driver:
         self.losses: set[int] = set()  # blocks before which an overrun is told
         self.overflows = 0  # so often read_available raises it
         self.pauses: list[float] = []
+        self.reads: list[int] = []  # of how many blocks each was
         self.halted = False
         monkeypatch.setattr(portaudio, "time", SimpleNamespace(monotonic_ns=lambda: self.now_ns))
         self.capture = Capture("device", RATE_HZ, 320)
@@ -60,14 +61,15 @@ class Driver:
         return (self.come - self.given) * 320 if self.tells else 16320
 
     def read(self, samples: int) -> tuple[bytes, bool]:
-        assert samples == 320
+        blocks = range(self.given + 1, self.given + 1 + samples // 320)
+        self.reads.append(len(blocks))
         self.halted = False  # PortAudio prepares a stream after an overrun, and starts it only at a read
-        while self.come <= self.given:
+        while self.come < blocks[-1]:
             self.now_ns += 100_000
-            assert self.now_ns < 10**12, "this read would not return"
-        self.given += 1
+            assert self.now_ns < 10**13, "this read would not return"
+        self.given = blocks[-1]
         self.now_ns, self.slow_ns = self.now_ns + self.slow_ns + self.read_ns, 0
-        return np.full(samples, self.given, np.float32).tobytes(), self.given in self.losses
+        return np.repeat(np.array(blocks, np.float32), 320).tobytes(), not self.losses.isdisjoint(blocks)
 
     def pause(self, seconds: float) -> bool:
         self.pauses.append(seconds)
@@ -108,12 +110,13 @@ def test_all_that_a_driver_holds_is_taken_and_then_the_block_that_is_wanted(
     first = driver.take()
     assert (len(first.sound), first.end) == (320, 320)
     assert first.arrival_ns == pytest.approx(20_000_000, abs=1e6)
-    driver.now_ns, driver.pauses = 505_000_000, []
+    driver.now_ns, driver.pauses, driver.reads = 505_000_000, [], []
     block = driver.take(530_000_000)
     assert (block.end, block.overrun) == (27 * 320, False)
     np.testing.assert_array_equal(block.sound[:, 0], np.repeat(np.arange(2, 28), 320))
     assert 0 <= block.arrival_ns - 540_000_000 < 1_000_000
     assert len(driver.pauses) <= 5, "it slept until the block was due"
+    assert driver.reads == ([24, 1, 1] if tells else [12, 6, 3, 1, 1, 1, 1, 1]), "what came meanwhile is read at once"
 
 
 @TELLING

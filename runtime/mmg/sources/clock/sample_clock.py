@@ -107,19 +107,21 @@ class SampleClock:
         arrivals_ns: ``(T,)`` host ns, one for each read. gaps: samples that are known to be missing before these.
         """
         told = self._believed(samples, int(arrivals_ns[-1]))
-        if len(samples) <= FEW and arrivals_ns[0] == arrivals_ns[-1]:
+        is_one_read = bool(arrivals_ns[0] == arrivals_ns[-1])
+        if len(samples) <= FEW and is_one_read:
             few = self._stamp_few(len(samples), told, int(arrivals_ns[0]), gaps)
             if few is not None:
                 return np.array(few)
         numbers = self._count + gaps + np.arange(len(samples), dtype=np.int64)
         self._count = int(numbers[-1]) + 1
+        arrivals = int(arrivals_ns[0]) if is_one_read else arrivals_ns
         ticks = self._ticks(None if told is None else np.array(told, np.int64), numbers)
         if ticks is None:
             self._timed = None
-            times_ns = self._by_number.stamp(numbers, arrivals_ns)
+            times_ns = self._by_number.stamp(numbers, arrivals)
             self._overdue_ns.append(int(arrivals_ns[-1] - times_ns[-1]))
         else:
-            times_ns = self._by_device.stamp(ticks, arrivals_ns)
+            times_ns = self._by_device.stamp(ticks, arrivals)
         # Each of the two clocks only increases; this holds where one follows the other.
         order = np.arange(len(times_ns), dtype=np.int64)
         times_ns = np.maximum(times_ns, self._last_ns + 1 + order)
@@ -195,6 +197,8 @@ class SampleClock:
 
     def _ticks(self, device_ns: Times | None, numbers: Times) -> Times | None:
         """The device's time for each sample, None where it tells none."""
+        if self._timed is None and device_ns is None:
+            return None
         has_time = np.zeros(len(numbers), bool) if device_ns is None else device_ns != UNTIMED
         if self._timed is None and not has_time.any():
             return None

@@ -88,7 +88,9 @@ class SampleCollector:
 
     def _add_many(self, samples: Samples) -> None:
         """Samples with a gyro, whose values are possible."""
-        self._many += [self._one_by_one(), samples]
+        if self._rows:
+            self._many.append(self._one_by_one())
+        self._many.append(samples)
 
     def _gyro_seen(self) -> None:
         self._has_gyro = True
@@ -96,9 +98,10 @@ class SampleCollector:
         self._gyroless.clear()
 
     def _take(self) -> Samples:
-        samples = self._one_by_one()
-        if self._many:
-            samples, self._many = join((*self._many, samples)), []
+        parts, self._many = self._many, []
+        if self._rows or not parts:
+            parts.append(self._one_by_one())
+        samples = join(parts)
         self._counters.samples += len(samples)
         return samples
 

@@ -44,6 +44,8 @@ class Samples:
 
 def join(parts: Sequence[Samples]) -> Samples:
     """One Samples out of at least one, in order."""
+    if len(parts) == 1:
+        return parts[0]
     times = np.concatenate(
         [np.full(len(p), UNTIMED, np.int64) if p.device_time_ns is None else p.device_time_ns for p in parts]
     )

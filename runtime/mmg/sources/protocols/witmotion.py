@@ -96,17 +96,19 @@ class WitMotion(FrameParser):
         if not kinds or not self._has_gyro or self._gyroless or self._acceleration or self._time_ns != UNTIMED:
             return 0
         size = len(kinds) * _FRAME_BYTES
-        whole = np.frombuffer(buffer, np.uint8)[start:][: (len(buffer) - start) // size * size]
-        frames = whole.reshape(-1, len(kinds), _FRAME_BYTES)
+        count = (len(buffer) - start) // size
+        frames = np.frombuffer(buffer, np.uint8, count * size, start).reshape(count, len(kinds), _FRAME_BYTES)
         sums = np.add.reduce(frames[:, :, :10], axis=2, dtype=np.uint8)
-        good = (frames[:, :, 0] == 0x55) & (frames[:, :, 1] == kinds) & (frames[:, :, 10] == sums)
-        good = good.all(axis=1)
-        count = len(good) if good.all() else int(good.argmin())
+        heads = np.array([0x55 | kind << 8 for kind in kinds], "<u2")
+        good = (frames[:, :, :2].view("<u2")[:, :, 0] == heads) & (frames[:, :, 10] == sums)
+        if not np.logical_and.reduce(good, axis=None):
+            count = int(good.all(axis=1).argmin())
         if not count:
             return 0
-        words = np.ascontiguousarray(frames[:count, :2, 2:8]).view("<i2")  # (T, 2, 3)
+        words = frames[:count, :2, 2:8].view("<i2")  # (T, 2, 3)
         values = (words * _LSB).astype(np.float32).reshape(count, 6)
-        ends = last_byte + 2 * _FRAME_BYTES + size * np.arange(count, dtype=np.int64)
+        first = last_byte + 2 * _FRAME_BYTES
+        ends = np.arange(first, first + count * size, size, dtype=np.int64)
         self._add_many(Samples(values, None, ends, True))
         self._counters.frames += count * len(kinds)
         return count * size

@@ -55,6 +55,14 @@ class Block(NamedTuple):
     overrun: bool
 
 
+class _Piece(NamedTuple):
+    """What one read gave. has_lost: whether the driver lost some before it."""
+
+    sound: Any
+    samples: int
+    has_lost: bool
+
+
 class Capture:
     """An open stream, for one thread to read in blocks of ``block`` samples.
 
@@ -72,10 +80,11 @@ class Capture:
         self._period_ns = self._block_ns  # so much comes at once
         self._away_ns = 0  # when a block was last seen not to be there
         self._end = 0
+        self._there = 0  # samples that the driver held when it was last asked
         self._tells = False  # whether the driver tells how much it holds
         self._was_slow = self._seems_new = False  # the newest block: read slowly; waited for, as far as the count tells
         self._has_lost = False  # before the next block
-        self._next: tuple[Any, bool] | None = None  # a block that was read, and whether some are lost before it
+        self._next: _Piece | None = None  # read, and not given yet
 
     @property
     def patience_s(self) -> float:
@@ -94,27 +103,24 @@ class Capture:
         it is over: then what there is, or None. In a silence the driver holds the thread, for as long as it likes.
         Raises PortAudioError where the device is gone.
         """
-        pieces, overrun, has_waited, self._was_slow = list[Any](), False, False, False
-        if self._next is not None:
-            piece, overrun = self._next
-            pieces, self._next = [piece], None
+        pieces, has_waited, self._was_slow = [self._next] if self._next else [], False, False
+        self._next = None
         while True:
             if not self._wait(pause, is_patient=not pieces):
-                return self._joined(pieces, self.heard_ns, overrun) if pieces else None
+                return self._joined(pieces, self.heard_ns) if pieces else None
             came_ns = self.heard_ns
-            piece, has_lost, is_gap = self._read(is_first=not pieces)
+            piece, is_gap = self._read(self._blocks_there(), is_first=not pieces)
             if is_gap and pieces:
-                self._next = piece, has_lost
-                return self._joined(pieces, came_ns, overrun)
+                self._next = piece
+                return self._joined(pieces, came_ns)
             pieces.append(piece)
-            overrun |= has_lost
             has_waited |= self._away_ns > 0
             left, now_ns = self._held(), time.monotonic_ns()
-            if len(pieces) > LONGEST_S * self.rate_hz / self.block:
-                return self._joined(pieces, now_ns, overrun)
+            if sum(piece.samples for piece in pieces) > LONGEST_S * self.rate_hz:
+                return self._joined(pieces, now_ns)
             has_just_come = has_waited and left < self.block if self._tells else self._seems_new
             if has_just_come and now_ns >= wanted_ns:
-                return self._joined(pieces, now_ns - round(left * 1e9 / self.rate_hz) * self._tells, overrun)
+                return self._joined(pieces, now_ns - round(left * 1e9 / self.rate_hz) * self._tells)
 
     def _wait(self, pause: Callable[[float], bool], *, is_patient: bool) -> bool:
         """Whether to read now: a block is there, or it is long overdue, so that the driver may wait for it.
@@ -131,16 +137,28 @@ class Capture:
                 return False
         return True
 
-    def _read(self, *, is_first: bool) -> tuple[Any, bool, bool]:
-        """A block, whether samples are lost before it, and whether a gap is. Notes when it came.
+    def _blocks_there(self) -> int:
+        """How many blocks to read at once: those that came in a rest, of which nobody knows when.
 
-        is_first: whether it is the first of a take.
+        All that the driver tells of; of those that must have come by the clock half, for a read of more waits for them.
         """
-        began_ns, due_ns = time.monotonic_ns(), self.heard_ns + self._block_ns
-        piece, has_lost = self.stream.read(self.block)
-        now_ns = time.monotonic_ns()
+        if self._away_ns:
+            return 1
+        if self._tells:
+            return min(self._there, round(LONGEST_S * self.rate_hz)) // self.block
+        most_ns = round(self.held_s * 1e9)
+        return max(min(time.monotonic_ns() - self.heard_ns, most_ns) // (2 * self._block_ns), 1)
+
+    def _read(self, blocks: int, *, is_first: bool) -> tuple[_Piece, bool]:
+        """So many blocks, and whether a gap is before them. Notes when the newest came.
+
+        is_first: whether they are the first of a take.
+        """
+        began_ns, before_ns = time.monotonic_ns(), self.heard_ns
+        sound, has_lost = self.stream.read(blocks * self.block)
+        now_ns, due_ns = time.monotonic_ns(), before_ns + blocks * self._block_ns
         took_ns = now_ns - began_ns
-        silent_ns = max(self._away_ns - due_ns, 0) + took_ns
+        silent_ns = max(self._away_ns - before_ns - self._block_ns, 0) + took_ns
         # After so long a silence the samples do not go on where they ended.
         has_lost |= self._has_lost or (self._end > 0 and silent_ns > STALL_S * 1e9)
         is_gap, self._has_lost = has_lost or silent_ns > max(OVERDUE_NS, 2 * self._period_ns), False
@@ -159,24 +177,25 @@ class Capture:
         if self._away_ns and not has_lost:
             came_ns = self._block_ns * (1 + self._held() // self.block)
             self._period_ns = came_ns if is_seen else min(came_ns, self._period_ns)
-        return piece, has_lost, is_gap
+        return _Piece(sound, blocks * self.block, has_lost), is_gap
 
     def _held(self) -> int:
         """Samples that wait to be read, as the driver tells."""
         try:
-            return int(self.stream.read_available)
+            self._there = int(self.stream.read_available)
         except sys.modules["sounddevice"].PortAudioError as error:
             if OVERFLOWED not in error.args:
                 raise
-            self._has_lost = True
-            return 0
+            self._has_lost, self._there = True, 0
+        return self._there
 
-    def _joined(self, pieces: list[Any], arrival_ns: int, overrun: bool) -> Block:
-        samples = len(pieces) * self.block
+    def _joined(self, pieces: list[_Piece], arrival_ns: int) -> Block:
+        samples = sum(piece.samples for piece in pieces)
         self._end += samples
-        heard = np.frombuffer(bytearray().join(pieces), np.float32).reshape(samples, -1)
+        joined = bytearray().join([piece.sound for piece in pieces])
+        heard = np.frombuffer(joined, np.float32).reshape(samples, -1)
         sound = heard if self._columns is None else np.ascontiguousarray(heard[:, self._columns])
-        return Block(sound, self._end, arrival_ns, overrun)
+        return Block(sound, self._end, arrival_ns, any(piece.has_lost for piece in pieces))
 
 
 class PortAudio:

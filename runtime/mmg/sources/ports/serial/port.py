@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -80,7 +79,7 @@ class SerialPort(PortThread):
         self._bauds = (int(baud),) if baud is not None else BAUD_RATES
         self._baud_at = self._told_ns = self._newest_ns = 0
         self._baud_works = False
-        self._past_losses: Counter[str] = Counter()  # of the parsers before the present one
+        self._past_losses = dict.fromkeys(LOSSES, 0)  # of the parsers before the present one
         self._headers = Headers()
         self._spoken = ""
         self._new_parser()
@@ -123,8 +122,7 @@ class SerialPort(PortThread):
 
     def _part(self, talk: Conversation) -> None:
         """The device is gone, or the port is being closed: what was lost stays counted."""
-        losses = self._past_losses + _losses(talk.parser.counters)
-        self.status = replace(self.status, losses=tuple((kind, losses[kind]) for kind in LOSSES))
+        self.status = replace(self.status, losses=self._losses(talk.parser.counters))
         self._retire(talk.parser)
 
     def _listen(self, talk: Conversation, line: SerialLine) -> None:
@@ -240,11 +238,16 @@ class SerialPort(PortThread):
 
     def _retire(self, parser: Parser) -> None:
         """Keeps what a parser lost, if it understood the device at all."""
-        self._past_losses += _losses(parser.counters)
+        self._past_losses = dict(self._losses(parser.counters))
+
+    def _losses(self, counters: Counters) -> tuple[tuple[str, int], ...]:
+        """All that was lost, by kind. A parser that never understood the device has lost nothing: it was the wrong
+        one."""
+        understood = counters.samples > 0
+        return tuple((kind, self._past_losses[kind] + understood * getattr(counters, kind)) for kind in LOSSES)
 
     def _report(self, talk: Conversation, reason: str) -> None:
         quality, parser = talk.clock.quality, talk.parser
-        losses = self._past_losses + _losses(parser.counters)
         self._spoken = parser.name if parser.counters.samples else self._spoken
         is_news = bool(reason) and reason != self.status.reason
         self.status = PortStatus(
@@ -254,16 +257,11 @@ class SerialPort(PortThread):
             drift_ppm=quality.drift_ppm,
             jitter_ms=quality.jitter_ms,
             uncertainty_ms=quality.uncertainty_ms,
-            losses=tuple((kind, losses[kind]) for kind in LOSSES),
+            losses=self._losses(parser.counters),
             note="; ".join(filter(None, (self._stranger, talk.clock.note))),
         )
         if is_news:
             self._lost()
-
-
-def _losses(counters: Counters) -> Counter[str]:
-    """What was lost, by kind. A parser that never understood the device has lost nothing: it was the wrong one."""
-    return Counter({kind: getattr(counters, kind) for kind in LOSSES} if counters.samples else {})
 
 
 def _roughly(seconds: float) -> int:
