@@ -83,7 +83,7 @@ def test_faults_begin_and_end_in_time_on_their_devices() -> None:
     assert player.advance(2.6) == []
     player.advance(float("inf"))
     assert devices["imu"].done == [("unplug",), ("corrupt", 0.1), ("corrupt", 0), ("plug",)]
-    assert devices["audio"].done == [("stall",), ("overrun", 10), ("resume",)]
+    assert devices["audio"].done == [("stall",), ("overrun", 0.2), ("resume",)]
     assert devices["video"].done == [("unplug",), ("plug",)]
 
 

@@ -13,11 +13,12 @@ from typing import Protocol
 
 import numpy as np
 import pytest
-from mmg_tools.virtual.microphone import BLOCK_NS, NAME, AlsaMicrophone, processes_with
+from mmg_tools.virtual.microphone import BLOCK_MS, NAME, AlsaMicrophone, processes_with
 from numpy.typing import NDArray
 
 PATIENCE_S = 5.0
-BLOCK = 320
+BLOCK = 16 * BLOCK_MS
+BLOCK_NS = BLOCK_MS * 1_000_000
 
 
 def counting(blocks: int) -> NDArray[np.int16]:
@@ -88,7 +89,7 @@ def test_a_loop_has_no_seam_where_its_sound_is_no_whole_number_of_blocks(tmp_pat
 def test_an_overrun_loses_its_blocks(make: Make) -> None:
     device, ear = make(counting(100))
     first = ear.blocks(2)[-1]
-    device.overrun(5)
+    device.overrun(5 * BLOCK_MS / 1e3)
     numbers = [first, *ear.blocks(3)]
     assert sum(np.diff(numbers) - 1) == 5
 

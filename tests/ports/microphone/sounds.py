@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, Protocol
 
 import numpy as np
 from mmg.bundle.manifest import Channel, Encoder, Modality, Tensor
@@ -42,7 +42,8 @@ SOUND = Modality(
 PATIENCE_S = 8.0
 
 
-MakeDevice: TypeAlias = Callable[[NDArray[np.int16], int], AlsaMicrophone]
+class MakeDevice(Protocol):
+    def __call__(self, sound: NDArray[np.int16], rate_hz: int, block_ms: int = ..., /) -> AlsaMicrophone: ...
 
 
 def tone(seconds: float, rate_hz: int = RATE_HZ, channels: int = 1) -> NDArray[np.int16]:

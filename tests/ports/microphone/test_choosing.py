@@ -41,7 +41,7 @@ def test_a_device_is_found_by_number_and_by_part_of_its_name(
     device: AlsaMicrophone, listener: Listener, name: str
 ) -> None:
     device.plug()
-    port = listener.open(f"mic://{name}?block_ms=20&latency=60")
+    port = listener.open(f"mic://{name}?block_ms=10&latency=60")
     listener.hear(0.02)
     assert port.status.device == "wrist_mic, 16000 Hz, 1 ch"
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 from mmg.sources.ports.microphone.port import MicrophonePort
-from mmg.sources.ports.microphone.portaudio import Block
+from mmg.sources.ports.microphone.portaudio import Block, Capture
 from mmg.sources.ports.microphone.sample_count import SampleCount
 from mmg.streams.grid import HopGrid
 from mmg.types import Chunk
@@ -51,6 +51,25 @@ def test_a_tone_arrives_bit_exact_and_is_stamped_when_it_sounded(device: AlsaMic
     assert status.losses == (("overruns", 0), ("samples", 0))
 
 
+def test_a_chip_of_few_periods_is_read_in_longer_ones(
+    make_device: MakeDevice, listener: Listener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_device(tone(2), RATE_HZ, 20).plug()
+    asked: list[int] = []
+
+    def held_s(capture: Capture) -> float:
+        asked.append(capture.block)
+        return 32 * capture.block / capture.rate_hz
+
+    monkeypatch.setattr(Capture, "held_s", property(held_s))
+    port = listener.open("mic://default")
+    chunks = listener.hear_on(0.5)
+    port.close()
+    first = place_in(tone(2), sound_of(chunks))
+    np.testing.assert_array_equal(sound_of(chunks) * 32768, tone(2)[first : first + len(sound_of(chunks))])
+    assert asked[:2] == [160, 320], "32 periods of 10 ms are no hop"
+
+
 def test_the_devices_own_rate_is_taken_where_it_refuses_the_models(make_device: MakeDevice, listener: Listener) -> None:
     make_device(tone(2, 48000), 48000).plug()
     listener.open("mic://wrist")
@@ -87,8 +106,8 @@ def test_gain_makes_it_louder_and_counts_what_is_cut_off(device: AlsaMicrophone,
     chunks = listener.hear_on(0.5)
     until(lambda: dict(port.status.losses)["clipped_samples"] > 0)
     louder = tone(6)[:, 0].astype(np.float32) / 32768 * np.float32(10)
-    blocks = {block.tobytes() for block in louder.clip(-1, 1).reshape(-1, 320)}
-    assert all(heard.tobytes() in blocks for chunk in chunks for heard in chunk.samples.reshape(-1, 320))
+    blocks = {block.tobytes() for block in louder.clip(-1, 1).reshape(-1, device.block)}
+    assert all(heard.tobytes() in blocks for chunk in chunks for heard in chunk.samples.reshape(-1, device.block))
     assert np.abs(louder).max() > 1
 
 

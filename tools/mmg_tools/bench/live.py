@@ -1,7 +1,8 @@
 """What a live run costs: ``mmg-run`` on virtual ports against the leanest loop over the same models, and against C.
 
-The three take turns on the same two ports, a pty and an ALSA device. The loop is ``live_loop``; the C program,
-``live_floor.c``, only reads. All print a line a hop, and what lies between two such lines is measured: no start counts.
+The three take turns on two ports that play the same, a pty and an ALSA device. The loop is ``live_loop``, the C program
+``live_floor.c``, which only reads. To these two sound comes in blocks of 20 ms, to mmg-run in those that it asks for. All
+print a line a hop, and what lies between two such lines is measured: no start counts.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from statistics import median
+from typing import NamedTuple
 
 import numpy as np
 from mmg.errors import MmgError
@@ -27,7 +29,7 @@ from mmg.errors import MmgError
 from mmg_tools.attached import COMMAND
 from mmg_tools.bench.needs import run_backends
 from mmg_tools.bench.table import Figure, Reporter, Row
-from mmg_tools.virtual.microphone import NAME
+from mmg_tools.virtual.microphone import BLOCK_MS, NAME
 from mmg_tools.virtual.scenario import render
 from mmg_tools.virtual.wearable import VirtualWearable
 
@@ -39,7 +41,7 @@ HELD = SUBSETS[0]
 TURNS, HOPS, SETTLING_HOPS, SCENARIO_S = 5, 20, 8, 60.0
 """HOPS: of a turn, 10 s. SETTLING_HOPS: before them; by then the process that looked for microphones has ended, and the
 IMU, whose first two seconds are listened to sample by sample, is left alone."""
-HOP_S, PATIENCE_S = 0.5, 30.0
+HOP_S, PATIENCE_S, PLAIN_BLOCK_MS = 0.5, 30.0, 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +51,13 @@ class Usage:
     cpu_s: float
     wakes: dict[str, int]
     at_s: float
+
+
+class Side(NamedTuple):
+    """A program, and what it needs in its environment."""
+
+    command: tuple[str, ...]
+    environment: Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,19 +82,22 @@ def measure(report: Reporter, *, quick: bool = False) -> list[Figure]:
     with tempfile.TemporaryDirectory(prefix="mmg-bench-") as name:
         floor = build_floor(Path(name), report)
         for names in SUBSETS:
-            folder = Path(name) / "+".join(names)
-            folder.mkdir()
-            wearable = VirtualWearable(
-                render(seconds=SCENARIO_S), folder, imu="witmotion" if "imu" in names else None, loop=True
-            )
-            with wearable:
-                sides = commands(wearable, floor)
+            with wearing(names, Path(name)) as wearable, wearing(names, Path(name), PLAIN_BLOCK_MS) as plain:
+                sides = commands(wearable, plain, floor)
                 for turn in range(turns):
                     report(f"live: {'+'.join(names)}, turn {turn + 1} of {turns}")
-                    for side, command in sides.items():
-                        cost = run_side(command, wearable.environment, hops)
+                    for side, (command, environment) in sides.items():
+                        cost = run_side(command, environment, hops)
                         costs.setdefault((names, side), []).append(cost)
     return figures(costs)
+
+
+def wearing(names: Sequence[str], folder: Path, block_ms: int = BLOCK_MS) -> VirtualWearable:
+    """What plays for these sensors. block_ms: how much sound comes at once."""
+    place = folder / f"{'+'.join(names)}-{block_ms}"
+    place.mkdir()
+    imu = "witmotion" if "imu" in names else None
+    return VirtualWearable(render(seconds=SCENARIO_S), place, imu=imu, loop=True, block_ms=block_ms)
 
 
 def build_floor(folder: Path, report: Reporter) -> Path | None:
@@ -103,16 +115,22 @@ def build_floor(folder: Path, report: Reporter) -> Path | None:
     return made
 
 
-def commands(wearable: VirtualWearable, floor: Path | None) -> dict[str, tuple[str, ...]]:
-    """What runs on the wearable's ports, in the order of the turns: for each backend mmg and the loop, then C."""
-    terminal = (str(wearable.devices["imu"].link),) if "imu" in wearable.devices else ()
+def commands(wearable: VirtualWearable, plain: VirtualWearable, floor: Path | None) -> dict[str, Side]:
+    """What runs on the wearables' ports, in the order of the turns: for each backend mmg and the loop, then C.
+
+    plain: the wearable of the loop and of C.
+    """
+    terminal = (str(plain.devices["imu"].link),) if "imu" in plain.devices else ()
     urls = tuple(word for sensor, url in wearable.urls.items() for word in (f"--{sensor}", url))
-    sides: dict[str, tuple[str, ...]] = {}
+    sides: dict[str, Side] = {}
     for backend in run_backends():
-        sides[f"mmg, {backend}"] = (*COMMAND, "--format", "jsonl", "--backend", backend, *urls)
-        loop = (sys.executable, "-m", "mmg_tools.bench.live_loop")
-        sides[f"loop, {backend}"] = (*loop, backend, NAME, *terminal)
-    return sides if floor is None else {**sides, "C": (str(floor), NAME, *terminal)}
+        run = (*COMMAND, "--format", "jsonl", "--backend", backend, *urls)
+        sides[f"mmg, {backend}"] = Side(run, wearable.environment)
+        loop = (sys.executable, "-m", "mmg_tools.bench.live_loop", backend, NAME, *terminal)
+        sides[f"loop, {backend}"] = Side(loop, plain.environment)
+    if floor is not None:
+        sides["C"] = Side((str(floor), NAME, *terminal), plain.environment)
+    return sides
 
 
 def run_side(command: Sequence[str], environment: Mapping[str, str], hops: int) -> Cost:

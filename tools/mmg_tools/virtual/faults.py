@@ -9,9 +9,7 @@ from typing import Any
 import numpy as np
 from mmg.errors import ConfigError
 
-from mmg_tools.virtual.microphone import BLOCKS_HZ
-
-LONGEST_S = 86_400.0
+SHORTEST_S, LONGEST_S = 0.02, 86_400.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +89,7 @@ KINDS = {
         highest=3600.0,
         default=5.0,
     ),
-    "overrun": Kind(("audio",), lambda device, fault: device.overrun(max(round(fault.seconds * BLOCKS_HZ), 1)), None),
+    "overrun": Kind(("audio",), lambda device, fault: device.overrun(fault.seconds), None),
     "clip": Kind(
         ("audio",),
         lambda device, fault: device.clip(fault.amount),
@@ -123,7 +121,7 @@ def parse_fault(text: str) -> Fault:
         raise ConfigError(f"fault {text}: {sensor} has no fault {kind_name!r}: choose {', '.join(kinds_of(sensor))}")
     kind = KINDS[kind_name]
     if kind.lasts:
-        length_s = _number(text, "SECONDS", seconds, 1 / BLOCKS_HZ, LONGEST_S)
+        length_s = _number(text, "SECONDS", seconds, SHORTEST_S, LONGEST_S)
     else:
         length_s = _number(text, "SECONDS", seconds or "0", 0, 0)
     if amount and not kind.unit:

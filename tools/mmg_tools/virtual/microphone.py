@@ -15,11 +15,10 @@ from numpy.typing import NDArray
 
 from mmg_tools.virtual.device import VirtualDevice
 
-BLOCKS_HZ = 50
-BLOCK_NS = 1_000_000_000 // BLOCKS_HZ
+BLOCK_MS = 10
 NAME, CONFIG = "wrist_mic", "asound.conf"
-_UNREAD_BLOCKS = 50  # nothing was read while so many were written: nobody records
-_STALE_BLOCKS = 5  # the most that are there for who begins to record
+_UNREAD_MS = 1000  # nothing was read while so much was written: nobody records
+_STALE_MS = 100  # the most that is there for who begins to record
 _MOST_BYTES = 1 << 20  # of a FIFO, for those without privileges (pipe(7))
 
 # The parts have no names of their own, or PortAudio would list them as devices too. The file plugin reads what it is
@@ -56,10 +55,13 @@ class AlsaMicrophone(VirtualDevice):
         *,
         name: str = NAME,
         loop: bool = False,
+        block_ms: int = BLOCK_MS,
     ) -> None:
-        """sound: ``(T,)`` or ``(T, C)`` int16, cut into blocks of 20 ms."""
+        """sound: ``(T,)`` or ``(T, C)`` int16, which comes in blocks of so many ms."""
         super().__init__("microphone")
-        self.block, self.config, self._fifo = rate_hz // BLOCKS_HZ, folder / CONFIG, folder / name
+        self.block, self.block_ns = rate_hz * block_ms // 1000, block_ms * 1_000_000
+        self._unread_blocks, self._stale_blocks = _UNREAD_MS // block_ms, _STALE_MS // block_ms
+        self.config, self._fifo = folder / CONFIG, folder / name
         self._sound, self._loop = sound.reshape(len(sound), -1), loop
         channels = self._sound.shape[1]
         self.config.write_text(_CONFIG.format(name=name, fifo=self._fifo, rate_hz=rate_hz, channels=channels))
@@ -71,9 +73,9 @@ class AlsaMicrophone(VirtualDevice):
     def due_ns(self) -> range:
         """The moment at which the last sample of each block was captured: of ``sound``'s first block, its second and
         so on up to now, those included that nobody could hear."""
-        first_ns = self._start_ns + BLOCK_NS
+        first_ns = self._start_ns + self.block_ns
         with self._change:
-            return range(first_ns, first_ns + self._blocks * BLOCK_NS, BLOCK_NS)
+            return range(first_ns, first_ns + self._blocks * self.block_ns, self.block_ns)
 
     @property
     def plugged(self) -> bool:
@@ -86,7 +88,7 @@ class AlsaMicrophone(VirtualDevice):
         os.mkfifo(pipe)
         self._pipe, self._held = os.open(pipe, os.O_RDWR | os.O_NONBLOCK), 0
         block = len(self._block_at(0))
-        fcntl.fcntl(self._pipe, fcntl.F_SETPIPE_SZ, min(2 * _UNREAD_BLOCKS * block, _MOST_BYTES))
+        fcntl.fcntl(self._pipe, fcntl.F_SETPIPE_SZ, min(2 * self._unread_blocks * block, _MOST_BYTES))
         pipe.rename(self._fifo)  # without a writer, opening it would wait for one
 
     def _vanish(self) -> None:
@@ -110,10 +112,10 @@ class AlsaMicrophone(VirtualDevice):
         with self._change:
             self._stalled = False
 
-    def overrun(self, blocks: int) -> None:
-        """The next so many blocks of 20 ms are lost, and nobody is told."""
+    def overrun(self, seconds: float) -> None:
+        """The sound of the next so many seconds, a block at least, is lost, and nobody is told."""
         with self._change:
-            self._to_skip = blocks
+            self._to_skip = max(round(seconds * 1e9 / self.block_ns), 1)
 
     def clip(self, gain: float) -> None:
         """From now on everything is so much louder, and cut off at full scale; 1 ends it."""
@@ -123,7 +125,7 @@ class AlsaMicrophone(VirtualDevice):
     def _run(self) -> None:
         with self._change:
             while not self._closing:
-                wait_ns = self._start_ns + (self._blocks + 1) * BLOCK_NS - time.monotonic_ns()
+                wait_ns = self._start_ns + (self._blocks + 1) * self.block_ns - time.monotonic_ns()
                 if self._change.wait_for(lambda: self._closing, max(wait_ns, 0) / 1e9):
                     return
                 if self._to_skip:
@@ -138,7 +140,7 @@ class AlsaMicrophone(VirtualDevice):
         block = self._block_at(self._blocks * self.block)
         if pending[0] < self._held:
             self._read_at = self._blocks
-        elif self._blocks - self._read_at >= _UNREAD_BLOCKS and pending[0] >= _STALE_BLOCKS * len(block):
+        elif self._blocks - self._read_at >= self._unread_blocks and pending[0] >= self._stale_blocks * len(block):
             with contextlib.suppress(BlockingIOError):  # somebody has read it meanwhile
                 os.read(self._pipe, pending[0])
             pending[0] = 0

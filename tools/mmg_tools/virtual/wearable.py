@@ -17,7 +17,7 @@ from mmg.errors import ConfigError
 from mmg_training.wearer.record import IMU_HZ, VIDEO_FPS
 
 from mmg_tools.virtual.camera import VirtualCamera
-from mmg_tools.virtual.microphone import NAME, AlsaMicrophone
+from mmg_tools.virtual.microphone import BLOCK_MS, NAME, AlsaMicrophone
 from mmg_tools.virtual.scenario import SOUND_HZ, Scenario
 from mmg_tools.virtual.serial_device import VirtualSerial
 
@@ -45,9 +45,10 @@ class VirtualWearable:
         video: bool = False,
         loop: bool = False,
         seed: int = 0,
+        block_ms: int = BLOCK_MS,
     ) -> None:
         """folder: where the devices appear; it must exist. imu: the protocol that it speaks, or None. seed: of what is
-        random in a faulty IMU. Nothing is plugged yet.
+        random in a faulty IMU. block_ms: how much sound comes at once. Nothing is plugged yet.
 
         Raises ConfigError where there is nothing to play, or a path or protocol cannot be.
         """
@@ -67,7 +68,7 @@ class VirtualWearable:
             self.devices["imu"] = VirtualSerial(folder / "imu", scenario.imu, imu, rate_hz=IMU_HZ, loop=loop, seed=seed)
             self.urls["imu"] = f"serial://{place}/imu?protocol={imu}"
         if audio:
-            microphone = AlsaMicrophone(folder, scenario.sound, SOUND_HZ, loop=loop)
+            microphone = AlsaMicrophone(folder, scenario.sound, SOUND_HZ, loop=loop, block_ms=block_ms)
             self.devices["audio"] = microphone
             self.urls["audio"] = f"mic://{NAME}"
             # PortAudio would start a JACK server where one is installed.

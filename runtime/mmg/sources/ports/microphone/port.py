@@ -28,10 +28,13 @@ if TYPE_CHECKING:
     from mmg.types import Samples
 
 OPTIONS = ("rate", "channels", "channel", "gain", "block_ms", "latency")
-BLOCK_MS = 20
-"""A sample is there for us once its block is full."""
+BLOCKS_MS = (10, 20)
+"""A sample is there for us once its block is full. The longer one is for chips that hold too little in periods of the
+shorter: many have no more than 32."""
 HELD_S = 0.6
-"""What the driver is asked to hold, in periods of a block: 31, and many sound chips have no more than 32."""
+"""What the driver is asked to hold: a hop, and ``SPARE_S``."""
+MOST_OF_IT = 0.9
+"""It holds so much of that, or too little."""
 SPARE_S = 0.1
 """It is left alone until so much room is left, or half of it where it holds little."""
 STALLED = "stalled: no sound for {} s"
@@ -79,7 +82,8 @@ class MicrophonePort(PortThread):
         self._channel = int(url.number("channel", 1, 128) or 0)
         self._channels = int(url.number("channels", 1, 128) or 1)
         self._gain = np.float32(10 ** (float(url.number("gain", 0, 60) or 0) / 20))
-        self._block_s = float(url.number("block_ms", 1, 1000) or BLOCK_MS) / 1e3
+        block_ms = url.number("block_ms", 1, 1000)
+        self._blocks_s = [ms / 1e3 for ms in (BLOCKS_MS if block_ms is None else (float(block_ms),))]
         self._latency_s = float(url.number("latency", 1, 2000) or 0) / 1e3 or HELD_S
         require_sounddevice()
         self._wake = threading.Event()
@@ -174,9 +178,13 @@ class MicrophonePort(PortThread):
             rate_hz = self._resolve_settings(sounddevice, device, channels)
             chosen = slice(self._channel - 1, self._channel) if self._channel else None
             heard = f"channel {self._channel}" if self._channel else f"{channels} ch"
-            block = max(round(rate_hz * self._block_s), 1)
-            capture = Capture(f"{device.name}, {rate_hz:g} Hz, {heard}", rate_hz, block, columns=chosen)
-            PORTAUDIO.open(capture, device=device.number, channels=channels, latency_s=self._latency_s)
+            name = f"{device.name}, {rate_hz:g} Hz, {heard}"
+            for block_s in self._blocks_s:
+                capture = Capture(name, rate_hz, max(round(rate_hz * block_s), 1), columns=chosen)
+                PORTAUDIO.open(capture, device=device.number, channels=channels, latency_s=self._latency_s)
+                if capture.held_s >= MOST_OF_IT * self._latency_s or block_s == self._blocks_s[-1]:
+                    break
+                PORTAUDIO.close(capture)
         except sounddevice.PortAudioError as error:
             problem = "in use by another program" if IN_USE in error.args else f"cannot be opened: {error.args[0]}"
             raise SourceError(self.url, problem) from error
