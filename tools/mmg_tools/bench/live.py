@@ -1,8 +1,8 @@
 """What a live run costs: ``mmg-run`` on virtual ports against the leanest loop over the same models, and against C.
 
 The three take turns on two ports that play the same, a pty and an ALSA device. The loop is ``live_loop``, the C program
-``live_floor.c``, which only reads. To these two sound comes in blocks of 20 ms, to mmg-run in those that it asks for. All
-print a line a hop, and what lies between two such lines is measured: no start counts.
+``live_floor.c``, which only reads. To these two sound comes in blocks of 20 ms, to mmg-run in those that it asks for.
+All print a line a hop, and what lies between two such lines is measured: no start counts.
 """
 
 from __future__ import annotations
