@@ -67,6 +67,11 @@ def test_a_folder_is_packed_into_one_file_that_can_be_signed(tmp_path: Path, key
     sign_bundle(packed, read_private_key(keys / "ours.key"))
     with Bundle.open(folder) as one, Bundle.open(packed, trust=keys / "ours.pub") as other:
         assert one.digest == other.digest
+    signed = packed.read_bytes()
+    assert_refused(mmg_bundle("pack", folder, packed), 2, "is there already: add --overwrite to replace it")
+    assert packed.read_bytes() == signed
+    assert mmg_bundle("pack", folder, packed, "--overwrite").returncode == 0
+    assert packed.read_bytes() != signed
     assert_refused(mmg_bundle("pack", folder, tmp_path / "tiny.zip"), 2, "a name that ends in .mmg")
 
 

@@ -17,7 +17,7 @@ from mmg.cli.progress import Progress
 from mmg.cli.reporting import silence_libraries, stderr_reporter
 from mmg.cli.version import PrintVersion
 from mmg.cli.watchdog import WATCHDOG
-from mmg.errors import ModelError
+from mmg.errors import ConfigError, ModelError
 from mmg.printable import as_lines, printable
 from mmg.runs.process import set_up_process, take_buffer
 
@@ -75,6 +75,7 @@ def build_parser() -> argparse.ArgumentParser:
     sign.add_argument("--key", metavar="NAME.key", required=True, help="the private key that mmg-bundle keygen wrote")
     pack = add("pack", _pack, "Write a bundle as one .mmg file, without its signature", "path")
     pack.add_argument("to", metavar="FILE.mmg", type=Path, help="where")
+    pack.add_argument("--overwrite", action="store_true", help="replace the file if it is there already")
     keygen = add("keygen", _keygen, "Write a new key pair: NAME.key, to keep secret, and NAME.pub")
     keygen.add_argument("name", metavar="NAME", help="the path of both files, without the suffix")
     diff = add("diff", _diff, "Show what differs between two bundles, by their manifests", "a", "b")
@@ -187,6 +188,8 @@ def _sign(options: argparse.Namespace) -> int:
 def _pack(options: argparse.Namespace) -> int:
     from mmg.bundle.writer import pack_bundle
 
+    if options.to.exists() and not options.overwrite:
+        raise ConfigError(f"{options.to}: is there already: add --overwrite to replace it")
     pack_bundle(options.path, options.to)
     _report(f"wrote {options.to}, not signed")
     return 0
