@@ -24,7 +24,7 @@ shown_packages="numpy|msgspec|onnxruntime|ai-edge-litert|soundfile|soxr|sounddev
 
 # The quick suite's part that is run, in this order until the time is spent. None of it needs torch or a camera.
 tests=(
-    tests/streaming/test_*.py
+    tests/streaming/test_{engine,offline,unknown,recordings}.py
     tests/unit/test_stream*.py
     tests/unit/test_health.py
     tests/ports/test_timing.py
@@ -34,12 +34,14 @@ tests=(
     tests/unit/test_source_{audio_file,table,url}.py
     tests/unit/test_{truth,sinks,board,energy,profile_reports}.py
     tests/ports/{test_{iio,port,discovery}.py,serial_port}
+    tests/streaming/test_*.py
 )
 markers="not torch and not realtime and not installs"
 
 # Tests that emulation cannot pass, each with the reason after two spaces; the summary names them.
 left_out=(
     "tests/ports/test_protocol_parsers.py::test_parsing_keeps_up_with_a_hundred_devices  it is about speed"
+    "tests/streaming/test_days.py  it plays hours of three sensors, for minutes each"
 )
 
 report() { printf '%2d:%02d  %s\n' $((SECONDS / 60)) $((SECONDS % 60)) "$*"; }

@@ -10,12 +10,13 @@ import sys
 from collections.abc import Collection
 from pathlib import Path
 
+import mmg
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 DATA = Path(os.environ.get("MMG_DATA", ROOT.parent / "shared" / "data"))
 CASES = Path(os.environ.get("MMG_CASES", ROOT.parent / "shared" / "cases"))
-DEMO = ROOT / "runtime" / "mmg" / "demo"
+DEMO = Path(mmg.__file__).parent / "demo"
 
 
 def real(name: str) -> Path:

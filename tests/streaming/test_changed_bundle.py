@@ -159,7 +159,7 @@ def test_a_fusion_that_was_changed_before_the_run_ends_it_at_once(tmp_path: Path
 
 
 def test_mmg_run_goes_on_without_a_sound_whose_model_was_deleted_meanwhile(tmp_path: Path) -> None:
-    shutil.copytree(ROOT / "runtime" / "mmg" / "starter", tmp_path / "starter")
+    shutil.copytree(DEMO.parent / "starter", tmp_path / "starter")
     urls = ("--imu", str(DEMO / "imu.csv"), "--audio", f"{DEMO / 'audio.ogg'}?offset=3")
     words = ("--bundle", str(tmp_path / "starter"), *urls, "--pace", "realtime", "--duration", "5")
     command = [sys.executable, "-m", "mmg.cli.run", *words, "--format", "jsonl"]
