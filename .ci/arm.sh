@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Run mmg as a Raspberry Pi would hold it: in Debian bookworm for aarch64, emulated by qemu on this machine.
+# Run mmg as a Raspberry Pi would hold it: in Debian bookworm for aarch64, on its processor, emulated by qemu.
 #
 #   make arm              as root, on Debian for x86-64; some minutes more the first time
 #   .ci/arm.sh --help     prints this
@@ -17,6 +17,7 @@
 set -euo pipefail
 
 suite=bookworm
+cpu=cortex-a76  # a Raspberry Pi 5's; libraries choose their code by it
 packages=python3,python3-venv,ca-certificates,libportaudio2
 extras=onnx,litert,serial,audio,sign,record
 test_packages=(onnx pytest pytest-xdist hypothesis)
@@ -84,7 +85,7 @@ register_qemu() {
     [ -e $binfmt/register ] || mount -t binfmt_misc binfmt_misc $binfmt \
         || stop "the kernel has no binfmt_misc: modprobe binfmt_misc"
     [ -e $binfmt/qemu-aarch64 ] || cat "$registration" >$binfmt/register
-    machine="aarch64, emulated by $(qemu-aarch64-static --version | head -1), on $(uname -m)"
+    machine="aarch64 ($cpu), emulated by $(qemu-aarch64-static --version | head -1), on $(uname -m)"
     # With flag F the kernel keeps qemu open; without, it looks for it inside the root.
     grep -q '^flags:.*F' $binfmt/qemu-aarch64 || interpreter=$(sed -n 's/^interpreter //p' $binfmt/qemu-aarch64)
 }
@@ -152,7 +153,8 @@ pass_on_network() {
 }
 
 inside() {
-    chroot "$root" env -i HOME=/root LANG=C.UTF-8 PATH=/opt/mmg/venv/bin:/usr/bin:/bin "${passed_on[@]}" "$@"
+    chroot "$root" env -i HOME=/root LANG=C.UTF-8 PATH=/opt/mmg/venv/bin:/usr/bin:/bin QEMU_CPU=$cpu \
+        "${passed_on[@]}" "$@"
 }
 
 # This machine gets the versions that are inside: else decisions could differ for another reason than the processor.

@@ -23,6 +23,8 @@ def set_up_process() -> None:
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     # A foreign file may hold what numbers cannot: what comes of it is judged, and numpy need not say so.
     warnings.filterwarnings("ignore", category=RuntimeWarning, module="numpy")
+    # Where a processor has Arm's SME, each product of float32 matrices looks like a fault (numpy issue 28687).
+    warnings.filterwarnings("ignore", r".* encountered in (matmul|dot)", RuntimeWarning)
     # A port's thread that is busy holds the engine up for so long: by default 5 ms.
     sys.setswitchinterval(SWITCH_S)
     check_memory()
@@ -40,7 +42,5 @@ def take_buffer() -> None:
     """Let OpenBLAS have the buffer of its products while there is room for it: before the models are loaded."""
     import numpy as np
 
-    from mmg.matmul import matmul
-
     ones = np.ones((SIZE, SIZE), np.float32)
-    matmul(ones, ones)
+    np.matmul(ones, ones)

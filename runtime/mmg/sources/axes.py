@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 
 from mmg.errors import ConfigError
-from mmg.matmul import matmul
 from mmg.sources.columns import Column
 
 if TYPE_CHECKING:
@@ -79,5 +78,5 @@ def turn(samples: NDArray[np.float32], rotation: Rotation, triples: Sequence[Tri
     turned = samples.copy()
     for triple in triples:
         columns = list(triple)
-        turned[:, columns] = matmul(samples[:, columns], rotation.T.astype(samples.dtype))
+        turned[:, columns] = samples[:, columns] @ rotation.T.astype(samples.dtype)
     return turned

@@ -7,8 +7,6 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from mmg.matmul import matmul
-
 BLOCK = 2048
 """Points of a long stream that are aligned at once, for the memory that it takes."""
 
@@ -54,7 +52,7 @@ class Templates:
 
     def _aligned(self, stream: NDArray[np.float32]) -> NDArray[np.float32]:
         squares = self._squares + (stream**2).sum(axis=1)
-        costs = np.sqrt(np.maximum(squares - 2 * matmul(self._points, stream.T), 0))
+        costs = np.sqrt(np.maximum(squares - 2 * (self._points @ stream.T), 0))
         costs = costs.reshape(self.longest, len(self._lengths), len(stream))
         gone, stayed = costs[0].copy(), np.full(costs.shape[1:], np.inf, np.float32)
         padded = np.full((len(self._lengths), len(stream) + 2), np.inf, np.float32)

@@ -10,8 +10,6 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from mmg.matmul import matmul
-
 WINDOW = 8
 """Tokens that are looked at together: 2 s of the starter's sound."""
 
@@ -30,7 +28,7 @@ class Pooled:
         """``(examples, tokens)``: at each token of the stream ``(tokens, width)``, with those before it."""
         pooled = _pooled(stream)
         squares = self._squares + (pooled**2).sum(axis=1)
-        apart: NDArray[np.float32] = np.sqrt(np.maximum(squares - 2 * matmul(self._points, pooled.T), 0))
+        apart: NDArray[np.float32] = np.sqrt(np.maximum(squares - 2 * (self._points @ pooled.T), 0))
         return apart
 
 

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from mmg.matmul import matmul
 from mmg.teaching.trace import Trace
 
 FEWEST = 16
@@ -47,6 +46,6 @@ def _rows(trace: Trace) -> NDArray[np.float32]:
 
 def _distances(first: NDArray[np.float32], second: NDArray[np.float32]) -> NDArray[np.float32]:
     """``(first, second)``."""
-    squares = (first**2).sum(axis=1)[:, None] + (second**2).sum(axis=1) - 2 * matmul(first, second.T)
+    squares = (first**2).sum(axis=1)[:, None] + (second**2).sum(axis=1) - 2 * (first @ second.T)
     found: NDArray[np.float32] = np.sqrt(np.maximum(squares, 0))
     return found
