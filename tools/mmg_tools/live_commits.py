@@ -11,12 +11,10 @@ import json
 import os
 import subprocess
 import sys
-import tarfile
 import tempfile
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from io import BytesIO
 from pathlib import Path
 from statistics import median
 
@@ -63,7 +61,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(chosen: argparse.Namespace) -> int:
-    backend = chosen.backend or run_backends()[0]
+    backends = run_backends()
+    if not backends:
+        raise ConfigError("nothing here runs models: pip install 'mmg-runtime[onnx]', or [litert]")
+    backend = chosen.backend or backends[0]
     if chosen.turns < 1:
         raise ConfigError(f"--turns {chosen.turns}: must be 1 or more")
     with tempfile.TemporaryDirectory(prefix="mmg-commits-") as name, ExitStack() as at_end:
@@ -81,23 +82,24 @@ def _run(chosen: argparse.Namespace) -> int:
 
 
 def unpack(text: str, folder: Path) -> Commit:
-    """The commit that git means by this, its files in ``folder``. Raises ConfigError."""
-    told = _git("log", "-1", "--format=%h %s", "--end-of-options", text).decode(errors="replace").strip()
-    short, _, subject = told.partition(" ")
-    with tarfile.open(fileobj=BytesIO(_git("archive", "--format=tar", short, "--", *_there(short)))) as archive:
-        archive.extractall(folder, filter="data")
+    """The commit that git means by this, its packages in ``folder``. Raises ConfigError."""
+    top = _git("rev-parse", "--show-toplevel").decode().strip()
+    whole = _git("rev-parse", "--verify", "--end-of-options", f"{text}^{{commit}}").decode().strip()
+    short, _, subject = _git("log", "-1", "--format=%h %s", whole).decode(errors="replace").strip().partition(" ")
+    listed = _git("-C", top, "ls-tree", "--name-only", whole).decode().split("\n")
+    if missing := [name for name in FOLDERS if name not in listed]:
+        raise ConfigError(f"{text}: commit {short} has no folder {', '.join(missing)}")
+    folder.mkdir(parents=True)
+    packed = _git("-C", top, "archive", "--format=tar", whole, "--", *FOLDERS)
+    subprocess.run(("tar", "-x", "-C", str(folder)), input=packed, check=True)
     return Commit(short, subject, {"PYTHONPATH": ":".join(str(folder / name) for name in FOLDERS)})
-
-
-def _there(commit: str) -> list[str]:
-    listed = _git("ls-tree", "--name-only", commit).decode().split("\n")
-    return [name for name in FOLDERS if name in listed]
 
 
 def _git(*words: str) -> bytes:
     done = subprocess.run(("git", *words), capture_output=True, check=False)
     if done.returncode:
-        raise ConfigError(f"git {words[0]}: {done.stderr.decode(errors='replace').strip().splitlines()[-1]}")
+        first, *_ = [*done.stderr.decode(errors="replace").splitlines(), "failed"]
+        raise ConfigError(f"git {' '.join(words)}: {first}")
     return done.stdout
 
 
@@ -107,7 +109,7 @@ def _wear(commit: Commit, backend: str, at_end: ExitStack) -> None:
     player = subprocess.Popen(
         words, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env={**os.environ, **commit.environment}, text=True
     )
-    at_end.callback(player.wait)
+    at_end.callback(player.communicate)
     at_end.callback(player.terminate)
     assert player.stdout is not None
     line = player.stdout.readline()

@@ -67,14 +67,17 @@ def write_bundle(path: Path, manifest: Manifest, files: Mapping[str, bytes]) -> 
         write_folder(path.resolve(), contents)
 
 
-def pack_bundle(path: str | Path, to: Path) -> None:
+def pack_bundle(path: str | Path, to: Path, *, overwrite: bool = False) -> None:
     """Write a bundle, every file of it verified, as one ``.mmg`` file, without its signature.
 
-    Raises BundleError, ConfigError for another name, and OSError where it cannot be written.
+    Raises BundleError, ConfigError for another name, or a file that is there and is not to be replaced, and OSError
+    where it cannot be written.
     """
     if to.suffix != ".mmg":
         raise ConfigError(f"{to}: a bundle in one file has a name that ends in .mmg")
     require_place(to)
+    if to.exists() and not overwrite:
+        raise ConfigError(f"{to}: is there already: add --overwrite to replace it")
     with Bundle.open(path) as bundle:
         contents = {file.path: bundle.read(file) for file in bundle.manifest.stored()}
         contents[MANIFEST] = bundle.manifest_bytes

@@ -17,7 +17,7 @@ from mmg.cli.progress import Progress
 from mmg.cli.reporting import silence_libraries, stderr_reporter
 from mmg.cli.version import PrintVersion
 from mmg.cli.watchdog import WATCHDOG
-from mmg.errors import ConfigError, ModelError
+from mmg.errors import ModelError
 from mmg.printable import as_lines, printable
 from mmg.runs.process import set_up_process, take_buffer
 
@@ -188,9 +188,7 @@ def _sign(options: argparse.Namespace) -> int:
 def _pack(options: argparse.Namespace) -> int:
     from mmg.bundle.writer import pack_bundle
 
-    if options.to.exists() and not options.overwrite:
-        raise ConfigError(f"{options.to}: is there already: add --overwrite to replace it")
-    pack_bundle(options.path, options.to)
+    pack_bundle(options.path, options.to, overwrite=options.overwrite)
     _report(f"wrote {options.to}, not signed")
     return 0
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import importlib
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pytest
 from mmg.sources.ports.microphone.port import MicrophonePort
-from mmg.sources.ports.microphone.portaudio import Block, Capture
+from mmg.sources.ports.microphone.portaudio import PORTAUDIO, Block, Capture
 from mmg.sources.ports.microphone.sample_count import SampleCount
 from mmg.streams.grid import HopGrid
 from mmg.types import Chunk
@@ -64,10 +66,34 @@ def test_a_chip_of_few_periods_is_read_in_longer_ones(
     monkeypatch.setattr(Capture, "held_s", property(held_s))
     port = listener.open("mic://default")
     chunks = listener.hear_on(0.5)
+    assert PORTAUDIO._streams == 1, "the first is closed"
     port.close()
     first = place_in(tone(2), sound_of(chunks))
     np.testing.assert_array_equal(sound_of(chunks) * 32768, tone(2)[first : first + len(sound_of(chunks))])
-    assert asked[:2] == [160, 320], "32 periods of 10 ms are no hop"
+    assert asked[:2] == [160, 160], "32 periods of 10 ms are no hop"
+    assert set(asked[2:]) == {320}
+    assert PORTAUDIO._streams == 0
+
+
+@pytest.mark.parametrize(("option", "asked"), [("", [160, 320]), ("?block_ms=10", [160])])
+def test_a_chip_that_refuses_short_periods_is_asked_for_longer_ones(
+    make_device: MakeDevice, listener: Listener, monkeypatch: pytest.MonkeyPatch, option: str, asked: list[int]
+) -> None:
+    make_device(tone(2), RATE_HZ, 20).plug()
+    opened, open_stream = list[int](), PORTAUDIO.open
+
+    def refuse(capture: Capture, **settings: Any) -> None:
+        opened.append(capture.block)
+        if capture.block == 160:
+            raise importlib.import_module("sounddevice").PortAudioError("Unanticipated host error")
+        open_stream(capture, **settings)
+
+    monkeypatch.setattr(PORTAUDIO, "open", refuse)
+    port = listener.open(f"mic://default{option}")
+    until(lambda: port.status.connected or "cannot be opened: Unanticipated host error" in port.status.reason)
+    assert opened[: len(asked)] == asked
+    assert set(opened) == set(asked)
+    assert port.status.connected == (320 in asked)
 
 
 def test_the_devices_own_rate_is_taken_where_it_refuses_the_models(make_device: MakeDevice, listener: Listener) -> None:

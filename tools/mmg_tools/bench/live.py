@@ -18,6 +18,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from statistics import median
@@ -30,7 +31,7 @@ from mmg_tools.attached import COMMAND
 from mmg_tools.bench.needs import run_backends
 from mmg_tools.bench.table import Figure, Reporter, Row
 from mmg_tools.virtual.microphone import BLOCK_MS, NAME
-from mmg_tools.virtual.scenario import render
+from mmg_tools.virtual.scenario import Scenario, render
 from mmg_tools.virtual.wearable import VirtualWearable
 
 GOAL_LOOP, GOAL_FLOOR, GOAL_P95_MS, GOAL_WAKES_HZ = 1.0, 3.5, 20.0, 12.0
@@ -81,8 +82,10 @@ def measure(report: Reporter, *, quick: bool = False) -> list[Figure]:
     turns, hops = (1, 2) if quick else (TURNS, HOPS)
     with tempfile.TemporaryDirectory(prefix="mmg-bench-") as name:
         floor = build_floor(Path(name), report)
+        scenario = render(seconds=SCENARIO_S)
         for names in SUBSETS:
-            with wearing(names, Path(name)) as wearable, wearing(names, Path(name), PLAIN_BLOCK_MS) as plain:
+            wears = partial(wearing, scenario, names, Path(name))
+            with wears(BLOCK_MS) as wearable, wears(PLAIN_BLOCK_MS) as plain:
                 sides = commands(wearable, plain, floor)
                 for turn in range(turns):
                     report(f"live: {'+'.join(names)}, turn {turn + 1} of {turns}")
@@ -92,12 +95,11 @@ def measure(report: Reporter, *, quick: bool = False) -> list[Figure]:
     return figures(costs)
 
 
-def wearing(names: Sequence[str], folder: Path, block_ms: int = BLOCK_MS) -> VirtualWearable:
-    """What plays for these sensors. block_ms: how much sound comes at once."""
-    place = folder / f"{'+'.join(names)}-{block_ms}"
-    place.mkdir()
+def wearing(scenario: Scenario, names: Sequence[str], folder: Path, block_ms: int) -> VirtualWearable:
+    """What plays it for these sensors. block_ms: how much sound comes at once."""
+    place = Path(tempfile.mkdtemp(dir=folder))
     imu = "witmotion" if "imu" in names else None
-    return VirtualWearable(render(seconds=SCENARIO_S), place, imu=imu, loop=True, block_ms=block_ms)
+    return VirtualWearable(scenario, place, imu=imu, loop=True, block_ms=block_ms)
 
 
 def build_floor(folder: Path, report: Reporter) -> Path | None:

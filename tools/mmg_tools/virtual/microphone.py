@@ -59,6 +59,7 @@ class AlsaMicrophone(VirtualDevice):
     ) -> None:
         """sound: ``(T,)`` or ``(T, C)`` int16, which comes in blocks of so many ms."""
         super().__init__("microphone")
+        assert rate_hz * block_ms % 1000 == 0, "a block is no whole number of samples"
         self.block, self.block_ns = rate_hz * block_ms // 1000, block_ms * 1_000_000
         self._unread_blocks, self._stale_blocks = _UNREAD_MS // block_ms, _STALE_MS // block_ms
         self.config, self._fifo = folder / CONFIG, folder / name

@@ -33,8 +33,8 @@ BLOCKS_MS = (10, 20)
 shorter: many have no more than 32."""
 HELD_S = 0.6
 """What the driver is asked to hold: a hop, and ``SPARE_S``."""
-MOST_OF_IT = 0.9
-"""It holds so much of that, or too little."""
+MOST_OF_IT, FEW_PERIODS = 0.9, 32
+"""Less than that of what it is asked for, in so few periods, is too little."""
 SPARE_S = 0.1
 """It is left alone until so much room is left, or half of it where it holds little."""
 STALLED = "stalled: no sound for {} s"
@@ -83,7 +83,8 @@ class MicrophonePort(PortThread):
         self._channels = int(url.number("channels", 1, 128) or 1)
         self._gain = np.float32(10 ** (float(url.number("gain", 0, 60) or 0) / 20))
         block_ms = url.number("block_ms", 1, 1000)
-        self._blocks_s = [ms / 1e3 for ms in (BLOCKS_MS if block_ms is None else (float(block_ms),))]
+        self._blocks_s = tuple(ms / 1e3 for ms in (BLOCKS_MS if block_ms is None else (float(block_ms),)))
+        self._chosen_s: dict[str, float] = {}  # the block of each device that was opened
         self._latency_s = float(url.number("latency", 1, 2000) or 0) / 1e3 or HELD_S
         require_sounddevice()
         self._wake = threading.Event()
@@ -175,19 +176,32 @@ class MicrophonePort(PortThread):
         try:
             device = self._meant.find(*_seen_by(sounddevice))
             channels = self._resolve_channels(device)
-            rate_hz = self._resolve_settings(sounddevice, device, channels)
-            chosen = slice(self._channel - 1, self._channel) if self._channel else None
-            heard = f"channel {self._channel}" if self._channel else f"{channels} ch"
-            name = f"{device.name}, {rate_hz:g} Hz, {heard}"
-            for block_s in self._blocks_s:
-                capture = Capture(name, rate_hz, max(round(rate_hz * block_s), 1), columns=chosen)
-                PORTAUDIO.open(capture, device=device.number, channels=channels, latency_s=self._latency_s)
-                if capture.held_s >= MOST_OF_IT * self._latency_s or block_s == self._blocks_s[-1]:
-                    break
-                PORTAUDIO.close(capture)
+            return self._begin(device, channels, self._resolve_settings(sounddevice, device, channels))
         except sounddevice.PortAudioError as error:
             problem = "in use by another program" if IN_USE in error.args else f"cannot be opened: {error.args[0]}"
             raise SourceError(self.url, problem) from error
+
+    def _begin(self, device: Microphone, channels: int, rate_hz: float) -> Capture:
+        """A stream of it, in blocks as short as the device takes. Raises PortAudioError."""
+        columns = slice(self._channel - 1, self._channel) if self._channel else None
+        heard = f"channel {self._channel}" if self._channel else f"{channels} ch"
+        name = f"{device.name}, {rate_hz:g} Hz, {heard}"
+        known_s = self._chosen_s.get(device.name)
+        blocks_s = self._blocks_s if known_s is None else (known_s,)
+        for block_s in blocks_s:
+            is_last = block_s == blocks_s[-1]
+            capture = Capture(name, rate_hz, max(round(rate_hz * block_s), 1), columns=columns)
+            try:
+                PORTAUDIO.open(capture, device=device.number, channels=channels, latency_s=self._latency_s)
+            except sys.modules["sounddevice"].PortAudioError as error:
+                if is_last or IN_USE in error.args:
+                    raise
+                continue
+            is_little = capture.held_s < MOST_OF_IT * self._latency_s and capture.held_s <= FEW_PERIODS * block_s
+            if is_last or not is_little:
+                break
+            PORTAUDIO.close(capture)
+        self._chosen_s[device.name] = block_s
         return capture
 
     def _resolve_channels(self, device: Microphone) -> int:

@@ -36,6 +36,9 @@ STALL_S = 1.0
 IN_USE, OVERFLOWED = -9985, -9981  # paDeviceUnavailable, paInputOverflowed
 WAITED_NS = 500_000
 """A read that took longer may have had to wait, so that its newest sample has just come; or this thread had to."""
+LIKE_WAITING, READS = 0.15, 3
+"""Reads of a block that take its time, give or take so much of it, so many in a row, had to wait: where the thread is
+only kept from running, they take as long as they like."""
 STEP_NS = 1_000_000
 """How soon to look again where a block is due. By so much it may come later than the last one said."""
 OVERDUE_NS = 100_000_000
@@ -59,7 +62,7 @@ class _Piece(NamedTuple):
     """What one read gave. has_lost: whether the driver lost some before it."""
 
     sound: Any
-    samples: int
+    blocks: int
     has_lost: bool
 
 
@@ -80,9 +83,11 @@ class Capture:
         self._period_ns = self._block_ns  # so much comes at once
         self._away_ns = 0  # when a block was last seen not to be there
         self._end = 0
-        self._there = 0  # samples that the driver held when it was last asked
         self._tells = False  # whether the driver tells how much it holds
-        self._was_slow = self._seems_new = False  # the newest block: read slowly; waited for, as far as the count tells
+        self._waited_reads = 0  # so many in a row took as long as a block
+        self._was_quick = False  # whether the last one took no time
+        self._seems_new = False  # whether the newest block was waited for, as far as the count tells
+        self._at_once = 1  # blocks that the next read may ask for
         self._has_lost = False  # before the next block
         self._next: _Piece | None = None  # read, and not given yet
 
@@ -103,51 +108,52 @@ class Capture:
         it is over: then what there is, or None. In a silence the driver holds the thread, for as long as it likes.
         Raises PortAudioError where the device is gone.
         """
-        pieces, has_waited, self._was_slow = [self._next] if self._next else [], False, False
-        self._next = None
+        pieces, has_waited, self._waited_reads, self._at_once = [self._next] if self._next else [], False, 0, 1
+        self._next, most = None, round(LONGEST_S * self.rate_hz / self.block)
         while True:
-            if not self._wait(pause, is_patient=not pieces):
+            held = self._wait(pause, is_patient=not pieces)
+            if held is None:
                 return self._joined(pieces, self.heard_ns) if pieces else None
-            came_ns = self.heard_ns
-            piece, is_gap = self._read(self._blocks_there(), is_first=not pieces)
+            came_ns, taken = self.heard_ns, sum(piece.blocks for piece in pieces)
+            piece, is_gap = self._read(min(self._blocks_there(held), most - taken), is_first=not pieces)
             if is_gap and pieces:
                 self._next = piece
                 return self._joined(pieces, came_ns)
             pieces.append(piece)
             has_waited |= self._away_ns > 0
             left, now_ns = self._held(), time.monotonic_ns()
-            if sum(piece.samples for piece in pieces) > LONGEST_S * self.rate_hz:
+            if taken + piece.blocks >= most:
                 return self._joined(pieces, now_ns)
             has_just_come = has_waited and left < self.block if self._tells else self._seems_new
             if has_just_come and now_ns >= wanted_ns:
                 return self._joined(pieces, now_ns - round(left * 1e9 / self.rate_hz) * self._tells)
 
-    def _wait(self, pause: Callable[[float], bool], *, is_patient: bool) -> bool:
-        """Whether to read now: a block is there, or it is long overdue, so that the driver may wait for it.
+    def _wait(self, pause: Callable[[float], bool], *, is_patient: bool) -> int | None:
+        """How much the driver holds where it is time to read: a block is there, or it is long overdue, so that the
+        driver may wait for it. None where it is not.
 
         is_patient: whether to read in the second case.
         """
         self._away_ns = 0
-        while self._held() < self.block:
+        while (held := self._held()) < self.block:
             self._tells, self._away_ns = True, time.monotonic_ns()
             left_ns = self.heard_ns + self._period_ns - self._away_ns
             if left_ns < -OVERDUE_NS:
-                return is_patient
+                return held if is_patient else None
             if pause(min(max(left_ns - STEP_NS, STEP_NS), self._block_ns) / 1e9):
-                return False
-        return True
+                return None
+        return held
 
-    def _blocks_there(self) -> int:
-        """How many blocks to read at once: those that came in a rest, of which nobody knows when.
+    def _blocks_there(self, held: int) -> int:
+        """How many blocks to read at once: ever more, while reads are quick, of those that came in a rest.
 
-        All that the driver tells of; of those that must have come by the clock half, for a read of more waits for them.
+        Of a driver that does not tell how much it ``held``, at most half of those that must have come by the clock.
         """
-        if self._away_ns:
-            return 1
         if self._tells:
-            return min(self._there, round(LONGEST_S * self.rate_hz)) // self.block
-        most_ns = round(self.held_s * 1e9)
-        return max(min(time.monotonic_ns() - self.heard_ns, most_ns) // (2 * self._block_ns), 1)
+            there = 1 if self._away_ns else held // self.block
+        else:
+            there = (time.monotonic_ns() - self.heard_ns) // (2 * self._block_ns)
+        return max(min(self._at_once, there), 1)
 
     def _read(self, blocks: int, *, is_first: bool) -> tuple[_Piece, bool]:
         """So many blocks, and whether a gap is before them. Notes when the newest came.
@@ -162,35 +168,39 @@ class Capture:
         # After so long a silence the samples do not go on where they ended.
         has_lost |= self._has_lost or (self._end > 0 and silent_ns > STALL_S * 1e9)
         is_gap, self._has_lost = has_lost or silent_ns > max(OVERDUE_NS, 2 * self._period_ns), False
-        is_slow = took_ns > self._block_ns / 2
         is_seen = took_ns > WAITED_NS or began_ns - self._away_ns <= 2 * STEP_NS
-        # Two slow ones had to be waited for, whatever the count of samples says.
-        is_fresh = is_gap or (is_first and not self._end) or (is_slow and self._was_slow and not self._tells)
+        is_waiting = blocks == 1 and abs(took_ns - self._block_ns) < LIKE_WAITING * self._block_ns
+        self._waited_reads = self._waited_reads + 1 if is_waiting else 0
+        # Those had to be waited for, whatever the count of samples says.
+        is_fresh = is_gap or (is_first and not self._end) or (self._waited_reads >= READS and not self._tells)
         if is_fresh:
             self.heard_ns = now_ns
         else:
-            late_ns = STEP_NS if is_slow and now_ns < due_ns + self._block_ns else 0
+            # A slow read after a quick one waited; where all are slow, this thread is kept from running.
+            has_waited = self._was_quick and took_ns > self._block_ns / 2
+            late_ns = STEP_NS if has_waited and now_ns < due_ns + self._block_ns else 0
             early_ns = self._block_ns // 4 if self._away_ns and not is_seen else 0
             self.heard_ns = max(min(due_ns + late_ns, now_ns) - early_ns, self._away_ns)
         self._seems_new = took_ns > WAITED_NS and now_ns < self.heard_ns + self._block_ns and not is_gap
-        self._was_slow = is_slow
+        self._was_quick = took_ns < WAITED_NS
+        self._at_once = 2 * blocks if took_ns < (1 - LIKE_WAITING) * blocks * self._block_ns else 1
         if self._away_ns and not has_lost:
             came_ns = self._block_ns * (1 + self._held() // self.block)
             self._period_ns = came_ns if is_seen else min(came_ns, self._period_ns)
-        return _Piece(sound, blocks * self.block, has_lost), is_gap
+        return _Piece(sound, blocks, has_lost), is_gap
 
     def _held(self) -> int:
         """Samples that wait to be read, as the driver tells."""
         try:
-            self._there = int(self.stream.read_available)
+            return int(self.stream.read_available)
         except sys.modules["sounddevice"].PortAudioError as error:
             if OVERFLOWED not in error.args:
                 raise
-            self._has_lost, self._there = True, 0
-        return self._there
+            self._has_lost = True
+            return 0
 
     def _joined(self, pieces: list[_Piece], arrival_ns: int) -> Block:
-        samples = sum(piece.samples for piece in pieces)
+        samples = sum(piece.blocks for piece in pieces) * self.block
         self._end += samples
         joined = bytearray().join([piece.sound for piece in pieces])
         heard = np.frombuffer(joined, np.float32).reshape(samples, -1)
