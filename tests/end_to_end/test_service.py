@@ -353,7 +353,9 @@ def test_under_the_unit_decisions_come_from_virtual_ports_and_its_manager_hears_
     heard = manager.lines
     assert heard[0] == "READY=1"
     assert heard[-2:] == ["STOPPING=1", "STATUS=stopping"]
-    assert heard.count("WATCHDOG=1") >= len(lines) - 1
+    assert heard.count("WATCHDOG=1") >= len(lines) // 2, (
+        "it is told at each turn, in which a busy machine decides two hops"
+    )
     statuses = [line for line in heard if line.startswith("STATUS=")]
     assert any(line.startswith(f"STATUS={lines[0]['label']} ") for line in statuses)
 
