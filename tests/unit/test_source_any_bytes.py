@@ -152,6 +152,12 @@ def test_one_wrong_byte_in_the_header(sample: tuple[Path, Modality, bytes], plac
     samples_of(path, modality, data[:place] + bytes([byte]) + data[place + 1 :])
 
 
+@pytest.mark.parametrize(("place", "byte"), [(23, 4), (34, 57)], ids=["unknown codec", "64 bits"])
+def test_a_header_that_names_what_no_library_gives_is_refused(tmp_path: Path, place: int, byte: int) -> None:
+    data = sound_bytes("WAV")
+    assert samples_of(tmp_path / "walk.wav", AUDIO, data[:place] + bytes([byte]) + data[place + 1 :]) == 0
+
+
 @settings(max_examples=times(150), deadline=None)
 @given(text=st.text(alphabet='tax,yz_ms0123456789.-+e\n\r";\t# nulif\0é', max_size=400))
 @pytest.mark.parametrize("options", ["", "?rate=50", "?time=0&columns=1,2,3", "?rate=5&delimiter=;&columns=0,1,2"])

@@ -102,7 +102,7 @@ def decoded(container: Any, stream: Any, lose: Callable[[], None]) -> Iterator[A
             frames = next(packets).decode()
         except (StopIteration, av.EOFError):
             return
-        except av.FFmpegError:
+        except (av.FFmpegError, ValueError):  # PyAV's own, of a codec that it does not know
             lose()
             continue
         yield from frames

@@ -257,7 +257,7 @@ def _decode(packet: Any) -> list[Any] | None:
 
     try:
         return list(packet.decode())
-    except av.FFmpegError:
+    except (av.FFmpegError, ValueError):
         return None
 
 

@@ -50,6 +50,8 @@ class ContainerSound:
         self.losses.clear()
         if first is None:
             raise SourceError(self.url, f"is not a readable sound file (nothing in it can be decoded): {ADVICE}")
+        if _samples(first[1]) is None:
+            raise SourceError(self.url, f"has samples of a kind that is not read ({first[1].format.name}): {ADVICE}")
         rate_hz = int(first[1].sample_rate)
         if not LOWEST_HZ <= rate_hz <= HIGHEST_HZ:
             raise SourceError(self.url, f"has {rate_hz} samples a second: nothing to replay")
@@ -64,6 +66,9 @@ class ContainerSound:
         end_ns = 0
         for time_ns, frame in self._frames():
             samples, rate_hz = _samples(frame), int(frame.sample_rate)
+            if samples is None:
+                self._lose()
+                continue
             ahead_ns = 0 if time_ns is None or not run.rate_hz else time_ns - run.next_ns
             if rate_hz != run.rate_hz or run.channels != samples.shape[1] or ahead_ns > SLIP_NS:
                 yield from self._cut(run, start_ns, every_ns, all_of_it=True)
@@ -162,9 +167,13 @@ class _Run:
         self._blocks, self._held, self._position = [held[taken:]], kept, self._position + taken
 
 
-def _samples(frame: Any) -> NDArray[np.float32]:
-    """A frame's samples as ``(T, C)``: FFmpeg keeps channels apart or in turn, as whole numbers or as floats."""
-    values = frame.to_ndarray()
+def _samples(frame: Any) -> NDArray[np.float32] | None:
+    """A frame's samples as ``(T, C)``: FFmpeg keeps channels apart or in turn, as whole numbers or as floats. None of
+    those that PyAV makes no array of, as whole numbers of 64 bits."""
+    try:
+        values = frame.to_ndarray()
+    except ValueError:
+        return None
     values = values.T if values.shape[1] == frame.samples else values.reshape(frame.samples, -1)
     if values.dtype.kind == "f":
         return np.ascontiguousarray(values, np.float32)
