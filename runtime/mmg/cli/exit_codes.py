@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import NoReturn
 
 from mmg.backends import TELEMETRY_OFF
-from mmg.cli.output import let_output_wait, say_last
+from mmg.cli.output import drop, let_output_wait, say_last
 from mmg.cli.reporting import release_stderr
 from mmg.cli.watchdog import watched
 from mmg.errors import NO_MEMORY, MmgError, OutOfMemory, wants_memory
@@ -34,6 +34,7 @@ def run_command(run: Callable[[], int], report: Callable[[str], None], *, stoppe
         return error.exit_code
     except BrokenPipeError:
         # The reader has left, as `head` does; without this Python complains once more at exit.
+        drop(sys.stdout)
         sys.stdout = None
         return 0
     except Exception as error:
@@ -48,6 +49,7 @@ def run_command(run: Callable[[], int], report: Callable[[str], None], *, stoppe
             raise
         # What is read is translated where it is read: this is the output, on a full disk for example.
         report(f"cannot write{f' {error.filename}' if error.filename else ''}: {error.strerror}")
+        drop(sys.stdout)
         sys.stdout = None
         return 2
     except KeyboardInterrupt:

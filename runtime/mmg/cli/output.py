@@ -77,6 +77,12 @@ def let_output_wait() -> None:
     sys.stdout, sys.stderr = _waiting(sys.stdout), _waiting(sys.stderr)
 
 
+def drop(stream: TextIO | None) -> None:
+    """Let go of a stream that takes nothing more: what it holds is lost. From Python 3.13 on that would be told."""
+    if stream is not None and isinstance(stream.buffer, WaitingWriter):
+        stream.buffer.give_up()
+
+
 def say_last(say: Callable[[], None]) -> None:
     """Say it, write what is left, and drop what nobody has read after ``LAST_WAIT_S``: for a process asked to end."""
     try:
@@ -87,9 +93,8 @@ def say_last(say: Callable[[], None]) -> None:
                     if stream is not None:
                         stream.flush()
     except (_TimeIsUpError, KeyboardInterrupt):
-        for stream in (sys.stdout, sys.stderr):
-            if stream is not None and isinstance(stream.buffer, WaitingWriter):
-                stream.buffer.give_up()
+        drop(sys.stdout)
+        drop(sys.stderr)
 
 
 @contextmanager

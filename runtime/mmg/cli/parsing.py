@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from contextlib import redirect_stderr, redirect_stdout
 from typing import TypeVar
 
-from mmg.cli.output import let_output_wait
+from mmg.cli.output import drop, let_output_wait
 from mmg.cli.reporting import write_stderr
 from mmg.printable import as_line
 
@@ -62,6 +62,7 @@ def _written(text: str, prog: str) -> bool:
         is_left = isinstance(error, BrokenPipeError)  # the reader has left, as ``head`` does
         if not is_left:
             write_stderr(f"{prog}: cannot write: {error.strerror}\n")
+        drop(sys.stdout)
         sys.stdout = None
         return is_left
     return True

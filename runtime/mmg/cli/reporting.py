@@ -9,6 +9,7 @@ from contextlib import suppress
 from typing import TypeAlias
 
 from mmg.cli.last_line import LAST_LINE
+from mmg.cli.output import drop
 from mmg.printable import as_line
 
 Reporter: TypeAlias = Callable[[str], None]
@@ -48,6 +49,7 @@ def release_stderr() -> None:
         try:
             sys.stderr.flush()
         except (OSError, ValueError):
+            drop(sys.stderr)
             sys.stderr = None
 
 
