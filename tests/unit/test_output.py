@@ -53,6 +53,17 @@ def wait_until_full(reader: int, process: subprocess.Popen[bytes]) -> None:
         pause.wait(0.01)
 
 
+class Full(io.StringIO):
+    def flush(self) -> None:
+        raise OSError("takes nothing")
+
+
+def test_a_stream_of_another_kind_that_takes_nothing_is_let_go_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stderr", Full())
+    assert run_command(lambda: 0, lambda _: None) == 0
+    assert sys.stderr is None
+
+
 def test_a_stream_waits_for_its_reader_to_the_last_byte(pipe: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
     reader, writer = pipe
     lines = [f"{number} {'x' * (number % 700)}\n" for number in range(300)]

@@ -79,8 +79,9 @@ def let_output_wait() -> None:
 
 def drop(stream: TextIO | None) -> None:
     """Let go of a stream that takes nothing more: what it holds is lost. From Python 3.13 on that would be told."""
-    if stream is not None and isinstance(stream.buffer, WaitingWriter):
-        stream.buffer.give_up()
+    buffer = getattr(stream, "buffer", None)  # a program that calls a command may have put any stream in its place
+    if isinstance(buffer, WaitingWriter):
+        buffer.give_up()
 
 
 def say_last(say: Callable[[], None]) -> None:
