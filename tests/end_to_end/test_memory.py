@@ -51,6 +51,30 @@ def test_with_a_little_more_it_works_or_says_what_it_lacks(words: tuple[str, ...
         assert len([line for line in done.stderr.splitlines() if line.startswith("mmg-")]) == 1
 
 
+PRODUCT = """
+import os, pathlib, resource
+os.environ["OPENBLAS_NUM_THREADS"] = "1"
+import numpy
+from mmg.errors import OutOfMemory
+from mmg.runs.process import take_buffer
+pages = int(pathlib.Path("/proc/self/statm").read_text().split()[0])
+limit = pages * resource.getpagesize() + (20 << 20)
+resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+try:
+    take_buffer()
+except OutOfMemory as error:
+    print(error)
+"""
+
+
+def test_numpy_without_memory_for_a_product_does_not_end_the_process() -> None:
+    """OpenBLAS does, with an exit code of 1 and a line of its own."""
+    command = [sys.executable, "-c", PRODUCT]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, cwd=ROOT)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == f"numpy needs 34 MiB: {NO_MEMORY}\n"
+
+
 ERRORS: list[BaseException] = [
     MemoryError(),
     OSError(errno.ENOMEM, "Cannot allocate memory"),

@@ -121,8 +121,8 @@ def _verify(options: argparse.Namespace) -> int:
     from mmg.bundle import Bundle
     from mmg.bundle.verify import check_files
 
-    WATCHDOG.start("mmg-bundle")
     take_buffer()
+    WATCHDOG.start("mmg-bundle")
     if options.is_own_process:
         silence_libraries()
     checked: list[Checked] = []

@@ -13,6 +13,8 @@ SWITCH_S = 1e-4
 NUMPY_MIB = 160
 """Of address space: numpy takes 84 with its OpenBLAS, and another 32 for the first product of two matrices; the rest is
 for what a run loads before that. OpenBLAS ends the process itself where it gets no memory."""
+BUFFER_MIB = 34
+"""Of these, for that product: 32 and what it is aligned to."""
 SIZE = 200
 """Of matrices whose product needs that."""
 
@@ -30,17 +32,22 @@ def set_up_process() -> None:
     check_memory()
 
 
-def check_memory() -> None:
-    """Raises OutOfMemory where numpy cannot be loaded for want of address space."""
+def check_memory(mib: int = NUMPY_MIB) -> None:
+    """Raises OutOfMemory where numpy cannot have so many MiB of address space."""
     try:
-        mmap.mmap(-1, NUMPY_MIB << 20, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS).close()
+        mmap.mmap(-1, mib << 20, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS).close()
     except OSError as error:
-        raise OutOfMemory(f"numpy needs {NUMPY_MIB} MiB") from error
+        raise OutOfMemory(f"numpy needs {mib} MiB") from error
 
 
 def take_buffer() -> None:
-    """Let OpenBLAS have the buffer of its products while there is room for it: before the models are loaded."""
+    """Let OpenBLAS have the buffer of its products while there is room for it: before the models are loaded.
+
+    To be called before a thread is started, where that is possible: its first memory takes 128 MiB of addresses for a
+    moment (malloc, arena.c of glibc). Raises OutOfMemory where there is no room.
+    """
     import numpy as np
 
+    check_memory(BUFFER_MIB)
     ones = np.ones((SIZE, SIZE), np.float32)
     np.matmul(ones, ones)
