@@ -53,26 +53,58 @@ def test_a_tone_arrives_bit_exact_and_is_stamped_when_it_sounded(device: AlsaMic
     assert status.losses == (("overruns", 0), ("samples", 0))
 
 
-def test_a_chip_of_few_periods_is_read_in_longer_ones(
-    make_device: MakeDevice, listener: Listener, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    make_device(tone(2), RATE_HZ, 20).plug()
-    asked: list[int] = []
+@pytest.fixture
+def few_periods(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The block of each look at what a chip of 32 periods holds."""
+    looked_at: list[int] = []
 
     def held_s(capture: Capture) -> float:
-        asked.append(capture.block)
+        looked_at.append(capture.block)
         return 32 * capture.block / capture.rate_hz
 
     monkeypatch.setattr(Capture, "held_s", property(held_s))
+    return looked_at
+
+
+def refuse(block: int, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """From now on the device takes no stream in blocks of so many samples; those that are asked for are returned."""
+    opened, open_stream = list[int](), PORTAUDIO.open
+
+    def open_others(capture: Capture, **settings: Any) -> None:
+        opened.append(capture.block)
+        if capture.block == block:
+            raise importlib.import_module("sounddevice").PortAudioError("Unanticipated host error")
+        open_stream(capture, **settings)
+
+    monkeypatch.setattr(PORTAUDIO, "open", open_others)
+    return opened
+
+
+def test_a_chip_of_few_periods_is_read_in_longer_ones(
+    make_device: MakeDevice, listener: Listener, few_periods: list[int]
+) -> None:
+    make_device(tone(2), RATE_HZ, 20).plug()
     port = listener.open("mic://default")
     chunks = listener.hear_on(0.5)
     assert PORTAUDIO._streams == 1, "the first is closed"
     port.close()
     first = place_in(tone(2), sound_of(chunks))
     np.testing.assert_array_equal(sound_of(chunks) * 32768, tone(2)[first : first + len(sound_of(chunks))])
-    assert asked[:2] == [160, 160], "32 periods of 10 ms are no hop"
-    assert set(asked[2:]) == {320}
+    assert few_periods[:2] == [160, 160], "32 periods of 10 ms are no hop"
+    assert set(few_periods[2:]) == {320}
     assert PORTAUDIO._streams == 0
+
+
+def test_a_chip_of_few_periods_that_refuses_longer_ones_is_read_in_short_ones(
+    make_device: MakeDevice, listener: Listener, few_periods: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_device(tone(2), RATE_HZ, 20).plug()
+    opened = refuse(320, monkeypatch)
+    listener.open("mic://default")
+    assert listener.hear_on(0.3)
+    assert opened == [160, 320, 160]
+    assert set(few_periods) == {160}
+    assert PORTAUDIO._streams == 1
 
 
 @pytest.mark.parametrize(("option", "asked"), [("", [160, 320]), ("?block_ms=10", [160])])
@@ -80,15 +112,7 @@ def test_a_chip_that_refuses_short_periods_is_asked_for_longer_ones(
     make_device: MakeDevice, listener: Listener, monkeypatch: pytest.MonkeyPatch, option: str, asked: list[int]
 ) -> None:
     make_device(tone(2), RATE_HZ, 20).plug()
-    opened, open_stream = list[int](), PORTAUDIO.open
-
-    def refuse(capture: Capture, **settings: Any) -> None:
-        opened.append(capture.block)
-        if capture.block == 160:
-            raise importlib.import_module("sounddevice").PortAudioError("Unanticipated host error")
-        open_stream(capture, **settings)
-
-    monkeypatch.setattr(PORTAUDIO, "open", refuse)
+    opened = refuse(160, monkeypatch)
     port = listener.open(f"mic://default{option}")
     until(lambda: port.status.connected or "cannot be opened: Unanticipated host error" in port.status.reason)
     assert opened[: len(asked)] == asked

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from mmg.types import Samples
 
 OPTIONS = ("rate", "channels", "channel", "gain", "block_ms", "latency")
-BLOCKS_MS = (10, 20)
+BLOCK_MS, LONG_BLOCK_MS = 10, 20
 """A sample is there for us once its block is full. The longer one is for chips that hold too little in periods of the
 shorter: many have no more than 32."""
 HELD_S = 0.6
@@ -83,8 +83,8 @@ class MicrophonePort(PortThread):
         self._channels = int(url.number("channels", 1, 128) or 1)
         self._gain = np.float32(10 ** (float(url.number("gain", 0, 60) or 0) / 20))
         block_ms = url.number("block_ms", 1, 1000)
-        self._blocks_s = tuple(ms / 1e3 for ms in (BLOCKS_MS if block_ms is None else (float(block_ms),)))
-        self._chosen_s: dict[str, float] = {}  # the block of each device that was opened
+        self._block_ms = None if block_ms is None else float(block_ms)
+        self._long_blocks: set[str] = set()  # the devices that hold too little in short ones
         self._latency_s = float(url.number("latency", 1, 2000) or 0) / 1e3 or HELD_S
         require_sounddevice()
         self._wake = threading.Event()
@@ -183,25 +183,34 @@ class MicrophonePort(PortThread):
 
     def _begin(self, device: Microphone, channels: int, rate_hz: float) -> Capture:
         """A stream of it, in blocks as short as the device takes. Raises PortAudioError."""
-        columns = slice(self._channel - 1, self._channel) if self._channel else None
-        heard = f"channel {self._channel}" if self._channel else f"{channels} ch"
-        name = f"{device.name}, {rate_hz:g} Hz, {heard}"
-        known_s = self._chosen_s.get(device.name)
-        blocks_s = self._blocks_s if known_s is None else (known_s,)
-        for block_s in blocks_s:
-            is_last = block_s == blocks_s[-1]
-            capture = Capture(name, rate_hz, max(round(rate_hz * block_s), 1), columns=columns)
-            try:
-                PORTAUDIO.open(capture, device=device.number, channels=channels, latency_s=self._latency_s)
-            except sys.modules["sounddevice"].PortAudioError as error:
-                if is_last or IN_USE in error.args:
-                    raise
-                continue
-            is_little = capture.held_s < MOST_OF_IT * self._latency_s and capture.held_s <= FEW_PERIODS * block_s
-            if is_last or not is_little:
-                break
-            PORTAUDIO.close(capture)
-        self._chosen_s[device.name] = block_s
+
+        def open_in(block_ms: float) -> Capture:
+            block = max(round(rate_hz * block_ms / 1e3), 1)
+            columns = slice(self._channel - 1, self._channel) if self._channel else None
+            heard = f"channel {self._channel}" if self._channel else f"{channels} ch"
+            capture = Capture(f"{device.name}, {rate_hz:g} Hz, {heard}", rate_hz, block, columns=columns)
+            PORTAUDIO.open(capture, device=device.number, channels=channels, latency_s=self._latency_s)
+            return capture
+
+        if self._block_ms is not None:
+            return open_in(self._block_ms)
+        if device.name in self._long_blocks:
+            return open_in(LONG_BLOCK_MS)
+        refused = sys.modules["sounddevice"].PortAudioError
+        try:
+            capture = open_in(BLOCK_MS)
+        except refused as error:
+            if IN_USE in error.args:
+                raise
+            return open_in(LONG_BLOCK_MS)
+        if capture.held_s >= MOST_OF_IT * self._latency_s or capture.held_s > FEW_PERIODS * BLOCK_MS / 1e3:
+            return capture
+        PORTAUDIO.close(capture)
+        try:
+            capture = open_in(LONG_BLOCK_MS)
+        except refused:
+            return open_in(BLOCK_MS)
+        self._long_blocks.add(device.name)
         return capture
 
     def _resolve_channels(self, device: Microphone) -> int:
