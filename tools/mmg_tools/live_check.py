@@ -26,12 +26,15 @@ from mmg.errors import MmgError
 from mmg_training.wearer.record import IMU_HZ, write_imu, write_sound
 
 from mmg_tools.attached import COMMAND, AttachedRun
+from mmg_tools.rested import RestedModels
 from mmg_tools.virtual.scenario import SEED, SOUND_HZ, SUBJECT, Scenario, render
 from mmg_tools.virtual.wearable import VirtualWearable
 
 _report = stderr_reporter("live_check")
 HOP_S = 0.5
 LEAST_EQUAL, LONGEST_P95_MS = 0.9, 60.0
+TIMES_MODELS = 3
+"""Longer, where the models alone are slow in the same seconds: so many times what they take."""
 TAIL_S, LOOK_S = 1.0, 0.5
 
 
@@ -39,8 +42,8 @@ TAIL_S, LOOK_S = 1.0, 0.5
 class Report:
     """activities: how many kinds the scenario has. equal: the part of all decisions from files whose hop the live run
     decided with the same label. right_*: the part that names the activity of the hop's middle. latency: from the
-    hop's end, when its last sample was captured, to the writing of its decision. cpu_percent: of one core, start
-    included."""
+    hop's end, when its last sample was captured, to the writing of its decision. models_p95_ms: the same of the models
+    alone in another process, beside it. cpu_percent: of one core, start included."""
 
     seconds: float
     activities: int
@@ -52,22 +55,29 @@ class Report:
     latency_p50_ms: float
     latency_p95_ms: float
     latency_max_ms: float
+    models_p95_ms: float
     cpu_percent: float
     resident_mib: float
 
     @property
     def passes(self) -> bool:
         """Whether what the project promises holds."""
-        return self.equal >= LEAST_EQUAL and self.latency_p95_ms < LONGEST_P95_MS
+        return self.equal >= LEAST_EQUAL and self.latency_p95_ms < longest_p95_ms(self.models_p95_ms)
+
+
+def longest_p95_ms(models_p95_ms: float) -> float:
+    """How late decisions may be where the models alone are so late: a machine may be slow after each rest."""
+    return max(LONGEST_P95_MS, TIMES_MODELS * models_p95_ms)
 
 
 def check(scenario: Scenario, folder: Path, *, imu: str = "witmotion") -> Report:
     """Play the scenario to its end, live and from files. It takes as long as the scenario. Raises MmgError."""
     wearable = VirtualWearable(scenario, folder, imu=imu)
-    with wearable, AttachedRun(wearable.urls, wearable.environment) as run:
+    with wearable, RestedModels() as models, AttachedRun(wearable.urls, wearable.environment) as run:
         # Nothing is awaited but the scenario's end.
         _wait(scenario.seconds + TAIL_S)
         cpu_s, resident_mib, _ = run.usage()
+        models_p95_ms = models.stop()
         run.stop()
         if not run.decisions:
             raise MmgError("the live run decided nothing: " + "; ".join(run.notes))
@@ -92,6 +102,7 @@ def check(scenario: Scenario, folder: Path, *, imu: str = "witmotion") -> Report
         latency_p50_ms=round(float(np.percentile(latency_ms, 50)), 1),
         latency_p95_ms=round(float(np.percentile(latency_ms, 95)), 1),
         latency_max_ms=round(float(latency_ms.max()), 1),
+        models_p95_ms=round(models_p95_ms, 1),
         cpu_percent=round(cpu_s / (scenario.seconds + TAIL_S) * 100, 1),
         resident_mib=round(resident_mib, 1),
     )
@@ -151,7 +162,8 @@ def describe(report: Report) -> list[str]:
         f"equal to those from files: {report.equal:.1%} (at least {LEAST_EQUAL:.0%})",
         f"equal to the truth: {report.right_from_files:.1%} from files, {report.right_live:.1%} live",
         f"hop's end to decision: p50 {report.latency_p50_ms} ms, p95 {report.latency_p95_ms} ms "
-        f"(under {LONGEST_P95_MS:g}), max {report.latency_max_ms} ms",
+        f"(under {longest_p95_ms(report.models_p95_ms):g}), max {report.latency_max_ms} ms",
+        f"the models alone, run beside it once a hop: p95 {report.models_p95_ms} ms",
         f"mmg-run: {report.cpu_percent} % of one core, {report.resident_mib} MiB resident",
     ]
 
