@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import sys
 import tty
@@ -101,8 +102,14 @@ def test_a_row_that_is_held_to_no_goal_misses_none() -> None:
     assert describe([figure], {})[-1] == "every goal is reached"
 
 
-def test_the_machine_is_told() -> None:
+def test_the_machine_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mmg_tools.rested.REST_S", 0.01)
     machine = describe_machine()
+    told = re.fullmatch(
+        r"([0-9.]+) ms back to back, ([0-9.]+) ms after a rest of 0.5 s", machine["the models of a hop"]
+    )
+    assert told
+    assert all(0 < float(ms) < 1000 for ms in told.groups())
     assert "cores" in machine["machine"]
     assert "onnxruntime" in machine["versions"]
 
