@@ -6,6 +6,7 @@ import mmap
 import os
 import sys
 import warnings
+from functools import cache
 
 from mmg.errors import OutOfMemory
 
@@ -40,11 +41,12 @@ def check_memory(mib: int = NUMPY_MIB) -> None:
         raise OutOfMemory(f"numpy needs {mib} MiB") from error
 
 
+@cache
 def take_buffer() -> None:
     """Let OpenBLAS have the buffer of its products while there is room for it: before the models are loaded.
 
-    To be called before a thread is started, where that is possible: its first memory takes 128 MiB of addresses for a
-    moment (malloc, arena.c of glibc). Raises OutOfMemory where there is no room.
+    Call it before a thread is started where you can: a thread's first allocation may keep 64 MiB of addresses (glibc,
+    arena.c). Raises OutOfMemory where there is no room.
     """
     import numpy as np
 

@@ -16,7 +16,7 @@ from mmg.errors import ConfigError
 from mmg_device_profiles import read_board
 
 from mmg_tools.bench import eager, fast, live, memory, push, sizes, start, throughput, window
-from mmg_tools.bench.needs import require_ports, require_training
+from mmg_tools.bench.needs import require_ports, require_training, run_backends
 from mmg_tools.bench.table import Figure, as_json, describe
 from mmg_tools.rested import REST_S, measure_rest
 
@@ -74,13 +74,14 @@ def describe_machine() -> dict[str, str]:
     board = read_board()
     cpu = board.cpu or board.model or "unknown"
     versions = ", ".join(f"{name} {version}" for name, version in read_versions().items())
-    short_ms, long_ms = measure_rest()
     machine = {
         "machine": f"{cpu}, {board.machine}, {board.cores} cores, {board.memory_mib} MiB",
         "versions": versions,
         "load before": f"{os.getloadavg()[0]:.2f} processes",
-        "the models of a hop": f"{short_ms:.2f} ms back to back, {long_ms:.2f} ms after a rest of {REST_S} s",
     }
+    if run_backends():
+        short_ms, long_ms = measure_rest()
+        machine["the models of a hop"] = f"{short_ms:.2f} ms back to back, {long_ms:.2f} ms after a rest of {REST_S} s"
     commit = read_commit()
     return {**machine, "commit": commit} if commit else machine
 

@@ -84,7 +84,6 @@ class MicrophonePort(PortThread):
         self._gain = np.float32(10 ** (float(url.number("gain", 0, 60) or 0) / 20))
         block_ms = url.number("block_ms", 1, 1000)
         self._block_ms = None if block_ms is None else float(block_ms)
-        self._long_blocks: set[str] = set()  # the devices that hold too little in short ones
         self._latency_s = float(url.number("latency", 1, 2000) or 0) / 1e3 or HELD_S
         require_sounddevice()
         self._wake = threading.Event()
@@ -182,7 +181,10 @@ class MicrophonePort(PortThread):
             raise SourceError(self.url, problem) from error
 
     def _begin(self, device: Microphone, channels: int, rate_hz: float) -> Capture:
-        """A stream of it, in blocks as short as the device takes. Raises PortAudioError."""
+        """A stream of it: in short blocks, or in long ones where it refuses those or holds too little in them.
+
+        Raises PortAudioError.
+        """
 
         def open_in(block_ms: float) -> Capture:
             block = max(round(rate_hz * block_ms / 1e3), 1)
@@ -194,8 +196,6 @@ class MicrophonePort(PortThread):
 
         if self._block_ms is not None:
             return open_in(self._block_ms)
-        if device.name in self._long_blocks:
-            return open_in(LONG_BLOCK_MS)
         refused = sys.modules["sounddevice"].PortAudioError
         try:
             capture = open_in(BLOCK_MS)
@@ -207,11 +207,9 @@ class MicrophonePort(PortThread):
             return capture
         PORTAUDIO.close(capture)
         try:
-            capture = open_in(LONG_BLOCK_MS)
+            return open_in(LONG_BLOCK_MS)
         except refused:
             return open_in(BLOCK_MS)
-        self._long_blocks.add(device.name)
-        return capture
 
     def _resolve_channels(self, device: Microphone) -> int:
         """How many to open it with. Raises SourceError."""
