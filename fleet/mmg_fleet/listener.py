@@ -7,12 +7,11 @@ waits for it, and a largest packet, so that the broker keeps the rest.
 from __future__ import annotations
 
 import sys
-import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from mmg.sinks.mqtt.address import Address
-from mmg.sinks.mqtt.client import LOST, problem_of, refusal
+from mmg.sinks.mqtt.client import LOST, problem_of, refusal, stop_loop
 from paho.mqtt import client as paho
 from paho.mqtt.enums import CallbackAPIVersion
 from paho.mqtt.packettypes import PacketTypes
@@ -77,10 +76,7 @@ class Listener:
     def close(self) -> None:
         """Take no more. What comes later waits at the broker, where it was sent at QoS 1."""
         self._client.disconnect()
-        # It waits for its thread, which may hang in a name's look-up or a handshake: that one dies with the process.
-        stop = threading.Thread(target=self._client.loop_stop, name="mmg-fleet stop", daemon=True)
-        stop.start()
-        stop.join(STOP_S)
+        stop_loop(self._client, STOP_S)
 
     # --- on paho's thread, where nothing may be raised --------------------------------------------------------------
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import threading
 from dataclasses import replace
 from pathlib import Path
 
@@ -235,3 +236,32 @@ def test_a_state_is_sent_at_once_when_it_changes_and_else_every_half_a_minute() 
 def test_a_time_is_in_utc_to_the_millisecond() -> None:
     assert utc(0.25) == "1970-01-01T00:00:00.250Z"
     assert utc(1.0) == "1970-01-01T00:00:01.000Z"
+
+
+# --- the end -------------------------------------------------------------------------------------------------------
+
+
+def test_pahos_thread_may_end_while_it_is_stopped() -> None:
+    """Where it ends between the two, paho looks at it and then waits for None: nothing is told of that."""
+    paho = pytest.importorskip("paho.mqtt.client")
+    from mmg.sinks.mqtt.client import stop_loop
+    from paho.mqtt.enums import CallbackAPIVersion
+
+    class Ending(paho.Client):  # type: ignore[misc, name-defined]
+        looks = 0
+
+        @property
+        def _thread(self) -> threading.Thread | None:
+            self.looks += 1
+            return threading.main_thread() if self.looks < 3 else None
+
+        @_thread.setter
+        def _thread(self, _thread: threading.Thread | None) -> None:
+            self.looks = 0
+
+    client, told = Ending(CallbackAPIVersion.VERSION2), list[object]()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(threading, "excepthook", told.append)
+        stop_loop(client, 10)
+    assert client.looks == 3
+    assert told == []

@@ -137,8 +137,10 @@ class Listener:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        from mmg.sinks.mqtt.client import stop_loop
+
         self._client.disconnect()
-        self._client.loop_stop()
+        stop_loop(self._client, ANSWER_S)
 
     def _hear(self, message: Any) -> None:
         with self._grown:

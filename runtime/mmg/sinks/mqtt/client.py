@@ -9,6 +9,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from paho.mqtt import client as paho
@@ -113,10 +114,7 @@ class Connection:
             self._down.set()
         self._client.disconnect()
         self._down.wait(LAST_WORDS_S)
-        # It waits for its thread, which may hang in a name's look-up or a handshake: that one dies with the process.
-        stop = threading.Thread(target=self._client.loop_stop, name="mmg mqtt stop", daemon=True)
-        stop.start()
-        stop.join(STOP_S)
+        stop_loop(self._client, STOP_S)
 
     def _error(self, problem: str) -> SinkError:
         return SinkError(str(self._address.url), problem)
@@ -196,3 +194,18 @@ def problem_of(error: BaseException | None) -> str:
     if isinstance(error, OSError):
         return error.strerror or str(error)
     return f"{type(error).__name__}: {error}"
+
+
+def stop_loop(client: paho.Client, within_s: float) -> None:
+    """End paho's thread, and wait for it so long.
+
+    It may hang in a name's look-up or a handshake, and then dies with the process.
+    """
+
+    def stop() -> None:
+        with suppress(AttributeError):  # it may end between loop_stop's look at it and its wait for it (paho-mqtt 2.1)
+            client.loop_stop()
+
+    thread = threading.Thread(target=stop, name="mmg mqtt stop", daemon=True)
+    thread.start()
+    thread.join(within_s)

@@ -36,7 +36,7 @@ class Publisher:
         from paho.mqtt import client as paho
         from paho.mqtt.enums import CallbackAPIVersion
 
-        from mmg.sinks.mqtt.client import LOST, problem_of, refusal
+        from mmg.sinks.mqtt.client import LOST, problem_of, refusal, stop_loop
 
         if len(payload) > LARGEST_BYTES:
             problem = f"is not sent: it has {len(payload)} bytes, and may have {LARGEST_BYTES}"
@@ -73,6 +73,5 @@ class Publisher:
                 raise SinkError(str(self.address.url), "the broker does not take it")
             client.disconnect()
         finally:
-            # It waits for its thread, which may hang in a name's look-up: that one dies with the process.
-            threading.Thread(target=client.loop_stop, daemon=True).start()
+            stop_loop(client, 0)
         return topic
