@@ -14,7 +14,7 @@ from typing import Any, BinaryIO, cast
 from microdot.microdot import Microdot, Request, Response
 from mmg.bundle.index import INDEX
 from mmg.sinks.page.access import ONWARD
-from mmg.sinks.page.connections import LINE_BYTES, Connections, problem, read_asked
+from mmg.sinks.page.connections import LINE_BYTES, Connections, problem, read_asked, stop_serving
 from mmg.sinks.page.listening import BACKLOG, Listening
 from mmg_device_profiles.regular_file import open_regular
 
@@ -86,13 +86,7 @@ class Page:
         server = await asyncio.start_server(serve, sock=self._listening.socket, limit=LINE_BYTES, backlog=BACKLOG)
         while not self._ended.is_set():
             await asyncio.sleep(LOOK_S)
-        server.close()
-        tasks = asyncio.all_tasks() - {asyncio.current_task()}
-        if tasks:
-            _, late = await asyncio.wait(tasks, timeout=ENDING_S)
-            for task in late:
-                task.cancel()
-            await asyncio.gather(*late, return_exceptions=True)
+        await stop_serving(server, ENDING_S)
 
     async def _answer(self, request: Request) -> Response:
         refusal = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import random
 import socket
@@ -24,7 +25,20 @@ from mmg.sinks.page.hub import MOST_WAITING
 from mmg.sinks.page.server import Page
 from mmg.sources.ports.port import PortStatus
 from mmg.types import Chunk, SensorState
-from page_client import ABOUT, EVENTS, LIVE, Looking, ask, connect, decided, everything, page_at, post, settle
+from page_client import (
+    ABOUT,
+    EVENTS,
+    LIVE,
+    PATIENCE_S,
+    Looking,
+    ask,
+    connect,
+    decided,
+    everything,
+    page_at,
+    post,
+    settle,
+)
 
 CONNECTED = PortStatus(connected=True, reason="", device="witmotion on /dev/ttyUSB0")
 
@@ -318,6 +332,20 @@ def test_who_does_not_finish_asking_is_sent_away(sent: bytes, monkeypatch: pytes
     with connect(page, sent) as bare:
         assert everything(bare) == b""
     page.close()
+
+
+def test_who_comes_just_as_the_page_ends_leaves_nothing_open(page: Page) -> None:
+    assert ask(page, "/")[0] == 200  # it serves
+    holds, held = threading.Event(), threading.Event()
+    page._loop.call_soon_threadsafe(holds.set)
+    page._loop.call_soon_threadsafe(held.wait, PATIENCE_S)
+    holds.wait(PATIENCE_S)
+    with connect(page, ASKED[0]) as bare:
+        page._loop.call_soon_threadsafe(page._ended.set)  # seen in the same turn of the loop as the connection
+        held.set()
+        page.close()
+        assert everything(bare).startswith(b"HTTP/1.1 200 OK\r\n")
+    gc.collect()  # a transport that is open would be told of as it goes: a warning, and here those are errors
 
 
 def test_beyond_the_limit_of_connections_the_next_one_is_told_to_come_again(page: Page) -> None:

@@ -269,9 +269,9 @@ def test_an_hour_backwards_is_counted_and_no_slower_than_the_normal_case() -> No
     def seconds(jump_s: float) -> tuple[float, int]:
         chunks = jumped(jump_s, at_s=0.5, seconds=20.5)
         sound = stream()
-        begin_s = time.perf_counter()
+        begin_s = time.thread_time()
         push_all(sound, chunks)
-        return time.perf_counter() - begin_s, sound.dropped
+        return time.thread_time() - begin_s, sound.dropped
 
     normal_s = min(seconds(0.0)[0] for _ in range(3))
     runs = [seconds(-3600.0) for _ in range(3)]

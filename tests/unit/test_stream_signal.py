@@ -185,10 +185,10 @@ def test_an_hour_backwards_is_counted_and_no_slower_than_the_normal_case() -> No
     def seconds(chunks: list[Chunk]) -> tuple[float, int]:
         signal = stream()
         signal.push(chunk_of(times_ns(3999, 50, 50), 1.0))
-        begin_s = time.perf_counter()
+        begin_s = time.thread_time()
         for chunk in chunks:
             signal.push(chunk)
-        return time.perf_counter() - begin_s, signal.dropped
+        return time.thread_time() - begin_s, signal.dropped
 
     normal_s = min(seconds(forward)[0] for _ in range(3))
     runs = [seconds(backward) for _ in range(3)]

@@ -170,6 +170,23 @@ async def _send(response: Response, writer: asyncio.StreamWriter) -> None:
     await writer.drain()
 
 
+async def stop_serving(server: asyncio.Server, patience_s: float) -> None:
+    """Accept nobody more, and return when the loop's other tasks have ended: those that take longer are cancelled.
+
+    The server is closed last: asyncio leaves open what was accepted but is not yet attached to it.
+    """
+    loop = asyncio.get_running_loop()
+    for listening in server.sockets:
+        loop.remove_reader(listening.fileno())
+    while tasks := asyncio.all_tasks() - {asyncio.current_task()}:  # who was just accepted begins another
+        _, late = await asyncio.wait(tasks, timeout=patience_s)
+        for task in late:
+            task.cancel()
+        await asyncio.gather(*late, return_exceptions=True)
+    server.close()
+    await asyncio.sleep(0)  # in which the last connections are closed
+
+
 def problem(status: int, why: str) -> Response:
     """A refusal as one line of JSON."""
     return Response(json.dumps({"error": why}) + "\n", status, {"Content-Type": "application/json"})

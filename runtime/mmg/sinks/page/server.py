@@ -11,7 +11,7 @@ from contextlib import suppress
 from mmg.errors import ConfigError
 from mmg.runs.step import Step
 from mmg.sinks.event import About, Decided, Event, Notice, Sensed, Taught
-from mmg.sinks.page.connections import LINE_BYTES, Connections
+from mmg.sinks.page.connections import LINE_BYTES, Connections, stop_serving
 from mmg.sinks.page.hub import Hub
 from mmg.sinks.page.listening import BACKLOG, HOST, PORT, Listening
 from mmg.sinks.page.routes import Routes
@@ -75,15 +75,8 @@ class Page:
                 await asyncio.wait_for(self._ended.wait(), VITALS_S)
                 break
             self._hub.send_vitals()
-        server.close()
         self._hub.end()
-        tasks = asyncio.all_tasks() - {asyncio.current_task()}
-        if tasks:
-            _, late = await asyncio.wait(tasks, timeout=ENDING_S)
-            for task in late:
-                task.cancel()
-            await asyncio.gather(*late, return_exceptions=True)
-        await asyncio.sleep(0)  # in which the last connections are closed
+        await stop_serving(server, ENDING_S)
 
 
 def check_url(url: SinkUrl) -> None:
