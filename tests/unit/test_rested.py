@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 
 import pytest
 from mmg.errors import MmgError
@@ -19,6 +20,16 @@ def test_models_that_ran_no_hop_are_no_measure() -> None:
 def test_models_that_cannot_run_say_why_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.executable", "/bin/false")
     with RestedModels() as models, pytest.raises(MmgError, match="the models alone ended without a word"):
+        models.stop()
+
+
+def test_models_that_do_not_end_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    hangs = tmp_path / "hangs"
+    hangs.write_text("#!/bin/sh\necho ready\nexec sleep 60\n")
+    hangs.chmod(0o755)
+    monkeypatch.setattr("sys.executable", str(hangs))
+    monkeypatch.setattr(rested, "LAST_WORDS_S", 0.05)
+    with RestedModels() as models, pytest.raises(MmgError, match="the models alone did not end within"):
         models.stop()
 
 

@@ -23,6 +23,7 @@ from mmg.cli.exit_codes import run_command
 from mmg.cli.progress import Progress
 from mmg.cli.reporting import stderr_reporter
 from mmg.errors import MmgError
+from mmg.types import UNKNOWN
 from mmg_training.wearer.record import IMU_HZ, write_imu, write_sound
 
 from mmg_tools.attached import COMMAND, AttachedRun
@@ -41,9 +42,10 @@ TAIL_S, LOOK_S = 1.0, 0.5
 @dataclass(frozen=True, slots=True)
 class Report:
     """activities: how many kinds the scenario has. equal: the part of all decisions from files whose hop the live run
-    decided with the same label. right_*: the part that names the activity of the hop's middle. latency: from the
-    hop's end, when its last sample was captured, to the writing of its decision. models_p95_ms: the same of the models
-    alone in another process, beside it. cpu_percent: of one core, start included."""
+    decided with the same label. right_*: the part that names the activity of the hop's middle. unknown_from_files: the
+    part that is called none of the activities. latency: from the hop's end, when its last sample was captured, to the
+    writing of its decision. models_p95_ms: the same of the models alone in another process, beside it. cpu_percent: of
+    one core, start included."""
 
     seconds: float
     activities: int
@@ -52,6 +54,7 @@ class Report:
     equal: float
     right_from_files: float
     right_live: float
+    unknown_from_files: float
     latency_p50_ms: float
     latency_p95_ms: float
     latency_max_ms: float
@@ -99,6 +102,7 @@ def check(scenario: Scenario, folder: Path, *, imu: str = "witmotion") -> Report
         equal=sum(of_live.get(hop) == label for hop, label in of_files.items()) / len(of_files),
         right_from_files=sum(truth[hop] == label for hop, label in of_files.items()) / len(of_files),
         right_live=sum(truth[hop] == label for hop, label in of_live.items() if hop in of_files) / len(of_files),
+        unknown_from_files=list(of_files.values()).count(UNKNOWN) / len(of_files),
         latency_p50_ms=round(float(np.percentile(latency_ms, 50)), 1),
         latency_p95_ms=round(float(np.percentile(latency_ms, 95)), 1),
         latency_max_ms=round(float(latency_ms.max()), 1),
@@ -161,6 +165,7 @@ def describe(report: Report) -> list[str]:
         f"decisions: {report.from_files} from files, {report.live} of these hops live",
         f"equal to those from files: {report.equal:.1%} (at least {LEAST_EQUAL:.0%})",
         f"equal to the truth: {report.right_from_files:.1%} from files, {report.right_live:.1%} live",
+        f"called {UNKNOWN}, which no part of it is: {report.unknown_from_files:.1%} from files",
         f"hop's end to decision: p50 {report.latency_p50_ms} ms, p95 {report.latency_p95_ms} ms "
         f"(under {longest_ms(report.models_p95_ms):g}), max {report.latency_max_ms} ms",
         f"the models alone, run beside it once a hop: p95 {report.models_p95_ms} ms",

@@ -51,7 +51,10 @@ class RestedModels:
 
     def stop(self) -> list[float]:
         """Of each hop the ms from its end to the models' last result. Raises MmgError where there is none."""
-        told, errors = self._process.communicate(timeout=LAST_WORDS_S)
+        try:
+            told, errors = self._process.communicate(timeout=LAST_WORDS_S)
+        except subprocess.TimeoutExpired as error:
+            raise MmgError(f"the models alone did not end within {LAST_WORDS_S:g} s") from error
         if self._process.returncode:
             raise MmgError(errors.strip().rpartition("\n")[2] or "the models alone ended without a word")
         late_ms: list[float] = json.loads(told)[START_HOPS:]
