@@ -274,5 +274,5 @@ def test_what_a_frozen_broker_does_not_take_is_counted_and_never_piles_up(broker
         begin_s = time.monotonic()
         for _ in range(100):
             assert problem(sink) == "the broker takes nothing"
-        assert time.monotonic() - begin_s < 0.5
+        assert time.monotonic() - begin_s < 2
         broker.signal(signal.SIGCONT)

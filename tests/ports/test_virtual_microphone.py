@@ -107,6 +107,7 @@ def test_clipped_sound_is_cut_at_full_scale(make: Make) -> None:
     assert heard == [3000]
 
 
+@pytest.mark.realtime
 def test_time_goes_on_through_a_stall_and_unplugging(make: Make, tmp_path: Path) -> None:
     device, ear = make(counting(1000))
     before = ear.blocks(1)[0]

@@ -25,6 +25,7 @@ from recordings import need_ports
 need_ports()
 
 
+@pytest.mark.realtime
 def test_what_a_driver_holds_is_delivered_when_the_port_is_closed(device: AlsaMicrophone, listener: Listener) -> None:
     device.plug()
     port = MicrophonePort("mic://default?latency=2000", SOUND)

@@ -43,6 +43,7 @@ class Stream:
         return self._read(self._stream, samples)
 
 
+@pytest.mark.realtime
 def test_a_stalled_device_is_told_and_opened_again(device: AlsaMicrophone, listener: Listener) -> None:
     device.plug()
     port = listener.open("mic://default")
@@ -88,6 +89,7 @@ def test_rubbish_faster_than_time_is_taken_for_the_end_of_the_device(
     assert port.status.reason.startswith("runs faster than real time")
 
 
+@pytest.mark.realtime
 def test_a_stream_that_ends_by_itself_is_an_unplugged_device_and_is_opened_again(
     device: AlsaMicrophone, listener: Listener
 ) -> None:
@@ -103,6 +105,7 @@ def test_a_stream_that_ends_by_itself_is_an_unplugged_device_and_is_opened_again
     assert port.status.connected
 
 
+@pytest.mark.realtime
 def test_an_overrun_is_counted_and_the_lost_samples_go_on_in_time(device: AlsaMicrophone, listener: Listener) -> None:
     def read(stream: Any, samples: int) -> tuple[Any, bool]:
         began_s = time.monotonic()

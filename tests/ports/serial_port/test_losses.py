@@ -171,6 +171,7 @@ def test_values_that_are_no_numbers_are_not_delivered_but_counted(server: Server
     until(lambda: losses(port)["malformed"] == 2)
 
 
+@pytest.mark.realtime
 def test_a_restarted_device_is_followed(terminal: Terminal, listener: Listener) -> None:
     terminal.plug(lambda index: encode_sample("xsens", ROW, index, (index + 5000) * PERIOD_NS))
     port = listener.open(f"{terminal.url}?protocol=xsens&baud=115200")
