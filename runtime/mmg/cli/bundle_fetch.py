@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 from mmg.cli.privacy import close_but
 from mmg.cli.progress import Progress
 from mmg.cli.reporting import Reporter
+from mmg.counts import count_of
 from mmg.errors import ConfigError
 
 MIB = 1 << 20
@@ -61,7 +62,7 @@ def index(options: argparse.Namespace, report: Reporter) -> int:
     key = read_private_key(options.key)
     close_but(options, options.folder)
     made = write_index(options.folder, key, report, options.new_version)
-    count = f"{len(made.bundles)} bundle{'s' if len(made.bundles) > 1 else ''}"
+    count = count_of(len(made.bundles), "bundle")
     report(f"{options.folder / INDEX}: offers {count}, signed with key {key.public.fingerprint}")
     return 0
 

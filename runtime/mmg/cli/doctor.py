@@ -19,6 +19,7 @@ from mmg.cli.profile_flags import folder
 from mmg.cli.progress import Progress
 from mmg.cli.reporting import stderr_reporter
 from mmg.cli.version import PrintVersion
+from mmg.counts import count_of
 from mmg.printable import as_lines
 
 if TYPE_CHECKING:
@@ -95,7 +96,7 @@ def _print_table(examination: Examination) -> None:
             for line in _lines_of(one, width):
                 _print(line, COLOURS.get(one.verdict, "") if colours else "")
     counts = {name: sum(one.verdict == name for one in examination.findings) for name in ("problem", "warning")}
-    told = [f"{count} {name}{'s' if count > 1 else ''}" for name, count in counts.items() if count]
+    told = [count_of(count, name) for name, count in counts.items() if count]
     _print(f"\n{', '.join(told) or 'nothing to fix'}")
     sys.stdout.flush()
 
@@ -104,7 +105,7 @@ def _headline(examination: Examination) -> str:
     board = examination.board
     if board is None:
         return "board: unknown"
-    cores = f"{board.cores} core{'s' if board.cores > 1 else ''}"
+    cores = count_of(board.cores, "core")
     memory = f"{board.memory_mib} MiB" if board.memory_mib else ""
     facts = (board.model, board.cpu, cores, memory, board.machine)
     return textwrap.fill(", ".join(filter(None, facts)), WIDTH)

@@ -31,6 +31,7 @@ from recordings import need_ports
 need_ports()
 
 
+@pytest.mark.realtime
 def test_a_tone_arrives_bit_exact_and_is_stamped_when_it_sounded(device: AlsaMicrophone, listener: Listener) -> None:
     device.plug()
     port = listener.open("mic://default")

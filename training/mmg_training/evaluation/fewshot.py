@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any
 
 import numpy as np
+from mmg.counts import count_of
 from mmg.errors import ConfigError
 from numpy.typing import NDArray
 
@@ -183,7 +184,7 @@ def fewshot_table(scores: Sequence[FewshotScore], config: FewshotConfig, kind: s
 
 def shot_column(shots: int) -> str:
     """The head of a column."""
-    return f"{shots} shot{'s' if shots > 1 else ''}"
+    return count_of(shots, "shot")
 
 
 def _note(scores: Sequence[FewshotScore], config: FewshotConfig) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from mmg.counts import count_of
 
 from mmg_training.evaluation.fewshot import FewshotConfig, shot_column
 from mmg_training.evaluation.late_fusion import late_fusion_of
@@ -213,7 +214,7 @@ def _table(
     outcome: Outcome, name: str, title: str, head: tuple[str, ...], rows: Sequence[tuple[Cell, ...]], *told: str
 ) -> Table:
     seeds, folds = len(outcome.study.config.seeds), len(outcome.study.folds)
-    over = f"{seeds} seed{'s' if seeds > 1 else ''}" + (f", each the mean of {folds} folds" if folds > 1 else "")
+    over = f"{count_of(seeds, 'seed')}" + (f", each the mean of {folds} folds" if folds > 1 else "")
     done = (
         f" {len(outcome.results)} of {len(outcome.runs)} runs are done."
         if len(outcome.results) < len(outcome.runs)

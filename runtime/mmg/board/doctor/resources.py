@@ -12,6 +12,7 @@ from mmg_device_profiles.regular_file import read_text
 from mmg.board.doctor.finding import Finding
 from mmg.board.machine.condition import Condition
 from mmg.board.machine.kernel_files import read_table
+from mmg.counts import count_of
 
 PYTHONS = ((3, 10), (3, 13))
 LOW_MEMORY_MIB, SWAPPED_MIB, LOW_SPACE_MB = 100, 16, 50
@@ -62,7 +63,7 @@ def _judge_swap(root: Path) -> list[Finding]:
 def _judge_load(root: Path, load: float) -> Finding:
     # All cores, not only those that this process may use: the load is of all of them.
     cores = sum(line.startswith("processor") for line in read_text(root / "proc/cpuinfo").splitlines()) or 1
-    found = f"{load:g} on {cores} core{'s' if cores > 1 else ''}"
+    found = f"{load:g} on {count_of(cores, 'core')}"
     if load <= cores:
         return Finding("load", "ok", found)
     return Finding(

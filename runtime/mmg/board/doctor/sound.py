@@ -8,6 +8,7 @@ from pathlib import Path
 
 from mmg.board.doctor.finding import Finding
 from mmg.board.doctor.libraries import Trial
+from mmg.counts import count_of
 from mmg.sources.ports.microphone.lookout import why_no_sound
 
 RESTART = "systemctl --user restart pipewire pulseaudio\nor restart the machine"
@@ -27,7 +28,7 @@ def judge_portaudio(root: Path, trials: Sequence[Trial]) -> list[Finding]:
             Finding("PortAudio", "warning", "missing: no microphone can be used", "sudo apt-get install libportaudio2")
         ]
     if inputs := int(counted[1]) if counted else 0:
-        return [Finding("PortAudio", "ok", f"sees {inputs} device{'s' if inputs > 1 else ''} that can record")]
+        return [Finding("PortAudio", "ok", f"sees {count_of(inputs, 'device')} that can record")]
     # The kernel's nodes that record: pcm, card, device, c for capture.
     there = sorted(path.name for path in (root / "dev/snd").glob("pcmC*D*c"))
     if there:

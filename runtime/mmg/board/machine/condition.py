@@ -18,6 +18,7 @@ from mmg.board.machine.throttling import (
     reasons_of,
 )
 from mmg.board.machine.tools import Tool, tool_under
+from mmg.counts import count_of
 
 CHIP_ZONE = re.compile(r"(tj|.*(cpu|soc|x86_pkg_temp)).*", re.IGNORECASE)
 """Thermal zones on the chip: ``cpu-thermal`` (Raspberry Pi, Orin), ``CPU-therm``, ``soc0-thermal``, ``tj-thermal``
@@ -79,7 +80,7 @@ def throttled_between(before: Condition, after: Condition) -> tuple[str, ...]:
     between = [reason for reason in after.happened if reason not in before.happened]
     if before.throttle_count is not None and after.throttle_count is not None:
         times = after.throttle_count - before.throttle_count
-        between += [f"too hot {times} time{'s' if times > 1 else ''}"] if times > 0 else []
+        between += [f"too hot {count_of(times, 'time')}"] if times > 0 else []
     return tuple(dict.fromkeys((*before.throttled, *after.throttled, *between)))
 
 

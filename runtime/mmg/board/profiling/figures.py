@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from mmg.board.profiling.result import Case, Distribution, Mode, Report
+from mmg.counts import count_of
 
 # How each mode's latency is called: what ``latency`` gives.
 LATENCY = {"paced": "event to decision", "backtoback": "hop, in processor time"}
@@ -46,7 +47,7 @@ def work_stages(cases: Iterable[Case]) -> tuple[str, ...]:
 
 def variant(case: Case) -> str:
     """What a case has in common with the other subsets: ``onnx int8, 2 threads``."""
-    return f"{case.backend} {case.precision}, {case.threads} thread{'s' if case.threads != 1 else ''}"
+    return f"{case.backend} {case.precision}, {count_of(case.threads, 'thread')}"
 
 
 def subset(case: Case) -> str:

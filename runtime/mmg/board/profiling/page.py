@@ -25,6 +25,7 @@ from mmg.board.profiling.sections import (
 )
 from mmg.board.profiling.table import headlines
 from mmg.board.profiling.tradeoff import LATENCY_COST, MEMORY_COST, Cost, pareto_front, shape, tradeoff_plot
+from mmg.counts import count_of
 
 
 def format_page(report: Report, olds: Sequence[Report] = ()) -> str:
@@ -82,8 +83,9 @@ def _hash(text: str) -> str:
 
 def _facts(report: Report) -> str:
     board = report.machine
-    cores = f"{board.cores} core{'s' if board.cores != 1 else ''}"
-    return ", ".join(filter(None, (board.cpu, cores, f"{board.memory_mib} MiB", board.architecture)))
+    return ", ".join(
+        filter(None, (board.cpu, count_of(board.cores, "core"), f"{board.memory_mib} MiB", board.architecture))
+    )
 
 
 def _controls(cases: Sequence[Case]) -> Markup:

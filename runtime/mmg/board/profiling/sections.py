@@ -23,6 +23,7 @@ from mmg.board.profiling.markup import Markup, join, tag
 from mmg.board.profiling.result import Case, Report
 from mmg.board.profiling.table import keeps_budget, limits, over_budget, reasons, shown_figures, took, warnings
 from mmg.board.profiling.text import INVALID, OVER, VALID, WARNED
+from mmg.counts import count_of
 
 VERDICTS = {"worse": "▲ worse", "better": "▼ better", "same": "", "unreliable": INVALID}
 COLOURS = {"worse": "bad", "better": "good", "same": None, "unreliable": "none"}
@@ -141,7 +142,7 @@ def machine(report: Report) -> Markup:
         ("machine", board.model or "unknown"),
         (
             "processor",
-            f"{board.cpu or 'unknown'}, {board.cores} core{'s' if board.cores != 1 else ''}, {board.architecture}",
+            f"{board.cpu or 'unknown'}, {count_of(board.cores, 'core')}, {board.architecture}",
         ),
         ("features", ", ".join(board.features)),
         ("memory", f"{board.memory_mib} MiB"),
@@ -198,7 +199,7 @@ def _tile(value: str, unit: str, what: str, whose: str, *, bad: bool = False) ->
 
 
 def _count(cases: Sequence[Case]) -> str:
-    return f"{len(cases)} case{'s' if len(cases) != 1 else ''}"
+    return count_of(len(cases), "case")
 
 
 def _percent(negative: float) -> str:

@@ -9,6 +9,7 @@ from mmg.board.profiling.figures import LATENCY, Figure, by_variant, figures, me
 from mmg.board.profiling.gate import GATE_TITLE, gate_lines
 from mmg.board.profiling.result import Case, Report
 from mmg.board.profiling.text import BOLD, DIM, INVALID, OVER, RED, VALID, WARNED, YELLOW, Lines, align, widths_of
+from mmg.counts import count_of
 
 MEANINGS = {
     VALID: "valid",
@@ -51,7 +52,7 @@ def format_table(report: Report, *, width: int = 100, colours: bool = False, asc
 def headlines(report: Report) -> list[str]:
     """What was profiled, on what, and how."""
     bundle, machine = report.bundle, report.machine
-    cores = f"{machine.cores} core{'s' if machine.cores != 1 else ''}"
+    cores = count_of(machine.cores, "core")
     facts = ", ".join(filter(None, (machine.cpu, cores, f"{machine.memory_mib} MiB", machine.architecture)))
     how = "paced, as the sensors are" if report.mode == "paced" else "back to back, as fast as it goes"
     return [

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from mmg.counts import count_of
 from mmg.errors import ConfigError, SourceError, SourceLost
 from mmg.sources.ports.microphone.device import Meant, Microphone
 from mmg.sources.ports.microphone.level import Level
@@ -216,7 +217,7 @@ class MicrophonePort(PortThread):
         wanted = self._channel or self._channels
         if wanted > device.channels:
             option = "channel" if self._channel else "channels"
-            many = f"{device.channels} channel{'s' if device.channels > 1 else ''}"
+            many = count_of(device.channels, "channel")
             raise SourceError(self.url, f"{option}={wanted}: {device.name!r} has {many}")
         # Asked for one alone, ALSA's plug plugin gives the mean of a device's two.
         return max(wanted, min(2, device.channels)) if self._channel else wanted
