@@ -293,6 +293,50 @@ def test_a_second_ctrl_c_still_finishes_the_file(tmp_path: Path, words: tuple[st
     assert recording.notes == []
 
 
+def test_a_recording_whose_end_cannot_be_written_is_no_good_one_though_ctrl_c_ended_it(tmp_path: Path) -> None:
+    hidden = (
+        "import errno, os, sys; from mmg.recording.part import Part; from mmg.runs.listening import Listening\n"
+        "def press(*_): raise KeyboardInterrupt\n"
+        "def fill(part): raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(part.path))\n"
+        "Listening.wait, Part.finish = press, fill\n"
+        "from mmg.cli.record import main; sys.exit(main(sys.argv[1:]))"
+    )
+    line = [sys.executable, "-c", hidden, "--imu", "serial:///dev/ttyUSB77", "-o", str(tmp_path / "day.mcap")]
+    done = subprocess.run(line, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "recording stops: " in done.stderr
+    assert "No space left on device" in done.stderr
+    assert "stopped" not in done.stderr
+
+
+TWICE = """
+import fcntl, termios, threading
+from mmg.cli.keys import keys
+fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+def press(*_):
+    raise KeyboardInterrupt
+threading.Thread.join = press
+before = termios.tcgetattr(0)
+try:
+    with keys(print):
+        between = termios.tcgetattr(0)
+        press()
+except KeyboardInterrupt:
+    print(between == before, termios.tcgetattr(0) == before)
+"""
+
+
+def test_a_second_ctrl_c_leaves_the_terminal_as_it_was() -> None:
+    ours, theirs = os.openpty()
+    line = [sys.executable, "-c", TWICE]
+    done = subprocess.run(
+        line, stdin=theirs, capture_output=True, text=True, start_new_session=True, check=False, timeout=60
+    )
+    os.close(ours)
+    os.close(theirs)
+    assert done.stdout == "False True\n", done.stderr
+
+
 @pytest.mark.parametrize("words", [("--split", "1h"), ("--keep", "1d"), ("--record-video",)])
 def test_limits_of_a_recording_that_nobody_makes_are_refused(words: tuple[str, ...]) -> None:
     done = command("run", "--imu", "serial:///dev/ttyUSB77", *words)

@@ -86,6 +86,32 @@ def test_a_sink_that_hangs_loses_its_oldest_lines_and_delays_neither_the_run_nor
     stuck.go.set()
 
 
+def test_ctrl_c_while_one_sink_is_slow_to_end_costs_no_other_its_lines(monkeypatch: pytest.MonkeyPatch) -> None:
+    slow, well = Place(), Place()
+    slow.go.clear()
+    boxes = Outboxes([Outbox(slow, name="slow"), Outbox(well, name="well")])
+    for hop in range(50):
+        boxes.decided(decision(hop), None)
+
+    def press(_seconds: float) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(boxes.boxes[0]._thread, "join", press)
+    with pytest.raises(KeyboardInterrupt):
+        boxes.close()
+    assert (well.hops, well.closed.is_set()) == (list(range(50)), True)
+    slow.go.set()
+
+
+def test_a_closed_sink_is_given_no_more_and_loses_nothing() -> None:
+    place, told = Place(), list[str]()
+    box = Outbox(place, name="place", report=told.append)
+    box.finish()
+    box.put(Decided(decision(1), None, None))
+    box.close()
+    assert (place.hops, box.lost, told) == ([], 0, [])
+
+
 def test_a_sink_that_fails_is_given_the_next_line_all_the_same_and_told_of_once() -> None:
     place, told = Place(), list[str]()
     box = Outbox(place, name="place", report=told.append, patient=True, most=1)

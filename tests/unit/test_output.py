@@ -201,6 +201,69 @@ def test_a_signal_ends_a_run_whose_output_nobody_reads(
     assert told.endswith(b"mmg-run: stopped\n")
 
 
+LATE = """
+import atexit, os, signal, sys, threading
+from mmg.cli.exit_codes import handle_signals, raise_interrupt, run_command
+from mmg.cli.reporting import stderr_reporter
+def press():
+    os.kill(os.getpid(), signal.SIGINT)
+    threading.Event().wait(0)  # here Python runs its handler
+def clean():
+    press()
+    print("clean")
+def report(line):
+    press()
+    stderr_reporter("mmg-run")(line)
+def run():
+    press()
+atexit.register(clean)
+handle_signals(raise_interrupt)
+sys.exit(run_command(run, report))
+"""
+
+
+def test_a_second_ctrl_c_cuts_neither_the_last_words_nor_what_is_done_at_exit() -> None:
+    done = subprocess.run([sys.executable, "-c", LATE], capture_output=True, text=True, cwd=ROOT, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "clean\n", "mmg-run: stopped\n")
+
+
+STUCK = """
+import sys, threading
+from mmg.cli.exit_codes import handle_signals, raise_interrupt, run_command
+from mmg.cli.last_line import takes_more
+from mmg.cli.reporting import stderr_reporter
+report = stderr_reporter("mmg-run")
+def fill():
+    while True:
+        report("x" * 1000)
+def run():
+    threading.Thread(target=fill, daemon=True).start()
+    while takes_more():
+        threading.Event().wait(0.01)
+    try:
+        print("full", flush=True)
+        threading.Event().wait()
+    finally:  # as at the end of a run
+        for _ in range(20):
+            report("closed")
+        print("closed", flush=True)
+handle_signals(raise_interrupt)
+sys.exit(run_command(run, report))
+"""
+
+
+def test_one_signal_ends_a_run_whose_messages_nobody_reads() -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", STUCK], stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=ROOT
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"full\n"
+        process.send_signal(signal.SIGTERM)
+        process.wait(PATIENCE_S)  # and nothing is read of its standard error
+        assert process.stdout.read() == b"closed\n"
+    assert process.returncode == 0
+
+
 def test_what_was_said_before_a_signal_is_written_where_it_is_read(
     pipe: tuple[int, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -361,6 +361,29 @@ def test_a_recorder_that_is_closed_makes_nobody_wait(tmp_path: Path) -> None:
     recorder.close()
 
 
+def test_impatience_does_not_cut_a_file_that_is_nearly_finished(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pressed, finish = threading.Event(), Part.finish
+    monkeypatch.setattr(Part, "finish", lambda part: pressed.wait(10) and finish(part))
+    recorder, _ = Clock().recorder(tmp_path / "day.mcap")
+    recorder.step(step_at(0))
+    join = recorder._thread.join
+
+    def press(timeout: float | None = None) -> None:
+        if not pressed.is_set():
+            pressed.set()
+            raise KeyboardInterrupt
+        join(timeout)
+
+    monkeypatch.setattr(recorder._thread, "join", press)
+    with pytest.raises(KeyboardInterrupt):
+        recorder.close()
+    recording = open_recording(tmp_path / "day.mcap")
+    assert len(list(recording.steps())) == 1
+    assert recording.notes == []
+
+
 def test_what_cannot_be_kept_costs_its_step_alone_and_is_told(tmp_path: Path) -> None:
     recorder, told = Clock().recorder(tmp_path / "day.mcap")
     odd = replace(sound_chunk(1), times_ns=sound_chunk(1).times_ns - 2**62)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import threading
 from collections.abc import Callable
 from contextlib import suppress
 from types import TracebackType
@@ -12,7 +13,7 @@ from typing import NoReturn
 
 from mmg.backends import TELEMETRY_OFF
 from mmg.cli.output import drop, let_output_wait, say_last
-from mmg.cli.reporting import release_stderr
+from mmg.cli.reporting import hurry_stderr, release_stderr
 from mmg.cli.watchdog import watched
 from mmg.errors import NO_MEMORY, MmgError, OutOfMemory, wants_memory
 
@@ -24,6 +25,18 @@ def run_command(run: Callable[[], int], report: Callable[[str], None], *, stoppe
     """
     let_output_wait()
     os.environ.update(TELEMETRY_OFF)  # also of what other libraries load, and of children
+    try:
+        return _run_and_tell(run, report)
+    except KeyboardInterrupt:
+        _let_signals_pass()
+        say_last(lambda: report("stopped"))
+        return stopped
+    finally:
+        _let_signals_pass()
+        release_stderr()
+
+
+def _run_and_tell(run: Callable[[], int], report: Callable[[str], None]) -> int:
     try:
         code = run()
         if sys.stdout is not None:
@@ -52,11 +65,6 @@ def run_command(run: Callable[[], int], report: Callable[[str], None], *, stoppe
         drop(sys.stdout)
         sys.stdout = None
         return 2
-    except KeyboardInterrupt:
-        say_last(lambda: report("stopped"))
-        return stopped
-    finally:
-        release_stderr()
 
 
 def _clear_frames(traceback: TracebackType | None) -> None:
@@ -84,5 +92,12 @@ def handle_signals(handle: Callable[[int, object], object]) -> None:
 
 
 def raise_interrupt(_number: int, _frame: object) -> NoReturn:
-    """As Ctrl-C does; for ``handle_signals``."""
+    """As Ctrl-C does; for ``handle_signals``. From now on no message waits for its reader for long."""
+    hurry_stderr()
     raise KeyboardInterrupt
+
+
+def _let_signals_pass() -> None:
+    """What is left ends by itself, and an interrupt would cut it: what hangs the watchdog ends."""
+    if threading.current_thread() is threading.main_thread():
+        handle_signals(lambda *_: None)

@@ -55,10 +55,13 @@ def keys(press: Callable[[str], None]) -> Iterator[bool]:
         yield True
     finally:
         ended.set()
-        thread.join()
-        with suppress(termios.error):
-            if _is_ours(descriptor):
-                termios.tcsetattr(descriptor, termios.TCSANOW, before)
+        try:
+            if thread.ident is not None:
+                thread.join(2 * WAIT_S)
+        finally:  # a second Ctrl-C changes nothing of this
+            with suppress(termios.error):
+                if _is_ours(descriptor):
+                    termios.tcsetattr(descriptor, termios.TCSANOW, before)
 
 
 def _is_ours(descriptor: int) -> bool:

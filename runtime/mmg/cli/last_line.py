@@ -9,7 +9,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
-from mmg.cli.output import is_dumb
+from mmg.cli.output import LAST_WAIT_S, drop, is_dumb
 
 CLEAR = b"\r\x1b[K"
 
@@ -27,6 +27,8 @@ class LastLine:
     def __init__(self) -> None:
         self._lock = threading.RLock()
         self._shown = b""
+        self.hurries = False
+        """Whether the process was asked to end: then nothing waits for long."""
 
     def show(self, text: str) -> None:
         """In place of the one that is shown; nothing while the shell has put this job in the background."""
@@ -44,15 +46,21 @@ class LastLine:
 
     def clear(self) -> None:
         """Leave an empty line where it was, at whose start the cursor stands."""
-        with self._lock:
+        with suppress(TimeoutError), self._held():
             if self._shown:
                 self._write(CLEAR)
                 self._shown = b""
 
     @contextmanager
     def above(self) -> Iterator[None]:
-        """What the block writes to the same terminal, in whole lines, goes above the last one."""
-        with self._lock:
+        """What the block writes to the same terminal, in whole lines, goes above the last one.
+
+        Raises TimeoutError where the process was asked to end and nobody reads.
+        """
+        with self._held():
+            if self.hurries and not takes_more(LAST_WAIT_S):
+                drop(sys.stderr)
+                raise TimeoutError
             if not self._shown:
                 yield
                 return
@@ -61,6 +69,16 @@ class LastLine:
                 yield
             finally:
                 self._write(self._shown)
+
+    @contextmanager
+    def _held(self) -> Iterator[None]:
+        """Raises TimeoutError where the process was asked to end and another thread waits for the terminal."""
+        if not self._lock.acquire(timeout=LAST_WAIT_S if self.hurries else -1):
+            raise TimeoutError
+        try:
+            yield
+        finally:
+            self._lock.release()
 
     def _write(self, data: bytes) -> None:
         with suppress(OSError, ValueError, AttributeError):  # standard error was closed meanwhile
@@ -76,12 +94,12 @@ def is_in_foreground() -> bool:
         return True
 
 
-def takes_more() -> bool:
-    """Whether a line can be written to standard error without waiting for its reader."""
+def takes_more(wait_s: float = 0.0) -> bool:
+    """Whether a line can be written to standard error without waiting for its reader longer than this."""
     try:
         ready = select.poll()
         ready.register(sys.stderr.fileno(), select.POLLOUT)
-        return bool(ready.poll(0))
+        return bool(ready.poll(wait_s * 1000))
     except (OSError, ValueError, AttributeError):
         return True  # closed, or no file: a write says so
 

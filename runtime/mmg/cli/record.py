@@ -108,8 +108,17 @@ def _record(options: argparse.Namespace) -> int:
         WATCHDOG.start("mmg-record")
         ports = open_ports(bundle.manifest, urls, settings, _report)
         origin_ns = time.monotonic_ns()
+        listening = Listening(ports, time.monotonic_ns, HopGrid(origin_ns, bundle.manifest.hop_ns))
         recorder = open_recorder(options, options.output, bundle, ports, profile, settings, origin_ns, _report)
-    listening = Listening(ports, time.monotonic_ns, HopGrid(origin_ns, bundle.manifest.hop_ns))
+    try:
+        _record_what_comes(options, listening, recorder)
+    except KeyboardInterrupt:
+        if not recorder.problem:  # that is how a recording ends, but not one that lacks its last seconds
+            raise
+    return 2 if recorder.problem else 0
+
+
+def _record_what_comes(options: argparse.Namespace, listening: Listening, recorder: Recorder) -> None:
     try:
         marker, pressed = _keys(options, recorder)
         with pressed as has_keys:
@@ -123,7 +132,6 @@ def _record(options: argparse.Namespace) -> int:
             recorder.step(listening.step())
         finally:  # a second Ctrl-C while a driver is slow to close costs nothing
             close_recorder(recorder, _report)
-    return 2 if recorder.problem else 0
 
 
 def _keys(options: argparse.Namespace, recorder: Recorder) -> tuple[Marker, AbstractContextManager[bool]]:

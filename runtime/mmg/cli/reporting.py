@@ -37,9 +37,14 @@ def write_stderr(text: str) -> None:
     nothing else."""
     stream = sys.stderr
     if stream is not None:
-        with LAST_LINE.above(), suppress(OSError, ValueError):
+        with suppress(OSError, ValueError), LAST_LINE.above():
             stream.write(text)
             stream.flush()
+
+
+def hurry_stderr() -> None:
+    """The process was asked to end: from now on what nobody reads for ``LAST_WAIT_S`` is lost."""
+    LAST_LINE.hurries = True
 
 
 def release_stderr() -> None:

@@ -227,13 +227,13 @@ def _decide(
         report = _and_notice(outboxes) if outboxes else _report
         progress = at_end.enter_context(closing(RunProgress(_report, urls.values())))
         pipeline, recorder = open_pipeline(options, bundle, urls, settings, profile, report, outboxes)
-        WATCHDOG.look_at(pipeline.engine, report)
-        if controls and outboxes:
-            attach_controls(controls, options, bundle, pipeline, recorder, taught, profile, outboxes)
         if recorder:  # a second Ctrl-C while a driver is slow to close costs nothing
             at_end.callback(close_recorder, recorder, _report)
             takers.append(_into(recorder))
         at_end.callback(pipeline.close)
+        WATCHDOG.look_at(pipeline.engine, report)
+        if controls and outboxes:
+            attach_controls(controls, options, bundle, pipeline, recorder, taught, profile, outboxes)
         if pulse := _open_pulse(options.manager, pipeline):
             at_end.callback(pulse.close)
             at_end.callback(pulse.stopping)  # before all others: a driver may be slow to close

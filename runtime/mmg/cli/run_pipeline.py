@@ -69,11 +69,11 @@ def open_pipeline(
     try:
         record = _each([recorder.step, *taps])
         pipeline = live_pipeline(ports, settings, record=record, origin_ns=origin_ns)
+        kinds = {port.modality: bundle.manifest.modality(port.modality).kind for port in ports}
+        pipeline.keep_tokens(as_tokens(options, kinds))
     except BaseException:
         recorder.discard()  # the same line again must not find the name taken
         raise
-    kinds = {port.modality: bundle.manifest.modality(port.modality).kind for port in ports}
-    pipeline.keep_tokens(as_tokens(options, kinds))
     return pipeline, recorder
 
 

@@ -181,15 +181,24 @@ class Recorder:
         with self._changed:
             self._closing = True
             self._changed.notify_all()
-        self._thread.join(SLOW_S)
+        pressed, until_s = False, time.monotonic() + SLOW_S
+        while self._thread.is_alive() and (left_s := until_s - time.monotonic()) > 0:
+            try:
+                self._thread.join(left_s)
+            except KeyboardInterrupt:  # impatience must not cut a file that is nearly finished
+                pressed = True
         if self._thread.is_alive():
             self._report(f"{self.newest}: waiting for its disk; Ctrl-C gives up what it has not taken yet")
             self._thread.join()
+        if pressed:
+            raise KeyboardInterrupt
 
     def discard(self) -> None:
         """Of a run that did not begin: end, and leave no file."""
-        self.close()
-        self.newest.unlink(missing_ok=True)
+        try:
+            self.close()
+        finally:
+            self.newest.unlink(missing_ok=True)
 
     def _live(self) -> None:
         try:

@@ -6,6 +6,7 @@ import re
 import threading
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from mmg.errors import SinkError
@@ -50,18 +51,20 @@ class Outbox:
         """Events."""
         self._waiting: deque[Event] = deque()
         self._changed = threading.Condition()
-        self._closing = self._is_giving = False
+        self._closing = self._is_closed = self._is_giving = False
         self._problem = ""
         self._thread = threading.Thread(target=self._give_all, name=f"mmg {name}", daemon=True)
         self._thread.start()
 
     def put(self, event: Event) -> None:
-        """Leave an event. Returns at once, unless this outbox is patient."""
+        """Leave an event. Returns at once, unless this outbox is patient. One that is closed takes no more."""
         if not isinstance(event, self.sink.takes):
             return
         with self._changed:
             if self._patient:
                 self._changed.wait_for(lambda: len(self._waiting) < self._most)
+            if self._closing:
+                return
             self._waiting.append(event)
             is_first = len(self._waiting) > self._most and not self.lost
             while len(self._waiting) > self._most:
@@ -72,16 +75,22 @@ class Outbox:
         if is_first:
             self._report(f"{self.name}: is too slow: the oldest of its lines are lost")
 
+    def finish(self) -> None:
+        """Give what waits, and then let go of the sink; returns at once."""
+        with self._changed:
+            self._closing = True
+            self._changed.notify_all()
+
     def close(self) -> None:
         """Give what waits, for a moment, and let go of the sink. Tells what was lost. Twice is fine.
 
         A patient outbox gives for as long as anything is taken.
         """
+        self.finish()
         with self._changed:
-            if self._closing:
-                return
-            self._closing = True
-            self._changed.notify_all()
+            was_closed, self._is_closed = self._is_closed, True
+        if was_closed:
+            return
         self._thread.join(self._closing_s)
         taken = -1
         while self._patient and self._thread.is_alive() and taken < self.written + self.lost:
@@ -165,6 +174,9 @@ class Outboxes:
             box.put(event)
 
     def close(self) -> None:
-        """Close all of them. Twice is fine."""
+        """Close all of them, each with the time that it takes anyway. Twice is fine."""
         for box in self.boxes:
-            box.close()
+            box.finish()
+        with ExitStack() as each:  # Ctrl-C while one is slow costs no other its lines
+            for box in reversed(self.boxes):
+                each.callback(box.close)

@@ -166,5 +166,7 @@ def test_losses_go_on_when_the_device_goes_and_comes_back(device: AlsaMicrophone
     until(lambda: port.status.reason == "unplugged")
     assert dict(port.status.losses)["overruns"] == 1
     until(lambda: port.status.connected)
+    listener.forget()
+    listener.hear(0.2)
     overrun()
     until(lambda: dict(port.status.losses)["overruns"] == 2)

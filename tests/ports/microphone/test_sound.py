@@ -47,7 +47,7 @@ def test_a_tone_arrives_bit_exact_and_is_stamped_when_it_sounded(device: AlsaMic
     truth_ns = device.due_ns[0] + (index - device.block + 1) * (1e9 / RATE_HZ)
     late_ms = (times_ns - truth_ns)[2 * RATE_HZ :] / 1e6
     status = port.status
-    assert np.abs(late_ms).max() < 5 * status.uncertainty_ms + status.jitter_ms
+    assert np.abs(late_ms).max() < 2  # of blocks of 10 ms; the virtual device itself wakes up to 1 ms late
     assert status.uncertainty_ms < 2
     assert abs(status.drift_ppm) < 300
     assert (status.connected, status.reason, status.device) == (True, "", "default, 16000 Hz, 1 ch")
