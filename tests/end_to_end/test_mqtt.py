@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 from broker_runs import (
@@ -228,6 +230,69 @@ def test_home_assistant_is_not_told_where_that_is_off(broker: Broker) -> None:
         sink.write(decided("walking"))
         listener.wait_for(is_state("walking"))
         assert not [message for message in listener.messages if message.topic.endswith("/config")]
+
+
+# --- the end -------------------------------------------------------------------------------------------------------
+
+
+OVERTAKING_S = 0.5
+"""So long a connection that has just announced itself lets its end overtake it, which must not come about."""
+
+
+def test_a_wearable_that_ends_while_it_connects_does_not_stay_online(
+    broker: Broker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from paho.mqtt.client import Client
+
+    announced, overtaken = threading.Event(), threading.Event()
+    announce, disconnect = mqtt.MqttSink._announce, Client.disconnect
+
+    def announce_and_linger(sink: mqtt.MqttSink) -> None:
+        announce(sink)
+        announced.set()
+        overtaken.wait(OVERTAKING_S)
+
+    def disconnect_and_tell(client: Client) -> None:
+        disconnect(client)
+        overtaken.set()
+
+    monkeypatch.setattr(mqtt.MqttSink, "_announce", announce_and_linger)
+    # What Home Assistant's topic is answered with may be unread at the end: that resets the connection, and the will is
+    # told after all.
+    with Listener(broker.port) as listener:
+        with monkeypatch.context() as patch, wearable(broker.port, "&discovery=off"):
+            assert announced.wait(PATIENCE_S)
+            patch.setattr(Client, "disconnect", disconnect_and_tell)
+        listener.wait_for(is_status("offline"))
+    assert retained(broker.port)["status"].text == "offline"
+
+
+def test_home_assistant_that_starts_at_a_wearables_end_is_not_told_that_it_is_online(
+    broker: Broker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from paho.mqtt.client import Client
+
+    listener, heard, disconnect = Listener(broker.port), threading.Event(), Client.disconnect
+
+    def hear_and_disconnect(client: Client) -> None:
+        hear: Any = client.on_message
+
+        def hear_and_tell(*message: Any) -> None:
+            hear(*message)
+            heard.set()
+
+        client.on_message = hear_and_tell
+        listener.say("homeassistant/status", "online")
+        heard.wait(PATIENCE_S)
+        disconnect(client)
+
+    with listener:
+        with monkeypatch.context() as patch, wearable(broker.port):
+            listener.wait_for(is_status("online"))
+            patch.setattr(Client, "disconnect", hear_and_disconnect)
+        assert heard.is_set()
+        listener.wait_for(is_status("offline"))
+    assert retained(broker.port)["status"].text == "offline"
 
 
 # --- a broker that hangs -------------------------------------------------------------------------------------------

@@ -35,7 +35,8 @@ class Connection:
     """To one broker, on paho's thread. Everything goes at QoS 0: what did not get there is told anew, or counted.
 
     on_up: called on that thread on every connect, before anything else is taken. last_words: topic and text that the
-    broker retains when this end is gone. heard: topic to call, for retained or other messages from others.
+    broker retains when this end is gone. heard: topic, and what to call on that thread with a message there that is not
+    retained. ``close`` waits for either call, and begins neither afterwards: neither may wait for it, or close.
     """
 
     def __init__(
@@ -51,6 +52,9 @@ class Connection:
         self._address, self._on_up, self._last_words, self._heard = address, on_up, last_words, heard
         self._problem = "no answer yet"
         self._is_up = self._is_refused = self._closing = False
+        self._lock = threading.Lock()
+        """Held while ``on_up`` or ``heard`` announces: after the last words that would stand at the broker for good.
+        ``_disconnect`` must not want it: paho calls that on any thread."""
         self._answered, self._down = threading.Event(), threading.Event()
         self._sent: paho.MQTTMessageInfo | None = None
         self._stuck: paho.MQTTMessageInfo | None = None
@@ -107,8 +111,9 @@ class Connection:
 
     def close(self) -> None:
         """Say the last words and go. Within 1.5 s, even where the broker does not answer."""
-        self._closing = True
-        if self._is_up:
+        with self._lock:
+            self._closing, was_up = True, self._is_up
+        if was_up:
             self.send(*self._last_words, retain=True)
         else:
             self._down.set()
@@ -128,9 +133,11 @@ class Connection:
         if reason.is_failure:
             self._is_refused = True
             self._fail(refusal(str(reason), has_credentials=client.username is not None))
-        elif self._closing:
-            client.disconnect()
-        else:
+            return
+        with self._lock:
+            if self._closing:
+                client.disconnect()
+                return
             if self._heard:
                 client.subscribe(self._heard[0])
             self._on_up()
@@ -153,8 +160,11 @@ class Connection:
         self._down.set()
 
     def _message(self, _client: paho.Client, _data: Any, message: paho.MQTTMessage) -> None:
-        if self._heard and not message.retain:
-            self._heard[1](bytes(message.payload))
+        if not self._heard or message.retain:
+            return
+        with self._lock:
+            if not self._closing:
+                self._heard[1](bytes(message.payload))
 
     def _fail(self, problem: str) -> None:
         self._problem, self._is_up = problem, False
