@@ -1,11 +1,14 @@
-"""A folder in which one process works at a time."""
+"""Folders that are one process's as long as it lives: one that stays, and one for temporary files."""
 
 from __future__ import annotations
 
 import fcntl
 import os
+import shutil
+import stat
+import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from mmg.errors import ConfigError
@@ -33,3 +36,57 @@ def folder_lock(folder: Path, who: str) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
+
+
+@contextmanager
+def held_folder(prefix: str, mark: str) -> Iterator[Path]:
+    """A new folder for temporary files, which goes with its process, also where that is killed: then the next one that
+    makes such a folder removes it.
+
+    prefix: how its name begins. mark: a file in it, locked as long as its process lives, or a fork of that. Raises
+    OSError where it cannot be made.
+    """
+    for left in Path(tempfile.gettempdir()).glob(f"{prefix}*"):
+        with suppress(OSError):  # it is another user's, nothing of ours, or still at work
+            _remove_left(left, mark)
+    folder, process = Path(tempfile.mkdtemp(prefix=prefix)), os.getpid()
+    descriptor = _hold(folder / mark)
+    try:
+        yield folder
+    finally:
+        if os.getpid() == process:  # a fork that ends leaves it to its parent
+            _remove(folder, mark)
+        os.close(descriptor)
+
+
+def _remove_left(folder: Path, mark: str) -> None:
+    """Raises OSError where it is not one that a process of ours left."""
+    found = folder.lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid():
+        return
+    descriptor = os.open(folder / mark, os.O_RDWR | os.O_NOFOLLOW)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        _remove(folder, mark)
+    finally:
+        os.close(descriptor)
+
+
+def _remove(folder: Path, mark: str) -> None:
+    """The mark last: who is killed meanwhile leaves what the next one still knows for ours."""
+    with suppress(OSError):
+        for path in folder.iterdir():
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            elif path.name != mark:
+                path.unlink()
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def _hold(mark: Path) -> int:
+    """Make it. It is locked before it bears its name, so that nobody finds one that is not."""
+    new = mark.with_name(f"{mark.name}-new")
+    descriptor = os.open(new, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
+    fcntl.flock(descriptor, fcntl.LOCK_EX)
+    new.rename(mark)
+    return descriptor

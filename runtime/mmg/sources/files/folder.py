@@ -7,9 +7,9 @@ import itertools
 import lzma
 import shutil
 import stat
-import tempfile
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from mmg.bounded_zip import ZIP_ERRORS, BoundedZip
 from mmg.bundle.manifest import Modality
 from mmg.errors import ConfigError, SourceError
+from mmg.folder_lock import held_folder
 from mmg.labels.beside import is_labels_file
 from mmg.sources.columns import Column
 from mmg.sources.files.contents import kinds_of
@@ -38,8 +39,9 @@ PICTURES = (".mp4", ".mov", ".mkv", ".webm", ".avi")
 OF_KIND = {"signal": TABLES, "audio": SOUNDS, "video": PICTURES}
 WHAT = {"signal": "table", "audio": "sound", "video": "video"}
 MOST_FILES, DEEPEST = 2000, 2
-UNPACKED = "mmg-zip-"
-"""How the folder of an archive's files begins; it means nothing to a person."""
+UNPACKED, MARK = "mmg-zip-", ".mmg-zip-held"
+"""How the folder of an archive's files begins; it means nothing to a person. And a file in it that is none of them: a
+hidden one is not read, and none without an ending is unpacked."""
 # An archive may promise more than a disk holds.
 LARGEST_BYTES = 8 << 30
 LIST_BYTES = 4 << 20
@@ -163,7 +165,8 @@ def _find_parts(url: SourceUrl, tables: Mapping[Path, _Look], *, chosen: bool) -
 
 
 def unpacked(url: str, path: Path) -> Path:
-    """A zip archive's files in a folder for temporary files, which goes when the process ends. Raises SourceError."""
+    """A zip archive's files in a folder for temporary files, which goes when the process ends; what one leaves that is
+    killed goes when the next one unpacks. Raises SourceError."""
     try:
         return _unpack(path)
     except OSError as error:
@@ -175,11 +178,10 @@ def unpacked(url: str, path: Path) -> Path:
 def forget_unpacked() -> None:
     """Remove what was unpacked so far, for a process that reads many archives, none of which is open any more."""
     _unpack.cache_clear()
-    while _folders:
-        shutil.rmtree(_folders.pop(), ignore_errors=True)
+    _folders.close()
 
 
-_folders: list[str] = []
+_folders = ExitStack()
 """Of archives' files."""
 atexit.register(forget_unpacked)
 
@@ -197,13 +199,12 @@ def _unpack(path: Path) -> Path:
             raise ValueError("its files overlap")
         if size > max(SMALL_BYTES, LARGEST_RATIO * packed):
             raise ValueError(f"it would unpack to {size / 1e9:.1f} GB, over {LARGEST_RATIO} times what it takes")
-        folder = tempfile.mkdtemp(prefix=UNPACKED)
-        _folders.append(folder)
+        folder = _folders.enter_context(held_folder(UNPACKED, MARK))
         if size > shutil.disk_usage(folder).free:
             raise ValueError(f"it holds {size / 1e6:.0f} MB, more than there is room for in {folder}")
         for one in wanted:
             archive.extract(one, folder)
-    return Path(folder)
+    return folder
 
 
 def _is_link(member: zipfile.ZipInfo) -> bool:
