@@ -73,15 +73,6 @@ def _place_of(path: Path) -> int:
     return SLOWEST_FIRST.index(named[0]) if named else len(SLOWEST_FIRST)
 
 
-@pytest.fixture(autouse=True)
-def signals() -> Iterator[None]:
-    """A command that a test calls takes signals for itself; Ctrl-C must still end the tests."""
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
-    yield
-    for number, handler in before.items():
-        signal.signal(number, handler)
-
-
 @pytest.fixture(scope="session")
 def session_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder that all processes of this session share."""

@@ -50,7 +50,11 @@ def held_folder(prefix: str, mark: str) -> Iterator[Path]:
         with suppress(OSError):  # it is another user's, nothing of ours, or still at work
             _remove_left(left, mark)
     folder, process = Path(tempfile.mkdtemp(prefix=prefix)), os.getpid()
-    descriptor = _hold(folder / mark)
+    try:
+        descriptor = _hold(folder / mark)
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
     try:
         yield folder
     finally:
@@ -87,6 +91,11 @@ def _hold(mark: Path) -> int:
     """Make it. It is locked before it bears its name, so that nobody finds one that is not."""
     new = mark.with_name(f"{mark.name}-new")
     descriptor = os.open(new, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
-    fcntl.flock(descriptor, fcntl.LOCK_EX)
-    new.rename(mark)
+    try:
+        with suppress(OSError):  # a file system without locks: there nobody finds it held, nor left
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        new.rename(mark)
+    except BaseException:
+        os.close(descriptor)
+        raise
     return descriptor

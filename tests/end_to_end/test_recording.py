@@ -293,19 +293,31 @@ def test_a_second_ctrl_c_still_finishes_the_file(tmp_path: Path, words: tuple[st
     assert recording.notes == []
 
 
-def test_a_recording_whose_end_cannot_be_written_is_no_good_one_though_ctrl_c_ended_it(tmp_path: Path) -> None:
+FULL = "raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(part.path))"
+HANGS = "threading.Event().wait()"
+
+
+@pytest.mark.parametrize(
+    ("finish", "why"),
+    [(FULL, "recording stops: {}: No space left on device"), (HANGS, "{}: waiting for its disk; Ctrl-C gives up")],
+)
+def test_a_recording_without_its_end_is_no_good_one_though_ctrl_c_ended_it(
+    tmp_path: Path, finish: str, why: str
+) -> None:
     hidden = (
-        "import errno, os, sys; from mmg.recording.part import Part; from mmg.runs.listening import Listening\n"
+        "import errno, os, sys, threading; from mmg.recording import recorder; from mmg.recording.part import Part\n"
+        "from mmg.runs.listening import Listening\n"
         "def press(*_): raise KeyboardInterrupt\n"
-        "def fill(part): raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(part.path))\n"
-        "Listening.wait, Part.finish = press, fill\n"
+        f"def finish(part): {finish}\n"
+        "def wait(self, seconds=None): press() if seconds is None else real(self, seconds)\n"
+        "real, recorder.Recorder._wait, recorder.SLOW_S = recorder.Recorder._wait, wait, 0.3\n"
+        "Listening.wait, Part.finish = press, finish\n"
         "from mmg.cli.record import main; sys.exit(main(sys.argv[1:]))"
     )
     line = [sys.executable, "-c", hidden, "--imu", "serial:///dev/ttyUSB77", "-o", str(tmp_path / "day.mcap")]
     done = subprocess.run(line, capture_output=True, text=True, check=False)
     assert done.returncode == 2
-    assert "recording stops: " in done.stderr
-    assert "No space left on device" in done.stderr
+    assert why.format(tmp_path / "day.mcap") in done.stderr
     assert "stopped" not in done.stderr
 
 

@@ -18,6 +18,7 @@ from contextlib import suppress
 import pytest
 from mmg.cli import output
 from mmg.cli.exit_codes import run_command
+from mmg.errors import RequiredSensorLost
 from recordings import ROOT
 
 SMALL = 4096
@@ -210,21 +211,33 @@ def press():
     threading.Event().wait(0)  # here Python runs its handler
 def clean():
     press()
-    print("clean")
-def report(line):
-    press()
-    stderr_reporter("mmg-run")(line)
+    print("clean", flush=True)
+    for _ in sys.argv[2:]:
+        press()
 def run():
     press()
 atexit.register(clean)
 handle_signals(raise_interrupt)
-sys.exit(run_command(run, report))
+sys.exit(run_command(run, stderr_reporter("mmg-run")))
 """
 
 
-def test_a_second_ctrl_c_cuts_neither_the_last_words_nor_what_is_done_at_exit() -> None:
-    done = subprocess.run([sys.executable, "-c", LATE], capture_output=True, text=True, cwd=ROOT, check=False)
+def test_a_second_ctrl_c_does_not_cut_what_is_done_at_exit_and_a_third_ends_it() -> None:
+    command = [sys.executable, "-c", LATE, "twice"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (0, "clean\n", "mmg-run: stopped\n")
+    done = subprocess.run([*command, "thrice"], capture_output=True, text=True, cwd=ROOT, check=False)
+    assert (done.returncode, done.stderr) == (-signal.SIGINT, "mmg-run: stopped\n")
+
+
+def test_ctrl_c_while_an_error_is_told_makes_no_success_of_it() -> None:
+    def fail() -> int:
+        raise RequiredSensorLost({"imu": "unplugged"})
+
+    def press(_line: str) -> None:
+        raise KeyboardInterrupt
+
+    assert run_command(fail, press) == RequiredSensorLost.exit_code
 
 
 STUCK = """
@@ -242,9 +255,11 @@ def run():
         threading.Event().wait(0.01)
     try:
         print("full", flush=True)
-        threading.Event().wait()
+        if "waits" in sys.argv:
+            threading.Event().wait()
+        return 0
     finally:  # as at the end of a run
-        for _ in range(20):
+        for _ in range(20 if "waits" in sys.argv else 0):
             report("closed")
         print("closed", flush=True)
 handle_signals(raise_interrupt)
@@ -253,15 +268,21 @@ sys.exit(run_command(run, report))
 
 
 def test_one_signal_ends_a_run_whose_messages_nobody_reads() -> None:
-    with subprocess.Popen(
-        [sys.executable, "-c", STUCK], stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=ROOT
-    ) as process:
+    command = [sys.executable, "-c", STUCK, "waits"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=ROOT) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == b"full\n"
         process.send_signal(signal.SIGTERM)
-        process.wait(PATIENCE_S)  # and nothing is read of its standard error
+        process.wait(20 * output.LAST_WAIT_S)  # as long as each message's wait; nothing is read of its standard error
         assert process.stdout.read() == b"closed\n"
     assert process.returncode == 0
+
+
+def test_a_run_ends_though_a_thread_of_it_waits_for_a_reader() -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", STUCK], stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=ROOT
+    ) as process:
+        assert process.wait(PATIENCE_S) == 0
 
 
 def test_what_was_said_before_a_signal_is_written_where_it_is_read(

@@ -6,6 +6,7 @@ import errno
 import json
 import os
 import random
+import signal
 import stat
 import threading
 from collections.abc import Sequence
@@ -364,21 +365,35 @@ def test_a_recorder_that_is_closed_makes_nobody_wait(tmp_path: Path) -> None:
 def test_impatience_does_not_cut_a_file_that_is_nearly_finished(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pressed, finish = threading.Event(), Part.finish
-    monkeypatch.setattr(Part, "finish", lambda part: pressed.wait(10) and finish(part))
+    waits, pressed, finish = threading.Event(), threading.Event(), Part.finish
     recorder, _ = Clock().recorder(tmp_path / "day.mcap")
     recorder.step(step_at(0))
-    join = recorder._thread.join
+    wait = recorder._wait
 
-    def press(timeout: float | None = None) -> None:
-        if not pressed.is_set():
-            pressed.set()
-            raise KeyboardInterrupt
-        join(timeout)
+    def tell_and_wait(seconds: float | None = None) -> None:
+        waits.set()
+        wait(seconds)
 
-    monkeypatch.setattr(recorder._thread, "join", press)
-    with pytest.raises(KeyboardInterrupt):
-        recorder.close()
+    def press_and_finish(part: Part) -> None:
+        waits.wait(10)
+        os.kill(os.getpid(), signal.SIGINT)
+        pressed.wait(10)
+        finish(part)
+
+    def interrupt(_number: int, _frame: object) -> None:
+        pressed.set()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(recorder, "_wait", tell_and_wait)
+    monkeypatch.setattr(Part, "finish", press_and_finish)
+    before = signal.signal(signal.SIGINT, interrupt)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            recorder.close()
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert pressed.is_set()
+    assert recorder.is_whole
     recording = open_recording(tmp_path / "day.mcap")
     assert len(list(recording.steps())) == 1
     assert recording.notes == []

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import os
 import shutil
 import signal
@@ -96,6 +98,20 @@ def test_what_is_not_ours_stays(places: Path, archive: Path) -> None:
     unpacked("", archive)
     forget_unpacked()
     assert sorted(places.rglob("*")) == before
+
+
+def test_where_there_are_no_locks_an_archive_is_read_all_the_same_and_nothing_is_taken_for_left(
+    places: Path, archive: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left = left_by(KILL, archive)
+
+    def refuse(_descriptor: int, _how: int) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    folder = unpacked("", archive)
+    assert (folder / "imu.csv").is_file()
+    assert sorted(places.iterdir()) == sorted([left, folder])
 
 
 def test_what_another_user_left_stays(places: Path, archive: Path, monkeypatch: pytest.MonkeyPatch) -> None:

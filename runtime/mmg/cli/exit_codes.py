@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import signal
 import sys
-import threading
 from collections.abc import Callable
 from contextlib import suppress
 from types import TracebackType
@@ -13,7 +13,7 @@ from typing import NoReturn
 
 from mmg.backends import TELEMETRY_OFF
 from mmg.cli.output import drop, let_output_wait, say_last
-from mmg.cli.reporting import hurry_stderr, release_stderr
+from mmg.cli.reporting import calm_stderr, hurry_stderr, release_stderr
 from mmg.cli.watchdog import watched
 from mmg.errors import NO_MEMORY, MmgError, OutOfMemory, wants_memory
 
@@ -25,15 +25,16 @@ def run_command(run: Callable[[], int], report: Callable[[str], None], *, stoppe
     """
     let_output_wait()
     os.environ.update(TELEMETRY_OFF)  # also of what other libraries load, and of children
+    calm_stderr()
     try:
         return _run_and_tell(run, report)
     except KeyboardInterrupt:
-        _let_signals_pass()
+        atexit.register(_let_one_pass)
         say_last(lambda: report("stopped"))
         return stopped
     finally:
-        _let_signals_pass()
-        release_stderr()
+        with suppress(KeyboardInterrupt):
+            release_stderr()
 
 
 def _run_and_tell(run: Callable[[], int], report: Callable[[str], None]) -> int:
@@ -43,7 +44,8 @@ def _run_and_tell(run: Callable[[], int], report: Callable[[str], None]) -> int:
             sys.stdout.flush()  # at exit Python would, and tell what fails in many lines
         return code
     except MmgError as error:
-        report(str(error))
+        with suppress(KeyboardInterrupt):  # whoever does not wait for it to be read
+            report(str(error))
         return error.exit_code
     except BrokenPipeError:
         # The reader has left, as `head` does; without this Python complains once more at exit.
@@ -54,14 +56,16 @@ def _run_and_tell(run: Callable[[], int], report: Callable[[str], None]) -> int:
         if wants_memory(error):  # also where a library says so in an error of its own, such as that of an import
             _clear_frames(error.__traceback__)  # what failed holds the memory still
             try:
-                report(NO_MEMORY)
+                with suppress(KeyboardInterrupt):
+                    report(NO_MEMORY)
             except MemoryError:
                 os.write(2, f"{NO_MEMORY}\n".encode())
             return OutOfMemory.exit_code
         if not isinstance(error, OSError):
             raise
         # What is read is translated where it is read: this is the output, on a full disk for example.
-        report(f"cannot write{f' {error.filename}' if error.filename else ''}: {error.strerror}")
+        with suppress(KeyboardInterrupt):
+            report(f"cannot write{f' {error.filename}' if error.filename else ''}: {error.strerror}")
         drop(sys.stdout)
         sys.stdout = None
         return 2
@@ -97,7 +101,10 @@ def raise_interrupt(_number: int, _frame: object) -> NoReturn:
     raise KeyboardInterrupt
 
 
-def _let_signals_pass() -> None:
-    """What is left ends by itself, and an interrupt would cut it: what hangs the watchdog ends."""
-    if threading.current_thread() is threading.main_thread():
-        handle_signals(lambda *_: None)
+def _let_one_pass() -> None:
+    """At exit: the next of these signals cuts nothing of what is done there, and the one after it ends the process."""
+
+    def pass_once(number: int, _frame: object) -> None:
+        signal.signal(number, signal.SIG_DFL)
+
+    handle_signals(pass_once)

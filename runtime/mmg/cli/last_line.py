@@ -27,8 +27,9 @@ class LastLine:
     def __init__(self) -> None:
         self._lock = threading.RLock()
         self._shown = b""
-        self.hurries = False
-        """Whether the process was asked to end: then nothing waits for long."""
+        self.hurries = self.is_unread = False
+        """Whether the process was asked to end: then nothing waits for long. Whether nobody read for so long then: from
+        then on nothing waits at all."""
 
     def show(self, text: str) -> None:
         """In place of the one that is shown; nothing while the shell has put this job in the background."""
@@ -58,8 +59,7 @@ class LastLine:
         Raises TimeoutError where the process was asked to end and nobody reads.
         """
         with self._held():
-            if self.hurries and not takes_more(LAST_WAIT_S):
-                drop(sys.stderr)
+            if not self.is_read():
                 raise TimeoutError
             if not self._shown:
                 yield
@@ -70,10 +70,21 @@ class LastLine:
             finally:
                 self._write(self._shown)
 
+    def is_read(self) -> bool:
+        """Whether to wait for the reader. Where the process was asked to end, not for one that takes nothing."""
+        if self.hurries and not self.is_unread and not takes_more(LAST_WAIT_S):
+            self._give_up()
+        return not self.is_unread
+
+    def _give_up(self) -> None:
+        self.is_unread = True
+        drop(sys.stderr)
+
     @contextmanager
     def _held(self) -> Iterator[None]:
         """Raises TimeoutError where the process was asked to end and another thread waits for the terminal."""
-        if not self._lock.acquire(timeout=LAST_WAIT_S if self.hurries else -1):
+        if self.is_unread or not self._lock.acquire(timeout=LAST_WAIT_S if self.hurries else -1):
+            self._give_up()
             raise TimeoutError
         try:
             yield

@@ -43,8 +43,8 @@ examples:
   mmg-record -o day.mcap --split 1h --keep 24h           files of an hour, the last day of them
   mmg-run day.mcap                                       decide on what was recorded
 
-exit codes: 0 done, 2 usage or configuration, 3 no usable sensor, 4 bundle or memory, 5 was asked to end while a driver
-did not return: the file can be read up to its last second
+exit codes: 0 done, 2 usage or configuration, or the disk did not take it all, 3 no usable sensor, 4 bundle or memory,
+5 was asked to end while a driver did not return: the file can be read up to its last second
 """
 
 
@@ -113,9 +113,9 @@ def _record(options: argparse.Namespace) -> int:
     try:
         _record_what_comes(options, listening, recorder)
     except KeyboardInterrupt:
-        if not recorder.problem:  # that is how a recording ends, but not one that lacks its last seconds
+        if recorder.is_whole:  # that is how a recording ends, but not one that lacks its last seconds
             raise
-    return 2 if recorder.problem else 0
+    return 0 if recorder.is_whole else 2
 
 
 def _record_what_comes(options: argparse.Namespace, listening: Listening, recorder: Recorder) -> None:

@@ -47,12 +47,19 @@ def hurry_stderr() -> None:
     LAST_LINE.hurries = True
 
 
+def calm_stderr() -> None:
+    """A command begins: its messages wait for their reader."""
+    LAST_LINE.hurries = LAST_LINE.is_unread = False
+
+
 def release_stderr() -> None:
     """At a command's end. What it still holds and cannot write Python would try once more, and end with 120."""
     if sys.stderr is not None:
+        hurry_stderr()
         LAST_LINE.clear()
         try:
-            sys.stderr.flush()
+            if LAST_LINE.is_read():
+                sys.stderr.flush()
         except (OSError, ValueError):
             drop(sys.stderr)
             sys.stderr = None

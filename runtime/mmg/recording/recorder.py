@@ -182,16 +182,26 @@ class Recorder:
             self._closing = True
             self._changed.notify_all()
         pressed, until_s = False, time.monotonic() + SLOW_S
-        while self._thread.is_alive() and (left_s := until_s - time.monotonic()) > 0:
+        while not self._is_over and (left_s := until_s - time.monotonic()) > 0:
             try:
-                self._thread.join(left_s)
+                self._wait(left_s)
             except KeyboardInterrupt:  # impatience must not cut a file that is nearly finished
                 pressed = True
-        if self._thread.is_alive():
+        if not self._is_over:
             self._report(f"{self.newest}: waiting for its disk; Ctrl-C gives up what it has not taken yet")
-            self._thread.join()
+            self._wait()
         if pressed:
             raise KeyboardInterrupt
+
+    def _wait(self, seconds: float | None = None) -> None:
+        """For the thread's end; ``Thread.join`` takes a thread that goes on for ended once it was interrupted."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._is_over, seconds)
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether its file was finished."""
+        return self._is_over and not self.problem
 
     def discard(self) -> None:
         """Of a run that did not begin: end, and leave no file."""

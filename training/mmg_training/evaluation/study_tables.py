@@ -214,7 +214,7 @@ def _table(
     outcome: Outcome, name: str, title: str, head: tuple[str, ...], rows: Sequence[tuple[Cell, ...]], *told: str
 ) -> Table:
     seeds, folds = len(outcome.study.config.seeds), len(outcome.study.folds)
-    over = f"{count_of(seeds, 'seed')}" + (f", each the mean of {folds} folds" if folds > 1 else "")
+    over = count_of(seeds, "seed") + (f", each the mean of {folds} folds" if folds > 1 else "")
     done = (
         f" {len(outcome.results)} of {len(outcome.runs)} runs are done."
         if len(outcome.results) < len(outcome.runs)

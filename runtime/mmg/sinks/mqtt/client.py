@@ -110,7 +110,7 @@ class Connection:
             raise self._error(TAKES_NOTHING)
 
     def close(self) -> None:
-        """Say the last words and go. Within 1.5 s, even where the broker does not answer."""
+        """Say the last words and go. Within 1.5 s of what is being announced, even where the broker does not answer."""
         with self._lock:
             self._closing, was_up = True, self._is_up
         if was_up:
