@@ -157,6 +157,32 @@ def test_a_driver_that_needs_three_seconds_to_close_is_waited_for(start: Start) 
     assert (code, took_s > 2.9, told) == (0, True, "closing\nclosed\nstopped\n")
 
 
+TAKEN_BACK = """
+import signal, sys, threading
+from mmg.cli.exit_codes import handle_signals, raise_interrupt, run_command
+from mmg.cli.watchdog import LAST_S, WATCHDOG
+def run():
+    WATCHDOG._patience._allowed_s = 0.1
+    WATCHDOG.start("mmg-run")
+    return 0
+handle_signals(raise_interrupt)
+assert run_command(run, print) == 0
+asked = threading.Event()
+signal.signal(signal.SIGTERM, lambda *_: asked.set())
+print("runs", file=sys.stderr, flush=True)
+asked.wait()
+threading.Event().wait(5 * LAST_S)
+print("goes on", file=sys.stderr, flush=True)
+"""
+
+
+def test_a_program_that_called_a_command_and_took_its_signals_back_is_not_ended(start: Start) -> None:
+    process = start("-c", TAKEN_BACK)
+    wait_for(process, "runs")
+    code, _, told = end(process, signal.SIGTERM)
+    assert (code, told) == (0, "goes on\n")
+
+
 RECORD_HANGS = (
     "import sys, mmg.runs.live\n"
     + HANG

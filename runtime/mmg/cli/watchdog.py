@@ -74,8 +74,8 @@ class Watchdog:
 
     def __init__(self) -> None:
         self._terminal: list[Any] | None = None
-        self.numbers: set[int] = set()
-        """The signals that are handled by ``handle_signals``."""
+        self.handlers: dict[int, Callable[[int, object], object]] = {}
+        """By signal that ``handle_signals`` has handled: what it put there last."""
         self._command = ""
         self._patience = Patience()
         self._is_heard = False
@@ -92,7 +92,7 @@ class Watchdog:
         The thread begins here: what must be done while a process has one thread only comes before.
         """
         is_main = threading.current_thread() is threading.main_thread()
-        if self._pipe is not None or not self.numbers or not is_main:
+        if self._pipe is not None or not self.handlers or not is_main:
             return
         from mmg.backends.holding import HOLDING
 
@@ -153,8 +153,13 @@ class Watchdog:
 
     def _has_asked(self, reader: int) -> bool:
         with suppress(BlockingIOError):
-            return any(number in self.numbers for number in os.read(reader, 4096))
+            return any(self._is_ours(number) for number in os.read(reader, 4096))
         return False
+
+    def _is_ours(self, number: int) -> bool:
+        """Whether this signal asks the command to end: a program that called it may have put its own handler back."""
+        ours = self.handlers.get(number)
+        return ours is not None and signal.getsignal(number) is ours
 
     def _settle(self, reader: int) -> None:
         """Of a signal that came twice before its handler ran, it runs once: what is in the pipe by now was heard."""
@@ -177,7 +182,7 @@ class Watchdog:
         if threading.current_thread() is not threading.main_thread():
             yield
             return
-        before = {number: signal.getsignal(number) for number in self.numbers}
+        before = {number: signal.getsignal(number) for number in self.handlers}
         try:
             _set(dict.fromkeys(before, signal.SIG_DFL))
             yield
@@ -201,10 +206,10 @@ WATCHDOG = Watchdog()
 
 def watched(handle: Callable[[int, object], object], number: int) -> Callable[[int, object], object]:
     """A handler of this signal that does the same, and whose running the watchdog knows of."""
-    WATCHDOG.numbers.add(number)
 
     def handled(number: int, frame: object) -> object:
         WATCHDOG.heard()
         return handle(number, frame)
 
+    WATCHDOG.handlers[number] = handled
     return handled
