@@ -77,6 +77,27 @@ def test_numpy_without_memory_for_a_product_does_not_end_the_process(when: str, 
     assert (done.returncode, done.stderr, done.stdout) == (0, "", told)
 
 
+ENDING = """
+import pathlib, resource, sys, threading, time
+from itertools import count
+from mmg.cli.exit_codes import handle_signals, raise_interrupt
+from mmg.cli.watchdog import WATCHDOG
+handle_signals(raise_interrupt)
+WATCHDOG.start("mmg-run")
+threading.Thread(target=lambda: [time.sleep(1e-4) for _ in count()], daemon=True).start()
+mapped = int(pathlib.Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (mapped, mapped))
+"""
+
+
+def test_a_thread_that_meets_the_interpreters_end_needs_no_more_memory() -> None:
+    """glibc aborts the process where it cannot load libgcc then."""
+    done = subprocess.run(
+        [sys.executable, "-c", ENDING], capture_output=True, text=True, timeout=60, check=False, cwd=ROOT
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 ERRORS: list[BaseException] = [
     MemoryError(),
     OSError(errno.ENOMEM, "Cannot allocate memory"),

@@ -267,6 +267,21 @@ def test_a_wearable_that_ends_while_it_connects_does_not_stay_online(
     assert retained(broker.port)["status"].text == "offline"
 
 
+def test_a_wearable_that_ends_while_its_broker_starts_anew_says_its_last_words(broker: Broker) -> None:
+    asked = threading.Event()
+    with wearable(broker.port) as sink:
+        with Listener(broker.port) as listener:
+            listener.wait_for(is_status("online"))
+        broker.kill()
+        sink._connection._client.on_socket_register_write = lambda *_: asked.set()
+        broker.start()
+        broker.signal(signal.SIGSTOP)
+        assert asked.wait(PATIENCE_S)  # it asks to be connected, and nobody answers
+    broker.signal(signal.SIGCONT)
+    with Listener(broker.port) as listener:
+        listener.wait_for(is_status("offline"))
+
+
 def test_home_assistant_that_starts_at_a_wearables_end_is_not_told_that_it_is_online(
     broker: Broker, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -251,14 +251,20 @@ print("stopped" if os.WIFSTOPPED(status) else os.WEXITSTATUS(status))
 """
 
 
-def test_a_recording_in_the_background_of_a_terminal_is_not_stopped() -> None:
+def on_a_terminal(code: str) -> subprocess.CompletedProcess[str]:
+    """Run it in a session of its own, a terminal at its standard input."""
     ours, theirs = os.openpty()
-    line = [sys.executable, "-c", BACKGROUND]
+    line = [sys.executable, "-c", code]
     done = subprocess.run(
         line, stdin=theirs, capture_output=True, text=True, start_new_session=True, check=False, timeout=60
     )
     os.close(ours)
     os.close(theirs)
+    return done
+
+
+def test_a_recording_in_the_background_of_a_terminal_is_not_stopped() -> None:
+    done = on_a_terminal(BACKGROUND)
     assert done.stdout == "10\n", done.stderr
 
 
@@ -339,13 +345,7 @@ except KeyboardInterrupt:
 
 
 def test_a_second_ctrl_c_leaves_the_terminal_as_it_was() -> None:
-    ours, theirs = os.openpty()
-    line = [sys.executable, "-c", TWICE]
-    done = subprocess.run(
-        line, stdin=theirs, capture_output=True, text=True, start_new_session=True, check=False, timeout=60
-    )
-    os.close(ours)
-    os.close(theirs)
+    done = on_a_terminal(TWICE)
     assert done.stdout == "False True\n", done.stderr
 
 

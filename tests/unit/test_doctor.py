@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from itertools import count
 from pathlib import Path
@@ -626,25 +627,29 @@ def test_a_root_that_is_no_folder_is_a_usage_error(tmp_path: Path) -> None:
     assert "is not a folder" in done.stderr
 
 
-def imports_numpy(process: int) -> bool:
-    """Whether one of its children is at that. It may write to nothing that would tell it."""
-    try:
-        children = Path(f"/proc/{process}/task/{process}/children").read_text().split()
-        return any(b"import numpy" in Path(f"/proc/{child}/cmdline").read_bytes() for child in children)
-    except OSError:  # one ended meanwhile
-        return False
+def importing_numpy(process: int) -> list[str]:
+    """Those of its children that are at that. They may write to nothing that would tell it."""
+    found = []
+    for child in Path(f"/proc/{process}/task/{process}/children").read_text().split():
+        with suppress(OSError):  # one ended meanwhile
+            if b"import numpy" in Path(f"/proc/{child}/cmdline").read_bytes():
+                found.append(child)
+    return found
 
 
-def test_ctrl_c_ends_it_with_130(tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+def test_a_signal_ends_it_and_what_hangs_in_it(number: signal.Signals, tmp_path: Path) -> None:
     (tmp_path / "numpy.py").write_text("import threading\nthreading.Event().wait()\n")
     # A job in the background ignores SIGINT, and so do its children: as on a terminal, this one does not.
     command = ["env", "--default-signal=INT", sys.executable, "-m", "mmg.cli.doctor"]
     environment = os.environ | {"PYTHONPATH": str(tmp_path)}
     with subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as process:
         until_s = time.monotonic() + 60
-        while not imports_numpy(process.pid):
+        while not (hanging := importing_numpy(process.pid)):
             assert time.monotonic() < until_s, "numpy is not imported"
-        process.send_signal(signal.SIGINT)
+        process.send_signal(number)
         _, told = process.communicate(timeout=60)
-    assert process.returncode == 130
-    assert told.splitlines()[-1] == b"mmg-doctor: stopped"
+    if number == signal.SIGINT:
+        assert (process.returncode, told.splitlines()[-1]) == (130, b"mmg-doctor: stopped")
+    while any(Path(f"/proc/{child}/cwd").exists() for child in hanging):
+        assert time.monotonic() < until_s, "what hung is there still"

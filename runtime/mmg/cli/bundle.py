@@ -19,7 +19,7 @@ from mmg.cli.version import PrintVersion
 from mmg.cli.watchdog import WATCHDOG
 from mmg.errors import ModelError
 from mmg.printable import as_lines, printable
-from mmg.runs.process import set_up_process, take_buffer
+from mmg.runs.process import set_up_process
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -121,7 +121,6 @@ def _verify(options: argparse.Namespace) -> int:
     from mmg.bundle import Bundle
     from mmg.bundle.verify import check_files
 
-    take_buffer()
     WATCHDOG.start("mmg-bundle")
     if options.is_own_process:
         silence_libraries()

@@ -89,13 +89,15 @@ class Watchdog:
     def start(self, command: str) -> None:
         """Watch from now on, for the command of this name. Does nothing where no signal is handled, or once it runs.
 
-        The thread begins here: what must be done while a process has one thread only comes before.
+        The thread begins here: what must be done while a process has one thread only comes before. Raises OutOfMemory.
         """
         is_main = threading.current_thread() is threading.main_thread()
         if self._pipe is not None or not self.handlers or not is_main:
             return
         from mmg.backends.holding import HOLDING
+        from mmg.runs.process import prepare_for_threads
 
+        prepare_for_threads()
         with suppress(termios.error, OSError, ValueError):
             self._terminal = termios.tcgetattr(0)
         reader, writer = self._pipe = os.pipe()

@@ -8,7 +8,7 @@ import sys
 import warnings
 from functools import cache
 
-from mmg.errors import OutOfMemory
+from mmg.errors import OutOfMemory, wants_memory
 
 SWITCH_S = 1e-4
 NUMPY_MIB = 160
@@ -45,11 +45,28 @@ def check_memory(mib: int = NUMPY_MIB) -> None:
 def take_buffer() -> None:
     """Let OpenBLAS have the buffer of its products while there is room for it: before the models are loaded.
 
-    Call it before a thread is started where you can: a thread's first allocation may keep 64 MiB of addresses (glibc,
-    arena.c). Raises OutOfMemory where there is no room.
+    Raises OutOfMemory where there is no room.
     """
     import numpy as np
 
     check_memory(BUFFER_MIB)
     ones = np.ones((SIZE, SIZE), np.float32)
     np.matmul(ones, ones)
+
+
+@cache
+def prepare_for_threads() -> None:
+    """Take what libraries would end the process for once they lack it: before its first thread, whose first allocation
+    may keep 64 MiB of addresses (glibc, arena.c).
+
+    Raises OutOfMemory where there is no room.
+    """
+    take_buffer()
+    import ctypes
+
+    # glibc loads it when a daemon thread meets the interpreter's end, up to Python 3.13: ``pthread_exit``.
+    try:
+        ctypes.CDLL("libgcc_s.so.1")
+    except OSError as error:  # musl has none, and needs none
+        if wants_memory(error):
+            raise OutOfMemory(str(error)) from error

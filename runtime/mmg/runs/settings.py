@@ -12,7 +12,7 @@ from mmg.bundle import Bundle
 from mmg.engine import DEFAULT_GRACE_S, Engine
 from mmg.engine.unknown import DEFAULT_UNKNOWN
 from mmg.runs.look_ahead import LOOK_AHEAD_S
-from mmg.runs.process import take_buffer
+from mmg.runs.process import prepare_for_threads
 
 if TYPE_CHECKING:
     from mmg_device_profiles.gate import GatePolicy
@@ -65,7 +65,7 @@ def make_engine(
     clock: Callable[[], int] = time.perf_counter_ns,
 ) -> Engine:
     """The engine of every run, recorded, live or profiled; see ``Engine`` for the arguments and what it raises."""
-    take_buffer()
+    prepare_for_threads()
     return Engine(
         bundle,
         modalities,

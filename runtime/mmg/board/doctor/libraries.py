@@ -26,9 +26,16 @@ if TYPE_CHECKING:
     from mmg.types import Reached
 
 PREPARE = """\
-import importlib.util, resource, sys
+import importlib.util, os, resource, sys
 resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a crash is looked for: it leaves no core file
 sys.path[:] = [path for path in sys.path if path]  # the current folder is not where libraries are
+try:  # what hangs here ends with who started it, however that ends (prctl(2), PR_SET_PDEATHSIG and SIGKILL)
+    import ctypes
+    ctypes.CDLL(None).prctl(1, 9)
+except (ImportError, AttributeError):
+    pass
+if os.getppid() != {parent}:
+    sys.exit()
 if importlib.util.find_spec({module!r}) is None:
     print("absent")
     sys.exit()
@@ -163,7 +170,7 @@ def try_libraries(
 
 
 def _start(library: Library) -> subprocess.Popen[str]:
-    code = PREPARE.format(module=library.module) + (library.code or f"import {library.module}")
+    code = PREPARE.format(module=library.module, parent=os.getpid()) + (library.code or f"import {library.module}")
     return subprocess.Popen(
         [sys.executable, "-c", code],
         stdin=subprocess.DEVNULL,

@@ -113,9 +113,9 @@ class Connection:
         """Say the last words and go. Within 1.5 s of what is being announced, even where the broker does not answer."""
         with self._lock:
             self._closing, was_up = True, self._is_up
-        if was_up:
-            self.send(*self._last_words, retain=True)
-        else:
+        # Also to a broker that has not answered yet: it may keep what an earlier connection announced.
+        self.send(*self._last_words, retain=True)
+        if not was_up:
             self._down.set()
         self._client.disconnect()
         self._down.wait(LAST_WORDS_S)
