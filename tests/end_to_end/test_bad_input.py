@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import subprocess
+import sys
 import wave
 import zipfile
 from collections.abc import Callable
@@ -292,6 +294,20 @@ def test_a_required_sensor_that_is_lost_ends_the_run_with_exit_code_3(tmp_path: 
     assert done.returncode == 3
     assert "imu: stale" in done.stderr
     assert 7 <= len(done.stdout.splitlines()) <= 9
+
+
+def test_why_a_run_ended_is_told_though_ctrl_c_comes_while_it_closes(tmp_path: Path) -> None:
+    imu = write_imu(tmp_path / "imu.csv", seconds=4)
+    wav = write_wav(tmp_path / "sound.wav", seconds=10)
+    pressed = (
+        "import sys; from mmg.runs.recorded import Pipeline\n"
+        "def press(_): raise KeyboardInterrupt\n"
+        "Pipeline.close = press\n"
+        "from mmg.cli.run import main; sys.exit(main(sys.argv[1:]))"
+    )
+    line = [sys.executable, "-c", pressed, "--imu", str(imu), "--audio", str(wav), "--require", "imu"]
+    done = subprocess.run(line, capture_output=True, text=True, check=False, timeout=60)
+    assert (done.returncode, "imu: stale" in done.stderr.splitlines()[-1]) == (3, True), done.stderr
 
 
 def test_impossible_acceleration_is_a_faulty_sensor_and_no_warning(tmp_path: Path) -> None:

@@ -79,6 +79,25 @@ def _clear_frames(traceback: TracebackType | None) -> None:
         traceback = traceback.tb_next
 
 
+class Reason:
+    """Around a block that cleans up at its end: it raises the error that ``note`` saw though Ctrl-C comes meanwhile."""
+
+    def __init__(self) -> None:
+        self._error: Exception | None = None
+
+    def __enter__(self) -> Reason:
+        return self
+
+    def note(self, _kind: object, error: BaseException | None, _trace: object) -> None:
+        """To be called before anything is cleaned up: pushed last on an ExitStack."""
+        if isinstance(error, Exception):
+            self._error = error
+
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
+        if self._error and isinstance(error, KeyboardInterrupt):
+            raise self._error
+
+
 def run_printing_command(run: Callable[[], int], report: Callable[[str], None]) -> int:
     """``run_command`` for a command whose result is what it prints; Ctrl-C and the like end it with 130."""
     if sys.stdout is None:

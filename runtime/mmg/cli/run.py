@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mmg.cli.exit_codes import handle_signals, raise_interrupt, run_command
+from mmg.cli.exit_codes import Reason, handle_signals, raise_interrupt, run_command
 from mmg.cli.output import wants_colours
 from mmg.cli.parsing import parse
 from mmg.cli.privacy import add_privacy_flags, camera_state, tell_closed
@@ -219,7 +219,7 @@ def _decide(
     settings, profile, taught = resolved
     labels = _labels(bundle, settings)
     takers: list[Taker] = [_open_sink(options.format, labels).write]
-    with ExitStack() as at_end:
+    with Reason() as reason, ExitStack() as at_end:
         outboxes, controls = open_outboxes(options, bundle, labels, urls, profile, _report)
         if outboxes:
             at_end.callback(outboxes.close)
@@ -246,6 +246,7 @@ def _decide(
             tell_closed(_report)
         progress.opened(pipeline)
         gc.freeze()  # what there is now stays: it need not be looked through again and again
+        at_end.push(reason.note)
         for decision in pipeline:
             if not is_told:
                 is_told = True
