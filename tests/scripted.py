@@ -25,10 +25,12 @@ class ScriptedPort:
         self.modality, self.url = modality, f"scripted://{modality}"
         self.status = PortStatus()
         self.started = self.closed = 0
+        self.is_open = False
         self._deliver: Callable[[Chunk], None] | None = None
 
     def start(self, deliver: Callable[[Chunk], None], *_: object) -> None:
         self.started += 1
+        self.is_open = True
         self._deliver = deliver
 
     def want(self, stamped_ns: int) -> None:
@@ -40,13 +42,14 @@ class ScriptedPort:
 
     def close(self) -> None:
         self.closed += 1
+        self.is_open = False
 
 
 class DevicePort(ScriptedPort):
     """It gives nothing while it is closed."""
 
     def deliver(self, chunk: Chunk) -> None:
-        if self.started > self.closed:
+        if self.is_open:
             super().deliver(chunk)
 
 

@@ -107,6 +107,15 @@ def test_a_port_that_was_never_started_can_be_closed() -> None:
     scripted.close()
 
 
+def test_a_port_that_was_closed_before_it_was_ever_started_delivers_once_it_is() -> None:
+    heard = threading.Event()
+    scripted = Scripted([give, lambda scripted: scripted._stopping.wait()])
+    scripted.close()
+    scripted.start(lambda _: heard.set())
+    assert heard.wait(PATIENCE_S)
+    scripted.close()
+
+
 def test_a_port_that_was_closed_starts_again_and_keeps_what_it_lost() -> None:
     heard, given = list[Chunk](), threading.Semaphore(0)
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
-from fakes import HOP_S, audio_modality, signal_modality, write_tiny_bundle
+from fakes import HOP_S, audio_chunk, audio_modality, signal_modality, write_tiny_bundle
 from mmg.bundle import Bundle
-from mmg.errors import ConfigError, RequiredSensorLost
+from mmg.errors import ConfigError, RequiredSensorLost, SourceLost
 from mmg.recording.marks import spans
 from mmg.recording.reader import open_recording
 from mmg.recording.recorder import Recorder
@@ -18,9 +18,10 @@ from mmg.recording.sensors import sensor_of
 from mmg.runs.controls import Controls
 from mmg.runs.live import LivePipeline
 from mmg.runs.settings import Settings
-from mmg.sources.ports.port import Port
+from mmg.runs.step import Step
+from mmg.sources.ports.port import HELD
 from mmg.types import Decision, SensorState
-from scripted import CONNECTED, ScriptedPort, World
+from scripted import CONNECTED, World
 
 S = 10**9
 NAMES = ("imu", "audio")
@@ -40,20 +41,18 @@ class Run:
         self, bundle: Bundle, monkeypatch: pytest.MonkeyPatch, *, required: tuple[str, ...] = (), recorder: Any = None
     ) -> None:
         self.world, self.told, self.sensed = World(NAMES), list[str](), list[dict[str, SensorState]]()
-        self.first = self.world.ports
-        for port in self.first:
+        for port in self.world.ports:
             port.status = CONNECTED
         self.pause_ns = self.resume_ns = 0
         self.away_ns = 0
         self.controls = Controls(can_record=recorder is not None, can_pause=True, monotonic_ns=self.now_ns)
         self.pipeline = LivePipeline(
             bundle,
-            self.first,
+            self.world.ports,
             Settings(duration_s=10.0, grace_s=0.2, required=required),
             report=self.told.append,
             record=recorder.step if recorder else lambda _: None,
             sensed=lambda sensors: self.sensed.append(dict(sensors)),
-            reopen=self.reopen,
             origin_ns=0,
             monotonic_ns=self.now_ns,
         )
@@ -63,12 +62,6 @@ class Run:
 
     def now_ns(self) -> int:
         return self.world.now_ns
-
-    def reopen(self) -> list[Port]:
-        for sensor in self.world.sensors.values():
-            sensor.port = ScriptedPort(sensor.port.modality)
-            sensor.talking = not self.away_ns
-        return list(self.world.ports)
 
     def wait(self, *_: object) -> None:
         self.world.elapse(0.1)
@@ -81,6 +74,8 @@ class Run:
     def wait_paused(self, _timeout_s: float) -> None:
         self.world.now_ns += S // 4
         if self.world.now_ns >= self.resume_ns:
+            for sensor in self.world.sensors.values():
+                sensor.talking = not self.away_ns
             self.controls.do("pause", {"on": False})
 
 
@@ -90,9 +85,7 @@ def test_while_it_is_paused_every_port_is_closed_and_nothing_is_decided(
     run = Run(bundle, monkeypatch)
     run.pause_ns, run.resume_ns = 3 * S, 6 * S
     times = [decision.t_s for decision in run.pipeline if not run.controls.is_paused]
-    assert [port.closed for port in run.first] == [1, 1]
-    assert [port.started for port in run.world.ports] == [1, 1]
-    assert run.world.ports != run.first
+    assert [(port.started, port.closed) for port in run.world.ports] == [(2, 1), (2, 1)]
     assert times[:5] == [0.5, 1.0, 1.5, 2.0, 2.5]
     assert not [t for t in times if 3.5 < t <= 6.0]
     assert len([t for t in times if t > 6.0]) >= 6
@@ -103,15 +96,41 @@ def test_while_it_is_paused_every_port_is_closed_and_nothing_is_decided(
     run.pipeline.close()
 
 
-def test_what_ports_lost_before_a_pause_is_told_at_the_end_too(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_comes_while_ports_close_for_a_pause_is_nobodys(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
     run = Run(bundle, monkeypatch)
-    run.first[0].status = replace(CONNECTED, losses=(("overruns", 2), ("bad_checksums", 5)))
-    run.pause_ns, run.resume_ns = 3 * S, 5 * S
-    for decision in run.pipeline:
-        if decision.t_s > 7.0:
-            run.world.ports[0].status = replace(CONNECTED, losses=(("bad_checksums", 1), ("resets", 4)))
+    run.pause_ns, run.resume_ns = 3 * S, 60 * S
+    steps: list[Step] = []
+    run.pipeline._record = steps.append
+    microphone = run.world.sensors["audio"].port
+    late = [audio_chunk(3.0, 0.4)]
+    monkeypatch.setattr(microphone, "close", lambda: late and microphone.deliver(late.pop()))
+    list(run.pipeline)
+    assert run.controls.is_paused
     run.pipeline.close()
-    assert "imu: 2 overruns, 6 bad checksums, 4 resets" in run.told
+    assert not late
+    assert max(int(chunk.times_ns[-1]) for step in steps for chunk in step.chunks) < 3.1 * S
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_port_that_its_driver_holds_after_a_pause_is_tried_again(
+    bundle: Bundle, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    run = Run(bundle, monkeypatch)
+    run.pause_ns, run.resume_ns = 3 * S, 4 * S
+    held = run.world.sensors[name].port
+    start = held.start
+
+    def refuse(*given: Any) -> None:
+        run.world.sensors[name].talking = not 3 * S < run.world.now_ns < 6 * S
+        if not run.world.sensors[name].talking:
+            raise SourceLost(held.url, HELD)
+        start(*given)
+
+    monkeypatch.setattr(held, "start", refuse)
+    told = {decision.t_s: decision for decision in run.pipeline}
+    assert told[5.5].sensors[name].reason == HELD
+    assert set(told[9.0].modalities) == set(NAMES)
+    run.pipeline.close()
 
 
 def test_a_required_sensor_may_take_its_time_after_a_pause(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -164,6 +183,8 @@ def test_recording_is_off_and_on_and_tells_how_much_is_left_out(
     bundle: Bundle, monkeypatch: pytest.MonkeyPatch, recorder: Recorder, tmp_path: Path
 ) -> None:
     run = Run(bundle, monkeypatch, recorder=recorder)
+    monkeypatch.setattr(recorder, "_monotonic_ns", run.now_ns)
+    on_ns = 0
     for decision in run.pipeline:
         if decision.t_s == 3.0:
             assert run.controls.do("record", {"on": False}) == {"record": False}
@@ -171,6 +192,7 @@ def test_recording_is_off_and_on_and_tells_how_much_is_left_out(
             for sensor in run.world.sensors.values():
                 sensor.port.status = CONNECTED.__class__(connected=True, reason="", device="another")
         elif decision.t_s == 6.0:
+            on_ns = run.now_ns()
             run.controls.do("record", {"on": True})
             assert run.controls.recording() is not None
     run.pipeline.close()
@@ -180,6 +202,9 @@ def test_recording_is_off_and_on_and_tells_how_much_is_left_out(
     recording.notes = notes
     steps = list(recording.steps())
     assert not [step for step in steps if 3.3 * S < step.now_ns <= 6.0 * S]
+    captured = np.concatenate([chunk.times_ns for step in steps for chunk in step.chunks])
+    assert not ((captured > 3.3 * S) & (captured < on_ns)).any()
+    assert ((captured >= on_ns) & (captured < on_ns + S // 25)).any()
     first = next(step for step in steps if step.now_ns > 6.0 * S)
     assert set(first.read_as) == set(NAMES)  # another device was plugged in meanwhile
     assert any("could not be recorded" in note for note in notes)

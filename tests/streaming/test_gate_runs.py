@@ -57,16 +57,15 @@ class Run:
         policy = None if wake is None else GatePolicy(watch=("imu",), wake={"audio": wake})
         self.pipeline = LivePipeline(
             bundle,
-            self.reopen(),
+            self.make_ports(),
             Settings(grace_s=GRACE_S, required=required, gate=policy),
             report=self.notes.append,
             record=record,
-            reopen=self.reopen,
             monotonic_ns=lambda: self.world.now_ns,
         )
         self.pipeline.start()
 
-    def reopen(self) -> list[DevicePort]:
+    def make_ports(self) -> list[DevicePort]:
         ports = []
         for name in NAMES:
             port = self.world.sensors[name].port = DevicePort(name)
@@ -83,8 +82,7 @@ class Run:
     @property
     def is_open(self) -> bool:
         """Whether the port of the microphone is."""
-        port = self.world.sensors["audio"].port
-        return port.started > port.closed
+        return self.world.sensors["audio"].port.is_open
 
     def run(self, seconds: float) -> list[Decision]:
         return list(self.world.run(self.pipeline, seconds))
@@ -241,12 +239,13 @@ def test_without_a_gate_nothing_of_it_is_said(bundle: Bundle) -> None:
 def test_a_pause_ends_with_sleepers_still_asleep_and_counts_as_nothing(bundle: Bundle) -> None:
     run = Run(bundle, Wake(look_s=4.0))
     run.run(6.0)
+    started = run.world.sensors["audio"].port.started
     run.pipeline._listening.close()
     run.world.elapse(600.0)
-    run.pipeline._listening.resume(run.reopen(), run.pipeline._asleep())
+    run.pipeline._listening.start(run.pipeline._asleep())
     made = run.run(2.0)
     assert all("audio" in decision.gate.asleep for decision in made)  # type: ignore[union-attr]
-    assert [port.started for port in run.opened[-2:]] == [1, 0]
+    assert [port.started for port in run.opened] == [2, started]
     assert run.run(4.0)[-1].gate
     assert run.pipeline._decider.gating
     assert 0.05 < run.pipeline._decider.gating.share_awake()["audio"] < 0.2

@@ -63,11 +63,10 @@ class Loaded:
         self.world.now_ns = start_ns
         self.pipeline = LivePipeline(
             bundle,
-            self.reopen(),
+            self.make_ports(),
             Settings(deadline_s=deadline_s, gate=gate),
             report=self.notes.append,
             record=record,
-            reopen=self.reopen,
             held_down=lambda: self.held_down,
             monotonic_ns=lambda: self.world.now_ns,
         )
@@ -75,7 +74,7 @@ class Loaded:
         self._hops = 0
         self.pipeline.start()
 
-    def reopen(self) -> list[DevicePort]:
+    def make_ports(self) -> list[DevicePort]:
         ports = []
         for name in NAMES:
             port = self.world.sensors[name].port = DevicePort(name)

@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 from mcap.reader import NonSeekingReader, SeekingReader, make_reader
 from mcap_ros2.decoder import DecoderFactory
 from mmg.cli.recording import path_in
+from mmg.engine.health import ReadAs
 from mmg.errors import ConfigError, SourceError, SourceNotFound
 from mmg.labels import Label
 from mmg.recording import schemas, times
@@ -521,6 +522,45 @@ def test_an_old_part_that_cannot_be_removed_is_told_and_stops_nothing(
     assert told == [f"{tmp_path / name}: cannot be removed: Permission denied" for name in names]
     assert not recorder.problem
     assert len(list(open_recording(tmp_path / "day-0000.mcap").steps())) == 50
+
+
+def test_what_is_kept_for_a_while_goes_in_time_though_the_disk_ended_the_recording(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fill(_part: Part) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    clock = Clock()
+    recorder, told = clock.recorder(tmp_path / "day.mcap", Limits(split_s=10, keep_s=25))
+    for second in range(30):
+        clock.now_ns = second * S_NS
+        recorder.step(step_at(second))
+        recorder.flush()
+    monkeypatch.setattr(Part, "sync", fill)
+    recorder.step(step_at(30))
+    recorder.flush()
+    assert recorder.problem
+    assert len(list(tmp_path.iterdir())) == 3
+    clock.now_ns = 40 * S_NS
+    recorder.flush()
+    assert len(list(tmp_path.iterdir())) == 2
+    clock.now_ns = 60 * S_NS
+    recorder.flush()
+    assert list(tmp_path.iterdir()) == []
+    recorder.close()
+    assert len(told) == 1
+
+
+def test_every_part_tells_how_the_values_of_a_device_were_taken(tmp_path: Path) -> None:
+    clock = Clock()
+    recorder, _ = clock.recorder(tmp_path / "day.mcap", Limits(split_s=10, keep_s=25))
+    for second in range(60):
+        clock.now_ns = second * S_NS
+        step = step_at(second)
+        recorder.step(step if second else replace(step, read_as={"imu": ReadAs()}))
+        recorder.flush()
+    recorder.close()
+    assert next(iter(open_recording(part_path(tmp_path / "day.mcap", 3)).steps())).read_as == {"imu": ReadAs()}
 
 
 def test_marks_become_labels() -> None:

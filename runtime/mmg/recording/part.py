@@ -26,10 +26,17 @@ class Part:
     """A file that must not be there yet. Every call raises OSError where the disk refuses.
 
     metadata: of the recording, told in this file as in its others. epoch_ns: what turns the steps' clock into ns since
-    1970.
+    1970. changes: those of the files before it, which this one tells whole.
     """
 
-    def __init__(self, path: Path, sensors: Sequence[Sensor], metadata: Mapping[str, str], epoch_ns: int) -> None:
+    def __init__(
+        self,
+        path: Path,
+        sensors: Sequence[Sensor],
+        metadata: Mapping[str, str],
+        epoch_ns: int,
+        changes: Changes | None = None,
+    ) -> None:
         self.path, self._epoch_ns = path, epoch_ns
         # What a microphone heard is for the eyes of its owner alone.
         self._file = os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb")
@@ -37,7 +44,8 @@ class Part:
         self._writer: Any = Writer(self._file, chunk_size=CHUNK_BYTES, compression=CompressionType.ZSTD)
         self._writer.start(library=f"mmg {installed_version()}")
         self._packers = {sensor.modality: Packer(sensor, epoch_ns) for sensor in sensors}
-        self._changes = Changes()
+        self._changes = changes or Changes()
+        self._changes.forget()
         self.lost = 0
         """So much was not recorded, and no step has told it yet."""
         self._schemas: dict[str, int] = {}

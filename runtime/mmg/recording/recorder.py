@@ -16,7 +16,7 @@ from pathlib import Path
 
 from mmg.engine.health import ReadAs
 from mmg.errors import ConfigError
-from mmg.recording.messages import START, MarkMessage
+from mmg.recording.messages import START, Changes, MarkMessage
 from mmg.recording.part import Part
 from mmg.recording.schemas import SUFFIX
 from mmg.recording.sensors import Sensor
@@ -28,6 +28,8 @@ MOST_WAITING = 2000
 """Entries that a slow disk may leave waiting, about a minute. What comes then is not recorded, and counted."""
 LONGEST_PART_S = 4 * 3600.0
 """Without other limits: a file's index is in memory until the file ends, about 5 MB an hour."""
+LET_GO_S = 60.0
+"""So often, once nothing is recorded any more, it is looked whether older files are to go."""
 SLOW_S = 5.0
 """Who waits longer for the end of a recording is told for what."""
 FULL_DISK = "what was recorded until then is whole"
@@ -97,7 +99,9 @@ class Recorder:
         self._metadata = {"session": uuid.uuid4().hex, "origin_ns": str(origin_ns), **metadata}
         self._number = self._finished_bytes = 0
         self._held = ""
-        self._old: deque[tuple[int, Path]] = deque()  # when each finished part ended
+        self._old: deque[tuple[int, Path]] = deque()  # when each finished part ended, where they are not kept for ever
+        self._unremoved: set[Path] = set()
+        self._changes = Changes()
         self.bytes = 0
         """Of all files, the removed ones too, as they were at the last sync."""
         self.problem = ""
@@ -105,6 +109,8 @@ class Recorder:
         self._lost = self._odd = 0
         self.is_off = False
         """Whether what comes is left out, as ``switch`` asked."""
+        self._from_ns = 0
+        """What was captured before is left out; 0 where nothing is."""
         self._read_as: dict[str, ReadAs] = {}
         self._waiting: deque[Callable[[Part], None]] = deque()
         self._changed = threading.Condition()
@@ -128,13 +134,17 @@ class Recorder:
             self._read_as.update(step.read_as)
             self._leave(partial(Part.lose, count=1))
             return
+        if self._from_ns:
+            step = step.since(self._from_ns)
         if self._read_as:
             step = replace(step, read_as={**self._read_as, **step.read_as})
             self._read_as.clear()
         self._leave(partial(Part.step, step=step))
 
     def switch(self, on: bool) -> None:
-        """Leave out what comes, or record it again. The recording tells how much was left out."""
+        """Leave out what is captured from now on, or record it again. The recording tells how much was left out."""
+        if on and self.is_off:  # what a driver still holds is of before
+            self._from_ns = self._monotonic_ns()
         self.is_off = not on
 
     def decision(self, line: str, now_ns: int) -> None:
@@ -220,33 +230,40 @@ class Recorder:
 
     def _record(self) -> None:
         told = 0  # of what was lost
-        while not self.problem:
+        closing = False
+        while not closing and (not self.problem or self._old):
             with self._changed:
                 # Once a second is soon enough, and wakes the processor least.
-                self._changed.wait_for(lambda: self._closing or self._is_wanted, self._sync_s)
+                wait_s = LET_GO_S if self.problem else self._sync_s
+                self._changed.wait_for(lambda: self._closing or self._is_wanted, wait_s)
                 waiting, closing, lost = list(self._waiting), self._closing, self._lost - told
                 self._waiting.clear()
-            try:
-                for entry in waiting:
-                    self._keep(entry)
-                self._part.lose(lost)
+            if not self.problem:
+                self._bring_to_disk(waiting, lost, closing=closing)
                 told += lost
-                self._part.sync()
-                self._account()
-                if closing:
-                    self._part.finish()
-                self._tell_synced()
-                if closing:
-                    break
-            except OSError as error:
-                self._stop(f"{error.filename or self._part.path}: {error.strerror or error}")
-            except Exception as error:
-                # What cannot be written for another reason would end this thread unseen.
-                self._stop(f"{self._part.path}: {type(error).__name__}: {error}")
+            self._let_old_go()
+            self._tell_synced()
         if (self._lost or self._odd) and not self.problem:
             why = "the disk was too slow" if self._lost else "some could not be written"
             lost = self._lost + self._odd
             self._report(f"{self.path}: {why}: {lost} steps, decisions or marks are not recorded")
+
+    def _bring_to_disk(self, waiting: Sequence[Callable[[Part], None]], lost: int, *, closing: bool) -> None:
+        try:
+            for entry in waiting:
+                self._keep(entry)
+            self._part.lose(lost)
+            self._part.sync()
+            self.bytes = self._finished_bytes + self._part.size
+            if closing:
+                self._part.finish()
+            elif self._is_long_enough():
+                self._begin_next()
+        except OSError as error:
+            self._stop(f"{error.filename or self._part.path}: {error.strerror or error}")
+        except Exception as error:
+            # What cannot be written for another reason would end this thread unseen.
+            self._stop(f"{self._part.path}: {type(error).__name__}: {error}")
 
     def _keep(self, entry: Callable[[Part], None]) -> None:
         """One that cannot be written, whatever a driver gave, costs no other."""
@@ -265,35 +282,47 @@ class Recorder:
 
     def _stop(self, problem: str) -> None:
         self.problem = problem
-        self._tell_synced()
         self._part.abandon()
+        if self._limits.keep_s is not None:  # what is kept goes all the same when its time is over
+            self._old.append((self._monotonic_ns(), self._part.path))
         self._report(f"recording stops: {problem}; {FULL_DISK}, and the run goes on")
 
-    def _account(self) -> None:
-        """Begin another file where this one is long or large enough, and let old ones go."""
-        now_ns, limits, size = self._monotonic_ns(), self._limits, self._part.size
-        self.bytes = self._finished_bytes + size
+    def _is_long_enough(self) -> bool:
+        limits = self._limits
         longest_s = limits.split_s if limits.is_split else LONGEST_PART_S
-        too_long = longest_s is not None and now_ns - self._began_ns >= longest_s * 1e9
-        too_large = limits.split_bytes is not None and size >= limits.split_bytes
-        if not self._closing and (too_long or too_large):
-            self._part.finish()
-            self._finished_bytes += size
+        too_long = longest_s is not None and self._monotonic_ns() - self._began_ns >= longest_s * 1e9
+        return too_long or (limits.split_bytes is not None and self._part.size >= limits.split_bytes)
+
+    def _begin_next(self) -> None:
+        now_ns, size = self._monotonic_ns(), self._part.size
+        self._part.finish()
+        self._finished_bytes += size
+        if self._limits.keep_s is not None:
             self._old.append((now_ns, self._part.path))
-            self._number += 1
-            untold = self._part.lost  # while recording is off no step tells it
-            self._part, self._began_ns = self._open_part(), now_ns
-            self._part.lose(untold)
-        while limits.keep_s is not None and self._old and now_ns - self._old[0][0] > limits.keep_s * 1e9:
-            old = self._old.popleft()[1]
+        self._number += 1
+        untold = self._part.lost  # while recording is off no step tells it
+        self._part, self._began_ns = self._open_part(), now_ns
+        self._part.lose(untold)
+
+    def _let_old_go(self) -> None:
+        """Remove the files whose time is over. One that cannot be is told once, and tried again."""
+        for one in tuple(self._old):
+            ended_ns, path = one
+            if self._monotonic_ns() - ended_ns <= (self._limits.keep_s or 0.0) * 1e9:
+                break
             try:
-                old.unlink(missing_ok=True)
+                path.unlink(missing_ok=True)
             except OSError as error:  # no reason to keep nothing from now on
-                self._report(f"{old}: cannot be removed: {error.strerror}")
+                if path not in self._unremoved:
+                    self._unremoved.add(path)
+                    self._report(f"{path}: cannot be removed: {error.strerror}")
+            else:
+                self._old.remove(one)
 
     def _open_part(self) -> Part:
         path = part_path(self.path, self._number) if self._limits.is_split or self._number else self.path
-        part = Part(path, self._sensors, {**self._metadata, "part": str(self._number)}, self._epoch_ns)
+        metadata = {**self._metadata, "part": str(self._number)}
+        part = Part(path, self._sensors, metadata, self._epoch_ns, self._changes)
         if self._number and self._held:
             # A part that is read without those before it knows the label that holds.
             now_ns = self._monotonic_ns()

@@ -32,8 +32,7 @@ class LivePipeline:
 
     bundle: an open bundle. ports: one a modality, not started. report: called with each line that is worth reading.
     record: called with each step before it is decided on. sensed: called with the sensors' states, once a hop
-    while nothing is decided. reopen: gives ports as ``ports`` were, after a pause; without it they are opened by their
-    URLs. origin_ns: from when ``t_s`` counts; from now without it.
+    while nothing is decided. origin_ns: from when ``t_s`` counts; from now without it.
 
     A sensor's ``reason`` is what its port knows (unplugged, stalled),
     its ``clock`` how the device's clock runs; ``latency_ms["event_to_decision"]`` is the time from the hop's end, when
@@ -51,7 +50,6 @@ class LivePipeline:
         report: Callable[[str], None] = lambda _: None,
         record: Callable[[Step], None] = lambda _: None,
         sensed: Callable[[Mapping[str, SensorState]], None] | None = None,
-        reopen: Callable[[], Sequence[Port]] | None = None,
         held_down: Callable[[], str] = lambda: "",
         origin_ns: int | None = None,
         monotonic_ns: Callable[[], int] = time.monotonic_ns,
@@ -65,7 +63,6 @@ class LivePipeline:
         """Called by the thread that iterates, at each of its turns: once a second at least, while it goes on."""
         urls = {port.modality: port.url for port in ports}
         self._report = report
-        self._reopen = reopen or partial(open_ports, bundle.manifest, urls, settings, report)
         self._is_wanted = threading.Event()
         self._is_wanted.set()
         self._resumed_ns: int | None = None
@@ -120,12 +117,13 @@ class LivePipeline:
         """Whether there are ports to wait for; does what ``listen`` asked, and while they are closed waits for it."""
         if self._is_wanted.is_set():
             if self.is_paused:
-                self._listening.resume(self._reopen(), self._asleep())
+                self._listening.start(self._asleep())
                 self.is_paused, self._resumed_ns = False, self._monotonic_ns()
                 self._report("goes on: the sensors are listened to again")
             return True
         if not self.is_paused:
             self._listening.close()
+            self._listening.drop()  # what came until the last port was closed is nobody's
             self.is_paused = True
             self._report("paused: no sensor is listened to")
         self._is_wanted.wait(LONGEST_WAIT_S)

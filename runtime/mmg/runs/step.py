@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from mmg.engine.encoded import Encoded
 from mmg.engine.health import ReadAs
@@ -39,3 +39,18 @@ class Step:
         read_as = {name: how for name, how in self.read_as.items() if name in names}
         encoded = tuple(one for one in self.encoded if one.modality in names)
         return Step(self.now_ns, chunks, statuses, read_as, encoded, self.held_down)
+
+    def since(self, from_ns: int) -> Step:
+        """What it tells of what was captured from then on."""
+        chunks = tuple(_cut(chunk, from_ns) for chunk in self.chunks)
+        encoded = tuple(
+            replace(one, hops=tuple(hop for hop in one.hops if hop.last_ns >= from_ns)) for one in self.encoded
+        )
+        return replace(self, chunks=tuple(chunk for chunk in chunks if len(chunk.times_ns)), encoded=encoded)
+
+
+def _cut(chunk: Chunk, from_ns: int) -> Chunk:
+    first = int(chunk.times_ns.searchsorted(from_ns))
+    if not first:
+        return chunk
+    return replace(chunk, samples=chunk.samples[first:], times_ns=chunk.times_ns[first:], dropped=0)

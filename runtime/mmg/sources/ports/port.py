@@ -115,8 +115,9 @@ class PortThread(ABC):
         if self._thread is not None:
             if self._thread.is_alive():
                 raise SourceLost(self.url, HELD)
-            self._stopping, self._is_closed = threading.Event(), False
             self.status = PortStatus(losses=self.status.losses)
+        if self._stopping.is_set():  # it was closed, if only before it was ever started
+            self._stopping, self._is_closed = threading.Event(), False
         self._lost = lost or self._lost
         self._hop_ns, self._want_ns = (hops.hop_ns, hops.origin_ns) if hops else (0, 0)
 
