@@ -267,6 +267,39 @@ def test_a_doorkeeper_that_is_gone_is_told_and_odd_requests_do_not_end_it() -> N
     ]
 
 
+VOLUMES = """
+mount --bind read-only read-only && mount -o remount,ro,bind read-only || exit 9
+mount --bind below/inner below/inner && mount -o remount,ro,bind below/inner || exit 9
+exec "$@"
+"""
+WRITING = """
+import errno
+from pathlib import Path
+from mmg.privacy import Uses, close_unused
+close_unused(Uses(writes=(Path("read-only"), Path("below"))))
+for place in ("read-only", "below", "below/inner", "."):
+    try:
+        (Path(place) / "file").touch()
+        print("done")
+    except OSError as error:
+        print(errno.errorcode[error.errno])
+"""
+
+
+def test_what_was_mounted_read_only_stays_so_though_it_is_to_be_written(tmp_path: Path) -> None:
+    if os.geteuid() != 0 or shutil.which("unshare") is None:
+        pytest.skip("only root may mount here")
+    (tmp_path / "read-only").mkdir()
+    (tmp_path / "below/inner").mkdir(parents=True)
+    mounted = ["unshare", "-m", "--propagation", "private", "sh", "-c", VOLUMES, "sh"]
+    command = [*mounted, sys.executable, "-c", WRITING]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path, timeout=60)
+    if done.returncode == 9:
+        pytest.skip("this machine lets root mount nothing")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == ["EROFS", "done", "EROFS", "EROFS"]
+
+
 def test_a_folder_that_may_not_be_entered_any_more_is_no_fault(tmp_path: Path) -> None:
     if os.geteuid() != 0:
         pytest.skip("only root may become another user here")

@@ -232,6 +232,19 @@ def test_home_assistant_is_not_told_where_that_is_off(broker: Broker) -> None:
         assert not [message for message in listener.messages if message.topic.endswith("/config")]
 
 
+def test_a_message_of_any_size_takes_no_memory_and_decisions_go_on(broker: Broker) -> None:
+    with Listener(broker.port, topics="wrist/#") as listener, wearable(broker.port) as sink:
+        listener.wait_for(is_status("online"))
+        before = len(listener.messages)
+        flood = "x" * (64 << 20)
+        listener.say("homeassistant/status", flood)
+        listener.wait_for(is_status("online"), PATIENCE_S, after=before)
+        listener.say("homeassistant/status", flood)
+        sink.write(decided("walking"))
+        listener.wait_for(is_state("walking"))
+        assert sink._connection.is_up
+
+
 # --- the end -------------------------------------------------------------------------------------------------------
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import queue
+import shutil
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -265,6 +267,51 @@ def test_a_camera_that_comes_later_is_found(tmp_path: Path, ports: list[Listener
 def test_what_is_no_camera_is_told(ports: list[Listener], url: str, words: str) -> None:
     ports.append(Listener(url, video()).listen())
     assert not ports[0].reason(words).connected
+
+
+def plug_in(root: Path, name: str, serial: str, socket: str = "1-1.2") -> None:
+    """Lay out what sysfs has of a camera that is ``/dev/null`` here."""
+    device = root / "sys/devices" / socket / f"{socket}:1.0"
+    device.mkdir(parents=True)
+    for file, text in (("idVendor", "046d"), ("idProduct", "0825"), ("serial", serial)):
+        (device.parent / file).write_text(f"{text}\n" if text else "")
+    (device / "bInterfaceNumber").write_text("00\n")
+    node = root / "sys/class/video4linux/null"
+    shutil.rmtree(node, ignore_errors=True)
+    node.mkdir(parents=True)
+    (node / "name").write_text(f"{name}\n")
+    (node / "device").symlink_to(device)
+
+
+def test_another_camera_that_got_the_name_is_not_opened(
+    tmp_path: Path, ports: list[Listener], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened = threading.Semaphore(0)
+    monkeypatch.setattr(camera, "camera_at", partial(camera.camera_at, root=tmp_path))
+
+    def open_nothing(*_: object) -> None:
+        opened.release()
+        raise SourceError("camera:///dev/null", "cannot be opened")
+
+    monkeypatch.setattr(CameraPort, "_open_with", open_nothing)
+    ports.append(Listener("camera:///dev/null?format=v4l2", video()))
+    plug_in(tmp_path, "Chest", "A1")
+    port = ports[0].listen()
+    assert opened.acquire(timeout=WAIT_S)
+    port.close()
+    shutil.rmtree(tmp_path / "sys/devices")
+    plug_in(tmp_path, "Living room", "B2")
+    port.listen()
+    port.reason(
+        "/dev/null is another camera now (Living room, 046d:0825:00:B2): "
+        "plug in the first one (Chest, 046d:0825:00:A1), or start again"
+    )
+    port.close()
+    assert not opened.acquire(blocking=False)
+    shutil.rmtree(tmp_path / "sys/devices")
+    plug_in(tmp_path, "Chest", "A1", socket="1-1.4")
+    port.listen()
+    assert opened.acquire(timeout=WAIT_S)
 
 
 def test_a_camera_that_gives_nothing_is_opened_anew(ports: list[Listener], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -103,7 +103,12 @@ def test_what_comes_while_ports_close_for_a_pause_is_nobodys(bundle: Bundle, mon
     run.pipeline._record = steps.append
     microphone = run.world.sensors["audio"].port
     late = [audio_chunk(3.0, 0.4)]
-    monkeypatch.setattr(microphone, "close", lambda: late and microphone.deliver(late.pop()))
+
+    def close() -> None:
+        if late:
+            microphone.deliver(late.pop())
+
+    monkeypatch.setattr(microphone, "close", close)
     list(run.pipeline)
     assert run.controls.is_paused
     run.pipeline.close()

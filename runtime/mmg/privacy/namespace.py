@@ -122,12 +122,14 @@ def _enter_user_namespace(kinds: int) -> None:
 
 def _close_mounts(uses: Uses) -> None:
     nodes = [node for node in _own_nodes(uses) if node.exists()]
-    writable = sorted({place.resolve() for place in uses.writes or () if place.is_dir() or place.is_file()})
+    wanted = {place.resolve() for place in uses.writes or () if place.is_dir() or place.is_file()}
+    writable = sorted(place for place in wanted if not _is_read_only(place))
+    fixed = [Path(place) for place, options in dict(_mounts()).items() if options & READ_ONLY]
     here = _here()
     for place in (*writable, *nodes):  # one that lies in another comes after it, or it would be hidden
         if place != place.parent:
             _mount(str(place), str(place), BIND | RECURSIVE)
-    if uses.sysfs:
+    if uses.sysfs and not _is_read_only(Path("/sys")):
         writable.append(Path("/sys"))
     if here:
         with suppress(OSError):  # one that this user may not enter: it stays in what is closed
@@ -139,6 +141,17 @@ def _close_mounts(uses: Uses) -> None:
         _set_one(node, off=NO_DEVICES)
     for place in writable:  # what is mounted below a folder can be written too, where it could be before
         _set_one(place, off=READ_ONLY, with_below=place not in (Path("/"), Path("/sys")))
+    for place in fixed:
+        if any(one in place.parents for one in writable):
+            _set_one(place, on=READ_ONLY)
+
+
+def _is_read_only(place: Path) -> bool:
+    """Root could make a mount writable that was made read-only on purpose: a volume of a container, for example."""
+    try:
+        return bool(os.statvfs(place).f_flag & os.ST_RDONLY)
+    except OSError:
+        return False
 
 
 def _here() -> str:
@@ -180,14 +193,15 @@ def _set_all(flags: int) -> None:
                 raise Unavailable(f"{place} could not be closed") from None
 
 
-def _set_one(place: Path, off: int, *, with_below: bool = False) -> None:
+def _set_one(place: Path, on: int = 0, off: int = 0, *, with_below: bool = False) -> None:
     for below in (*([AT_RECURSIVE] if with_below else []), 0):
         with suppress(Unavailable):
-            _set_attributes(str(place), below, off=off)
+            _set_attributes(str(place), below, on=on, off=off)
             return
     with suppress(Unavailable):
-        options = next((options for path, options in reversed(_mounts()) if path == str(place)), 0)
-        _mount(None, str(place), REMOUNT | BIND | (options & ~off))  # where it fails it was so before, and stays so
+        options = dict(_mounts()).get(str(place), 0)
+        # Where it fails it was so before, and stays so.
+        _mount(None, str(place), REMOUNT | BIND | (options & ~off) | on)
 
 
 def _set_attributes(place: str, flags: int, on: int = 0, off: int = 0) -> None:

@@ -25,10 +25,24 @@ FIRST_ANSWER_S = 1.0
 """So long the first line waits for a connection, which takes a moment."""
 TAKEN_WITHIN_S = 0.5
 LAST_WORDS_S, STOP_S = 1.0, 0.3
+MOST_HEARD_BYTES = 65_536
+"""Whoever may publish where this listens may publish up to 256 MB, of which paho makes three copies."""
 TAKES_NOTHING = "the broker takes nothing"
 NOT_KNOWN = (18, 19, 20)
 """OpenSSL's numbers of certificates that nobody vouches for (x509_vfy.h)."""
 LOST = "the connection is lost"
+
+
+class BoundedClient(paho.Client):
+    """It ends the connection at a message that is larger than any that is wanted, before it asks memory for it."""
+
+    too_large = False
+
+    def _sock_recv(self, bufsize: int) -> bytes:
+        if bufsize > MOST_HEARD_BYTES:  # what is still to come of one message
+            self.too_large = True
+            raise ConnectionError(f"a message of {bufsize} bytes")
+        return super()._sock_recv(bufsize)
 
 
 class Connection:
@@ -60,7 +74,7 @@ class Connection:
         self._stuck: paho.MQTTMessageInfo | None = None
         # 3.1.1 is what every broker speaks. A name of its own for each run: a broker drops the older of two clients
         # of one name.
-        client = paho.Client(CallbackAPIVersion.VERSION2, f"mmg-{secrets.token_hex(8)}", protocol=paho.MQTTv311)
+        client = BoundedClient(CallbackAPIVersion.VERSION2, f"mmg-{secrets.token_hex(8)}", protocol=paho.MQTTv311)
         client.reconnect_delay_set(1, address.retry_s)
         client.will_set(*last_words, retain=True)
         if context:
@@ -138,7 +152,7 @@ class Connection:
             if self._closing:
                 client.disconnect()
                 return
-            if self._heard:
+            if self._heard and not self._client.too_large:
                 client.subscribe(self._heard[0])
             self._on_up()
             self._problem, self._is_up = LOST, True
@@ -153,7 +167,8 @@ class Connection:
 
     def _disconnect(self, _client: paho.Client, _data: Any, _flags: Any, _reason: ReasonCode, _properties: Any) -> None:
         if self._is_up:
-            self._fail(LOST)
+            heard = self._heard[0] if self._heard and self._client.too_large else ""
+            self._fail(f"too large a message came on {heard}, which is heard no more" if heard else LOST)
         elif not self._is_refused:
             why = "does it want a certificate of yours?" if self._address.is_tls else "does it want mqtts:?"
             self._fail(f"the connection is closed without an answer: {why}")

@@ -14,12 +14,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
+from mmg_device_profiles.regular_file import read_text
 
 from mmg.errors import ConfigError, SourceError, SourceLost, SourceNotFound, pip_install
 from mmg.sources.files.av_container import file_options
 from mmg.sources.frames import FRAMES_A_MODEL_FRAME, FrameChooser
 from mmg.sources.ports.filter_graph import check_graph
 from mmg.sources.ports.port import PortStatus, PortThread
+from mmg.sources.ports.serial.usb import usb_above
 from mmg.types import Chunk
 
 if TYPE_CHECKING:
@@ -50,7 +52,7 @@ class CameraPort(PortThread):
     In a camera's place, at the pace of its own time stamps, and begun anew where it ends: a file,
     ``camera:///path/x.mp4``, or test pictures, ``camera://lavfi/testsrc=size=320x240:rate=10``, of the filters in
     ``filter_graph``. ``format`` (``v4l2`` or ``lavfi``) says which, where the path does not. Frames are
-    ``(1, H, W, 3)`` uint8 RGB.
+    ``(1, H, W, 3)`` uint8 RGB. Another camera that gets the first one's name later is not opened.
     """
 
     def __init__(self, url: SourceUrl, modality: Modality, *, allow_video: bool) -> None:
@@ -79,6 +81,8 @@ class CameraPort(PortThread):
         self._asked = {"framerate": f"{float(url.number('rate', 0.1, 1000) or self._wanted_hz):g}"}
         if "size" in url.options and not re.fullmatch(r"[1-9]\d{0,4}x[1-9]\d{0,4}", url.options["size"]):
             raise ConfigError(f"{url}: size={url.options['size']}: must be WIDTHxHEIGHT, such as 640x480")
+        self._meant = ""
+        """Which camera was opened first, as ``camera_at`` has it."""
         size = url.options.get("size") or _size_for(self._frame)
         if size:
             self._asked["video_size"] = size
@@ -124,6 +128,8 @@ class CameraPort(PortThread):
         path = Path(self._path)
         if self._format == "v4l2" and not path.exists():
             raise SourceNotFound(self.url, f"there is no {path}")
+        if self._format == "v4l2":
+            self._require_the_first(path)
         if not self._format and not path.is_file():
             raise SourceNotFound(self.url, f"there is no file {path.absolute()}")
         if not self._format:
@@ -137,6 +143,13 @@ class CameraPort(PortThread):
             if not isinstance(error.__cause__, av.ArgumentError):
                 raise
             return self._open_with(self._path, quick)  # a driver that cannot be asked for a rate or a size
+
+    def _require_the_first(self, path: Path) -> None:
+        here = camera_at(path)
+        if self._meant and here and here != self._meant:
+            meant = f"plug in the first one ({self._meant}), or start again"
+            raise SourceNotFound(self.url, f"{path} is another camera now ({here}): {meant}")
+        self._meant = self._meant or here
 
     def _open_with(self, path: str, options: dict[str, str]) -> Any:
         import av
@@ -259,6 +272,15 @@ def _decode(packet: Any) -> list[Any] | None:
         return list(packet.decode())
     except (av.FFmpegError, ValueError):
         return None
+
+
+def camera_at(path: Path, root: Path = Path("/")) -> str:
+    """Which camera has this node: its name, and its USB identity or where it sits; empty where sysfs does not tell."""
+    folder = root / "sys/class/video4linux" / path.resolve().name
+    if not folder.exists():
+        return ""
+    place = (folder / "device").resolve()
+    return f"{read_text(folder / 'name')}, {usb_above(place) or place.name}"
 
 
 def _size_for(frame: tuple[int, int]) -> str:

@@ -57,7 +57,12 @@ def identify(device: str, root: Path = Path("/")) -> UsbIdentity | None:
     links = [link for name in names if name and (link := terminals / name / "device").exists()]
     if not links:
         return None
-    place, interface = links[0].resolve(), ""
+    return usb_above(links[0].resolve())
+
+
+def usb_above(place: Path) -> UsbIdentity | None:
+    """The USB device that a folder of sysfs is a part of; None where it is of none."""
+    interface = ""
     for folder in (place, *place.parents):
         interface = interface or read_text(folder / "bInterfaceNumber")
         if vendor := read_text(folder / "idVendor"):
