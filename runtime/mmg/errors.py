@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import shlex
 import sys
+from collections.abc import Mapping
 
 NO_MEMORY = "there is not enough memory: stop other programs, or raise the limit (ulimit -v)"
 SAID_OF_MEMORY = (
@@ -152,6 +153,11 @@ class ShapeMismatch(ModelError):
         super().__init__(f"{place}: {problem}" if place else problem)
 
 
+def list_reasons(reasons: Mapping[str, str]) -> str:
+    """Of each sensor why it gives nothing."""
+    return "; ".join(f"{name}: {why}" for name, why in reasons.items())
+
+
 class NoSensorError(MmgError):
     """None of the requested sensors can be used. ``skipped`` maps each to the reason."""
 
@@ -159,8 +165,7 @@ class NoSensorError(MmgError):
 
     def __init__(self, skipped: dict[str, str]) -> None:
         self.skipped = skipped
-        reasons = "; ".join(f"{name}: {why}" for name, why in skipped.items())
-        super().__init__(f"no usable sensor ({reasons})")
+        super().__init__(f"no usable sensor ({list_reasons(skipped)})")
 
 
 class RequiredSensorLost(MmgError):

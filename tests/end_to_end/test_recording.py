@@ -268,6 +268,15 @@ def test_a_recording_in_the_background_of_a_terminal_is_not_stopped() -> None:
     assert done.stdout == "10\n", done.stderr
 
 
+def test_a_recording_of_nothing_is_no_good_one(tmp_path: Path) -> None:
+    words = ("--imu", "serial:///dev/ttyUSB77", "-o", tmp_path / "day.mcap", "--duration", "0.3")
+    done = command("record", *words)
+    assert done.returncode == 3
+    assert done.stderr.endswith("mmg-record: no usable sensor (imu: there is no such device as /dev/ttyUSB77)\n"), (
+        done.stderr
+    )
+
+
 def test_a_run_that_does_not_begin_leaves_no_file(tmp_path: Path) -> None:
     done = command("record", "-o", tmp_path / "day.mcap", "--imu", "serial:///dev/ttyUSB77", "--labels", "walk,walk")
     assert (done.returncode, "up to 9 different labels" in done.stderr) == (2, True)

@@ -8,6 +8,7 @@ import stat
 from pathlib import Path
 
 import pytest
+from full_disk import file_limit
 from mmg.cli.sinks_flag import page_url
 from mmg.errors import ConfigError
 from mmg.sinks.page.access import Access, Asked, is_loopback, token_in
@@ -209,6 +210,12 @@ def test_the_code_to_scan_is_drawn_by_nothing_of_the_current_folder(
     _draw("http://192.168.1.7:8420/?token=x")
     assert not (tmp_path / "executed").exists()
     assert "█" in capfd.readouterr().err
+
+
+def test_a_token_that_finds_no_room_leaves_no_file(tmp_path: Path) -> None:
+    with file_limit(0), pytest.raises(ConfigError, match="cannot be written: File too large"):
+        token_in(tmp_path / "token")
+    assert len(token_in(tmp_path / "token")) > 16
 
 
 def test_a_token_that_others_may_read_or_guess_is_refused(tmp_path: Path) -> None:

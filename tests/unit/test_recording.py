@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from full_disk import file_limit
 from hypothesis import example, given
 from hypothesis import strategies as st
 from mcap.reader import NonSeekingReader, SeekingReader, make_reader
@@ -522,6 +523,30 @@ def test_an_old_part_that_cannot_be_removed_is_told_and_stops_nothing(
     assert told == [f"{tmp_path / name}: cannot be removed: Permission denied" for name in names]
     assert not recorder.problem
     assert len(list(open_recording(tmp_path / "day-0000.mcap").steps())) == 50
+
+
+@pytest.mark.parametrize("wall_ns", [-1, 2**61, 7 * 10**18, 2**63])
+def test_a_clock_that_is_centuries_wrong_costs_the_date_and_nothing_else(tmp_path: Path, wall_ns: int) -> None:
+    told: list[str] = []
+    recorder = Recorder(
+        tmp_path / "day.mcap",
+        (IMU, AUDIO),
+        origin_ns=0,
+        metadata={},
+        report=told.append,
+        monotonic_ns=lambda: 0,
+        wall_ns=lambda: wall_ns,
+    )
+    recorder.step(step_at(1))
+    recorder.close()
+    assert "have no date" in told[0]
+    assert len(list(open_recording(tmp_path / "day.mcap").steps())) == 1
+
+
+def test_a_disk_that_is_full_at_the_start_leaves_no_file(tmp_path: Path) -> None:
+    with file_limit(100), pytest.raises(ConfigError, match="cannot be recorded to: File too large"):
+        Clock().recorder(tmp_path / "day.mcap", NO_LIMITS)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_what_is_kept_for_a_while_goes_in_time_though_the_disk_ended_the_recording(

@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,7 +22,7 @@ from mmg.cli.reporting import keep_stderr, stderr_reporter
 from mmg.cli.sensors import add_sensor_flags, find_sensors, named_sensors, names_in, seconds
 from mmg.cli.version import PrintVersion
 from mmg.cli.watchdog import WATCHDOG
-from mmg.errors import ConfigError, NoSensorError
+from mmg.errors import ConfigError, NoSensorError, list_reasons
 from mmg.runs.process import set_up_process
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from mmg.recording.recorder import Recorder
     from mmg.runs.listening import Listening
     from mmg.runs.step import Step
+    from mmg.sources.ports.port import PortStatus
 
 _report = stderr_reporter("mmg-record")
 STEP_S = 0.25
@@ -43,8 +45,8 @@ examples:
   mmg-record -o day.mcap --split 1h --keep 24h           files of an hour, the last day of them
   mmg-run day.mcap                                       decide on what was recorded
 
-exit codes: 0 done, 2 usage or configuration, or the disk did not take it all, 3 no usable sensor, 4 bundle or memory,
-5 was asked to end while a driver did not return: the file can be read up to its last second
+exit codes: 0 done, 2 usage or configuration, or the disk did not take it all, 3 no sensor gave anything, 4 bundle or
+memory, 5 was asked to end while a driver did not return: the file can be read up to its last second
 """
 
 
@@ -119,19 +121,23 @@ def _record(options: argparse.Namespace) -> int:
 
 
 def _record_what_comes(options: argparse.Namespace, listening: Listening, recorder: Recorder) -> None:
+    """Raises NoSensorError where nothing ever came until the duration was over."""
+    heard = Counter[str]()
     try:
         marker, pressed = _keys(options, recorder)
         with pressed as has_keys:
             _explain_keys(marker, has_keys)
             tell_closed(_report)
             listening.start()
-            _listen(listening, recorder, marker, options.duration)
+            _listen(listening, recorder, marker, options.duration, heard)
     finally:
         try:
             listening.close()
-            recorder.step(listening.step())
+            _keep(listening.step(), recorder, heard)
         finally:  # a second Ctrl-C while a driver is slow to close costs nothing
             close_recorder(recorder, _report)
+    if not heard and not recorder.problem:
+        raise NoSensorError(_reasons(listening.statuses()))
 
 
 def _keys(options: argparse.Namespace, recorder: Recorder) -> tuple[Marker, AbstractContextManager[bool]]:
@@ -153,17 +159,24 @@ def _explain_keys(marker: Marker, has_keys: bool) -> None:
     _report(f"keys: {told}; the same key, space or 0 ends it; Ctrl-C stops")
 
 
-def _listen(listening: Listening, recorder: Recorder, marker: Marker, duration_s: float | None) -> None:
+def _listen(
+    listening: Listening, recorder: Recorder, marker: Marker, duration_s: float | None, heard: Counter[str]
+) -> None:
     """Until the duration is over, the recording stops by itself, or Ctrl-C."""
     # From the start: a person wants to see that it records.
     with Progress(_report, "recording", duration_s, "s", at_once=True, lines=False) as progress:
-        _take(listening, recorder, marker, duration_s, progress)
+        _take(listening, recorder, marker, duration_s, heard, progress)
 
 
 def _take(
-    listening: Listening, recorder: Recorder, marker: Marker, duration_s: float | None, progress: Progress
+    listening: Listening,
+    recorder: Recorder,
+    marker: Marker,
+    duration_s: float | None,
+    heard: Counter[str],
+    progress: Progress,
 ) -> None:
-    tell, heard, silent_s = _teller(), dict[str, int](), SILENT_S
+    tell, silent_s = _teller(), SILENT_S
     while not recorder.problem:
         now_ns = time.monotonic_ns()
         elapsed_s = (now_ns - recorder.origin_ns) / 1e9
@@ -171,18 +184,25 @@ def _take(
             return
         listening.wait(dict.fromkeys(listening.statuses(), now_ns + 10**12), STEP_S)
         step = listening.step()
-        recorder.step(step)
-        for chunk in step.chunks:
-            heard[chunk.modality] = heard.get(chunk.modality, 0) + len(chunk.times_ns)
+        _keep(step, recorder, heard)
         tell(step)
         if elapsed_s > silent_s and not heard:
             silent_s = float("inf")
-            reasons = {name: status.reason or "gives nothing" for name, status in step.statuses.items()}
-            _report(str(NoSensorError(reasons)))
+            _report(f"nothing has come yet ({list_reasons(_reasons(step.statuses))}): still waiting")
         rates = [f"{name} {count / max(elapsed_s, 1):.0f} Hz" for name, count in heard.items()]
         label = [f"[{marker.present}]"] if marker.present else []
         note = ", ".join([f"{recorder.bytes / 1e6:.1f} MB", *rates, *label])
         progress.at(elapsed_s if duration_s else 0, duration_s, note=note)
+
+
+def _keep(step: Step, recorder: Recorder, heard: Counter[str]) -> None:
+    recorder.step(step)
+    for chunk in step.chunks:
+        heard[chunk.modality] += len(chunk.times_ns)
+
+
+def _reasons(statuses: Mapping[str, PortStatus]) -> dict[str, str]:
+    return {name: status.reason or "gives nothing" for name, status in statuses.items()}
 
 
 def _teller() -> Callable[[Step], None]:

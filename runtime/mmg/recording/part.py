@@ -40,11 +40,19 @@ class Part:
         self.path, self._epoch_ns = path, epoch_ns
         # What a microphone heard is for the eyes of its owner alone.
         self._file = os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb")
-        _sync_folder(path.parent)
+        try:
+            self._begin(sensors, metadata, changes or Changes())
+        except OSError:
+            self.abandon()
+            path.unlink()  # the next start must not find the name taken
+            raise
+
+    def _begin(self, sensors: Sequence[Sensor], metadata: Mapping[str, str], changes: Changes) -> None:
+        _sync_folder(self.path.parent)
         self._writer: Any = Writer(self._file, chunk_size=CHUNK_BYTES, compression=CompressionType.ZSTD)
         self._writer.start(library=f"mmg {installed_version()}")
-        self._packers = {sensor.modality: Packer(sensor, epoch_ns) for sensor in sensors}
-        self._changes = changes or Changes()
+        self._packers = {sensor.modality: Packer(sensor, self._epoch_ns) for sensor in sensors}
+        self._changes = changes
         self._changes.forget()
         self.lost = 0
         """So much was not recorded, and no step has told it yet."""
@@ -61,7 +69,7 @@ class Part:
             schemas.METADATA,
             {
                 "schema": schemas.SCHEMA,
-                "epoch_ns": str(epoch_ns),
+                "epoch_ns": str(self._epoch_ns),
                 "sensors": json.dumps(described),
                 "topics": json.dumps(self._topics),
                 **metadata,

@@ -21,6 +21,7 @@ from mmg.recording.part import Part
 from mmg.recording.schemas import SUFFIX
 from mmg.recording.sensors import Sensor
 from mmg.runs.step import Step
+from mmg.streams.grid import LATEST_NS
 
 SYNC_S = 1.0
 """So often all is brought to the disk: what a power cut takes is that, what waits meanwhile, and the sync itself."""
@@ -32,6 +33,7 @@ LET_GO_S = 60.0
 """So often, once nothing is recorded any more, it is looked whether older files are to go."""
 SLOW_S = 5.0
 """Who waits longer for the end of a recording is told for what."""
+YEAR_NS = 365.25 * 86_400e9
 FULL_DISK = "what was recorded until then is whole"
 
 
@@ -94,7 +96,11 @@ class Recorder:
     ) -> None:
         self.path, self._sensors, self._limits, self._report = path, tuple(sensors), limits, report
         self.origin_ns, self._sync_s, self._monotonic_ns = origin_ns, sync_s, monotonic_ns
-        self._epoch_ns = wall_ns() - monotonic_ns()
+        self._epoch_ns, now_ns = 0, wall_ns()
+        if 0 <= now_ns < LATEST_NS:
+            self._epoch_ns = now_ns - monotonic_ns()
+        else:
+            report(f"{path}: this machine's clock is {now_ns / YEAR_NS:.0f} years after 1970: times in it have no date")
         self._names = frozenset(sensor.modality for sensor in sensors)
         self._metadata = {"session": uuid.uuid4().hex, "origin_ns": str(origin_ns), **metadata}
         self._number = self._finished_bytes = 0
@@ -285,7 +291,7 @@ class Recorder:
         self._part.abandon()
         if self._limits.keep_s is not None:  # what is kept goes all the same when its time is over
             self._old.append((self._monotonic_ns(), self._part.path))
-        self._report(f"recording stops: {problem}; {FULL_DISK}, and the run goes on")
+        self._report(f"recording stops: {problem}; {FULL_DISK}")
 
     def _is_long_enough(self) -> bool:
         limits = self._limits

@@ -123,9 +123,13 @@ def token_in(path: Path) -> str:
         return _read_token(path)
     except OSError as error:
         raise ConfigError(f"token_file={path}: cannot be made: {error.strerror}") from error
-    with os.fdopen(file, "w") as made:
-        token = new_token()
-        made.write(f"{token}\n")
+    token = new_token()
+    try:
+        with os.fdopen(file, "w") as made:
+            made.write(f"{token}\n")
+    except OSError as error:
+        path.unlink()  # an empty one would be taken for a token that is too short
+        raise ConfigError(f"token_file={path}: cannot be written: {error.strerror}") from error
     return token
 
 
