@@ -123,12 +123,14 @@ def keep_privileges_from_growing() -> None:
     prctl(PR_SET_NO_NEW_PRIVS, 1)
 
 
-def is_alone() -> bool:
-    """Whether this process has one thread only: namespaces and Landlock hold for the thread that asks."""
+def require_one_thread() -> None:
+    """Namespaces and Landlock hold for the thread that asks. Raises Unavailable where there is another."""
     try:
-        return len(list(Path("/proc/self/task").iterdir())) == 1
-    except OSError:  # nobody can say it
-        return False
+        threads = len(list(Path("/proc/self/task").iterdir()))
+    except OSError as error:
+        raise Unavailable(f"/proc/self/task: {answer_of(error)}") from error
+    if threads != 1:
+        raise Unavailable("the process has threads already")
 
 
 def answer_of(error: OSError) -> str:

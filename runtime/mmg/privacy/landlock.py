@@ -13,7 +13,7 @@ import struct
 from contextlib import suppress
 from pathlib import Path
 
-from mmg.privacy.kernel import Unavailable, call, is_alone, keep_privileges_from_growing
+from mmg.privacy.kernel import Unavailable, call, keep_privileges_from_growing, require_one_thread
 from mmg.privacy.uses import Uses
 
 VERSION_FLAG, PATH_BENEATH = 1, 1
@@ -36,8 +36,7 @@ def close(uses: Uses) -> None:
 
     Raises Unavailable, also where there is another thread, for which it would not hold.
     """
-    if not is_alone():
-        raise Unavailable("the process has threads already")
+    require_one_thread()
     kernels = version()
     writing = 0 if uses.writes is None else _writing(kernels)
     tcp = 0 if uses.network or kernels < TCP_SINCE else TCP

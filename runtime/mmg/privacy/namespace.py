@@ -22,9 +22,9 @@ from mmg.privacy.kernel import (
     Unavailable,
     answer_of,
     call,
-    is_alone,
     keep_privileges_from_growing,
     prctl,
+    require_one_thread,
 )
 from mmg.privacy.uses import Uses
 
@@ -69,8 +69,7 @@ def close(uses: Uses, before_closing: Callable[[], object] = lambda: None) -> No
     before_closing: called inside of them, while all is still open. Raises Unavailable: for a process with threads, for
     a kernel or a machine that does not let its users do that.
     """
-    if not is_alone():
-        raise Unavailable("the process has threads already")
+    require_one_thread()
     kinds = NEW_MOUNTS | (NEW_NETWORK if closes_network(uses) else 0) | (0 if uses.sound else NEW_MEMORY)
     try:
         is_root = bool(_capabilities() >> SYS_ADMIN & 1)
