@@ -60,8 +60,14 @@ def build_parser() -> argparse.ArgumentParser:
     add("recording", metavar="RECORDING", nargs="?", help="a file, folder or .zip: every sensor that is in there")
     add("-o", "--output", metavar="PATH", help="the page (default: the recording's name with .html, beside it)")
     add("--overwrite", action="store_true", help="replace the page if it is there already")
-    for name, what in zip(SENSORS, ("IMU", "sound", "film, for its decisions: no picture is shown"), strict=True):
-        add(f"--{name}", metavar="URL", action="append", help=f"a recording of the {what}, as mmg-run takes it")
+    add("--imu", metavar="URL", action="append", help="a recording of the IMU, as mmg-run takes it")
+    add("--audio", metavar="URL", action="append", help="a recording of the sound, as mmg-run takes it")
+    add(
+        "--video",
+        metavar="URL",
+        action="append",
+        help="a film, as mmg-run takes it; it helps to decide, and none of its pictures is shown",
+    )
     add("--source", metavar="NAME=URL", action="append", default=[], help="any other sensor; may be repeated")
     add("--allow-video", action="store_true", help="allow video to be opened; you must also name it")
     add("--demo", action="store_true", help="use the recording that mmg ships, and its truth")

@@ -61,7 +61,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     add = parser.add_argument
     add("-o", "--output", metavar="DAY.mcap", type=Path, required=True, help="the file, which must not be there yet")
-    add_sensor_flags(parser)
+    add_sensor_flags(parser, takes_recordings=False)
     add("--allow-video", action="store_true", help="allow video to be opened; you must also name it")
     add("--labels", metavar="LIST", default="", help="labels that the keys 1 to 9 begin and end, such as walk,knead")
     add_recording_flags(parser)

@@ -22,28 +22,18 @@ DEMO = Path(__file__).resolve().parent.parent / "demo"
 DEMO_FILES = {"imu": "imu.csv", "audio": "audio.ogg", "video": "video.mp4"}
 
 
-def add_sensor_flags(parser: argparse.ArgumentParser) -> None:
+def add_sensor_flags(parser: argparse.ArgumentParser, *, takes_recordings: bool = True) -> None:
     """``--sensors`` and the flags that say where each is."""
+    imu, audio, video = "serial:///dev/ttyUSB0, iio://NAME", "mic://default, mic://NAME", "camera:///dev/video0"
+    if takes_recordings:
+        imu += ", or a recording, walk.csv (twice: one in two files)"
+        audio += ", or a recording, walk.wav"
+        video += " or a file"
     add = parser.add_argument
     add("--sensors", metavar="LIST", help="which sensors to use, such as imu,audio (default: those with a URL)")
-    add(
-        "--imu",
-        metavar="URL",
-        action="append",
-        help="where the IMU is: serial:///dev/ttyUSB0, iio://NAME, or a recording, walk.csv (twice: one in two files)",
-    )
-    add(
-        "--audio",
-        metavar="URL",
-        action="append",
-        help="where the sound is: mic://default, mic://NAME, or a recording, walk.wav",
-    )
-    add(
-        "--video",
-        metavar="URL",
-        action="append",
-        help="where the video is: camera:///dev/video0 or a file; off without --allow-video",
-    )
+    add("--imu", metavar="URL", action="append", help=f"where the IMU is: {imu}")
+    add("--audio", metavar="URL", action="append", help=f"where the sound is: {audio}")
+    add("--video", metavar="URL", action="append", help=f"where the video is: {video}; off without --allow-video")
     add("--source", metavar="NAME=URL", action="append", default=[], help="any other sensor; may be repeated")
 
 

@@ -25,7 +25,8 @@ A session is a folder of whatever files mmg-run reads, or one recording, with la
 on who and where: session.toml with person = "ann", or a sessions.csv with session,person,place.
 See docs/your-own-data.md.
 
-exit codes: 0 there is something to train on, 1 there is nothing, 2 usage, 130 stopped by Ctrl-C
+exit codes: 0 there is something to train on, 1 no session has both a sensor and labels, or there is only one label,
+2 usage, or a folder that holds no session, 130 stopped by Ctrl-C
 """
 
 report = stderr_reporter("mmg-data")
