@@ -13,7 +13,7 @@ from mmg.sinks.mqtt.state import about_of
 from mmg.types import Decision, SensorState
 from mmg_fleet.offered import Offered
 from mmg_fleet.store import Batch, row_of
-from mmg_fleet.wearables import Fleet, Wearable
+from mmg_fleet.wearables import Fleet, Moment, Wearable
 
 WRIST, GLASSES = "mmg/anna/wrist", "mmg/anna/glasses"
 LIVE = SensorState("live", 3.0, 2)
@@ -31,22 +31,29 @@ def about(bundle: str = "starter", digest: str = "a" * 64, board: str = "raspber
 
 
 class Heard:
-    """A fleet, and the time at which it hears."""
+    """A fleet, and the moment at which it hears."""
 
     def __init__(self, offered: Offered | None = None) -> None:
-        self.fleet = Fleet("mmg", offered or Offered(), now_s=BEGAN_S)
-        self.now_s = BEGAN_S
+        self.fleet = Fleet("mmg", offered or Offered(), now=Moment(BEGAN_S, 0.0))
+        self.now = Moment(BEGAN_S, 0.0)
 
     def hear(self, topic: str, payload: bytes | str, *, is_retained: bool = False) -> str:
         data = payload.encode() if isinstance(payload, str) else payload
-        return self.fleet.take(topic, data, is_retained=is_retained, now_s=self.now_s)
+        return self.fleet.take(topic, data, is_retained=is_retained, now=self.now)
 
     def decide(self, topic: str, label: str = "walking", audio: SensorState = LIVE) -> str:
         return self.hear(f"{topic}/decision", line_of(decision(label, audio)))
 
     def pass_s(self, seconds: float) -> None:
-        self.now_s += seconds
-        self.fleet.tick(self.now_s)
+        self.now = Moment(self.now.wall_s + seconds, self.now.run_s + seconds)
+        self.fleet.tick(self.now)
+
+    def set_clock(self, seconds: float) -> None:
+        """So far ahead, or back."""
+        self.now = self.now._replace(wall_s=self.now.wall_s + seconds)
+
+    def word(self, topic: str) -> str:
+        return self.fleet.word(self[topic], self.now)
 
     def __getitem__(self, topic: str) -> Wearable:
         return self.fleet.wearables[topic]

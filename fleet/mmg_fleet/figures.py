@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import secrets
 from collections import Counter
+from math import inf
 from statistics import median
 from typing import Any, TypeAlias
 
 import msgspec
 
-from mmg_fleet.wearables import Fleet, Wearable
+from mmg_fleet.wearables import Fleet, Moment, Wearable
 
 Row: TypeAlias = dict[str, Any]
 DIFFERING_S = 5.0
@@ -33,38 +34,38 @@ class Figures:
         self._fleet, self.run = fleet, secrets.token_hex(8)
         self._rows: dict[str, tuple[int, Row]] = {}
         self._rest: dict[str, Any] = {}
-        self._number, self._made_s = 0, 0.0
+        self._number, self._made_s = 0, -inf
 
-    def since(self, run: str, number: int, now_s: float) -> dict[str, Any]:
+    def since(self, run: str, number: int, now: Moment) -> dict[str, Any]:
         """Rows that changed after this number of this run, and the rest whole. What to ask with next is among it."""
         number = number if run == self.run else 0
-        if now_s - self._made_s >= EVERY_S or now_s < self._made_s:
-            self._make(now_s)
+        if now.run_s - self._made_s >= EVERY_S:
+            self._make(now)
         rows = [row for changed, row in self._rows.values() if changed > number]
         return {"run": self.run, "number": self._number, "rows": rows, **self._rest}
 
-    def _make(self, now_s: float) -> None:
-        fleet, self._made_s = self._fleet, now_s
+    def _make(self, now: Moment) -> None:
+        fleet, self._made_s = self._fleet, now.run_s
         self._number += 1
         for topic, one in fleet.wearables.items():
-            row = row_of(fleet, one, now_s)
+            row = row_of(fleet, one, now)
             before = self._rows.get(topic)
             if before is None or before[1] != row:
                 self._rows[topic] = self._number, row
         self._rest = {
-            "now": round(now_s, 1),
-            "boards": boards(fleet, now_s),
+            "now": round(now.wall_s, 1),
+            "boards": boards(fleet, now),
             "bundles": bundles(fleet),
-            "differing": differing(fleet, now_s),
+            "differing": differing(fleet, now),
             "totals": msgspec.structs.asdict(fleet.totals),
         }
 
 
-def row_of(fleet: Fleet, one: Wearable, now_s: float) -> Row:
+def row_of(fleet: Fleet, one: Wearable, now: Moment) -> Row:
     """A wearable. heard: seconds since 1970, of one that is not deciding: who decides is heard all the time."""
     known = fleet.offered.known.get(one.digest)
     newest = fleet.offered.newest.get(known.name) if known else None
-    word = one.word(now_s)
+    word = fleet.word(one, now)
     return {
         "topic": one.topic,
         "word": word,
@@ -86,7 +87,7 @@ def row_of(fleet: Fleet, one: Wearable, now_s: float) -> Row:
     }
 
 
-def boards(fleet: Fleet, now_s: float) -> list[Row]:
+def boards(fleet: Fleet, now: Moment) -> list[Row]:
     """Of each kind of board: how many are there of all, their latency and how warm they are.
 
     The latency is of the last decisions of each; of one that is gone nothing counts.
@@ -96,7 +97,7 @@ def boards(fleet: Fleet, now_s: float) -> list[Row]:
         found.setdefault(one.board, []).append(one)
     rows = []
     for board, members in sorted(found.items()):
-        here = [one for one in members if one.word(now_s) not in GONE]
+        here = [one for one in members if fleet.word(one, now) not in GONE]
         latencies = sorted(latency for one in here for latency in fleet.latencies.get(one.topic, ()))
         warm = [one.temperature_c for one in here if one.temperature_c is not None]
         rows.append(
@@ -129,12 +130,12 @@ def bundles(fleet: Fleet) -> list[Row]:
     return rows
 
 
-def differing(fleet: Fleet, now_s: float) -> list[Row]:
+def differing(fleet: Fleet, now: Moment) -> list[Row]:
     """The groups that disagree, the longest first: who says what, and since when."""
     rows = []
     for group, since_s in sorted(fleet.differing.items(), key=lambda item: item[1]):
-        says = {one.topic: said for one in fleet.members(group) if (said := one.says(now_s)) is not None}
-        if now_s - since_s >= DIFFERING_S and len(says) > 1:
+        says = {one.topic: said for one in fleet.members(group) if (said := fleet.says(one, now)) is not None}
+        if fleet.differs_for(group, now) >= DIFFERING_S and len(says) > 1:
             shown = dict(list(says.items())[:MOST_OF_A_GROUP])
             rows.append({"group": group, "since": round(since_s), "says": shown})
     return rows[:MOST_DIFFERING]

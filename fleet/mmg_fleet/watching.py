@@ -13,7 +13,7 @@ from mmg.errors import ConfigError
 from mmg_fleet.figures import Figures
 from mmg_fleet.offered import Offered
 from mmg_fleet.store import Batch, Store, row_of
-from mmg_fleet.wearables import Fleet
+from mmg_fleet.wearables import Fleet, Moment
 
 KEEP_EVERY_S = 1.0
 MOST_WAITING_BYTES = 16 << 20
@@ -28,7 +28,7 @@ class Watching:
 
     def __init__(self, prefix: str, store: Store, offered: Offered, report: Callable[[str], None]) -> None:
         self._store, self._report = store, report
-        self.fleet = Fleet(prefix, offered, store.wearables(), store.totals(), store.differing(), now_s=time.time())
+        self.fleet = Fleet(prefix, offered, store.wearables(), store.totals(), store.differing(), now=_now())
         self.fleet.look_at_offers()
         self._figures = Figures(self.fleet)
         self._lock, self._keeping = threading.Lock(), threading.Lock()
@@ -45,7 +45,7 @@ class Watching:
     def take(self, topic: str, payload: bytes, is_retained: bool) -> None:
         """Of the listener."""
         with self._lock:
-            line = self.fleet.take(topic, payload, is_retained=is_retained, now_s=time.time())
+            line = self.fleet.take(topic, payload, is_retained=is_retained, now=_now())
             is_much = _bytes_of(self.fleet.profiles) >= MOST_WAITING_BYTES
         if is_much:
             self._keep()
@@ -55,7 +55,7 @@ class Watching:
     def figures(self, run: str, number: int) -> dict[str, Any]:
         """What a page shows that has seen this number of this run."""
         with self._lock:
-            return self._figures.since(run, number, time.time())
+            return self._figures.since(run, number, _now())
 
     def close(self) -> None:
         """Keep what is not kept yet."""
@@ -83,7 +83,7 @@ class Watching:
         """Everything that changed. What cannot be kept, as on a full disk, is tried again with the next."""
         with self._keeping:
             with self._lock:
-                batch, changed = self._batch(time.time())
+                batch, changed = self._batch(_now())
             try:
                 self._store.write(batch)
             except Exception as error:  # mostly a full disk's; whatever it is, it must not end this thread
@@ -95,10 +95,10 @@ class Watching:
             else:
                 self._tell("store", "")
 
-    def _batch(self, now_s: float) -> tuple[Batch, set[str]]:
+    def _batch(self, now: Moment) -> tuple[Batch, set[str]]:
         """What is to be kept, and the topics of the wearables in it."""
         fleet = self.fleet
-        fleet.tick(now_s)
+        fleet.tick(now)
         changed, fleet.changed = fleet.changed, set()
         profiles, fleet.profiles = fleet.profiles, {}
         batch = Batch(
@@ -107,7 +107,7 @@ class Watching:
             dict(fleet.differing),
             dict(fleet.offered.known),
             msgspec.structs.replace(fleet.totals),
-            now_s,
+            now.wall_s,
         )
         return batch, changed
 
@@ -119,6 +119,10 @@ class Watching:
         elif before and not problem:
             self._report(OVER[what])
         self._problems[what] = problem
+
+
+def _now() -> Moment:
+    return Moment(time.time(), time.monotonic())
 
 
 def _bytes_of(profiles: Mapping[str, bytes]) -> int:

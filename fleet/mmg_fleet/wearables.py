@@ -2,13 +2,16 @@
 
 A wearable is its topic. What lies between the prefix that all share and the topic's last level is its group: with the
 prefix ``mmg``, the wearables ``mmg/anna/wrist`` and ``mmg/anna/glasses`` are both of ``anna``, worn by one person or
-watching one, and should agree. ``mmg/lamp`` is of no group. All times are seconds since 1970 by this machine's clock.
+watching one, and should agree. ``mmg/lamp`` is of no group. Times that are shown and kept are seconds since 1970 by
+this machine's clock, which may be set; how long something lasts goes by one that nobody sets.
 """
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable
+from math import inf
+from typing import NamedTuple
 
 import msgspec
 from mmg.printable import printable
@@ -39,6 +42,14 @@ LEAST_SILENCE_S, SILENT_HOPS = 10.0, 4
 SETTLING_S = 30.0
 """So long after the start those that disagreed before are given to be heard again."""
 WELL = ("live", "warming", "asleep")
+
+
+class Moment(NamedTuple):
+    """wall_s: since 1970. run_s: of a clock that nobody sets, such as ``time.monotonic``, and that means something in
+    this run alone."""
+
+    wall_s: float
+    run_s: float
 
 
 class Wearable(msgspec.Struct, kw_only=True):
@@ -79,20 +90,6 @@ class Wearable(msgspec.Struct, kw_only=True):
         """The sensors that are not well, or of which nothing is known."""
         return {name: said for name, said in self.sensors.items() if said[0] not in WELL}
 
-    def word(self, now_s: float) -> str:
-        """``offline``; ``deciding``; ``idle`` where it said that nothing is decided; or ``silent`` where decisions have
-        just stopped, as of one that is gone without its last will."""
-        if self.status == "offline" or not self.status:
-            return "offline"
-        if self.label is None:
-            return "idle"
-        silence_s = max(LEAST_SILENCE_S, SILENT_HOPS * self.hop_s)
-        return "deciding" if now_s - self.decided_s < silence_s else "silent"
-
-    def says(self, now_s: float) -> str | None:
-        """The label that others can agree with, or ``unknown``; None where nothing is decided."""
-        return self.label if self.word(now_s) == "deciding" else None
-
 
 class Totals(msgspec.Struct, kw_only=True):
     """Of all messages that came: heard is taken, refused and ignored together. retained: those taken that the broker
@@ -120,7 +117,7 @@ class Fleet:
         totals: Totals | None = None,
         differing: dict[str, float] | None = None,
         *,
-        now_s: float,
+        now: Moment,
     ) -> None:
         """wearables, totals, differing: what was known before."""
         self._begin = f"{prefix}/"
@@ -135,13 +132,16 @@ class Fleet:
         self._told: set[str] = set()
         self._newer: set[str] = set()
         """Wearables that said what they do since the broker sent what it retains."""
-        self._settled_s = now_s + SETTLING_S
+        self._decided_s: dict[str, float] = {}
+        self._differing_s: dict[str, float] = {}
+        """When a wearable decided last, and when a group began to differ, in this run and by its clock."""
+        self._settled_s = now.run_s + SETTLING_S
 
     def begin(self) -> None:
         """The broker is about to send what it retains: of who was not heard since, it is the newest."""
         self._newer.clear()
 
-    def take(self, topic: str, payload: bytes, *, is_retained: bool, now_s: float) -> str:
+    def take(self, topic: str, payload: bytes, *, is_retained: bool, now: Moment) -> str:
         """Take a message. Returns what is to be told of it, once for each wearable and problem; mostly nothing."""
         self.totals.heard += 1
         name, _, kind = topic.rpartition("/")
@@ -150,22 +150,22 @@ class Fleet:
             return ""
         try:
             message = read(kind, payload)
-            wearable = self._wearable(name, now_s)
+            wearable = self._wearable(name, now.wall_s)
         except ValueError as error:
             return self._refuse(name, kind, str(error))
         self.totals.taken += 1
         self.totals.retained += is_retained
         wearable.messages += 1
         if not is_retained:
-            wearable.heard_s = now_s
+            wearable.heard_s = now.wall_s
         self.changed.add(name)
         if isinstance(message, Decision):
             if not is_retained:  # by a stranger: a run has none retained
-                self._decide(wearable, message, now_s)
+                self._decide(wearable, message, now)
         elif isinstance(message, State):
-            self._set_state(wearable, message, now_s, is_retained=is_retained)
+            self._set_state(wearable, message, now.wall_s, is_retained=is_retained)
         elif isinstance(message, Profile):
-            wearable.profile_s = now_s
+            wearable.profile_s = now.wall_s
             self.profiles[name] = payload
         elif isinstance(message, Notice):
             wearable.notice = _short(message.text)
@@ -175,16 +175,36 @@ class Fleet:
             wearable.status = message
         return ""
 
-    def tick(self, now_s: float) -> None:
+    def word(self, one: Wearable, now: Moment) -> str:
+        """``offline``; ``deciding``; ``idle`` where it said that nothing is decided; or ``silent`` where decisions have
+        stopped, as of one that is gone without its last will, or none came in this run yet."""
+        if one.status == "offline" or not one.status:
+            return "offline"
+        if one.label is None:
+            return "idle"
+        decided_s = self._decided_s.get(one.topic)
+        silence_s = max(LEAST_SILENCE_S, SILENT_HOPS * one.hop_s)
+        return "silent" if decided_s is None or now.run_s - decided_s >= silence_s else "deciding"
+
+    def says(self, one: Wearable, now: Moment) -> str | None:
+        """The label that others can agree with, or ``unknown``; None where nothing is decided."""
+        return one.label if self.word(one, now) == "deciding" else None
+
+    def differs_for(self, group: str, now: Moment) -> float:
+        """So many seconds; of one that differed before this run, without end."""
+        return now.run_s - self._differing_s.get(group, -inf)
+
+    def tick(self, now: Moment) -> None:
         """Find who disagrees. To be called about once a second: shorter differences are those of hops that are not the
         same. Who says ``unknown`` neither begins nor ends it."""
         for group, topics in self._groups.items():
             if not group or len(topics) < 2:
                 continue
-            said = {self.wearables[topic].says(now_s) for topic in topics} - {None}
+            said = {self.says(self.wearables[topic], now) for topic in topics} - {None}
             if len(said - {UNKNOWN}) > 1:
-                self.differing.setdefault(group, now_s)
-            elif now_s > self._settled_s and UNKNOWN not in said:
+                if group not in self.differing:
+                    self.differing[group], self._differing_s[group] = now
+            elif now.run_s > self._settled_s and UNKNOWN not in said:
                 self.differing.pop(group, None)
 
     def members(self, group: str) -> list[Wearable]:
@@ -199,7 +219,7 @@ class Fleet:
                 one.odd = odd
                 self.changed.add(one.topic)
 
-    def _wearable(self, topic: str, now_s: float) -> Wearable:
+    def _wearable(self, topic: str, wall_s: float) -> Wearable:
         """Raises ValueError for one that cannot be, or is one too many."""
         found = self.wearables.get(topic)
         if found is None:
@@ -208,7 +228,7 @@ class Fleet:
             if len(self.wearables) >= MOST_WEARABLES:
                 raise ValueError(f"is one too many: {MOST_WEARABLES} wearables are known")
             group = topic[len(self._begin) :].rpartition("/")[0]
-            found = self.wearables[topic] = Wearable(topic=topic, group=group, first_s=now_s)
+            found = self.wearables[topic] = Wearable(topic=topic, group=group, first_s=wall_s)
             self._groups.setdefault(group, set()).add(topic)
         return found
 
@@ -236,12 +256,12 @@ class Fleet:
             return ""
         return self._once(wearable.topic, wearable.odd, wearable.odd)
 
-    def _decide(self, wearable: Wearable, decision: Decision, now_s: float) -> None:
+    def _decide(self, wearable: Wearable, decision: Decision, now: Moment) -> None:
         wearable.decisions += 1
-        wearable.decided_s = now_s
+        wearable.decided_s, self._decided_s[wearable.topic] = now
         self._newer.add(wearable.topic)
         wearable.status = "online"
-        self._set_label(wearable, decision.label, now_s)
+        self._set_label(wearable, decision.label, now.wall_s)
         self._set_sensors(wearable, decision)
         latency_ms = decision.latency_ms.get("event_to_decision")
         if latency_ms is not None:
@@ -251,20 +271,20 @@ class Fleet:
             kept.append(latency_ms)
             wearable.latency_ms = latency_ms
 
-    def _set_state(self, wearable: Wearable, state: State, now_s: float, *, is_retained: bool) -> None:
+    def _set_state(self, wearable: Wearable, state: State, wall_s: float, *, is_retained: bool) -> None:
         if is_retained and wearable.topic in self._newer:
             return
         if not is_retained:
             self._newer.add(wearable.topic)
-        self._set_label(wearable, state.label, now_s)
+        self._set_label(wearable, state.label, wall_s)
         self._set_sensors(wearable, state)
         wearable.temperature_c = state.temperature_c
         wearable.dropped = wearable.dropped if state.dropped is None else state.dropped
 
-    def _set_label(self, wearable: Wearable, label: str | None, now_s: float) -> None:
+    def _set_label(self, wearable: Wearable, label: str | None, wall_s: float) -> None:
         label = None if label is None else _short(label)
         if label != wearable.label:
-            wearable.label, wearable.label_s = label, now_s
+            wearable.label, wearable.label_s = label, wall_s
 
     def _set_sensors(self, wearable: Wearable, message: Decision | State) -> None:
         wearable.sensors = {

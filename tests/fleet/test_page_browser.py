@@ -17,7 +17,7 @@ from mmg.types import Decision, SensorState
 from mmg_fleet.figures import Figures
 from mmg_fleet.offered import Known, Offered
 from mmg_fleet.page import Page
-from mmg_fleet.wearables import Fleet
+from mmg_fleet.wearables import Fleet, Moment
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium here: sudo apt-get install chromium")
 
@@ -35,7 +35,7 @@ class Shown:
         offered = Offered(known={"a" * 64: Known("starter", 1), "b" * 64: Known("starter", 2)})
         offered.newest = {"starter": 2}
         self.now_s, self.problem = time.time(), ""
-        self.fleet = Fleet("mmg", offered, now_s=self.now_s - 100)
+        self.fleet = Fleet("mmg", offered, now=Moment(self.now_s - 100, self.now_s - 100))
         self.figures = Figures(self.fleet)
         listening = Listening(parse_sink_url("http://127.0.0.1:0", ("http",)))
         self.url = f"http://127.0.0.1:{listening.port}/"
@@ -43,10 +43,10 @@ class Shown:
 
     def _figures(self, run: str, number: int) -> dict[str, object]:
         self.now_s += 1
-        return self.figures.since(run, number, self.now_s) | {"problem": self.problem}
+        return self.figures.since(run, number, Moment(self.now_s, self.now_s)) | {"problem": self.problem}
 
     def hear(self, topic: str, payload: str) -> None:
-        self.fleet.take(topic, payload.encode(), is_retained=False, now_s=self.now_s)
+        self.fleet.take(topic, payload.encode(), is_retained=False, now=Moment(self.now_s, self.now_s))
 
     def arrive(self, topic: str, digest: str = "b" * 64, board: str = "raspberry-pi-4") -> None:
         about = {"mmg": "0.1.0", "bundle": "starter", "digest": digest, "board": board, "hop_s": 1.0}

@@ -12,10 +12,11 @@ from heard import BEGAN_S, GLASSES, WRIST, Heard, about, batch, offering
 from mmg.bundle.index import INDEX
 from mmg.errors import ConfigError
 from mmg.types import SensorState
+from mmg_fleet.figures import differing
 from mmg_fleet.offered import Known, Offered
 from mmg_fleet.store import Store
 from mmg_fleet.watching import Watching
-from mmg_fleet.wearables import Fleet, Totals
+from mmg_fleet.wearables import Fleet, Moment, Totals
 
 
 def test_a_store_that_is_opened_again_knows_what_it_knew(tmp_path: Path, heard: Heard) -> None:
@@ -36,10 +37,26 @@ def test_a_store_that_is_opened_again_knows_what_it_knew(tmp_path: Path, heard: 
     assert again.profile(WRIST) == b'{"schema":"mmg-profile/1","board":"x"}'
     assert again.profile("mmg/none") is None
     assert again.client_id() == name
-    fleet = Fleet("mmg", Offered(), again.wearables(), again.totals(), again.differing(), now_s=heard.now_s + 60)
-    fleet.tick(heard.now_s + 61)  # nobody was heard yet
+    fleet = Fleet("mmg", Offered(), again.wearables(), again.totals(), again.differing(), now=Moment(BEGAN_S + 60, 0))
+    fleet.tick(Moment(BEGAN_S + 61, 1))  # nobody was heard yet
     assert fleet.differing == {"anna": BEGAN_S + 1}
     again.close()
+
+
+def test_who_is_in_the_store_is_silent_until_it_is_heard_again(tmp_path: Path, heard: Heard) -> None:
+    heard.decide(WRIST)
+    heard.decide(GLASSES, "still")
+    heard.pass_s(1)
+    store = Store(tmp_path / "fleet.sqlite")
+    store.write(batch(heard.fleet))
+    heard.set_clock(-3600)  # before it starts again
+    heard.fleet = Fleet("mmg", Offered(), store.wearables(), store.totals(), store.differing(), now=heard.now)
+    assert (heard.word(WRIST), heard.word(GLASSES), differing(heard.fleet, heard.now)) == ("silent", "silent", [])
+    heard.decide(WRIST)
+    heard.decide(GLASSES, "still")
+    assert (heard.word(WRIST), heard.word(GLASSES)) == ("deciding", "deciding")
+    assert [row["group"] for row in differing(heard.fleet, heard.now)] == ["anna"]
+    store.close()
 
 
 def test_a_batch_is_kept_whole_or_not_at_all(tmp_path: Path, heard: Heard) -> None:

@@ -40,7 +40,7 @@ def test_a_wearable_is_known_by_what_a_run_sends(heard: Heard) -> None:
     )
     assert (one.label, one.temperature_c, one.dropped, one.latency_ms) == ("walking", 48.5, 7, 12.5)
     assert one.ill == {"audio": ("stale", "unplugged")}
-    assert (one.notice, one.word(heard.now_s)) == ("imu: unplugged", "deciding")
+    assert (one.notice, heard.word(WRIST)) == ("imu: unplugged", "deciding")
     assert (one.messages, one.decisions, one.refused) == (6, 1, 0)
     totals = heard.fleet.totals
     assert (totals.heard, totals.taken, totals.retained, totals.refused) == (6, 6, 1, 0)
@@ -49,21 +49,21 @@ def test_a_wearable_is_known_by_what_a_run_sends(heard: Heard) -> None:
 def test_it_is_silent_idle_while_nothing_is_decided_and_offline_when_its_last_will_says_so(heard: Heard) -> None:
     heard.decide(WRIST)
     heard.pass_s(limits.LEAST_SILENCE_S + 1)
-    assert heard[WRIST].word(heard.now_s) == "silent"
-    [row] = Figures(heard.fleet).since("", 0, heard.now_s)["rows"]
+    assert heard.word(WRIST) == "silent"
+    [row] = Figures(heard.fleet).since("", 0, heard.now)["rows"]
     assert (row["word"], row["heard"]) == ("silent", BEGAN_S)
     heard.decide(WRIST)
     heard.hear(f"{WRIST}/state", json.dumps(nothing_decided(("imu",), "at")))
-    assert (heard[WRIST].word(heard.now_s), heard[WRIST].label) == ("idle", None)
+    assert (heard.word(WRIST), heard[WRIST].label) == ("idle", None)
     heard.hear(f"{WRIST}/status", "offline")
-    assert heard[WRIST].word(heard.now_s) == "offline"
+    assert heard.word(WRIST) == "offline"
 
 
 def test_a_sensor_without_a_state_is_ill_and_says_why(heard: Heard) -> None:
     gone = {"imu": SensorState("absent", 0.0, 0, "there is no such device")}
     heard.hear(f"{WRIST}/state", json.dumps(nothing_decided(("imu", "audio"), "at", gone)))
     heard.hear(f"{GLASSES}/state", json.dumps({"label": None, "sensors": {"imu": {"state": None}}}))
-    ill = {row["topic"]: row["ill"] for row in Figures(heard.fleet).since("", 0, heard.now_s)["rows"]}
+    ill = {row["topic"]: row["ill"] for row in Figures(heard.fleet).since("", 0, heard.now)["rows"]}
     assert ill[WRIST] == {"imu": "absent: there is no such device", "audio": "nothing is decided"}
     assert ill[GLASSES] == {"imu": "not known"}
 
@@ -72,9 +72,21 @@ def test_a_bundle_that_decides_once_a_minute_is_not_silent_in_between(heard: Hea
     heard.hear(f"{WRIST}/about", about(hop_s=60.0))
     heard.decide(WRIST)
     heard.pass_s(limits.SILENT_HOPS * 60 - 1)
-    assert heard[WRIST].word(heard.now_s) == "deciding"
+    assert heard.word(WRIST) == "deciding"
     heard.pass_s(1)
-    assert heard[WRIST].word(heard.now_s) == "silent"
+    assert heard.word(WRIST) == "silent"
+
+
+@pytest.mark.parametrize("set_s", [-3600.0, 3600.0])
+def test_whose_decisions_stop_is_silent_whatever_the_clock_is_set_to(set_s: float, heard: Heard) -> None:
+    heard.decide(WRIST)
+    heard.set_clock(set_s)
+    heard.pass_s(limits.LEAST_SILENCE_S - 1)
+    assert heard.word(WRIST) == "deciding"
+    heard.pass_s(1)
+    assert heard.word(WRIST) == "silent"
+    heard.decide(WRIST)
+    assert (heard.word(WRIST), heard[WRIST].decided_s) == ("deciding", BEGAN_S + set_s + limits.LEAST_SILENCE_S)
 
 
 def test_since_when_a_label_is_what_it_is_survives_what_says_the_same(heard: Heard) -> None:
@@ -107,7 +119,7 @@ def test_a_decision_that_somebody_had_retained_decides_nothing(heard: Heard) -> 
     heard.hear(f"{WRIST}/status", "offline", is_retained=True)
     heard.hear(f"{WRIST}/decision", line_of(decision()), is_retained=True)
     one = heard[WRIST]
-    assert (one.word(heard.now_s), one.label, one.decided_s, one.decisions) == ("offline", None, 0.0, 0)
+    assert (heard.word(WRIST), one.label, one.decided_s, one.decisions) == ("offline", None, 0.0, 0)
 
 
 # --- who disagrees -------------------------------------------------------------------------------------------------
@@ -120,11 +132,29 @@ def test_those_of_one_group_that_say_different_things_disagree_since_then(heard:
         heard.decide("mmg/ben/wrist", "drinking")
         heard.pass_s(1)
     assert heard.fleet.differing == {"anna": BEGAN_S + 3}
-    [row] = differing(heard.fleet, heard.now_s)
+    [row] = differing(heard.fleet, heard.now)
     assert row == {"group": "anna", "since": BEGAN_S + 3, "says": {WRIST: "walking", GLASSES: "still"}}
     heard.decide(GLASSES, "walking")
     heard.pass_s(limits.SETTLING_S)
     assert heard.fleet.differing == {}
+
+
+@pytest.mark.parametrize("set_s", [-3600.0, 3600.0])
+def test_who_disagrees_is_shown_and_ends_it_whatever_the_clock_is_set_to(set_s: float, heard: Heard) -> None:
+    for second in range(20):
+        if second == 10:
+            heard.set_clock(set_s)
+        heard.decide(WRIST, "walking")
+        heard.decide(GLASSES, "still")
+        heard.pass_s(1)
+        assert [row["since"] for row in differing(heard.fleet, heard.now)] == [BEGAN_S + 1] * (second >= 5)
+    heard.decide(GLASSES, "walking")
+    heard.pass_s(limits.SETTLING_S - 20)
+    assert heard.fleet.differing
+    heard.decide(WRIST, "walking")
+    heard.decide(GLASSES, "walking")
+    heard.pass_s(1)
+    assert not heard.fleet.differing
 
 
 def test_one_unknown_hop_does_not_end_a_disagreement(heard: Heard) -> None:
@@ -133,7 +163,7 @@ def test_one_unknown_hop_does_not_end_a_disagreement(heard: Heard) -> None:
         heard.decide(GLASSES, UNKNOWN if second == 50 else "still")
         heard.pass_s(1)
         assert heard.fleet.differing == {"anna": BEGAN_S + 1}
-        assert second < 5 or differing(heard.fleet, heard.now_s)
+        assert second < 5 or differing(heard.fleet, heard.now)
     heard.decide(GLASSES, "walking")
     heard.pass_s(1)
     assert heard.fleet.differing == {}
@@ -235,7 +265,7 @@ def test_any_bytes_are_taken_or_refused_and_what_was_taken_is_kept(heard: Heard,
         if not count % 20:
             store.write(batch(heard.fleet))
             assert store.wearables() == list(heard.fleet.wearables.values())
-            Figures(heard.fleet).since("", 0, heard.now_s)
+            Figures(heard.fleet).since("", 0, heard.now)
     store.close()
 
 
@@ -251,14 +281,15 @@ def test_a_wearable_with_an_older_bundle_is_seen_and_one_that_lies_is_told_once(
     assert heard.fleet.offered.reread()
     assert not heard.fleet.offered.reread()
     heard.fleet.look_at_offers()
-    rows = {row["topic"]: row for row in figures.since("", 0, heard.now_s)["rows"]}
+    rows = {row["topic"]: row for row in figures.since("", 0, heard.now)["rows"]}
     assert (rows[WRIST]["version"], rows[WRIST]["old"], rows[WRIST]["odd"]) == (1, True, "")
     line = heard.hear(f"{GLASSES}/about", about("starter", "f" * 64))
     assert line == f"{GLASSES}: runs a bundle starter that was never offered here, digest ffffffffffff"
     assert heard.hear(f"{GLASSES}/about", about("starter", "f" * 64)) == ""
     line = heard.hear("mmg/ben/wrist/about", about("ward", new))
     assert line == "mmg/ben/wrist: calls its bundle ward, and its digest is that of starter"
-    counted = {row["digest"]: row["count"] for row in figures.since("", 0, heard.now_s + 1)["bundles"]}
+    heard.pass_s(1)
+    counted = {row["digest"]: row["count"] for row in figures.since("", 0, heard.now)["bundles"]}
     assert counted == {"a" * 12: 1, "f" * 12: 1, "b" * 12: 1, "c" * 12: 0}
 
 
@@ -277,13 +308,15 @@ def test_a_page_is_told_what_has_changed_since_it_asked(heard: Heard) -> None:
     heard.decide(WRIST)
     heard.decide(GLASSES)
     figures = Figures(heard.fleet)
-    first = figures.since("", 0, heard.now_s)
+    first = figures.since("", 0, heard.now)
     assert [row["topic"] for row in first["rows"]] == [WRIST, GLASSES]
     heard.decide(GLASSES, "still")
-    second = figures.since(first["run"], first["number"], heard.now_s + 1)
+    heard.pass_s(1)
+    second = figures.since(first["run"], first["number"], heard.now)
     assert [row["topic"] for row in second["rows"]] == [GLASSES]
-    assert figures.since(first["run"], second["number"], heard.now_s + 2)["rows"] == []
-    assert len(Figures(heard.fleet).since(first["run"], second["number"], heard.now_s)["rows"]) == 2  # started again
+    heard.pass_s(1)
+    assert figures.since(first["run"], second["number"], heard.now)["rows"] == []
+    assert len(Figures(heard.fleet).since(first["run"], second["number"], heard.now)["rows"]) == 2  # started again
 
 
 def test_latency_and_heat_are_by_board_of_those_that_are_there(heard: Heard) -> None:
@@ -292,6 +325,6 @@ def test_latency_and_heat_are_by_board_of_those_that_are_there(heard: Heard) -> 
         heard.decide(topic)
         heard.hear(f"{topic}/state", json.dumps({**state_of(decision(), "at"), "temperature_c": degrees}))
     heard.hear("mmg/ben/status", "offline")
-    a, b = Figures(heard.fleet).since("", 0, heard.now_s)["boards"]
+    a, b = Figures(heard.fleet).since("", 0, heard.now)["boards"]
     assert a == {"board": "a", "here": 2, "all": 2, "p50": 12, "p95": 12, "warm": 50.0, "hottest": 60.0}
     assert b == {"board": "b", "here": 0, "all": 1, "p50": None, "p95": None, "warm": None, "hottest": None}

@@ -14,7 +14,7 @@ from mmg_fleet.figures import Figures, encode
 from mmg_fleet.messages import KINDS, STATUS
 from mmg_fleet.offered import Offered
 from mmg_fleet.store import row_of
-from mmg_fleet.wearables import Fleet
+from mmg_fleet.wearables import Fleet, Moment
 
 from mmg_tools.fuzz.target import Broken
 
@@ -39,17 +39,18 @@ def offers(data: bytes) -> None:
 
 def wearable(data: bytes) -> None:
     """A message of a wearable: the first byte says which kind."""
-    fleet = Fleet("mmg", Offered(), now_s=1000.0)
+    fleet = Fleet("mmg", Offered(), now=Moment(1000.0, 0.0))
     kind = NAMES[data[0] % len(NAMES)] if data else STATUS
     for _ in range(2):
-        line = fleet.take(f"{TOPIC}/{kind}", data[1:], is_retained=False, now_s=1001.0)
+        line = fleet.take(f"{TOPIC}/{kind}", data[1:], is_retained=False, now=Moment(1001.0, 1.0))
         if not line.isprintable() or len(line) > 2000:
             raise Broken("a line is told that is none")
     totals = fleet.totals
     if totals.heard != totals.taken + totals.refused + totals.ignored:
         raise Broken("a message is not counted")
-    fleet.tick(1002.0)
-    encode(Figures(fleet).since("", 0, 1002.0))
+    end = Moment(1002.0, 2.0)
+    fleet.tick(end)
+    encode(Figures(fleet).since("", 0, end))
     for one in fleet.wearables.values():
         if any(isinstance(value, int) and abs(value) >= 1 << 63 for value in row_of(one)):
             raise Broken("a number is larger than the store can keep")
