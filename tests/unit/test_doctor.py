@@ -592,6 +592,17 @@ def test_the_command_judges_this_machine() -> None:
     assert verdicts["numpy"] == verdicts["onnxruntime"] == verdicts["msgspec"] == verdicts["clock"] == "ok"
 
 
+def test_the_command_tells_of_a_msgspec_that_cannot_be_imported(tmp_path: Path) -> None:
+    (tmp_path / "msgspec.py").write_text("raise ImportError('made to fail')")
+    before = filter(None, [os.environ.get("PYTHONPATH")])
+    done = run("--json", PYTHONPATH=os.pathsep.join([str(tmp_path), *before]))
+    assert (done.returncode, done.stderr) == (1, "")
+    told = json.loads(done.stdout)
+    found = {one["check"]: one["found"] for one in told["findings"]}
+    assert (told["board"], found["profile"]) == (None, "profiles need msgspec")
+    assert found["msgspec"].endswith(" fails: ImportError: made to fail")
+
+
 def test_the_commands_own_process_loads_no_library_that_computes() -> None:
     code = "import sys\nfrom mmg.cli.doctor import main\nmain([])\nprint(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

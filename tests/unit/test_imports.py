@@ -6,7 +6,10 @@ import ast
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
 
+import mmg
+import mmg_device_profiles
 import pytest
 from recordings import ROOT
 
@@ -143,10 +146,9 @@ def test_a_run_with_a_page_loads_nothing_for_metrics_and_codes_that_nobody_asks_
     assert loaded & PAGE == {"microdot", "asyncio", "ssl"}
 
 
-def test_the_public_face_is_what_it_says() -> None:
-    import mmg
-
-    for name in mmg.__all__:
-        assert getattr(mmg, name).__name__ == name
+@pytest.mark.parametrize("package", [mmg, mmg_device_profiles], ids=lambda package: package.__name__)
+def test_the_public_face_is_what_it_says(package: ModuleType) -> None:
+    for name in package.__all__:
+        assert getattr(package, name).__name__ == name
     with pytest.raises(AttributeError, match="no attribute 'Missing'"):
-        mmg.Missing  # noqa: B018
+        package.Missing  # noqa: B018
