@@ -45,9 +45,10 @@ class BoundedZip(zipfile.ZipFile):
         self.stream.most_bytes = None
 
     def close(self) -> None:
-        """Let go of the file too."""
+        """Let go of the file too. Python asks it also of one that could not be opened."""
         super().close()
-        self.stream.close()
+        if hasattr(self, "stream"):
+            self.stream.close()
 
 
 class _Stream(io.BufferedReader):

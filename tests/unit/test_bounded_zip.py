@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import copy
+import errno
+import gc
 import random
 import struct
+import sys
 import zipfile
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -136,6 +140,27 @@ def test_an_ordinary_archive_is_read_as_zipfile_does(tmp_path: Path) -> None:
     with BoundedZip(path, MIB) as archive:
         assert archive.namelist() == ["large.csv", "small.csv"]
         assert archive.read("large.csv") == data
+
+
+def test_an_archive_that_cannot_be_opened_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write_tiny_bundle(tmp_path / "bundle.mmg")
+    closed = PermissionError(errno.EACCES, "Permission denied", str(path))
+    monkeypatch.setattr("mmg.bounded_zip.open_regular", Mock(side_effect=closed))
+    with pytest.raises(BundleError, match=r"bundle\.mmg: cannot be read: Permission denied$"):
+        Bundle.open(path)
+    with pytest.raises(SourceError, match=r"bundle\.mmg: cannot be unpacked: Permission denied$"):
+        unpacked(str(path), path)
+
+
+def test_nothing_is_told_of_an_archive_when_it_goes_that_could_not_be_opened(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ignored: list[object] = []
+    monkeypatch.setattr(sys, "unraisablehook", lambda told: ignored.append(told.exc_value))
+    with suppress(FileNotFoundError):
+        BoundedZip(tmp_path / "none.mmg", MIB)
+    gc.collect()
+    assert ignored == []
 
 
 def test_damaged_archives_raise_nothing_but_what_is_expected(tmp_path: Path) -> None:

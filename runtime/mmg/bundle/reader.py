@@ -254,6 +254,8 @@ class _Zip:
         self._path = path
         try:
             self._zip = BoundedZip(path, LIST_LIMIT_BYTES)
+        except OSError as error:
+            raise BundleError(str(path), "", f"cannot be read: {error.strerror or error}") from error
         except ZIP_ERRORS as error:
             raise BundleError(str(path), "", f"is not a whole .mmg file: {error}") from error
         try:
