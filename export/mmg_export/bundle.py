@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+from mmg.atomic_write import real_path
 from mmg.bundle import Bundle, Manifest, write_bundle
 from mmg.bundle.golden import Context, Golden
 from mmg.bundle.manifest import Backend, Precision
@@ -70,7 +71,7 @@ def export_bundle(
     Raises ConfigError for what cannot be asked, ModelError for a module that cannot be exported, and for a file that
     differs or that a device would not run.
     """
-    asked = Request(Path(out).resolve(), backends, precisions, half, recorded or {}, limit, hops, progress)
+    asked = Request(real_path(Path(out)), backends, precisions, half, recorded or {}, limit, hops, progress)
     require(asked, tuple(encoders), spec)
     if evaluate is not None and not callable(evaluate):
         raise ConfigError("evaluate must be a function of (bundle, backend, precision)")

@@ -35,10 +35,18 @@ def atomic_write(path: Path, mode: int = 0o666, *, beside: Path | None = None) -
             with path.open("wb") as stream:
                 yield stream
         else:
-            yield from _replace(path.resolve(), mode, beside)
+            yield from _replace(real_path(path), mode, beside)
     except OSError as error:
         error.filename = error.filename or str(path)  # a full disk's error does not know it
         raise
+
+
+def real_path(path: Path) -> Path:
+    """Where links lead, though nothing may be there yet. Raises OSError, also for links that lead to each other, which
+    ``Path.resolve`` tells as something else, or from Python 3.13 not at all."""
+    with suppress(FileNotFoundError):
+        path.stat()
+    return path.resolve()
 
 
 def _replace(path: Path, mode: int, beside: Path | None) -> Iterator[BinaryIO]:

@@ -150,6 +150,15 @@ def test_bad_input_is_one_line_and_no_page(
     assert sorted(path.name for path in imu.parent.iterdir()) == ["walk.csv"]
 
 
+def test_links_that_lead_to_each_other_are_one_line(
+    imu: Path, decisions: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page = tmp_path / "page.html"
+    page.symlink_to(page)
+    said = look(imu, "--decisions", decisions, "-o", page, capsys=capsys, code=2)
+    assert said.endswith(f"mmg-look: cannot write {page}: Too many levels of symbolic links\n")
+
+
 def test_a_full_disk_is_one_line_and_leaves_what_was_there(
     imu: Path, decisions: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -372,6 +372,13 @@ def test_a_place_that_cannot_be_written_is_told_before_measuring(
     assert capsys.readouterr().err == f"mmg-profile: {tmp_path}/page.html: nothing can be written in {tmp_path}\n"
 
 
+def test_links_that_lead_to_each_other_are_told_before_measuring(tmp_path: Path, tiny: Path) -> None:
+    path = tmp_path / "page.html"
+    path.symlink_to(path)
+    done = mmg_profile("--bundle", tiny, "--html", path)
+    assert_refused(done, 2, f"{path}: cannot be written: Too many levels of symbolic links")
+
+
 def test_a_report_is_no_second_one_of_its_own_program(tmp_path: Path) -> None:
     path = write_report(tmp_path / "report.json", made_report())
     again = write_report(tmp_path / "again.json", made_report())

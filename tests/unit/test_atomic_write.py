@@ -67,6 +67,18 @@ def test_a_link_stays_and_what_it_leads_to_is_replaced(tmp_path: Path) -> None:
     assert [path.name for path in file.parent.iterdir()] == ["file"]
 
 
+def test_links_that_lead_to_each_other_are_an_error_and_stay(tmp_path: Path) -> None:
+    one, other = tmp_path / "one", tmp_path / "other"
+    one.symlink_to(other)
+    other.symlink_to(one)
+    for path in (one, one / "file"):
+        with pytest.raises(OSError, match="Too many levels of symbolic links") as raised:
+            write(path)
+        assert (raised.value.errno, raised.value.filename) == (errno.ELOOP, str(path))
+    assert one.is_symlink()
+    assert sorted(os.listdir(tmp_path)) == ["one", "other"]  # noqa: PTH208
+
+
 def test_a_folder_is_no_file(tmp_path: Path) -> None:
     with pytest.raises(IsADirectoryError):
         write(tmp_path / "..")

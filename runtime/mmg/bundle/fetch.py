@@ -19,7 +19,7 @@ from urllib.parse import urljoin
 import msgspec
 from mmg_device_profiles.regular_file import read_within
 
-from mmg.atomic_write import atomic_write
+from mmg.atomic_write import atomic_write, real_path
 from mmg.bundle.download import check_url, download
 from mmg.bundle.index import INDEX, LARGEST_INDEX_BYTES, LARGEST_VERSION, Hex64, Index, Offer, decode
 from mmg.bundle.keys import PublicKey
@@ -212,7 +212,7 @@ def _bundle_at(path: Path) -> tuple[str, str] | None:
 
 def _behind_links(path: Path) -> Path:
     """What is replaced, so that a link stays one."""
-    return path.resolve() if path.is_symlink() else path
+    return real_path(path) if path.is_symlink() else path
 
 
 def _version_path(path: Path) -> Path:

@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from mmg.atomic_write import atomic_write, write_folder
+from mmg.atomic_write import atomic_write, real_path, write_folder
 from mmg.bundle.keys import PrivateKey
 from mmg.bundle.manifest import (
     Backend,
@@ -64,7 +64,7 @@ def write_bundle(path: Path, manifest: Manifest, files: Mapping[str, bytes]) -> 
         path.parent.mkdir(parents=True, exist_ok=True)
         _write_zip(path, contents)
     else:
-        write_folder(path.resolve(), contents)
+        write_folder(real_path(path), contents)
 
 
 def pack_bundle(path: str | Path, to: Path, *, overwrite: bool = False) -> None:

@@ -69,6 +69,7 @@ def index(options: argparse.Namespace, report: Reporter) -> int:
 
 def fetch(options: argparse.Namespace, report: Reporter) -> int:
     """Fetch the newest bundle, unless it is there."""
+    from mmg.atomic_write import real_path
     from mmg.bundle.download import check_url
     from mmg.bundle.fetch import fetch as fetch_bundle
     from mmg.bundle.keys import read_public_key
@@ -76,7 +77,7 @@ def fetch(options: argparse.Namespace, report: Reporter) -> int:
     key = read_public_key(options.trust)
     check_url(options.url)
     host = urlsplit(options.url).hostname or ""
-    writes = options.output.resolve() if options.output else Path.cwd()
+    writes = real_path(options.output) if options.output else Path.cwd()
     close_but(options, writes, network=True, daemons=host.endswith(".local"))
     with Progress(report, "fetched", unit="MiB") as progress:
         path, offer, is_new = fetch_bundle(

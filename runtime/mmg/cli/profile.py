@@ -278,9 +278,15 @@ def _write_page(path: str, report: Report, olds: list[Report]) -> None:
 
 def _check_writable(path: Path) -> None:
     """Raises ConfigError: it is told before the minutes that measuring takes."""
+    from mmg.atomic_write import real_path
+
     folder = path.absolute().parent
     if not folder.is_dir():
         raise ConfigError(f"{path}: there is no folder {folder}")
+    try:
+        real_path(path)
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be written: {error.strerror}") from error
     if path.is_dir():
         raise ConfigError(f"{path}: is a folder: name a file in it")
     if path.exists() and not os.access(path, os.W_OK):
@@ -291,10 +297,10 @@ def _check_writable(path: Path) -> None:
 
 def _write_file(path: str, text: str) -> None:
     """A page is replaced by a whole one only: one for which there is no room leaves the old one as it was."""
-    from mmg.atomic_write import atomic_write
+    from mmg.atomic_write import atomic_write, real_path
 
     place = Path(path)
-    if os.access(place.resolve().parent, os.W_OK):
+    if os.access(real_path(place).parent, os.W_OK):
         with atomic_write(place) as stream:
             stream.write(text.encode())
     else:  # it can be written all the same, or it would have been refused
