@@ -12,7 +12,7 @@ from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mmg.errors import BundleError, ConfigError, MmgError, NoSensorError, wants_memory
+from mmg.errors import BundleError, ConfigError, MmgError, NoSensorError, shortage, wants_memory
 from mmg.labels import Label, labels_of, read_labels
 from mmg.runs.recorded import Pipeline
 from mmg.runs.whole import sensors_in
@@ -300,4 +300,6 @@ def _words(error: Exception) -> str:
     """Why a recording could not be decided."""
     if wants_memory(error):
         return "there is not enough memory for it"
+    if lacking := shortage(error):
+        return lacking
     return str(error) if isinstance(error, MmgError) else f"{type(error).__name__}: {error}".partition("\n")[0]

@@ -13,20 +13,34 @@ SAID_OF_MEMORY = (
     "failed to map segment",
     "bad_alloc",
     "bad allocation",
-    "can't start new thread",
 )
 """What the loader, C++ and Python say of it in errors that have no kind of their own."""
+NO_THREAD = (
+    "no further thread can be started: stop other programs, or raise the limit of processes"
+    " (ulimit -u, or the container's) or of memory (ulimit -v)"
+)
+SAID_OF_THREADS = "can't start new thread"
+"""By Python, whichever of the two it is."""
+
+
+def shortage(error: BaseException | None) -> str:
+    """``NO_MEMORY`` or ``NO_THREAD``, where this error, or what it came from, is that, whichever library says so; else
+    empty."""
+    while error is not None:
+        if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno == errno.ENOMEM):
+            return NO_MEMORY
+        said = str(error).lower()
+        if any(words in said for words in SAID_OF_MEMORY):
+            return NO_MEMORY
+        if SAID_OF_THREADS in said:
+            return NO_THREAD
+        error = error.__cause__ or error.__context__
+    return ""
 
 
 def wants_memory(error: BaseException | None) -> bool:
     """Whether this error, or what it came from, is want of memory, whichever library says so."""
-    while error is not None:
-        if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno == errno.ENOMEM):
-            return True
-        if any(words in str(error).lower() for words in SAID_OF_MEMORY):
-            return True
-        error = error.__cause__ or error.__context__
-    return False
+    return shortage(error) == NO_MEMORY
 
 
 class MmgError(Exception):
@@ -127,10 +141,12 @@ class BackendUnavailable(ModelError):
 
     def __init__(self, backend: str, *packages: str) -> None:
         self.backend, self.packages = backend, packages
-        self.wants_memory = wants_memory(sys.exc_info()[1])
-        """Whether it is there, and could not be loaded for want of memory: so says the error that this is told for."""
-        if self.wants_memory:
-            super().__init__(f"{backend} cannot be loaded: {NO_MEMORY}")
+        lacking = shortage(sys.exc_info()[1])
+        self.wants_memory = bool(lacking)
+        """Whether it is there, and could not be loaded for want of memory, or of a thread: so says the error that this
+        is told for."""
+        if lacking:
+            super().__init__(f"{backend} cannot be loaded: {lacking}")
             return
         super().__init__(f"{backend} is not installed: {pip_install(*packages)}")
 

@@ -9,7 +9,7 @@ import sys
 import pytest
 from mmg.backends import litert, onnx
 from mmg.cli.exit_codes import run_command
-from mmg.errors import NO_MEMORY, BackendUnavailable, OutOfMemory, wants_memory
+from mmg.errors import NO_MEMORY, NO_THREAD, BackendUnavailable, OutOfMemory, shortage, wants_memory
 from recordings import ROOT
 
 LIMITED = """
@@ -46,7 +46,8 @@ def test_with_a_little_more_it_works_or_says_what_it_lacks(words: tuple[str, ...
     assert "Traceback" not in done.stderr
     assert "not installed" not in done.stderr
     if done.returncode:
-        assert "not enough memory" in done.stderr
+        # A thread's stack is memory too.
+        assert "not enough memory" in done.stderr or NO_THREAD in done.stderr
         # A library may have printed a line of its own before.
         assert len([line for line in done.stderr.splitlines() if line.startswith("mmg-")]) == 1
 
@@ -104,18 +105,26 @@ ERRORS: list[BaseException] = [
     OSError("libportaudio.so.2: failed to map segment from shared object"),
     ImportError("libonnxruntime.so.1: cannot allocate memory in static TLS block"),
     RuntimeError("std::bad_alloc"),
-    RuntimeError("can't start new thread"),
 ]
+NO_MORE_THREADS = RuntimeError("can't start new thread")
 
 
-@pytest.mark.parametrize("error", ERRORS, ids=lambda error: f"{type(error).__name__} {error}")
+@pytest.mark.parametrize("error", [*ERRORS, NO_MORE_THREADS], ids=lambda error: f"{type(error).__name__} {error}")
 def test_what_is_left_for_the_edge_is_one_line_and_exit_code_4(error: BaseException) -> None:
     def run() -> int:
         raise error
 
     told: list[str] = []
     assert run_command(run, told.append) == OutOfMemory.exit_code == 4
-    assert told == [NO_MEMORY]
+    assert told == [NO_THREAD if error is NO_MORE_THREADS else NO_MEMORY]
+
+
+def test_want_of_a_thread_names_the_limit_of_processes_and_is_no_want_of_memory() -> None:
+    wrapped = ImportError("it could not be imported")
+    wrapped.__cause__ = NO_MORE_THREADS
+    assert shortage(wrapped) == NO_THREAD
+    assert "ulimit -u" in NO_THREAD
+    assert not wants_memory(wrapped)
 
 
 def test_an_error_that_came_of_it_is_it_too_and_no_other() -> None:

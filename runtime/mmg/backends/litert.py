@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from mmg.backends import INSTALL
 from mmg.backends.holding import HOLDING
-from mmg.errors import NO_MEMORY, BackendUnavailable, ModelError, ShapeMismatch, wants_memory
+from mmg.errors import BackendUnavailable, ModelError, ShapeMismatch, shortage
 
 Shape = tuple[int | str, ...]
 RAISED = (ValueError, RuntimeError, TypeError, LookupError, ArithmeticError)
@@ -203,4 +203,4 @@ def _free_size(shapes: Mapping[str, Shape], free: Mapping[str, Shape]) -> int:
 
 
 def _first_line(error: Exception) -> str:
-    return NO_MEMORY if wants_memory(error) else str(error).strip().partition("\n")[0][:300]
+    return shortage(error) or str(error).strip().partition("\n")[0][:300]

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mmg.backends import CPU_ONLY, TELEMETRY_OFF
-from mmg.errors import NO_MEMORY, BackendUnavailable, ModelError, wants_memory
+from mmg.errors import BackendUnavailable, ModelError, shortage
 
 ON_HOST = {"CPUExecutionProvider", "XnnpackExecutionProvider"}
 """Providers that read the host's memory."""
@@ -95,4 +95,4 @@ class _BoundRun:
 
 
 def _first_line(error: Exception) -> str:
-    return NO_MEMORY if wants_memory(error) else str(error).strip().partition("\n")[0][:300]
+    return shortage(error) or str(error).strip().partition("\n")[0][:300]

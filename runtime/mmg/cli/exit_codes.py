@@ -15,7 +15,7 @@ from mmg.backends import TELEMETRY_OFF
 from mmg.cli.output import drop, let_output_wait, say_last
 from mmg.cli.reporting import calm_stderr, hurry_stderr, release_stderr
 from mmg.cli.watchdog import watched
-from mmg.errors import NO_MEMORY, MmgError, OutOfMemory, wants_memory
+from mmg.errors import MmgError, OutOfMemory, shortage
 
 
 def run_command(run: Callable[[], int], report: Callable[[str], None], *, stopped: int = 0) -> int:
@@ -53,13 +53,13 @@ def _run_and_tell(run: Callable[[], int], report: Callable[[str], None]) -> int:
         sys.stdout = None
         return 0
     except Exception as error:
-        if wants_memory(error):  # also where a library says so in an error of its own, such as that of an import
+        if lacking := shortage(error):  # also where a library says so in an error of its own, such as that of an import
             _clear_frames(error.__traceback__)  # what failed holds the memory still
             try:
                 with suppress(KeyboardInterrupt):
-                    report(NO_MEMORY)
+                    report(lacking)
             except MemoryError:
-                os.write(2, f"{NO_MEMORY}\n".encode())
+                os.write(2, f"{lacking}\n".encode())
             return OutOfMemory.exit_code
         if not isinstance(error, OSError):
             raise

@@ -19,7 +19,7 @@ from mmg.bundle.golden import Golden, encoder_error, fusion_error, unpack
 from mmg.bundle.manifest import Manifest, decode
 from mmg.engine.encoder import Encoder
 from mmg.engine.fusion import Fusion
-from mmg.errors import BackendUnavailable, BundleError, MmgError, ShapeMismatch, wants_memory
+from mmg.errors import BackendUnavailable, BundleError, MmgError, ShapeMismatch, shortage
 from mmg.trial import frames
 from mmg.trial.limits import close_process, die_with_parent, limit_file
 
@@ -80,7 +80,7 @@ def _try(file: frames.File, asks: BinaryIO, manifest: Manifest, golden: Golden |
             error.name, *(one if isinstance(one, list) else str(one) for one in (error.expected, error.got))
         )
     except MmgError as error:
-        without = wants_memory(error) or any(words in str(error).lower() for words in WITHOUT_MEMORY)
+        without = shortage(error) or any(words in str(error).lower() for words in WITHOUT_MEMORY)
         return frames.TooMuch() if without else frames.Failed(str(error))
     except Exception as error:  # whatever a library's Python part meets in a file that is not right
         line = str(error).strip().partition("\n")[0]

@@ -14,7 +14,7 @@ import msgspec  # noqa: E402
 
 from mmg.board.profiling.result import Case, Cold  # noqa: E402
 from mmg.board.profiling.task import Task  # noqa: E402
-from mmg.errors import NO_MEMORY, MmgError, OutOfMemory, wants_memory  # noqa: E402
+from mmg.errors import MmgError, OutOfMemory, shortage  # noqa: E402
 from mmg.runs.process import set_up_process  # noqa: E402
 
 if TYPE_CHECKING:
@@ -50,9 +50,10 @@ def main() -> int:
             sys.stderr.write(f"{error}\n")
             return error.exit_code
         except Exception as error:
-            if not wants_memory(error):
+            lacking = shortage(error)
+            if not lacking:
                 raise
-            sys.stderr.write(f"{NO_MEMORY}\n")
+            sys.stderr.write(f"{lacking}\n")
             return OutOfMemory.exit_code
         result.write(msgspec.json.encode(case))
     return 0
