@@ -23,6 +23,11 @@ SAID_OF_THREADS = "can't start new thread"
 """By Python, whichever of the two it is."""
 
 
+REFUSED = (errno.EAGAIN, errno.EMFILE, errno.ENFILE)
+"""Of what the system has no more to give: a process, a thread or an open file."""
+RAISE_LIMITS = "stop other programs, or raise the limits (ulimit -u, ulimit -n, or the container's)"
+
+
 def shortage(error: BaseException | None) -> str:
     """``NO_MEMORY`` or ``NO_THREAD``, where this error, or what it came from, is that, whichever library says so; else
     empty."""

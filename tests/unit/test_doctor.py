@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes.util
+import errno
 import importlib.util
 import json
 import os
@@ -15,6 +16,7 @@ from contextlib import suppress
 from dataclasses import replace
 from itertools import count
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 from mmg.board.doctor import Examination, Finding, examine
@@ -106,6 +108,21 @@ def test_a_wheel_that_runs_out_of_memory_is_told_so(made: Callable[..., Trial]) 
     finding = judged(made("import os, signal\nos.kill(os.getpid(), signal.SIGKILL)"))
     assert finding.found == "crashes: SIGKILL (killed)"
     assert finding.do.startswith("stop other programs")
+
+
+def test_a_process_that_the_system_does_not_start_is_each_librarys_problem(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refused = BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")
+    monkeypatch.setattr("mmg.board.doctor.libraries.subprocess.Popen", Mock(side_effect=refused))
+    examination = examine(tmp_path)
+    assert examination.board is None
+    found = named(examination.findings)
+    for library in LIBRARIES:
+        finding = found[library.module]
+        assert finding.verdict == "problem"
+        assert finding.found == "not tried: no process can be started: Resource temporarily unavailable"
+        assert "ulimit -u" in finding.do
 
 
 def test_the_current_folder_is_not_where_libraries_come_from(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import array
+import errno
 import fcntl
 import io
 import json
@@ -18,7 +19,7 @@ from contextlib import suppress
 import pytest
 from mmg.cli import output
 from mmg.cli.exit_codes import run_command
-from mmg.errors import RequiredSensorLost
+from mmg.errors import RAISE_LIMITS, RequiredSensorLost
 from recordings import ROOT
 
 SMALL = 4096
@@ -133,6 +134,36 @@ def test_what_makes_the_stream_stays(monkeypatch: pytest.MonkeyPatch, pipe: tupl
     once = sys.stdout
     output.let_output_wait()
     assert sys.stdout is once
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device"), "cannot write: No space left on device"),
+        (OSError(errno.EACCES, "Permission denied", "page.html"), "cannot write page.html: Permission denied"),
+        (OSError(errno.ECONNRESET, "Connection reset by peer"), "Connection reset by peer"),
+        (OSError(errno.ENODEV, "No such device", "/dev/ttyS0"), "/dev/ttyS0: No such device"),
+        (OSError("libsound.so.2: is not there"), "libsound.so.2: is not there"),
+        *(
+            (
+                OSError(number, "Too many"),
+                f"the system refuses another process, thread or file: Too many: {RAISE_LIMITS}",
+            )
+            for number in (errno.EAGAIN, errno.EMFILE, errno.ENFILE)
+        ),
+    ],
+    ids=str,
+)
+def test_what_the_system_refuses_is_called_writing_only_where_it_is(
+    error: OSError, line: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail() -> int:
+        raise error
+
+    told: list[str] = []
+    monkeypatch.setattr(sys, "stdout", io.StringIO())
+    assert run_command(fail, told.append) == 2
+    assert told == [line]
 
 
 def test_a_stream_that_is_no_file_is_left(monkeypatch: pytest.MonkeyPatch) -> None:

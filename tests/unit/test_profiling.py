@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 import threading
@@ -11,6 +12,7 @@ from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -551,6 +553,14 @@ def test_a_process_that_gives_something_else_is_a_failed_case(plan: Plan, monkey
     (case,) = run(plan).cases
     assert case.outcome == "failed"
     assert case.reason.startswith("its process gave no result: ")
+
+
+def test_a_process_that_cannot_be_started_is_a_failed_case(plan: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
+    refused = BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")
+    monkeypatch.setattr("mmg.board.profiling.campaign.subprocess.run", Mock(side_effect=refused))
+    (case,) = run(plan).cases
+    assert (case.outcome, case.valid) == ("failed", False)
+    assert case.reason == f"{sys.executable} cannot be started: Resource temporarily unavailable"
 
 
 def test_a_process_that_hangs_is_given_up(plan: Plan, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import errno
 import os
 import signal
 import sys
@@ -15,7 +16,14 @@ from mmg.backends import TELEMETRY_OFF
 from mmg.cli.output import drop, let_output_wait, say_last
 from mmg.cli.reporting import calm_stderr, hurry_stderr, release_stderr
 from mmg.cli.watchdog import watched
-from mmg.errors import MmgError, OutOfMemory, shortage
+from mmg.errors import RAISE_LIMITS, REFUSED, MmgError, OutOfMemory, shortage
+
+OF_WRITING = (
+    *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.EBADF),
+    *(errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENOTEMPTY, errno.ELOOP, errno.ENAMETOOLONG),
+    *(errno.EINVAL, errno.ENXIO, errno.ETXTBSY, errno.EBUSY, errno.ESTALE),
+)
+"""What a system says of an output that it does not take."""
 
 
 def run_command(run: Callable[[], int], report: Callable[[str], None], *, stopped: int = 0) -> int:
@@ -63,12 +71,21 @@ def _run_and_tell(run: Callable[[], int], report: Callable[[str], None]) -> int:
             return OutOfMemory.exit_code
         if not isinstance(error, OSError):
             raise
-        # What is read is translated where it is read: this is the output, on a full disk for example.
         with suppress(KeyboardInterrupt):
-            report(f"cannot write{f' {error.filename}' if error.filename else ''}: {error.strerror}")
+            report(_line_of(error))
         drop(sys.stdout)
         sys.stdout = None
         return 2
+
+
+def _line_of(error: OSError) -> str:
+    """What is read is translated where it is read: what comes here is mostly the output, on a full disk for example."""
+    said, place = error.strerror or str(error), error.filename
+    if error.errno in REFUSED:
+        return f"the system refuses another process, thread or file: {said}: {RAISE_LIMITS}"
+    if error.errno in OF_WRITING:
+        return f"cannot write {place}: {said}" if place else f"cannot write: {said}"
+    return f"{place}: {said}" if place else said
 
 
 def _clear_frames(traceback: TracebackType | None) -> None:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from mmg.backends import AUTO, BACKENDS, INSTALL, NAMES, PACKAGES, TELEMETRY_OFF
 from mmg.board.doctor.finding import Finding
-from mmg.errors import pip_install
+from mmg.errors import RAISE_LIMITS, pip_install
 from mmg.sources.ports.microphone.lookout import LOOK
 from mmg.sources.ports.serial.library import TAKEN, ways_back
 
@@ -128,13 +128,14 @@ RUNNERS = {package: backend for backend in BACKENDS for package in PACKAGES[back
 class Trial:
     """How the process of one library ended. status: its exit status, minus the signal's number; None where it hung.
 
-    printed: what it wrote until then.
+    printed: what it wrote until then. unstarted: why there was no process at all.
     """
 
     library: Library
     status: int | None
     printed: str
     complaint: str
+    unstarted: str = ""
 
     @property
     def absent(self) -> bool:
@@ -155,7 +156,7 @@ def try_libraries(
     trials: list[Trial] = []
     rest = iter(libraries)
     while batch := list(islice(rest, os.cpu_count() or 1)):
-        running: list[subprocess.Popen[str]] = []
+        running: list[subprocess.Popen[str] | OSError] = []
         try:
             running += map(_start, batch)
             ends_s = time.monotonic() + timeout_s
@@ -164,25 +165,32 @@ def try_libraries(
                 trials.append(_wait(*pair, ends_s))
         finally:
             for process in running:
-                process.kill()
-                process.communicate()
+                if not isinstance(process, OSError):
+                    process.kill()
+                    process.communicate()
     return trials
 
 
-def _start(library: Library) -> subprocess.Popen[str]:
+def _start(library: Library) -> subprocess.Popen[str] | OSError:
+    """Its process, or why the system does not start one."""
     code = PREPARE.format(module=library.module, parent=os.getpid()) + (library.code or f"import {library.module}")
-    return subprocess.Popen(
-        [sys.executable, "-c", code],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        errors="replace",
-        env={**os.environ, **TELEMETRY_OFF},
-    )
+    try:
+        return subprocess.Popen(
+            [sys.executable, "-c", code],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            errors="replace",
+            env={**os.environ, **TELEMETRY_OFF},
+        )
+    except OSError as error:
+        return error
 
 
-def _wait(library: Library, process: subprocess.Popen[str], ends_s: float) -> Trial:
+def _wait(library: Library, process: subprocess.Popen[str] | OSError, ends_s: float) -> Trial:
+    if isinstance(process, OSError):
+        return Trial(library, None, "", "", process.strerror or str(process))
     try:
         # One that ended while another hung is still to be read.
         printed, complaints = process.communicate(timeout=max(ends_s - time.monotonic(), LAST_READ_S))
@@ -232,6 +240,8 @@ def _judge(trial: Trial, timeout_s: float, states: Mapping[str, bool]) -> Findin
     name, package = trial.library.module, trial.library.package
     if trial.absent:
         return _judge_absent(trial.library)
+    if trial.unstarted:
+        return Finding(name, "problem", f"not tried: no process can be started: {trial.unstarted}", RAISE_LIMITS)
     version = _version_of(package)
     if trial.printed.startswith("taken by "):
         place = trial.printed.removeprefix("taken by ")

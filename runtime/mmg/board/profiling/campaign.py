@@ -201,6 +201,9 @@ def _measure(plan: Plan, case: Case, hop_s: float, tried: str = "") -> Case:
         done = subprocess.run(
             COMMAND, input=msgspec.json.encode(task), capture_output=True, timeout=limit_s, check=False
         )
+    except OSError as error:
+        reason = f"{COMMAND[0]} cannot be started: {error.strerror}"
+        return msgspec.structs.replace(case, outcome="failed", reason=reason)
     except subprocess.TimeoutExpired:
         return msgspec.structs.replace(case, outcome="failed", reason=f"gave nothing within {limit_s:.0f} s")
     if done.returncode == 0:
