@@ -15,6 +15,7 @@ import termios
 import threading
 from collections.abc import Iterator
 from contextlib import suppress
+from pathlib import Path
 
 import pytest
 from mmg.cli import output
@@ -162,6 +163,29 @@ def test_what_the_system_refuses_is_called_writing_only_where_it_is(
 
     told: list[str] = []
     monkeypatch.setattr(sys, "stdout", io.StringIO())
+    assert run_command(fail, told.append) == 2
+    assert told == [line]
+
+
+@pytest.mark.parametrize(
+    ("place", "line"),
+    [
+        (None, "the working directory is gone: go to one that is there"),
+        ("day/page.html", "the working directory is gone: go to one that is there"),
+        ("/none/page.html", "cannot write /none/page.html: No such file or directory"),
+    ],
+)
+def test_a_working_directory_that_is_gone_is_told(
+    place: str | None, line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail() -> int:
+        raise FileNotFoundError(errno.ENOENT, "No such file or directory", place)
+
+    told: list[str] = []
+    monkeypatch.setattr(sys, "stdout", io.StringIO())
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
     assert run_command(fail, told.append) == 2
     assert told == [line]
 

@@ -83,9 +83,20 @@ def _line_of(error: OSError) -> str:
     said, place = error.strerror or str(error), error.filename
     if error.errno in REFUSED:
         return f"the system refuses another process, thread or file: {said}: {RAISE_LIMITS}"
+    if error.errno == errno.ENOENT and not (place and os.path.isabs(place)) and _has_no_folder():  # noqa: PTH117
+        return "the working directory is gone: go to one that is there"
     if error.errno in OF_WRITING:
         return f"cannot write {place}: {said}" if place else f"cannot write: {said}"
     return f"{place}: {said}" if place else said
+
+
+def _has_no_folder() -> bool:
+    """Whether the working directory was deleted."""
+    try:
+        os.getcwd()  # noqa: PTH109
+    except FileNotFoundError:
+        return True
+    return False
 
 
 def _clear_frames(traceback: TracebackType | None) -> None:
