@@ -324,3 +324,39 @@ def test_a_duration_gives_all_of_its_hops_with_all_sensors(seconds: str, hops: i
     made = [json.loads(line) for line in done.stdout.splitlines()]
     assert len(made) == hops
     assert all(one["modalities"] == ["imu", "audio"] for one in made)
+
+
+WITHOUT_ROOTS_RIGHTS = """
+import ctypes, os, sys
+if any([ctypes.CDLL(None).prctl(24, right) for right in (1, 2)]) and os.geteuid() == 0:  # PR_CAPBSET_DROP
+    sys.exit("root keeps its rights here")
+os.execv(sys.executable, [sys.executable, "-m", *sys.argv[1:]])
+"""
+"""Of root CAP_DAC_OVERRIDE and CAP_DAC_READ_SEARCH are taken: what is closed is closed to it too."""
+
+
+@pytest.mark.parametrize("mode", [0o000, 0o600])
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("mmg.cli.label", "closed"),
+        ("mmg.cli.label", "closed/walk.csv"),
+        ("mmg.cli.run", "--imu", "closed"),
+        ("mmg_training.cli.data", "closed"),
+        ("mmg_training.cli.data", "closed/anna"),
+    ],
+    ids=" ".join,
+)
+def test_a_folder_that_is_closed_cannot_be_read(tmp_path: Path, words: tuple[str, ...], mode: int) -> None:
+    folder = tmp_path / "closed"
+    folder.mkdir()
+    write_imu(folder / "walk.csv", seconds=1)
+    folder.chmod(mode)
+    command = [sys.executable, "-c", WITHOUT_ROOTS_RIGHTS, *words]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
+    folder.chmod(0o700)
+    if "root keeps its rights here" in done.stderr:
+        pytest.skip(done.stderr)
+    assert done.returncode in (2, 3)
+    [line] = done.stderr.splitlines()
+    assert ": cannot be read: Permission denied" in line

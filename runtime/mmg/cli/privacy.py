@@ -232,15 +232,19 @@ def _folders(places: Iterable[Path | str | None]) -> tuple[Path, ...]:
         if place is None:
             continue
         path = Path(os.path.realpath(place))
-        while not path.is_dir():
+        while not os.path.isdir(path):  # noqa: PTH112 (which raises nothing where a folder is closed)
             path = path.parent
         found.append(path)
     return tuple(dict.fromkeys(found))
 
 
 def _is_unpacked(path: Path) -> bool:
-    names = path.iterdir() if path.is_dir() else [path]
-    return any(one.suffix.lower() in UNPACKED for one in names)
+    """Whether it is, or holds, what is unpacked. Of what cannot be looked at whoever reads it says so."""
+    try:
+        names = path.iterdir() if path.is_dir() else [path]
+        return any(one.suffix.lower() in UNPACKED for one in names)
+    except OSError:
+        return False
 
 
 def _rungs(text: str) -> tuple[str, ...]:

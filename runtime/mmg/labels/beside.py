@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from mmg.labels.label import Label
@@ -12,7 +13,8 @@ IN_FOLDER, BESIDE = "labels.csv", ".labels.csv"
 
 def labels_file(recording: Path) -> Path:
     """``labels.csv`` in a folder; ``day.labels.csv`` beside ``day.mcap``. It need not be there."""
-    return recording / IN_FOLDER if recording.is_dir() else recording.with_name(f"{recording.stem}{BESIDE}")
+    is_folder = os.path.isdir(recording)  # noqa: PTH112 (which raises nothing where a folder is closed)
+    return recording / IN_FOLDER if is_folder else recording.with_name(f"{recording.stem}{BESIDE}")
 
 
 def labels_of(recording: Path) -> tuple[Label, ...]:

@@ -39,11 +39,11 @@ def find_sessions(root: Path) -> list[Recorded]:
 
     A folder that holds folders only is a person's, and holds that person's sessions. Raises ConfigError.
     """
-    if not root.is_dir():
-        raise ConfigError(f"{root}: is no folder; name the one that holds your sessions")
-    told = _table(root / TABLE)
     found = []
     try:
+        if not root.is_dir():
+            raise ConfigError(f"{root}: is no folder; name the one that holds your sessions")
+        told = _table(root / TABLE)
         for name, files, person in _walk(root):
             found.append(_described(name, files, person, told.pop(name, {})))
     except OSError as error:
