@@ -5,9 +5,11 @@ from __future__ import annotations
 import io
 import struct
 import time
+import zlib
 from contextlib import suppress
 from pathlib import Path
 
+import lz4.frame  # type: ignore[import-untyped]
 import numpy as np
 import pytest
 from films import box
@@ -125,6 +127,37 @@ def test_a_chunk_of_a_recording_that_unpacks_to_a_bomb_is_left_out(tmp_path: Pat
     damage = Damage()
     assert peak_bytes(lambda: list(read_records(path, damage))) < 8 * MIB
     assert damage.chunks == 1
+
+
+def in_a_chunk(data: bytes, compression: str, size: int, unpacked: bytes = b"") -> bytes:
+    """An MCAP file, cut after its one chunk. size: what the chunk says that it unpacks to."""
+    head = struct.pack("<QQQI", 0, 0, size, zlib.crc32(unpacked)) + struct.pack("<I", len(compression))
+    body = head + compression.encode() + struct.pack("<Q", len(data)) + data
+    return b"\x89MCAP0\r\n\x01" + struct.pack("<QII", 8, 0, 0) + b"\x06" + struct.pack("<Q", len(body)) + body
+
+
+@pytest.mark.parametrize("told", [0, 64 * MIB])
+def test_lz4_that_unpacks_to_more_than_its_chunk_says_is_left_out_before_it_does(tmp_path: Path, told: int) -> None:
+    frame = lz4.frame.LZ4FrameCompressor()
+    data = frame.begin(source_size=told) + frame.compress(bytes(64 * MIB)) + frame.flush()
+    path = tmp_path / "day.mcap"
+    path.write_bytes(in_a_chunk(data, "lz4", 1000))
+    damage = Damage()
+    assert peak_bytes(lambda: list(read_records(path, damage))) < 8 * MIB
+    assert damage.chunks == 1
+
+
+@pytest.mark.parametrize("tells_its_size", [True, False])
+def test_a_chunk_of_lz4_is_read_whether_or_not_it_tells_its_size(tmp_path: Path, tells_its_size: bool) -> None:
+    name = struct.pack("<HHI4sII", 1, 0, 4, b"/imu", 0, 0)
+    messages = b"\x05" + struct.pack("<QHIQQ", 25, 1, 0, 7, 7) + b"one"
+    inner = b"\x04" + struct.pack("<Q", len(name)) + name + messages
+    path = tmp_path / "day.mcap"
+    packed = lz4.frame.compress(inner, store_size=tells_its_size, content_checksum=True)
+    path.write_bytes(in_a_chunk(packed, "lz4", len(inner), inner))
+    damage = Damage()
+    assert list(read_records(path, damage)) == [("/imu", 7, b"one")]
+    assert damage.chunks == 0
 
 
 def test_a_film_of_pictures_beyond_8k_is_refused(tmp_path: Path) -> None:

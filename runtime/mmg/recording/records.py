@@ -7,7 +7,7 @@ import os
 import struct
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
@@ -65,8 +65,7 @@ def read_records(path: Path, damage: Damage) -> Iterator[Record]:
         if not isinstance(record, Chunk):
             continue
         try:
-            _check_unpacked(record)
-            inner = breakup_chunk(record, validate_crc=True)
+            inner = breakup_chunk(replace(record, compression="", data=_unpacked(record)), validate_crc=True)
         except MemoryError:
             raise
         except Exception:
@@ -80,19 +79,29 @@ def read_records(path: Path, damage: Damage) -> Iterator[Record]:
                 yield Record(topics[one.channel_id], one.log_time, one.data)
 
 
-def _check_unpacked(chunk: Any) -> None:
-    """Raises ValueError where it would unpack to more than there is memory, by MCAP's word or by the compressor's."""
-    unpacked = chunk.uncompressed_size
+def _unpacked(chunk: Any) -> bytes:
+    """What is in it. Raises ValueError where that is more than a record may hold, by MCAP's word or the compressor's,
+    and whatever the compressor does."""
+    unpacked: int = chunk.uncompressed_size
     if chunk.compression == "zstd":
         import zstandard
 
         unpacked = max(unpacked, zstandard.frame_content_size(chunk.data))
+    if unpacked > LARGEST_RECORD:
+        raise ValueError(f"a chunk of {unpacked} bytes, {chunk.compression}")
+    data: bytes = chunk.data
+    if chunk.compression == "zstd":
+        data = zstandard.decompress(chunk.data, chunk.uncompressed_size)
     elif chunk.compression == "lz4":
         import lz4.frame  # type: ignore[import-untyped]
 
-        unpacked = max(unpacked, lz4.frame.get_frame_info(chunk.data)["content_size"])  # 0 where it is not told
-    if unpacked > LARGEST_RECORD:
-        raise ValueError(f"a chunk of {unpacked} bytes, {chunk.compression}")
+        # Whatever lz4 itself tells of its size binds it to nothing.
+        data = lz4.frame.LZ4FrameDecompressor().decompress(chunk.data, max_length=unpacked + 1)
+        if len(data) != unpacked:
+            raise ValueError(f"a chunk of other than {unpacked} bytes, lz4")
+    elif chunk.compression:
+        raise ValueError(f"a chunk compressed by {chunk.compression}")
+    return data
 
 
 def file_records(path: Path, damage: Damage) -> Iterator[Any]:
