@@ -160,6 +160,30 @@ def test_a_chunk_of_lz4_is_read_whether_or_not_it_tells_its_size(tmp_path: Path,
     assert damage.chunks == 0
 
 
+@pytest.mark.parametrize("of_a_channel", [True, False], ids=["of a channel", "of none"])
+def test_messages_of_nothing_take_no_more_memory_than_what_they_unpack_to(tmp_path: Path, of_a_channel: bool) -> None:
+    import zstandard
+
+    count = 40_000
+    name = struct.pack("<HHI4sII", 1, 0, 4, b"/imu", 0, 0)
+    inner = b"\x04" + struct.pack("<Q", len(name)) + name if of_a_channel else b""
+    inner += (b"\x05" + struct.pack("<QHIQQ", 22, 1, 0, 0, 0)) * count
+    path = tmp_path / "day.mcap"
+    path.write_bytes(in_a_chunk(zstandard.compress(inner), "zstd", len(inner)))
+    damage = Damage()
+    found = []
+    assert peak_bytes(lambda: found.append(sum(1 for _ in read_records(path, damage)))) < 2 * len(inner)
+    assert (found, damage.chunks) == ([count * of_a_channel], 0)
+
+
+@pytest.mark.parametrize("size", [128 * MIB + 1, 1 << 40])
+def test_a_chunk_of_more_than_mmg_ever_writes_is_left_out(tmp_path: Path, size: int) -> None:
+    path = tmp_path / "day.mcap"
+    path.write_bytes(in_a_chunk(b"", "", size))
+    damage = Damage()
+    assert (list(read_records(path, damage)), damage.chunks) == ([], 1)
+
+
 def test_a_film_of_pictures_beyond_8k_is_refused(tmp_path: Path) -> None:
     av = pytest.importorskip("av")
     from fakes import video_modality

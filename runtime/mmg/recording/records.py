@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import os
 import struct
+import zlib
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
@@ -16,8 +17,13 @@ from mmg_device_profiles.regular_file import open_regular
 from mmg.errors import SourceError, SourceNotFound
 from mmg.recording import schemas
 
-LARGEST_RECORD = 256 << 20
-"""In bytes: a chunk holds a second, and damage may promise more than there is memory."""
+LARGEST_RECORD = 128 << 20
+"""In bytes: a chunk of mmg ends with the message that makes it more than 64 MiB, and damage may promise more than there
+is memory."""
+LONGEST_TOPIC = 1000
+HEAD, CHANNEL_HEAD, MESSAGE_HEAD = struct.Struct("<BQ"), struct.Struct("<H2xI"), struct.Struct("<H4xQ8x")
+"""What a record begins with, its code and its length, and a channel and a message then."""
+CHANNEL, MESSAGE = 4, 5
 # A chunk of MCAP: its code, its length, two times, the size and checksum of what is in it, then how it is compressed.
 CHUNK, COMPRESSED_AT, COMPRESSED = 6, 37, b"\x04\0\0\0zstd"
 REST = 44
@@ -53,8 +59,7 @@ class Damage:
 
 def read_records(path: Path, damage: Damage) -> Iterator[Record]:
     """Every message that can be read, in the order of writing. What is not there goes to ``damage``."""
-    from mcap.records import Channel, Chunk, Message, Metadata
-    from mcap.stream_reader import breakup_chunk
+    from mcap.records import Chunk, Metadata
 
     topics: dict[int, str] = {}
     for record in file_records(path, damage):
@@ -65,18 +70,35 @@ def read_records(path: Path, damage: Damage) -> Iterator[Record]:
         if not isinstance(record, Chunk):
             continue
         try:
-            inner = breakup_chunk(replace(record, compression="", data=_unpacked(record)), validate_crc=True)
+            yield from _messages(record, topics)
         except MemoryError:
             raise
         except Exception:
-            # Whatever zstandard or a broken length raises: a damaged chunk is left out, and counted.
+            # Whatever zstandard or a broken length raises: what is damaged of a chunk is left out, and counted.
             damage.chunks += 1
-            continue
-        for one in inner:
-            if isinstance(one, Channel):
-                topics[one.id] = one.topic
-            elif isinstance(one, Message) and one.channel_id in topics:
-                yield Record(topics[one.channel_id], one.log_time, one.data)
+
+
+def _messages(chunk: Any, topics: dict[int, str]) -> Iterator[Record]:
+    """Its messages one by one, as millions may be in it; ``topics`` learns its channels. Raises as ``_unpacked``, and
+    ValueError, struct.error."""
+    data, at = _unpacked(chunk), 0
+    if chunk.uncompressed_crc and zlib.crc32(data) != chunk.uncompressed_crc:
+        raise ValueError("a chunk of another checksum")
+    while at < len(data):
+        code, length = HEAD.unpack_from(data, at)
+        begin, at = at + HEAD.size, at + HEAD.size + length
+        if at > len(data):
+            raise ValueError(f"a record of {length} bytes")
+        if code == CHANNEL:
+            channel, size = CHANNEL_HEAD.unpack_from(data, begin)
+            if size > LONGEST_TOPIC:
+                raise ValueError(f"a topic of {size} bytes")
+            begin += CHANNEL_HEAD.size
+            topics[channel] = data[begin : begin + size].decode()
+        elif code == MESSAGE:
+            channel, stamp_ns = MESSAGE_HEAD.unpack_from(data, begin)
+            if channel in topics:
+                yield Record(topics[channel], stamp_ns, data[begin + MESSAGE_HEAD.size : at])
 
 
 def _unpacked(chunk: Any) -> bytes:
