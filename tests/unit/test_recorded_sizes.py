@@ -12,11 +12,12 @@ from pathlib import Path
 import lz4.frame  # type: ignore[import-untyped]
 import numpy as np
 import pytest
+import zstandard
 from films import box
 from hostile import peak_bytes
 from mmg.errors import SourceError
 from mmg.recording import cdr
-from mmg.recording.records import Damage, read_records
+from mmg.recording.records import Damage, file_records, read_records
 from mmg.sources.files.mp4 import MOST_SAMPLES, read_tracks
 from mmg.sources.files.sound.flac import HEAD_BYTES, mended_flac
 from mmg.sources.files.sound.mp3 import walk_mp3
@@ -24,6 +25,10 @@ from mmg.sources.files.sound.mp3 import walk_mp3
 MIB = 1 << 20
 UNTIL_S = 8.0
 """Of processor time, for what took tens of seconds."""
+
+
+HEADER = b"\x89MCAP0\r\n\x01" + struct.pack("<QII", 8, 0, 0)
+"""Of an MCAP file."""
 
 
 def full(name: str, data: bytes) -> bytes:
@@ -133,7 +138,7 @@ def in_a_chunk(data: bytes, compression: str, size: int, unpacked: bytes = b"") 
     """An MCAP file, cut after its one chunk. size: what the chunk says that it unpacks to."""
     head = struct.pack("<QQQI", 0, 0, size, zlib.crc32(unpacked)) + struct.pack("<I", len(compression))
     body = head + compression.encode() + struct.pack("<Q", len(data)) + data
-    return b"\x89MCAP0\r\n\x01" + struct.pack("<QII", 8, 0, 0) + b"\x06" + struct.pack("<Q", len(body)) + body
+    return HEADER + b"\x06" + struct.pack("<Q", len(body)) + body
 
 
 @pytest.mark.parametrize("told", [0, 64 * MIB])
@@ -162,8 +167,6 @@ def test_a_chunk_of_lz4_is_read_whether_or_not_it_tells_its_size(tmp_path: Path,
 
 @pytest.mark.parametrize("of_a_channel", [True, False], ids=["of a channel", "of none"])
 def test_messages_of_nothing_take_no_more_memory_than_what_they_unpack_to(tmp_path: Path, of_a_channel: bool) -> None:
-    import zstandard
-
     count = 40_000
     name = struct.pack("<HHI4sII", 1, 0, 4, b"/imu", 0, 0)
     inner = b"\x04" + struct.pack("<Q", len(name)) + name if of_a_channel else b""
@@ -182,6 +185,28 @@ def test_a_chunk_of_more_than_mmg_ever_writes_is_left_out(tmp_path: Path, size: 
     path.write_bytes(in_a_chunk(b"", "", size))
     damage = Damage()
     assert (list(read_records(path, damage)), damage.chunks) == ([], 1)
+
+
+def test_a_recording_that_is_all_beginnings_of_chunks_is_looked_at_in_seconds(tmp_path: Path) -> None:
+    path = tmp_path / "day.mcap"
+    path.write_bytes(b"\x89MCAP0\r\n\x06" + b"\xff" * 8 + b"\x04\0\0\0zstd" * 400_000)
+    began_s = time.process_time()
+    damage = Damage()
+    assert list(read_records(path, damage)) == []
+    assert damage.cut
+    assert time.process_time() - began_s < UNTIL_S
+
+
+@pytest.mark.parametrize("before", [0, 36, 37, 44, 45, 52, 53, 60])
+def test_a_chunk_is_found_wherever_in_a_block_it_begins(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, before: int
+) -> None:
+    monkeypatch.setattr("mmg.recording.records.BLOCK", 64)
+    chunk = in_a_chunk(zstandard.compress(b""), "zstd", 0).partition(HEADER)[2]
+    path = tmp_path / "day.mcap"
+    path.write_bytes(b"\x89MCAP0\r\n" + b"\xff" * (64 + before) + chunk)
+    damage = Damage()
+    assert [type(record).__name__ for record in file_records(path, damage)] == ["Chunk"]
 
 
 def test_a_film_of_pictures_beyond_8k_is_refused(tmp_path: Path) -> None:

@@ -198,17 +198,17 @@ def _next_chunk(file: IO[bytes], start: int) -> int | None:
     while True:
         file.seek(at)
         block = file.read(BLOCK)
-        found = block.find(COMPRESSED, COMPRESSED_AT)
-        if found < 0:
-            if len(block) < BLOCK:
-                return None
-            at += BLOCK - COMPRESSED_AT - len(COMPRESSED)
-            continue
-        begin = at + found - COMPRESSED_AT
-        file.seek(begin)
-        head = file.read(COMPRESSED_AT + len(COMPRESSED) + 8)
-        if len(head) == 9 + REST and head[0] == CHUNK:
-            [length], [data] = struct.unpack_from("<Q", head, 1), struct.unpack_from("<Q", head, REST + 1)
-            if length == REST + data and begin + 9 + length <= size:  # else it is where the file was cut
-                return begin
-        at = begin + 1
+        last = max(len(block) - 8, 0)  # the length of its data comes after it
+        found = block.find(COMPRESSED, COMPRESSED_AT, last)
+        while found >= 0:
+            begin = found - COMPRESSED_AT
+            [length] = struct.unpack_from("<Q", block, begin + 1)
+            [data] = struct.unpack_from("<Q", block, begin + REST + 1)
+            # Else it is where the file was cut, or what nobody reads.
+            fits = at + begin + 9 + length <= size and length <= LARGEST_RECORD
+            if block[begin] == CHUNK and length == REST + data and fits:
+                return at + begin
+            found = block.find(COMPRESSED, found + 1, last)
+        if len(block) < BLOCK:
+            return None
+        at += BLOCK - REST - 8  # what begins before has been looked at
