@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import struct
 import time
 import zlib
@@ -15,8 +16,10 @@ import pytest
 import zstandard
 from films import box
 from hostile import peak_bytes
+from mcap.writer import CompressionType, Writer
 from mmg.errors import SourceError
-from mmg.recording import cdr
+from mmg.recording import cdr, schemas
+from mmg.recording.reader import open_recording
 from mmg.recording.records import Damage, file_records, read_records
 from mmg.sources.files.mp4 import MOST_SAMPLES, read_tracks
 from mmg.sources.files.sound.flac import HEAD_BYTES, mended_flac
@@ -116,8 +119,6 @@ def test_a_frames_name_that_is_longer_than_its_message_is_refused_before_it_is_m
 
 
 def test_a_chunk_of_a_recording_that_unpacks_to_a_bomb_is_left_out(tmp_path: Path) -> None:
-    from mcap.writer import CompressionType, Writer
-
     made = io.BytesIO()
     writer = Writer(made, chunk_size=1 << 30, compression=CompressionType.ZSTD)
     writer.start()
@@ -207,6 +208,26 @@ def test_a_chunk_is_found_wherever_in_a_block_it_begins(
     path.write_bytes(b"\x89MCAP0\r\n" + b"\xff" * (64 + before) + chunk)
     damage = Damage()
     assert [type(record).__name__ for record in file_records(path, damage)] == ["Chunk"]
+
+
+def test_samples_without_a_step_are_left_out_before_they_take_all_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mmg.recording.reader.MOST_WAITING", 4 * MIB)
+    path = tmp_path / "day.mcap"
+    light = [{"modality": "ppg", "kind": "signal", "channels": ["green"], "url": "serial:///dev/ttyUSB0"}]
+    told = {"schema": schemas.SCHEMA, "sensors": json.dumps(light), "origin_ns": "0", "epoch_ns": "0"}
+    with path.open("wb") as file:
+        writer = Writer(file, chunk_size=MIB, compression=CompressionType.ZSTD)
+        writer.start()
+        channel = writer.register_channel("/ppg", "json", writer.register_schema("any", "jsonschema", b"{}"))
+        writer.add_metadata(schemas.METADATA, told)
+        for _ in range(32):
+            writer.add_message(channel, 0, bytes(MIB), 0)
+        writer.finish()  # type: ignore[no-untyped-call]
+    recording = open_recording(path)
+    assert peak_bytes(lambda: list(recording.steps())) < 12 * MIB
+    assert recording.notes == ["day.mcap is damaged: about 0 s of it cannot be read and are left out"]
 
 
 def test_a_film_of_pictures_beyond_8k_is_refused(tmp_path: Path) -> None:

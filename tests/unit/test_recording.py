@@ -235,6 +235,24 @@ def test_a_length_that_is_damaged_costs_its_second_at_most(tmp_path: Path, place
         assert all(same(found[step.now_ns], step) for step in steps if step.now_ns in found), bit
 
 
+def test_where_too_much_waits_for_its_step_no_sample_goes_to_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mmg.recording.reader.MOST_WAITING", 200_000)
+    part = Part(tmp_path / "day.mcap", (IMU, AUDIO), {"origin_ns": "0"}, EPOCH_NS)
+    steps = [step_at(quarter / 4) for quarter in range(60)]
+    for number, step in enumerate(steps):
+        part.step(step)
+        if not 4 <= number < 53:  # else more and more waits for the disk
+            part.sync()
+    part.finish()
+    recording = open_recording(tmp_path / "day.mcap")
+    found = list(recording.steps())
+    assert [step.now_ns for step in found] == [step.now_ns for step in steps[:4] + steps[54:]]
+    assert all(same(one, other) for one, other in zip(found, steps[:4] + steps[54:], strict=True))
+    assert recording.notes == ["day.mcap is damaged: about 0 s of it cannot be read and are left out"]
+
+
 def test_want_of_memory_is_no_damage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write(tmp_path / "day.mcap", 2)
     recording = open_recording(tmp_path / "day.mcap")

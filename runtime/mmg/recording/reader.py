@@ -6,6 +6,7 @@ import glob
 import json
 import re
 import struct
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import count
@@ -27,6 +28,10 @@ PART = re.compile(r"(.+)-(\d{4,})")
 DAMAGED = (ValueError, KeyError, struct.error, OverflowError, RecursionError)
 """What a message raises that does not hold what it should."""
 FARTHEST_NS = 1 << 62
+MOST_WAITING = 256 << 20
+"""In bytes: pictures of a minute, as long as a slow disk may make them wait for the step that puts them together."""
+MESSAGE_BYTES = 150
+"""What a message takes beside its data."""
 LEFT_OUT = "decisions or marks in it cannot be read, and are left out"
 
 
@@ -59,7 +64,7 @@ class RecordingFile:
                         waiting.clear()  # the steps of these samples may have been in what is damaged
                         known = damage.chunks
                     if record.topic in by_topic:
-                        waiting.put(record)
+                        damage.steps += not waiting.put(record)
                     elif record.topic == schemas.STEPS:
                         try:
                             message = msgspec.json.decode(record.data, type=StepMessage)
@@ -129,27 +134,45 @@ class _Waiting:
 
     def __init__(self, by_topic: dict[str, Sensor], epoch_ns: int) -> None:
         self._sensors, self._epoch_ns = {sensor.modality: sensor for sensor in by_topic.values()}, epoch_ns
-        self._messages: dict[str, list[tuple[int, bytes]]] = {topic: [] for topic in by_topic}
+        self._messages: dict[str, deque[tuple[int, bytes]]] = {topic: deque() for topic in by_topic}
+        self._bytes, self._is_too_much = 0, False
 
-    def put(self, record: Record) -> None:
+    def put(self, record: Record) -> bool:
+        """False, once, where more would wait than may: then none does, and what comes is left out until a step has."""
+        if self._is_too_much:
+            return True
+        self._bytes += len(record.data) + MESSAGE_BYTES
+        if self._bytes > MOST_WAITING:
+            self.clear()
+            self._is_too_much = True
+            return False
         self._messages[record.topic].append((record.stamp_ns, record.data))
+        return True
 
     def take(self, message: StepMessage) -> tuple[tuple[Chunk, ...], tuple[Encoded, ...]]:
+        """Raises ValueError and more of ``DAMAGED`` where its samples are not there or cannot be read."""
+        if self._is_too_much:
+            raise ValueError("more waited for it than may")
         chunks, encoded = [], []
         for note in message.chunks:
             sensor = self._sensors[note.modality]
-            waiting = self._messages[sensor.topic]
-            chunks.append(unpack(sensor, note, waiting[: note.messages], message.now_ns, self._epoch_ns))
-            del waiting[: note.messages]
+            chunks.append(unpack(sensor, note, self._first(sensor, note.messages), message.now_ns, self._epoch_ns))
         for one in message.encoded:
-            waiting = self._messages[self._sensors[one.modality].topic]
-            encoded.append(tokens.unpack(one, [data for _, data in waiting[: one.messages]]))
-            del waiting[: one.messages]
+            first = self._first(self._sensors[one.modality], one.messages)
+            encoded.append(tokens.unpack(one, [data for _, data in first]))
         return tuple(chunks), tuple(encoded)
+
+    def _first(self, sensor: Sensor, count: int) -> list[tuple[int, bytes]]:
+        """Those that wait longest, ``count`` at most, which wait no more."""
+        waiting = self._messages[sensor.topic]
+        first = [waiting.popleft() for _ in range(min(count, len(waiting)))]
+        self._bytes -= sum(len(data) + MESSAGE_BYTES for _, data in first)
+        return first
 
     def clear(self) -> None:
         for messages in self._messages.values():
             messages.clear()
+        self._bytes, self._is_too_much = 0, False
 
 
 def open_recording(path: Path) -> RecordingFile:
