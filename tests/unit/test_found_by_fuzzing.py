@@ -53,7 +53,7 @@ def recorded(path: Path, sensor: dict[str, Any], messages: Messages, **metadata:
 
 def step(**chunk: Any) -> tuple[str, bytes]:
     """The message of a step with one chunk."""
-    return schemas.STEPS, json.dumps({"now_ns": 10**9, "chunks": [chunk]}).encode()
+    return schemas.STEPS, json.dumps({"now_ns": 10**9, "chunks": [chunk], "ports": {chunk["modality"]: {}}}).encode()
 
 
 def sound_recorded(path: Path, rate_hz: float, runs: list[tuple[int, int]]) -> RecordingFile:
@@ -95,6 +95,18 @@ def test_a_sample_whose_name_is_longer_than_it_takes_no_memory(tmp_path: Path, l
         assert tracemalloc.get_traced_memory()[1] < 10 << 20
     finally:
         tracemalloc.stop()
+
+
+@pytest.mark.parametrize("ports", [{}, {"nose": {}}])
+def test_a_step_that_does_not_tell_of_its_sensor_is_left_out(tmp_path: Path, ports: dict[str, Any]) -> None:
+    told = json.dumps({"now_ns": 10**9, "ports": ports}).encode()
+    assert is_left_out(recorded(tmp_path / "day.mcap", ARM, [(schemas.STEPS, told)]))
+
+
+def test_how_a_sensor_was_read_that_is_not_in_the_recording_is_left_out(tmp_path: Path) -> None:
+    told = {"now_ns": 10**9, "ports": {"imu": {}}, "read_as": {"nose": {}, "imu": {}}}
+    recording = recorded(tmp_path / "day.mcap", ARM, [(schemas.STEPS, json.dumps(told).encode())])
+    assert [list(one.read_as) for one in recording.steps()] == [["imu"]]
 
 
 @pytest.mark.parametrize("damaged", [b"{", b"\xff", b"[1]", b"[" * 100_000])

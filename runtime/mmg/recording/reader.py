@@ -52,7 +52,7 @@ class RecordingFile:
 
     def steps(self) -> Iterator[Step]:
         """The steps of the run, in order, as far as the files are whole."""
-        story = Story()
+        story, names = Story(), {sensor.modality for sensor in self.sensors}
         by_topic = {sensor.topic: sensor for sensor in self.sensors}
         for path in self.parts:
             damage, waiting = Damage(), _Waiting(by_topic, self.epoch_ns)
@@ -69,13 +69,16 @@ class RecordingFile:
                         try:
                             message = msgspec.json.decode(record.data, type=StepMessage)
                             statuses = story.statuses(message.ports)
+                            if not names <= statuses.keys():
+                                raise ValueError("does not tell of every sensor")
                             chunks, encoded = waiting.take(message)
                         except DAMAGED:
                             waiting.clear()  # its samples were in what is damaged
                             damage.steps += 1
                             continue
                         lost += message.lost
-                        yield Step(message.now_ns, chunks, statuses, message.read_as, encoded, message.held_down)
+                        read_as = {name: how for name, how in message.read_as.items() if name in names}
+                        yield Step(message.now_ns, chunks, statuses, read_as, encoded, message.held_down)
                 is_read = True
             finally:
                 damage.cut = damage.cut and is_read  # who stops earlier has not seen the end
