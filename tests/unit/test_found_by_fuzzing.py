@@ -97,6 +97,29 @@ def test_a_sample_whose_name_is_longer_than_it_takes_no_memory(tmp_path: Path, l
         tracemalloc.stop()
 
 
+@pytest.mark.parametrize(
+    "sample",
+    [
+        b"[1]",
+        b"null",
+        b"{}",
+        b'{"values":5}',
+        b'{"values":"a"}',
+        b'{"values":[]}',
+        b'{"values":[{}]}',
+        b'{"values":[[1],[2]]}',
+        b'{"values":[1,2]}',
+        b'{"values":[1' + 70_000 * b" " + b"]}",
+    ],
+)
+def test_a_sample_of_a_signal_that_is_not_its_numbers_is_left_out(tmp_path: Path, sample: bytes) -> None:
+    light = {**ARM, "modality": "ppg", "channels": ["green"]}
+    told = step(modality="ppg", samples=1, messages=1)
+    [good] = recorded(tmp_path / "good.mcap", light, [("/ppg", b'{"values":[null]}'), told]).steps()
+    assert np.isnan(good.chunks[0].samples).tolist() == [[True]]
+    assert is_left_out(recorded(tmp_path / "day.mcap", light, [("/ppg", sample), told]))
+
+
 @pytest.mark.parametrize("ports", [{}, {"nose": {}}])
 def test_a_step_that_does_not_tell_of_its_sensor_is_left_out(tmp_path: Path, ports: dict[str, Any]) -> None:
     told = json.dumps({"now_ns": 10**9, "ports": ports}).encode()

@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from mmg.types import Samples, Times
 
 
+LONGEST_SIGNAL = 1 << 16
+"""In bytes, of a message of a signal: more numbers than there are channels take much more memory than their text."""
+
+
 class Sensor(msgspec.Struct, frozen=True, forbid_unknown_fields=False):
     """One modality of a recording.
 
@@ -58,6 +62,12 @@ class ChunkNote(msgspec.Struct, frozen=True, omit_defaults=True):
     dropped: int = 0
     runs: list[tuple[int, int]] = []
     times: str = ""
+
+
+class SignalMessage(msgspec.Struct, frozen=True):
+    """One sample. values: in the order of the channels, None for what is no number."""
+
+    values: list[float | None]
 
 
 def sensor_of(modality: Modality, url: str, *, tokens: bool = False) -> Sensor:
@@ -133,5 +143,13 @@ def samples_of(sensor: Sensor, messages: Sequence[bytes]) -> Samples:
         return np.stack([cdr.image_samples(message) for message in messages])
     if sensor.schema is schemas.IMU:
         return cdr.imu_samples(b"".join(messages), sensor.channels)
-    rows = [msgspec.json.decode(message)["values"] for message in messages]
-    return np.array([[np.nan if value is None else value for value in row] for row in rows], np.float32)
+    return np.stack([_row(message, len(sensor.channels)) for message in messages])
+
+
+def _row(message: bytes, channels: int) -> Samples:
+    if len(message) > LONGEST_SIGNAL:
+        raise ValueError(f"a sample of {len(message)} bytes")
+    values = msgspec.json.decode(message, type=SignalMessage).values
+    if len(values) != channels:
+        raise ValueError(f"{len(values)} values of {channels} channels")
+    return np.array(values, np.float32)  # None becomes NaN
