@@ -9,17 +9,21 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
-from fakes import audio_modality, signal_modality
+from fakes import TOKEN_DIM, audio_modality, signal_modality
 from mmg.bundle import Bundle
 from mmg.cli.recording import open_recorder
+from mmg.engine.encoded import Encoded, EncodedHop
 from mmg.errors import SourceError
+from mmg.recording.part import Part
 from mmg.recording.reader import open_recording
 from mmg.recording.recorder import NO_LIMITS, Limits, Recorder, part_path
 from mmg.recording.sensors import sensor_of
 from mmg.runs.live import LivePipeline
 from mmg.runs.replay import Replay, as_recorded
 from mmg.runs.settings import Settings
+from mmg.runs.step import Step
 from mmg.sinks.jsonl import line_of
 from mmg.sources.ports.port import PortStatus
 from mmg.teaching.scorer import Scorer
@@ -120,6 +124,32 @@ def test_tokens_alone_decide_what_the_samples_did(
     steps = list(open_recording(tmp_path / "day.mcap").steps())
     assert {chunk.modality for step in steps for chunk in step.chunks} == set(NAMES) - set(as_tokens)
     assert sum(len(one.hops) for step in steps for one in step.encoded) > 20
+
+
+@pytest.mark.parametrize(
+    ("name", "tokens", "shape", "told"),
+    [
+        ("audio", (1, TOKEN_DIM + 1), None, f"tokens of 1 x {TOKEN_DIM + 1}, and bundle tiny gives 1 x {TOKEN_DIM}"),
+        ("audio", (100_000, TOKEN_DIM), None, f"tokens of 100000 x {TOKEN_DIM}, and"),
+        ("audio", (1, TOKEN_DIM), (5, 1), "a shape of 5 x 1, which"),
+        ("imu", (1, TOKEN_DIM), (5, 7), "a shape of 5 x 7, which"),
+        ("imu", (1, TOKEN_DIM), (4, 6), "a shape of 4 x 6, which"),
+    ],
+)
+def test_tokens_that_no_encoder_of_the_bundle_gives_are_told(
+    bundle: Bundle, tmp_path: Path, name: str, tokens: tuple[int, int], shape: tuple[int, int] | None, told: str
+) -> None:
+    sensor = sensor_of(bundle.manifest.modality(name), "", tokens=True)
+    part = Part(tmp_path / "day.mcap", (sensor,), {"origin_ns": "0"}, EPOCH_NS)
+    of_shape = None if shape is None else np.zeros(shape, np.float32)
+    hop = EncodedHop(0, np.zeros(tokens, np.float32), "live", "", 499_999_999, 0, of_shape)
+    part.step(Step(600_000_000, (), {name: CONNECTED}, encoded=(Encoded(name, (hop,), 1, 0, 499_999_999, 0),)))
+    part.finish()
+    replay = Replay(bundle, open_recording(tmp_path / "day.mcap"), (name,), Settings())
+    with pytest.raises(SourceError, match=rf"day\.mcap: {name}: a hop has {told}"):
+        list(replay)
+    with pytest.raises(SourceError, match=told):
+        list(replay.steps())
 
 
 @pytest.mark.parametrize("asked", [None, 0.01, 0.0])

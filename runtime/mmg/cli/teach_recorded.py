@@ -244,7 +244,7 @@ def _heard(reading: Reading, whence: Whence, progress: Reached) -> Heard:
     replay = Replay(bundle, recording, names, settings, report=report)
     try:
         has_tokens = any(sensor.form == "tokens" for sensor in recording.sensors)
-        return hear_run(replay, recording.steps() if has_tokens else (), progress=progress)
+        return hear_run(replay, replay.steps() if has_tokens else (), progress=progress)
     finally:
         replay.close()
 

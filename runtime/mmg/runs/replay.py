@@ -10,8 +10,9 @@ from dataclasses import replace
 from mmg_device_profiles.gate import GatePolicy
 
 from mmg.backends import AUTO
-from mmg.bundle import Bundle
+from mmg.bundle import Bundle, Manifest
 from mmg.engine import Engine
+from mmg.engine.encoded import Encoded
 from mmg.engine.unknown import MOST_UNKNOWN
 from mmg.engine.variant import choose_variant
 from mmg.errors import ConfigError, NoSensorError, SourceError
@@ -19,6 +20,8 @@ from mmg.recording.reader import RecordingFile
 from mmg.runs.deciding import Decider
 from mmg.runs.gating import from_json
 from mmg.runs.settings import Settings
+from mmg.runs.step import Step
+from mmg.teaching.trace import POINTS
 from mmg.types import Decision
 from mmg.version import installed_version
 
@@ -121,6 +124,23 @@ def _recorded_names(recording: RecordingFile, bundle: Bundle, modalities: tuple[
     return tuple(sensor.modality for sensor in sensors)
 
 
+def _odd_tokens(encoded: Encoded, manifest: Manifest) -> str:
+    """Why no encoder of this bundle gave them; empty where one can have."""
+    modality = manifest.modality(encoded.modality)
+    wanted = modality.encoder.tokens_per_hop, manifest.fusion.token_dim
+    points = POINTS, len(modality.channels)
+    for hop in encoded.hops:
+        if hop.tokens is not None and hop.tokens.shape != wanted:
+            return f"a hop has tokens of {_size(hop.tokens.shape)}, and bundle {manifest.name} gives {_size(wanted)}"
+        if hop.shape is not None and (modality.kind != "signal" or hop.shape.shape != points):
+            return f"a hop has a shape of {_size(hop.shape.shape)}, which bundle {manifest.name} does not give"
+    return ""
+
+
+def _size(shape: tuple[int, ...]) -> str:
+    return " x ".join(map(str, shape))
+
+
 class Replay:
     """A recording in, decisions out. Iterate over it once; then ``close`` it.
 
@@ -141,6 +161,7 @@ class Replay:
         monotonic_ns: Callable[[], int] = time.monotonic_ns,
     ) -> None:
         self._recording, self._modalities, self._settings = recording, modalities, settings
+        self._manifest = bundle.manifest
         self._report, self._sleep, self._monotonic_ns = report, sleep, monotonic_ns
         urls = {sensor.modality: sensor.url for sensor in recording.sensors if sensor.modality in modalities}
         never_slept = settings.gate is not None and _told_gate(recording) is None
@@ -159,16 +180,25 @@ class Replay:
         whole_s, asked_s = self._recording.duration_s(), self._settings.duration_s
         return whole_s if asked_s is None else min(whole_s, asked_s)
 
+    def steps(self) -> Iterator[Step]:
+        """What the recording tells of its modalities. Raises SourceError where tokens are not as the bundle's."""
+        for step in self._recording.steps():
+            step = step.only(self._modalities)
+            for encoded in step.encoded:
+                if problem := _odd_tokens(encoded, self._manifest):
+                    raise SourceError(str(self._recording.parts[0]), f"{encoded.modality}: {problem}")
+            yield step
+
     def __iter__(self) -> Iterator[Decision]:
         origin_ns, until_s = self._recording.origin_ns, self._settings.duration_s
         begin_ns, first_ns = self._monotonic_ns(), None
-        for step in self._recording.steps():
+        for step in self.steps():
             if first_ns is None:
                 first_ns = step.now_ns
             if self._settings.pace == "realtime":
                 ahead_ns = (step.now_ns - first_ns) - (self._monotonic_ns() - begin_ns)
                 self._sleep(max(ahead_ns, 0) / 1e9)
-            for decision in self._decider.take(step.only(self._modalities)):
+            for decision in self._decider.take(step):
                 if until_s is None or decision.t_s <= until_s:
                     late_ms = (step.now_ns - origin_ns) / 1e6 - decision.t_s * 1e3
                     yield replace(decision, latency_ms={**decision.latency_ms, "event_to_decision": late_ms})
