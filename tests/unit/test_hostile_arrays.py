@@ -105,3 +105,23 @@ def test_sizes_in_a_taught_file_that_do_not_fit_it_are_refused(tmp_path: Path, s
     rewritten(path, background={"imu": [odd]})
     with pytest.raises(MmgError):
         read_taught(path)
+
+
+@pytest.mark.parametrize(("tokens", "points"), [(33, 5), (257, 0), (1, 6000), (1, 6), (1, 4)])
+@pytest.mark.parametrize("where", ["activities", "background"])
+def test_more_tokens_or_points_a_hop_than_can_be_compared_are_refused(
+    tmp_path: Path, where: str, tokens: int, points: int
+) -> None:
+    path = taught_file(tmp_path / "mine.taught")
+    long = {
+        "token_sizes": [2, tokens, 1],
+        "tokens": bytes(4 * tokens),
+        "shape_sizes": [2, points, 1],
+        "shape": bytes(4 * points),
+    }
+    activity = {"name": "wave", "examples": [{"imu": long}]}
+    rewritten(path, **{where: [activity] if where == "activities" else {"imu": [long]}})
+    with pytest.raises(
+        ConfigError, match=r"33 tokens a hop, and 32 can|257 tokens a hop, and 256 can|points a hop; 5, or none, can be"
+    ):
+        read_taught(path)

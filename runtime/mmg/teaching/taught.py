@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mmg.errors import ConfigError
-from mmg.teaching.trace import Trace
+from mmg.teaching.trace import POINTS, Trace
 from mmg.types import UNKNOWN
 
 if TYPE_CHECKING:
@@ -22,6 +22,8 @@ LONGEST_HOPS = 600
 """Of an example."""
 MOST_BACKGROUND_HOPS = 7200
 """Of a modality: an hour of hops of half a second. The oldest goes first."""
+MOST_TOKENS, MOST_ALIGNED = 256, 32
+"""Of a hop, and of one with a shape, whose tokens are aligned: that takes their square in time and memory."""
 RESERVED = ("none", UNKNOWN)
 
 
@@ -192,5 +194,10 @@ def _check_example(name: str, example: Example, encoders: Mapping[str, str]) -> 
 def _check_trace(what: str, trace: Trace) -> None:
     if trace.tokens.ndim != 3 or trace.shape.ndim != 3 or len(trace.shape) != len(trace.tokens):
         raise ConfigError(f"{what}: tokens and shape are not of the same hops")
+    if trace.shape.shape[1] not in (0, POINTS):
+        raise ConfigError(f"{what}: a shape of {trace.shape.shape[1]} points a hop; {POINTS}, or none, can be")
+    most = MOST_ALIGNED if trace.has_shape else MOST_TOKENS
+    if trace.tokens.shape[1] > most:
+        raise ConfigError(f"{what}: {trace.tokens.shape[1]} tokens a hop, and {most} can be")
     if not (np.isfinite(trace.tokens).all() and np.isfinite(trace.shape).all()):
         raise ConfigError(f"{what}: holds numbers that are not finite")
