@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 from fakes import UNUSED_ENCODER, audio_modality
 from films import klv, nest
+from hostile import peak_bytes
 from mcap.writer import CompressionType, Writer
 from mmg.bundle.manifest import Channel, Modality
 from mmg.errors import ConfigError, SourceError
@@ -145,6 +146,17 @@ def test_a_decision_or_mark_that_is_none_is_left_out_and_told(tmp_path: Path, da
     assert list(recording.decisions()) == [{"t": 1}]
     assert [one.label for one in recording.marks()] == ["walk"]
     assert recording.notes == ["day.mcap: decisions or marks in it cannot be read, and are left out"]
+
+
+def test_a_step_a_decision_or_a_mark_of_megabytes_is_left_out_before_it_takes_their_multiple(tmp_path: Path) -> None:
+    lists = b"[" + b"[],".join([b""] * 3_000_000) + b"[]]"
+    mark = b'{"t":1.0,"label":"walk","event":"start","more":' + lists + b"}"
+    told = [(schemas.STEPS, lists), (schemas.DECISIONS, b'{"t":' + lists + b"}"), (schemas.MARKS, mark)]
+    recording = recorded(tmp_path / "day.mcap", ARM, told)
+    assert is_left_out(recording)
+    assert peak_bytes(lambda: list(recording.decisions())) < 64 << 20
+    assert list(recording.decisions()) == []
+    assert recording.marks() == []
 
 
 @pytest.mark.parametrize("name", ["origin_ns", "epoch_ns"])

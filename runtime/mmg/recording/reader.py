@@ -30,6 +30,8 @@ DAMAGED = (ValueError, KeyError, struct.error, OverflowError, RecursionError)
 FARTHEST_NS = 1 << 62
 MOST_WAITING = 256 << 20
 """In bytes: pictures of a minute, as long as a slow disk may make them wait for the step that puts them together."""
+LONGEST_TOLD = 8 << 20
+"""In bytes, of a step, a decision or a mark: what their JSON becomes takes much more."""
 MESSAGE_BYTES = 150
 """What a message takes beside its data."""
 LEFT_OUT = "decisions or marks in it cannot be read, and are left out"
@@ -67,7 +69,7 @@ class RecordingFile:
                         damage.steps += not waiting.put(record)
                     elif record.topic == schemas.STEPS:
                         try:
-                            message = msgspec.json.decode(record.data, type=StepMessage)
+                            message = msgspec.json.decode(_bounded(record.data), type=StepMessage)
                             statuses = story.statuses(message.ports)
                             if not names <= statuses.keys():
                                 raise ValueError("does not tell of every sensor")
@@ -89,7 +91,7 @@ class RecordingFile:
         """What was decided live: the objects of ``mmg-run --format jsonl``."""
         for data in self._messages(schemas.DECISIONS):
             try:
-                decision = json.loads(data)
+                decision = json.loads(_bounded(data))
             except DAMAGED:
                 decision = None
             if isinstance(decision, dict):
@@ -102,7 +104,7 @@ class RecordingFile:
         marks = []
         for data in self._messages(schemas.MARKS):
             try:
-                marks.append(msgspec.json.decode(data, type=MarkMessage))
+                marks.append(msgspec.json.decode(_bounded(data), type=MarkMessage))
             except DAMAGED:
                 self._tell([f"{self.parts[0].name}: {LEFT_OUT}"])
         return marks
@@ -130,6 +132,13 @@ class RecordingFile:
 
     def _tell(self, lines: list[str]) -> None:
         self.notes += [line for line in lines if line not in self.notes]
+
+
+def _bounded(data: bytes) -> bytes:
+    """The same. Raises ValueError where it is longer than any that mmg writes."""
+    if len(data) > LONGEST_TOLD:
+        raise ValueError(f"{len(data)} bytes of JSON")
+    return data
 
 
 class _Waiting:
