@@ -14,7 +14,7 @@ from typing import Any, BinaryIO, cast
 from microdot.microdot import Microdot, Request, Response
 from mmg.bundle.index import INDEX
 from mmg.sinks.page.access import ONWARD
-from mmg.sinks.page.connections import LINE_BYTES, Connections, problem, read_asked, stop_serving
+from mmg.sinks.page.connections import HEAD_BYTES, Connections, problem, read_asked, stop_serving
 from mmg.sinks.page.listening import BACKLOG, Listening
 from mmg_device_profiles.regular_file import open_regular
 
@@ -83,7 +83,7 @@ class Page:
 
     async def _serve(self) -> None:
         serve = self._connections.serve
-        server = await asyncio.start_server(serve, sock=self._listening.socket, limit=LINE_BYTES, backlog=BACKLOG)
+        server = await asyncio.start_server(serve, sock=self._listening.socket, limit=HEAD_BYTES, backlog=BACKLOG)
         while not self._ended.is_set():
             await asyncio.sleep(LOOK_S)
         await stop_serving(server, ENDING_S)

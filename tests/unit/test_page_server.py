@@ -245,7 +245,7 @@ def test_fifty_viewers_that_never_read_are_dropped_and_the_one_that_reads_gets_a
         b"GET /?a=%zz HTTP/1.1\r\nHost: localhost\r\n\r\n",
         b"POST /do/mark HTTP/1.1\r\nHost: localhost\r\nContent-Length: -1\r\n\r\n",
         b"POST /do/mark HTTP/1.1\r\nHost: localhost\r\nContent-Length: many\r\n\r\n",
-        b"GET /" + b"a" * 5000 + b" HTTP/1.1\r\n\r\n",
+        b"GET /" + b"a" * 9000 + b" HTTP/1.1\r\n\r\n",
         b"GET / HTTP/1.1\r\n" + b"X-Header: 12345678901234567890\r\n" * 1000 + b"\r\n",
         bytes(range(256)) * 40 + b"\n\n",
     ],
@@ -315,6 +315,11 @@ def test_requests_bent_at_random_leave_nothing_behind(page: Page, capfd: pytest.
         settle(page)
     assert (page._hub._state.viewers, page._routes._viewers) == (0, {})
     assert capfd.readouterr().err == ""
+
+
+def test_a_line_may_fill_the_head_as_the_cookies_of_other_ports_do(page: Page) -> None:
+    assert ask(page, "/", headers={"Cookie": "other=" + "a" * 7900})[0] == 200
+    assert ask(page, "/", headers={"Cookie": "other=" + "a" * 8192})[0] == 400
 
 
 def test_a_body_that_is_too_large_is_not_read(page: Page) -> None:

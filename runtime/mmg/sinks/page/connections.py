@@ -21,8 +21,8 @@ MOST_ASKING, MOST_TOGETHER = 16, 64
 """Beside them, connections that still ask or are refused: so many for long, and for ``TOGETHER_S`` so many. Of more the
 oldest go: whom nobody knows takes no other's place."""
 TOGETHER_S = 0.5
-LINE_BYTES = 2048
 HEAD_BYTES = 8192
+"""Of all headers, which one alone may fill: a browser sends the cookies of every port of 127.0.0.1."""
 ASKING_S = 5.0
 """So long a request may take to come."""
 ANSWERING_S = 20.0
@@ -46,6 +46,8 @@ HEADERS = {
     "X-Frame-Options": "DENY",
 }
 Answer = Callable[[Request], Awaitable[Response]]
+
+Request.max_readline = HEAD_BYTES
 
 
 class Connections:
@@ -144,7 +146,7 @@ async def _close(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> 
     """Say that nothing more comes, and wait for the other end: closed at once, what is on its way could be lost."""
     if writer.can_write_eof():
         writer.write_eof()
-    while await reader.read(LINE_BYTES):
+    while await reader.read(HEAD_BYTES):
         pass
 
 

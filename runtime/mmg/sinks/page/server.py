@@ -11,7 +11,7 @@ from contextlib import suppress
 from mmg.errors import ConfigError
 from mmg.runs.step import Step
 from mmg.sinks.event import About, Decided, Event, Notice, Sensed, Taught
-from mmg.sinks.page.connections import LINE_BYTES, Connections, stop_serving
+from mmg.sinks.page.connections import HEAD_BYTES, Connections, stop_serving
 from mmg.sinks.page.hub import Hub
 from mmg.sinks.page.listening import BACKLOG, HOST, PORT, Listening
 from mmg.sinks.page.routes import Routes
@@ -69,7 +69,7 @@ class Page:
 
     async def _serve(self) -> None:
         answer = self._connections.serve
-        server = await asyncio.start_server(answer, sock=self._listening, limit=LINE_BYTES, backlog=BACKLOG)
+        server = await asyncio.start_server(answer, sock=self._listening, limit=HEAD_BYTES, backlog=BACKLOG)
         while not self._ended.is_set():
             with suppress(asyncio.TimeoutError):
                 await asyncio.wait_for(self._ended.wait(), VITALS_S)

@@ -13,7 +13,7 @@ from mmg.errors import ConfigError
 from mmg.runs.controls import Controls
 from mmg.sinks.event import About
 from mmg.sinks.page.access import Access
-from mmg.sinks.page.connections import LINE_BYTES, Connections
+from mmg.sinks.page.connections import HEAD_BYTES, Connections
 from mmg.sinks.page.hub import Hub
 from mmg.sinks.page.routes import Routes
 from mmg.sinks.page.state import State
@@ -77,7 +77,7 @@ class _Loop:
         return self._loop.run_until_complete(self._answer(data))
 
     async def _answer(self, data: bytes) -> bytes:
-        reader = asyncio.StreamReader(limit=LINE_BYTES)
+        reader = asyncio.StreamReader(limit=HEAD_BYTES)
         reader.feed_data(data)
         reader.feed_eof()
         writer = _Writer()
