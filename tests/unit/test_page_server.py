@@ -16,6 +16,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from fuzzing import times
+from mmg.runs.controls import Controls
 from mmg.runs.step import Step
 from mmg.sinks.event import Notice, Sensed
 from mmg.sinks.outbox import Outbox
@@ -328,6 +329,15 @@ def test_a_body_that_is_too_large_is_not_read(page: Page) -> None:
     )
     with connect(page, head) as bare:
         assert everything(bare).startswith(b"HTTP/1.1 413 ")
+
+
+@pytest.mark.parametrize("body", ["{", "[" * 15_000])
+def test_an_order_that_is_no_json_is_refused(body: str, capfd: pytest.CaptureFixture[str]) -> None:
+    page = page_at(about=replace(ABOUT, controls=Controls(can_record=True, can_pause=True)))
+    status, _, told = ask(page, "/do/mark", method="POST", headers={"Content-Type": "application/json"}, body=body)
+    page.close()
+    assert (status, json.loads(told)) == (400, {"error": "the body is no JSON"})
+    assert capfd.readouterr().err == ""
 
 
 @pytest.mark.parametrize("sent", [b"", b"GET / HT", b"GET / HTTP/1.1\r\nHost: localhost\r\n"])

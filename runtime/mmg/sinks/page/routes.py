@@ -108,7 +108,7 @@ class Routes:
                 return problem(HTTPStatus.CONFLICT, "this run takes no orders")
             try:
                 asked = json.loads(request.body or b"")
-            except ValueError:
+            except (ValueError, RecursionError):
                 return problem(HTTPStatus.BAD_REQUEST, "the body is no JSON")
             try:
                 return _json(json.dumps({"ok": True, **self._controls.do(name, asked)}))
