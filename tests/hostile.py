@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import random
+import stat
 import tracemalloc
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import pytest
 
 
 def peak_bytes(action: Callable[[], object]) -> int:
@@ -15,6 +20,18 @@ def peak_bytes(action: Callable[[], object]) -> int:
         return tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
+
+
+@contextmanager
+def nothing_yet() -> Iterator[None]:
+    """Each file that is opened has nothing yet for who does not wait, as /proc/kmsg has."""
+    reading, writing = os.pipe2(os.O_NONBLOCK)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "open", lambda *_: os.dup(reading))
+        patch.setattr(stat, "S_ISREG", lambda _: True)
+        yield
+    os.close(reading)
+    os.close(writing)
 
 
 def damaged(data: bytes, dice: random.Random) -> bytes:

@@ -12,6 +12,7 @@ from pathlib import Path
 from mmg.labels.beside import IN_FOLDER
 from mmg.sources.columns import Column
 from mmg.sources.files.folder import SOUNDS, TABLES
+from mmg_device_profiles.regular_file import open_regular
 
 NO_KIND_OF_ITS_OWN = ("uncalibrated", "uncal", "raw", "total")
 """In a table's name: the same sensor once more, as Sensor Logger writes it beside the other."""
@@ -39,7 +40,7 @@ def has_samples(path: Path) -> bool:
     if path.suffix.lower() in (".json", ".jsonl", ".ndjson"):
         return True
     try:
-        with path.open("rb") as stream:
+        with open_regular(path) as stream:
             start = stream.read(LOOKED_AT)
     except OSError:
         return False

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from mmg.errors import BackendUnavailable, ConfigError
+from mmg_device_profiles.regular_file import open_regular
 
 from mmg_batch.recording import Entry, absolute
 
@@ -29,7 +31,7 @@ def _separator(path: Path) -> str:
     if path.suffix.lower() != ".csv":
         return ""
     try:
-        with path.open(encoding="utf-8-sig", errors="replace") as stream:
+        with io.TextIOWrapper(open_regular(path), "utf-8-sig", "replace") as stream:
             header = stream.readline(LONGEST_HEADER)
     except OSError:
         return ""
@@ -84,7 +86,7 @@ def _rows(path: Path) -> Iterator[Mapping[str, str | None]]:
         yield from _parquet(path)
         return
     try:
-        with path.open(encoding="utf-8-sig", newline="") as stream:
+        with io.TextIOWrapper(open_regular(path), "utf-8-sig", newline="") as stream:
             for row in csv.DictReader(stream, delimiter=_separator(path) or ","):
                 if None in row:
                     raise ConfigError(f"{path}: a row has more cells than the header")

@@ -15,6 +15,7 @@ from typing import Any
 from mmg.errors import BackendUnavailable, ConfigError, SourceError, SourceNotFound
 from mmg.labels.beside import BESIDE, labels_file
 from mmg.sources.url import parse_url
+from mmg_device_profiles.regular_file import open_regular
 
 REMOTE = re.compile(r"(?!(?:file|serial|iio|mic|camera)://)[A-Za-z][A-Za-z0-9+.-]*(?:::[^/]*)?://", re.IGNORECASE)
 """What begins a URL that fsspec reads, and mmg itself does not."""
@@ -115,10 +116,7 @@ def digest_of(places: Iterable[str], alive: Callable[[], None] = lambda: None) -
     alive: called with each block that was read.
     """
     found = [(path.name, path) for place in places for path in _files(Path(parse_url(place).path))]
-    try:
-        digests = sorted((_sha256(path, alive), name) for name, path in found)
-    except OSError as error:
-        raise SourceError(str(error.filename), f"cannot be read: {error.strerror}") from error
+    digests = sorted((_sha256(path, alive), name) for name, path in found)
     if len(digests) == 1:
         return digests[0][0]
     lines = "".join(f"{digest}  {name}\n" for digest, name in digests)
@@ -127,10 +125,13 @@ def digest_of(places: Iterable[str], alive: Callable[[], None] = lambda: None) -
 
 def _sha256(path: Path, alive: Callable[[], None]) -> str:
     digest = hashlib.sha256()
-    with path.open("rb") as stream:
-        while block := stream.read(BLOCK):
-            digest.update(block)
-            alive()
+    try:
+        with open_regular(path) as stream:
+            while block := stream.read(BLOCK):
+                digest.update(block)
+                alive()
+    except OSError as error:
+        raise SourceError(str(path), f"cannot be read: {error.strerror}") from error
     return digest.hexdigest()
 
 

@@ -8,6 +8,12 @@ import os
 import stat
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
+
+T = TypeVar("T")
 
 MOST_BYTES = 1 << 20
 """Of settings, a profile and what else a person writes: some thousand are usual."""
@@ -31,7 +37,7 @@ def open_regular(path: str | Path, *, links: bool = True) -> io.BufferedReader:
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
         raise _no_file(path)
-    return io.BufferedReader(io.FileIO(descriptor))
+    return io.BufferedReader(_Unwaited(descriptor))
 
 
 def read_within(path: str | Path, limit_bytes: int = MOST_BYTES) -> bytes:
@@ -59,6 +65,23 @@ def read_text(path: str | Path) -> str:
             return file.read(_TEXT_BYTES).decode(errors="replace").strip()
     except (OSError, ValueError):  # ValueError for a path with a null character
         return ""
+
+
+class _Unwaited(io.FileIO):
+    """Raises BlockingIOError where nothing is there yet, as in /proc/kmsg, which is a regular file by its mode."""
+
+    def readinto(self, buffer: WriteableBuffer, /) -> int:
+        read: int | None = super().readinto(buffer)
+        return _there(read)
+
+    def readall(self) -> bytes:
+        return _there(super().readall())
+
+
+def _there(read: T | None) -> T:
+    if read is None:
+        raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+    return read
 
 
 def _no_file(path: str | Path) -> OSError:

@@ -14,10 +14,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from batches import batch, command, link
+from hostile import nothing_yet
 from mmg.errors import ConfigError, SourceError
 from mmg_batch import fetching
 from mmg_batch.fetching import fetched
+from mmg_batch.grouping import has_samples
 from mmg_batch.inputs import find
+from mmg_batch.lists import entries_in, is_list
 from mmg_batch.recording import Entry, digest_of, state_of
 from web import Page, Web
 
@@ -92,6 +95,18 @@ def test_a_link_that_leads_back_is_not_followed(walks: Path) -> None:
 def test_a_glob_that_no_shell_expanded_is_one_here(walks: Path) -> None:
     assert names(walks / "[ab]") == ["a", "b"]
     assert names(walks / "**" / "imu.csv") == ["imu.csv"] * 4
+
+
+def test_a_file_that_has_nothing_yet_is_not_waited_for(tmp_path: Path) -> None:
+    path = tmp_path / "walk.csv"
+    path.write_text("recording,x,y,z\n" + "0.01,0,0,9.8\n" * 9)
+    with nothing_yet():
+        assert not is_list(path)
+        assert not has_samples(path)
+        with pytest.raises(ConfigError, match="cannot be read as a list"):
+            list(entries_in(path))
+        with pytest.raises(SourceError, match=r"walk.csv: cannot be read: Resource temporarily unavailable"):
+            digest_of([str(path)])
 
 
 def test_what_is_named_twice_is_decided_once(walks: Path) -> None:

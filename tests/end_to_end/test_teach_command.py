@@ -304,7 +304,7 @@ def test_two_commands_may_teach_into_one_file_at_once(days: Path, here: Path) ->
         (["Walking", "--from", "a.csv"], "Walking: is walking but for its case: write walking, or choose another"),
         (["Walking", "--improve", "--from", "a.csv"], "Walking: is walking but for its case"),
         (["stirring", "--from", "a.csv", "-o", "/dev/null"], "-o /dev/null: is no file that can be replaced"),
-        (["--list", "-o", "/dev/null"], "/dev/null: cannot be read: it is no regular file"),
+        (["--list", "-o", "/dev/null"], "/dev/null: cannot be read: is not a regular file"),
         (["stirring", "--video", "a.mp4"], "video is off: add --allow-video"),
     ],
 )

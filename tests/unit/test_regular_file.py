@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hostile import nothing_yet
 from mmg_device_profiles.regular_file import lines_within, open_regular, read_text, read_within
 
 
@@ -60,6 +62,17 @@ def test_a_loop_of_links_and_a_path_that_cannot_be_hold_no_text(tmp_path: Path) 
     (tmp_path / "loop").symlink_to("loop")
     assert read_text(tmp_path / "loop") == ""
     assert read_text(tmp_path / "a\0b") == ""
+
+
+def test_what_has_nothing_yet_cannot_be_read(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(b"here")
+    with nothing_yet(), open_regular(path) as file:
+        for read in (file.read, file.readline, file.read1, partial(file.read, 9)):
+            with pytest.raises(BlockingIOError, match="Resource temporarily unavailable"):
+                read()
+    with nothing_yet():
+        assert read_text(path) == ""
 
 
 def test_a_larger_file_than_was_asked_for_is_refused_with_its_limit(tmp_path: Path) -> None:

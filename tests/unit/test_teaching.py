@@ -385,7 +385,7 @@ def test_a_file_of_an_earlier_mmg_is_refused(tmp_path: Path) -> None:
 def test_what_is_no_regular_file_is_refused_at_once(tmp_path: Path) -> None:
     path = tmp_path / "pipe"
     os.mkfifo(path)
-    with pytest.raises(ConfigError, match="cannot be read: it is no regular file"):
+    with pytest.raises(ConfigError, match="cannot be read: is not a regular file"):
         read_taught(path)
     with pytest.raises(ConfigError, match="is no file that can be replaced"):
         write_taught(path, teach())

@@ -14,6 +14,7 @@ from typing import Annotated, Literal
 
 import msgspec
 import numpy as np
+from mmg_device_profiles.regular_file import open_regular
 from numpy.typing import NDArray
 
 from mmg.atomic_write import atomic_write
@@ -160,11 +161,7 @@ def read_taught(path: Path) -> Taught:
 def _content(path: Path) -> bytes:
     """Of a regular file; of another nothing may ever come. Raises ConfigError."""
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            os.close(descriptor)
-            raise ConfigError(f"{path}: cannot be read: it is no regular file, as mmg-teach writes one")
-        with os.fdopen(descriptor, "rb") as stream:
+        with open_regular(path) as stream:
             return stream.read(MOST_BYTES + 1)
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}; mmg-teach writes such a file") from error
