@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import errno
+import gc
 import json
 import re
+import socket
 import stat
 from pathlib import Path
 
@@ -261,6 +264,16 @@ def test_every_refusal_is_one_line_of_json_with_the_headers_that_all_have() -> N
     status, told = post(page, "/do/mark", {"label": "walk"}, Origin=f"http://127.0.0.1:{page.port}")
     assert (status, list(told)) == (409, ["error"])
     page.close()
+
+
+def test_a_page_that_lacks_descriptors_is_told_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    def none_left() -> None:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr(socket, "socketpair", none_left)
+    with pytest.raises(ConfigError, match=r"--to http://127.0.0.1:0: cannot be served: Too many open files"):
+        page_at()
+    gc.collect()
 
 
 def test_a_port_that_is_taken_is_told_with_what_to_type() -> None:

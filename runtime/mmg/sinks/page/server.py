@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import select
+import socket
 import threading
 import time
 from collections.abc import Callable
@@ -36,7 +38,11 @@ class Page:
         listening = Listening(url)
         self._listening, self.port = listening.socket, listening.port
         self._is_live = about.is_live
-        self._loop = asyncio.new_event_loop()
+        try:
+            self._loop = _new_loop()
+        except OSError as error:
+            listening.socket.close()
+            raise ConfigError(f"--to {url}: cannot be served: {error.strerror}") from error
         self._ended = asyncio.Event()
         self._hub = Hub(State(about), self._loop)
         self._routes = Routes(self._hub, listening.access, self.port, about.controls)
@@ -77,6 +83,14 @@ class Page:
             self._hub.send_vitals()
         self._hub.end()
         await stop_serving(server, ENDING_S)
+
+
+def _new_loop() -> asyncio.AbstractEventLoop:
+    """Raises OSError before asyncio does: a loop that lacks one of its descriptors raises more where it ends."""
+    ours, theirs = socket.socketpair()
+    with ours, theirs, select.epoll():
+        pass
+    return asyncio.new_event_loop()
 
 
 def check_url(url: SinkUrl) -> None:
