@@ -300,6 +300,12 @@ def test_what_was_mounted_read_only_stays_so_though_it_is_to_be_written(tmp_path
     assert done.stdout.split() == ["EROFS", "done", "EROFS", "EROFS"]
 
 
+def test_a_doorkeeper_is_let_go_at_the_end() -> None:
+    code = "from mmg.privacy import doorkeeper; doorkeeper.begin()"
+    done = subprocess.run([sys.executable, "-X", "dev", "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 def test_a_folder_that_may_not_be_entered_any_more_is_no_fault(tmp_path: Path) -> None:
     if os.geteuid() != 0:
         pytest.skip("only root may become another user here")

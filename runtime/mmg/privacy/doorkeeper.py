@@ -6,6 +6,7 @@ It ends with the process that began it.
 
 from __future__ import annotations
 
+import atexit
 import errno
 import os
 import signal
@@ -48,6 +49,7 @@ def begin() -> None:
             os._exit(0)
     its.close()
     _door.append(ours)
+    atexit.register(ours.close)
 
 
 def end() -> None:
