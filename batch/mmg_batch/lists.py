@@ -101,7 +101,8 @@ def _parquet(path: Path) -> Iterator[Mapping[str, str | None]]:
     except ImportError as error:
         raise BackendUnavailable("pyarrow, which Parquet needs,", "pyarrow") from error
     try:
-        table = pq.read_table(path)
+        with open_regular(path) as stream:
+            table = pq.read_table(stream)
     except (OSError, ValueError) as error:
         raise ConfigError(f"{path}: is no list that can be read: {str(error).partition(chr(10))[0]}") from error
     if RECORDING not in map(str.strip, table.column_names):

@@ -47,6 +47,7 @@ class Results:
         Raises ConfigError where the folder is of another batch, of another kind, or another batch is at work in it.
         """
         self.folder = folder
+        _check_name(folder)
         with ExitStack() as at_end:
             at_end.enter_context(folder_lock(folder, "mmg-batch"))
             _check(folder, {"schema": SCHEMA, **described}, dict(noted or {}))
@@ -119,6 +120,7 @@ def described_in(folder: Path) -> dict[str, Any]:
 
 def read_recordings(folder: Path) -> pa.Table:
     """The table of recordings, sorted by recording, bundle and subset. Raises ConfigError where there are none."""
+    _check_name(folder)
     described_in(folder)
     paths = _parts_in(folder)
     if not paths:
@@ -151,6 +153,16 @@ def damaged_in(folder: Path) -> list[str]:
 
 def _parts_in(folder: Path) -> list[Path]:
     return sorted((folder / RECORDINGS).glob(f"[!.]*{SUFFIX}"))
+
+
+def _check_name(folder: Path) -> None:
+    """Raises ConfigError for one by which pyarrow can open nothing."""
+    try:
+        str(folder).encode()
+    except UnicodeEncodeError as error:
+        raise ConfigError(
+            f"{folder}: is no UTF-8, as a folder of tables must be: rename it, or choose another"
+        ) from error
 
 
 def _check(folder: Path, described: dict[str, Any], noted: dict[str, Any]) -> None:

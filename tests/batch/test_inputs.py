@@ -251,6 +251,14 @@ def test_a_list_says_who_wore_what_and_where_each_sensor_is(kind: str, tmp_path:
     ]
 
 
+def test_a_list_of_parquet_lies_in_a_folder_of_any_name(tmp_path: Path) -> None:
+    folder = tmp_path / os.fsdecode(b"\xff")
+    folder.mkdir()
+    with (folder / "list.parquet").open("wb") as stream:
+        pq.write_table(pa.table({"recording": ["one"]}), stream)
+    assert find([f"{folder}/list.parquet"]) == [Entry(f"{folder}/one")]
+
+
 @pytest.mark.parametrize(
     "text", [" recording , person \n one , p1 \n", "recording;person\none;p1\n", ",recording,person\n0,one,p1\n"]
 )

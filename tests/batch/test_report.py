@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -215,6 +216,15 @@ def test_a_folder_without_results_is_told_in_one_line(name: str, content: str, s
     assert done.returncode == 2
     [line] = done.stderr.splitlines()
     assert said in line
+
+
+def test_a_folder_whose_name_is_no_utf_8_is_told_before_it_is_written_or_read(short: Path, tmp_path: Path) -> None:
+    folder = tmp_path / os.fsdecode(b"\xff")
+    for done in (batch(short, "-o", folder), report(folder)):
+        assert done.returncode == 2
+        [line] = done.stderr.splitlines()
+        assert "is no UTF-8, as a folder of tables must be: rename it, or choose another" in line
+    assert not folder.exists()
 
 
 def test_accuracy_is_of_decisions_and_groups_are_by_what_they_say() -> None:

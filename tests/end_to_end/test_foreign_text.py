@@ -9,7 +9,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from fakes import write_tiny_bundle
 from forked import mmg
+from goldens import write_golden_bundle
 from mmg.printable import LONGEST
 from recordings import DEMO
 
@@ -71,6 +73,40 @@ def test_sessions_of_any_name_are_listed(name: str, tmp_path: Path) -> None:
     done = run("mmg_training.cli.data", tmp_path, encoding="ascii")
     assert done.returncode in (0, 1), done.stderr
     assert lines_of(done.stdout)
+
+
+UNDECODABLE = {
+    "run": ("run", "{here}", "--duration", "1"),
+    "run --bundle": ("run", IMU, "--sensors", "imu", "--duration", "1", "--bundle", "{here}/tiny.mmg"),
+    "look": ("look", "{here}", "-o", "{here}/look.html"),
+    "label": ("label", "{here}", "{here}/labels.csv", "-o", "{here}/labels.txt"),
+    "bundle inspect": ("bundle", "inspect", "--json", "{here}/tiny.mmg"),
+    "bundle verify": ("bundle", "verify", "--json", "{here}/tiny.mmg"),
+    "bundle diff": ("bundle", "diff", "--json", "{here}/tiny.mmg", "{here}/tiny.mmg"),
+}
+
+
+@pytest.mark.parametrize("command", UNDECODABLE)
+def test_a_folder_whose_name_is_no_utf_8_is_one_like_any(command: str, tmp_path: Path) -> None:
+    here = tmp_path / NAMES["no UTF-8"]
+    here.mkdir()
+    for name in ("imu.csv", "audio.ogg"):
+        (here / name).write_bytes((DEMO / name).read_bytes())
+    (here / "labels.csv").write_text("start_s,end_s,label\n1,30,walk\n")
+    write_golden_bundle(here / "tiny.mmg")
+    module, *words = UNDECODABLE[command]
+    environment = {**os.environ, "XDG_CACHE_HOME": str(tmp_path)}  # where no model is known
+    done = mmg(module, *(word.format(here=here) for word in words), environment=environment)
+    assert done.returncode == 0, done.stderr
+    lines_of(done.stderr)
+
+
+def test_a_bundle_whose_name_is_no_utf_8_is_measured(tmp_path: Path) -> None:
+    path = write_tiny_bundle(tmp_path / f"{NAMES['no UTF-8']}.mmg")
+    words = ("--subsets", "imu", "--backends", "onnx", "--precisions", "fp32", "--mode", "backtoback", "--hops", "2")
+    report = json.loads(run("profile", "--bundle", path, *words, "--json").stdout)
+    assert report["bundle"]["path"] == f"{tmp_path}/??.mmg"
+    assert [case["outcome"] for case in report["cases"]] == ["measured"]
 
 
 def long_json(path: Path) -> None:

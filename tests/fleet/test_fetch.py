@@ -223,6 +223,13 @@ def test_another_bundle_of_the_same_version_is_refused(maker: Maker, device: Pat
     assert "offers another bundle as version 1" in refused(maker, device)
 
 
+def test_a_bundle_whose_name_is_no_utf_8_is_not_offered(maker: Maker) -> None:
+    maker.offer()
+    (maker.folder / "tiny.mmg").rename(maker.folder / os.fsdecode(b"\xff.mmg"))
+    with pytest.raises(BundleError, match="cannot be offered: its name is no UTF-8: rename it"):
+        write_index(maker.folder, maker.key, lambda _: None)
+
+
 def test_a_wrong_signature_is_refused_of_the_index_and_of_the_bundle(maker: Maker, device: Path) -> None:
     maker.offer()
     get(maker, device)

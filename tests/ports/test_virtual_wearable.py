@@ -101,6 +101,12 @@ def test_its_files_are_the_very_same(scenario: Scenario, tmp_path: Path) -> None
     assert Truth(tmp_path / "day" / "truth.csv").label_at(3.0) == scenario.label_at(3.0)
 
 
+def test_its_files_go_into_a_folder_of_any_name(scenario: Scenario, tmp_path: Path) -> None:
+    folder = tmp_path / os.fsdecode(b"\xff")
+    scenario.save(folder)
+    assert soundfile.info(os.fsencode(folder / "audio.wav")).frames == len(scenario.sound)
+
+
 @pytest.mark.parametrize(("subject", "seconds"), [(999, 10.0), (SUBJECT, 0.0), (SUBJECT, float("nan"))])
 def test_a_scenario_that_must_not_be_is_refused(subject: int, seconds: float) -> None:
     with pytest.raises(ConfigError):

@@ -222,7 +222,7 @@ def test_a_watch_counts_its_own_processor_time(stalls: StallWatch) -> None:
 
 QUIET = Condition(None, 2400.0, 2400.0, 50.0, (), None, 4000, 0.1)
 TASK = Task(
-    bundle="tiny",
+    bundle=b"tiny",
     modalities=("imu", "audio"),
     backend="onnx",
     precision="fp32",
@@ -236,7 +236,7 @@ TASK = Task(
     spawned_ns=0,
     meter="none",
     core_w=None,
-    root="/",
+    root=b"/",
 )
 BACKTOBACK = with_fields(TASK, mode="backtoback")
 

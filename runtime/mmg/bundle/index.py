@@ -152,6 +152,10 @@ def _offer(path: Path, key: PublicKey, before: Index, following: int) -> Offer:
         for file in bundle.manifest.stored():
             bundle.read(file)
         name, digest = bundle.manifest.name, bundle.digest
+    try:
+        url = quote(path.name)
+    except UnicodeEncodeError as error:
+        raise BundleError(str(path), "", "cannot be offered: its name is no UTF-8: rename it") from error
     sha256, size = _hash(path)
     old = before.of(name)
     version = old.version if old and old.sha256 == sha256 else following
@@ -161,7 +165,7 @@ def _offer(path: Path, key: PublicKey, before: Index, following: int) -> Offer:
         "digest": digest,
         "sha256": sha256,
         "bytes": size,
-        "url": quote(path.name),
+        "url": url,
     }
     try:
         return msgspec.convert(offer, Offer)

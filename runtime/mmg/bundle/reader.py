@@ -18,6 +18,7 @@ from mmg.bundle.manifest import Manifest, ManifestError, ModelFile, StoredFile, 
 from mmg.bundle.signature import SIGNATURE_LIMIT_BYTES, Signature, check_signature, parse_signature
 from mmg.bundle.zip_form import Entry, has_form
 from mmg.errors import BundleError, MmgError
+from mmg.printable import printable
 
 STARTER = Path(__file__).resolve().parent.parent / "starter"
 MANIFEST = "manifest.json"
@@ -95,7 +96,7 @@ class Bundle:
 
     def place_of(self, file: StoredFile) -> str:
         """How messages name a file of this bundle."""
-        return f"bundle {self.path}: {file.path}"
+        return printable(f"bundle {self.path}: {file.path}")
 
     def read(self, file: StoredFile) -> bytes:
         """The bytes of one file that the manifest names, verified. Raises BundleError."""

@@ -10,6 +10,7 @@ from typing import Any
 from mmg.bundle.manifest import Encoder, Manifest, Modality, ModelFile
 from mmg.bundle.reader import Bundle
 from mmg.counts import count_of
+from mmg.printable import printable
 
 WIDTH = 80
 INDENT = 11
@@ -39,7 +40,7 @@ def describe(bundle: Bundle) -> dict[str, Any]:
         "fusion": manifest.fusion.macs
     }
     return {
-        "path": str(bundle.path),
+        "path": printable(str(bundle.path)),
         "bytes": total_bytes(manifest),
         "signed_by": signature.signer.fingerprint if signature else None,
         "macs_per_s": {name: macs / manifest.hop_s for name, macs in costs.items() if macs is not None},

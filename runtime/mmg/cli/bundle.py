@@ -225,7 +225,7 @@ def _diff(options: argparse.Namespace) -> int:
 
 
 def _head(bundle: Bundle) -> dict[str, Any]:
-    return {"path": str(bundle.path), "name": bundle.manifest.name, "version": bundle.manifest.version}
+    return {"path": printable(str(bundle.path)), "name": bundle.manifest.name, "version": bundle.manifest.version}
 
 
 def _change(change: Change) -> str:

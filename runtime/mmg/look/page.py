@@ -28,7 +28,8 @@ SAID = {"m/s^2": ("acceleration", "m/s²"), "rad/s": ("turning", "rad/s")}
 
 
 def format_page(content: Content) -> bytes:
-    """The page in UTF-8. Its policy forbids the browser to load anything, and to run or apply what is not its own."""
+    """The page in UTF-8, with ``?`` for what in a name is none. Its policy forbids the browser to load anything, and to
+    run or apply what is not its own."""
     packer = Packer()
     facts = _facts(content, packer)
     data = packer.encoded()
@@ -60,7 +61,7 @@ def format_page(content: Content) -> bytes:
         tag("script", Markup(base64.b64encode(sound).decode()), type="application/octet-stream", id="sound"),
         tag("script", script),
     )
-    return f"<!doctype html>\n{tag('html', head, body, lang='en')}\n".encode()
+    return f"<!doctype html>\n{tag('html', head, body, lang='en')}\n".encode(errors="replace")
 
 
 def _lead(content: Content) -> str:

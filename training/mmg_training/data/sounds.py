@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -131,7 +132,7 @@ def read_sound(path: Path) -> NDArray[np.float32]:
     import soxr
 
     try:
-        wave, rate_hz = soundfile.read(path, dtype="float32", always_2d=True)
+        wave, rate_hz = soundfile.read(os.fsencode(path), dtype="float32", always_2d=True)
     except soundfile.SoundFileError as error:
         raise ConfigError(f"data: {path} is damaged or not a sound file: {str(error).rpartition(': ')[2]}") from error
     mono: NDArray[np.float32] = soxr.resample(wave.mean(axis=1), rate_hz, AUDIO_HZ)

@@ -6,6 +6,7 @@ imu.csv (100 Hz), audio.ogg (44.1 kHz), video.mp4 (8 frames a second) and truth.
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from fractions import Fraction
@@ -52,7 +53,7 @@ def write_sound(sound: NDArray[np.float32] | NDArray[np.int16], path: Path, rate
     except ImportError as error:
         raise ConfigError("writing sound needs soundfile: in mmg's folder, pip install -e '.[audio]'") from error
 
-    with soundfile.SoundFile(path, "w", rate_hz, 1, **SOUND_FORMATS[path.suffix]) as stream:
+    with soundfile.SoundFile(os.fsencode(path), "w", rate_hz, 1, **SOUND_FORMATS[path.suffix]) as stream:
         for block in np.array_split(sound, max(1, len(sound) // rate_hz)):
             stream.write(block)
 

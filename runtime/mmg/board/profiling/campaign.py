@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import subprocess
 import sys
 import time
@@ -23,6 +24,7 @@ from mmg.board.profiling.result import Case, Mode, Report
 from mmg.board.profiling.task import Task
 from mmg.bundle import Bundle
 from mmg.errors import BackendUnavailable, BundleError, ConfigError
+from mmg.printable import printable
 
 if TYPE_CHECKING:
     from mmg_device_profiles import Board, Profile
@@ -109,14 +111,14 @@ def run_campaign(
         report = Report(
             schema=result.SCHEMA,
             made=begun.isoformat(timespec="seconds"),
-            command=tuple(command),
+            command=tuple(map(printable, command)),
             took_s=round(time.monotonic() - begin_s, 1),
             mode=plan.mode,
             signal=SIGNAL,
             profile=plan.profile.name,
             budget={},
             bundle=result.Bundle(
-                path=plan.bundle,
+                path=printable(plan.bundle),
                 name=manifest.name,
                 version=manifest.version,
                 manifest_sha256=hashlib.sha256(msgspec.json.encode(manifest)).hexdigest(),
@@ -179,7 +181,7 @@ def _try_models(bundle: Bundle, cases: Sequence[Case]) -> str:
 def _measure(plan: Plan, case: Case, hop_s: float, tried: str = "") -> Case:
     profile, hops = plan.profile, plan.hops or HOPS[plan.mode]
     task = Task(
-        bundle=plan.bundle,
+        bundle=os.fsencode(plan.bundle),
         modalities=case.modalities,
         backend=case.backend,
         precision=case.precision,
@@ -193,7 +195,7 @@ def _measure(plan: Plan, case: Case, hop_s: float, tried: str = "") -> Case:
         spawned_ns=time.monotonic_ns(),
         meter=profile.energy.meter,
         core_w=profile.energy.core_w,
-        root=plan.root,
+        root=os.fsencode(plan.root),
         tried=tried,
     )
     limit_s = START_S + (hops + 20) * hop_s * SLOWEST

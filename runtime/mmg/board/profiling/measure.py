@@ -63,6 +63,7 @@ def measure(task: Task) -> Case:
     """The case of this task. Raises MmgError."""
     import gc
     import importlib
+    import os
     from pathlib import Path
 
     from mmg.backends import load_library
@@ -74,25 +75,26 @@ def measure(task: Task) -> Case:
     imported_ns, base_mib = time.monotonic_ns(), resident_mib("VmRSS")
     from mmg.bundle import Bundle
 
-    with Bundle.open(task.bundle) as bundle:
+    with Bundle.open(os.fsdecode(task.bundle)) as bundle:
         bundle.trusted = bundle.trusted or bundle.digest == task.tried
         cold = _measure_cold(task, bundle, imported_ns)
         gc.freeze()
         from mmg.board.machine import read_condition
         from mmg.board.profiling.judge import Seen, judge
 
-        root, seen = Path(task.root), Seen(cold=cold, base_mib=base_mib)
+        root, seen = Path(os.fsdecode(task.root)), Seen(cold=cold, base_mib=base_mib)
         before = read_condition(root)
         _measure_warm(task, bundle, seen)
         return judge(task, bundle.manifest, seen, before, read_condition(root))
 
 
 def _measure_warm(task: Task, bundle: Bundle, seen: Seen) -> None:
+    import os
     from pathlib import Path
 
     from mmg.board.profiling.energy import Meter, open_meter
 
-    meter = open_meter(task.meter, Path(task.root))
+    meter = open_meter(task.meter, Path(os.fsdecode(task.root)))
     window = _Window(seen, meter if isinstance(meter, Meter) else None)
     if task.mode == "paced":
         _run_paced(task, bundle, seen, window)

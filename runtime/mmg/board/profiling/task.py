@@ -9,9 +9,12 @@ from mmg.board.profiling.result import Mode
 
 class Task(msgspec.Struct, frozen=True, kw_only=True):
     """What to measure. spawned_ns: host monotonic time at which the process was asked for. root: of /proc and /sys.
-    tried: the digest of the bundle whose models were tried already; nothing where none was."""
+    tried: the digest of the bundle whose models were tried already; nothing where none was.
 
-    bundle: str
+    bundle, root: as ``os.fsencode`` gives them: of a path that is no UTF-8 there is no text in JSON.
+    """
+
+    bundle: bytes
     modalities: tuple[str, ...]
     backend: str
     precision: str
@@ -25,5 +28,5 @@ class Task(msgspec.Struct, frozen=True, kw_only=True):
     spawned_ns: int
     meter: str
     core_w: float | None
-    root: str
+    root: bytes
     tried: str = ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
@@ -160,7 +161,7 @@ class AudioFile:
         try:
             if not _begins_as_sound(self._path):
                 raise TypeError("unknown format")
-            return soundfile.SoundFile(self._repair.mended() or self._path)
+            return soundfile.SoundFile(self._repair.mended() or os.fsencode(self._path))
         except (soundfile.SoundFileError, TypeError) as error:
             why = str(error).rpartition(": ")[2].rstrip(".") or "unknown format"
             others = f"M4A, MP4, 3GP, WebM and others need PyAV: {pip_install('av')}"
