@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -19,6 +21,7 @@ from mmg_training.config import (
 )
 from mmg_training.data import load as load_data
 from mmg_training.data.sounds import read_sound
+from mmg_training.own import STARTER_RUN
 
 
 def test_the_command_trains_measures_and_writes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -74,6 +77,16 @@ def test_a_finished_run_has_nothing_to_resume(
     )
     assert main([*command, "--overwrite", "--set", "steps=3"]) == 0
     assert checkpoint.load(tmp_path / "run")[1].steps == 3
+
+
+def test_a_folder_whose_name_is_no_utf_8_is_told_before_it_trains_and_is_read_all_the_same(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / os.fsdecode(b"\xff")
+    assert main(["--data", str(tmp_path), "--out", str(out)]) == 2
+    assert "is no UTF-8, as a run's folder must be: choose another --out" in capsys.readouterr().err
+    shutil.copytree(STARTER_RUN, out)
+    assert checkpoint.load(out)[1] == checkpoint.load(STARTER_RUN)[1]
 
 
 def arrays(kind: str) -> bytes:

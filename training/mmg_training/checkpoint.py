@@ -12,6 +12,7 @@ import torch
 from mmg.errors import ConfigError
 from mmg_device_profiles.regular_file import read_within
 from safetensors import SafetensorError, safe_open
+from safetensors.torch import load as load_tensors
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -42,7 +43,7 @@ def load(run: Path) -> tuple[MultimodalModel, TrainConfig]:
         described = json.loads(read_within(run / CONFIG))
         config = build(TrainConfig, described["config"], str(run / CONFIG))
         model = MultimodalModel(build(Task, described["task"], str(run / CONFIG)), config.model)
-        model.load_state_dict(load_file(run / WEIGHTS))
+        model.load_state_dict(load_tensors((run / WEIGHTS).read_bytes()))
     except SafetensorError as error:
         raise ConfigError(
             f"run {run}: is not a whole checkpoint: {WEIGHTS} is truncated or damaged: {error}"

@@ -144,6 +144,10 @@ def open_fabric(chosen: argparse.Namespace) -> Fabric:
 def run(config: TrainConfig, out: Path, fabric: Fabric, resume: bool = False, overwrite: bool = False) -> None:
     """Load the data, train, measure, and write the run into ``out``. Raises MmgError."""
     began_s = time.monotonic()
+    try:
+        str(out).encode()
+    except UnicodeEncodeError as error:
+        raise ConfigError(f"{out}: is no UTF-8, as a run's folder must be: choose another --out") from error
     if not (resume or overwrite) and (out / checkpoint.CONFIG).exists():
         raise ConfigError(f"{out}: has a finished run; choose another --out, or give --overwrite")
     if resume and is_done(out, config):
