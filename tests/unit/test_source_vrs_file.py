@@ -153,6 +153,12 @@ def test_a_recording_of_another_name_is_known_by_its_content(tmp_path: Path) -> 
     assert open_source(str(tmp_path / "day.bin"), IMU).start_ns == 86347942362
 
 
+def test_a_recording_whose_name_is_no_utf_8_is_read(tmp_path: Path) -> None:
+    path = tmp_path / os.fsdecode(b"\xff.vrs")
+    path.symlink_to(RECORDING)
+    assert open_source(str(path), IMU).start_ns == 86347942362
+
+
 def test_start_and_offset_move_the_glasses_clock() -> None:
     assert open_source(f"{RECORDING}?offset=1", IMU).start_ns == 87347942362
     assert open_source(f"{RECORDING}?start=1", IMU).start_ns == 10**9

@@ -242,7 +242,7 @@ def _opened(url: str, path: Path) -> Any:
         raise SourceError(url, f"needs projectaria_tools: {pip_install('projectaria-tools')}") from error
     with tempfile.TemporaryFile() as log:
         try:
-            provider = _logging_to(log.fileno(), lambda: data_provider.create_vrs_data_provider(str(path)))
+            provider = _logging_to(log.fileno(), lambda: data_provider.create_vrs_data_provider(os.fsencode(path)))
         except LIBRARY_ERRORS as error:
             why = str(error).partition("\n")[0][:100]
             raise SourceError(url, f"is not a readable Aria recording: {why}") from error
