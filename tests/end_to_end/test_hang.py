@@ -183,6 +183,36 @@ def test_a_program_that_called_a_command_and_took_its_signals_back_is_not_ended(
     assert (code, told) == (0, "goes on\n")
 
 
+TAKEN_FOR_A_MOMENT = """
+import os, signal, sys, time
+from mmg.cli.exit_codes import handle_signals, raise_interrupt, run_command
+from mmg.cli.watchdog import WATCHDOG
+def run():
+    WATCHDOG._patience._allowed_s = 0.1
+    WATCHDOG.start("mmg-run")
+    return 0
+handle_signals(raise_interrupt)
+assert run_command(run, print) == 0
+heard = []
+sys.setswitchinterval(60)  # the watchdog looks once the handler is the command's again
+before = signal.signal(signal.SIGTERM, lambda *_: heard.append(1))
+os.kill(os.getpid(), signal.SIGTERM)
+while not heard:
+    pass
+signal.signal(signal.SIGTERM, before)
+for _ in range(60):
+    time.sleep(0.01)
+print("goes on", file=sys.stderr, flush=True)
+"""
+
+
+def test_a_program_that_had_a_handler_of_its_own_for_a_moment_is_not_ended(start: Start) -> None:
+    process = start("-c", TAKEN_FOR_A_MOMENT)
+    assert process.wait(PATIENCE_S) == 0
+    assert process.stderr is not None
+    assert process.stderr.read() == "goes on\n"
+
+
 RECORD_HANGS = (
     "import sys, mmg.runs.live\n"
     + HANG

@@ -20,6 +20,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from mmg.cli.last_line import LAST_LINE, takes_more
@@ -64,8 +65,12 @@ class Patience:
         self._asked_s = self.due_s = None
         self._allowed_s = CLEANING_S
 
+    def taken(self) -> None:
+        """Another handler than the command's ran."""
+        self._asked_s = self.due_s = None
+
     def is_over(self, now_s: float) -> bool:
-        """Whether the process must be ended."""
+        """Whether the process must be ended, unless the main thread goes on."""
         return self.due_s is not None and now_s >= self.due_s
 
 
@@ -79,6 +84,8 @@ class Watchdog:
         self._command = ""
         self._patience = Patience()
         self._is_heard = False
+        self._asked_at: tuple[FrameType | None, int] | None = None
+        """Where the main thread was when it was asked."""
         self._pipe: tuple[int, int] | None = None
         self._hops: SlowHops | None = None
 
@@ -136,13 +143,18 @@ class Watchdog:
             wait_s = self._wait_s()
             ready.poll(None if wait_s is None else max(wait_s, 0.0) * 1e3 + 1)
             if self._has_asked(reader):
+                self._asked_at = self._asked_at or _place_of_main_thread()
                 self._patience.asked(time.monotonic())
             if self._is_heard:
                 self._settle(reader)
             elif self._patience.is_over(time.monotonic()):
                 time.sleep(LAST_S)
                 if not self._is_heard:
-                    self._end()
+                    if self._asked_at == _place_of_main_thread():
+                        self._end()
+                    # It went on: a program that called the command had a handler of its own for a moment.
+                    self._asked_at = None
+                    self._patience.taken()
             if self._hops:
                 self._hops.look()
 
@@ -166,6 +178,7 @@ class Watchdog:
     def _settle(self, reader: int) -> None:
         """Of a signal that came twice before its handler ran, it runs once: what is in the pipe by now was heard."""
         self._is_heard = False
+        self._asked_at = None
         self._has_asked(reader)
         self._patience.heard()
 
@@ -190,6 +203,12 @@ class Watchdog:
             yield
         finally:
             _set(before)
+
+
+def _place_of_main_thread() -> tuple[FrameType | None, int]:
+    """The call that it is in, and the instruction: both stay while native code does not return."""
+    frame = sys._current_frames().get(threading.main_thread().ident or 0)
+    return frame, frame.f_lasti if frame else -1
 
 
 def _set(handlers: Mapping[int, object]) -> None:
