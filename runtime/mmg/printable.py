@@ -12,6 +12,11 @@ def printable(text: str) -> str:
     return "".join(character if character.isprintable() else "?" for character in text)
 
 
+def encodable(text: str) -> str:
+    """The text with ``?`` for each lone surrogate, as a file's name that is no UTF-8 has them: for JSON."""
+    return text.encode(errors="replace").decode()
+
+
 def as_line(text: str) -> str:
     """The text on one line, with what is too long of it left out in its middle."""
     return printable(text if len(text) <= LONGEST else f"{text[: LONGEST - TAIL - 5]} ... {text[-TAIL:]}")

@@ -233,16 +233,30 @@ def test_home_assistant_is_not_told_where_that_is_off(broker: Broker) -> None:
 
 
 def test_a_message_of_any_size_takes_no_memory_and_decisions_go_on(broker: Broker) -> None:
-    with Listener(broker.port, topics="wrist/#") as listener, wearable(broker.port) as sink:
-        listener.wait_for(is_status("online"))
-        before = len(listener.messages)
-        flood = "x" * (64 << 20)
-        listener.say("homeassistant/status", flood)
-        listener.wait_for(is_status("online"), PATIENCE_S, after=before)
-        listener.say("homeassistant/status", flood)
-        sink.write(decided("walking"))
-        listener.wait_for(is_state("walking"))
-        assert sink._connection.is_up
+    with wearable(broker.port) as sink:
+        connection, problems, fail = sink._connection, list[str](), sink._connection._fail
+
+        def note(problem: str) -> None:
+            problems.append(problem)
+            fail(problem)
+
+        connection._fail = note  # type: ignore[method-assign]
+        with Listener(broker.port, topics="wrist/#") as listener:
+            listener.wait_for(is_status("online"))
+            before = len(listener.messages)
+            flood = "x" * (64 << 20)
+            listener.say("homeassistant/status", flood)
+            listener.wait_for(is_status("online"), PATIENCE_S, after=before)
+            listener.say("homeassistant/status", flood)
+            sink.write(decided("walking"))
+            listener.wait_for(is_state("walking"))
+            assert connection.is_up
+        broker.kill()
+        broker.start()
+        with Listener(broker.port, topics="wrist/#") as listener:
+            listener.wait_for(is_status("online"), PATIENCE_S)
+    assert problems[0] == "too large a message came on homeassistant/status, which is heard no more"
+    assert problems[1] == "the connection is lost"
 
 
 # --- the end -------------------------------------------------------------------------------------------------------

@@ -250,7 +250,7 @@ def test_where_too_much_waits_for_its_step_no_sample_goes_to_another(
     found = list(recording.steps())
     assert [step.now_ns for step in found] == [step.now_ns for step in steps[:4] + steps[54:]]
     assert all(same(one, other) for one, other in zip(found, steps[:4] + steps[54:], strict=True))
-    assert recording.notes == ["day.mcap is damaged: about 0 s of it cannot be read and are left out"]
+    assert recording.notes == ["day.mcap is damaged: some of its steps cannot be read and are left out"]
 
 
 def test_want_of_memory_is_no_damage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -559,6 +559,24 @@ def test_a_clock_that_is_centuries_wrong_costs_the_date_and_nothing_else(tmp_pat
     recorder.close()
     assert "have no date" in told[0]
     assert len(list(open_recording(tmp_path / "day.mcap").steps())) == 1
+
+
+def test_what_waited_for_a_slow_disk_is_brought_to_it_in_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    held, sync = list[int](), Part.sync
+
+    def note_and_sync(part: Part) -> None:
+        held.append(part.held)
+        sync(part)
+
+    monkeypatch.setattr("mmg.recording.recorder.MOST_HELD", 100_000)
+    monkeypatch.setattr(Part, "sync", note_and_sync)
+    recorder, _ = Clock().recorder(tmp_path / "day.mcap", NO_LIMITS, sync_s=60.0)
+    for second in range(40):
+        recorder.step(step_at(second))
+    recorder.close()
+    assert len(held) > 5
+    assert max(held) < 150_000
+    assert len(list(open_recording(tmp_path / "day.mcap").steps())) == 40
 
 
 def test_a_disk_that_is_full_at_the_start_leaves_no_file(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 from mmg.bundle.manifest import Encoder, Manifest, Modality, ModelFile
 from mmg.bundle.reader import Bundle
 from mmg.counts import count_of
-from mmg.printable import printable
+from mmg.printable import encodable
 
 WIDTH = 80
 INDENT = 11
@@ -40,7 +40,7 @@ def describe(bundle: Bundle) -> dict[str, Any]:
         "fusion": manifest.fusion.macs
     }
     return {
-        "path": printable(str(bundle.path)),
+        "path": encodable(str(bundle.path)),
         "bytes": total_bytes(manifest),
         "signed_by": signature.signer.fingerprint if signature else None,
         "macs_per_s": {name: macs / manifest.hop_s for name, macs in costs.items() if macs is not None},

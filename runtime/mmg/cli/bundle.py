@@ -18,7 +18,7 @@ from mmg.cli.reporting import silence_libraries, stderr_reporter
 from mmg.cli.version import PrintVersion
 from mmg.cli.watchdog import WATCHDOG
 from mmg.errors import ModelError
-from mmg.printable import as_lines, printable
+from mmg.printable import as_lines, encodable, printable
 from mmg.runs.process import set_up_process
 
 if TYPE_CHECKING:
@@ -225,7 +225,7 @@ def _diff(options: argparse.Namespace) -> int:
 
 
 def _head(bundle: Bundle) -> dict[str, Any]:
-    return {"path": printable(str(bundle.path)), "name": bundle.manifest.name, "version": bundle.manifest.version}
+    return {"path": encodable(str(bundle.path)), "name": bundle.manifest.name, "version": bundle.manifest.version}
 
 
 def _change(change: Change) -> str:

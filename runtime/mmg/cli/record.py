@@ -45,8 +45,8 @@ examples:
   mmg-record -o day.mcap --split 1h --keep 24h           files of an hour, the last day of them
   mmg-run day.mcap                                       decide on what was recorded
 
-exit codes: 0 done, 2 usage or configuration, or the disk did not take it all, 3 no sensor gave anything, 4 bundle or
-memory, 5 was asked to end while a driver did not return: the file can be read up to its last second
+exit codes: 0 done, 2 usage or configuration, or the disk did not take it all, 3 no sensor gave anything in --duration,
+4 bundle or memory, 5 was asked to end while a driver did not return: the file can be read up to its last second
 """
 
 
@@ -121,8 +121,8 @@ def _record(options: argparse.Namespace) -> int:
 
 
 def _record_what_comes(options: argparse.Namespace, listening: Listening, recorder: Recorder) -> None:
-    """Raises NoSensorError where nothing ever came until the duration was over."""
-    heard = Counter[str]()
+    """Raises NoSensorError where nothing ever came until the duration was over: then no file is left."""
+    heard, has_nothing = Counter[str](), False
     try:
         marker, pressed = _keys(options, recorder)
         with pressed as has_keys:
@@ -130,13 +130,18 @@ def _record_what_comes(options: argparse.Namespace, listening: Listening, record
             tell_closed(_report)
             listening.start()
             _listen(listening, recorder, marker, options.duration, heard)
+            has_nothing = not recorder.problem
     finally:
         try:
             listening.close()
             _keep(listening.step(), recorder, heard)
         finally:  # a second Ctrl-C while a driver is slow to close costs nothing
-            close_recorder(recorder, _report)
-    if not heard and not recorder.problem:
+            has_nothing = has_nothing and not heard.total()
+            if has_nothing:
+                recorder.discard()
+            else:
+                close_recorder(recorder, _report)
+    if has_nothing:
         raise NoSensorError(_reasons(listening.statuses()))
 
 

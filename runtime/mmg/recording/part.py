@@ -61,6 +61,8 @@ class Part:
         self._sensors = {sensor.modality: self._channel(sensor.topic, sensor.schema) for sensor in sensors}
         self._held: dict[int, list[tuple[int, bytes]]] = {channel: [] for channel in self._sensors.values()}
         self._told: list[tuple[int, int, bytes]] = []
+        self.held = 0
+        """Bytes that are not written yet."""
         self._steps = self._channel(schemas.STEPS, schemas.STEP)
         self._decisions = self._channel(schemas.DECISIONS, schemas.DECISION)
         self._marks = self._channel(schemas.MARKS, schemas.MARK)
@@ -104,6 +106,7 @@ class Part:
         self.lost = 0
         for chunk, (messages, _) in zip(step.chunks, packed, strict=True):
             self._held[self._sensors[chunk.modality]] += messages
+            self.held += sum(len(data) for _, data in messages)
         for one, (hops, _) in zip(step.encoded, encoded, strict=True):
             self._held[self._sensors[one.modality]] += [(step.now_ns + self._epoch_ns, hop) for hop in hops]
         self._add(self._steps, step.now_ns + self._epoch_ns, msgspec.json.encode(message))
@@ -135,6 +138,7 @@ class Part:
             self._writer.add_message(channel, stamp_ns, data, stamp_ns)
         self._told.clear()
         self._writer.flush()
+        self.held = 0
 
     def sync(self) -> None:
         """All of it is on the disk when this returns, and can be read from there without what comes later."""

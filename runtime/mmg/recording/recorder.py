@@ -26,7 +26,9 @@ from mmg.streams.grid import LATEST_NS
 SYNC_S = 1.0
 """So often all is brought to the disk: what a power cut takes is that, what waits meanwhile, and the sync itself."""
 MOST_WAITING = 2000
-"""Entries that a slow disk may leave waiting, about a minute. What comes then is not recorded, and counted."""
+"""Entries that a slow disk may leave waiting, minutes of them. What comes then is not recorded, and counted."""
+MOST_HELD = 64 << 20
+"""In bytes: what is brought to the disk at once is read at once, too, and a reader has a limit (``MOST_WAITING``)."""
 LONGEST_PART_S = 4 * 3600.0
 """Without other limits: a file's index is in memory until the file ends, about 5 MB an hour."""
 LET_GO_S = 60.0
@@ -258,6 +260,8 @@ class Recorder:
         try:
             for entry in waiting:
                 self._keep(entry)
+                if self._part.held > MOST_HELD:  # pictures that waited for a slow disk
+                    self._part.sync()
             self._part.lose(lost)
             self._part.sync()
             self.bytes = self._finished_bytes + self._part.size

@@ -53,8 +53,9 @@ class Damage:
     def notes(self, path: Path) -> list[str]:
         """In a line each."""
         cut = [f"{path.name} is cut: it was not finished, and ends with what was on the disk"] if self.cut else []
-        lost = f"{path.name} is damaged: about {self.chunks} s of it cannot be read and are left out"
-        return cut + [lost] * bool(self.chunks or self.steps)
+        lost = f"about {self.chunks} s of it" if self.chunks else "some of its steps"
+        told = f"{path.name} is damaged: {lost} cannot be read and are left out"
+        return cut + [told] * bool(self.chunks or self.steps)
 
 
 def read_records(path: Path, damage: Damage) -> Iterator[Record]:

@@ -22,8 +22,8 @@ LONGEST_HOPS = 600
 """Of an example."""
 MOST_BACKGROUND_HOPS = 7200
 """Of a modality: an hour of hops of half a second. The oldest goes first."""
-MOST_TOKENS, MOST_ALIGNED = 256, 32
-"""Of a hop, and of one with a shape, whose tokens are aligned: that takes their square in time and memory."""
+MOST_ALIGNED = 20_000
+"""Tokens of an example that has a shape: they are aligned, which takes their square in time and memory."""
 RESERVED = ("none", UNKNOWN)
 
 
@@ -189,6 +189,9 @@ def _check_example(name: str, example: Example, encoders: Mapping[str, str]) -> 
         _check_trace(f"{name}, {modality}", trace)
         if not 1 <= trace.hops <= LONGEST_HOPS:
             raise ConfigError(f"{name}: an example of {trace.hops} hops of {modality}; 1 to {LONGEST_HOPS} can be")
+        tokens = trace.hops * trace.tokens.shape[1]
+        if trace.has_shape and tokens > MOST_ALIGNED:
+            raise ConfigError(f"{name}: an example of {tokens} tokens of {modality}; {MOST_ALIGNED} can be compared")
 
 
 def _check_trace(what: str, trace: Trace) -> None:
@@ -196,8 +199,5 @@ def _check_trace(what: str, trace: Trace) -> None:
         raise ConfigError(f"{what}: tokens and shape are not of the same hops")
     if trace.shape.shape[1] not in (0, POINTS):
         raise ConfigError(f"{what}: a shape of {trace.shape.shape[1]} points a hop; {POINTS}, or none, can be")
-    most = MOST_ALIGNED if trace.has_shape else MOST_TOKENS
-    if trace.tokens.shape[1] > most:
-        raise ConfigError(f"{what}: {trace.tokens.shape[1]} tokens a hop, and {most} can be")
     if not (np.isfinite(trace.tokens).all() and np.isfinite(trace.shape).all()):
         raise ConfigError(f"{what}: holds numbers that are not finite")

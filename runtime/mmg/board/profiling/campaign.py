@@ -24,7 +24,7 @@ from mmg.board.profiling.result import Case, Mode, Report
 from mmg.board.profiling.task import Task
 from mmg.bundle import Bundle
 from mmg.errors import BackendUnavailable, BundleError, ConfigError
-from mmg.printable import printable
+from mmg.printable import encodable
 
 if TYPE_CHECKING:
     from mmg_device_profiles import Board, Profile
@@ -111,14 +111,14 @@ def run_campaign(
         report = Report(
             schema=result.SCHEMA,
             made=begun.isoformat(timespec="seconds"),
-            command=tuple(map(printable, command)),
+            command=tuple(map(encodable, command)),
             took_s=round(time.monotonic() - begin_s, 1),
             mode=plan.mode,
             signal=SIGNAL,
             profile=plan.profile.name,
             budget={},
             bundle=result.Bundle(
-                path=printable(plan.bundle),
+                path=encodable(plan.bundle),
                 name=manifest.name,
                 version=manifest.version,
                 manifest_sha256=hashlib.sha256(msgspec.json.encode(manifest)).hexdigest(),

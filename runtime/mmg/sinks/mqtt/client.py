@@ -36,11 +36,12 @@ LOST = "the connection is lost"
 class BoundedClient(paho.Client):
     """It ends the connection at a message that is larger than any that is wanted, before it asks memory for it."""
 
-    too_large = False
+    was_flooded = is_flooded = False
+    """Whether that ever came about, and whether it did in the connection of now."""
 
     def _sock_recv(self, bufsize: int) -> bytes:
         if bufsize > MOST_HEARD_BYTES:  # what is still to come of one message
-            self.too_large = True
+            self.was_flooded = self.is_flooded = True
             raise ConnectionError(f"a message of {bufsize} bytes")
         return super()._sock_recv(bufsize)
 
@@ -152,7 +153,7 @@ class Connection:
             if self._closing:
                 client.disconnect()
                 return
-            if self._heard and not self._client.too_large:
+            if self._heard and not self._client.was_flooded:
                 client.subscribe(self._heard[0])
             self._on_up()
             self._problem, self._is_up = LOST, True
@@ -167,7 +168,8 @@ class Connection:
 
     def _disconnect(self, _client: paho.Client, _data: Any, _flags: Any, _reason: ReasonCode, _properties: Any) -> None:
         if self._is_up:
-            heard = self._heard[0] if self._heard and self._client.too_large else ""
+            heard = self._heard[0] if self._heard and self._client.is_flooded else ""
+            self._client.is_flooded = False
             self._fail(f"too large a message came on {heard}, which is heard no more" if heard else LOST)
         elif not self._is_refused:
             why = "does it want a certificate of yours?" if self._address.is_tls else "does it want mqtts:?"
