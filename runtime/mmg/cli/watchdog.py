@@ -20,7 +20,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from mmg.cli.last_line import LAST_LINE, takes_more
@@ -84,7 +83,7 @@ class Watchdog:
         self._command = ""
         self._patience = Patience()
         self._is_heard = False
-        self._asked_at: tuple[FrameType | None, int] | None = None
+        self._asked_at: tuple[int, int] | None = None
         """Where the main thread was when it was asked."""
         self._pipe: tuple[int, int] | None = None
         self._hops: SlowHops | None = None
@@ -205,10 +204,11 @@ class Watchdog:
             _set(before)
 
 
-def _place_of_main_thread() -> tuple[FrameType | None, int]:
-    """The call that it is in, and the instruction: both stay while native code does not return."""
+def _place_of_main_thread() -> tuple[int, int]:
+    """The call that it is in, and the instruction: both stay while native code does not return. The call itself is not
+    kept: it would keep what is in it beyond the interpreter's end."""
     frame = sys._current_frames().get(threading.main_thread().ident or 0)
-    return frame, frame.f_lasti if frame else -1
+    return id(frame), frame.f_lasti if frame else -1
 
 
 def _set(handlers: Mapping[int, object]) -> None:
