@@ -157,8 +157,8 @@ def test_a_driver_that_needs_three_seconds_to_close_is_waited_for(start: Start) 
     assert (code, took_s > 2.9, told) == (0, True, "closing\nclosed\nstopped\n")
 
 
-TAKEN_BACK = """
-import signal, sys, threading
+CALLED_A_COMMAND = """
+import os, signal, sys, threading, time
 from mmg.cli.exit_codes import handle_signals, raise_interrupt, run_command
 from mmg.cli.watchdog import LAST_S, WATCHDOG
 def run():
@@ -167,6 +167,10 @@ def run():
     return 0
 handle_signals(raise_interrupt)
 assert run_command(run, print) == 0
+"""
+"""A program of someone else's, which lives on when the command in it is over."""
+
+TAKEN_BACK = """
 asked = threading.Event()
 signal.signal(signal.SIGTERM, lambda *_: asked.set())
 print("runs", file=sys.stderr, flush=True)
@@ -177,22 +181,13 @@ print("goes on", file=sys.stderr, flush=True)
 
 
 def test_a_program_that_called_a_command_and_took_its_signals_back_is_not_ended(start: Start) -> None:
-    process = start("-c", TAKEN_BACK)
+    process = start("-c", CALLED_A_COMMAND + TAKEN_BACK)
     wait_for(process, "runs")
     code, _, told = end(process, signal.SIGTERM)
     assert (code, told) == (0, "goes on\n")
 
 
 TAKEN_FOR_A_MOMENT = """
-import os, signal, sys, time
-from mmg.cli.exit_codes import handle_signals, raise_interrupt, run_command
-from mmg.cli.watchdog import WATCHDOG
-def run():
-    WATCHDOG._patience._allowed_s = 0.1
-    WATCHDOG.start("mmg-run")
-    return 0
-handle_signals(raise_interrupt)
-assert run_command(run, print) == 0
 heard = []
 sys.setswitchinterval(60)  # the watchdog looks once the handler is the command's again
 before = signal.signal(signal.SIGTERM, lambda *_: heard.append(1))
@@ -207,7 +202,7 @@ print("goes on", file=sys.stderr, flush=True)
 
 
 def test_a_program_that_had_a_handler_of_its_own_for_a_moment_is_not_ended(start: Start) -> None:
-    process = start("-c", TAKEN_FOR_A_MOMENT)
+    process = start("-c", CALLED_A_COMMAND + TAKEN_FOR_A_MOMENT)
     assert process.wait(PATIENCE_S) == 0
     assert process.stderr is not None
     assert process.stderr.read() == "goes on\n"

@@ -308,6 +308,13 @@ class Clock:
         )
         return recorder, told
 
+    def record(self, recorder: Recorder, until_s: int) -> None:
+        """A step a second from 0 on, each on the disk before the next."""
+        for second in range(until_s):
+            self.now_ns = second * S_NS
+            recorder.step(step_at(second))
+            recorder.flush()
+
 
 def test_a_second_recorder_on_a_file_is_refused(tmp_path: Path) -> None:
     recorder, _ = Clock().recorder(tmp_path / "day.mcap")
@@ -469,10 +476,7 @@ def test_a_disk_that_hangs_is_told_at_once_and_the_gap_is_in_the_file(
 def test_a_split_recording_keeps_its_newest_files_and_is_read_from_any_of_them(tmp_path: Path) -> None:
     clock = Clock()
     recorder, _ = clock.recorder(tmp_path / "day.mcap", Limits(split_s=10, keep_s=25))
-    for second in range(60):
-        clock.now_ns = second * S_NS
-        recorder.step(step_at(second))
-        recorder.flush()
+    clock.record(recorder, 60)
     recorder.close()
     names = sorted(path.name for path in tmp_path.iterdir())
     assert names == [f"day-{number:04d}.mcap" for number in range(3, 6)]
@@ -480,6 +484,16 @@ def test_a_split_recording_keeps_its_newest_files_and_is_read_from_any_of_them(t
     assert next(step.now_ns for step in recording.steps()) > 39 * S_NS
     assert len(recording.parts) == 2
     assert next(iter(recording.steps())).statuses == {"imu": STATUS, "audio": STATUS}
+
+
+def test_a_recording_that_is_given_up_leaves_none_of_its_files(tmp_path: Path) -> None:
+    (tmp_path / "night.mcap").touch()
+    clock = Clock()
+    recorder, _ = clock.recorder(tmp_path / "day.mcap", Limits(split_s=10))
+    clock.record(recorder, 35)
+    assert len(list(tmp_path.iterdir())) == 5
+    recorder.discard()
+    assert [path.name for path in tmp_path.iterdir()] == ["night.mcap"]
 
 
 def test_what_an_earlier_ring_kept_is_told_at_the_start_and_not_hours_later(tmp_path: Path) -> None:
@@ -532,10 +546,7 @@ def test_an_old_part_that_cannot_be_removed_is_told_and_stops_nothing(
     clock = Clock()
     recorder, told = clock.recorder(tmp_path / "day.mcap", Limits(split_s=10, keep_s=25))
     monkeypatch.setattr(Path, "unlink", refuse)
-    for second in range(50):
-        clock.now_ns = second * S_NS
-        recorder.step(step_at(second))
-        recorder.flush()
+    clock.record(recorder, 50)
     recorder.close()
     names = ("day-0000.mcap", "day-0001.mcap")
     assert told == [f"{tmp_path / name}: cannot be removed: Permission denied" for name in names]
@@ -593,10 +604,7 @@ def test_what_is_kept_for_a_while_goes_in_time_though_the_disk_ended_the_recordi
 
     clock = Clock()
     recorder, told = clock.recorder(tmp_path / "day.mcap", Limits(split_s=10, keep_s=25))
-    for second in range(30):
-        clock.now_ns = second * S_NS
-        recorder.step(step_at(second))
-        recorder.flush()
+    clock.record(recorder, 30)
     monkeypatch.setattr(Part, "sync", fill)
     recorder.step(step_at(30))
     recorder.flush()

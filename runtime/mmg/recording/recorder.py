@@ -222,11 +222,12 @@ class Recorder:
         return self._is_over and not self.problem
 
     def discard(self) -> None:
-        """Of a run that did not begin: end, and leave no file."""
+        """Of a run that did not begin, or heard nothing: end, and leave no file."""
         try:
             self.close()
         finally:
-            self.newest.unlink(missing_ok=True)
+            for number in range(self._number + 1):
+                self._path_of(number).unlink(missing_ok=True)
 
     def _live(self) -> None:
         try:
@@ -304,15 +305,14 @@ class Recorder:
         return too_long or (limits.split_bytes is not None and self._part.size >= limits.split_bytes)
 
     def _begin_next(self) -> None:
-        now_ns, size = self._monotonic_ns(), self._part.size
-        self._part.finish()
-        self._finished_bytes += size
-        if self._limits.keep_s is not None:
-            self._old.append((now_ns, self._part.path))
+        now_ns, ended = self._monotonic_ns(), self._part
+        self._finished_bytes += ended.size
+        ended.finish()
         self._number += 1
-        untold = self._part.lost  # while recording is off no step tells it
         self._part, self._began_ns = self._open_part(), now_ns
-        self._part.lose(untold)
+        self._part.lose(ended.lost)  # while recording is off no step tells it
+        if self._limits.keep_s is not None:
+            self._old.append((now_ns, ended.path))
 
     def _let_old_go(self) -> None:
         """Remove the files whose time is over. One that cannot be is told once, and tried again."""
@@ -329,10 +329,12 @@ class Recorder:
             else:
                 self._old.remove(one)
 
+    def _path_of(self, number: int) -> Path:
+        return part_path(self.path, number) if self._limits.is_split or number else self.path
+
     def _open_part(self) -> Part:
-        path = part_path(self.path, self._number) if self._limits.is_split or self._number else self.path
         metadata = {**self._metadata, "part": str(self._number)}
-        part = Part(path, self._sensors, metadata, self._epoch_ns, self._changes)
+        part = Part(self._path_of(self._number), self._sensors, metadata, self._epoch_ns, self._changes)
         if self._number and self._held:
             # A part that is read without those before it knows the label that holds.
             now_ns = self._monotonic_ns()
