@@ -14,7 +14,7 @@ INSTALL_QUICK := sh .ci/install.sh test "$(PYTHON)"
 test torch tests quick fuzz pythons: export OMP_NUM_THREADS := 1
 test torch tests quick fuzz pythons: export PYTHONDONTWRITEBYTECODE :=
 CORES := $(shell getconf _NPROCESSORS_ONLN)
-FILES := --dist loadfile --no-loadscope-reorder
+FILES := --dist loadfile --no-loadscope-reorder --max-worker-restart 0
 WORKERS := -n $(shell expr $(CORES) + 1) $(FILES)
 # Those that run against the clock wait nearly all the time, so they run side by side, save those that compute.
 WAITING := -n 5 --dist worksteal
