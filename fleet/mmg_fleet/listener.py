@@ -1,19 +1,17 @@
 """All messages below a prefix of a broker, on paho's thread: none that the broker delivers is left out.
 
 MQTT 5, for two things that 3.1.1 lacks: a session that outlives this process for a while, so that what goes at QoS 1
-waits for it, and a largest packet, so that the broker keeps the rest.
+waits for it, and a largest packet, so that the broker keeps the rest. From one that does not, it is not taken either.
 """
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from mmg.sinks.mqtt.address import Address
-from mmg.sinks.mqtt.client import LOST, problem_of, refusal, stop_loop
+from mmg.sinks.mqtt.client import LOST, BoundedClient, problem_of_now, refusal, stop_loop, unanswered
 from paho.mqtt import client as paho
-from paho.mqtt.enums import CallbackAPIVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
@@ -27,6 +25,7 @@ KEEPALIVE_S = 30
 SESSION_S = 7 * 86_400
 MOST_PACKET_BYTES = MOST_PROFILE_BYTES + (66 << 10)
 """A profile with the longest topic."""
+FLOODED = f"a packet of more than {MOST_PACKET_BYTES >> 20} MiB came, which the broker was told to keep"
 QOS = 1
 """Decisions are sent at 0, and come at 0; profiles are sent at 1."""
 STOP_S = 2.0
@@ -51,12 +50,12 @@ class Listener:
     ) -> None:
         self._address, self._begin, self._take, self._report = address, begin, take, report
         self.problem = "not connected yet"
-        client = paho.Client(CallbackAPIVersion.VERSION2, client_id, protocol=paho.MQTTv5)
-        client.reconnect_delay_set(1, address.retry_s)
-        if context:
-            client.tls_set_context(context)
-        if credentials:
-            client.username_pw_set(*credentials)
+        self._is_refused = self._is_up = False
+        """Of the connection of now: whether the broker's answer was a no, or a yes."""
+        client = BoundedClient(
+            address, client_id, paho.MQTTv5, MOST_PACKET_BYTES, context=context, credentials=credentials
+        )
+        client.on_pre_connect = self._pre_connect
         client.on_connect = self._connect
         client.on_connect_fail = self._connect_fail
         client.on_subscribe = self._subscribe
@@ -80,8 +79,12 @@ class Listener:
 
     # --- on paho's thread, where nothing may be raised --------------------------------------------------------------
 
+    def _pre_connect(self, _client: paho.Client, _data: Any) -> None:
+        self._is_refused = self._is_up = self._client.is_flooded = False
+
     def _connect(self, client: paho.Client, _data: Any, _flags: Any, reason: ReasonCode, _properties: Any) -> None:
-        if reason.is_failure:
+        self._is_refused, self._is_up = reason.is_failure, not reason.is_failure
+        if self._is_refused:
             self._fail(refusal(str(reason), has_credentials=client.username is not None))
             return
         self._begin()
@@ -100,11 +103,15 @@ class Listener:
         self._report(f"{self._address.url}: connected: listening {below}")
 
     def _connect_fail(self, _client: paho.Client, _data: Any) -> None:
-        self._fail(problem_of(sys.exc_info()[1]))
+        self._fail(problem_of_now())
 
     def _disconnect(self, _client: paho.Client, _data: Any, _flags: Any, reason: ReasonCode, _properties: Any) -> None:
-        if reason.is_failure and not self.problem:
-            self._fail(LOST)
+        if not reason.is_failure or self._is_refused:
+            return
+        if self._client.is_flooded:
+            self._fail(FLOODED)
+        else:
+            self._fail(LOST if self._is_up else unanswered(self._address))
 
     def _message(self, _client: paho.Client, _data: Any, message: paho.MQTTMessage) -> None:
         try:

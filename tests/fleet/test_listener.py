@@ -5,8 +5,8 @@ from __future__ import annotations
 import queue
 import socket
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import pytest
@@ -61,6 +61,40 @@ def test_a_broker_that_lets_nothing_be_heard_is_told_and_not_called_connected() 
             assert "the broker refuses: not authorized" in lines.get(timeout=PATIENCE_S)
         broker.join()
         assert lines.empty()
+
+
+def close_without_a_word(server: socket.socket) -> None:
+    server.accept()[0].close()
+
+
+def send_too_much(server: socket.socket) -> None:
+    connection, _ = server.accept()
+    with connection:
+        connection.recv(4096)
+        connection.sendall(CONNACK)
+        asked = connection.recv(4096)
+        connection.sendall(b"\x90\x04" + asked[2:4] + b"\x00\x00")
+        connection.sendall(b"\x30\xff\xff\xff\x7f" + b"\x00\x05mmg/x")  # of 256 MB
+        with suppress(ConnectionResetError):
+            while connection.recv(4096):
+                pass
+
+
+@pytest.mark.parametrize(
+    ("behave", "told"),
+    [
+        (close_without_a_word, "the connection is closed without an answer: does it want mqtts:?: trying again"),
+        (send_too_much, "a packet of more than 4 MiB came, which the broker was told to keep: trying again"),
+    ],
+)
+def test_why_nothing_is_heard_is_told(behave: Callable[[socket.socket], None], told: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        broker = threading.Thread(target=behave, args=(server,))
+        broker.start()
+        with listening(f"mqtt://127.0.0.1:{server.getsockname()[1]}/mmg") as lines:
+            while not (line := lines.get(timeout=PATIENCE_S)).endswith(told):
+                assert "connected: listening" in line
+        broker.join()
 
 
 def test_a_look_up_that_hangs_does_not_hold_the_end_up(monkeypatch: pytest.MonkeyPatch) -> None:

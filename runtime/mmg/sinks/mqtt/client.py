@@ -13,7 +13,7 @@ from contextlib import suppress
 from typing import Any
 
 from paho.mqtt import client as paho
-from paho.mqtt.enums import CallbackAPIVersion
+from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 from paho.mqtt.reasoncodes import ReasonCode
 
 from mmg.errors import SinkError
@@ -39,8 +39,27 @@ class BoundedClient(paho.Client):
     was_flooded = is_flooded = False
     """Whether that ever came about, and whether it did in the connection of now."""
 
+    def __init__(
+        self,
+        address: Address,
+        name: str,
+        protocol: MQTTProtocolVersion,
+        most_bytes: int,
+        *,
+        context: ssl.SSLContext | None,
+        credentials: tuple[str, str] | None,
+    ) -> None:
+        """name: by which the broker tells clients apart. most_bytes: of a message with its topic."""
+        super().__init__(CallbackAPIVersion.VERSION2, name, protocol=protocol)
+        self._most_bytes = most_bytes
+        self.reconnect_delay_set(1, address.retry_s)
+        if context:
+            self.tls_set_context(context)
+        if credentials:
+            self.username_pw_set(*credentials)
+
     def _sock_recv(self, bufsize: int) -> bytes:
-        if bufsize > MOST_HEARD_BYTES:  # what is still to come of one message
+        if bufsize > self._most_bytes:  # what is still to come of one message
             self.was_flooded = self.is_flooded = True
             raise ConnectionError(f"a message of {bufsize} bytes")
         return super()._sock_recv(bufsize)
@@ -75,13 +94,9 @@ class Connection:
         self._stuck: paho.MQTTMessageInfo | None = None
         # 3.1.1 is what every broker speaks. A name of its own for each run: a broker drops the older of two clients
         # of one name.
-        client = BoundedClient(CallbackAPIVersion.VERSION2, f"mmg-{secrets.token_hex(8)}", protocol=paho.MQTTv311)
-        client.reconnect_delay_set(1, address.retry_s)
+        name = f"mmg-{secrets.token_hex(8)}"
+        client = BoundedClient(address, name, paho.MQTTv311, MOST_HEARD_BYTES, context=context, credentials=credentials)
         client.will_set(*last_words, retain=True)
-        if context:
-            client.tls_set_context(context)
-        if credentials:
-            client.username_pw_set(*credentials)
         client.on_pre_connect = self._pre_connect
         client.on_connect = self._connect
         client.on_connect_fail = self._connect_fail
@@ -161,10 +176,7 @@ class Connection:
             self._answered.set()
 
     def _connect_fail(self, _client: paho.Client, _data: Any) -> None:
-        error = sys.exc_info()[1]  # paho handles it just now, and does not tell it
-        if error:  # its frames hold a socket open that failed at TLS, for as long as paho waits
-            traceback.clear_frames(error.__traceback__)
-        self._fail(problem_of(error))
+        self._fail(problem_of_now())
 
     def _disconnect(self, _client: paho.Client, _data: Any, _flags: Any, _reason: ReasonCode, _properties: Any) -> None:
         if self._is_up:
@@ -172,8 +184,7 @@ class Connection:
             self._client.is_flooded = False
             self._fail(f"too large a message came on {heard}, which is heard no more" if heard else LOST)
         elif not self._is_refused:
-            why = "does it want a certificate of yours?" if self._address.is_tls else "does it want mqtts:?"
-            self._fail(f"the connection is closed without an answer: {why}")
+            self._fail(unanswered(self._address))
         self._down.set()
 
     def _message(self, _client: paho.Client, _data: Any, message: paho.MQTTMessage) -> None:
@@ -200,6 +211,20 @@ def refusal(reason: str, *, has_credentials: bool) -> str:
     told = f"the broker refuses: {reason.lower()}"
     is_about_who = reason in ("Bad user name or password", "Not authorized")
     return told if has_credentials or not is_about_who else f"{told}: give it ?credentials=FILE"
+
+
+def unanswered(address: Address) -> str:
+    """What to tell of a broker that closes the connection before it answers at all."""
+    why = "does it want a certificate of yours?" if address.is_tls else "does it want mqtts:?"
+    return f"the connection is closed without an answer: {why}"
+
+
+def problem_of_now() -> str:
+    """``problem_of`` what paho handles just now, and does not tell: for ``on_connect_fail``."""
+    error = sys.exc_info()[1]
+    if error:  # its frames hold a socket open that failed at TLS, for as long as paho waits
+        traceback.clear_frames(error.__traceback__)
+    return problem_of(error)
 
 
 def problem_of(error: BaseException | None) -> str:
