@@ -100,7 +100,7 @@ def _run(options: argparse.Namespace) -> int:
             address,
             context=context,
             credentials=credentials,
-            client_id=store.client_id(),
+            client_id=store.client_id(address.topic),
             begin=watching.begin,
             take=watching.take,
             report=_report,

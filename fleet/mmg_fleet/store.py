@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple
+from zlib import crc32
 
 import msgspec
 from mmg.errors import ConfigError
@@ -134,13 +135,14 @@ class Store:
         found = self._file.execute("SELECT digest, name, version FROM offers")
         return {digest: msgspec.convert((name, version), Known) for digest, name, version in found}
 
-    def client_id(self) -> str:
+    def client_id(self, prefix: str) -> str:
         """By which the broker knows this fleet again, and a copy of this file as another one: of two clients of one
-        name a broker throws one out."""
+        name a broker throws one out. prefix: of another one too, or what was heard below the one before would go on
+        coming, as its session does."""
         made = f"mmg-fleet-{secrets.token_hex(8)}"
         self._file.execute("INSERT OR IGNORE INTO totals VALUES ('id', ?)", (made,))
         [name] = self._file.execute("SELECT value FROM totals WHERE name = 'id'").fetchone()
-        return f"{name}-{self.path.stat().st_ino:x}"
+        return f"{name}-{self.path.stat().st_ino:x}-{crc32(prefix.encode()):x}"
 
     def profile(self, topic: str) -> bytes | None:
         """The report of a wearable. To be called on any thread: it reads beside the writer."""

@@ -110,6 +110,17 @@ def test_no_message_that_was_delivered_is_left_out_and_what_was_known_is_known_a
     assert after["totals"]["taken"] >= sent
 
 
+def test_what_is_heard_is_below_the_prefix_of_now_and_none_of_before(broker: Broker, store: Path) -> None:
+    with watched(broker, store) as fleet:
+        assert fleet.stop() == 0
+    with FleetRun(f"mqtt://127.0.0.1:{broker.port}/ward", store) as fleet, Listener(broker.port) as at_broker:
+        fleet.wait_for(re.compile("connected: listening below ward/"))
+        at_broker.say("mmg/anna/wrist/status", "online")
+        at_broker.say("ward/bob/status", "online")
+        told = fleet.wait_until(1)
+        assert (told["totals"]["heard"], [row["topic"] for row in told["rows"]]) == (1, ["ward/bob"])
+
+
 def test_who_is_killed_has_lost_no_more_than_a_moment(broker: Broker, store: Path) -> None:
     with watched(broker, store) as fleet, Listener(broker.port) as at_broker:
         at_broker.say("mmg/anna/wrist/status", "online")

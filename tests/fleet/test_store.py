@@ -29,14 +29,14 @@ def test_a_store_that_is_opened_again_knows_what_it_knew(tmp_path: Path, heard: 
     store = Store(place)
     known = {"a" * 64: Known("starter", 3)}
     store.write(batch(heard.fleet, offers=known))
-    name = store.client_id()
+    name = store.client_id("mmg")
     store.close()
     again = Store(place)
     assert {one.topic: one for one in again.wearables()} == heard.fleet.wearables
     assert (again.totals(), again.differing(), again.offers()) == (heard.fleet.totals, heard.fleet.differing, known)
     assert again.profile(WRIST) == b'{"schema":"mmg-profile/1","board":"x"}'
     assert again.profile("mmg/none") is None
-    assert again.client_id() == name
+    assert again.client_id("mmg") == name
     fleet = Fleet("mmg", Offered(), again.wearables(), again.totals(), again.differing(), now=Moment(BEGAN_S + 60, 0))
     fleet.tick(Moment(BEGAN_S + 61, 1))  # nobody was heard yet
     assert fleet.differing == {"anna": BEGAN_S + 1}
@@ -75,12 +75,12 @@ def test_a_batch_is_kept_whole_or_not_at_all(tmp_path: Path, heard: Heard) -> No
 
 def test_a_copy_of_a_store_has_another_name_at_the_broker(tmp_path: Path) -> None:
     store = Store(tmp_path / "fleet.sqlite")
-    name = store.client_id()
+    name = store.client_id("mmg")
     store.close()
     shutil.copy(tmp_path / "fleet.sqlite", tmp_path / "copy.sqlite")
     for path, is_same in (("copy.sqlite", False), ("fleet.sqlite", True)):
         store = Store(tmp_path / path)
-        assert (store.client_id() == name) is is_same
+        assert (store.client_id("mmg") == name) is is_same
         store.close()
 
 
