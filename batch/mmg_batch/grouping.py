@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from mmg.labels.beside import IN_FOLDER
@@ -16,6 +17,7 @@ from mmg_device_profiles.regular_file import open_regular
 
 NO_KIND_OF_ITS_OWN = ("uncalibrated", "uncal", "raw", "total")
 """In a table's name: the same sensor once more, as Sensor Logger writes it beside the other."""
+AXES = "xyz"
 LOOKED_AT, FEWEST_LINES, FEWEST_NUMBERS = 8192, 5, 3
 """Bytes of a table, and lines and numbers in a line that samples have at least."""
 NUMBER = re.compile(r'\s*"?[-+]?(?:\d+(?:[.,]\d*)?|[.,]\d+)(?:[eE][-+]?\d+)?"?\s*')
@@ -57,8 +59,11 @@ def _numbers(line: str) -> int:
 
 
 def _kind(path: Path) -> str:
-    """Of which sensor a table is by its name, empty where that says none."""
+    """Of which sensor a table is by its name, empty where that says none. A letter alone says none: ``walk_a``,
+    ``walk_g`` are walks, though a column ``a_x`` is of an accelerometer."""
     if any(word in path.stem.lower() for word in NO_KIND_OF_ITS_OWN):
         return ""
-    role = Column.of(0, f"{path.stem} x").role()
+    column = Column.of(0, f"{path.stem} x")
+    words = tuple(word for word in column.words if len(word) > 1 or word in AXES)
+    role = replace(column, words=words).role()
     return role.kind if role else ""

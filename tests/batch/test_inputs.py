@@ -74,6 +74,15 @@ def test_an_export_with_a_sensor_twice_and_one_of_each_wrist_are_told_apart(tmp_
     assert names(tmp_path) == ["export", "left_acc.csv", "right_acc.csv"]
 
 
+@pytest.mark.parametrize("stems", [("a", "b"), ("walk_a", "walk_b"), ("walkG", "walkH")])
+def test_tables_that_a_letter_tells_apart_are_recordings_of_their_own(
+    stems: tuple[str, ...], short: Path, tmp_path: Path
+) -> None:
+    for stem in stems:
+        shutil.copy(short / "imu.csv", tmp_path / f"{stem}.csv")
+    assert names(tmp_path) == [f"{stem}.csv" for stem in stems]
+
+
 def test_a_folder_with_labels_is_one_recording_and_a_table_of_people_is_none(short: Path, tmp_path: Path) -> None:
     (tmp_path / "people.csv").write_text("id,sex\n" + "7,f\n" * 9)
     shutil.copytree(short, tmp_path / "walk")
