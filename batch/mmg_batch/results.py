@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -19,7 +18,7 @@ from mmg.errors import ConfigError
 from mmg.folder_lock import NAME, folder_lock
 from pyarrow.dataset import dataset
 
-from mmg_batch.columns import FINGERPRINT, STATE, with_metadata
+from mmg_batch.columns import FINGERPRINT, STATE, storable, with_metadata
 from mmg_batch.columns import RECORDINGS as COLUMNS
 from mmg_batch.task import Part, Task
 
@@ -101,8 +100,8 @@ class Results:
 
 
 def key_of(name: str, bundle_digest: str) -> str:
-    """The name of the part of this recording and this bundle."""
-    return hashlib.sha256(os.fsencode(f"{name}\0{bundle_digest}")).hexdigest()[:32]
+    """The name of the part of this recording and this bundle. name: also as a row of a table has it."""
+    return hashlib.sha256(f"{storable(name)}\0{bundle_digest}".encode()).hexdigest()[:32]
 
 
 def described_in(folder: Path) -> dict[str, Any]:

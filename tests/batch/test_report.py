@@ -218,6 +218,20 @@ def test_a_folder_without_results_is_told_in_one_line(name: str, content: str, s
     assert said in line
 
 
+def test_bundles_are_compared_on_a_recording_whose_name_is_no_utf_8(
+    short: Path, other_bundle: Path, tmp_path: Path
+) -> None:
+    place = Path(os.fsdecode(os.fsencode(tmp_path) + b"/w\xff"))
+    place.mkdir()
+    for name in ("imu.csv", "labels.csv"):
+        shutil.copy(short / name, place)
+    assert batch(place, "-o", tmp_path / "results", "--bundles", f"starter,{other_bundle}").returncode == 0
+    done = report(tmp_path / "results", "--json")
+    assert done.returncode == 0, done.stderr
+    [compared] = json.loads(done.stdout)["compared"]
+    assert (compared["decisions"], compared["left_out"]) == (8, 0)
+
+
 def test_a_folder_whose_name_is_no_utf_8_is_told_before_it_is_written_or_read(short: Path, tmp_path: Path) -> None:
     folder = tmp_path / os.fsdecode(b"\xff")
     for done in (batch(short, "-o", folder), report(folder)):
