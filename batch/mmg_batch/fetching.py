@@ -11,8 +11,7 @@ from typing import Any
 
 from mmg.errors import SourceError
 
-from mmg_batch.recording import Entry, as_words, is_remote, open_remote
-from mmg_batch.remote import WEB
+from mmg_batch.recording import WEB, Entry, as_words, is_remote, open_remote
 
 MOST_BYTES, LEAST_FREE = 1 << 36, 1 << 28
 """Of one file; and what the disk keeps free."""

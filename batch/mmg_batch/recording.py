@@ -19,6 +19,7 @@ from mmg_device_profiles.regular_file import open_regular
 
 REMOTE = re.compile(r"(?!(?:file|serial|iio|mic|camera)://)[A-Za-z][A-Za-z0-9+.-]*(?:::[^/]*)?://", re.IGNORECASE)
 """What begins a URL that fsspec reads, and mmg itself does not."""
+WEB = ("http://", "https://")
 BLOCK = 1 << 20
 
 
@@ -139,7 +140,12 @@ def _states(place: str) -> Iterator[list[object]]:
     if is_remote(place):
         system, inside = open_remote(place)
         try:
-            yield [place, int(system.size(inside) or 0), str(system.ukey(inside))]
+            if inside.lower().startswith(WEB):  # whose files fsspec takes for ones that never change
+                found = system.info(inside)
+                size, which = found.get("size"), found.get("ETag") or found.get("Last-Modified")
+            else:
+                size, which = system.size(inside), system.ukey(inside)
+            yield [place, int(size or 0), str(which)]
         except Exception as error:  # each file system has errors of its own
             raise SourceError(place, f"cannot be looked at: {as_words(error)}") from error
         return

@@ -7,9 +7,8 @@ from collections.abc import Callable
 
 from mmg.errors import ConfigError
 
-from mmg_batch.recording import as_words, open_remote
+from mmg_batch.recording import WEB, as_words, open_remote
 
-WEB = ("http://", "https://")
 MAGIC = re.compile(r"[*?[]")
 """What makes a glob of a name."""
 

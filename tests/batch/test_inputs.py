@@ -320,3 +320,19 @@ def test_labels_that_come_later_change_a_recordings_state(short: Path, tmp_path:
     before = state_of(Entry(str(tmp_path / "walk.csv")))
     shutil.copy(short / "labels.csv", tmp_path / "walk.labels.csv")
     assert state_of(Entry(str(tmp_path / "walk.csv"))) != before
+
+
+@pytest.mark.parametrize("header", ["ETag", "Last-Modified"])
+@pytest.mark.parametrize("changed", ["walk.csv", "walk.labels.csv"])
+def test_a_file_on_the_web_that_keeps_its_size_changes_with_what_its_server_says_of_it(
+    header: str, changed: str
+) -> None:
+    pytest.importorskip("aiohttp", reason="fsspec needs aiohttp for the web")
+    with Web() as web:
+        entry = Entry(f"{web.url}walk.csv")
+        for name in ("walk.csv", "walk.labels.csv"):
+            web.pages[f"/{name}"] = Page(b"abc", headers={header: "one"})
+        before = state_of(entry)
+        assert state_of(entry) == before
+        web.pages[f"/{changed}"] = Page(b"abd", headers={header: "two"})
+        assert state_of(entry) != before
