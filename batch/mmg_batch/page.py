@@ -14,14 +14,14 @@ from mmg.cli.progress import as_span
 from mmg.counts import count_of
 from mmg.printable import printable
 
-from mmg_batch.compare import said
+from mmg_batch.compare import FEWEST, said
 from mmg_batch.report import Line, Report, Worst
 
 Cells = Sequence[str]
 ACCURACY = ("recordings", "length", "judged", "accuracy")
 INTERVAL = (
     "In brackets the interval of 95 % by a bootstrap over people. The decisions of one person are alike, so people are "
-    "drawn and not decisions."
+    f"drawn and not decisions; with fewer than {FEWEST} there is none."
 )
 
 
