@@ -10,11 +10,8 @@ from typing import cast
 from mmg.errors import MmgError
 
 from mmg_batch.task import Failure, Part, Setup, Task
-from mmg_batch.worker import Worker
+from mmg_batch.worker import LOOK_S, Worker
 from mmg_batch.workspace import workspace
-
-LOOK_S = 5.0
-"""So often the processes are looked at that say nothing."""
 
 
 class BatchFailed(MmgError):

@@ -56,12 +56,12 @@ def work(shared: Shared, task: Task) -> list[Part] | Failure:
     parts: list[Part] = []
     try:
         if worker.task is None:
-            message = worker.take()  # it is ready, or why it cannot be
+            message = worker.await_message()  # it is ready, or why it cannot be
             if message is not None:
                 HELD.drop()
                 return message if isinstance(message, Failure) else parts
         worker.give(task)
-        while (message := worker.take()) is not None:
+        while (message := worker.await_message()) is not None:
             if isinstance(message, Failure):
                 HELD.drop()
                 return message

@@ -11,6 +11,7 @@ import signal
 import tempfile
 import time
 from collections.abc import Mapping
+from multiprocessing.connection import wait
 from pathlib import Path
 
 from mmg.errors import BundleError, ModelError
@@ -19,6 +20,8 @@ from mmg_batch.child import ONE_THREAD, Child, open_link
 from mmg_batch.runner import Runner, failed_part
 from mmg_batch.task import Failure, Part, Setup, Task
 
+LOOK_S = 5.0
+"""So often a process is looked at that says nothing."""
 SPARE_S = 5.0
 """So much later than the process ends itself, its parent does."""
 Message = Part | Failure | None
@@ -78,6 +81,7 @@ class Worker:
     def give(self, task: Task) -> None:
         """Let it work on this."""
         self.task, self._made = task, set()
+        self._still_since_s = time.monotonic()
         self._child.send(task)
 
     def take(self) -> Message:
@@ -87,6 +91,13 @@ class Worker:
         if isinstance(message, Part):
             self._made.add(message.key)
         return message
+
+    def await_message(self) -> Message:
+        """Its next message, for who has one worker alone. Raises EOFError where it has ended, or stands still."""
+        while not wait([self.descriptor], LOOK_S):
+            if self.is_still():
+                raise EOFError
+        return self.take()
 
     def is_still(self) -> bool:
         """Whether it has had no processor for so long that it should have ended itself: it is stopped, or in a read

@@ -6,12 +6,13 @@ import os
 import signal
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from mmg.bundle.reader import STARTER, Bundle
 from mmg.runs.settings import Settings
-from mmg_batch import pool, worker
+from mmg_batch import pool, ray_work, worker
+from mmg_batch.on_ray import _files
 from mmg_batch.pool import decide
 from mmg_batch.recording import Entry
 from mmg_batch.task import Part, Setup, Task
@@ -58,15 +59,19 @@ def test_a_worker_has_all_the_time_for_a_parent_that_is_slow_to_read(
     assert [left_s for _, left_s in link.sent] == [0, 0, 0]
 
 
+class Stopped(Worker):
+    """One whose process a recording of this name stops."""
+
+    def give(self, task: Task) -> None:
+        """Stop it first."""
+        if task.entry.name == "stopped":
+            os.kill(self.process, signal.SIGSTOP)
+        super().give(task)
+
+
 def test_a_stopped_process_is_given_up_and_the_rest_goes_on(
     setup: Setup, short: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    class Stopped(Worker):
-        def give(self, task: Task) -> None:
-            if task.entry.name == "stopped":
-                os.kill(self.process, signal.SIGSTOP)
-            super().give(task)
-
     monkeypatch.setattr(pool, "Worker", Stopped)
     monkeypatch.setattr(pool, "LOOK_S", 0.05)
     monkeypatch.setattr(worker, "SPARE_S", 0.0)
@@ -76,6 +81,23 @@ def test_a_stopped_process_is_given_up_and_the_rest_goes_on(
     parts = [part for _, part in decide(tasks, setup, names, workers=2)]
     assert [part.outcome.decisions for part in parts] == [8, 8, 0]
     assert parts[-1].outcome.problem.startswith("given up: its process stood still for 6 s")
+
+
+def test_a_stopped_process_is_given_up_on_a_node_of_ray_too(
+    setup: Setup, short: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held = ray_work._Held()
+    monkeypatch.setattr(ray_work, "HELD", held)
+    monkeypatch.setattr(ray_work, "Worker", Stopped)
+    monkeypatch.setattr(worker, "LOOK_S", 0.05)
+    monkeypatch.setattr(worker, "SPARE_S", 0.0)
+    bundles = {digest: _files(Path(path)) for digest, path in setup.bundles.items()}
+    shared = replace(setup, patience_s=6.0), dict.fromkeys(setup.bundles, "starter"), bundles
+    for recording, decisions, problem in ((Path("stopped"), 0, "given up: its process stood still"), (short, 8, "")):
+        [part] = cast("list[Part]", ray_work.work(shared, task(setup, recording)))
+        assert part.outcome.decisions == decisions
+        assert part.outcome.problem.startswith(problem)
+    held._at_end.close()
 
 
 def test_one_recording_has_one_process(setup: Setup, short: Path, monkeypatch: pytest.MonkeyPatch) -> None:
