@@ -6,8 +6,8 @@ import fcntl
 import os
 import secrets
 import sqlite3
-from collections.abc import Mapping, Sequence
-from contextlib import closing
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import NamedTuple
 from zlib import crc32
@@ -140,8 +140,9 @@ class Store:
         name a broker throws one out. prefix: of another one too, or what was heard below the one before would go on
         coming, as its session does."""
         made = f"mmg-fleet-{secrets.token_hex(8)}"
-        self._file.execute("INSERT OR IGNORE INTO totals VALUES ('id', ?)", (made,))
-        [name] = self._file.execute("SELECT value FROM totals WHERE name = 'id'").fetchone()
+        with self._told():
+            self._file.execute("INSERT OR IGNORE INTO totals VALUES ('id', ?)", (made,))
+            [name] = self._file.execute("SELECT value FROM totals WHERE name = 'id'").fetchone()
         return f"{name}-{self.path.stat().st_ino:x}-{crc32(prefix.encode()):x}"
 
     def profile(self, topic: str) -> bytes | None:
@@ -176,10 +177,23 @@ class Store:
             raise
 
     def forget(self, topics: Sequence[str]) -> list[str]:
-        """These wearables and their reports. Returns the topics of which no wearable is known."""
-        self._file.executemany("DELETE FROM profiles WHERE topic = ?", [(topic,) for topic in topics])
-        forgotten = "DELETE FROM wearables WHERE topic = ?"
-        return [topic for topic in topics if not self._file.execute(forgotten, (topic,)).rowcount]
+        """These wearables and their reports. Returns the topics of which no wearable is known. Raises
+        ConfigError."""
+        with self._told():
+            may_be = [topic for topic in topics if topic.isprintable()]  # as SQLite takes it, and every wearable's is
+            self._file.executemany("DELETE FROM profiles WHERE topic = ?", [(topic,) for topic in may_be])
+            forgotten = "DELETE FROM wearables WHERE topic = ?"
+            found = [topic for topic in may_be if self._file.execute(forgotten, (topic,)).rowcount]
+        return [topic for topic in topics if topic not in found]
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        """Before messages come, what goes wrong, as on a full disk or in a damaged file, is the store's owner's to
+        mend."""
+        try:
+            yield
+        except sqlite3.Error as error:
+            raise ConfigError(f"--store {self.path}: cannot be used: {error}") from error
 
     def close(self) -> None:
         """Let go of the file. Twice is fine."""

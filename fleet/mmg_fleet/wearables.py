@@ -121,7 +121,7 @@ class Fleet:
     ) -> None:
         """wearables, totals, differing: what was known before."""
         self._begin = f"{prefix}/"
-        self.offered, self.totals, self.differing = offered, totals or Totals(), differing or {}
+        self.offered, self.totals = offered, totals or Totals()
         self.wearables = {one.topic: one for one in wearables}
         self.changed: set[str] = set()
         self.profiles: dict[str, bytes] = {}
@@ -129,6 +129,11 @@ class Fleet:
         self._groups: dict[str, set[str]] = {}
         for one in self.wearables.values():
             self._groups.setdefault(one.group, set()).add(one.topic)
+        self.differing = {
+            group: since_s
+            for group, since_s in (differing or {}).items()
+            if len(self._groups.get(group, ())) > 1  # others of it were forgotten
+        }
         self._told: set[str] = set()
         self._newer: set[str] = set()
         """Wearables that said what they do since the broker sent what it retains."""

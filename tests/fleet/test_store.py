@@ -59,6 +59,31 @@ def test_who_is_in_the_store_is_silent_until_it_is_heard_again(tmp_path: Path, h
     store.close()
 
 
+def test_a_group_of_which_one_is_forgotten_disagrees_no_more(tmp_path: Path, heard: Heard) -> None:
+    heard.decide(WRIST)
+    heard.decide(GLASSES, "still")
+    heard.pass_s(1)
+    store = Store(tmp_path / "fleet.sqlite")
+    store.write(batch(heard.fleet))
+    assert store.differing() == {"anna": BEGAN_S + 1}
+    assert store.forget([GLASSES, "mmg/none", "mmg/\udcff"]) == ["mmg/none", "mmg/\udcff"]
+    watching = Watching("mmg", store, Offered(), lambda _: None)
+    watching.take(f"{WRIST}/status", b"online", is_retained=True)
+    watching.close()
+    assert store.differing() == {}
+    store.close()
+
+
+def test_a_store_that_cannot_be_written_before_anything_is_heard_is_one_line(tmp_path: Path) -> None:
+    store = Store(tmp_path / "fleet.sqlite")
+    store._file.executescript("DROP TABLE profiles; DROP TABLE totals")  # as good as a damaged page
+    with pytest.raises(ConfigError, match=r"fleet\.sqlite: cannot be used: no such table: profiles"):
+        store.forget([WRIST])
+    with pytest.raises(ConfigError, match=r"fleet\.sqlite: cannot be used: no such table: totals"):
+        store.client_id("mmg")
+    store.close()
+
+
 def test_a_batch_is_kept_whole_or_not_at_all(tmp_path: Path, heard: Heard) -> None:
     heard.decide(WRIST)
     store = Store(tmp_path / "fleet.sqlite")
