@@ -25,6 +25,8 @@ from mmg_batch.task import Part, Task
 BATCH, DECISIONS, RECORDINGS = "batch.json", "decisions", "recordings"
 SCHEMA = "mmg-batch/1"
 SUFFIX = ".parquet"
+AT_A_TIME = 200
+"""Files that are read together."""
 
 
 @dataclass(frozen=True)
@@ -125,7 +127,13 @@ def read_recordings(folder: Path) -> pa.Table:
     if not paths:
         raise ConfigError(f"{folder}: no recording is decided yet")
     try:
-        table = dataset(paths, schema=COLUMNS, format="parquet").to_table()
+        table = pa.concat_tables(
+            # Each file of a data set takes 100 KiB until the last one is read.
+            dataset(paths[first : first + AT_A_TIME], schema=COLUMNS, format="parquet")
+            .to_table(use_threads=False)
+            .combine_chunks()
+            for first in range(0, len(paths), AT_A_TIME)
+        )
         if table["recording"].null_count:
             raise ValueError("it has rows without a recording")
     except (OSError, ValueError) as error:

@@ -20,8 +20,9 @@ from mmg_batch.columns import DecisionsFile
 from mmg_batch.compare import Pair
 from mmg_batch.page import format_page
 from mmg_batch.report import make_report
-from mmg_batch.results import key_of
+from mmg_batch.results import key_of, read_recordings
 from mmg_batch.shared import Shared
+from pyarrow.dataset import dataset
 from recordings import ROOT
 
 SUBSETS = (("audio",), ("imu",), ("imu", "audio"))
@@ -190,6 +191,19 @@ def test_damaged_and_missing_files_are_told_with_what_mends_them(walks: Path, tm
     assert f"mmg-report: {results}: {said}" in done.stderr
     assert batch(walks, "-o", results).returncode == 0
     assert "damaged or missing" not in report(results).stderr
+
+
+def test_of_many_parts_a_few_are_read_at_a_time(results: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    table, counts = read_recordings(results), list[int]()
+
+    def count(paths: list[Path], **how: Any) -> Any:
+        counts.append(len(paths))
+        return dataset(paths, **how)
+
+    monkeypatch.setattr("mmg_batch.results.AT_A_TIME", 4)
+    monkeypatch.setattr("mmg_batch.results.dataset", count)
+    assert read_recordings(results).equals(table)
+    assert counts == [4, 2]
 
 
 def test_a_page_that_cannot_be_written_is_named(results: Path, tmp_path: Path) -> None:
