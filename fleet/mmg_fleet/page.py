@@ -14,8 +14,8 @@ from typing import Any, BinaryIO, cast
 from microdot.microdot import Microdot, Request, Response
 from mmg.bundle.index import INDEX
 from mmg.sinks.page.access import ONWARD
-from mmg.sinks.page.connections import HEAD_BYTES, Connections, problem, read_asked, stop_serving
-from mmg.sinks.page.listening import BACKLOG, Listening
+from mmg.sinks.page.connections import Connections, problem, read_asked, start_serving, stop_serving
+from mmg.sinks.page.listening import Listening
 from mmg_device_profiles.regular_file import open_regular
 
 from mmg_fleet.figures import encode
@@ -82,8 +82,7 @@ class Page:
         self._thread.join(3 * ENDING_S)
 
     async def _serve(self) -> None:
-        serve = self._connections.serve
-        server = await asyncio.start_server(serve, sock=self._listening.socket, limit=HEAD_BYTES, backlog=BACKLOG)
+        server = await start_serving(self._connections.serve, self._listening.socket)
         while not self._ended.is_set():
             await asyncio.sleep(LOOK_S)
         await stop_serving(server, ENDING_S)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import gc
 import json
+import os
 import random
+import resource
 import socket
 import threading
 from collections import deque
@@ -477,3 +479,33 @@ def test_the_head_of_an_answer_can_be_asked_for_alone(page: Page) -> None:
     for path in ("/", "/events", "/health"):
         assert ask(page, path, method="HEAD")[2] == ""
     assert page._hub._state.viewers == 0
+
+
+def test_who_comes_while_descriptors_lack_waits_and_nothing_is_told(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("asyncio.constants.ACCEPT_RETRY_DELAY", 0.01)
+    came = asyncio.Event()
+
+    async def serve(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        came.set()
+        writer.close()
+
+    async def be_short() -> None:
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        with socket.create_server(("127.0.0.1", 0)) as listening:
+            server = await connections.start_serving(serve, listening)
+            with socket.create_connection(listening.getsockname()):
+                os.close(lowest := os.dup(0))
+                resource.setrlimit(resource.RLIMIT_NOFILE, (lowest, hard))
+                try:
+                    for _ in range(5):
+                        await asyncio.sleep(0)
+                finally:
+                    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+                assert not came.is_set()
+                await asyncio.wait_for(came.wait(), PATIENCE_S)
+            server.close()
+
+    asyncio.run(be_short())
+    assert caplog.records == []

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
 import socket
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from http import HTTPStatus
-from typing import cast
+from typing import Any, cast
 
 from microdot import Request
 from microdot.microdot import Microdot, Response
 
 from mmg.sinks.page.access import Asked
 
+BACKLOG = 64
 MOST_OPEN = 64
 """Connections of those who may look."""
 MOST_ASKING, MOST_TOGETHER = 16, 64
@@ -46,6 +48,7 @@ HEADERS = {
     "X-Frame-Options": "DENY",
 }
 Answer = Callable[[Request], Awaitable[Response]]
+Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 Request.max_readline = HEAD_BYTES
 
@@ -170,6 +173,18 @@ async def _send(response: Response, writer: asyncio.StreamWriter) -> None:
             writer.write(piece)
             await writer.drain()
     await writer.drain()
+
+
+async def start_serving(serve: Serve, listening: socket.socket) -> asyncio.Server:
+    """Accept whoever comes; while the process lacks descriptors, they wait."""
+    asyncio.get_running_loop().set_exception_handler(_tell_of_others)
+    return await asyncio.start_server(serve, sock=listening, limit=HEAD_BYTES, backlog=BACKLOG)
+
+
+def _tell_of_others(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """asyncio tries again to accept after a second, and tells of each try with up to ``BACKLOG`` tracebacks."""
+    if getattr(context.get("exception"), "errno", None) not in (errno.EMFILE, errno.ENFILE):
+        loop.default_exception_handler(context)
 
 
 async def stop_serving(server: asyncio.Server, patience_s: float) -> None:

@@ -14,11 +14,10 @@ from pathlib import Path
 
 from mmg.errors import ConfigError
 from mmg.sinks.page.access import Access, is_loopback, new_token, token_in
-from mmg.sinks.page.connections import limit_buffers
+from mmg.sinks.page.connections import BACKLOG, limit_buffers
 from mmg.sinks.url import SinkUrl
 
 HOST, PORT = "127.0.0.1", 8420
-BACKLOG = 64
 DRAWING_S = 5.0
 DRAW = """
 import sys

@@ -13,9 +13,9 @@ from contextlib import suppress
 from mmg.errors import ConfigError
 from mmg.runs.step import Step
 from mmg.sinks.event import About, Decided, Event, Notice, Sensed, Taught
-from mmg.sinks.page.connections import HEAD_BYTES, Connections, stop_serving
+from mmg.sinks.page.connections import Connections, start_serving, stop_serving
 from mmg.sinks.page.hub import Hub
-from mmg.sinks.page.listening import BACKLOG, HOST, PORT, Listening
+from mmg.sinks.page.listening import HOST, PORT, Listening
 from mmg.sinks.page.routes import Routes
 from mmg.sinks.page.state import State
 from mmg.sinks.url import SinkUrl
@@ -74,8 +74,7 @@ class Page:
             self._loop.close()
 
     async def _serve(self) -> None:
-        answer = self._connections.serve
-        server = await asyncio.start_server(answer, sock=self._listening, limit=HEAD_BYTES, backlog=BACKLOG)
+        server = await start_serving(self._connections.serve, self._listening)
         while not self._ended.is_set():
             with suppress(asyncio.TimeoutError):
                 await asyncio.wait_for(self._ended.wait(), VITALS_S)
