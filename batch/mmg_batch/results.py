@@ -59,19 +59,22 @@ class Results:
             self._at_end = at_end.pop_all()
 
     def kept(self, key: str) -> Kept | None:
-        """What is there under this key; None where nothing is, or it is damaged."""
+        """What is there under this key; None where nothing is, it is damaged, or its two files do not belong together,
+        as of a batch that was killed between them."""
         path = self.folder / RECORDINGS / f"{key}{SUFFIX}"
         if not path.is_file() or not (self.folder / DECISIONS / path.name).is_file():
             return None
         try:
-            pq.read_metadata(self.folder / DECISIONS / path.name)
+            count = pq.read_metadata(self.folder / DECISIONS / path.name).num_rows
             table = pq.read_table(path, columns=["problem", "decisions"])
         except (OSError, ValueError):
+            return None
+        if sum(table["decisions"].to_pylist()) != count:
             return None
         noted = table.schema.metadata or {}
         fingerprint = noted.get(FINGERPRINT, b"").decode()
         is_failed = table["problem"].null_count < len(table)
-        return Kept(noted.get(STATE, b"").decode(), fingerprint, is_failed, any(table["decisions"].to_pylist()))
+        return Kept(noted.get(STATE, b"").decode(), fingerprint, is_failed, count > 0)
 
     def keep(self, part: Part, task: Task) -> None:
         """Write a part: its decisions first, as the row that says that they are done comes last."""

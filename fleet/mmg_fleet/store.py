@@ -213,5 +213,7 @@ def _lock(path: Path, place: Path) -> int:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
         os.close(descriptor)
-        raise ConfigError(f"--store {path}: another mmg-fleet uses it") from error
+        if isinstance(error, BlockingIOError):
+            raise ConfigError(f"--store {path}: another mmg-fleet uses it") from error
+        raise ConfigError(f"--store {path}: cannot be locked: {error.strerror}: choose one on a local disk") from error
     return descriptor

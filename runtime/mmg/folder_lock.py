@@ -21,7 +21,7 @@ def folder_lock(folder: Path, who: str) -> Iterator[None]:
     """The folder is made, and nobody else holds it until the block ends; a process that is killed lets go of it.
 
     who: what works in it, for the line that another one tells. Raises ConfigError where one is at work there, or the
-    folder cannot be written to.
+    folder cannot be written to, or locked.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -31,8 +31,10 @@ def folder_lock(folder: Path, who: str) -> Iterator[None]:
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
+        except BlockingIOError as error:
             raise ConfigError(f"{folder}: another {who} is at work in it") from error
+        except OSError as error:  # of some network's disks
+            raise ConfigError(f"{folder}: cannot be locked: {error.strerror}: choose one on a local disk") from error
         yield
     finally:
         os.close(descriptor)

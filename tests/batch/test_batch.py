@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import os
@@ -13,6 +14,8 @@ from pathlib import Path
 
 import pytest
 from batches import assert_same, batch, command, decisions, poison, recordings
+from mmg.errors import ConfigError
+from mmg_batch.results import Results
 from recordings import DEMO, mmg_run
 
 
@@ -119,6 +122,17 @@ def test_a_kill_at_any_moment_costs_what_was_under_way(walks: Path, tmp_path: Pa
     assert not list(places.iterdir())
 
 
+def test_a_part_that_was_killed_between_its_two_files_is_decided_anew(short: Path, tmp_path: Path) -> None:
+    results = tmp_path / "results"
+    assert batch(short, "-o", results, "--patience", 0.001).returncode == 3
+    shutil.copytree(results / "recordings", tmp_path / "failed")
+    assert batch(short, "-o", results, "--retry").returncode == 0
+    shutil.copytree(tmp_path / "failed", results / "recordings", dirs_exist_ok=True)
+    assert "1 recording found, 8 new decisions" in batch(short, "-o", results).stderr
+    [row] = recordings(results).values()
+    assert (row["decisions"], row["problem"]) == (8, None)
+
+
 def test_ctrl_c_keeps_what_is_done_and_says_how_to_go_on(walks: Path, tmp_path: Path) -> None:
     words = command("--workers", 2, walks, "poison://hang.csv", "-o", tmp_path / "results")
     environment = {**os.environ, **poison(tmp_path, walks / "a" / "imu.csv")}
@@ -152,6 +166,15 @@ def test_files_that_were_touched_are_not_decided_anew_and_changed_ones_are(short
     assert "2 recordings found, 8 new decisions" in done.stderr
     assert recordings(tmp_path / "results")["b imu+audio"]["judged"] == 2
     assert "2 of 2 recordings are done already" in batch(tmp_path / "walks", "-o", tmp_path / "results").stderr
+
+
+def test_a_folder_that_locks_nothing_is_told_as_that(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+
+    monkeypatch.setattr("fcntl.flock", refuse)
+    with pytest.raises(ConfigError, match="cannot be locked: Function not implemented: choose one on a local disk"):
+        Results(tmp_path / "results", {})
 
 
 def test_results_of_another_bundle_or_with_other_settings_are_refused(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import shutil
 import sqlite3
 from pathlib import Path
@@ -115,6 +117,15 @@ def test_two_do_not_use_one_store(tmp_path: Path) -> None:
         Store(tmp_path / "fleet.sqlite")
     store.close()
     Store(tmp_path / "fleet.sqlite").close()
+
+
+def test_a_store_on_a_disk_that_locks_nothing_is_told_as_that(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+
+    monkeypatch.setattr("fcntl.flock", refuse)
+    with pytest.raises(ConfigError, match="cannot be locked: Function not implemented: choose one on a local disk"):
+        Store(tmp_path / "fleet.sqlite")
 
 
 def test_a_store_is_for_its_owner_alone(tmp_path: Path, heard: Heard) -> None:
