@@ -109,7 +109,7 @@ class Store:
         if (application, form) != (APPLICATION, FORM) and not is_new:
             raise ConfigError(f"--store {self.path}: is a store of another kind: name another file")
         self._file.execute("PRAGMA journal_mode = WAL")  # a reader does not hold the writer up
-        self._file.execute("PRAGMA synchronous = NORMAL")
+        self._file.execute("PRAGMA synchronous = FULL")  # or a power cut takes what came since the last checkpoint
         if is_new:
             self._file.executescript(f"BEGIN; {TABLES} COMMIT;")
 

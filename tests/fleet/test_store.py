@@ -111,6 +111,14 @@ def test_a_copy_of_a_store_has_another_name_at_the_broker(tmp_path: Path) -> Non
         store.close()
 
 
+def test_each_batch_is_on_the_disk_before_the_next(tmp_path: Path) -> None:
+    """A power cut that cannot be tried: without this the log is brought to the disk every 1,000 pages."""
+    store = Store(tmp_path / "fleet.sqlite")
+    [mode] = store._file.execute("PRAGMA synchronous").fetchone()
+    assert mode == 2  # FULL
+    store.close()
+
+
 def test_two_do_not_use_one_store(tmp_path: Path) -> None:
     store = Store(tmp_path / "fleet.sqlite")
     with pytest.raises(ConfigError, match="another mmg-fleet uses it"):
