@@ -11,7 +11,7 @@ from typing import Any
 
 from mmg.errors import SourceError
 
-from mmg_batch.recording import WEB, Entry, as_words, is_remote, open_remote
+from mmg_batch.recording import WEB, Entry, as_words, is_remote, name_of, open_remote
 
 MOST_BYTES, LEAST_FREE = 1 << 36, 1 << 28
 """Of one file; and what the disk keeps free."""
@@ -25,7 +25,7 @@ def fetched(entry: Entry, folder: Path, alive: Callable[[], None]) -> Entry:
     alive: called with each block that has come.
     """
     places = dict.fromkeys(place for place in (*entry.places, entry.truth) if place and is_remote(place))
-    local = {url: str(_fetch(url, folder / str(number), alive)) for number, url in enumerate(places)}
+    local = {url: name_of(_fetch(url, folder / str(number), alive)) for number, url in enumerate(places)}
     if not local:
         return entry
     urls = {name: local.get(url, url) for name, url in entry.urls.items()}

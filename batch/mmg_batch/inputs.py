@@ -10,10 +10,11 @@ from pathlib import Path
 from mmg.errors import ConfigError
 from mmg.labels.beside import is_labels_file
 from mmg.sources.files.folder import PICTURES, SOUNDS, TABLES
+from mmg.sources.url import parse_url
 
 from mmg_batch.grouping import has_samples, is_one_recording
 from mmg_batch.lists import entries_in, is_list
-from mmg_batch.recording import Entry, absolute, is_remote
+from mmg_batch.recording import Entry, absolute, is_remote, name_of
 from mmg_batch.remote import remote_files
 
 CONTAINERS = (".zip", ".mcap", ".vrs", *PICTURES)
@@ -57,13 +58,13 @@ def _in_word(word: str, tell: Callable[[str], None]) -> Iterator[Entry]:
         return
     path = _absolute(word, here)
     if path.is_dir():
-        yield from map(Entry, map(str, _in_folder(path, (), tell)))
+        yield from map(Entry, map(name_of, _in_folder(path, (), tell)))
     elif not path.is_file():
         raise ConfigError(f"{path}: is neither a file nor a folder")
     elif is_list(path):
         yield from entries_in(path)
     elif not is_labels_file(path):
-        yield Entry(str(path))
+        yield Entry(name_of(path))
 
 
 def _in_matches(matches: Iterable[Path], tell: Callable[[str], None]) -> Iterator[Entry]:
@@ -76,11 +77,11 @@ def _in_matches(matches: Iterable[Path], tell: Callable[[str], None]) -> Iterato
             for one in _in_folder(path, (), tell):
                 if one.is_dir():
                     folders.add(one)
-                yield Entry(str(one))
+                yield Entry(name_of(one))
         elif is_list(path):
             yield from entries_in(path)
         elif _is_wanted(path) and _is_recording(path):
-            yield Entry(str(path))
+            yield Entry(name_of(path))
 
 
 def _absolute(path: str, here: Path) -> Path:
@@ -90,7 +91,7 @@ def _absolute(path: str, here: Path) -> Path:
 def _with_options(word: str, here: Path) -> str:
     """A word that is no path and matches none: a file with options, as ``walk.csv?acc_unit=g``."""
     name = absolute(word, here)
-    if not Path(name.partition("?")[0]).exists():
+    if not Path(parse_url(name).path).exists():
         raise ConfigError(f"{word}: there is no such file or folder, and nothing matches it")
     return name
 

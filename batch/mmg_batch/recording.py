@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from mmg.errors import BackendUnavailable, ConfigError, SourceError, SourceNotFound
 from mmg.labels.beside import BESIDE, labels_file
@@ -67,10 +68,14 @@ def open_remote(url: str, **options: Any) -> tuple[Any, str]:
 
 
 def truth_of(entry: Entry) -> str:
-    """The file of its labels that is there, empty where there is none. Raises SourceError where a list names one that
-    is not there."""
+    """The file of its labels that is there, as ``name_of`` has it; empty where there is none.
+
+    Raises SourceError where a list names one that is not there.
+    """
     if entry.truth:
-        if not is_remote(entry.truth) and not Path(entry.truth).is_file():
+        if not is_remote(entry.truth) and (
+            (url := parse_url(entry.truth)).options or not Path(url.path).is_file()  # labels have no options
+        ):
             raise SourceNotFound(entry.truth, "there is no such file of labels")
         return entry.truth
     if is_remote(entry.name):
@@ -78,7 +83,7 @@ def truth_of(entry: Entry) -> str:
         beside = labels_beside(path)
         return str(system.unstrip_protocol(beside)) if beside and system.exists(beside) else ""
     beside_it = labels_file(Path(parse_url(entry.name).path))
-    return str(beside_it) if beside_it.is_file() else ""
+    return name_of(beside_it) if beside_it.is_file() else ""
 
 
 def state_of(entry: Entry) -> list[list[object]]:
@@ -181,6 +186,11 @@ def _files(path: Path) -> list[Path]:
     return [path]
 
 
+def name_of(path: Path | str) -> str:
+    """The path of a recording, or its URL where the path has a ``?``, which begins options."""
+    return f"file://{quote(os.fsencode(path))}" if "?" in str(path) else str(path)
+
+
 def as_words(error: Exception) -> str:
     """An error of a library in one line."""
     return (str(error).strip().partition("\n")[0] or type(error).__name__)[:300]
@@ -193,5 +203,5 @@ def absolute(place: str, folder: Path) -> str:
     url = parse_url(place)
     if url.scheme != "file":
         raise ConfigError(f"{place}: is a live port, and a batch takes recordings")
-    path = os.path.normpath(folder / url.path)
+    path = name_of(os.path.normpath(folder / url.path))
     return f"{path}{place[place.index('?') :]}" if url.options else path

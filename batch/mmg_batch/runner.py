@@ -261,7 +261,7 @@ def subsets_of(asked: str, names: tuple[str, ...]) -> list[tuple[str, ...]]:
 
 def _spans(local: Entry) -> tuple[Label, ...]:
     if local.truth:
-        return tuple(sorted(read_labels(local.truth)))
+        return tuple(sorted(read_labels(parse_url(local.truth).path)))
     path = Path(parse_url(local.name).path)
     return tuple(sorted(labels_of(path))) if path.exists() else ()
 

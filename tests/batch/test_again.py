@@ -59,3 +59,18 @@ def test_a_name_that_is_not_utf_8_is_written_with_its_bytes(short: Path, tmp_pat
         assert done.returncode == 0, done.stderr
     assert "1 of 1 recordings are done already" in done.stderr
     assert [row["recording"] for row in recordings(tmp_path / "results").values()] == [f"{tmp_path}/w\\xff"]
+
+
+def test_a_question_mark_in_a_name_begins_no_options(short: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "walks"
+    folder.mkdir()
+    for name in ("imu.csv", "labels.csv"):
+        shutil.copy(short / name, folder / f"did%41 it work?{name.removeprefix('imu')}")
+    (folder / "did%41 it work?labels.csv").rename(folder / "did%41 it work?.labels.csv")
+    for word in (folder, f"{folder}/*.csv", folder / "did%41 it work?.csv"):
+        done = batch(word, "-o", tmp_path / "results")
+        assert done.returncode == 0, done.stderr
+    assert "1 of 1 recordings are done already" in done.stderr
+    [row] = recordings(tmp_path / "results").values()
+    assert (row["recording"], row["judged"]) == (f"file://{folder}/did%2541%20it%20work%3F.csv", 8)
+    assert "1 of 1 recordings are done already" in batch(row["recording"], "-o", tmp_path / "results").stderr
