@@ -82,6 +82,17 @@ def test_a_broker_that_lets_one_in_and_goes_is_told(monkeypatch: pytest.MonkeyPa
         broker.join()
 
 
+def test_a_broker_that_closes_without_an_answer_is_told_as_that(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mmg.sinks.mqtt.publish.WITHIN_S", 5.0)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        broker = threading.Thread(target=lambda: server.accept()[0].close())
+        broker.start()
+        url = parse_sink_url(f"mqtt://127.0.0.1:{server.getsockname()[1]}/wrist", ("mqtt",))
+        with pytest.raises(SinkError, match="is closed without an answer: does it want mqtts:"):
+            Publisher(url, print).publish("profile", b"{}")
+        broker.join()
+
+
 def test_a_report_that_no_fleet_takes_is_not_sent() -> None:
     with pytest.raises(SinkError, match="has 4194305 bytes, and may have 4194304"):
         Publisher(parse_sink_url("mqtt://127.0.0.1:1/wrist", ("mqtt",)), print).publish("profile", b" " * 4_194_305)

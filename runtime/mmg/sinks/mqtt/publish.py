@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import secrets
-import sys
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -34,9 +33,16 @@ class Publisher:
         """Have the broker retain it at ``TOPIC/name``, which this returns. Raises SinkError where it does not say that
         it does."""
         from paho.mqtt import client as paho
-        from paho.mqtt.enums import CallbackAPIVersion
 
-        from mmg.sinks.mqtt.client import LOST, problem_of, refusal, stop_loop
+        from mmg.sinks.mqtt.client import (
+            LOST,
+            MOST_HEARD_BYTES,
+            BoundedClient,
+            problem_of_now,
+            refusal,
+            stop_loop,
+            unanswered,
+        )
 
         if len(payload) > LARGEST_BYTES:
             problem = f"is not sent: it has {len(payload)} bytes, and may have {LARGEST_BYTES}"
@@ -49,15 +55,23 @@ class Publisher:
             is_answered.set()
 
         def failed(_client: Any, _data: Any) -> None:
-            problems.append(problem_of(sys.exc_info()[1]))
+            problems.append(problem_of_now())
             is_answered.set()
 
-        client = paho.Client(CallbackAPIVersion.VERSION2, f"mmg-{secrets.token_hex(8)}", protocol=paho.MQTTv311)
-        if self._context:
-            client.tls_set_context(self._context)
-        if self._credentials:
-            client.username_pw_set(*self._credentials)
-        client.on_connect, client.on_connect_fail = connected, failed
+        def left(*_: Any) -> None:
+            if not is_answered.is_set():
+                problems.append(unanswered(self.address))
+                is_answered.set()
+
+        client = BoundedClient(
+            self.address,
+            f"mmg-{secrets.token_hex(8)}",
+            paho.MQTTv311,
+            MOST_HEARD_BYTES,
+            context=self._context,
+            credentials=self._credentials,
+        )
+        client.on_connect, client.on_connect_fail, client.on_disconnect = connected, failed, left
         client.connect_async(self.address.host, self.address.port)
         client.loop_start()
         try:
