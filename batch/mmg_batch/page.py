@@ -15,7 +15,7 @@ from mmg.counts import count_of
 from mmg.printable import printable
 
 from mmg_batch.compare import FEWEST, said
-from mmg_batch.report import Line, Report, Worst
+from mmg_batch.report import NOT_SAID, Line, Report, Worst
 
 Cells = Sequence[str]
 ACCURACY = ("recordings", "length", "judged", "accuracy")
@@ -58,7 +58,11 @@ def _lead(report: Report) -> str:
 
 
 def _sections(report: Report, pages: Mapping[Worst, str], commands: Mapping[Worst, Sequence[str]]) -> list[Markup]:
-    people = "" if report.is_by_person else " Nobody says who wore what: each recording stands for a person."
+    people = ""
+    if not report.is_by_person:
+        people = " Nobody says who wore what: each recording stands for a person."
+    elif any(line.names[0] == NOT_SAID for line in report.by_person):
+        people = " A recording of which nobody says who wore it stands for a person."
     compared = [
         (
             f"{one.bundle} less {one.other}",

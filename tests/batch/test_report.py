@@ -278,6 +278,21 @@ def test_accuracy_is_of_decisions_and_groups_are_by_what_they_say() -> None:
     assert made.hours == 3
 
 
+@pytest.mark.parametrize(
+    ("people", "said"),
+    [
+        (("p1", "p2"), ""),
+        (("p1", None), "A recording of which nobody says who wore it stands for a person."),
+        ((None, None), "Nobody says who wore what: each recording stands for a person."),
+    ],
+)
+def test_the_page_says_where_a_recording_stands_for_a_person(people: tuple[str | None, ...], said: str) -> None:
+    rows = [row(name, person=person) for name, person in zip("ab", people, strict=True)]
+    page = format_page(make_report(rows, all_of_them), "walks", {}, {})
+    assert ("stands for a person" in page) == bool(said)
+    assert said in page
+
+
 def test_bundles_are_compared_on_what_both_decided() -> None:
     rows = [row(name, correct=90) for name in "abc"] + [row(name, "two", correct=80) for name in "ab"]
     rows.append(row("c", "two", problem="broke", correct=0))
