@@ -7,6 +7,7 @@ import os
 import sys
 import threading
 import time
+import tracemalloc
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import islice
@@ -22,7 +23,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from mmg.backends import BACKENDS
 from mmg.board.machine import Condition
-from mmg.board.profiling import campaign, energy
+from mmg.board.profiling import campaign, energy, measure
 from mmg.board.profiling.campaign import Plan, all_subsets, run_campaign
 from mmg.board.profiling.judge import Seen, judge
 from mmg.board.profiling.result import Case, Report, encode
@@ -286,6 +287,73 @@ def test_memory_has_a_slope_where_it_was_seen_for_a_minute() -> None:
     memory = judged(seen([5.0] * 12, every_s=6.0)).memory
     assert memory is not None
     assert memory.slope_mib_per_hour == pytest.approx(0.25 * 600)
+
+
+def test_what_is_noted_of_a_hop_takes_no_memory_while_a_case_runs() -> None:
+    made, hops_ms = Seen(room=5000), np.random.default_rng(0).random(5000).tolist()
+    made.add({"hop": hops_ms[0]}, 0.0, 80.0)
+    tracemalloc.start()
+    try:
+        for number, spent_ms in enumerate(hops_ms[1:], 1):
+            made.add({"hop": spent_ms}, number * 0.1, 80.0 + spent_ms)
+            made.spans_s.append((number * 0.1, number * 0.2))
+        assert tracemalloc.get_traced_memory()[0] < 4096
+    finally:
+        tracemalloc.stop()
+    assert made.stages_ms["hop"].rows.tolist() == hops_ms
+
+
+def test_more_hops_than_there_was_room_for_are_kept_too() -> None:
+    made = Seen(room=2)
+    for number in range(5):
+        made.add({"hop": float(number)}, number, 80.0)
+    assert made.stages_ms["hop"].rows.tolist() == [0.0, 1.0, 2.0, 3.0, 4.0]
+    assert made.resident.rows.tolist() == [[number, 80.0] for number in range(5)]
+
+
+def test_no_hop_is_counted_before_the_context_is_full(plan: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
+    # While it fills, the fusion has another number of tokens in each hop, and is bound anew.
+    made, task = Seen(room=3), with_fields(TASK, modalities=("imu",), hops=3)
+    decided = [
+        Mock(
+            modalities=("imu",),
+            t_s=0.0,
+            sensors={"imu": Mock(age_ms=0.0)},
+            latency_ms={"event_to_decision": float(hop)},
+        )
+        for hop in range(1, 20)
+    ]
+    live = Mock(__iter__=lambda _: iter(decided), origin_ns=0)
+    monkeypatch.setattr("mmg.runs.live.LivePipeline", lambda *_: live)
+    monkeypatch.setattr(measure, "_write", lambda *_: 0.0)
+    with Bundle.open(plan.bundle) as bundle:
+        assert bundle.manifest.context_hops == 4
+        measure._run_paced(task, bundle, made, measure._Window(made, None))
+    assert made.stages_ms["event_to_decision"].rows.tolist() == [7.0, 8.0, 9.0]
+
+
+def test_what_it_costs_to_read_the_meter_is_not_the_runs() -> None:
+    has_read, end_s = threading.Semaphore(0), [0.0]
+
+    def power_w() -> float:
+        if threading.current_thread() is not threading.main_thread():
+            while time.thread_time() < end_s[0]:
+                pass
+            end_s[0] += 0.1
+            has_read.release()
+        return 2.0
+
+    end_s[0] = 0.1
+    meter = energy.Meter(energy.PowerGauge("pmic", "a dear rail", 0.001, power_w))
+    made = Seen()
+    window = measure._Window(made, meter)
+    window.begin(0.0)
+    for _ in range(4):
+        assert has_read.acquire(timeout=PATIENCE_S)
+    window.end(0.0)
+    # The fourth reading may not be noted yet, and a fifth may have begun.
+    assert meter.cpu_s >= 0.3
+    assert made.cpu_s < 0.25
 
 
 def test_too_few_hops_are_not_to_be_relied_on() -> None:

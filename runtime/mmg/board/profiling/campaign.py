@@ -22,7 +22,7 @@ from mmg.board.profiling.budget import check_budget
 from mmg.board.profiling.gate import gate_costs
 from mmg.board.profiling.result import Case, Mode, Report
 from mmg.board.profiling.task import Task
-from mmg.bundle import Bundle
+from mmg.bundle import Bundle, Manifest
 from mmg.errors import BackendUnavailable, BundleError, ConfigError
 from mmg.printable import encodable
 
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 SIGNAL = "synthetic samples: noise, gravity on one axis; no sensor was opened"
 PRECISIONS = ("fp32", "int8")
 HOPS = {"paced": 12, "backtoback": 200}
-"""Counted ones of each case: with these the starter's 28 cases take under five minutes."""
+"""Counted ones of each case: with these the starter's 28 cases take six minutes."""
 PACED_ONLY = ("cpu_percent", "power_mw")
 EXPLAINED = (2, 4)
 """Exit codes of a case's process whose last line says all."""
@@ -97,7 +97,7 @@ def run_campaign(
                 if case.outcome == "measured":
                     done = sum(one.outcome != "unavailable" for one in cases)
                     progress(done, sum(one.outcome == "measured" for one in wanted), case.name)
-                    case = _measure(plan, case, manifest.hop_s, tried)
+                    case = _measure(plan, case, manifest, tried)
                 cases.append(case)
         except KeyboardInterrupt:
             if not any(case.outcome == "measured" for case in cases):
@@ -178,7 +178,7 @@ def _try_models(bundle: Bundle, cases: Sequence[Case]) -> str:
     return bundle.digest
 
 
-def _measure(plan: Plan, case: Case, hop_s: float, tried: str = "") -> Case:
+def _measure(plan: Plan, case: Case, manifest: Manifest, tried: str = "") -> Case:
     profile, hops = plan.profile, plan.hops or HOPS[plan.mode]
     task = Task(
         bundle=os.fsencode(plan.bundle),
@@ -191,14 +191,14 @@ def _measure(plan: Plan, case: Case, hop_s: float, tried: str = "") -> Case:
         hops=hops,
         grace_s=profile.grace_s,
         unknown=profile.unknown,
-        deadline_ms=plan.deadline_ms or profile.budget.decision_ms or hop_s * 1e3,
+        deadline_ms=plan.deadline_ms or profile.budget.decision_ms or manifest.hop_s * 1e3,
         spawned_ns=time.monotonic_ns(),
         meter=profile.energy.meter,
         core_w=profile.energy.core_w,
         root=os.fsencode(plan.root),
         tried=tried,
     )
-    limit_s = START_S + (hops + 20) * hop_s * SLOWEST
+    limit_s = START_S + (manifest.context_hops + hops + 20) * manifest.hop_s * SLOWEST
     try:
         done = subprocess.run(
             COMMAND, input=msgspec.json.encode(task), capture_output=True, timeout=limit_s, check=False

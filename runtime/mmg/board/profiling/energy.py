@@ -75,10 +75,12 @@ class Meter:
         self._samples = 0
         self._ended = threading.Event()
         self._thread: threading.Thread | None = None
+        self.cpu_s = 0.0
+        """Processor time of that thread since ``start``."""
 
     def start(self) -> None:
         """Read for the first time."""
-        self._readings, self._samples = [], 0
+        self._readings, self._samples, self.cpu_s = [], 0, 0.0
         self.sample()
         if self._watched:
             self._ended.clear()
@@ -110,6 +112,7 @@ class Meter:
     def _watch(self) -> None:
         while not self._ended.wait(self._gauge.every_s):
             self.sample()
+            self.cpu_s = time.thread_time()
 
 
 class RaplGauge:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mmg.backends import absent_providers
 from mmg.board.machine import Condition, throttled_between
@@ -27,19 +28,46 @@ LEAST_SLOPE_S = 60.0
 """A line through the memory of a shorter run says nothing."""
 
 
+class Samples:
+    """Numbers, or rows of so many, in memory that is taken at once: what grew with the hops would look like a leak.
+
+    room: how many there will be; there may be more.
+    """
+
+    __slots__ = ("_count", "_rows")
+
+    def __init__(self, room: int, *columns: int) -> None:
+        self._rows = np.full((max(room, 1), *columns), np.nan)
+        self._count = 0
+
+    def append(self, row: float | tuple[float, ...]) -> None:
+        """One more."""
+        if self._count == len(self._rows):
+            self._rows = np.concatenate([self._rows, np.full_like(self._rows, np.nan)])
+        self._rows[self._count] = row
+        self._count += 1
+
+    @property
+    def rows(self) -> NDArray[np.float64]:
+        """Those that there are."""
+        return self._rows[: self._count]
+
+
 @dataclass(slots=True)
 class Seen:
     """What was seen while a case ran.
 
+    room: how many hops will be counted.
     stages_ms: of each counted hop. spans_s: from the hop's end to its decision, in host monotonic seconds; paced only.
     resident: host monotonic seconds and MiB. cpu_s: processor time without what feeds and watches, and took_s the time
     that passed, both from the last hop that is not counted to the last one. lacking: hops since then that were decided
     without one of the modalities.
     """
 
-    stages_ms: dict[str, list[float]] = field(default_factory=dict)
-    spans_s: list[tuple[float, float]] = field(default_factory=list)
-    resident: list[tuple[float, float]] = field(default_factory=list)
+    room: int = 1
+    stages_ms: dict[str, Samples] = field(default_factory=dict)
+    spans_s: Samples = field(init=False)
+    resident: Samples = field(init=False)
     cold: Cold | None = None
     base_mib: float = 0.0
     peak_mib: float = 0.0
@@ -49,37 +77,43 @@ class Seen:
     energy: energies.Energy | None = None
     stalls: StallWatch | None = None
 
+    def __post_init__(self) -> None:
+        self.spans_s, self.resident = Samples(self.room, 2), Samples(self.room, 2)
+
     def add(self, stages_ms: Mapping[str, float], now_s: float, resident_mib: float) -> None:
         """One hop's."""
         for stage, spent in stages_ms.items():
-            self.stages_ms.setdefault(stage, []).append(spent)
+            if stage not in self.stages_ms:
+                self.stages_ms[stage] = Samples(self.room)
+            self.stages_ms[stage].append(spent)
         self.resident.append((now_s, resident_mib))
 
 
 def judge(task: Task, manifest: Manifest, seen: Seen, before: Condition, after: Condition) -> Case:
     """The case of what was seen. Of no sample at all it is a failed one."""
     made = {"backend": task.backend, "precision": task.precision, "threads": task.threads}
-    hops = len(seen.resident)
+    hops = len(seen.resident.rows)
     if not hops:
         return Case(modalities=task.modalities, outcome="failed", reason="no hop was decided", **made)  # type: ignore[arg-type]
     deadline_ms = task.deadline_ms if task.mode == "paced" else manifest.hop_s * 1e3
-    held = seen.stages_ms["event_to_decision" if task.mode == "paced" else "hop"]
+    stages_ms = {stage: samples.rows.tolist() for stage, samples in seen.stages_ms.items()}
+    held = stages_ms["event_to_decision" if task.mode == "paced" else "hop"]
     late = [index for index, spent_ms in enumerate(held) if spent_ms > deadline_ms]
     excused = sum(_is_by_stall(seen, index, held[index] - deadline_ms) for index in late)
-    steps = [stage for stage in seen.stages_ms if stage not in ("capture_age", "event_to_decision", "hop")]
-    busy_ms = sum(float(np.mean(seen.stages_ms[stage])) for stage in steps)
+    steps = [stage for stage in stages_ms if stage not in ("capture_age", "event_to_decision", "hop")]
+    busy_ms = sum(float(np.mean(stages_ms[stage])) for stage in steps)
     throttled = throttled_between(before, after)
     # A limit that was there before and is after is how the board is set, as a Jetson's power mode is.
     limits = [
         why for why in throttled if why.startswith(CLOCK_LIMIT) and why in before.throttled and why in after.throttled
     ]
-    repeat = halves_differ(seen.stages_ms["hop"])
+    repeat = halves_differ(stages_ms["hop"])
     reasons = _reasons(task, hops, repeat, excused, [why for why in throttled if why not in limits])
     return Case(
         modalities=task.modalities,
         outcome="measured",
         cold=seen.cold,
-        stages={stage: distribution(spent) for stage, spent in seen.stages_ms.items()},
+        stages={stage: distribution(spent) for stage, spent in stages_ms.items()},
         hops=hops,
         deadline_ms=deadline_ms,
         misses=len(late) + seen.lacking,
@@ -106,7 +140,7 @@ def judge(task: Task, manifest: Manifest, seen: Seen, before: Condition, after: 
 
 
 def _is_by_stall(seen: Seen, index: int, excess_ms: float) -> bool:
-    return seen.stalls is not None and seen.stalls.stalled_s(*seen.spans_s[index]) * 1e3 >= excess_ms
+    return seen.stalls is not None and seen.stalls.stalled_s(*seen.spans_s.rows[index].tolist()) * 1e3 >= excess_ms
 
 
 def _reasons(task: Task, hops: int, repeat: Repeat | None, excused: int, throttled: list[str]) -> list[str]:
@@ -139,7 +173,7 @@ def _warnings(
 
 
 def _memory(seen: Seen) -> Memory:
-    times, resident = np.array(seen.resident).T
+    times, resident = seen.resident.rows.T
     long = times[-1] - times[0] >= LEAST_SLOPE_S
     return Memory(
         base_mib=seen.base_mib,
@@ -175,7 +209,7 @@ def _accuracy(task: Task, manifest: Manifest) -> float | None:
 
 
 def _energy(task: Task, manifest: Manifest, seen: Seen) -> Energy | None:
-    decisions, metered = len(seen.resident), seen.energy
+    decisions, metered = len(seen.resident.rows), seen.energy
     if metered is not None:
         return Energy(
             measured=True,

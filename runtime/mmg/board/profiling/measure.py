@@ -22,13 +22,13 @@ if TYPE_CHECKING:
 
     from mmg.board.profiling.energy import Meter
     from mmg.board.profiling.judge import Seen
-    from mmg.bundle import Bundle
+    from mmg.bundle import Bundle, Manifest
     from mmg.runs.settings import Settings
     from mmg.sinks.jsonl import JsonLines
     from mmg.types import Decision
 
 WARM_HOPS = 2
-"""Decisions that are not counted: the first ones still fill the caches."""
+"""Whole decisions that are not counted once the context is full: the first ones still fill the caches."""
 
 
 def main() -> int:
@@ -82,10 +82,15 @@ def measure(task: Task) -> Case:
         from mmg.board.machine import read_condition
         from mmg.board.profiling.judge import Seen, judge
 
-        root, seen = Path(os.fsdecode(task.root)), Seen(cold=cold, base_mib=base_mib)
+        root, seen = Path(os.fsdecode(task.root)), Seen(cold=cold, base_mib=base_mib, room=task.hops)
         before = read_condition(root)
         _measure_warm(task, bundle, seen)
         return judge(task, bundle.manifest, seen, before, read_condition(root))
+
+
+def uncounted_hops(manifest: Manifest) -> int:
+    """How many come first. While the context fills, the fusion is bound anew to each number of tokens."""
+    return manifest.context_hops + WARM_HOPS
 
 
 def _measure_warm(task: Task, bundle: Bundle, seen: Seen) -> None:
@@ -118,6 +123,8 @@ class _Window:
 
     def end(self, others_cpu_s: float) -> None:
         """To be called once all is counted."""
+        if self._meter is not None:
+            others_cpu_s += self._meter.cpu_s
         self._seen.cpu_s = time.process_time() - others_cpu_s - self._cpu_s
         self._seen.took_s = time.monotonic() - self._begin_s
         if self._meter is not None:
@@ -167,6 +174,7 @@ def _run_paced(task: Task, bundle: Bundle, seen: Seen, window: _Window) -> None:
     from mmg.sinks.jsonl import JsonLines
 
     manifest = bundle.manifest
+    uncounted = uncounted_hops(manifest)
     ports = [SyntheticPort(manifest.modality(name), manifest.hop_s) for name in task.modalities]
     watch = seen.stalls = StallWatch()
     with Path("/dev/null").open("w", encoding="utf-8") as nowhere:
@@ -180,14 +188,14 @@ def _run_paced(task: Task, bundle: Bundle, seen: Seen, window: _Window) -> None:
                 written_ms = _write(sink, decision, time.perf_counter_ns)
                 spent_s, cpu_s = time.thread_time() - cpu_s, time.thread_time()
                 if len(decision.modalities) < len(task.modalities):
-                    seen.lacking += whole > WARM_HOPS
+                    seen.lacking += whole > uncounted
                     continue
                 whole += 1
-                if whole > WARM_HOPS:
+                if whole > uncounted:
                     _add_paced(seen, decision, pipeline.origin_ns, written_ms, spent_s * 1e3)
-                elif whole == WARM_HOPS:
+                elif whole == uncounted:
                     window.begin(watch.cpu_s + sum(port.cpu_s for port in ports))
-                if whole == task.hops + WARM_HOPS:
+                if whole == task.hops + uncounted:
                     window.end(watch.cpu_s + sum(port.cpu_s for port in ports))
                     break
         finally:
@@ -231,7 +239,7 @@ def _run_backtoback(task: Task, bundle: Bundle, seen: Seen, window: _Window) -> 
     manifest = bundle.manifest
     engine = make_engine(bundle, task.modalities, _settings(task), clock=time.thread_time_ns)
     streams = [make_chunks(manifest.modality(name), manifest.hop_s) for name in engine.modalities]
-    uncounted = manifest.context_hops + WARM_HOPS
+    uncounted = uncounted_hops(manifest)
     with Path("/dev/null").open("w", encoding="utf-8") as nowhere:
         sink = JsonLines(nowhere)
         for hop in range(task.hops + uncounted):
