@@ -225,6 +225,20 @@ def test_what_the_page_teaches_is_written_to_a_copy_of_its_own(tmp_path: Path) -
         place(["--taught", "mine.taught"], "mmg", tmp_path, teaches=True)
 
 
+def test_what_a_link_leads_to_is_shown_where_it_is_hidden(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    home, outside = tmp_path / "home", tmp_path / "srv"
+    for folder in (home / "models", outside):
+        folder.mkdir(parents=True)
+    (home / "models/v3.mmg").touch(0o644)
+    (home / "newest").symlink_to("models/v3.mmg")
+    (outside / "link").symlink_to(home)
+    monkeypatch.setattr("mmg.service.hidden.HIDDEN", (home,))
+    monkeypatch.setattr("mmg.service.places.check_readable", lambda *_: None)  # closed to others is pytest's folder
+    places = place(["--bundle", "srv/link/newest"], "mmg", tmp_path)
+    assert places.words == ["--bundle", f"{outside}/link/newest"]
+    assert shown(places.reads) == (f"{home}/models/v3.mmg", f"{home}/newest")
+
+
 @pytest.mark.parametrize("value", ["mine.taught", "/home/pi/mine.taught", "/var/lib/mmg/mine.taught"])
 def test_what_the_page_teaches_may_begin_with_no_file(value: str, tmp_path: Path) -> None:
     places = place(["--taught", value], "mmg", tmp_path, teaches=True)

@@ -30,11 +30,17 @@ def python_folders() -> list[Path]:
     folders = [Path(sys.prefix), Path(sys.base_prefix)]
     # mmg may be installed from a checkout. A folder of which the shell happens to be in is none of its own.
     folders += [Path(entry) for entry in sys.path if Path(entry).is_dir() and Path(entry).absolute() != Path.cwd()]
-    link = Path(sys.executable)
-    while link.is_symlink():
-        link = Path(os.path.normpath(link.parent / link.readlink()))
-        folders.append(link.parent)
-    return [one for folder in folders for one in (folder.absolute(), folder.resolve())]
+    folders += [way.parent for way in ways_to(Path(sys.executable))[1:]]
+    return [way for folder in folders for way in ways_to(folder.absolute())]
+
+
+def ways_to(path: Path) -> list[Path]:
+    """An absolute path of what is there, and each other that links on the way to it lead to."""
+    ways = [path]
+    while link := next((one for one in (*reversed(path.parents), path) if one.is_symlink()), None):
+        path = Path(os.path.normpath(link.parent / link.readlink() / path.relative_to(link)))
+        ways.append(path)
+    return ways
 
 
 def run_command() -> str:

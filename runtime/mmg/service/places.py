@@ -9,7 +9,7 @@ from pathlib import Path
 from urllib.parse import parse_qsl, quote, urlencode
 
 from mmg.errors import ConfigError
-from mmg.service.hidden import hidden_above
+from mmg.service.hidden import hidden_above, ways_to
 from mmg.sinks.url import parse_sink_url
 
 STATE, SECRETS = Path("/var/lib"), Path("/run/credentials")
@@ -80,7 +80,10 @@ class _Placing:
     def _read(self, flag: str, value: str) -> Path:
         path = Path(os.path.abspath(self.folder / value))  # noqa: PTH100
         check_readable(path, flag)
-        self.places.reads.append(path)
+        ways = ways_to(path)
+        for way in ways[1:] if not hidden_above(path) else ():  # in place of a hidden link, what it leads to is shown
+            check_readable(way, flag)
+        self.places.reads += ways
         return path
 
     def _taught(self, value: str) -> Path:
