@@ -14,8 +14,8 @@ NO_CAMERA = (
     r"char-(alsa|iio|ttyUSB|ttyACM|ttyS|ttyAMA|pts|rtc)|/dev/(null|zero|full|random|urandom|rtc\w*|tty\w*|iio:\w+)"
 )
 """What a policy may allow: a device of another name may be a camera's."""
-CAMERAS = "81"
-"""The major number of video4linux."""
+NO_CAMERAS = r"mem|tty\w*|/dev/(tty|console|ptmx|vc/0)|ptm|pts|alsa|iio|rtc"
+"""The same, as /proc/devices names them."""
 
 
 def closes_cameras(root: Path = Path("/")) -> bool:
@@ -30,17 +30,22 @@ def closes_cameras(root: Path = Path("/")) -> bool:
     for line in groups.splitlines():
         _, controllers, path = line.split(":", 2)
         if "devices" in controllers.split(","):
-            return _closed_by_list(root / "sys/fs/cgroup/devices" / path.lstrip("/") / "devices.list")
+            return _closed_by_list(root / "sys/fs/cgroup/devices" / path.lstrip("/") / "devices.list", root)
     return "INVOCATION_ID" in os.environ and _closed_by_unit(groups)
 
 
-def _closed_by_list(path: Path) -> bool:
-    """cgroup v1 tells it: ``c 81:* rwm`` allows, and so does ``a *:* rwm``."""
+def _closed_by_list(path: Path, root: Path) -> bool:
+    """cgroup v1 tells it: ``c 81:* rwm`` allows what /proc/devices names 81, and ``a *:* rwm`` all."""
     try:
         allowed = [line.split() for line in path.read_text().splitlines()]
+        characters = (root / "proc/devices").read_text().partition("Block devices:")[0]
     except OSError:
         return False
-    return not any(kind in "ac" and number.split(":")[0] in ("*", CAMERAS) for kind, number, _ in allowed)
+    names: dict[str, list[str]] = {}
+    for major, name in re.findall(r"^ *(\d+) (\S+)$", characters, re.MULTILINE):
+        names.setdefault(major, []).append(name)
+    majors = [number.split(":")[0] for kind, number, _ in allowed if kind in "ac"]
+    return all(re.fullmatch(NO_CAMERAS, name) for major in majors for name in names.get(major, [""]))
 
 
 def _closed_by_unit(groups: str) -> bool:

@@ -15,8 +15,9 @@ from mmg.privacy.uses import Uses
 
 AUDIT_ARCH = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
 """linux/audit.h. A program of another kind, such as a 32-bit one, has other numbers: all of its calls are refused."""
-X32 = 0x40000000
-"""The bit in the numbers of x86-64's second set of calls."""
+X32 = 512
+"""From here on x86-64's numbers are those of its second set of calls: with the bit 0x40000000 and, before Linux 5.4, as
+seccomp(2) says, without it too."""
 NEVER = (
     # Devices and sockets by another way than the calls below: io_uring makes calls that no filter sees.
     "io_uring_setup",
