@@ -6,6 +6,7 @@ import argparse
 import errno
 import socket
 import struct
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from mmg.errors import ConfigError
 from mmg.privacy import Closed, Uses
 from mmg.privacy.kernel import NUMBERS, Unavailable
 from mmg.privacy.manager import closes_cameras
+from mmg.privacy.namespace import ACCELERATORS
 from mmg.privacy.seccomp import AUDIT_ARCH, NEVER, USB_REQUESTS, filter_of
 
 ALLOWED, REFUSED, NO_SUCH_CALL = 0, errno.EPERM, errno.ENOSYS
@@ -26,6 +28,8 @@ QUERYCAP, MEDIA_INFO, PCM_INFO, CARD_INFO, TTY_GET, SERIAL_LOW_LATENCY = (
     0x5401,
     0x541F,
 )
+VI_CAPTURE_SETUP = 0x40604901
+"""Of a Jetson's capture-vi-channel, whatever the size of what it takes."""
 PROCESSORS = sorted(NUMBERS)
 
 
@@ -66,7 +70,7 @@ class Filter:
 @pytest.mark.parametrize("processor", PROCESSORS)
 def test_a_camera_is_asked_nothing_and_a_terminal_everything(processor: str) -> None:
     ask = Filter(Uses(), processor)
-    for request in (QUERYCAP, MEDIA_INFO, 0xC4 << 8, 0x2300, *USB_REQUESTS):
+    for request in (QUERYCAP, MEDIA_INFO, 0xC4 << 8, 0x2300, VI_CAPTURE_SETUP, *USB_REQUESTS):
         assert ask("ioctl", 5, request) == REFUSED
         assert ask("ioctl", 5, request | 7 << 32) == REFUSED  # the kernel drops the upper half
     assert ask("ioctl", 5, TTY_GET) == ask("ioctl", 5, SERIAL_LOW_LATENCY) == ALLOWED
@@ -123,6 +127,16 @@ def test_the_other_set_of_calls_of_x86_is_closed_too() -> None:
     assert ask(0x40000000 | NUMBERS["x86_64"]["ioctl"], 5, TTY_GET) == REFUSED
     # Before Linux 5.4 these are its ioctl, ptrace and the rest without the bit that marks them.
     assert {ask(number, 5, QUERYCAP) for number in range(512, 548)} == {REFUSED}
+
+
+def test_an_accelerators_nodes_are_none_of_a_cameras() -> None:
+    def is_open(node: str) -> bool:
+        return any(fnmatchcase(node, pattern) for pattern in ACCELERATORS)
+
+    models = ("nvhost-ctrl", "nvhost-ctrl-gpu", "nvhost-as-gpu", "nvhost-ctrl-nvdla0", "nvmap", "nvidia0")
+    cameras = ("nvhost-vi", "nvhost-ctrl-vi", "nvhost-ctrl-vi0-thi", "nvhost-isp", "nvhost-ctrl-isp.1")
+    cameras += ("nvhost-ctrl-nvcsi", "capture-vi-channel0", "tegra_camera_ctrl", "video0", "media0")
+    assert [node for node in (*models, *cameras) if is_open(node)] == list(models)
 
 
 def test_of_another_processor_it_says_so() -> None:

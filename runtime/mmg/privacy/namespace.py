@@ -37,8 +37,11 @@ SEEN = os.ST_RDONLY | os.ST_NODEV
 """Both have the values of the flags above."""
 AT_FDCWD, AT_RECURSIVE = -100, 0x8000
 DEVICES = ("null", "zero", "full", "random", "urandom", "tty")
-ACCELERATORS = ("nvidia*", "nvmap", "nvgpu*", "nvhost-*gpu*", "nvhost-ctrl*", "dri", "kfd", "galcore", "apex_*")
-"""Nodes of what may run models: never nvhost-vi and nvhost-isp, by which a Jetson's cameras are read."""
+ACCELERATORS = (
+    *("nvidia*", "nvmap", "nvgpu*", "nvhost-*gpu*", "nvhost-ctrl", "nvhost-ctrl-nvdla*"),
+    *("dri", "kfd", "galcore", "apex_*"),
+)
+"""Nodes of what may run models: never a Jetson's nvhost-vi, nvhost-ctrl-vi and the like, which are of its cameras."""
 TERMINALS = Path("/dev/pts")
 CAMERA_DAEMONS = ("tmp/argus_socket", "tmp/nvcamera*")
 """Sockets at which a board's daemon hands out pictures."""

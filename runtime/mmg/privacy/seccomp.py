@@ -62,8 +62,15 @@ NEVER = (
 )
 NEW_NAMESPACES = 0x7E020080
 """clone(2)'s flags that begin with CLONE_NEW."""
-CAMERA_KINDS = {"V": "V4L2", "|": "media controller", "#": "FireWire", "\xc4": "the Raspberry Pi's older VCHIQ"}
-"""The kinds (_IOC_TYPE) of a camera's ioctls; the kernel's Documentation/userspace-api/ioctl/ioctl-number.rst."""
+CAMERA_KINDS = {
+    "V": "V4L2, and a Jetson's nvhost-ctrl-vi",
+    "|": "media controller",
+    "#": "FireWire",
+    "I": "a Jetson's capture-vi-channel and capture-isp-channel",
+    "\xc4": "the Raspberry Pi's older VCHIQ",
+}
+"""The kinds (_IOC_TYPE) of a camera's ioctls; the kernel's Documentation/userspace-api/ioctl/ioctl-number.rst, and
+capture-vi-channel.c of NVIDIA's kernel."""
 SOUND_KINDS = {"A": "ALSA's PCM", "U": "ALSA's control", "P": "OSS"}
 USB_REQUESTS = (
     0xC0185500,  # USBDEVFS_CONTROL
