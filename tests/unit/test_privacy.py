@@ -134,8 +134,10 @@ def test_an_accelerators_nodes_are_none_of_a_cameras() -> None:
         return any(fnmatchcase(node, pattern) for pattern in ACCELERATORS)
 
     models = ("nvhost-ctrl", "nvhost-ctrl-gpu", "nvhost-as-gpu", "nvhost-ctrl-nvdla0", "nvmap", "nvidia0")
-    cameras = ("nvhost-vi", "nvhost-ctrl-vi", "nvhost-ctrl-vi0-thi", "nvhost-isp", "nvhost-ctrl-isp.1")
-    cameras += ("nvhost-ctrl-nvcsi", "capture-vi-channel0", "tegra_camera_ctrl", "video0", "media0")
+    cameras = (
+        *("nvhost-vi", "nvhost-ctrl-vi", "nvhost-ctrl-vi0-thi", "nvhost-isp", "nvhost-ctrl-isp.1"),
+        *("nvhost-ctrl-nvcsi", "capture-vi-channel0", "tegra_camera_ctrl", "video0", "media0"),
+    )
     assert [node for node in (*models, *cameras) if is_open(node)] == list(models)
 
 
