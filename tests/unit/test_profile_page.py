@@ -185,6 +185,13 @@ def test_without_accuracies_the_page_says_so_instead_of_a_plot() -> None:
     assert "Pareto" not in text
 
 
+def test_a_page_of_times_that_are_none_is_made_all_the_same() -> None:
+    none = distribution([0.0] * 5)
+    assert "Latency" in format_page(
+        made_report([replace(made_case(), stages={"event_to_decision": none, "hop": none})])
+    )
+
+
 def test_a_report_without_a_measured_case_is_a_page_that_says_why() -> None:
     text = format_page(made_report([unavailable(made_case())]))
     assert "No case was measured." in text

@@ -17,6 +17,7 @@ from mmg.board.profiling.compare import compare, percentile_interval
 from mmg.board.profiling.markdown import code, format_markdown
 from mmg.board.profiling.result import BudgetCheck, Case, Report, encode, read_report
 from mmg.board.profiling.table import format_table, took
+from mmg.errors import ConfigError
 from msgspec.structs import replace
 from profile_reports import (
     SUBSETS,
@@ -225,6 +226,18 @@ def test_text_of_a_report_does_not_become_markdown() -> None:
     assert "i\\|mu+\\<b\\>" in text
     assert "a \\# b \\<script\\> \\[c\\](d) \\&lt;" in text
     assert "\\*x\\*" in text
+
+
+def test_text_of_a_report_does_nothing_to_a_terminal_that_shows_the_markdown() -> None:
+    report = replace(made_report(), command=("--bundle", "\x1b[2J"), machine=replace(made_machine(), cpu="\x1b[31mred"))
+    assert format_markdown(report).replace("\n", "").isprintable()
+
+
+@pytest.mark.parametrize("number", [b"1e300", b"-1e19"])
+def test_a_number_that_nothing_measures_is_no_reports(number: bytes, tmp_path: Path) -> None:
+    (tmp_path / "huge.json").write_bytes(encode(made_report()).replace(b'"load": 0.4', b'"load": ' + number))
+    with pytest.raises(ConfigError, match=r"huge\.json: is not a report of mmg-profile --json: .* - at `\$\.cases"):
+        read_report(str(tmp_path / "huge.json"))
 
 
 def test_code_may_hold_backticks() -> None:

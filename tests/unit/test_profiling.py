@@ -26,8 +26,8 @@ from mmg.board.machine import Condition
 from mmg.board.profiling import campaign, energy, measure
 from mmg.board.profiling.campaign import Plan, all_subsets, run_campaign
 from mmg.board.profiling.judge import Seen, judge
-from mmg.board.profiling.result import Case, Report, encode
-from mmg.board.profiling.stalls import StallWatch
+from mmg.board.profiling.result import Case, Mode, Report, encode
+from mmg.board.profiling.stalls import StallWatch, waited_s
 from mmg.board.profiling.stats import distribution, halves_differ
 from mmg.board.profiling.synthetic import SyntheticPort, make_chunks
 from mmg.board.profiling.task import Task
@@ -314,6 +314,12 @@ def test_more_hops_than_there_was_room_for_are_kept_too() -> None:
 def test_no_hop_is_counted_before_the_context_is_full(plan: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
     # While it fills, the fusion has another number of tokens in each hop, and is bound anew.
     made, task = Seen(room=3), with_fields(TASK, modalities=("imu",), hops=3)
+    measure_decisions(task, plan, made, monkeypatch)
+    assert made.stages_ms["event_to_decision"].rows.tolist() == [7.0, 8.0, 9.0]
+
+
+def measure_decisions(task: Task, plan: Plan, made: Seen, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Run paced, with decisions that are there at once; each took as many milliseconds as it has a number."""
     decided = [
         Mock(
             modalities=("imu",),
@@ -329,7 +335,48 @@ def test_no_hop_is_counted_before_the_context_is_full(plan: Plan, monkeypatch: p
     with Bundle.open(plan.bundle) as bundle:
         assert bundle.manifest.context_hops == 4
         measure._run_paced(task, bundle, made, measure._Window(made, None))
-    assert made.stages_ms["event_to_decision"].rows.tolist() == [7.0, 8.0, 9.0]
+
+
+@pytest.mark.parametrize("mode", ["paced", "backtoback"])
+def test_what_it_costs_to_note_a_hop_is_not_the_runs(mode: Mode, plan: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
+    def resident_mib(_which: str) -> float:
+        end_s = time.thread_time() + 0.05
+        while time.thread_time() < end_s:
+            pass
+        return 80.0
+
+    monkeypatch.setattr(measure, "resident_mib", resident_mib)
+    made, task = Seen(), with_fields(TASK, modalities=("imu",), hops=8, mode=mode)
+    if mode == "paced":
+        measure_decisions(task, plan, made, monkeypatch)
+    else:
+        with Bundle.open(plan.bundle) as bundle:
+            measure._run_backtoback(task, bundle, made, measure._Window(made, None))
+    assert len(made.resident.rows) == 8
+    assert made.stages_ms["hop"].rows.max() < 50
+    assert made.cpu_s < 0.2
+
+
+def test_how_long_the_counted_decisions_waited_for_a_processor_is_noted(
+    plan: Plan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waited = iter(np.arange(100) * 0.004)  # 4 ms more with each decision
+    monkeypatch.setattr("mmg.board.profiling.stalls.waited_s", lambda: next(waited))
+    made, task = Seen(), with_fields(TASK, modalities=("imu",), hops=10)
+    measure_decisions(task, plan, made, monkeypatch)
+    assert made.waited_ms == pytest.approx(40)
+
+
+def test_decisions_that_waited_for_a_processor_are_not_to_be_relied_on() -> None:
+    (reason,) = judged(seen([5.0] * 12, waited_ms=63.0)).reasons
+    assert reason.endswith("35% of the time to the decisions was waiting for one")
+    assert judged(seen([5.0] * 12, waited_ms=45.0)).valid
+
+
+def test_a_thread_that_ran_has_waited_for_no_longer_than_time_has_passed() -> None:
+    before_s = time.monotonic()
+    waited_before_s = waited_s()
+    assert 0 <= waited_s() - waited_before_s <= time.monotonic() - before_s
 
 
 def test_what_it_costs_to_read_the_meter_is_not_the_runs() -> None:

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 LEAST_SAMPLES = {"paced": 10, "backtoback": 50}
 MOST_DIFFERENT = 0.05
 """What repeating a measurement may change in the median."""
+MOST_WAITED = 0.25
+"""Of the time from a hop's end to its decision, what may be waiting for a processor."""
 LEAST_SLOPE_S = 60.0
 """A line through the memory of a shorter run says nothing."""
 
@@ -61,7 +63,8 @@ class Seen:
     stages_ms: of each counted hop. spans_s: from the hop's end to its decision, in host monotonic seconds; paced only.
     resident: host monotonic seconds and MiB. cpu_s: processor time without what feeds and watches, and took_s the time
     that passed, both from the last hop that is not counted to the last one. lacking: hops since then that were decided
-    without one of the modalities.
+    without one of the modalities. waited_ms: how long the counted decisions waited for a processor, all together; paced
+    only.
     """
 
     room: int = 1
@@ -72,6 +75,7 @@ class Seen:
     base_mib: float = 0.0
     peak_mib: float = 0.0
     lacking: int = 0
+    waited_ms: float = 0.0
     cpu_s: float = 0.0
     took_s: float = 0.0
     energy: energies.Energy | None = None
@@ -109,6 +113,9 @@ def judge(task: Task, manifest: Manifest, seen: Seen, before: Condition, after: 
     ]
     repeat = halves_differ(stages_ms["hop"])
     reasons = _reasons(task, hops, repeat, excused, [why for why in throttled if why not in limits])
+    if seen.waited_ms > MOST_WAITED * sum(held):
+        share = f"{seen.waited_ms / sum(held):.0%} of the time to the decisions was waiting for one"
+        reasons.append(f"other programs had the processors, or a limit kept them from this one: {share}")
     return Case(
         modalities=task.modalities,
         outcome="measured",

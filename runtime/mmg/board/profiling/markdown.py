@@ -9,6 +9,7 @@ from mmg.board.profiling.figures import LATENCY, Figure, by_variant, figures, me
 from mmg.board.profiling.gate import GATE_TITLE, gate_lines
 from mmg.board.profiling.result import Case, Conditions, Report
 from mmg.board.profiling.table import headlines, limits, over_budget, reasons, shown_figures, warnings
+from mmg.printable import printable
 
 SPECIAL = re.compile(r"([\\`*_{}\[\]<>#|~&])")
 
@@ -64,12 +65,12 @@ def conditions(cases: Iterable[Case]) -> str:
 
 def escape(text: str) -> str:
     """Text of the report that Markdown shall show as it is, on one line."""
-    return SPECIAL.sub(r"\\\1", " ".join(text.split()))
+    return SPECIAL.sub(r"\\\1", printable(" ".join(text.split())))
 
 
 def code(text: str) -> str:
     """A code span that may hold backticks: fenced by more of them than it has in a row (CommonMark 0.31, 6.1)."""
-    text = " ".join(text.split()) or " "
+    text = printable(" ".join(text.split())) or " "
     fence = "`" * (1 + max((len(run) for run in re.findall("`+", text)), default=0))
     return f"{fence} {text} {fence}" if "`" in text else f"{fence}{text}{fence}"
 

@@ -168,7 +168,7 @@ def _run_paced(task: Task, bundle: Bundle, seen: Seen, window: _Window) -> None:
     """Live, from ports that bring synthetic samples at their own pace."""
     from pathlib import Path
 
-    from mmg.board.profiling.stalls import StallWatch
+    from mmg.board.profiling.stalls import StallWatch, waited_s
     from mmg.board.profiling.synthetic import SyntheticPort
     from mmg.runs.live import LivePipeline
     from mmg.sinks.jsonl import JsonLines
@@ -182,22 +182,29 @@ def _run_paced(task: Task, bundle: Bundle, seen: Seen, window: _Window) -> None:
         for port in ports:
             # Blocks that end with the hops: by chance they would end up to a block later, another time in each case.
             port.begin_ns = pipeline.origin_ns
-        whole, cpu_s = 0, time.thread_time()
+        whole, noted_s, begun_s, waited_before_s = 0, 0.0, time.thread_time(), waited_s()
+
+        def others_cpu_s() -> float:
+            return watch.cpu_s + sum(port.cpu_s for port in ports) + noted_s
+
         try:
             for decision in pipeline:
                 written_ms = _write(sink, decision, time.perf_counter_ns)
-                spent_s, cpu_s = time.thread_time() - cpu_s, time.thread_time()
-                if len(decision.modalities) < len(task.modalities):
-                    seen.lacking += whole > uncounted
-                    continue
-                whole += 1
-                if whole > uncounted:
-                    _add_paced(seen, decision, pipeline.origin_ns, written_ms, spent_s * 1e3)
-                elif whole == uncounted:
-                    window.begin(watch.cpu_s + sum(port.cpu_s for port in ports))
+                done_s, waited_now_s = time.thread_time(), waited_s()
+                is_whole, is_counted = len(decision.modalities) == len(task.modalities), whole >= uncounted
+                if is_whole and is_counted:
+                    _add_paced(seen, decision, pipeline.origin_ns, written_ms, (done_s - begun_s) * 1e3)
+                    late_ms = decision.latency_ms["event_to_decision"]
+                    seen.waited_ms += min((waited_now_s - waited_before_s) * 1e3, late_ms)
+                seen.lacking += is_counted and not is_whole
+                whole, waited_before_s = whole + is_whole, waited_now_s
+                noted_s += time.thread_time() - done_s
                 if whole == task.hops + uncounted:
-                    window.end(watch.cpu_s + sum(port.cpu_s for port in ports))
+                    window.end(others_cpu_s())
                     break
+                if is_whole and whole == uncounted:
+                    window.begin(others_cpu_s())
+                begun_s = time.thread_time()
         finally:
             pipeline.close()
             watch.close()
@@ -239,21 +246,23 @@ def _run_backtoback(task: Task, bundle: Bundle, seen: Seen, window: _Window) -> 
     manifest = bundle.manifest
     engine = make_engine(bundle, task.modalities, _settings(task), clock=time.thread_time_ns)
     streams = [make_chunks(manifest.modality(name), manifest.hop_s) for name in engine.modalities]
-    uncounted = uncounted_hops(manifest)
+    uncounted, others_s = uncounted_hops(manifest), 0.0  # processor time of what feeds and notes
     with Path("/dev/null").open("w", encoding="utf-8") as nowhere:
         sink = JsonLines(nowhere)
         for hop in range(task.hops + uncounted):
             if hop == uncounted:
-                window.begin(0.0)
-            chunks, cpu_s = [next(stream) for stream in streams], time.thread_time()
+                window.begin(others_s)
+            fed_s, chunks, cpu_s = time.thread_time(), [next(stream) for stream in streams], time.thread_time()
+            others_s += cpu_s - fed_s
             decisions = [decision for chunk in chunks for decision in engine.push(chunk)]
             spent_ms = (time.thread_time() - cpu_s) * 1e3
             for decision in decisions:
-                written_ms = _write(sink, decision, time.thread_time_ns)
+                written_ms, done_s = _write(sink, decision, time.thread_time_ns), time.thread_time()
                 if hop >= uncounted:
                     stages = {**decision.latency_ms, "sink": written_ms, "hop": spent_ms + written_ms}
                     seen.add(stages, time.monotonic(), resident_mib("VmRSS"))
-        window.end(0.0)
+                others_s += time.thread_time() - done_s
+        window.end(others_s)
 
 
 def _write(sink: JsonLines, decision: Decision, clock: Callable[[], int]) -> float:

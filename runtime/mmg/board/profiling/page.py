@@ -127,8 +127,9 @@ def _latency(report: Report, cases: Sequence[Case]) -> Markup:
     longest = max(times.max_ms for times in known)
     deadlines = sorted({case.deadline_ms for case in cases if case.deadline_ms})
     markers = {"deadline": deadlines[-1]} if deadlines and deadlines[-1] <= 4 * longest else {}
-    if report.budget.get("decision_ms", 5 * longest) <= 4 * longest:
-        markers["budget for p95"] = report.budget["decision_ms"]
+    limit = report.budget.get("decision_ms")
+    if limit is not None and limit <= 4 * longest:
+        markers["budget for p95"] = limit
     scale = logarithmic([*(times.min_ms for times in known), *(times.max_ms for times in known), *markers.values()])
     groups = by_variant(cases)
     panels = [

@@ -17,6 +17,10 @@ LARGEST_BYTES = 32 << 20
 Mode = Literal["paced", "backtoback"]
 
 
+Number = Annotated[float, msgspec.Meta(ge=-1e18, le=1e18)]
+"""As far as anything can be measured: with larger ones nothing can be drawn or compared."""
+
+
 class _Part(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Every part is immutable and refuses keys it does not know."""
 
@@ -24,7 +28,7 @@ class _Part(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
 class Histogram(_Part, frozen=True):
     """counts[i]: how many were from edges_ms[i] on and under edges_ms[i + 1]; nothing is left out, none is clipped."""
 
-    edges_ms: tuple[float, ...]
+    edges_ms: tuple[Number, ...]
     counts: tuple[int, ...]
 
     def __post_init__(self) -> None:
@@ -36,13 +40,13 @@ class Distribution(_Part, frozen=True):
     """Of one stage, in milliseconds. Percentiles are interpolated between samples; none is left out."""
 
     n: Annotated[int, msgspec.Meta(ge=1)]
-    mean_ms: float
-    min_ms: float
-    p50_ms: float
-    p90_ms: float
-    p95_ms: float
-    p99_ms: float
-    max_ms: float
+    mean_ms: Number
+    min_ms: Number
+    p50_ms: Number
+    p90_ms: Number
+    p95_ms: Number
+    p99_ms: Number
+    max_ms: Number
     histogram: Histogram
 
 
@@ -54,12 +58,12 @@ class Cold(_Part, frozen=True):
     the start of the process to the end of the first inference: a decision but for the wait for the sensors' first hop.
     """
 
-    start_s: float
-    import_s: float
-    verify_s: float
-    sessions_s: float
-    first_inference_s: float
-    first_decision_s: float
+    start_s: Number
+    import_s: Number
+    verify_s: Number
+    sessions_s: Number
+    first_inference_s: Number
+    first_decision_s: Number
 
 
 class Memory(_Part, frozen=True):
@@ -70,10 +74,10 @@ class Memory(_Part, frozen=True):
     minute, which says nothing.
     """
 
-    base_mib: float
-    steady_mib: float
-    peak_mib: float
-    slope_mib_per_hour: float | None
+    base_mib: Number
+    steady_mib: Number
+    peak_mib: Number
+    slope_mib_per_hour: Number | None
 
 
 class Energy(_Part, frozen=True):
@@ -84,17 +88,17 @@ class Energy(_Part, frozen=True):
 
     measured: bool
     meter: str
-    joules: float
-    mean_w: float
-    mj_per_decision: float
+    joules: Number
+    mean_w: Number
+    mj_per_decision: Number
 
 
 class BudgetCheck(_Part, frozen=True):
     """One line of the device profile's budget. value: None where it was not measured, which does not pass."""
 
     key: str
-    limit: float
-    value: float | None
+    limit: Number
+    value: Number | None
     passed: bool
 
 
@@ -102,11 +106,11 @@ class Conditions(_Part, frozen=True):
     """The board before or after; None where the kernel does not say. See ``mmg.board.machine.Condition``."""
 
     governor: str | None
-    frequency_mhz: float | None
-    temperature_c: float | None
+    frequency_mhz: Number | None
+    temperature_c: Number | None
     throttled: tuple[str, ...]
     free_mib: int
-    load: float
+    load: Number
 
 
 class Case(_Part, frozen=True):
@@ -136,17 +140,17 @@ class Case(_Part, frozen=True):
     cold: Cold | None = None
     stages: dict[str, Distribution] = {}
     hops: int = 0
-    deadline_ms: float | None = None
+    deadline_ms: Number | None = None
     misses: int = 0
     missed_by_stalls: int = 0
-    real_time_factor: float | None = None
-    cpu_percent: float | None = None
+    real_time_factor: Number | None = None
+    cpu_percent: Number | None = None
     memory: Memory | None = None
-    macs_per_s: float | None = None
+    macs_per_s: Number | None = None
     model_bytes: int = 0
     energy: Energy | None = None
-    accuracy: float | None = None
-    halves_differ: float | None = None
+    accuracy: Number | None = None
+    halves_differ: Number | None = None
     before: Conditions | None = None
     after: Conditions | None = None
     valid: bool = False
@@ -189,7 +193,7 @@ class Bundle(_Part, frozen=True):
     name: str
     version: str
     manifest_sha256: str
-    hop_s: float
+    hop_s: Number
     video: tuple[str, ...] = ("video",)
 
 
@@ -201,9 +205,9 @@ class GateCost(_Part, frozen=True):
     """
 
     policy: str
-    awake: dict[str, float]
-    accuracy: float
-    estimated_mw: float
+    awake: dict[str, Number]
+    accuracy: Number
+    estimated_mw: Number
 
 
 class Report(_Part, frozen=True):
@@ -217,11 +221,11 @@ class Report(_Part, frozen=True):
     schema: Literal["mmg-profile/1"]
     made: str
     command: tuple[str, ...]
-    took_s: float
+    took_s: Number
     mode: Mode
     signal: str
     profile: str
-    budget: dict[str, float]
+    budget: dict[str, Number]
     bundle: Bundle
     machine: Machine
     cases: tuple[Case, ...]

@@ -1,13 +1,29 @@
-"""When the machine itself ran nobody: a thread that asks to be woken every few milliseconds notes how late it was."""
+"""When the machine itself ran nobody: a thread that asks to be woken every few milliseconds notes how late it was.
+
+And how long a thread that could run waited, as other programs had the processors.
+"""
 
 from __future__ import annotations
 
 import threading
 import time
+from pathlib import Path
 
 TICK_S = 0.02
 LATE_S = 0.005
 """How late a wake must be to count as a stall."""
+
+
+def waited_s() -> float:
+    """How long the calling thread has waited for a processor so far, in seconds; 0 where the kernel does not say.
+
+    The second number of ``schedstat`` in proc_pid_schedstat(5), which also counts what a limit of the control group
+    keeps from it.
+    """
+    try:
+        return int(Path("/proc/thread-self/schedstat").read_bytes().split()[1]) / 1e9
+    except (OSError, IndexError):
+        return 0.0
 
 
 class StallWatch:
