@@ -393,6 +393,16 @@ def test_another_mode_is_told() -> None:
     assert {change.figure for change in comparison.changes if "event" in change.figure} == set()
 
 
+def test_another_setting_is_told_before_the_changes() -> None:
+    plain, other = (
+        made_report([made_case()]),
+        ("--set", "unknown=0", "--json", "--set=grace_s=0.1", "--set", "budget.memory_mib=8"),
+    )
+    comparison = compare([plain], replace(plain, command=other))
+    assert comparison.differences == ("not the same settings: none, now grace_s=0.1, unknown=0",)
+    assert not compare([plain], replace(plain, command=("--set", "budget.memory_mib=80"))).differences
+
+
 def test_cases_of_one_report_alone_are_named() -> None:
     comparison = compare(
         [made_report([made_case(), made_case(("imu",))])],

@@ -23,6 +23,7 @@ import math
 from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Literal
 
 from mmg.board.profiling.figures import measured
@@ -233,6 +234,7 @@ def _differences(old: Report, new: Report) -> Iterator[str]:
         ("bundle's content", old.bundle.manifest_sha256[:12], new.bundle.manifest_sha256[:12]),
         ("mode", old.mode, new.mode),
         ("profile", old.profile, new.profile),
+        ("settings", _settings(old), _settings(new)),
         ("signal", old.signal, new.signal),
     )
     for what, before, after in pairs:
@@ -243,6 +245,14 @@ def _differences(old: Report, new: Report) -> Iterator[str]:
         had, has = old.machine.versions.get(name, "none"), new.machine.versions.get(name, "none")
         if had != has and name != OWN:
             yield f"not the same version of {name}: {had}, now {has}"
+
+
+def _settings(report: Report) -> str:
+    """What ``--set`` changed of the profile, but for its budget, which changes nothing that is measured."""
+    words = report.command
+    given = [after for word, after in pairwise(words) if word == "--set"]
+    given += [word.partition("=")[2] for word in words if word.startswith("--set=")]
+    return ", ".join(sorted(one for one in given if not one.startswith("budget.")))
 
 
 def _governors(report: Report) -> str:
