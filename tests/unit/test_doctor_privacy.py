@@ -48,3 +48,9 @@ def test_a_trial_that_breaks_and_another_boards_files_tell_nothing(
 ) -> None:
     assert told("Segmentation fault", monkeypatch)["cameras"][0] == "unknown"
     assert [one.verdict for one in check_privacy(tmp_path)] == ["unknown"]
+
+
+def test_a_file_of_the_working_directory_is_no_library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "json.py").write_text("raise SystemExit('none of Python's')")
+    monkeypatch.chdir(tmp_path)
+    assert "could not be tried" not in {one.check: one.found for one in check_privacy(Path("/"))}["cameras"]

@@ -10,5 +10,11 @@ import sys
 
 from mmg.privacy import Uses, close_unused
 
-if __name__ == "__main__":
+
+def main() -> None:
+    """Close, ask and tell."""
     sys.stdout.write(json.dumps(close_unused(Uses())._asdict()))
+
+
+if __name__ == "__main__":
+    main()

@@ -11,6 +11,12 @@ from typing import Any
 from mmg.board.doctor.finding import Finding
 
 PATIENCE_S = 20.0
+COMMAND = (
+    sys.executable,
+    "-c",
+    # Without the working directory, a file of which might have the name of a library.
+    "import sys; sys.path[:] = filter(None, sys.path); from mmg.privacy.look import main; main()",
+)
 MEANING = {
     "seccomp": "cameras by any node, and the network",
     "namespace": "cameras by plain reads too, devices, and files",
@@ -38,9 +44,8 @@ def check_privacy(root: Path) -> list[Finding]:
 
 
 def _look() -> dict[str, Any] | None:
-    command = [sys.executable, "-m", "mmg.privacy.look"]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S, check=True)
+        done = subprocess.run(COMMAND, capture_output=True, text=True, timeout=PATIENCE_S, check=True)
         return dict(json.loads(done.stdout))
     except (OSError, subprocess.SubprocessError, ValueError):
         return None

@@ -44,7 +44,7 @@ COMMAND = (
     sys.executable,
     "-c",
     # Without the working directory, a file of which might have the name of a library.
-    "import sys; del sys.path[0]; from mmg.board.profiling.measure import main; sys.exit(main())",
+    "import sys; sys.path[:] = filter(None, sys.path); from mmg.board.profiling.measure import main; sys.exit(main())",
 )
 
 Subset = tuple[str, ...]
