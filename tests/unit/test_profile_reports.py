@@ -446,6 +446,17 @@ def test_of_cases_that_are_as_accurate_the_cheapest_is_chosen() -> None:
     assert advise(made_report([better, cheap]), {}).choice == better
 
 
+def test_the_time_of_all_threads_counts_and_not_the_engines_alone() -> None:
+    one, two = replace(made_case(), cpu_percent=2.0), replace(made_case(threads=2), cpu_percent=3.5)
+    quicker = replace(two, stages=one.stages | {"hop": times(2.0)})
+    assert one.stages["hop"].p50_ms > 2 * quicker.stages["hop"].p50_ms
+    advice = advise(made_report([quicker, one]), {})
+    assert advice.choice == one
+    assert "ms of processor time, 2.0 % of a core" in flat(format_advice(advice))
+    unpaced = [replace(case, cpu_percent=None) for case in (quicker, one)]
+    assert "that of the engine's alone" in flat(format_advice(advise(made_report(unpaced, mode="backtoback"), {})))
+
+
 def test_of_cases_that_cost_the_same_time_the_smaller_is_chosen() -> None:
     case = made_case()
     assert case.memory is not None

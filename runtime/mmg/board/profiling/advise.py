@@ -71,9 +71,9 @@ class Advice:
 def advise(report: Report, budget: Mapping[str, float], *, may_film: bool = True, flags: Sequence[str] = ()) -> Advice:
     """Of the measured and valid cases that keep every limit and keep up with the sensors: the most accurate.
 
-    Accuracies within ``TIE`` of the best of those that are left are a tie: less processor time of a hop is better, then
-    less memory. Where no accuracy is known, the most modalities, then the same. A case whose accuracy is not known goes
-    behind those that are.
+    Accuracies within ``TIE`` of the best of those that are left are a tie: less processor time is better, that of all
+    threads where it was measured and else that of the engine's in a hop, then less memory. Where no accuracy is known,
+    the most modalities, then the same. A case whose accuracy is not known goes behind those that are.
 
     may_film: whether the device's owner leaves it open that its camera is used. flags: of mmg-run, for the profile.
     """
@@ -140,6 +140,8 @@ def described(case: Case) -> str:
         facts.append(f"p95 {short(times.p95_ms)} ms")
     if "hop" in case.stages:
         facts.append(f"hop {short(case.stages['hop'].p50_ms)} ms of processor time")
+    if case.cpu_percent is not None:
+        facts.append(f"{case.cpu_percent:.1f} % of a core")
     if case.memory:
         facts.append(f"peak {case.memory.peak_mib:.0f} MiB")
     return f"{case.name}: {', '.join(facts)}"
@@ -161,7 +163,8 @@ def _rank(cases: Sequence[Case]) -> list[Case]:
 
 def _cost(case: Case) -> tuple[float, float]:
     hop_ms = case.stages["hop"].p50_ms if "hop" in case.stages else math.inf
-    return hop_ms, case.memory.peak_mib if case.memory else math.inf
+    processor = hop_ms if case.cpu_percent is None else case.cpu_percent
+    return processor, case.memory.peak_mib if case.memory else math.inf
 
 
 def _why(case: Case, failed: Sequence[BudgetCheck]) -> tuple[str, ...]:
@@ -189,6 +192,8 @@ def _notes(
         notes.append("This opens the camera: --allow-video is for the wearer, or the people it films, to decide.")
     if report.mode == "backtoback" and "decision_ms" in budget:
         notes.append("Run back to back: decision_ms was held against the processor time of a hop, without the waiting.")
+    if report.mode == "backtoback" and any(case.threads > 1 for case in fitting):
+        notes.append("Run back to back: of more threads than one the processor time is that of the engine's alone.")
     cases = [*fitting, *(one.case for one in rejected)]
     values = [check for case in cases for check in check_budget(case, budget)]
     for key in budget:

@@ -63,8 +63,8 @@ class Seen:
     stages_ms: of each counted hop. spans_s: from the hop's end to its decision, in host monotonic seconds; paced only.
     resident: host monotonic seconds and MiB. cpu_s: processor time without what feeds and watches, and took_s the time
     that passed, both from the last hop that is not counted to the last one. lacking: hops since then that were decided
-    without one of the modalities. waited_ms: how long the counted decisions waited for a processor, all together; paced
-    only.
+    without one of the modalities. waited_ms: how long the counted decisions waited for a processor, at the least and
+    all together; paced only.
     """
 
     room: int = 1

@@ -193,9 +193,10 @@ def _run_paced(task: Task, bundle: Bundle, seen: Seen, window: _Window) -> None:
                 done_s, waited_now_s = time.thread_time(), waited_s()
                 is_whole, is_counted = len(decision.modalities) == len(task.modalities), whole >= uncounted
                 if is_whole and is_counted:
-                    _add_paced(seen, decision, pipeline.origin_ns, written_ms, (done_s - begun_s) * 1e3)
-                    late_ms = decision.latency_ms["event_to_decision"]
-                    seen.waited_ms += min((waited_now_s - waited_before_s) * 1e3, late_ms)
+                    spent_ms, waited_ms = (done_s - begun_s) * 1e3, (waited_now_s - waited_before_s) * 1e3
+                    _add_paced(seen, decision, pipeline.origin_ns, written_ms, spent_ms)
+                    idle_ms = max(decision.latency_ms["event_to_decision"] - spent_ms, 0.0)
+                    seen.waited_ms += min(waited_ms, idle_ms)  # the rest of the waiting was before the hop's end
                 seen.lacking += is_counted and not is_whole
                 whole, waited_before_s = whole + is_whole, waited_now_s
                 noted_s += time.thread_time() - done_s

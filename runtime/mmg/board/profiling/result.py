@@ -83,7 +83,7 @@ class Memory(_Part, frozen=True):
 class Energy(_Part, frozen=True):
     """While it ran. measured: by ``meter``; else an estimate, processor time by the profile's ``energy.core_w``.
 
-    A meter counts all that the board does, an estimate only what this process adds.
+    A meter counts what the whole board does, as far as it sees it, an estimate only what this process adds.
     """
 
     measured: bool
