@@ -241,6 +241,46 @@ def test_the_ways_around_it_that_were_found_are_closed() -> None:
     assert (terminal, memory) == ("EACCES", "EROFS")
 
 
+SERVERS = """
+import socket, sys
+from mmg.privacy import Uses, close_unused
+listening = []
+for path in sys.argv[2:]:
+    listening.append(socket.socket(socket.AF_UNIX))
+    listening[-1].bind(path)
+    listening[-1].listen()
+closed = close_unused(Uses(daemons=True, network=True, sound=sys.argv[1] == "sound"))
+
+def said(path):
+    try:
+        socket.socket(socket.AF_UNIX).connect(path)
+    except OSError:
+        return "refused"
+    return "done"
+
+print("namespace" in closed.by, "microphones" in closed.things, *map(said, sys.argv[2:]))
+"""
+
+
+@pytest.mark.parametrize(("used", "answer"), [("nothing", "True refused refused"), ("sound", "False done done")])
+def test_a_sound_server_is_reached_by_who_uses_sound_alone(used: str, answer: str) -> None:
+    """A name in .local is looked up at a socket of this board; PipeWire's hands out sound and pictures."""
+    if os.geteuid() != 0 or not Path("/run").is_dir():
+        pytest.skip("only root may make a folder in /run/user")
+    user = Path(f"/run/user/{os.getpid()}")
+    (user / "pulse").mkdir(parents=True)
+    try:
+        words = [sys.executable, "-c", SERVERS, used, str(user / "pipewire-0"), str(user / "pulse/native")]
+        done = subprocess.run(words, capture_output=True, text=True, check=False)
+    finally:
+        shutil.rmtree(user)
+    assert done.returncode == 0, done.stderr
+    has_namespace, _, said = done.stdout.strip().partition(" ")
+    if has_namespace == "False":
+        pytest.skip("this machine gives no namespace")
+    assert said == answer
+
+
 def test_a_doorkeeper_that_is_gone_is_told_and_odd_requests_do_not_end_it() -> None:
     code = (
         "import os, signal, time\n"

@@ -13,7 +13,7 @@ import pytest
 from mmg.cli.privacy import uses_of
 from mmg.cli.run import build_parser
 from mmg.errors import ConfigError
-from mmg.privacy import Closed, Uses
+from mmg.privacy import Closed, Uses, _things
 from mmg.privacy.kernel import NUMBERS, Unavailable
 from mmg.privacy.manager import closes_cameras
 from mmg.privacy.namespace import ACCELERATORS
@@ -223,6 +223,24 @@ def test_the_state_of_the_camera_is_told_in_three_words() -> None:
     assert closed.camera == {"state": "closed", "by": ["namespace", "seccomp"]}
     assert Closed(("landlock",), {"seccomp": "left out"}).camera == {"state": "off", "by": []}
     assert Closed(("seccomp",), {}, uses_camera=True).camera == {"state": "open", "by": []}
+
+
+@pytest.mark.parametrize(
+    ("uses", "by", "is_closed"),
+    [
+        (Uses(), {"seccomp"}, True),
+        (Uses(daemons=True), {"seccomp"}, False),  # a sound server's socket can be reached
+        (Uses(daemons=True), {"namespace"}, True),
+        (Uses(daemons=True, camera=True), {"namespace"}, False),
+        (Uses(daemons=True, camera=True), {"namespace", "seccomp"}, True),
+        (Uses(sound=True), {"namespace", "seccomp"}, False),
+        (Uses(), {"landlock"}, False),
+    ],
+)
+def test_microphones_are_closed_where_neither_a_device_nor_a_server_is_left(
+    uses: Uses, by: set[str], is_closed: bool
+) -> None:
+    assert ("microphones" in _things(uses, by, (), is_cut=False)) is is_closed
 
 
 DEVICES = """\

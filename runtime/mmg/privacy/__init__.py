@@ -112,12 +112,14 @@ def _things(uses: Uses, by: set[str], answers: tuple[Answer, ...], *, is_cut: bo
     from mmg.privacy import ask, landlock
 
     was_opened = any(one.answer == ask.OPENED for one in answers)
+    has_no_sound_device = "seccomp" in by or ("namespace" in by and not uses.camera)
+    has_no_sound_server = "namespace" in by or ("seccomp" in by and not uses.daemons)
     is_refused = any(one.is_refusal for one in answers) or ("namespace" in by and ask.is_without_devices())
     return tuple(
         thing
         for thing, is_closed in {
             "cameras": not (uses.camera or was_opened) and (is_refused or "manager" in by),
-            "microphones": not uses.sound and ("seccomp" in by or ("namespace" in by and not uses.camera)),
+            "microphones": not uses.sound and has_no_sound_device and has_no_sound_server,
             "network": not uses.network and ("seccomp" in by or ("namespace" in by and is_cut)),
             "writing": uses.writes is not None
             and ("namespace" in by or ("landlock" in by and landlock.closes_writing())),

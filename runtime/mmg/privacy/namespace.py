@@ -58,6 +58,15 @@ DAEMONS = (
     "run/user/*/wayland-*",
 )
 """Sockets at which others can be made to do what this process may not. Sound servers are asked without them."""
+SOUND_SERVERS = (
+    "run/user/*/pipewire-*",
+    "run/user/*/pulse",
+    "run/pipewire",
+    "run/pulse",
+    "tmp/pulse-*",
+    "dev/shm/jack*",
+)
+"""Where they are asked for sound, and PipeWire for pictures too."""
 SYS_ADMIN = 21
 KEPT = {"CHOWN": 0, "DAC_OVERRIDE": 1, "FOWNER": 3, "FSETID": 4, "NET_BIND_SERVICE": 10, "IPC_LOCK": 14, "SYS_NICE": 23}
 """What root keeps of capabilities(7): it may read files of other users, and listen at low ports. With another, such as
@@ -136,7 +145,7 @@ def _close_mounts(uses: Uses) -> None:
     if here:
         with suppress(OSError):  # one that this user may not enter: it stays in what is closed
             os.chdir(here)  # into what is mounted there now
-    _hide(DAEMONS if uses.camera else (*DAEMONS, *CAMERA_DAEMONS))
+    _hide((*DAEMONS, *(() if uses.camera else CAMERA_DAEMONS), *(() if uses.sound else SOUND_SERVERS)))
     closed = (0 if uses.camera else NO_DEVICES) | (0 if uses.writes is None else READ_ONLY)
     _set_all(closed)
     for node in (*nodes, *([TERMINALS] if uses.terminals else [])):
@@ -171,7 +180,6 @@ def _own_nodes(uses: Uses) -> list[Path]:
 
 
 def _hide(patterns: tuple[str, ...]) -> None:
-    """PipeWire's sockets stay where there is sound: they are how it is heard."""
     for pattern in patterns:
         for path in Path("/").glob(pattern):
             with suppress(Unavailable):  # gone meanwhile
