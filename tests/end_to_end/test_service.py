@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shlex
+import shutil
 import signal
 import socket
 import subprocess
@@ -64,6 +65,43 @@ def test_a_dry_run_prints_the_unit_and_nothing_else_and_tells_what_it_opens() ->
     assert "mmg-service: devices: char-ttyUSB\n" in done.stderr
     assert "mmg-service: video: off\n" in done.stderr
     assert all(line.startswith("mmg-service: ") for line in done.stderr.splitlines())
+
+
+ASKS = """
+import fcntl, os, socket, sys
+from pathlib import Path
+from mmg.cli.service import main
+from mmg.service.systemd import Systemd
+
+def ask(words):
+    with socket.socket(socket.AF_UNIX) as one:
+        one.connect(bus)
+    try:
+        fcntl.ioctl(os.open("/dev/null", os.O_RDWR), 0x80685600, bytearray(104))
+    except PermissionError:
+        print("connected, and no camera")
+    sys.exit()
+
+bus = sys.argv.pop()
+with socket.socket(socket.AF_UNIX) as listening:
+    listening.bind(bus)
+    listening.listen()
+    main(systemd=Systemd(Path("/"), Path("/"), ask))
+"""
+
+
+def test_it_reaches_the_systemd_that_it_speaks_to() -> None:
+    if os.geteuid() != 0:
+        pytest.skip("only root may make a folder in /run/user")
+    folder = Path(f"/run/user/{os.getpid()}")
+    folder.mkdir(parents=True)
+    try:
+        words = [sys.executable, "-c", ASKS, "status", str(folder / "bus")]
+        alone = {**os.environ, "OPENBLAS_NUM_THREADS": "1"}  # a second thread would leave the socket where it is
+        done = subprocess.run(words, capture_output=True, text=True, check=False, cwd=ROOT, env=alone)
+    finally:
+        shutil.rmtree(folder)
+    assert (done.stdout, done.stderr) == ("connected, and no camera\n", "")
 
 
 def test_flags_may_follow_two_dashes_and_where_no_sensor_is_named_it_says_which() -> None:

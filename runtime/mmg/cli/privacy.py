@@ -90,7 +90,7 @@ def close_but(options: argparse.Namespace, *writes: Path | str | None, anywhere:
 
 def close_sensors(options: argparse.Namespace) -> None:
     """Close cameras and microphones, and nothing else: for a workstation's commands, of which none opens a sensor, and
-    whose libraries have threads of their own."""
+    whose libraries have threads of their own, and for one that has systemd do things."""
     if options.is_own_process and not _closed:
         used = Uses(network=True, daemons=True, accelerator=True, writes=None)
         _closed.append((used, close_unused(used, ("namespace", "landlock"))))

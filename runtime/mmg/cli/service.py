@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from mmg.cli.exit_codes import run_printing_command
 from mmg.cli.parsing import parse_known
-from mmg.cli.privacy import close_but
+from mmg.cli.privacy import close_sensors
 from mmg.cli.reporting import stderr_reporter
 from mmg.cli.sinks_flag import has_page, sink_urls
 from mmg.cli.version import PrintVersion
@@ -81,7 +81,7 @@ def main(arguments: list[str] | None = None, systemd: Systemd | None = None) -> 
 def _run(options: argparse.Namespace, systemd: Systemd | None) -> int:
     from mmg.service.systemd import Systemd
 
-    close_but(options, anywhere=True, network=True, daemons=True)
+    close_sensors(options)  # and not the sockets of systemd
     return int(options.run(options, systemd or Systemd()))
 
 
