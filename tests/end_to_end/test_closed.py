@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import select
 import shutil
@@ -239,6 +240,45 @@ def test_the_ways_around_it_that_were_found_are_closed() -> None:
     folder, typed, datagrams, pair, user, terminal, memory = done.stdout.split()
     assert (folder, typed, datagrams, pair, user) == ("EBADF", "EPERM", "EPERM", "done", "EPERM")
     assert (terminal, memory) == ("EACCES", "EROFS")
+
+
+ASK_FIRMWARE = """\
+#!/bin/sh
+: <>/dev/vcio && [ "$1" = get_throttled ] && echo throttled=0x50005
+"""
+BRIEF = (
+    "profile",
+    "--subsets",
+    "imu",
+    "--backends",
+    "onnx",
+    "--precisions",
+    "fp32",
+    "--mode",
+    "backtoback",
+    "--hops",
+    "2",
+)
+
+
+@pytest.mark.parametrize("words", [("doctor",), BRIEF], ids=["doctor", "profile"])
+def test_who_tells_what_a_boards_firmware_says_can_ask_it(words: tuple[str, ...], tmp_path: Path) -> None:
+    """A Raspberry Pi 5 tells of throttling in no file."""
+    node, tool = Path("/dev/vcio"), tmp_path / "vcgencmd"
+    if node.exists():
+        pytest.skip("this board has one")
+    tool.write_text(ASK_FIRMWARE)
+    tool.chmod(0o755)
+    made_node(node, *NULL)
+    try:
+        command = [sys.executable, "-m", f"mmg.cli.{words[0]}", *words[1:], "--json"]
+        path = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
+        done = subprocess.run(command, capture_output=True, text=True, check=False, env=path)
+    finally:
+        node.unlink()
+    told = json.loads(done.stdout)
+    condition = told["condition"] if "condition" in told else told["cases"][0]["before"]
+    assert condition["throttled"] == ["under-voltage", "throttled"]
 
 
 SERVERS = """

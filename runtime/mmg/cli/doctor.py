@@ -74,7 +74,7 @@ def _run(options: argparse.Namespace) -> int:
     from mmg.board.doctor.privacy import check_privacy
 
     privacy, may_write = check_privacy(options.root), os.access(Path(), os.W_OK)
-    close_but(options, SHARED_MEMORY, sound=True, accelerator=True)
+    close_but(options, SHARED_MEMORY, sound=True, accelerator=True, firmware=True)
     with Progress(_report, IMPORTED) as progress:
         examination = examine(options.root, progress=progress.at, privacy=privacy, may_write=may_write)
     if options.json:

@@ -119,7 +119,8 @@ def _run(options: argparse.Namespace, words: list[str]) -> int:
     publisher = _open_publisher(options.to) if options.to else None
     has_name = publisher is not None and publisher.address.host.endswith(".local")
     written = (options.markdown, options.html, *tried_folder(options.bundle))
-    close_but(options, *written, accelerator=True, network=publisher is not None, daemons=has_name)
+    online = publisher is not None
+    close_but(options, *written, accelerator=True, firmware=True, network=online, daemons=has_name)
     olds = [read_report(path) for path in options.compare]
     for number, old in enumerate(olds):
         if old in olds[:number]:

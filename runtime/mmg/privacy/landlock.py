@@ -62,7 +62,9 @@ def close(uses: Uses) -> None:
 def _devices(uses: Uses) -> list[Path]:
     """Where files that exist can be written: which of the nodes can be opened is other rungs' matter."""
     dev = Path("/dev")
-    folders = [dev] if uses.serial or uses.camera or uses.accelerator else [dev / name for name in ALWAYS]
+    folders = (
+        [dev] if uses.serial or uses.camera or uses.accelerator or uses.firmware else [dev / name for name in ALWAYS]
+    )
     more = [dev / "snd"] * uses.sound + [dev / "pts"] * uses.terminals + [Path("/sys")] * uses.sysfs
     return [*folders, *more, Path("/proc/self")]
 

@@ -42,6 +42,8 @@ ACCELERATORS = (
     *("dri", "kfd", "galcore", "apex_*"),
 )
 """Nodes of what may run models: never a Jetson's nvhost-vi, nvhost-ctrl-vi and the like, which are of its cameras."""
+FIRMWARE = ("vcio", "vcio_gencmd")
+"""By which vcgencmd asks a Raspberry Pi's."""
 TERMINALS = Path("/dev/pts")
 CAMERA_DAEMONS = ("tmp/argus_socket", "tmp/nvcamera*")
 """Sockets at which a board's daemon hands out pictures."""
@@ -176,6 +178,7 @@ def _here() -> str:
 def _own_nodes(uses: Uses) -> list[Path]:
     dev = Path("/dev")
     patterns = (*DEVICES, *(("snd",) if uses.sound else ()), *(ACCELERATORS if uses.accelerator else ()))
+    patterns += FIRMWARE if uses.firmware else ()
     return [path for pattern in patterns for path in sorted(dev.glob(pattern))]
 
 

@@ -13,6 +13,7 @@ class Uses(NamedTuple):
     terminals: whether a port is a terminal of another program, below /dev/pts.
     serial: whether devices are opened that come and go, such as a serial port. sysfs: whether a sensor is switched on
     by writing there. accelerator: whether models run on something beside the processor, which has nodes of its own.
+    firmware: whether a Raspberry Pi's firmware is asked what holds the clock down and what power is drawn.
     writes: the folders that it may write in, and single files that are no regular ones; None where the file system is
     left as it is.
     """
@@ -25,4 +26,5 @@ class Uses(NamedTuple):
     terminals: bool = False
     sysfs: bool = False
     accelerator: bool = False
+    firmware: bool = False
     writes: tuple[Path, ...] | None = ()
