@@ -56,6 +56,8 @@ DAEMONS = (
     "run/containerd/containerd.sock",
     "run/podman/podman.sock",
     "run/user/*/podman/podman.sock",
+    "tmp/tmux-*",
+    "run/screen",
     "tmp/.X11-unix",
     "run/user/*/wayland-*",
 )
