@@ -104,6 +104,26 @@ def test_it_reaches_the_systemd_that_it_speaks_to() -> None:
     assert (done.stdout, done.stderr) == ("connected, and no camera\n", "")
 
 
+@pytest.mark.parametrize("words", [("--to", "mqtt://b/x?credentials=PLACE"), ("--page", "--taught", "PLACE")])
+def test_a_file_in_a_folder_that_is_closed_cannot_be_read(words: tuple[str, ...], tmp_path: Path) -> None:
+    (tmp_path / "closed").mkdir(mode=0o700)
+    place = tmp_path / "closed/file"
+    place.touch(0o600)
+    command = [sys.executable, "-m", "mmg.cli.service", "install", "--dry-run", *USB]
+    if os.geteuid() == 0:
+        os.chown(place.parent, 61_200, 61_200)
+        without = "-dac_override,-dac_read_search"
+        command = ["setpriv", f"--bounding-set={without}", f"--inh-caps={without}", *command]
+    else:
+        place.parent.chmod(0)
+    done = subprocess.run(
+        [*command, *(word.replace("PLACE", str(place)) for word in words)], capture_output=True, text=True, check=False
+    )
+    place.parent.chmod(0o700)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.splitlines()[-1] == f"mmg-service: {place}: cannot be read: Permission denied"
+
+
 def test_flags_may_follow_two_dashes_and_where_no_sensor_is_named_it_says_which() -> None:
     done = service("install", "--dry-run", "--", "--require", "imu")
     assert done.returncode == 0, done.stderr

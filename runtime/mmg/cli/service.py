@@ -86,7 +86,10 @@ def _run(options: argparse.Namespace, systemd: Systemd | None) -> int:
 
 
 def _install(options: argparse.Namespace, systemd: Systemd) -> int:
-    made = _plan(options)
+    try:
+        made = _plan(options)
+    except PermissionError as error:  # of a folder on the way to a file that is named
+        raise ConfigError(f"{error.filename}: cannot be read: {error.strerror}") from error
     for note in made.notes:
         _report(note)
     if options.dry_run:
