@@ -264,6 +264,22 @@ def test_what_is_labelled_as_taught_is_no_background(days: Path, here: Path) -> 
     assert 20 < added <= 40
 
 
+def test_what_is_taught_later_out_of_the_same_recording_is_known_too(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    parts = [part for chore in (*TAUGHT, *TAUGHT, *TAUGHT) for part in ((REST, 8.0), (chore, 8.4))]
+    day = str(label(save(here / "day", parts), parts))
+    for chore in TAUGHT:
+        assert main([chore, "--from", day, "--json"]) == 0
+    shown: dict[str, Any] = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert {one["name"]: one["recall"] for one in shown["activities"]} == dict.fromkeys(TAUGHT, 1.0)
+    for chore in TAUGHT:
+        assert main([chore, "--from", day, "-o", f"{chore}.taught"]) == 0
+    assert main(["-o", f"{TAUGHT[0]}.taught", "--merge", f"{TAUGHT[1]}.taught", "--json"]) == 0
+    shown = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert {one["name"]: one["recall"] for one in shown["activities"]} == dict.fromkeys(TAUGHT, 1.0)
+
+
 def test_grace_is_taken_as_mmg_run_takes_it(here: Path) -> None:
     day = save(here / "day", [("stirring", 4.2)])
     assert main(["stirring", "--from", str(day), "--grace", "0.3"]) == 0

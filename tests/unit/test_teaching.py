@@ -320,6 +320,17 @@ def test_the_same_example_or_background_again_adds_nothing(tmp_path: Path) -> No
     assert not taught.has("kind 0", Example({"imu": moved(0, 9)}))
 
 
+def test_background_is_without_the_hops_that_are_taken() -> None:
+    taught, traces = teach(2), [joined(moved(0, 9), moved(0, 10)), moved(1, 9)]
+    life = other_life(1, 10)["imu"]
+    whole = taught.with_background("imu", [joined(life, traces[0], life), traces[1]])
+    left = whole.without_background("imu", [traces[0].part(1, 10), traces[1]])
+    assert [one.hops for one in left.background["imu"]] == [120, 11, 10]
+    assert left.background["audio"] == whole.background["audio"]
+    assert left.without_background("imu", traces[1:]) is left
+    assert taught.without_background("video", traces) is taught
+
+
 def test_a_name_that_differs_from_another_in_its_case_alone_is_refused() -> None:
     with pytest.raises(ConfigError, match="KIND 0: is kind 0 but for its case: write kind 0, or choose another name"):
         teach(1).add("KIND 0", Example({"imu": moved(0, 9)}))

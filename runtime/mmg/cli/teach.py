@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from mmg_device_profiles import Profile
 
     from mmg.bundle import Bundle, Manifest
-    from mmg.cli.teach_recorded import Background, Whence
+    from mmg.cli.teach_recorded import Beside, Whence
     from mmg.runs.settings import Settings
     from mmg.teaching.kept import Kept
     from mmg.teaching.taught import Taught
@@ -163,13 +163,13 @@ def _teach(options: argparse.Namespace) -> int:
             settings = replace(settings, grace_s=options.grace)
         _close_off(options, named, profile, bundle.manifest)
         WATCHDOG.start("mmg-teach")
-        background = _background(options, bundle, (name, kept), settings, profile)
+        life = _life(options, bundle, (name, kept), settings, profile)
         if name is None:
-            note = kept.keep("", [], background)
+            note = kept.keep("", [], *life)
             if note:
                 _report(note)
         else:
-            _teach_one(options, bundle, (name, kept, _hops_of(options, bundle.manifest)), background, settings, profile)
+            _teach_one(options, bundle, (name, kept, _hops_of(options, bundle.manifest)), life, settings, profile)
     told_of(options, name, kept.added, kept.taught, _report)
     return 0
 
@@ -186,7 +186,7 @@ def _teach_one(
     options: argparse.Namespace,
     bundle: Bundle,
     lesson: tuple[str, Kept, int],
-    background: Background,
+    life: Beside,
     settings: Settings,
     profile: Profile,
 ) -> None:
@@ -201,8 +201,8 @@ def _teach_one(
         from mmg.cli.teach_live import teach_live
 
         keep_stderr()
-        if background:
-            lesson[1].keep(lesson[0], [], background)
+        if life[0]:
+            lesson[1].keep(lesson[0], [], *life)
         teach_live(options, bundle, urls, settings, lesson, _report)
         return
     for one in LIVE_ALONE:
@@ -212,19 +212,19 @@ def _teach_one(
 
     whences = _whences(options, options.recordings, profile, bundle.manifest)
     reading = Reading(bundle, settings, options.grace, _report)
-    teach_recorded(reading, whences or [Whence(next(iter(urls.values())), urls)], lesson, background)
+    teach_recorded(reading, whences or [Whence(next(iter(urls.values())), urls)], lesson, life)
 
 
-def _background(
+def _life(
     options: argparse.Namespace,
     bundle: Bundle,
     lesson: tuple[str | None, Kept],
     settings: Settings,
     profile: Profile,
-) -> Background:
+) -> Beside:
     """Of the recordings of ``--background``. Raises ConfigError, NoSensorError."""
     if not options.background:
-        return {}
+        return {}, {}
     from mmg.cli.teach_recorded import Reading, other_life
 
     name, kept = lesson

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from mmg.types import Reached
 
 Report = Callable[[str], None]
-Background = Mapping[str, Sequence["Trace"]]
+Beside = tuple[dict[str, list["Trace"]], dict[str, list["Trace"]]]
+"""By modality: what is none of what is taught, and what is labelled as that and so no background, or not any more."""
 NUMBER = re.compile(r"[\d.]+")
 MOST_PLACES = 3
 """Of those that are one line, so many are named."""
@@ -65,22 +66,18 @@ class _Found:
     is_fault: bool = False
 
 
-def teach_recorded(
-    reading: Reading, whences: list[Whence], lesson: tuple[str, Kept, int], background: Background
-) -> None:
+def teach_recorded(reading: Reading, whences: list[Whence], lesson: tuple[str, Kept, int], life: Beside) -> None:
     """The file is written once.
 
-    lesson: the activity, the file, and the hops of an example. background: is kept as well. A bad example is told of
+    lesson: the activity, the file, and the hops of an example. life: as ``other_life`` gives it. A bad one is told of
     and left out, and so is one that the file has already. Raises ConfigError where none is left, NoSensorError where
     sensors are to blame for it.
     """
-    from mmg.runs.teaching import background_in
     from mmg.teaching.taught import check_case
 
     name, kept, _ = lesson
     check_case(name, kept.taught.names)
     labelled = [(whence, _labels_of(whence, name)) for whence in whences]
-    beside = {modality: list(traces) for modality, traces in background.items()}
     examples: list[Example] = []
     refused: dict[str, str] = {}
     copies, is_fault = 0, False
@@ -91,9 +88,7 @@ def teach_recorded(
         copies, is_fault = copies + found.copies, is_fault or found.is_fault
         refused |= _tell(whence, bool(labels), found, reading.report)
         if labels:
-            busy = _busy(heard, labels, (name, *kept.taught.names))
-            for modality, traces in background_in(heard, busy, reading.bundle.manifest.context_hops).items():
-                beside.setdefault(modality, []).extend(traces)
+            _add_life(life, reading, heard, labels, (name, *kept.taught.names))
     if copies:
         counted = f"{copies} example{'s are' if copies > 1 else ' is'}"
         reading.report(f"{name}: {counted} among what is taught already, and left out")
@@ -102,29 +97,40 @@ def teach_recorded(
     elif not examples:
         told = "; ".join(f"{where}: {why}" for where, why in refused.items())
         raise ConfigError(f"{name}: nothing to teach it with: {told}")
-    if note := kept.keep(name, examples, beside):
+    if note := kept.keep(name, examples, *life):
         reading.report(note)
 
 
-def other_life(reading: Reading, whences: list[Whence], names: tuple[str, ...]) -> dict[str, list[Trace]]:
+def other_life(reading: Reading, whences: list[Whence], names: tuple[str, ...]) -> Beside:
     """What recordings have that is none of these activities, as far as it is labelled. Raises ConfigError where there
     is nothing."""
     from mmg.labels import labels_of
-    from mmg.runs.teaching import background_in
 
-    found: dict[str, list[Trace]] = {}
+    life: Beside = {}, {}
     for whence in whences:
         heard = hear(reading, whence)
-        busy = _busy(heard, labels_of(whence.path), names)
-        given = background_in(heard, busy, reading.bundle.manifest.context_hops)
+        given = _add_life(life, reading, heard, labels_of(whence.path), names)
         for modality in whence.urls:
             if modality not in given:
                 reading.report(f"{whence.name}: {modality} gave nothing that can be background")
-            found.setdefault(modality, []).extend(given.get(modality, ()))
-    found = {modality: traces for modality, traces in found.items() if traces}
-    if not found:
+    if not life[0]:
         raise ConfigError(f"--background {', '.join(one.name for one in whences)}: no sensor gave any")
-    return found
+    return life
+
+
+def _add_life(
+    life: Beside, reading: Reading, heard: Heard, labels: Sequence[Label], names: tuple[str, ...]
+) -> set[str]:
+    """What a recording has beside what it has labelled as one of these, and that. Returns what gave background."""
+    from mmg.runs.teaching import background_in, taken_in
+
+    busy = [heard.around(label.start_s, label.end_s) for label in labels if label.label in names]
+    context = reading.bundle.manifest.context_hops
+    given, taken = background_in(heard, busy, context), taken_in(heard, busy, context)
+    for whole, more in zip(life, (given, taken), strict=True):
+        for modality, traces in more.items():
+            whole.setdefault(modality, []).extend(traces)
+    return set(given)
 
 
 def _examples_in(
@@ -209,11 +215,6 @@ def _labels_of(whence: Whence, name: str) -> tuple[Label, ...]:
         has = ", ".join(sorted({label.label for label in labels}))
         raise ConfigError(f"{whence.name}: nothing in it is labelled {name!r}; it has {has}")
     return labels
-
-
-def _busy(heard: Heard, labels: Sequence[Label], names: Sequence[str]) -> list[range]:
-    """What is none of the background."""
-    return [heard.around(label.start_s, label.end_s) for label in labels if label.label in names]
 
 
 def hear(reading: Reading, whence: Whence) -> Heard:

@@ -156,7 +156,7 @@ def well_in(heard: Heard, states: Mapping[str, SensorState], hops: int) -> dict[
 
 def background_in(heard: Heard, taken: Collection[range], context_hops: int) -> dict[str, tuple[Trace, ...]]:
     """What was given in none of the ``taken`` hops nor within a context after them, the newest of it."""
-    busy = {hop for span in taken for hop in range(span.start - 1, span.stop + context_hops)}
+    busy = _busy(taken, context_hops)
     found: dict[str, tuple[Trace, ...]] = {}
     for name, known in heard.hops.items():
         free = [known[hop] for hop in sorted(known) if hop not in busy and not _is_unwell(known[hop])]
@@ -164,6 +164,17 @@ def background_in(heard: Heard, taken: Collection[range], context_hops: int) -> 
         if runs:
             found[name] = tuple(Trace.of(run) for run in runs)
     return found
+
+
+def taken_in(heard: Heard, taken: Collection[range], context_hops: int) -> dict[str, tuple[Trace, ...]]:
+    """What was given in the hops that ``background_in`` leaves out, as they are ``taken`` or near to it."""
+    busy = _busy(taken, context_hops)
+    found = {name: _runs([known[hop] for hop in sorted(busy & known.keys())]) for name, known in heard.hops.items()}
+    return {name: tuple(Trace.of(run) for run in runs) for name, runs in found.items()}
+
+
+def _busy(taken: Collection[range], context_hops: int) -> set[int]:
+    return {hop for span in taken for hop in range(span.start - 1, span.stop + context_hops)}
 
 
 def pieces(span: range, length: int) -> list[range]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from mmg.errors import ConfigError
@@ -27,10 +28,16 @@ class Kept:
         self._was_there = path.exists()
         self._was_gone = False
 
-    def keep(self, name: str, examples: Sequence[Example], background: Mapping[str, Sequence[Trace]]) -> str:
-        """Add examples of this activity and background to the file. Returns a line where it was gone meanwhile, and is
-        written anew with all that is known; else an empty one. Raises ConfigError where it cannot be added: the file
-        stays then as it is."""
+    def keep(
+        self,
+        name: str,
+        examples: Sequence[Example],
+        background: Mapping[str, Sequence[Trace]],
+        taken: Mapping[str, Sequence[Trace]] = MappingProxyType({}),
+    ) -> str:
+        """Add examples of this activity and background to the file. taken: what is no background any more, as it is
+        labelled as what is taught. Returns a line where the file was gone meanwhile, and is written anew with all that
+        is known; else an empty one. Raises ConfigError where it cannot be added: the file stays then as it is."""
 
         added = 0
 
@@ -41,6 +48,8 @@ class Kept:
                 more = whole.add(name, example)
                 added += more is not whole
                 whole = more
+            for modality, traces in taken.items():
+                whole = whole.without_background(modality, traces)
             for modality, traces in background.items():
                 whole = whole.with_background(modality, traces)
             return whole

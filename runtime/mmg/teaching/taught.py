@@ -110,6 +110,10 @@ class Taught:
                 whole = whole.add(activity.name, example)
         for modality, traces in other.background.items():
             whole = whole.with_background(modality, traces)
+        for modality in whole.background:
+            examples = (example for activity in whole.activities for example in activity.examples)
+            taken = [example.traces[modality] for example in examples if modality in example.traces]
+            whole = whole.without_background(modality, taken)
         return whole
 
     def with_background(self, modality: str, traces: Iterable[Trace]) -> Taught:
@@ -134,6 +138,15 @@ class Taught:
             if part.hops:
                 kept.append(part)
         return replace(self, background={**self.background, modality: tuple(reversed(kept))})
+
+    def without_background(self, modality: str, traces: Iterable[Trace]) -> Taught:
+        """Without the hops of background that are in any of these traces as well; the same, where it has none."""
+        known = self.background.get(modality, ())
+        gone = {hop.key() for trace in traces for hop in trace.each()} if known else set()
+        kept = [run for trace in known for run in trace.runs([hop.key() not in gone for hop in trace.each()])]
+        if sum(trace.hops for trace in kept) == sum(trace.hops for trace in known):
+            return self
+        return replace(self, background={**self.background, modality: tuple(kept)})
 
 
 def check_name(name: str) -> str:

@@ -41,6 +41,15 @@ class Trace:
         """From this hop of it to before that one."""
         return Trace(self.tokens[begin:end], self.shape[begin:end])
 
+    def each(self) -> list[Trace]:
+        """Its hops, one by one."""
+        return [self.part(hop, hop + 1) for hop in range(self.hops)]
+
+    def runs(self, is_kept: Sequence[bool]) -> list[Trace]:
+        """The stretches of it of which every hop is kept."""
+        edges = np.flatnonzero(np.diff([False, *is_kept, False])).reshape(-1, 2)
+        return [self.part(begin, end) for begin, end in edges.tolist()]
+
     def key(self) -> tuple[object, ...]:
         """The same for traces that a file cannot tell apart, and for no others."""
         return *self.tokens.shape, as_kept(self.tokens).tobytes(), *self.shape.shape, as_kept(self.shape).tobytes()
