@@ -21,11 +21,19 @@ from mmg.engine.health.level import QUIET
 from mmg.errors import ConfigError
 from mmg.recording.tokens import pack, unpack
 from mmg.runs.teaching import Heard, background_in, example_in, well_in
-from mmg.teaching.check import estimate, problem_of
+from mmg.teaching.check import estimate, little_background, problem_of
 from mmg.teaching.kept import Kept
 from mmg.teaching.scorer import Scorer
 from mmg.teaching.store import change_taught, read_taught, write_taught
-from mmg.teaching.taught import MOST_ACTIVITIES, Example, Taught, check_encoders, encoder_digests
+from mmg.teaching.taught import (
+    MOST_ACTIVITIES,
+    Example,
+    Taught,
+    check_encoders,
+    encoder_digests,
+    for_bundle,
+    nothing_taught,
+)
 from mmg.teaching.trace import Trace, shape_of
 from mmg.types import SensorState, State
 
@@ -230,6 +238,22 @@ def test_other_encoders_are_refused() -> None:
         check_encoders(other, manifest)
     with pytest.raises(ConfigError, match="different imu encoders"):
         taught.merge(other)
+
+
+def test_what_was_taught_with_another_hop_is_refused_and_its_seconds_are_its_own(tmp_path: Path) -> None:
+    manifest, path = tiny_manifest(), tmp_path / "mine.taught"
+    quick = msgspec.structs.replace(manifest, hop_s=manifest.hop_s / 2)
+    taught = nothing_taught(quick).with_background("imu", [other_life(0, 48)["imu"]])
+    assert for_bundle(taught, manifest) == nothing_taught(manifest)
+    taught = taught.add("wave", Example({"imu": moved(0, 0)}))
+    write_taught(path, taught)
+    assert read_taught(path).hop_s == quick.hop_s
+    assert little_background(read_taught(path)) == {"imu": 12.0}
+    for_bundle(taught, quick)
+    with pytest.raises(ConfigError, match=r"a hop of 0\.25 s, and that of bundle tiny is 0\.5 s: teach it again"):
+        for_bundle(taught, manifest)
+    with pytest.raises(ConfigError, match=r"a hop of 0\.25 s, and not of 0\.5 s"):
+        nothing_taught(manifest).merge(taught)
 
 
 @pytest.mark.parametrize("name", ["", "  ", "none", "Unknown", "a\nb", "\x1b[2J", "x" * 41, "\u202egnitirw"])

@@ -23,8 +23,6 @@ MINE = Path("mine.taught")
 """The file where none is named."""
 MOST_ESTIMATED = 150
 """Examples that are estimated without being asked to: about a second."""
-HOP_S = 0.5
-"""As long is a hop of every bundle so far, of which the file says nothing."""
 
 
 def change(options: argparse.Namespace, report: Callable[[str], None]) -> int:
@@ -83,7 +81,7 @@ def tell_background(options: argparse.Namespace, taught: Taught, report: Callabl
     """In a line, of which sensors too little background is known, and what adds some."""
     from mmg.teaching.check import little_background
 
-    little = little_background(taught, HOP_S)
+    little = little_background(taught)
     if not little:
         return
     has = ", ".join(f"{seconds:g} s of {name}" if seconds else f"none of {name}" for name, seconds in little.items())

@@ -20,12 +20,12 @@ def open_taught(path: Path | None, manifest: Manifest, *, may_begin: bool = Fals
     if path is None:
         return None
     from mmg.teaching.store import read_taught
-    from mmg.teaching.taught import Taught, encoder_digests, for_bundle
+    from mmg.teaching.taught import for_bundle, nothing_taught
 
     if may_begin and not path.exists():
         if not path.parent.is_dir():
             raise ConfigError(f"--taught {path}: there is no folder {path.parent}")
-        return Taught(encoder_digests(manifest))
+        return nothing_taught(manifest)
     taught = read_taught(path)
     try:
         taught = for_bundle(taught, manifest)

@@ -254,14 +254,14 @@ def _checked_name(options: argparse.Namespace, manifest: Manifest) -> str:
 def _opened(path: Path, name: str | None, manifest: Manifest) -> Taught:
     """What the file holds, if it is there, for more of this bundle's encoders. Raises ConfigError."""
     from mmg.teaching.store import check_path, read_taught
-    from mmg.teaching.taught import MOST_ACTIVITIES, MOST_EXAMPLES, Taught, check_case, encoder_digests, for_bundle
+    from mmg.teaching.taught import MOST_ACTIVITIES, MOST_EXAMPLES, check_case, for_bundle, nothing_taught
 
     try:
         check_path(path)
     except ConfigError as error:
         raise ConfigError(f"-o {error}") from error
     if not path.exists():
-        return Taught(encoder_digests(manifest))
+        return nothing_taught(manifest)
     taught = read_taught(path)
     try:
         taught = for_bundle(taught, manifest)

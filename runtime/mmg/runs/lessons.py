@@ -165,7 +165,7 @@ class Lessons:
             self._scorer = Scorer(self._kept.taught, self._heard.hop_s)
             self._given.append(heard)
             silent = f", though {', '.join(taken.silent)} gave nothing new" if taken.silent else ""
-            little = little_background(self._kept.taught, self._heard.hop_s)
+            little = little_background(self._kept.taught)
             has = ", ".join(f"{seconds:g} s of {one}" for one, seconds in little.items())
             notes = [note, f"too little background ({has}): wait before the next, and do else" if little else ""]
             self._end("kept", name, "; ".join([f"{name}: recorded{silent}", *filter(None, notes)]))

@@ -24,10 +24,10 @@ LEAST_BACKGROUND_S = 18.0
 """About as much as live teaching hears by itself before it begins: 20 s, less the hops at both ends."""
 
 
-def little_background(taught: Taught, hop_s: float) -> dict[str, float]:
+def little_background(taught: Taught) -> dict[str, float]:
     """How many seconds of background there are of each modality that was taught with and has too little."""
     used = sorted({name for one in taught.activities for name in one.modalities})
-    known_s = {name: sum(trace.hops for trace in taught.background.get(name, ())) * hop_s for name in used}
+    known_s = {name: sum(trace.hops for trace in taught.background.get(name, ())) * taught.hop_s for name in used}
     return {name: seconds for name, seconds in known_s.items() if seconds < LEAST_BACKGROUND_S}
 
 
@@ -67,12 +67,12 @@ class Estimate:
     unlike: Sequence[str] = ()
 
 
-def estimate(taught: Taught, hop_s: float = 0.5, progress: Reached = lambda _done, _of, _what: None) -> Estimate:
+def estimate(taught: Taught, progress: Reached = lambda _done, _of, _what: None) -> Estimate:
     """An example that is left out still counts in its activity's threshold: it is one of many distances there."""
     recall: dict[str, float] = {}
     taken: dict[tuple[str, str], int] = {}
     unlike: list[str] = []
-    scorer, done, count = Scorer(taught, hop_s), 0, sum(len(one.examples) for one in taught.activities)
+    scorer, done, count = Scorer(taught, taught.hop_s), 0, sum(len(one.examples) for one in taught.activities)
     for index, activity in enumerate(taught.activities):
         known = nothing = 0
         for number, example in enumerate(activity.examples):

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from mmg.atomic_write import atomic_write
 from mmg.errors import ConfigError
-from mmg.teaching.taught import MOST_ACTIVITIES, MOST_BACKGROUND_HOPS, MOST_EXAMPLES, Example, Taught
+from mmg.teaching.taught import HOP_S, MOST_ACTIVITIES, MOST_BACKGROUND_HOPS, MOST_EXAMPLES, Example, Taught
 from mmg.teaching.trace import Trace, as_kept
 
 MOST_BYTES = 64 << 20
@@ -47,14 +47,15 @@ class _Activity(_Part, frozen=True):
     examples: list[Annotated[dict[str, _Trace], FEW]]
 
 
-class _File(_Part, frozen=True):
-    """sha256: over the same file with an empty one, in hexadecimal digits."""
+class _File(_Part, frozen=True, omit_defaults=True):
+    """sha256: over the same file with an empty one, in hexadecimal digits. hop_s: as ``Taught`` has it."""
 
     schema: Literal["mmg-taught/2"]
     sha256: str
     encoders: Annotated[dict[str, str], FEW]
     activities: list[_Activity]
     background: Annotated[dict[str, Annotated[list[_Trace], msgspec.Meta(max_length=MOST_BACKGROUND_HOPS)]], FEW]
+    hop_s: Annotated[float, msgspec.Meta(gt=0)] = HOP_S
 
 
 def change_taught(path: Path, change: Callable[[Taught], Taught], begin: Callable[[], Taught] | None = None) -> Taught:
@@ -85,7 +86,7 @@ def write_taught(path: Path, taught: Taught) -> None:
         for one in taught.activities
     ]
     background = {name: [_packed(trace) for trace in traces] for name, traces in taught.background.items()}
-    file = _File("mmg-taught/2", "", dict(taught.encoders), activities, background)
+    file = _File("mmg-taught/2", "", dict(taught.encoders), activities, background, taught.hop_s)
     data = msgspec.msgpack.encode(msgspec.structs.replace(file, sha256=_digest(file)))
     if len(data) > MOST_BYTES:
         raise ConfigError(f"{path}: would be {len(data) >> 20} MiB, and {MOST_BYTES >> 20} can be: remove an activity")
@@ -174,7 +175,7 @@ def _digest(file: _File) -> str:
 def _unpacked(file: _File) -> Taught:
     if len(file.activities) > MOST_ACTIVITIES:
         raise ConfigError(f"{len(file.activities)} activities, and {MOST_ACTIVITIES} can be")
-    taught = Taught(dict(file.encoders))
+    taught = Taught(dict(file.encoders), hop_s=file.hop_s)
     for activity in file.activities:
         if activity.name in taught.names:
             raise ConfigError(f"{activity.name[:40]!a} is in it twice")

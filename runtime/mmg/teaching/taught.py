@@ -24,6 +24,8 @@ MOST_BACKGROUND_HOPS = 7200
 """Of a modality: an hour of hops of half a second. The oldest goes first."""
 MOST_ALIGNED = 20_000
 """Tokens of an example that has a shape: they are aligned, which takes their square in time and memory."""
+HOP_S = 0.5
+"""Of the starter, and where a file names none."""
 RESERVED = ("none", UNKNOWN)
 
 
@@ -50,12 +52,14 @@ class Activity:
 @dataclass(frozen=True, slots=True)
 class Taught:
     """encoders: modality -> digest of the encoder whose tokens these are. background: modality -> traces of what was
-    none of the activities. It never changes: each change gives another. Raises ConfigError where it cannot be.
+    none of the activities. hop_s: seconds of each hop. It never changes: each change gives another. Raises ConfigError
+    where it cannot be.
     """
 
     encoders: Mapping[str, str]
     activities: tuple[Activity, ...] = ()
     background: Mapping[str, tuple[Trace, ...]] = field(default_factory=dict)
+    hop_s: float = HOP_S
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -104,6 +108,9 @@ class Taught:
         for modality, digest in other.encoders.items():
             if self.encoders.get(modality, digest) != digest:
                 raise ConfigError(f"taught with different {modality} encoders: what they gave cannot be put together")
+        if self.hop_s != other.hop_s:
+            hops = f"a hop of {other.hop_s:g} s, and not of {self.hop_s:g} s"
+            raise ConfigError(f"taught with {hops}: what they gave cannot be put together")
         whole = replace(self, encoders={**self.encoders, **other.encoders})
         for activity in other.activities:
             for example in activity.examples:
@@ -177,20 +184,29 @@ def encoder_digests(manifest: Manifest) -> dict[str, str]:
 
 
 def check_encoders(taught: Taught, manifest: Manifest) -> None:
-    """Raises ConfigError where what was taught is of other encoders than the bundle's."""
+    """Raises ConfigError where what was taught is of other encoders or other hops than the bundle's."""
     known = encoder_digests(manifest)
     for modality in sorted({name for activity in taught.activities for name in activity.modalities}):
         if taught.encoders.get(modality) != known.get(modality):
             raise ConfigError(f"taught with another {modality} encoder than bundle {manifest.name} has: teach it again")
+    if taught.activities and taught.hop_s != manifest.hop_s:
+        hops = f"a hop of {taught.hop_s:g} s, and that of bundle {manifest.name} is {manifest.hop_s:g} s"
+        raise ConfigError(f"taught with {hops}: teach it again")
+
+
+def nothing_taught(manifest: Manifest) -> Taught:
+    """With this bundle's encoders, so far."""
+    return Taught(encoder_digests(manifest), hop_s=manifest.hop_s)
 
 
 def for_bundle(taught: Taught, manifest: Manifest) -> Taught:
     """The same, with which examples of all the bundle's modalities go. Of a sensor that nothing was taught with, what
     another encoder gave is of no use, and is left out. Raises ConfigError as ``check_encoders``."""
     check_encoders(taught, manifest)
-    encoders = encoder_digests(manifest)
-    same = {one: traces for one, traces in taught.background.items() if taught.encoders.get(one) == encoders.get(one)}
-    return replace(taught, encoders=encoders, background=same)
+    begun = nothing_taught(manifest)
+    is_same = {one: taught.encoders.get(one) == begun.encoders.get(one) for one in taught.background}
+    same = {one: traces for one, traces in taught.background.items() if is_same[one] and taught.hop_s == begun.hop_s}
+    return replace(begun, activities=taught.activities, background=same)
 
 
 def _check_example(name: str, example: Example, encoders: Mapping[str, str]) -> None:
