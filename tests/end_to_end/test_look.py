@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 from forked import mmg_run
 from mmg.cli.look import main
+from mmg.look.tables import clock
 from recordings import DEMO, ROOT
 
 LINE = '{{"t": {}, "label": "walking", "confidence": 0.5, "sensors": {{"imu": {{"state": "live"}}}}}}\n'
@@ -74,6 +75,21 @@ def test_what_mmg_run_printed_gives_the_same_page_as_deciding_now(
 
     assert len(tables("now.html")) == 2
     assert tables("then.html") == tables("now.html")
+
+
+@pytest.mark.parametrize("hop_s", [1 / 3, 1.0])
+def test_decisions_of_another_hop_stand_for_as_long_as_they_did(
+    imu: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], hop_s: float
+) -> None:
+    lines = tmp_path / "others.jsonl"
+    lines.write_text("".join(LINE.format(round(hop_s * hop, 6)) for hop in range(7, 67) if hop != 30))
+    look("--imu", imu, "--decisions", lines, capsys=capsys)
+    page = imu.with_suffix(".html").read_text("utf-8")
+    [[decided, _]] = re.findall(r"<th scope=.row.>.*?<td class=.number.>(.*?)</td>.*?(</tr>)", page)
+    assert decided == clock(59 * hop_s)
+    facts = json.loads(page.split('id="facts">')[1].split("</script>")[0])
+    assert facts["decisions"]["hop_s"] == pytest.approx(hop_s, rel=1e-6)
+    assert "59 decisions by others.jsonl" in page
 
 
 def test_no_sound_is_kept_where_none_is_wanted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

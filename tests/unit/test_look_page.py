@@ -236,7 +236,7 @@ def test_what_is_packed_is_what_was_decided(day: bytes) -> None:
 
     assert np.array_equal(unpacked(facts["decisions"]["label"]), decided.label)
     hops = np.cumsum(unpacked("low_steps").astype(int) + 16384 * unpacked("high_steps").astype(int))
-    assert np.allclose(hops * facts["hop_s"], decided.times_s)
+    assert np.allclose(hops * facts["decisions"]["hop_s"], decided.times_s)
     assert np.abs(unpacked("confidence") / 200 - decided.confidence).max() <= 1 / 400 + 1e-6
 
 

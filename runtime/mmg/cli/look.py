@@ -173,7 +173,7 @@ def _decisions(
     from mmg.sources.url import parse_url
 
     if options.decisions:
-        return read_lines(options.decisions, notes), ""
+        return read_lines(options.decisions, notes), Path(options.decisions).name
     if options.recording and not (options.bundle or options.precision or options.unknown is not None):
         lines, by = read_live(Path(parse_url(options.recording).path))
         if lines:

@@ -36,7 +36,8 @@ SOUND_BYTES = 1_650_000
 class Content:
     """All that is on a page.
 
-    span_s: from the first sample to the last, or to the end of the last decision.
+    hop_s: of the spectrogram and the sound; decisions that another bundle made have their own. span_s: from the first
+    sample to the last, or to the end of the last decision.
     truth, marks: what people say, as far as it lies within the span.
     sources: the URL of each recording. notes: lines worth reading, of what was read, lost or left out.
     """
@@ -100,7 +101,7 @@ def gather(
     Raises ConfigError, NoSensorError, SourceError, BundleError, ModelError.
     """
     manifest = bundle.manifest
-    decided = collect(lines, manifest.labels)
+    decided = collect(lines, manifest.labels, None if decided_by else manifest.hop_s)
     content = Content(
         title, decided_by or f"{manifest.name} {manifest.version}", manifest.hop_s, 0.0, decided, dict(urls)
     )
@@ -119,8 +120,8 @@ def gather(
     content.span_s = max([content.span_s, *decided.times_s[-1:]])
     content.truth = within(truth, content.span_s, "truth", notes)
     content.marks = within(marks, content.span_s, "labels", notes)
-    _hold_against(decided, content.truth, manifest.hop_s)
-    content.truth = content.truth or _spans_of(decided, manifest.hop_s)
+    _hold_against(decided, content.truth)
+    content.truth = content.truth or _spans_of(decided)
     content.notes = notes.lines
     return content
 
@@ -166,28 +167,28 @@ def _kept(content: Content, marks: Sequence[Label], rate_hz: float, length_s: fl
     return KeptSound(choose_hops(content.decided, inside, content.hop_s, hops, room.hops), room.divisor)
 
 
-def _hold_against(decided: Decided, truth: Sequence[Label], hop_s: float) -> None:
+def _hold_against(decided: Decided, truth: Sequence[Label]) -> None:
     """The true label at the middle of each hop, as ``mmg-run --truth`` tells it; new labels come last."""
     if not truth:
         return
     places = {label: place for place, label in enumerate(decided.labels)}
-    decided.truth = label_places(truth, decided.times_s - hop_s / 2, places)
+    decided.truth = label_places(truth, decided.times_s - decided.hop_s / 2, places)
     for one in truth:
         places.setdefault(cut(one.label), len(places))
     decided.labels = list(places)
 
 
-def _spans_of(decided: Decided, hop_s: float) -> list[Label]:
+def _spans_of(decided: Decided) -> list[Label]:
     """The truth that came with the decisions themselves, one span for each run of hops."""
     known = np.flatnonzero(decided.truth >= 0)
     if not len(known):
         return []
     ends_s, labels = decided.times_s[known], decided.truth[known]
-    anew = (np.diff(labels, prepend=-1) != 0) | (np.diff(ends_s, prepend=-np.inf) > 1.5 * hop_s)
+    anew = (np.diff(labels, prepend=-1) != 0) | (np.diff(ends_s, prepend=-np.inf) > 1.5 * decided.hop_s)
     firsts = np.flatnonzero(anew)
     lasts = np.append(firsts[1:], len(known)) - 1
     return [
-        Label(float(ends_s[first]) - hop_s, float(ends_s[last]), decided.labels[labels[first]])
+        Label(float(ends_s[first]) - decided.hop_s, float(ends_s[last]), decided.labels[labels[first]])
         for first, last in zip(firsts, lasts, strict=True)
     ]
 

@@ -56,7 +56,7 @@ class Decided:
 
     labels: all names; ``label``, ``second`` and ``truth`` are places in it, -1 for none.
     times_s: the end of each hop. confidence, second_score: of the label, and of the one that came second.
-    sensors: for each sensor its states.
+    hop_s: how long each decision stands for. sensors: for each sensor its states.
     """
 
     labels: list[str]
@@ -66,11 +66,13 @@ class Decided:
     second: NDArray[np.int16]
     second_score: NDArray[np.float32]
     truth: NDArray[np.int16]
+    hop_s: float
     sensors: dict[str, list[StateRun]] = field(default_factory=dict)
 
 
-def collect(lines: Iterable[dict[str, Any]], labels: Iterable[str]) -> Decided:
-    """Decisions from dicts with the keys of ``mmg-run --format jsonl``. labels: of the bundle, which come first.
+def collect(lines: Iterable[dict[str, Any]], labels: Iterable[str], hop_s: float | None = None) -> Decided:
+    """Decisions from dicts with the keys of ``mmg-run --format jsonl``. labels: of the bundle, which come first. hop_s:
+    of the bundle that decided; without it, the decisions' times tell.
 
     Raises ConfigError for a dict that is no decision, and where one comes before the one before it.
     """
@@ -93,19 +95,26 @@ def collect(lines: Iterable[dict[str, Any]], labels: Iterable[str]) -> Decided:
     if len(places) > MOST_LABELS:
         raise ConfigError(f"the decisions name {len(places)} labels: a page shows {MOST_LABELS} at most")
     table = np.array(rows, np.float64).reshape(-1, 6)
-    gaps = _gaps(table[:, 0])
+    hop_s = hop_s or _hop_of(table[:, 0])
+    gaps = _gaps(table[:, 0], hop_s)
     sensors = {name: _with_gaps(runs, gaps) for name, runs in sensors.items()}
     whole = table.astype(np.int16, casting="unsafe")
     parts = table.astype(np.float32)
-    return Decided(list(places), table[:, 0], whole[:, 1], parts[:, 2], whole[:, 3], parts[:, 4], whole[:, 5], sensors)
+    columns = table[:, 0], whole[:, 1], parts[:, 2], whole[:, 3], parts[:, 4], whole[:, 5]
+    return Decided(list(places), *columns, hop_s, sensors)
 
 
-def _gaps(times_s: NDArray[np.float64]) -> list[tuple[float, float]]:
+def _hop_of(times_s: NDArray[np.float64]) -> float:
+    """Most decisions come a hop after the one before; all come a whole number of hops after the first."""
+    if len(times_s) < 2:
+        return float(times_s[0]) if len(times_s) else 1.0
+    span_s = float(times_s[-1] - times_s[0])
+    return span_s / round(span_s / float(np.median(np.diff(times_s))))
+
+
+def _gaps(times_s: NDArray[np.float64], hop_s: float) -> list[tuple[float, float]]:
     """From when until when nothing was decided, for longer than a hop."""
-    if not len(times_s):
-        return []
     steps = np.diff(times_s, prepend=0.0)
-    hop_s = float(np.median(steps[1:])) if len(times_s) > 1 else float(steps[0])
     long = np.flatnonzero(steps > LONG_HOPS * hop_s)
     return [(float(times_s[at] - steps[at]), float(times_s[at] - hop_s)) for at in long]
 

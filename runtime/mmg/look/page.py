@@ -96,13 +96,14 @@ def _facts(content: Content, packer: Packer) -> dict[str, Any]:
 def _decisions(content: Content, packer: Packer) -> dict[str, Any]:
     """Times go as whole hops since the one before: a regular run is a row of ones."""
     decided = content.decided
-    ends = np.round(decided.times_s / content.hop_s)
+    ends = np.round(decided.times_s / decided.hop_s)
     # A run that begins late, and a pause of hours, may be longer than an int16 holds: told as several steps.
     steps = np.diff(ends, prepend=0)
     for name, part in (("confidence", decided.confidence), ("second_score", decided.second_score)):
         packer.add(name, np.round(part.clip(0, 1) * 200).astype(np.uint8))
     return {
         "count": len(ends),
+        "hop_s": decided.hop_s,
         "low_steps": packer.add("low_steps", (steps % 16384).astype(np.int16)),
         "high_steps": packer.add("high_steps", (steps // 16384).clip(0, 32767).astype(np.int16)),
         "label": packer.add("label", decided.label),

@@ -29,7 +29,7 @@ def summary(content: Content) -> Iterator[Markup]:
 
 
 def _times(content: Content) -> Markup:
-    decided, hop_s = content.decided, content.hop_s
+    decided, hop_s = content.decided, content.decided.hop_s
     count = len(decided.labels)
     hops = np.bincount(decided.label, minlength=count)
     true_hops = np.bincount(decided.truth[decided.truth >= 0], minlength=count)

@@ -89,16 +89,17 @@ function readSpectrograms(block) {
 }
 
 function readDecisions(block) {
-  const { count, ...names } = facts.decisions;
+  const { count, hop_s, ...names } = facts.decisions;
   const low = arrayOf(block, names.low_steps);
   const high = arrayOf(block, names.high_steps);
   const end_s = new Float64Array(count);
   for (let place = 0, hops = 0; place < count; place++) {
     hops += low[place] + 16384 * high[place];
-    end_s[place] = hops * facts.hop_s;
+    end_s[place] = hops * hop_s;
   }
   return {
     count,
+    hop_s,
     end_s,
     label: arrayOf(block, names.label),
     second: arrayOf(block, names.second),
@@ -122,7 +123,7 @@ function after(values, value, count = values.length) {
 // The place of the decision whose hop holds this time, or -1.
 function decisionAt(decisions, time_s) {
   const place = after(decisions.end_s, time_s);
-  return place < decisions.count && decisions.end_s[place] - facts.hop_s <= time_s + 1e-9 ? place : -1;
+  return place < decisions.count && decisions.end_s[place] - decisions.hop_s <= time_s + 1e-9 ? place : -1;
 }
 
 function clock(time_s, decimals = 1) {

@@ -6,7 +6,7 @@ function laneTrack(decisions) {
   const { labels } = facts;
   const time = new Float64Array(labels.length);
   const hasTruth = facts.truth.length > 0;
-  for (let place = 0; place < decisions.count; place++) time[decisions.label[place]] += facts.hop_s;
+  for (let place = 0; place < decisions.count; place++) time[decisions.label[place]] += decisions.hop_s;
   const placeOf = new Map(labels.map((label, place) => [label, place]));
   for (const [from, to, label] of facts.truth) if (placeOf.has(label)) time[placeOf.get(label)] += to - from;
   const order = labels.map((_, place) => place).filter((place) => time[place] > 0).sort((a, b) => time[b] - time[a]);
@@ -21,10 +21,10 @@ function laneTrack(decisions) {
     const columns = Math.ceil(pen.plot * pen.scale);
     const first = Math.max(after(decisions.end_s, view.from, decisions.count) - 1, 0);
     const perColumn = view.length / columns;
-    if (perColumn < facts.hop_s) {
-      for (let place = first; place < decisions.count && decisions.end_s[place] - facts.hop_s < view.to; place++) {
+    if (perColumn < decisions.hop_s) {
+      for (let place = first; place < decisions.count && decisions.end_s[place] - decisions.hop_s < view.to; place++) {
         const lane = laneOf[decisions.label[place]];
-        const [from, to] = [pen.x(decisions.end_s[place] - facts.hop_s), pen.x(decisions.end_s[place])];
+        const [from, to] = [pen.x(decisions.end_s[place] - decisions.hop_s), pen.x(decisions.end_s[place])];
         paper.globalAlpha = 0.25 + (0.75 * decisions.confidence[place]) / 200;
         paper.fillStyle = isWrong(decisions, place) ? pen.colours.wrong : pen.colours.right;
         paper.fillRect(from, top + lane * row + 4, Math.max(to - from - (to - from > 6 ? 1 : 0), 1), row - 7);
@@ -35,8 +35,8 @@ function laneTrack(decisions) {
     // Many decisions a pixel: as strong as their part of it.
     const sums = [new Float32Array(lanes * columns), new Float32Array(lanes * columns)];
     const counts = new Float32Array(columns);
-    for (let place = first; place < decisions.count && decisions.end_s[place] - facts.hop_s < view.to; place++) {
-      const column = Math.floor((decisions.end_s[place] - facts.hop_s / 2 - view.from) / perColumn);
+    for (let place = first; place < decisions.count && decisions.end_s[place] - decisions.hop_s < view.to; place++) {
+      const column = Math.floor((decisions.end_s[place] - decisions.hop_s / 2 - view.from) / perColumn);
       if (column < 0 || column >= columns) continue;
       counts[column] += 1;
       sums[isWrong(decisions, place) ? 1 : 0][laneOf[decisions.label[place]] * columns + column] += decisions.confidence[place] / 200;
@@ -111,11 +111,11 @@ function laneTrack(decisions) {
       const columns = Math.ceil(pen.plot);
       const [right, wrong, all] = [new Float32Array(lanes * columns), new Float32Array(lanes * columns), new Float32Array(columns)];
       for (let place = 0; place < decisions.count; place++) {
-        const column = Math.min(Math.max(Math.floor(pen.x(decisions.end_s[place] - facts.hop_s) - pen.left + 1e-6), 0), columns - 1);
+        const column = Math.min(Math.max(Math.floor(pen.x(decisions.end_s[place] - decisions.hop_s) - pen.left + 1e-6), 0), columns - 1);
         (isWrong(decisions, place) ? wrong : right)[laneOf[decisions.label[place]] * columns + column] += 1;
         all[column] += 1;
       }
-      const least = pen.plot / Math.max(pen.view.total_s / facts.hop_s, 1);
+      const least = pen.plot / Math.max(pen.view.total_s / decisions.hop_s, 1);
       for (let place = 0; place < right.length; place++) {
         const sum = right[place] + wrong[place];
         if (!sum) continue;
@@ -151,12 +151,12 @@ function confidenceTrack(decisions) {
         const first = Math.max(after(decisions.end_s, pen.view.from, decisions.count) - 1, 0);
         paper.lineWidth = 1.5;
         paper.strokeStyle = pen.colours.right;
-        if (pen.view.length / pen.plot < facts.hop_s) {
+        if (pen.view.length / pen.plot < decisions.hop_s) {
           paper.beginPath();
           let last_s = -Infinity;
-          for (let place = first; place < decisions.count && decisions.end_s[place] - facts.hop_s < pen.view.to; place++) {
-            const [from, to] = [decisions.end_s[place] - facts.hop_s, decisions.end_s[place]];
-            if (from - last_s > facts.hop_s / 2) paper.moveTo(pen.x(from), y(decisions.confidence[place]));
+          for (let place = first; place < decisions.count && decisions.end_s[place] - decisions.hop_s < pen.view.to; place++) {
+            const [from, to] = [decisions.end_s[place] - decisions.hop_s, decisions.end_s[place]];
+            if (from - last_s > decisions.hop_s / 2) paper.moveTo(pen.x(from), y(decisions.confidence[place]));
             paper.lineTo(pen.x(from), y(decisions.confidence[place]));
             paper.lineTo(pen.x(to), y(decisions.confidence[place]));
             last_s = to;
@@ -174,8 +174,8 @@ function confidenceTrack(decisions) {
   function drawMany(pen, paper, first, y) {
     const columns = Math.ceil(pen.plot);
     const [low, high, sum, count] = [new Uint8Array(columns).fill(255), new Uint8Array(columns), new Float64Array(columns), new Int32Array(columns)];
-    for (let place = first; place < decisions.count && decisions.end_s[place] - facts.hop_s < pen.view.to; place++) {
-      const column = Math.floor(pen.x(decisions.end_s[place] - facts.hop_s / 2) - pen.left);
+    for (let place = first; place < decisions.count && decisions.end_s[place] - decisions.hop_s < pen.view.to; place++) {
+      const column = Math.floor(pen.x(decisions.end_s[place] - decisions.hop_s / 2) - pen.left);
       if (column < 0 || column >= columns) continue;
       const score = decisions.confidence[place];
       low[column] = Math.min(low[column], score);

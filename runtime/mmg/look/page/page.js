@@ -241,7 +241,7 @@ function stopsOf(decisions) {
   for (let place = 0; place < decisions.count; place++) {
     const isStop = judged ? isWrong(decisions, place) : place > 0 && decisions.label[place] !== decisions.label[place - 1];
     const before = place > 0 && (judged ? isWrong(decisions, place - 1) : false);
-    if (isStop && !before) times.push(Math.max(decisions.end_s[place] - facts.hop_s, 0));
+    if (isStop && !before) times.push(Math.max(decisions.end_s[place] - decisions.hop_s, 0));
   }
   return { times, name: judged ? "wrong" : "change" };
 }
