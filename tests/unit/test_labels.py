@@ -45,6 +45,8 @@ SAME = {
     "activity\t\t00:00:04.000\t4.000\t00:00:09.250\t9.250\t00:00:05.250\t5.250\tsitting, still\n",
     "elan's text with a header, in milliseconds": "Tier\tParticipant\tBegin Time - msec\tEnd Time - msec\tAnnotation\n"
     "activity\tann\t1000\t3500\twalking\nactivity\tann\t4000\t9250\tsitting, still\n",
+    "elan's text of a participant with a number": "activity\t07\t1000\t3500\t2500\twalking\n"
+    "activity\t07\t4000\t9250\t5250\tsitting, still\n",
 }
 
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 CLOCK, SECONDS, MILLISECONDS = re.compile(r"\d+:\d\d:\d\d\.\d{1,3}"), re.compile(r"\d+\.\d+"), re.compile(r"\d+")
 TIMES = (CLOCK, SECONDS, MILLISECONDS)
+ROUNDING_S = 0.0015
 HEADER = ("tier", "begin", "annotation")
 
 
@@ -88,7 +89,11 @@ def _row(fields: list[str]) -> tuple[float, float, str] | None:
         own = [place for place in stamped if kind.fullmatch(fields[place])]
         if len(own) >= 2:
             text = fields[min(stamped[-1] + 1, len(fields) - 1)]
-            return _seconds(fields[own[0]]), _seconds(fields[own[1]]), text
+            times = [_seconds(fields[place]) for place in own]
+            # A participant may be a number as well: the duration tells which two are begin and end.
+            lasts = enumerate(zip(times, times[1:], times[2:], strict=False))
+            first = next((at for at, (begin, end, lasting) in lasts if abs(end - begin - lasting) < ROUNDING_S), 0)
+            return times[first], times[first + 1], text
     return None
 
 
