@@ -280,6 +280,28 @@ def test_what_is_taught_later_out_of_the_same_recording_is_known_too(
     assert {one["name"]: one["recall"] for one in shown["activities"]} == dict.fromkeys(TAUGHT, 1.0)
 
 
+def test_labels_beside_the_activity_are_told_and_others_make_it_known(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    parts = [(REST, 8.0), (TAUGHT[0], 8.0)] * 4
+    day = label(save(here / "day", parts), parts)
+    right = (day / "labels.csv").read_text()
+    late = [f"{start_s + 4:g},{min(end_s + 4, 64):g},{TAUGHT[0]}\n" for start_s, end_s, _ in spans(parts)[1::2]]
+    (day / "labels.csv").write_text("start_s,end_s,label\n" + "".join(late))
+    words = [TAUGHT[0], "--from", str(day), "--json"]
+    assert main(words) == 0
+    [why] = json.loads(capsys.readouterr().out)["unlike"]
+    assert (
+        f"its examples are alike, but the background is like them too: --delete {TAUGHT[0]} and teach it again" in why
+    )
+    (day / "labels.csv").write_text(right)
+    assert main(["--delete", TAUGHT[0]]) == 0
+    capsys.readouterr()
+    assert main(words) == 0
+    shown: dict[str, Any] = json.loads(capsys.readouterr().out)
+    assert (shown["activities"][0]["recall"], shown["unlike"]) == (1.0, [])
+
+
 def test_grace_is_taken_as_mmg_run_takes_it(here: Path) -> None:
     day = save(here / "day", [("stirring", 4.2)])
     assert main(["stirring", "--from", str(day), "--grace", "0.3"]) == 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -59,7 +60,7 @@ class Estimate:
 
     recall: by name, the part of its examples that are known as it; an activity with a single example has nothing to be
     known by, and is not in it. near: a sentence for each two activities of which examples are taken for the other's.
-    unlike: one for each activity of which most examples are called nothing.
+    unlike: one for each activity of which most examples are called nothing, and why.
     """
 
     recall: Mapping[str, float]
@@ -90,12 +91,16 @@ def estimate(taught: Taught, progress: Reached = lambda _done, _of, _what: None)
             continue
         recall[activity.name] = known / len(activity.examples)
         if nothing > len(activity.examples) / 2:
-            unlike.append(_told_unlike(activity, known))
+            unlike.append(_told_unlike(activity, known, scorer.are_alike(index)))
     return Estimate(recall, [_told_near(*both, count) for both, count in taken.items()], unlike)
 
 
-def _told_unlike(activity: Activity, known: int) -> str:
+def _told_unlike(activity: Activity, known: int, are_alike: bool) -> str:
     left_out = f"{activity.name} is known in {known} of {len(activity.examples)} left-out examples"
+    if are_alike:
+        told = f"{left_out}: its examples are alike, but the background is like them too"
+        delete = f"--delete {shlex.quote(activity.name)}"
+        return f"{told}: {delete} and teach it again with each time of it labelled, or into another file"
     return f"{left_out}: its examples are unlike each other: more of them, or shorter ones"
 
 

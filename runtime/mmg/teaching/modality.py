@@ -75,6 +75,8 @@ class Known:
         self._weights = {part: WEIGHTS[part] / sum(WEIGHTS[one] for one in parts) for part in parts}
         self._norms = {part: np.ones((len(traces), 1), np.float32) for part in parts}
         self._thresholds = np.ones((self._count, 1))
+        self.near = np.full(self._count, np.inf)
+        """``(activities,)``: the mean distance of its examples to each other, in multiples of the background's."""
         self._set_thresholds(examples, background)
 
     def distances(self, trace: Trace, but: Place | None = None) -> NDArray[np.float64]:
@@ -152,6 +154,7 @@ class Known:
         thresholds = np.ones(self._count)
         for index in range(self._count):
             near = float(np.mean([one for one in own.get(index, ()) if math.isfinite(one)] or [LONE]))
+            self.near[index] = near if index in own else math.inf
             thresholds[index] = min(
                 threshold_between(near, around[index], NEAREST_PART, BETWEEN),
                 threshold_between(near, nearest[index], NEAREST_TAUGHT, BETWEEN_TAUGHT),

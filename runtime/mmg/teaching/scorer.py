@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from mmg.teaching.modality import Known, Place
+from mmg.teaching.modality import LONE, Known, Place
 from mmg.teaching.taught import Taught
 from mmg.teaching.trace import Trace
 
@@ -48,6 +48,12 @@ class Scorer:
         found = np.full(len(self.names), np.inf)
         np.divide(total, count, out=found, where=count > 0)
         return found
+
+    def are_alike(self, activity: int) -> bool:
+        """Whether the examples of the activity with this number are nearer to each other than one alone is taken to be
+        to the next of its kind, in the mean of the modalities that it was taught with."""
+        near = [float(known.near[activity]) for known in self._known.values()]
+        return float(np.mean([one for one in near if math.isfinite(one)])) < LONE
 
     def score(self, traces: Mapping[str, Trace]) -> dict[str, float]:
         """The probability of each; the rest to 1 is that it is none of them. traces: what the modalities that are live
