@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 from chores import REST, TAUGHT, UNTAUGHT, day_of, label, save, spans
+from forked import mmg_run
 from mmg.bundle import Bundle
 from mmg.cli.taught_file import MOST_ESTIMATED
 from mmg.cli.teach import main
@@ -74,6 +75,16 @@ def test_what_was_taught_with_both_is_known_with_either_and_another_is_not(
             assert labels.count(chore) >= 0.9 * len(labels)
         elif chore == UNTAUGHT:
             assert not set(labels[4:]) & set(TAUGHT)
+
+
+def test_a_run_says_what_was_taught_with_none_of_its_sensors(days: Path, here: Path) -> None:
+    for chore, sensor in zip(TAUGHT, ("imu", "audio"), strict=True):
+        assert main([chore, "--from", str(days / chore), "--sensors", sensor]) == 0
+    day = save(here / "day", [(REST, 3.0)])
+    said = f"{TAUGHT[1]}: taught with audio, and so never known from imu alone"
+    for sensors, is_said in (("imu", True), ("imu,audio", False)):
+        done = mmg_run("--taught", here / "mine.taught", day, "--sensors", sensors)
+        assert (said in done.stderr, "never known" in done.stderr) == (is_said, is_said)
 
 
 def test_it_says_what_it_took_and_how_well_it_is_known(

@@ -27,7 +27,7 @@ from mmg.cli.recording import (
 from mmg.cli.reporting import keep_stderr, stderr_reporter
 from mmg.cli.sensors import DEMO, add_sensor_flags, find_sensors, milliseconds, named_sensors, names_in, seconds
 from mmg.cli.sinks_flag import add_sinks_flag, attach_controls, has_page, open_outboxes
-from mmg.cli.taught_flag import open_taught
+from mmg.cli.taught_flag import open_taught, tell_unheard
 from mmg.cli.unknown_flag import add_unknown_flag, unknown_rate
 from mmg.cli.version import PrintVersion
 from mmg.cli.watchdog import WATCHDOG
@@ -189,6 +189,7 @@ def _run(options: argparse.Namespace) -> int:
         taught = open_taught(
             options.taught, bundle.manifest, may_begin=has_page(options) and all(map(is_live, urls.values()))
         )
+        tell_unheard(taught, urls, _report)
         settings = replace(
             _resolve_settings(options, profile),
             taught=_scorer(taught, bundle.manifest),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,8 @@ from mmg.errors import ConfigError
 if TYPE_CHECKING:
     from mmg.bundle import Manifest
     from mmg.teaching.taught import Taught
+
+MOST_TOLD = 3
 
 
 def open_taught(path: Path | None, manifest: Manifest, *, may_begin: bool = False) -> Taught | None:
@@ -34,3 +37,13 @@ def open_taught(path: Path | None, manifest: Manifest, *, may_begin: bool = Fals
     if not (taught.names or may_begin):
         raise ConfigError(f"--taught {path}: nothing is taught in it")
     return taught
+
+
+def tell_unheard(taught: Taught | None, sensors: Collection[str], report: Callable[[str], None]) -> None:
+    """Say in a line which activities were taught with none of these sensors: the run never knows them."""
+    unheard = [one for one in taught.activities if not set(one.modalities) & set(sensors)] if taught else []
+    if unheard:
+        names = ", ".join(one.name for one in unheard[:MOST_TOLD])
+        more = f" and {len(unheard) - MOST_TOLD} more" if len(unheard) > MOST_TOLD else ""
+        used = ", ".join(sorted({name for one in unheard for name in one.modalities}))
+        report(f"{names}{more}: taught with {used}, and so never known from {', '.join(sensors)} alone")
