@@ -188,6 +188,19 @@ def test_a_sound_gives_the_same_picture_and_pieces_however_it_is_cut(places: lis
     assert read(places) == read([])
 
 
+@pytest.mark.parametrize("loud", [1e30, 3e38])
+def test_samples_beyond_all_sound_leave_figures(loud: float) -> None:
+    sound = np.random.default_rng(3).normal(0, 0.1, (40_000, 1)).astype(np.float32)
+    sound[20_000:30_000:2], sound[20_001:30_000:2] = loud, -loud
+    times = np.round(np.arange(40_000) * (1e9 / RATE_HZ)).astype(np.int64)
+    heard = read_sound(
+        [Chunk("audio", sound, times, RATE_HZ)], SOUND, HopGrid(0, HOP_NS), KeptSound(frozenset({2, 3}), 2)
+    )
+    levels, lowest, highest = heard.spectrogram.levels()
+    assert np.isfinite([lowest, highest, heard.kept.louder_db]).all()
+    assert levels.max() > levels[levels > 0].min()
+
+
 def decode(data: bytes, samples: int) -> NDArray[np.float64]:
     """As the standard says, one sample after another."""
     size, blocks = block_bytes(samples), []

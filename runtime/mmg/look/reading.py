@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from mmg.types import Chunk
 
 MOST_COLUMNS = 32_768
+LOUDEST = 1e6
+"""Of a sample, full scale being 1: the power of what is louder, as in a damaged file, may be no number."""
 
 
 @dataclass(frozen=True)
@@ -78,6 +80,7 @@ def read_sound(chunks: Iterable[Chunk], modality: Modality, grid: HopGrid, kept:
     for chunk in chunks:
         for hop in stream.push(chunk):
             if hop.samples is not None:
-                spectrogram.push(hop.index, hop.samples[:, 0])
-                kept.push(hop.index, hop.samples[:, 0])
+                sound = hop.samples[:, 0].clip(-LOUDEST, LOUDEST)
+                spectrogram.push(hop.index, sound)
+                kept.push(hop.index, sound)
     return Heard(modality.name, modality.rate_hz, spectrogram, kept)
