@@ -142,6 +142,20 @@ def test_a_stream_is_scored_as_the_whole_of_it_at_once(bundle: Bundle, scorer: S
         assert decision.taught == offline
 
 
+def test_what_is_taught_amid_a_run_is_known_from_then_on(bundle: Bundle, scorer: Scorer) -> None:
+    chunk, engine = worn(77)["imu"], Engine(bundle, ("imu",))
+    until = np.searchsorted(chunk.times_ns, (DONE_S - 1) * 1e9)
+    before = engine.push(Chunk("imu", chunk.samples[:until], chunk.times_ns[:until], chunk.rate_hz))
+    engine.teach(scorer)
+    after = engine.push(Chunk("imu", chunk.samples[until:], chunk.times_ns[until:], chunk.rate_hz))
+    whole = decide(bundle, [chunk], ("imu",), scorer)
+    assert [one.taught for one in before] == [{}] * len(before)
+    assert after[0].taught == {"figure": 0.0}
+    begun = scorer.context_hops
+    assert [one.taught for one in after[begun:]] == [one.taught for one in whole[len(before) + begun :]]
+    assert "figure" in [one.label for one in after[:begun]]
+
+
 def chore_heard(bundle: Bundle, chore: str, seed: int, late_s: float) -> Trace:
     """Six hops in the midst of a chore that begins so much later in a hop."""
     samples = np.concatenate([sound(REST, 2 + late_s, seed), sound(chore, 6.0, seed)]).astype(np.float32) / 32768

@@ -238,10 +238,13 @@ class Track:
 
     def trace_at(self, hop: int, hops: int) -> Trace | None:
         """What it gave for this hop and the unbroken ones before it, so many at most; None where it is not live."""
-        tokens, shapes = [], []
+        tokens: list[NDArray[Any]] = []
+        shapes: list[NDArray[Any] | None] = []
         for index in range(hop, hop - hops, -1):
             record = self._records.get(index)
             if record is None or record.tokens is None:
+                break
+            if shapes and shapes[0] is not None and record.shape is None:  # from before anything was taught
                 break
             tokens.append(record.tokens)
             shapes.append(record.shape)

@@ -249,4 +249,5 @@ def _mean_end(found: Sequence[NDArray[np.float32]]) -> NDArray[np.float64]:
 def _rows(part: Part, trace: Trace) -> NDArray[np.float32]:
     """``(points, width)``: one after the other."""
     array = trace.shape if part == "shape" else trace.tokens
-    return array.reshape(-1, array.shape[2])
+    hops, each, width = array.shape
+    return array.reshape(hops * each, width)
