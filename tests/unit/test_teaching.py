@@ -209,6 +209,7 @@ BAD = {
     "a name of control characters": damaged(_name),
     "sizes": damaged(_sizes),
     "widths": damaged(_width),
+    "a hop of no length": damaged(lambda whole: whole.update(hop_s=5e-324)),
 }
 
 

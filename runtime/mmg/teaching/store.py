@@ -55,7 +55,7 @@ class _File(_Part, frozen=True, omit_defaults=True):
     encoders: Annotated[dict[str, str], FEW]
     activities: list[_Activity]
     background: Annotated[dict[str, Annotated[list[_Trace], msgspec.Meta(max_length=MOST_BACKGROUND_HOPS)]], FEW]
-    hop_s: Annotated[float, msgspec.Meta(gt=0)] = HOP_S
+    hop_s: Annotated[float, msgspec.Meta(ge=0.01, le=60)] = HOP_S
 
 
 def change_taught(path: Path, change: Callable[[Taught], Taught], begin: Callable[[], Taught] | None = None) -> Taught:
