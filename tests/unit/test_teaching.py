@@ -7,6 +7,7 @@ import os
 import stat
 import threading
 import time
+import tracemalloc
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -25,6 +26,7 @@ from mmg.teaching.check import estimate, little_background, problem_of
 from mmg.teaching.kept import Kept
 from mmg.teaching.scorer import Scorer
 from mmg.teaching.store import change_taught, read_taught, write_taught
+from mmg.teaching.surroundings import stands_out
 from mmg.teaching.taught import (
     MOST_ACTIVITIES,
     Example,
@@ -279,6 +281,19 @@ def test_merging_keeps_the_examples_of_both_and_removing_leaves_the_rest() -> No
     assert merged.remove("kind 1").names == ("kind 0", "kind 2")
     with pytest.raises(ConfigError, match="not taught"):
         merged.remove("juggling")
+
+
+def test_a_sound_of_many_tokens_is_held_against_what_was_heard_in_little_memory() -> None:
+    random, none = np.random.default_rng(0), np.zeros((0, 0, 0), np.float32)
+    heard_before = Trace(random.normal(3, 0.3, (240, 20, 8)).astype(np.float32), none)
+    quiet = Trace(random.normal(3, 0.3, (8, 20, 8)).astype(np.float32), none)
+    loud = Trace(quiet.tokens + (np.arange(8) == 4)[:, None, None] * np.float32(3), none)
+    tracemalloc.start()
+    try:
+        assert [stands_out(one, [heard_before]) for one in (quiet, loud)] == [False, True]
+        assert tracemalloc.get_traced_memory()[1] < 64 << 20
+    finally:
+        tracemalloc.stop()
 
 
 def test_a_bad_example_is_told() -> None:

@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 
 from mmg.teaching.trace import Trace
 
+BLOCK = 256
+"""Tokens that are compared with all others at once, for the memory that it takes."""
 FEWEST = 16
 """Tokens of what was heard before; with fewer nothing is told apart."""
 USUAL_PART = 0.2
@@ -30,18 +32,28 @@ def stands_out(trace: Trace, heard: Sequence[Trace]) -> bool:
     every = np.concatenate(before) if before else np.zeros((0, 1), np.float32)
     if len(every) < FEWEST:
         return True
-    apart, places = _distances(every, every), np.arange(len(every))
     # What the encoder saw of neighbours overlaps.
-    apart[np.abs(places[:, None] - places) <= trace.tokens.shape[1]] = np.inf
-    usual = float(np.quantile(apart.min(axis=1), USUAL_PART))
+    usual = float(np.quantile(_nearest(every, every, beside=trace.tokens.shape[1]), USUAL_PART))
     if usual > STEADY * float(np.median(np.linalg.norm(every, axis=1))):
         return True
-    found = np.sort(_distances(_rows(trace), every).min(axis=1))
+    found = np.sort(_nearest(_rows(trace), every))
     return bool(found[-min(TOKENS, len(found))] > TIMES * usual)
 
 
 def _rows(trace: Trace) -> NDArray[np.float32]:
     return trace.tokens.reshape(-1, trace.tokens.shape[2])
+
+
+def _nearest(first: NDArray[np.float32], second: NDArray[np.float32], beside: int = -1) -> NDArray[np.float32]:
+    """``(first,)``: the distance of each to the nearest of ``second``, but for those of its own number or so many
+    ``beside`` it."""
+    found, places = [], np.arange(len(second))
+    for begin in range(0, len(first), BLOCK):
+        apart = _distances(first[begin : begin + BLOCK], second)
+        own = np.arange(begin, begin + len(apart))[:, None]
+        apart[np.abs(own - places) <= beside] = np.inf
+        found.append(apart.min(axis=1))
+    return np.concatenate(found)
 
 
 def _distances(first: NDArray[np.float32], second: NDArray[np.float32]) -> NDArray[np.float32]:
