@@ -110,6 +110,24 @@ def test_what_is_taught_in_a_run_is_known_by_it_from_then_on(bundle: Bundle, tmp
     assert all(sum(trace.hops for trace in made.background[name]) >= 30 for name in NAMES)
 
 
+def test_what_is_tried_between_examples_stays_known(bundle: Bundle, tmp_path: Path) -> None:
+    run = Run(bundle, tmp_path / "mine.taught")
+    run.go(20.0)
+    first, second = TAUGHT
+    for _ in range(3):
+        run.teach(first)
+        run.go(4.0)
+    run.room.doing = first
+    run.go(12.0)
+    run.room.doing = REST
+    run.go(6.0)
+    assert run.teach(second)[-1] == "kept"
+    run.go(4.0)
+    run.room.doing = first
+    labels = [decision.label for decision in run.go(12.0)]
+    assert labels[-16:] == [first] * 16
+
+
 def test_an_example_in_which_nothing_was_done_is_told_and_not_kept(bundle: Bundle, tmp_path: Path) -> None:
     run = Run(bundle, tmp_path / "mine.taught")
     run.go(12.0)

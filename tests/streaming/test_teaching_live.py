@@ -18,6 +18,7 @@ from mmg.runs.live import LivePipeline
 from mmg.runs.settings import Settings
 from mmg.runs.step import Step
 from mmg.runs.teaching import Ear
+from mmg.teaching.check import estimate
 from mmg.teaching.kept import Kept
 from mmg.teaching.store import change_taught, read_taught
 from mmg.teaching.taught import Taught, encoder_digests
@@ -65,7 +66,8 @@ class Lesson:
         elif "recorded" in line or "once more" in line:
             self.room.doing = REST
 
-    def teach(self, *words: str, has_keys: bool = True) -> Taught:
+    def teach(self, *words: str, has_keys: bool = True, known: Taught | None = None) -> Taught:
+        """known: what the file has already."""
         options = build_parser().parse_args([CHORE, "-o", str(self.path), *words])
 
         def report(line: str) -> None:
@@ -79,7 +81,7 @@ class Lesson:
 
         ear = Ear(open_pipeline, lambda: self.room.now_ns, lambda wait_s: self.room.elapse(max(wait_s, 1e-3)))
         manifest = self._bundle.manifest
-        kept = Kept(self.path, manifest, Taught(encoder_digests(manifest)))
+        kept = Kept(self.path, manifest, known or Taught(encoder_digests(manifest)))
         lesson = CHORE, kept, manifest.context_hops
         pressed = self.pressed if has_keys else None
         try:
@@ -135,6 +137,23 @@ def test_it_listens_for_twenty_seconds_says_when_to_begin_and_counts(lesson: Cal
         "imu": True,
         "audio": True,
     }
+
+
+def test_what_is_taught_already_and_done_meanwhile_is_no_background(lesson: Callable[..., Lesson]) -> None:
+    known = lesson().teach("--shots", "3")
+    again = lesson()
+    again.room.doing = CHORE
+
+    def does(line: str) -> None:
+        again.room.doing = REST if "10 s more" in line else again.room.doing
+        again.obey(line)
+
+    again.does = does
+    taught = again.teach("--shots", "1", known=known)
+    assert "what is taught already was done meanwhile: that is no background" in again.said
+    more = {name: sum(one.hops for one in traces) - 40 for name, traces in taught.background.items()}
+    assert all(2 <= hops <= 20 for hops in more.values()), more
+    assert estimate(taught).recall == {CHORE: 1.0}
 
 
 def test_enter_ends_the_listening_but_not_at_once(lesson: Callable[..., Lesson]) -> None:

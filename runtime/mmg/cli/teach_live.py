@@ -75,13 +75,17 @@ def teach_by(
     report: Callable[[str], None],
 ) -> None:
     """The same by an ear that was not started. pressed: is set when Enter is; None where there are no keys."""
-    from mmg.runs.teaching import background_in
+    from mmg.runs.teaching import background_in, done_in
+    from mmg.teaching.scorer import Scorer
 
     tell_closed(report)
     ear.start()
     wanted = _listen(ear, LISTEN_S if options.listen is None else options.listen, lesson[0], pressed, report)
     _tell_missing(ear, wanted, report)
-    before = background_in(ear.heard, (), manifest.context_hops)
+    done = done_in(ear.heard, Scorer(lesson[1].taught, ear.heard.hop_s))
+    if done:
+        report("what is taught already was done meanwhile: that is no background")
+    before = background_in(ear.heard, done, manifest.context_hops)
     # How far a sound must stand out was measured on sounds: of pictures it says nothing.
     sounds = {one: traces for one, traces in before.items() if manifest.modality(one).kind == "audio"}
     begin = _Begin(ear, None if options.auto else pressed, report)

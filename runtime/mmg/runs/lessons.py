@@ -15,12 +15,22 @@ from mmg.bundle import Manifest
 from mmg.engine.encoded import Encoded
 from mmg.errors import ConfigError, MmgError
 from mmg.runs.live import LivePipeline
-from mmg.runs.teaching import KEPT_HOPS, LATE_S, NEWEST_S, Heard, Taken, background_in, example_in, judged, well_in
+from mmg.runs.teaching import (
+    KEPT_HOPS,
+    LATE_S,
+    NEWEST_S,
+    Heard,
+    Taken,
+    background_in,
+    done_in,
+    example_in,
+    judged,
+    well_in,
+)
 from mmg.teaching.check import little_background
 from mmg.teaching.kept import Kept
 from mmg.teaching.scorer import Scorer
 from mmg.teaching.taught import Taught, check_case, check_name
-from mmg.teaching.trace import Trace
 
 READY_S = 3
 """From the asking to the begin."""
@@ -76,6 +86,8 @@ class Lessons:
         self._given: list[range] = []
         """Hops that were examples, and those that are background in the file already."""
         self._scorer: Scorer | None = None
+        self._known: Scorer | None = None
+        """The newest, which the run takes from ``_scorer``, and the same once it was taken."""
         pipeline.hear(self.take)
 
     def ask(self, name: object) -> str:
@@ -134,36 +146,28 @@ class Lessons:
 
     def _judge(self, name: str, span: range) -> None:
         """What the run's thread has is copied here; the rest takes a while, on a thread of its own."""
-        context = self._manifest.context_hops
-        taken = example_in(self._heard, span, self._wanted)
-        before = background_in(self._heard, [*self._spans, span], context)
-        fresh = background_in(self._heard, [*self._spans, *self._given, span], context)
-        kinds = {one.name: one.kind for one in self._manifest.modalities}
-        sounds = {one: traces for one, traces in before.items() if kinds[one] == "audio"}
-        heard = range(self._heard.begin, self._heard.end)
+        heard = Heard(self._heard.hop_s, {one: dict(known) for one, known in self._heard.hops.items()})
         self._spans.append(span)
-        background = {modality: traces for modality, traces in fresh.items() if modality in self._wanted}
         self._begin_s = self._span = None
         self._is_judging = True
-        work = partial(self._keep, name, taken, sounds, background, heard)
+        work = partial(self._keep, name, example_in(heard, span, self._wanted), heard)
         threading.Thread(target=work, name="mmg teaching", daemon=True).start()
 
-    def _keep(
-        self,
-        name: str,
-        taken: Taken,
-        sounds: dict[str, tuple[Trace, ...]],
-        background: dict[str, tuple[Trace, ...]],
-        heard: range,
-    ) -> None:
+    def _keep(self, name: str, taken: Taken, heard: Heard) -> None:
         try:
+            context, kinds = self._manifest.context_hops, {one.name: one.kind for one in self._manifest.modalities}
+            before = background_in(heard, self._spans, context)
+            sounds = {one: traces for one, traces in before.items() if kinds[one] == "audio"}
             taken = judged(taken, self._kept.taught, name, sounds)
             if taken.problem:
                 self._end("bad", name, f"{name}: {taken.problem}: once more")
                 return
+            done = done_in(heard, self._known or Scorer(self._kept.taught, heard.hop_s))
+            fresh = background_in(heard, [*self._spans, *self._given, *done], context)
+            background = {modality: traces for modality, traces in fresh.items() if modality in self._wanted}
             note = self._kept.keep(name, [taken.example], background)
-            self._scorer = Scorer(self._kept.taught, self._heard.hop_s)
-            self._given.append(heard)
+            self._scorer = self._known = Scorer(self._kept.taught, heard.hop_s)
+            self._given.append(range(heard.begin, heard.end))
             silent = f", though {', '.join(taken.silent)} gave nothing new" if taken.silent else ""
             little = little_background(self._kept.taught)
             has = ", ".join(f"{seconds:g} s of {one}" for one, seconds in little.items())

@@ -16,6 +16,7 @@ from mmg.runs.recorded import Pipeline
 from mmg.runs.replay import Replay
 from mmg.runs.step import Step
 from mmg.teaching.check import problem_of
+from mmg.teaching.scorer import Scorer
 from mmg.teaching.surroundings import stands_out
 from mmg.teaching.taught import Example, Taught
 from mmg.teaching.trace import Trace
@@ -164,6 +165,13 @@ def background_in(heard: Heard, taken: Collection[range], context_hops: int) -> 
         if runs:
             found[name] = tuple(Trace.of(run) for run in runs)
     return found
+
+
+def done_in(heard: Heard, scorer: Scorer) -> list[range]:
+    """The hops in which what is taught already was done again, and so no background."""
+    runs = {name: _runs([known[hop] for hop in sorted(known)]) for name, known in heard.hops.items()}
+    traces = {name: [(run[0].hop, Trace.of(run)) for run in found] for name, found in runs.items()}
+    return [range(hop - scorer.context_hops // 2, hop + 1) for hop in sorted(scorer.repeated(traces))]
 
 
 def taken_in(heard: Heard, taken: Collection[range], context_hops: int) -> dict[str, tuple[Trace, ...]]:

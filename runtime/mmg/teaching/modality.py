@@ -90,6 +90,13 @@ class Known:
         """``(activities, hops)``: the same in multiples of the background's distance."""
         return self._nearest(self._to_templates(trace), but)
 
+    def limits(self, part: float) -> NDArray[np.float64]:
+        """``(activities, 1)``: so far between its examples' distance to each other (0) and its threshold (1), and never
+        beyond that; in multiples of the background's distance."""
+        near = np.minimum(self.near, 1)[:, None]
+        limits: NDArray[np.float64] = np.minimum(near + part * (self._thresholds - near), self._thresholds)
+        return limits
+
     def _to_templates(self, trace: Trace) -> NDArray[np.float32]:
         """``(templates, hops)``; infinite where the trace lacks a part that was taught."""
         return self._summed({part: compared.distances(trace) for part, compared in self._parts.items()})

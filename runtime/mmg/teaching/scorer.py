@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,10 @@ from mmg.teaching.trace import Trace
 STEEP = 10.0
 """How quickly the probability falls as the distance passes the threshold, in its multiples: between what suits a
 wearer's own examples (12) and those of others (5 to 8) by the log loss; docs/teach.md has how often it is right."""
+
+AGAIN = 0.5
+"""What is done again is nearer to its examples than this: between them (0) and the threshold (1). What lies beyond may
+be something else that is taken for it, of which the background must know."""
 
 
 class Scorer:
@@ -48,6 +52,24 @@ class Scorer:
         found = np.full(len(self.names), np.inf)
         np.divide(total, count, out=found, where=count > 0)
         return found
+
+    def repeated(self, heard: Mapping[str, Sequence[tuple[int, Trace]]]) -> set[int]:
+        """The hops with which an activity ends that is done again, by ``AGAIN``. heard: of each modality its traces,
+        and the number of the first hop of each."""
+        places = [place for name in self._known for place in heard.get(name, ())]
+        begin = min((first for first, _ in places), default=0)
+        end = max((first + trace.hops for first, trace in places), default=0)
+        total, count = np.zeros((2, len(self.names), end - begin))
+        for name, known in self._known.items():
+            limits = known.limits(AGAIN)
+            for first, trace in heard.get(name, ()):
+                here, apart = slice(first - begin, first - begin + trace.hops), known.apart(trace)
+                is_there = np.isfinite(apart)
+                total[:, here] += np.where(is_there, apart / limits, 0)
+                count[:, here] += is_there
+        found = np.full(total.shape, np.inf)
+        np.divide(total, count, out=found, where=count > 0)
+        return {begin + int(hop) for hop in np.flatnonzero((found < 1).any(axis=0))}
 
     def are_alike(self, activity: int) -> bool:
         """Whether the examples of the activity with this number are nearer to each other than one alone is taken to be
