@@ -7,8 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-BLOCK = 2048
-"""Points of a long stream that are aligned at once, for the memory that it takes."""
+MOST_COSTS = 1 << 22
+"""Distances that are held at once: of a long stream so many points are aligned together, but at least as many as matter
+to one end."""
 
 
 class Templates:
@@ -44,10 +45,10 @@ class Templates:
     def distances(self, stream: NDArray[np.float32]) -> NDArray[np.float32]:
         """``(templates, points)``: the mean distance along the best path that ends at each point of the stream,
         ``(points, width)``; infinite where too little came before it."""
-        blocks = []
-        for begin in range(0, len(stream), BLOCK):
+        blocks, length = [], max(MOST_COSTS // len(self._points), self.reach)
+        for begin in range(0, len(stream), length):
             before = max(begin - self.reach, 0)
-            blocks.append(self._aligned(stream[before : begin + BLOCK])[:, begin - before :])
+            blocks.append(self._aligned(stream[before : begin + length])[:, begin - before :])
         return np.concatenate(blocks, axis=1) if blocks else np.zeros((len(self._lengths), 0), np.float32)
 
     def _aligned(self, stream: NDArray[np.float32]) -> NDArray[np.float32]:
