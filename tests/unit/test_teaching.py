@@ -152,6 +152,21 @@ def test_what_was_taught_comes_back_from_its_file_which_only_its_owner_reads(tmp
     assert b"pickle" not in path.read_bytes()
 
 
+@pytest.mark.parametrize("offset", [0.0, 120_000.0])
+def test_counts_in_the_thousands_are_known_again_from_the_file(tmp_path: Path, offset: float) -> None:
+    def counted(trace: Trace) -> Trace:
+        return Trace(trace.tokens, trace.shape * 50 + np.float32(offset))
+
+    taught = Taught(ENCODERS).with_background("imu", [counted(other_life(0)["imu"])])
+    for kind in (0, 1):
+        for seed in range(3):
+            taught = taught.add(f"kind {kind}", Example({"imu": counted(moved(kind, seed))}))
+    write_taught(tmp_path / "mine.taught", taught)
+    known = Scorer(read_taught(tmp_path / "mine.taught"), HOP_S)
+    assert known.score({"imu": counted(moved(1, 9))})["kind 1"] > 0.9
+    assert sum(known.score({"imu": counted(other_life(5)["imu"])}).values()) < 0.1
+
+
 def test_examples_of_different_widths_are_never_written_and_the_old_file_stays(tmp_path: Path) -> None:
     path, taught = tmp_path / "mine.taught", teach()
     write_taught(path, taught)

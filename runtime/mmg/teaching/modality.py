@@ -195,8 +195,10 @@ class _Compared:
     ) -> None:
         self._part: Part = part
         every = np.concatenate([_rows(part, trace) for trace in (*traces, *background)])
-        self._scale = np.maximum(every.std(axis=0), LEAST_SPREAD)
-        self._sequences = [_rows(part, trace) / self._scale for trace in traces]
+        # Distances are differences of squares: what is far from zero beside its spread would leave nothing of them.
+        self._center = every.mean(axis=0, dtype=np.float64).astype(np.float32)
+        self._scale = np.maximum((every - self._center).std(axis=0), LEAST_SPREAD)
+        self._sequences = [(_rows(part, trace) - self._center) / self._scale for trace in traces]
         self._templates = compare(self._sequences)
 
     def distances(self, trace: Trace) -> NDArray[np.float32]:
@@ -205,7 +207,7 @@ class _Compared:
         if rows.shape[1] != len(self._scale):
             return np.full((len(self._sequences), trace.hops), np.inf, np.float32)
         each = len(rows) // trace.hops
-        return self._templates.distances(rows / self._scale)[:, each - 1 :: each]
+        return self._templates.distances((rows - self._center) / self._scale)[:, each - 1 :: each]
 
     def to_nothing(self) -> NDArray[np.float32]:
         """``(templates,)``: the mean distance to its own mean, of a template that nothing else is known beside."""

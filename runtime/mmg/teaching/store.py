@@ -1,4 +1,4 @@
-"""The file of what was taught: msgpack of float16, schema ``mmg-taught/2``."""
+"""The file of what was taught: msgpack of float16 and float32, schema ``mmg-taught/2``."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class _Part(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class _Trace(_Part, frozen=True):
-    """Little-endian float16 and its sizes, of tokens and of shape."""
+    """Little-endian float16, or float32 where that has the length, and its sizes, of tokens and of shape."""
 
     token_sizes: Sizes
     tokens: bytes
@@ -216,6 +216,7 @@ def _trace(packed: _Trace) -> Trace:
 
 
 def _array(data: bytes, sizes: Sizes) -> NDArray[np.float32]:
-    if min(sizes) < 0 or max(sizes) > MOST_BYTES or math.prod(sizes) * 2 != len(data):
+    count = math.prod(sizes)
+    if min(sizes) < 0 or max(sizes) > MOST_BYTES or len(data) not in (2 * count, 4 * count):
         raise ConfigError("its sizes do not fit what it holds: take a copy, or teach it again")
-    return np.frombuffer(data, "<f2").astype(np.float32).reshape(sizes)
+    return np.frombuffer(data, "<f2" if len(data) == 2 * count else "<f4").astype(np.float32).reshape(sizes)

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
 POINTS = 5
 """Of a hop's shape: 10 a second at hops of half a second, which tell motions apart as well as 25 do."""
-LARGEST = float(np.finfo(np.float16).max)
+LARGEST = 256.0
+"""From there on a number of 16 bits is not told from one that is an eighth more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,10 +86,10 @@ class Trace:
         return cls(np.stack(tokens).astype(np.float32), whole.astype(np.float32))
 
 
-def as_kept(array: NDArray[np.float32]) -> NDArray[np.float16]:
-    """As a file keeps it: in little-endian numbers of 16 bits, of which none is infinite."""
-    kept: NDArray[np.float16] = np.clip(array, -LARGEST, LARGEST).astype("<f2")
-    return kept
+def as_kept(array: NDArray[np.float32]) -> NDArray[np.floating[Any]]:
+    """As a file keeps it: in little-endian numbers of 16 bits, or of 32 where one is larger than ``LARGEST``, as the
+    counts of a light sensor are."""
+    return array.astype("<f4" if np.abs(array).max(initial=0.0) > LARGEST else "<f2")
 
 
 def shape_of(samples: NDArray[Any]) -> NDArray[np.float32]:
