@@ -179,6 +179,8 @@ def _evaluate(
                     continue
                 progress(f"{' '.join(variant)}: accuracy of each subset by the engine")
                 found[variant] = replace(one, accuracy=_accuracy(evaluate(bundle, *variant), made.spec))
+                if variant[1] == "fp32" and not all(map(math.isfinite, found[variant].accuracy.values())):
+                    raise ConfigError(f"evaluate gave an accuracy that is not a number for {' '.join(variant)}")
     for variant, one in found.items():
         whole = found[variant[0], "fp32"].accuracy
         if not one.refused and set(one.accuracy) != set(whole):
@@ -195,15 +197,19 @@ def _evaluate(
 
 def _accuracy(given: object, spec: Spec) -> dict[tuple[str, ...], float]:
     """What ``evaluate`` gave, if it is what it should be. Raises ConfigError."""
-    known = set(spec.sensors)
-    if not isinstance(given, Mapping) or not all(
-        isinstance(names, tuple) and names and set(names) <= known and not (value < 0 or value > 1)
-        for names, value in given.items()
-    ):
-        raise ConfigError(
-            f"evaluate must give a mapping such as {{('{next(iter(spec.sensors))}',): 0.9}}, not {given!r:.80}"
-        )
-    return dict(given)
+    known = list(spec.sensors)
+    try:
+        # float: of numpy's numbers and of torch's.
+        found = {names: float(value) for names, value in given.items()}  # type: ignore[attr-defined]
+        is_right = all(
+            isinstance(names, tuple) and names and set(names) <= set(known) and len(set(names)) == len(names)
+            for names in found
+        ) and not any(value < 0 or value > 1 for value in found.values())
+    except (AttributeError, TypeError, ValueError):
+        is_right = False
+    if not is_right:
+        raise ConfigError(f"evaluate must give a mapping such as {{('{known[0]}',): 0.9}}, not {given!r:.80}")
+    return found
 
 
 def _refuse_odd(measured: Mapping[Variant, Measured], evaluated: bool, progress: Reporter) -> dict[Variant, Measured]:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from mmg import Bundle
 from mmg.engine import Engine
-from mmg.errors import BundleError
-from mmg_export import export_bundle
+from mmg.errors import BundleError, ConfigError
+from mmg_export import export_bundle, proof
 from mmg_export.report import Report
 from own_modules import MeanFusion, Ppg, seeded, spec
 
@@ -73,6 +76,32 @@ def test_int8_that_is_not_measured_must_decide_the_same(tmp_path: Path, monkeypa
 def test_accuracy_that_is_not_a_number_is_no_accuracy(tmp_path: Path) -> None:
     report = export(tmp_path / "own.mmg", float("nan"), [])
     assert report.variants[1].refused.startswith("loses nan on ppg")
+
+
+@pytest.mark.parametrize("given", [np.float64(0.5), np.float32(0.5), torch.tensor(0.5), 1])
+def test_an_accuracy_of_numpy_s_or_torch_s_is_a_number(given: Any) -> None:
+    ((names, accuracy),) = proof._accuracy({("ppg",): given}, spec()).items()
+    assert names == ("ppg",)
+    assert type(accuracy) is float
+    assert accuracy == float(given)
+
+
+@pytest.mark.parametrize("given", [None, [0.5], {"ppg": 0.5}, {("ppg", "ppg"): 0.5}, {("ppg",): None}, {("ppg",): 93}])
+def test_what_is_no_accuracy_is_refused(given: Any) -> None:
+    with pytest.raises(ConfigError, match=r"evaluate must give a mapping such as \{\('ppg',\): 0.9\}"):
+        proof._accuracy(given, spec())
+
+
+def test_fp32_whose_accuracy_is_not_a_number_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="an accuracy that is not a number for onnx fp32"):
+        export_bundle(
+            tmp_path / "own.mmg",
+            encoders={"ppg": seeded(Ppg)},
+            fusion=seeded(MeanFusion),
+            spec=spec(),
+            evaluate=lambda *_: {("ppg",): math.nan},
+            hops=20,
+        )
 
 
 def test_int8_that_loses_more_is_left_out_and_told(tmp_path: Path) -> None:
