@@ -71,7 +71,10 @@ def export_bundle(
     Raises ConfigError for what cannot be asked, ModelError for a module that cannot be exported, and for a file that
     differs or that a device would not run.
     """
-    asked = Request(real_path(Path(out)), backends, precisions, half, recorded or {}, limit, hops, progress)
+    if not isinstance(encoders, Mapping | nn.ModuleDict):
+        raise ConfigError("encoders is a mapping of sensors' names to modules, as in {'imu': module}")
+    recordings = {} if recorded is None else recorded
+    asked = Request(real_path(Path(out)), backends, precisions, half, recordings, limit, hops, progress)
     require(asked, tuple(encoders), spec)
     if evaluate is not None and not callable(evaluate):
         raise ConfigError("evaluate must be a function of (bundle, backend, precision)")

@@ -49,6 +49,10 @@ def require(asked: Request, encoders: Sequence[str], spec: Spec) -> None:
             if one not in allowed:
                 hint = "; --half stores fp32 as float16" if one in ("fp16", "float16") else ""
                 raise ConfigError(f"{one!r} is not one of {', '.join(allowed)}{hint}")
+        if len(set(given)) < len(given):
+            raise ConfigError(f"{', '.join(given)}: name each once")
+    if not isinstance(asked.hops, int) or not isinstance(asked.limit, (int, float)):
+        raise ConfigError(f"hops is a whole number and limit a number, not {asked.hops!r} and {asked.limit!r}")
     if not isinstance(asked.half, bool):
         raise ConfigError(f"half is True or False, not {asked.half!r}")
     if not asked.backends or "fp32" not in asked.precisions:
@@ -95,6 +99,8 @@ def _require_manifest(spec: Spec) -> None:
 
 
 def _require_recordings(asked: Request, spec: Spec) -> None:
+    if not isinstance(asked.recorded, Mapping):
+        raise ConfigError("recorded is a mapping of sensors' names to arrays, as in {'imu': array}")
     for name, samples in asked.recorded.items():
         if name not in spec.sensors:
             raise ConfigError(f"{name}: is recorded, but is not a sensor of the spec")

@@ -5,9 +5,11 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Literal
+from dataclasses import dataclass, field, fields
+from typing import Any, Literal, get_type_hints
 
+import msgspec
+import numpy as np
 from mmg.bundle.manifest import Channel, Provenance, Subset
 from mmg.bundle.unknown import Statistics
 from mmg.errors import ConfigError
@@ -35,6 +37,9 @@ class Sensor:
     tokens_per_hop: int = 1
     window_s: float = 0.0
     states: tuple[tuple[int, ...], ...] = ()
+
+    def __post_init__(self) -> None:
+        _require_types(self)
 
     def samples_in(self, seconds: float) -> int:
         """How many samples there are in a span of whole samples."""
@@ -72,6 +77,9 @@ class Spec:
     )
 
     def __post_init__(self) -> None:
+        if not isinstance(self.sensors, Mapping) or not all(isinstance(one, Sensor) for one in self.sensors.values()):
+            raise ConfigError(f"sensors must be a mapping of names to Sensor(...), not {self.sensors!r:.80}")
+        _require_types(self)
         if not self.sensors:
             raise ConfigError(f"{self.name}: has no sensors")
         if min(self.token_dim, self.embedding_dim, self.context_hops) < 1:
@@ -79,8 +87,6 @@ class Spec:
         for name, sensor in self.sensors.items():
             if not re.fullmatch(r"[a-z][a-z0-9_]{0,31}", name) or name == "fusion":
                 raise ConfigError(f"{name!r} cannot be a sensor's name: use a-z, 0-9 and _, and not fusion")
-            if sensor.kind not in ("signal", "audio", "video"):
-                raise ConfigError(f"{name}: its kind is signal, audio or video, not {sensor.kind!r}")
             if (sensor.kind == "video") != (sensor.frame is not None):
                 raise ConfigError(f"{name}: frame=(height, width) is for video, and video only")
             if sensor.kind != "video" and not sensor.channels:
@@ -99,3 +105,25 @@ class Spec:
     def most_tokens(self) -> int:
         """The tokens of a whole context of every sensor."""
         return self.context_hops * sum(sensor.tokens_per_hop for sensor in self.sensors.values())
+
+
+def _require_types(one: Sensor | Spec) -> None:
+    """Make lists tuples and numpy's numbers Python's. Raises ConfigError for a field of another type than its own."""
+    hints = get_type_hints(type(one))
+    for each in fields(one):
+        if each.name in ("sensors", "unknown"):  # of types of their own
+            continue
+        given = getattr(one, each.name)
+        try:
+            value = msgspec.convert(msgspec.to_builtins(given, enc_hook=_plain), hints[each.name])
+        except (msgspec.ValidationError, TypeError) as error:
+            kind = type(one).__name__
+            raise ConfigError(f"{kind}: {each.name} must be {each.type}, not {given!r:.80}: {error}") from error
+        object.__setattr__(one, each.name, value)
+
+
+def _plain(value: Any) -> Any:
+    """A number of numpy's as Python's."""
+    if isinstance(value, np.generic):
+        return value.item()
+    raise TypeError(f"{type(value).__name__} is none of these")

@@ -76,12 +76,13 @@ def cut_runs(name: str, spec: Spec, samples: Array) -> list[Array]:
     wanted = (*sensor.frame, 3) if sensor.frame else (len(sensor.channels),)
     if samples.shape[1:] != wanted:
         raise ConfigError(f"{name}: recorded samples are {list(samples.shape)}, not (T, {', '.join(map(str, wanted))})")
-    if not sensor.frame and not np.isfinite(samples).all():
-        raise ConfigError(f"{name}: recorded samples are not finite")
+    with np.errstate(over="ignore"):
+        samples = samples.astype(np.uint8 if sensor.frame else np.float32, copy=False)
+    if not np.isfinite(samples).all():
+        raise ConfigError(f"{name}: recorded samples are not finite as float32")
     step, length = sensor.samples_in(spec.hop_s), sensor.samples_in(sensor.window_s or spec.hop_s)
-    dtype = np.uint8 if sensor.frame else np.float32
     starts = range(0, len(samples) - length + 1, step)
-    return [np.ascontiguousarray(samples[at : at + length], dtype).reshape(sensor.shape(spec.hop_s)) for at in starts]
+    return [np.ascontiguousarray(samples[at : at + length]).reshape(sensor.shape(spec.hop_s)) for at in starts]
 
 
 def follow(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import tempfile
 from collections.abc import Callable
@@ -12,6 +13,7 @@ from typing import Any, NoReturn
 import numpy as np
 import pytest
 import torch
+from mmg.bundle.manifest import Channel
 from mmg.errors import ConfigError, MmgError, ModelError
 from mmg.trial.process import Ended
 from mmg_export import Sensor, export_bundle, report, request
@@ -184,7 +186,8 @@ def test_requests_that_cannot_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert refuse(ppg, tmp_path, half="yes") == "half is True or False, not 'yes'"
     assert "the encoders are imu" in refuse(ppg, tmp_path, encoders={"imu": ppg})
     assert "(T, 1)" in refuse(ppg, tmp_path, recorded={"ppg": np.zeros((640, 2), np.float32)})
-    assert "not finite" in refuse(ppg, tmp_path, recorded={"ppg": np.full((640, 1), np.nan, np.float32)})
+    for value in (np.nan, 1e300):
+        assert "not finite" in refuse(ppg, tmp_path, recorded={"ppg": np.full((640, 1), value)})
     assert "an array of float32" in refuse(ppg, tmp_path, recorded={"ppg": np.zeros((640, 1), np.int16)})
     assert "an array of float32" in refuse(ppg, tmp_path, recorded={"ppg": [[0.0]] * 640})
     short = {"ppg": np.zeros((20, 1), np.float32)}
@@ -238,8 +241,40 @@ def test_arguments_of_the_wrong_kind(tmp_path: Path) -> None:
     assert "must be a torch.nn.Module, made with its arguments" in refuse(ppg, tmp_path, encoders={"ppg": Ppg})
     assert "tuples, as in backends=('onnx',)" in refuse(ppg, tmp_path, backends="onnx")
     assert "evaluate must be a function" in refuse(ppg, tmp_path, evaluate=3)
-    with pytest.raises(ConfigError, match="its kind is signal, audio or video, not 'smell'"):
-        spec(replace(PPG, kind="smell"))  # type: ignore[arg-type]
+    problems: tuple[tuple[str, Any, str], ...] = (
+        ("kind", "smell", "kind must be Literal['signal', 'audio', 'video'], not 'smell'"),
+        ("channels", PPG.channels[0], "Expected `array`, got `object`"),
+        ("channels", ("ppg",), "channels must be tuple[Channel, ...], not ('ppg',)"),
+        ("channels", (Channel(name=1, unit="1"),), "Expected `str`, got `int`"),  # type: ignore[arg-type]
+        ("states", (1, 1, 6), "states must be tuple[tuple[int, ...], ...], not (1, 1, 6)"),
+        ("rate_hz", "64", "Sensor: rate_hz must be float, not '64'"),
+        ("tokens_per_hop", 1.0, "tokens_per_hop must be int"),
+    )
+    for field, value, problem in problems:
+        with pytest.raises(ConfigError, match=re.escape(problem)):
+            replace(PPG, **{field: value})
+    of_spec: tuple[tuple[str, Any, str], ...] = (
+        ("labels", "rest", "Spec: labels must be tuple[str, ...], not 'rest'"),
+        ("labels", (0, 1, 2), "Expected `str`, got `int`"),
+        ("token_dim", "6", "token_dim must be int, not '6'"),
+        ("version", 1.0, "version must be str, not 1.0"),
+        ("sensors", {"ppg": {"rate_hz": 64}}, "sensors must be a mapping of names to Sensor(...)"),
+    )
+    for field, value, problem in of_spec:
+        with pytest.raises(ConfigError, match=re.escape(problem)):
+            spec(**{field: value})
+    assert "encoders is a mapping of sensors' names to modules" in refuse(ppg, tmp_path, encoders=ppg)
+    assert "recorded is a mapping of sensors' names" in refuse(ppg, tmp_path, recorded=np.zeros((640, 1), np.float32))
+    assert "hops is a whole number" in refuse(ppg, tmp_path, hops=5.0)
+    assert "limit a number" in refuse(ppg, tmp_path, limit=None)
+    assert refuse(ppg, tmp_path, backends=("onnx", "onnx")) == "onnx, onnx: name each once"
+
+
+def test_lists_and_numbers_of_numpy_are_taken() -> None:
+    sensor = replace(PPG, rate_hz=np.float32(64), channels=list(PPG.channels), states=[[1, np.int64(1), 6]])  # type: ignore[arg-type]
+    made = spec(sensor, token_dim=np.int64(6), labels=["a", "b", "c"])
+    assert sensor == replace(PPG, rate_hz=64.0, states=((1, 1, 6),))
+    assert (made.token_dim, made.labels) == (6, ("a", "b", "c"))
 
 
 def test_sensors_that_cannot_be() -> None:
