@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from itertools import combinations
 
 import torch
+from mmg.counts import count_of
 from mmg.errors import ModelError
 from torch import Tensor, nn
 
@@ -48,6 +49,11 @@ class NamedEncoder(nn.Module):
     def forward(self, **feeds: Tensor) -> dict[str, Tensor]:
         made = self.module(feeds[SAMPLES], *(feeds[before] for before, _ in self.states))
         tokens, *following = made if isinstance(made, (tuple, list)) else (made,)
+        if len(following) != len(self.states):
+            raise ModelError(
+                f"gives {count_of(len(following), 'output')} beside its tokens, but Sensor(states=...) has "
+                f"{count_of(len(self.states), 'state')}: they must be the same states"
+            )
         return {TOKENS: tokens, **{after: state for (_, after), state in zip(self.states, following, strict=True)}}
 
 
@@ -59,7 +65,7 @@ class NamedFusion(nn.Module):
         self.module = module
 
     def forward(self, tokens: Tensor, modality: Tensor, age: Tensor) -> dict[str, Tensor]:
-        logits, embedding = self.module(tokens, modality, age)
+        logits, embedding = _as_pair(self.module(tokens, modality, age))
         return {LOGITS: logits, EMBEDDING: embedding}
 
 
@@ -71,8 +77,15 @@ class FilledFusion(nn.Module):
         self.module = module
 
     def forward(self, tokens: Tensor, modality: Tensor, age: Tensor, present: Tensor) -> dict[str, Tensor]:
-        logits, embedding = self.module(tokens, modality, age, present > 0.5)
+        logits, embedding = _as_pair(self.module(tokens, modality, age, present > 0.5))
         return {LOGITS: logits, EMBEDDING: embedding}
+
+
+def _as_pair(made: object) -> Sequence[Tensor]:
+    if not isinstance(made, (tuple, list)) or len(made) != 2:
+        given = f"{len(made)} values" if isinstance(made, (tuple, list)) else f"a {type(made).__name__}"
+        raise ModelError(f"gives {given}, not (logits, embedding): wrap the module")
+    return made
 
 
 def state_names(sensor: Sensor) -> list[tuple[str, str]]:
@@ -121,9 +134,12 @@ def token_counts(spec: Spec) -> tuple[int, ...]:
 
 @torch.no_grad()
 def run_part(part: Part, feeds: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The module's own outputs. Raises ModelError with the first line of whatever it raises."""
+    """The module's own outputs. It may write into what it is given, and gives again what it gave: both are copies.
+    Raises ModelError with the first line of whatever it raises."""
     try:
-        made: dict[str, Tensor] = part.module(**feeds)
+        made: dict[str, Tensor] = part.module(**{name: value.clone() for name, value in feeds.items()})
+    except ModelError as error:
+        raise ModelError(f"{part.name}: {error}") from error
     except Exception as error:  # anyone's code
         raise ModelError(f"{part.name}: its module cannot run: {first_line(error)}") from error
     for output, value in made.items():
@@ -131,7 +147,7 @@ def run_part(part: Part, feeds: Mapping[str, Tensor]) -> dict[str, Tensor]:
             raise ModelError(f"{part.name}: gives {output} as a {type(value).__name__}, not a tensor: wrap the module")
         if value.dtype != torch.float32:
             raise ModelError(f"{part.name}: gives {output} of {value.dtype}, not torch.float32")
-    return made
+    return {output: value.clone() for output, value in made.items()}
 
 
 def first_line(said: BaseException | str) -> str:

@@ -56,7 +56,8 @@ def probe_encoder(part: Part, spec: Spec, progress: Reporter) -> None:
     _require_steady(part, feeds, made)
     other = torch.from_numpy(random_runs(name, spec, 1, seed=8)[0])
     alone = False
-    for axis in (0, 1) if sensor.kind != "video" else ():  # a recurrent layer's state has the batch second
+    axes = min([2, *map(len, sensor.states)])  # one without a batch is of a module that takes a batch of one
+    for axis in range(axes) if sensor.kind != "video" else ():  # a recurrent layer's state has the batch second
         states = {key: torch.cat((value, value), axis) for key, value in feeds.items() if key != SAMPLES}
         if not alone:
             alone = _require_alone(part, {**states, SAMPLES: torch.cat((samples, other))}, made, TOKENS)
@@ -115,7 +116,10 @@ def _require_steady(part: Part, feeds: Mapping[str, Tensor], made: Mapping[str, 
         if not torch.isfinite(value).all():
             raise ModelError(f"{part.name}: {output} is not finite for plausible input")
         if not torch.equal(value, again[output]):
-            raise ModelError(f"{part.name}: gives another {output} for the same input: it draws random numbers")
+            raise ModelError(
+                f"{part.name}: gives another {output} for the same input: it draws random numbers, or keeps a state in "
+                "itself"
+            )
 
 
 def _require_alone(part: Part, doubled: Mapping[str, Tensor], made: Mapping[str, Tensor], output: str) -> bool:

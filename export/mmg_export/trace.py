@@ -54,6 +54,11 @@ def trace(part: Part) -> ExportedProgram:
         text = str(error)
         if any(word in text or word in type(error).__name__ for word in DEPENDS):
             raise ModelError(f"{part.name}: shapes or branches depend on the data{_user_line(error)}") from error
+        if "Constraints violated" in text:
+            raise ModelError(
+                f"{part.name}: its shapes or branches hold for some numbers of tokens only; there are 1 to all of the "
+                "context's"
+            ) from error
         raise ModelError(f"{part.name}: torch.export cannot follow it: {first_line(error)}") from error
     finally:
         logger.setLevel(level)

@@ -66,7 +66,7 @@ class Forgetful(nn.Module):
 REFUSED: dict[str, tuple[Callable[[], nn.Module], Sensor]] = {
     "training mode": (lambda: nn.Sequential(Ppg(), nn.Dropout()), PPG),
     "the batch matters": (lambda: Changed(lambda token, _: token - token.mean(dim=0) / 2), PPG),
-    "random numbers": (lambda: Changed(lambda token, _: token + torch.rand(6)), PPG),
+    "random numbers, or a state kept inside": (lambda: Changed(lambda token, _: token + torch.rand(6)), PPG),
     "not finite": (lambda: Changed(lambda token, _: token / 0), PPG),
     "a branch on values": (lambda: Changed(lambda token, samples: token if samples.mean() > 0 else -token), PPG),
     "a shape that depends on values": (Voiced, PPG),
@@ -74,11 +74,33 @@ REFUSED: dict[str, tuple[Callable[[], nn.Module], Sensor]] = {
         lambda: Changed(lambda token, _, past: (token, torch.cat((past, token), dim=1))),
         replace(PPG, states=((1, 4, 6),)),
     ),
+    "states that are not named, or not given back": (lambda: nn.GRU(1, 6, batch_first=True), PPG),
     "states that forget": (Forgetful, replace(PPG, states=((1, 1, 1),))),
     "another width": (lambda: Ppg(8), PPG),
     "another count of tokens": (Ppg, replace(PPG, tokens_per_hop=2)),
     "another count of samples": (Ppg, replace(PPG, rate_hz=100.0)),
     "an operator that the converter lacks": (lambda: nn.Sequential(Ppg(), Odd()), PPG),
+}
+
+
+class Lone(nn.Module):
+    """Logits alone."""
+
+    def forward(self, tokens: Tensor, modality: Tensor, age: Tensor) -> Tensor:
+        return tokens.mean(1)[:, :3] + (modality + age).float().mean(1, keepdim=True)
+
+
+class Branching(nn.Module):
+    """Another result for more than four tokens."""
+
+    def forward(self, tokens: Tensor, modality: Tensor, age: Tensor) -> tuple[Tensor, Tensor]:
+        mean = tokens.mean(1) if tokens.shape[1] > 4 else tokens.sum(1)
+        return mean[:, :3] + (modality + age).float().mean(1, keepdim=True), mean[:, :4]
+
+
+REFUSED_FUSIONS: dict[str, type[nn.Module]] = {
+    "a fusion with other outputs": Lone,
+    "a fusion for some `N` only": Branching,
 }
 
 
@@ -93,7 +115,7 @@ def masked(line: str) -> str:
 
 
 def test_the_table_is_complete() -> None:
-    assert list(rows()) == [*REFUSED, "`present` ignored, for LiteRT", "parity"]
+    assert list(rows()) == [*REFUSED, *REFUSED_FUSIONS, "`present` ignored, for LiteRT", "parity"]
 
 
 @pytest.mark.parametrize("what", REFUSED)
@@ -108,6 +130,14 @@ def test_a_refusal_is_the_line_of_the_table(what: str, tmp_path: Path) -> None:
             spec=spec(sensor),
             hops=5,
         )
+    assert masked(str(caught.value)) == masked(rows()[what])
+
+
+@pytest.mark.parametrize("what", REFUSED_FUSIONS)
+def test_a_refusal_of_a_fusion_is_the_line_of_the_table(what: str, tmp_path: Path) -> None:
+    fusion = REFUSED_FUSIONS[what]().eval()
+    with pytest.raises(ModelError) as caught:
+        export_bundle(tmp_path / "out", encoders={"ppg": seeded(Ppg)}, fusion=fusion, spec=spec(), hops=5)
     assert masked(str(caught.value)) == masked(rows()[what])
 
 

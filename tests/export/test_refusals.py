@@ -118,7 +118,26 @@ def test_a_module_that_takes_other_samples(tmp_path: Path) -> None:
 
 
 def test_states_that_are_not_given_back(tmp_path: Path) -> None:
-    assert "ppg: its module cannot run" in refuse(seeded(Ppg), tmp_path, sensor=replace(PPG, states=((1, 4),)))
+    sensor = replace(PPG, states=((1, 4),))
+    assert "ppg: its module cannot run" in refuse(seeded(Ppg), tmp_path, sensor=sensor)
+
+    class Silent(nn.Module):
+        def forward(self, samples: Tensor, state: Tensor) -> Tensor:
+            return samples[:, :1].expand(1, 1, 6) + state.mean()
+
+    said = refuse(Silent().eval(), tmp_path, sensor=sensor)
+    assert said.startswith("ppg: gives 0 outputs beside its tokens, but Sensor(states=...) has 1 state")
+
+
+def test_a_module_that_keeps_its_state_in_itself(tmp_path: Path) -> None:
+    class Keeping(nn.Module):
+        past: Tensor | float = 0.0
+
+        def forward(self, samples: Tensor) -> Tensor:
+            self.past = samples[:, :1].expand(1, 1, 6) + self.past
+            return self.past
+
+    assert refuse(seeded(Keeping), tmp_path).endswith("draws random numbers, or keeps a state in itself")
 
 
 def test_outputs_that_are_no_tensors_or_of_another_type(tmp_path: Path) -> None:
@@ -174,6 +193,24 @@ def test_a_fusion_that_litert_cannot_fill_up(tmp_path: Path) -> None:
 def test_a_fusion_of_other_labels(tmp_path: Path) -> None:
     said = refuse(seeded(Ppg), tmp_path, spec=spec(labels=("rest", "effort")))
     assert said == "fusion: gives logits of [1, 3] for 1 tokens, not [1, 2]"
+
+
+@pytest.mark.parametrize(
+    ("give", "problem"),
+    [
+        (lambda logits, _: logits, "gives a Tensor"),
+        (lambda *made: (*made, made[0]), "gives 3 values"),
+        (lambda logits, embedding: {"logits": logits, "embedding": embedding}, "gives a dict"),
+    ],
+)
+def test_a_fusion_that_gives_something_else(give: Callable[..., Any], problem: str, tmp_path: Path) -> None:
+    class Other(nn.Module):
+        def forward(self, tokens: Tensor, modality: Tensor, age: Tensor) -> Any:
+            del modality, age
+            return give(tokens.mean(1)[:, :3], tokens.mean(1)[:, :4])
+
+    said = refuse(seeded(Ppg), tmp_path, fusion=Other().eval())
+    assert said == f"fusion: {problem}, not (logits, embedding): wrap the module"
 
 
 def test_requests_that_cannot_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -315,6 +352,35 @@ def test_an_unsupported_operator_is_named_with_its_place() -> None:
         pytest.raises(ModelError, match=r"ppg: onnx cannot take the operator aten.special_bessel_j0, in odd \(_Odd\)"),
     ):
         convert_all("onnx", {"ppg": {"encode": part}}, lambda _: None, Tracer(), server)
+
+
+@pytest.mark.parametrize("shape", [(), (6,)])
+def test_what_writes_into_what_it_is_given_and_gives_it_back_is_taken(shape: tuple[int, ...], tmp_path: Path) -> None:
+    class Writing(nn.Module):
+        last: Tensor
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.ppg = Ppg()
+            self.register_buffer("last", torch.zeros(1, 1, 6))
+
+        def forward(self, samples: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+            made = self.ppg(samples.sub_(0.5).div_(2))
+            state.mul_(0.5).add_(made.mean())
+            self.last.copy_(made + state)
+            return self.last, state
+
+    pulse = np.ones((640, 1), np.float32)
+    export_bundle(
+        tmp_path / "out",
+        encoders={"ppg": seeded(Writing)},
+        fusion=seeded(MeanFusion),
+        spec=spec(replace(PPG, states=(shape,))),
+        recorded={"ppg": pulse},
+        hops=20,
+    )
+    assert (pulse == 1).all()
+    assert (tmp_path / "out" / "manifest.json").exists()
 
 
 def test_a_streaming_encoder_is_taken(tmp_path: Path) -> None:
