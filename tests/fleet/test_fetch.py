@@ -339,6 +339,15 @@ def test_a_redirect_elsewhere_is_not_followed(location: str, told: str, maker: M
     assert told in refused(maker, device)
 
 
+def test_the_page_of_a_redirect_is_not_read(maker: Maker, device: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(download, "ANSWER_S", 5.0)
+    maker.offer()
+    maker.web.pages["/moved.mmg"] = maker.web.pages["/tiny.mmg"]
+    moved = Page(b"x" * 1000, 302, {"Location": "/moved.mmg"}, sent=1, has_length=False, hangs=True)
+    maker.web.pages["/tiny.mmg"] = moved
+    assert get(maker, device) == (device, 1, True)
+
+
 @pytest.mark.parametrize(
     "url", ["file:///etc/passwd", "ftp://localhost/tiny.mmg", "gopher://localhost/x", "http://[", "http://u:p@h/x"]
 )

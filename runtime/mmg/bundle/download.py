@@ -161,10 +161,12 @@ class _Redirects(request.HTTPRedirectHandler):
     def redirect_request(
         self, asked: request.Request, stream: Any, code: int, message: str, headers: Any, to: str
     ) -> request.Request | None:
-        """Not from https to http, and to no other scheme."""
+        """Not from https to http, and to no other scheme. What the redirect's own page says is not read: urllib would
+        read all of it into memory."""
         scheme = urlsplit(to).scheme
         if scheme not in SCHEMES or (asked.type == "https" and scheme != "https"):
             raise HTTPError(to, code, message, headers, stream)
+        stream.close()
         return super().redirect_request(asked, stream, code, message, headers, to)
 
 
