@@ -80,7 +80,7 @@ def export_bundle(
         raise ConfigError("evaluate must be a function of (bundle, backend, precision)")
     parts, free, costs = _check(encoders, fusion, spec, asked)
     streams = _follow_streams(parts, free, spec, asked)
-    streaming = {name: streaming_error(part, spec, streams[-1], progress) for name, part in parts.items()}
+    streaming = {name: streaming_error(part, spec, streams, progress) for name, part in parts.items()}
     with ForkServer() as server:
         files = _make_files(parts, fusion, free, spec, asked, streams[-1], server)
         made = Made(spec, parts, costs, files, tuple(streams), _golden(streams[0], spec), streaming)

@@ -91,9 +91,9 @@ def _encode(session: Session, sensor: Sensor, runs: Iterable[Array]) -> tuple[li
 
 def whole_error(part: Part, spec: Spec, stream: Stream) -> float | None:
     """Hops encoded in one go against the same hops one by one, by the module: the largest difference of a token. None
-    where the module carries nothing, or takes one hop at a time only."""
+    where the module carries nothing, or takes one hop at a time only, or there is only one."""
     sensor, runs = spec.sensors[part.name], stream.runs[part.name][:WHOLE]
-    if not sensor.states:
+    if not sensor.states or len(runs) < 2:
         return None
     axis = 0 if sensor.frame else 1
     samples = torch.from_numpy(np.concatenate(runs, axis=axis))

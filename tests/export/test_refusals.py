@@ -19,8 +19,10 @@ from mmg.trial.process import Ended
 from mmg_export import Sensor, export_bundle, report, request
 from mmg_export.convert import convert_all
 from mmg_export.fork_server import ForkServer
-from mmg_export.parts import Part, encoder_part
+from mmg_export.parts import Part, encoder_part, fusion_part
+from mmg_export.proof import streaming_error
 from mmg_export.report import Report
+from mmg_export.streams import follow, random_runs
 from mmg_export.trace import Tracer
 from own_modules import PPG, Carrying, MeanFusion, Ppg, seeded, spec
 from torch import Tensor, nn
@@ -163,8 +165,22 @@ def test_states_that_do_not_carry_what_the_next_hop_needs(tmp_path: Path) -> Non
             tokens = samples.cumsum(1)[:, 31::32].expand(-1, -1, 6)
             return tokens, state * 0.5
 
-    said = refuse(Forgetting().eval(), tmp_path, sensor=replace(PPG, states=((1, 1),)))
-    assert "its states do not carry what the next hop needs" in said
+    sensor = replace(PPG, states=((1, 1),))
+    assert "its states do not carry what the next hop needs" in refuse(Forgetting().eval(), tmp_path, sensor=sensor)
+    for count in (640, 32):  # of silence, and of one hop
+        silence = {"ppg": np.zeros((count, 1), np.float32)}
+        said = refuse(Forgetting().eval(), tmp_path, sensor=sensor, recorded=silence)
+        assert "its states do not carry what the next hop needs" in said
+
+
+def test_streaming_of_one_hop_is_not_told_as_compared() -> None:
+    part = encoder_part("ppg", seeded(Carrying), spec(replace(PPG, states=((1, 1, 6),))))
+    own, said = spec(replace(PPG, states=((1, 1, 6),))), list[str]()
+    stream = follow(
+        {"ppg": part}, fusion_part(seeded(MeanFusion), own), own, {"ppg": random_runs("ppg", own, 1, 0)}, print
+    )
+    assert streaming_error(part, own, [stream], said.append) is None
+    assert said == ["ppg: there is but one hop, so streaming is not compared with offline"]
 
 
 def test_a_fusion_that_litert_cannot_fill_up(tmp_path: Path) -> None:
