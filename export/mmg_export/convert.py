@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import tempfile
 import time
@@ -20,7 +21,8 @@ import numpy as np
 import torch
 from mmg.cli.progress import Progress
 from mmg.cli.reporting import Reporter
-from mmg.errors import ModelError
+from mmg.errors import ConfigError, ModelError
+from torch.export import ExportedProgram
 
 from mmg_export.fork_server import LOG, SERVER_LOG, ForkServer
 from mmg_export.job import ARRAYS, FLOAT, JOB, MODEL, PROBLEM
@@ -30,12 +32,29 @@ from mmg_export.trace import Tracer, find_operator
 
 LOOK_EVERY_S = 0.02
 """Between two looks at the processes."""
+TEMPORARY_BYTES = 100_000_000
+LARGEST_FILE_BYTES = 1 << 31
+"""Of a bundle, and of what ONNX's own format can hold."""
 
 
 @dataclass
 class _Running:
     what: str
     work: Path
+
+
+def require_space(needed: int = TEMPORARY_BYTES) -> None:
+    """torch and the converters end in a crash, and not in an error, where the folder for temporary files is full.
+
+    Raises ConfigError where less than ``needed`` bytes are free.
+    """
+    folder = tempfile.gettempdir()
+    free = shutil.disk_usage(folder).free
+    if free < needed:
+        raise ConfigError(
+            f"{folder}: {free / 1e6:.0f} MB are free, a conversion needs {needed / 1e6:.0f} MB for temporary files; "
+            "set TMPDIR to another folder"
+        )
 
 
 def convert_all(
@@ -46,10 +65,17 @@ def convert_all(
     Raises ModelError that names the operator and where it is in the module, where the converter's message tells it.
     """
     programs = {name: {key: tracer.trace(part) for key, part in forms.items()} for name, forms in parts.items()}
+    for name, forms in programs.items():
+        largest = max(map(_weight_bytes, forms.values()))
+        if largest > LARGEST_FILE_BYTES:
+            raise ModelError(
+                f"{name}: its weights are {largest / 1e9:.1f} GB, and a file of a bundle holds 2 GiB at most"
+            )
 
     def prepare(name: str, work: Path) -> dict[str, Any]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of buffers that are views, which are saved all the same
+            require_space(TEMPORARY_BYTES + 2 * sum(map(_weight_bytes, programs[name].values())))
             for key, program in programs[name].items():
                 torch.export.save(program, work / f"{key}.pt2")
         first = next(iter(parts[name].values()))
@@ -132,6 +158,13 @@ def _run_all(
             if running:  # one of them failed: the others are for nothing
                 server.close()
     return {name: made[name] for name in names}
+
+
+def _weight_bytes(program: ExportedProgram) -> int:
+    """What its parameters, buffers and constants take, those that share their memory once."""
+    values = (*program.state_dict.values(), *program.constants.values())
+    memory = [value.untyped_storage() for value in values if isinstance(value, torch.Tensor)]
+    return sum({one.data_ptr(): one.nbytes() for one in memory}.values())
 
 
 def _end(one: _Running, code: int, kind: str, explain: Callable[[str, str], str]) -> bytes:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -17,13 +15,12 @@ from mmg.bundle.writer import require_place
 from mmg.cli.reporting import Reporter
 from mmg.errors import ConfigError
 
+from mmg_export.convert import require_space
 from mmg_export.describe import Cost, MadeFile, describe
 from mmg_export.parts import FUSION
 from mmg_export.report import paths_of
 from mmg_export.spec import Spec
 from mmg_export.streams import Array, cut_runs
-
-TEMPORARY_BYTES = 100_000_000
 
 
 @dataclass(frozen=True)
@@ -73,20 +70,9 @@ def require(asked: Request, encoders: Sequence[str], spec: Spec) -> None:
     for path in paths_of(asked.out):
         if path.is_dir():
             raise ConfigError(f"{path}: is a folder, where the report is to be written")
-    _require_space()
+    require_space()
     _require_manifest(spec)
     _require_recordings(asked, spec)
-
-
-def _require_space() -> None:
-    """Converters end in a crash, and not in an error, where the folder for temporary files is full."""
-    folder = tempfile.gettempdir()
-    free = shutil.disk_usage(folder).free
-    if free < TEMPORARY_BYTES:
-        raise ConfigError(
-            f"{folder}: {free / 1e6:.0f} MB are free, a conversion needs {TEMPORARY_BYTES / 1e6:.0f} MB for temporary "
-            "files; set TMPDIR to another folder"
-        )
 
 
 def _require_manifest(spec: Spec) -> None:

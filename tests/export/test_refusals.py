@@ -260,6 +260,30 @@ def test_a_full_folder_for_temporary_files_is_refused_first(tmp_path: Path, monk
     assert said.endswith("set TMPDIR to another folder")
 
 
+def _is_refused(part: Part) -> str:
+    with ForkServer() as server, pytest.raises(MmgError) as caught:
+        convert_all("onnx", {"ppg": {"encode": part}}, lambda _: None, Tracer(), server)
+    return str(caught.value)
+
+
+def test_one_that_is_too_full_for_the_weights_is_refused_before_torch_crashes(monkeypatch: pytest.MonkeyPatch) -> None:
+    wide = nn.Sequential(
+        nn.Flatten(), nn.Linear(32, 1_000_000), nn.Linear(1_000_000, 6), nn.Unflatten(1, (1, 6))
+    ).eval()
+    small = type(shutil.disk_usage("/"))(10**9, 0, 300_000_000)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: small)
+    said = _is_refused(encoder_part("ppg", wide, spec()))  # of 156 MB, twice
+    assert said.startswith(f"{tempfile.gettempdir()}: 300 MB are free, a conversion needs 412 MB")
+
+
+def test_weights_of_more_than_a_file_holds_are_refused_before_they_are_converted(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("mmg_export.convert.LARGEST_FILE_BYTES", 100)
+    said = _is_refused(encoder_part("ppg", seeded(Ppg), spec()))
+    assert said == "ppg: its weights are 0.0 GB, and a file of a bundle holds 2 GiB at most"
+
+
 def test_a_report_that_cannot_be_written_is_told_by_its_path(tmp_path: Path) -> None:
     (tmp_path / "out.report.md").mkdir()
     assert refuse(seeded(Ppg), tmp_path).endswith("out.report.md: is a folder, where the report is to be written")
