@@ -77,7 +77,10 @@ def convert_all(
             warnings.simplefilter("ignore")  # of buffers that are views, which are saved all the same
             require_space(TEMPORARY_BYTES + 2 * sum(map(_weight_bytes, programs[name].values())))
             for key, program in programs[name].items():
-                torch.export.save(program, work / f"{key}.pt2")
+                try:
+                    torch.export.save(program, work / f"{key}.pt2")
+                except Exception as error:  # torch has many kinds, as for a sparse buffer
+                    raise ModelError(f"{name}: torch.export cannot save it: {first_line(error)}") from error
         first = next(iter(parts[name].values()))
         return {"programs": list(programs[name]), "inputs": list(first.inputs), "outputs": list(first.outputs)}
 
@@ -163,7 +166,8 @@ def _run_all(
 def _weight_bytes(program: ExportedProgram) -> int:
     """What its parameters, buffers and constants take, those that share their memory once."""
     values = (*program.state_dict.values(), *program.constants.values())
-    memory = [value.untyped_storage() for value in values if isinstance(value, torch.Tensor)]
+    # Sparse ones have no memory of their own.
+    memory = [one.untyped_storage() for one in values if isinstance(one, torch.Tensor) and one.layout == torch.strided]
     return sum({one.data_ptr(): one.nbytes() for one in memory}.values())
 
 

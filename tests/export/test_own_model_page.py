@@ -68,6 +68,7 @@ REFUSED: dict[str, tuple[Callable[[], nn.Module], Sensor]] = {
     "the batch matters": (lambda: Changed(lambda token, _: token - token.mean(dim=0) / 2), PPG),
     "random numbers, or a state kept inside": (lambda: Changed(lambda token, _: token + torch.rand(6)), PPG),
     "not finite": (lambda: Changed(lambda token, _: token / 0), PPG),
+    "weights in float16": (lambda: nn.Sequential(nn.Flatten(), nn.Linear(32, 6)).half(), PPG),
     "a branch on values": (lambda: Changed(lambda token, samples: token if samples.mean() > 0 else -token), PPG),
     "a shape that depends on values": (Voiced, PPG),
     "a state that changes shape": (

@@ -276,6 +276,13 @@ def test_one_that_is_too_full_for_the_weights_is_refused_before_torch_crashes(mo
     assert said.startswith(f"{tempfile.gettempdir()}: 300 MB are free, a conversion needs 412 MB")
 
 
+def test_a_module_that_torch_cannot_save_is_refused() -> None:
+    module = seeded(Ppg)
+    module.register_buffer("sparse", torch.eye(3).to_sparse())
+    said = _is_refused(encoder_part("ppg", module, spec()))
+    assert said == "ppg: torch.export cannot save it: Cannot access storage of SparseTensorImpl"
+
+
 def test_weights_of_more_than_a_file_holds_are_refused_before_they_are_converted(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
