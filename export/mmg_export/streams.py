@@ -10,7 +10,8 @@ import numpy as np
 import torch
 from mmg.cli.progress import counted
 from mmg.cli.reporting import Reporter
-from mmg.errors import ConfigError
+from mmg.counts import count_of
+from mmg.errors import ConfigError, ModelError
 from numpy.typing import NDArray
 
 from mmg_export.parts import (
@@ -94,7 +95,8 @@ def follow(
     *,
     keep_feeds: bool = False,
 ) -> Stream:
-    """Run the modules over ``runs``, hop after hop, and the fusion at each hop. Raises ModelError."""
+    """Run the modules over ``runs``, hop after hop, and the fusion at each hop. Raises ModelError, also for what is not
+    finite."""
     feeds: dict[str, list[dict[str, Array]]] = {name: [] for name in runs}
     tokens: dict[str, list[Array]] = {name: [] for name in runs}
     for name, arrays in runs.items():
@@ -103,14 +105,14 @@ def follow(
             feed = {SAMPLES: samples, **states}
             if keep_feeds:
                 feeds[name].append(feed)
-            made = run_part(parts[name], _as_tensors(feed))
+            made = _run_finite(parts[name], feed, len(tokens[name]))
             tokens[name].append(made[TOKENS].numpy())
             states = {before: made[after].numpy() for before, after in state_names(spec.sensors[name])}
     planned = plan_contexts(spec, {name: len(arrays) for name, arrays in runs.items()})
     contexts = [context_of(spec, tokens, hop, some) for hop, some in planned]
-    decided = []
+    decided: list[dict[str, Array]] = []
     for context in counted(progress, "fused", contexts, len(contexts), "hops"):
-        decided.append({key: value.numpy() for key, value in run_part(fusion, _as_tensors(context)).items()})
+        decided.append({key: value.numpy() for key, value in _run_finite(fusion, context, len(decided)).items()})
     return Stream(runs, feeds, tokens, contexts, decided, planned)
 
 
@@ -155,5 +157,9 @@ def _first_hop(sensor: Sensor, spec: Spec) -> int:
     return max(round(sensor.window_s / spec.hop_s) - 1, 0)
 
 
-def _as_tensors(arrays: Mapping[str, Array]) -> dict[str, torch.Tensor]:
-    return {key: torch.from_numpy(value) for key, value in arrays.items()}
+def _run_finite(part: Part, feeds: Mapping[str, Array], hops: int) -> dict[str, torch.Tensor]:
+    made = run_part(part, {key: torch.from_numpy(value) for key, value in feeds.items()})
+    for output, value in made.items():
+        if not torch.isfinite(value).all():
+            raise ModelError(f"{part.name}: {output} is not finite, {count_of(hops, 'hop')} after the beginning")
+    return made

@@ -100,6 +100,13 @@ def test_tokens_that_are_not_finite(tmp_path: Path) -> None:
     assert "ppg: tokens is not finite" in refuse(seeded(_Around, lambda _, t: t / 0.0), tmp_path)
 
 
+def test_tokens_that_are_not_finite_later_on(tmp_path: Path) -> None:
+    pulse = np.ones((640, 1), np.float32)
+    pulse[64:] = 0
+    said = refuse(seeded(_Around, lambda samples, t: t + samples.abs().max().log()), tmp_path, recorded={"ppg": pulse})
+    assert said == "ppg: tokens is not finite, 2 hops after the beginning"
+
+
 def test_a_state_whose_shape_changes(tmp_path: Path) -> None:
     said = refuse(_Growing().eval(), tmp_path, sensor=replace(PPG, states=((1, 4, 1),)))
     assert said == "ppg: state 0 goes in as [1, 4, 1] and comes out as [1, 5, 1]; its shape may not change"
