@@ -104,7 +104,9 @@ def encoder_part(name: str, module: nn.Module, spec: Spec) -> Part:
 
 def initial_states(sensor: Sensor) -> dict[str, Tensor]:
     """What a streaming encoder carries at a stream's start."""
-    return {before: torch.zeros(shape) for (before, _), shape in zip(state_names(sensor), sensor.states, strict=True)}
+    names = [before for before, _ in state_names(sensor)]
+    # Of this type whatever a program has made torch's own.
+    return {name: torch.zeros(shape, dtype=torch.float32) for name, shape in zip(names, sensor.states, strict=True)}
 
 
 def fusion_part(module: nn.Module, spec: Spec, *, count: int | None = None, masked: bool = True) -> Part:
@@ -112,13 +114,14 @@ def fusion_part(module: nn.Module, spec: Spec, *, count: int | None = None, mask
     # Not one: torch takes a size of one as a constant.
     shape = (1, count or max(2, min(5, spec.most_tokens)))
     inputs: dict[str, Tensor] = {
-        TOKENS: torch.zeros(*shape, spec.token_dim),
+        TOKENS: torch.zeros(*shape, spec.token_dim, dtype=torch.float32),
         MODALITY: torch.zeros(shape, dtype=torch.int32),
         AGE: torch.zeros(shape, dtype=torch.int32),
     }
     if count is None or not masked:
         return Part(FUSION, NamedFusion(module).eval(), inputs, (LOGITS, EMBEDDING), dict.fromkeys(inputs, 1))
-    return Part(FUSION, FilledFusion(module).eval(), {**inputs, PRESENT: torch.ones(shape)}, (LOGITS, EMBEDDING), {})
+    inputs[PRESENT] = torch.ones(shape, dtype=torch.float32)
+    return Part(FUSION, FilledFusion(module).eval(), inputs, (LOGITS, EMBEDDING), {})
 
 
 def token_counts(spec: Spec) -> tuple[int, ...]:

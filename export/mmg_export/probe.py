@@ -141,7 +141,7 @@ def _require_alone(part: Part, doubled: Mapping[str, Tensor], made: Mapping[str,
 def _random_context(part: Part, spec: Spec, count: int, seed: int = 7) -> dict[str, Tensor]:
     noise = torch.Generator().manual_seed(seed)
     feeds = {
-        TOKENS: torch.randn(1, count, spec.token_dim, generator=noise),
+        TOKENS: torch.randn(1, count, spec.token_dim, generator=noise, dtype=torch.float32),
         MODALITY: torch.randint(0, len(spec.sensors), (1, count), generator=noise, dtype=torch.int32),
         AGE: torch.randint(0, spec.context_hops, (1, count), generator=noise, dtype=torch.int32),
     }

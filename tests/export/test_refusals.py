@@ -447,3 +447,15 @@ def test_a_streaming_encoder_is_taken(tmp_path: Path) -> None:
         hops=20,
     )
     assert (tmp_path / "out" / "manifest.json").exists()
+
+
+def test_a_program_whose_numbers_are_of_64_bits_changes_nothing(tmp_path: Path) -> None:
+    carrying, fusion = seeded(Carrying), seeded(MeanFusion)
+    sensor = replace(PPG, states=((1, 1, 6),))
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float64)
+    try:
+        export_bundle(tmp_path / "out", encoders={"ppg": carrying}, fusion=fusion, spec=spec(sensor), hops=10)
+    finally:
+        torch.set_default_dtype(before)
+    assert (tmp_path / "out" / "manifest.json").exists()
