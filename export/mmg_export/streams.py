@@ -158,7 +158,7 @@ def _first_hop(sensor: Sensor, spec: Spec) -> int:
 
 
 def _run_finite(part: Part, feeds: Mapping[str, Array], hops: int) -> dict[str, torch.Tensor]:
-    made = run_part(part, {key: torch.from_numpy(value) for key, value in feeds.items()})
+    made = run_part(part, {key: torch.tensor(value) for key, value in feeds.items()})  # may be read-only
     for output, value in made.items():
         if not torch.isfinite(value).all():
             raise ModelError(f"{part.name}: {output} is not finite, {count_of(hops, 'hop')} after the beginning")

@@ -425,6 +425,7 @@ def test_what_writes_into_what_it_is_given_and_gives_it_back_is_taken(shape: tup
             return self.last, state
 
     pulse = np.ones((640, 1), np.float32)
+    pulse.setflags(write=False)  # as of a file that is mapped
     export_bundle(
         tmp_path / "out",
         encoders={"ppg": seeded(Writing)},
