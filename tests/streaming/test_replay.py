@@ -152,6 +152,20 @@ def test_tokens_that_no_encoder_of_the_bundle_gives_are_told(
         list(replay.steps())
 
 
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_tokens_that_are_not_finite_are_the_recordings_fault_and_not_the_models(
+    bundle: Bundle, tmp_path: Path, value: float
+) -> None:
+    sensor = sensor_of(bundle.manifest.modality("audio"), "", tokens=True)
+    part = Part(tmp_path / "day.mcap", (sensor,), {"origin_ns": "0"}, EPOCH_NS)
+    hop = EncodedHop(0, np.full((1, TOKEN_DIM), value, np.float32), "live", "", 499_999_999, 0)
+    part.step(Step(600_000_000, (), {"audio": CONNECTED}, encoded=(Encoded("audio", (hop,), 1, 0, 499_999_999, 0),)))
+    part.finish()
+    replay = Replay(bundle, open_recording(tmp_path / "day.mcap"), ("audio",), Settings())
+    with pytest.raises(SourceError, match=r"day\.mcap: audio: a hop has tokens that are not finite"):
+        list(replay)
+
+
 @pytest.mark.parametrize("asked", [None, 0.01, 0.0])
 def test_what_may_be_called_unknown_is_as_it_was_live_unless_asked_otherwise(
     bundle: Bundle, tmp_path: Path, asked: float | None

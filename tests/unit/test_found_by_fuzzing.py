@@ -72,7 +72,8 @@ def is_left_out(recording: RecordingFile) -> bool:
 
 def test_a_recording_at_no_rate_is_damaged_and_nothing_more(tmp_path: Path) -> None:
     assert len(list(sound_recorded(tmp_path / "good.mcap", 16_000.0, [(2, 0)]).steps())) == 1
-    assert is_left_out(sound_recorded(tmp_path / "day.mcap", 0.0, [(2, 0)]))
+    for rate_hz in (0.0, -16_000.0, 1e-300, 99.0, 1e300):
+        assert is_left_out(sound_recorded(tmp_path / "day.mcap", rate_hz, [(2, 0)]))
 
 
 @pytest.mark.parametrize("runs", [[(1 << 40, 0)], [(1 << 40, 0), (2 - (1 << 40), 0)], [(2, 1 << 64)]])

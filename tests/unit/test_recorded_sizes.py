@@ -173,11 +173,23 @@ def test_messages_of_nothing_take_no_more_memory_than_what_they_unpack_to(tmp_pa
     inner = b"\x04" + struct.pack("<Q", len(name)) + name if of_a_channel else b""
     inner += (b"\x05" + struct.pack("<QHIQQ", 22, 1, 0, 0, 0)) * count
     path = tmp_path / "day.mcap"
-    path.write_bytes(in_a_chunk(zstandard.compress(inner), "zstd", len(inner)))
+    path.write_bytes(in_a_chunk(inner, "", len(inner)))
     damage = Damage()
     found = []
     assert peak_bytes(lambda: found.append(sum(1 for _ in read_records(path, damage)))) < 2 * len(inner)
     assert (found, damage.chunks) == ([count * of_a_channel], 0)
+
+
+def test_a_chunk_of_more_messages_than_bytes_is_left_out_before_they_are_read(tmp_path: Path) -> None:
+    inner = (b"\x05" + struct.pack("<QHIQQ", 22, 1, 0, 0, 0)) * 3_000_000
+    packed = zstandard.compress(inner)
+    path = tmp_path / "day.mcap"
+    path.write_bytes(HEADER + 30 * in_a_chunk(packed, "zstd", len(inner)).removeprefix(HEADER))
+    assert path.stat().st_size < MIB
+    began_s = time.process_time()
+    damage = Damage()
+    assert (list(read_records(path, damage)), damage.chunks) == ([], 30)
+    assert time.process_time() - began_s < UNTIL_S
 
 
 @pytest.mark.parametrize("size", [128 * MIB + 1, 1 << 40])

@@ -82,7 +82,7 @@ def read_records(path: Path, damage: Damage) -> Iterator[Record]:
 def _messages(chunk: Any, topics: dict[int, str]) -> Iterator[Record]:
     """Its messages one by one, as millions may be in it; ``topics`` learns its channels. Raises as ``_unpacked``, and
     ValueError, struct.error."""
-    data, at = _unpacked(chunk), 0
+    data, at, left = _unpacked(chunk), 0, len(chunk.data)
     if chunk.uncompressed_crc and zlib.crc32(data) != chunk.uncompressed_crc:
         raise ValueError("a chunk of another checksum")
     while at < len(data):
@@ -90,6 +90,9 @@ def _messages(chunk: Any, topics: dict[int, str]) -> Iterator[Record]:
         begin, at = at + HEAD.size, at + HEAD.size + length
         if at > len(data):
             raise ValueError(f"a record of {length} bytes")
+        left -= 1
+        if left < 0:  # each has a stamp of its own, which takes a byte, however it is packed
+            raise ValueError(f"more records than the {len(chunk.data)} bytes that they are packed in")
         if code == CHANNEL:
             channel, size = CHANNEL_HEAD.unpack_from(data, begin)
             if size > LONGEST_TOPIC:

@@ -9,6 +9,7 @@ import msgspec
 import numpy as np
 
 from mmg.recording import cdr, schemas, times
+from mmg.streams.audio import FASTEST_HZ, SLOWEST_HZ
 from mmg.types import Chunk
 
 if TYPE_CHECKING:
@@ -127,6 +128,8 @@ def unpack(sensor: Sensor, note: ChunkNote, messages: Sequence[tuple[int, bytes]
     samples = samples_of(sensor, [one for _, one in messages])
     stamps_ns = np.array([stamp_ns for stamp_ns, _ in messages], np.int64) - epoch_ns
     if sensor.kind == "audio":
+        if not SLOWEST_HZ <= note.rate_hz <= FASTEST_HZ:
+            raise ValueError(f"sound at {note.rate_hz} Hz")
         if note.runs and sum(count for count, _ in note.runs) != len(samples):  # or they could take any memory
             raise ValueError(f"runs of other than {len(samples)} samples")
         stamps_ns = times.from_runs(note.runs, note.rate_hz, now_ns) if note.runs else times.from_text(note.times)

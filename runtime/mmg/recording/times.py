@@ -38,8 +38,8 @@ def to_runs(times_ns: Times, rate_hz: float, now_ns: int) -> list[tuple[int, int
 
 def from_runs(runs: list[tuple[int, int]], rate_hz: float, now_ns: int) -> Times:
     """The times ``(T,)`` int64 of these runs. Raises ValueError, and OverflowError beyond 64 bits."""
-    if not rate_hz > 0 or any(count < 0 for count, _ in runs):
-        raise ValueError(f"{runs} at {rate_hz} Hz")
+    if any(count < 0 for count, _ in runs):
+        raise ValueError(f"runs of less than nothing: {runs}")
     return np.concatenate([now_ns - before_ns - _back(count, rate_hz) for count, before_ns in runs])
 
 

@@ -21,6 +21,7 @@ from mmg.runs.deciding import Decider
 from mmg.runs.gating import from_json
 from mmg.runs.settings import Settings
 from mmg.runs.step import Step
+from mmg.streams.grid import all_finite
 from mmg.teaching.trace import POINTS
 from mmg.types import Decision
 from mmg.version import installed_version
@@ -134,6 +135,8 @@ def _odd_tokens(encoded: Encoded, manifest: Manifest) -> str:
             return f"a hop has tokens of {_size(hop.tokens.shape)}, and bundle {manifest.name} gives {_size(wanted)}"
         if hop.shape is not None and (modality.kind != "signal" or hop.shape.shape != points):
             return f"a hop has a shape of {_size(hop.shape.shape)}, which bundle {manifest.name} does not give"
+        if hop.tokens is not None and not all_finite(hop.tokens):
+            return "a hop has tokens that are not finite"
     return ""
 
 
