@@ -61,6 +61,31 @@ def whole(recording: Recording, start_ns: int | None = None) -> Chunk:
     return Chunk(recording.modality, np.concatenate([chunk.samples for chunk in chunks]), times, chunks[0].rate_hz)
 
 
+@pytest.mark.parametrize(
+    "header",
+    [
+        "time,ay,ax,az,temp",
+        "time,ax (g),ay (g),az (g),temp",
+        "time (ms),ax,ay,az,temp",
+        "temp,time,ax,ay,az",
+        "ax,ay,az",
+    ],
+)
+@pytest.mark.parametrize("times", [1, 100], ids=["within what is looked at", "later"])
+def test_a_file_behind_a_file_is_refused_where_its_columns_are_others(tmp_path: Path, header: str, times: int) -> None:
+    first = "".join(f"{t / 50:.2f},0.1,0.2,9.8\n" for t in range(200 * times))
+    second = "".join(f"{t / 50:.2f},0.1,0.2,9.8,30\n" for t in range(200 * times, 200 * times + 200))
+    with pytest.raises(SourceError, match=r"has another header amid its rows, '.*a[xy].*': write what follows it to a"):
+        whole(opened(tmp_path, f"time,ax,ay,az\n{first}{header}\n{second}"))
+
+
+@pytest.mark.parametrize("header", ["time,ax,ay,az", " Time , AX , AY , AZ", "time,ax,ay,az,temp"])
+def test_a_file_behind_a_file_of_the_same_columns_is_read_on(tmp_path: Path, header: str) -> None:
+    first = "".join(f"{t / 50:.2f},0.1,0.2,9.8\n" for t in range(200))
+    second = "".join(f"{t / 50:.2f},0.1,0.2,9.8,30\n" for t in range(200, 400))
+    assert len(whole(opened(tmp_path, f"time,ax,ay,az\n{first}{header}\n{second}")).samples) == 400
+
+
 def table(header: str, *rows: str) -> str:
     return "\n".join((header, *rows, ""))
 

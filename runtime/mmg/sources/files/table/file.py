@@ -16,6 +16,7 @@ from mmg.bundle.manifest import Modality
 from mmg.errors import SourceError
 from mmg.sources import CHUNK_NS
 from mmg.sources.axes import parse_axes, triples_of, turn
+from mmg.sources.columns import Column
 from mmg.sources.files.slicing import sliced
 from mmg.sources.files.table.clock import FASTEST_HZ, SLOWEST_HZ
 from mmg.sources.files.table.duration import guess_s, tail_s
@@ -23,6 +24,7 @@ from mmg.sources.files.table.json import JsonTable, is_json, open_json
 from mmg.sources.files.table.layout import LOOK_AHEAD_ROWS, lay_out, options_of
 from mmg.sources.files.table.log import LogTable, open_log
 from mmg.sources.files.table.order import BUFFERED_ROWS, HELD_ROWS, Block, InOrder
+from mmg.sources.files.table.sensors import AXES
 from mmg.sources.files.table.stamps import UNREADABLE
 from mmg.sources.files.table.table import Row
 from mmg.sources.files.table.text import TextTable, open_text
@@ -276,10 +278,25 @@ class TableFile:
         if self._table.is_header(row):
             return
         wanted = [*used, *(self._layout.stamps.columns if self._layout.stamps else ())]
+        self._check_header(row, wanted)
         cells = ["" if row[index] is None else str(row[index]).strip().lower() for index in wanted if index < len(row)]
         self.losses["null" if len(cells) == len(wanted) and NULLS.intersection(cells) else "unreadable"] += 1
         if self._first_lost is None:
-            self._first_lost = getattr(self._table, "delimiter", ",").join(map(str, row))[:80]
+            self._first_lost = self._shown(row)
+
+    def _check_header(self, row: Row, wanted: Sequence[int]) -> None:
+        """Raises SourceError where a row is a header, and of a table that has other columns where these were."""
+        found = [Column.of(index, str(cell)) for index, cell in enumerate(row)]
+        if not self._table.named or sum(column.role() is not None for column in found) < AXES:
+            return
+        for known in map(self._table.columns.__getitem__, wanted):
+            new = found[known.index] if known.index < len(found) else None
+            if new is None or new.bare != known.bare or new.unit not in (None, known.unit):
+                told = f"has another header amid its rows, {self._shown(row)!r}"
+                raise SourceError(self.url, f"{told}: write what follows it to a file of its own")
+
+    def _shown(self, row: Row) -> str:
+        return getattr(self._table, "delimiter", ",").join(map(str, row))[:80]
 
     def _scaled(self, times_ns: NDArray[np.int64], cells: NDArray[np.float32]) -> Block:
         used = sorted({index for source in self._layout.sources for index in source.columns})
