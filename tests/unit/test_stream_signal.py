@@ -223,15 +223,28 @@ def test_a_row_with_one_bad_channel_is_left_out_whole() -> None:
 
 @pytest.mark.parametrize("channels", [6, 3], ids=["all zeros", "with a live gyroscope"])
 @pytest.mark.parametrize("places", [[101], [3, 40, 101]])
-def test_rows_without_acceleration_are_left_out_up_to_ten_in_a_row(channels: int, places: list[int]) -> None:
+@pytest.mark.parametrize(
+    "value", [0.0, -9.80665 / 16384, 0.004 * 9.80665], ids=["zeros", "a step of 2 g in 16 bits", "a step of 4 mg"]
+)
+def test_rows_without_acceleration_are_left_out_up_to_ten_in_a_row(
+    channels: int, places: list[int], value: float
+) -> None:
     chunk = chunk_of(times_ns(0, 101, 50), 1.0)
-    chunk.samples[[20, 39, 40, *range(60, 73)], :channels] = 0.0
+    chunk.samples[[20, 39, 40, *range(60, 73)], :channels] = value
     signal = stream()
     hops = [hop for part in cut(chunk, places) for hop in signal.push(part)]
     assert signal.dropped == 3 + 10
     values = [hop.samples[:, 0] for hop in hops if hop.samples is not None]
     assert np.unique(np.concatenate(values[:2])).tolist() == [1.0]
-    assert np.concatenate(values[2:]).min() == 0.0
+    assert np.concatenate(values[2:]).min() == np.float32(min(value, 1.0))
+
+
+def test_an_acceleration_that_is_short_and_not_the_same_on_each_axis_is_kept() -> None:
+    chunk = chunk_of(times_ns(0, 101, 50), 1.0)
+    chunk.samples[30:33, :3] = [[0.0, 0.01, 0.0], [0.01, 0.01, -0.02], [0.06, 0.06, 0.06]]
+    signal = stream()
+    signal.push(chunk)
+    assert signal.dropped == 0
 
 
 def test_zeros_of_a_sensor_that_never_gave_anything_else_and_of_what_is_no_imu_are_kept() -> None:

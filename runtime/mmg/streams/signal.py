@@ -11,9 +11,10 @@ from mmg.types import Chunk
 
 FIRST_ROOM = 256
 """Samples that the buffer holds at first; it grows to what a hop and the longest chunk need."""
-EMPTY_ROWS = 10
-"""An acceleration of exactly zero on three axes is a read that failed, for gravity is always there. More in a row are
-kept: a sensor that is dead, or gives no gravity, is health's to tell."""
+EMPTY_ROWS, EMPTY_M_S2 = 10, 0.05
+"""An acceleration of exactly zero on three axes is a read that failed, for gravity is always there. So is one of the
+same small size on each: a bus without an answer gives ones alone, which are -1 step of the converter, 4 mg at most.
+More in a row are kept: a sensor that is dead, or gives no gravity, is health's to tell."""
 
 
 class SignalStream:
@@ -83,20 +84,25 @@ class SignalStream:
         return hops
 
     def _are_read(self, values: NDArray[np.float32]) -> bool:
-        """Whether surely no row is without acceleration: of nearly every chunk one axis tells it."""
+        """Whether no row is without acceleration: of most chunks one axis tells it."""
         if not self._accelerations:
             return True
-        if np.count_nonzero(values[:, self._accelerations[0]]) < len(values):
+        near = np.abs(values[:, self._accelerations[0]]) <= EMPTY_M_S2
+        if np.count_nonzero(near) and np.count_nonzero(self._are_empty(values)):
             return False
         self._empty = 0
         return True
+
+    def _are_empty(self, values: NDArray[np.float32]) -> NDArray[np.bool_]:
+        """Which rows have the same on each axis of acceleration, and no more than a step."""
+        sizes: NDArray[np.float32] = np.abs(values[:, self._accelerations])
+        return np.asarray((sizes[:, 0] <= EMPTY_M_S2) & (sizes[:, 0] == sizes[:, 1]) & (sizes[:, 1] == sizes[:, 2]))
 
     def _failed(self, values: NDArray[np.float32]) -> NDArray[np.bool_]:
         """Which rows are reads that failed: the first few of those in a row without any acceleration."""
         failed = np.zeros(len(values), np.bool_)
         if self._accelerations:
-            empty = np.count_nonzero(values[:, self._accelerations], axis=1) == 0
-            for row, is_empty in enumerate(empty.tolist()):
+            for row, is_empty in enumerate(self._are_empty(values).tolist()):
                 failed[row] = is_empty and self._empty < EMPTY_ROWS
                 self._empty = min(self._empty + 1, EMPTY_ROWS) if is_empty else 0
         return failed
