@@ -122,6 +122,23 @@ def test_a_sample_of_a_signal_that_is_not_its_numbers_is_left_out(tmp_path: Path
     assert is_left_out(recorded(tmp_path / "day.mcap", light, [("/ppg", sample), told]))
 
 
+def test_a_number_that_a_signal_cannot_hold_is_read_as_none_and_warns_nobody(tmp_path: Path) -> None:
+    layout = cdr.imu_layout("imu")
+    sample = cdr.imu_messages(layout, "imu", ("ax", "ay", "az"), np.full((1, 3), 1e300), np.zeros(1, int))
+    arm = recorded(tmp_path / "arm.mcap", ARM, [("/imu", sample), step(modality="imu", samples=1, messages=1)])
+    light = {**ARM, "modality": "ppg", "channels": ["green"]}
+    told = step(modality="ppg", samples=1, messages=1)
+    green = recorded(tmp_path / "green.mcap", light, [("/ppg", b'{"values":[-1e300]}'), told])
+    for recording in (arm, green):
+        [one] = recording.steps()
+        assert np.isinf(one.chunks[0].samples).all()
+
+
+@pytest.mark.parametrize("before_ns", [1 << 62, -(1 << 62), (1 << 63) - 1, 1 - (1 << 63)])
+def test_samples_from_another_century_are_left_out(tmp_path: Path, before_ns: int) -> None:
+    assert is_left_out(sound_recorded(tmp_path / "day.mcap", 16_000.0, [(2, before_ns)]))
+
+
 @pytest.mark.parametrize("ports", [{}, {"nose": {}}])
 def test_a_step_that_does_not_tell_of_its_sensor_is_left_out(tmp_path: Path, ports: dict[str, Any]) -> None:
     told = json.dumps({"now_ns": 10**9, "ports": ports}).encode()

@@ -79,7 +79,8 @@ def imu_samples(data: bytes, channels: tuple[str, ...]) -> NDArray[np.float32]:
         for of, first in (("linear_acceleration", 0), ("angular_velocity", 3))
         for axis, name in enumerate(IMU_CHANNELS[first : first + 3])
     }
-    return np.stack([columns[name] for name in channels], axis=1).astype(np.float32)
+    with np.errstate(over="ignore"):
+        return np.stack([columns[name] for name in channels], axis=1).astype(np.float32)
 
 
 def audio_message(samples: Samples, first_ns: int, rate_hz: float) -> bytes:

@@ -10,6 +10,7 @@ import numpy as np
 
 from mmg.recording import cdr, schemas, times
 from mmg.streams.audio import FASTEST_HZ, SLOWEST_HZ
+from mmg.streams.grid import LATEST_NS
 from mmg.types import Chunk
 
 if TYPE_CHECKING:
@@ -135,6 +136,8 @@ def unpack(sensor: Sensor, note: ChunkNote, messages: Sequence[tuple[int, bytes]
         stamps_ns = times.from_runs(note.runs, note.rate_hz, now_ns) if note.runs else times.from_text(note.times)
     if not len(samples) == len(stamps_ns) == note.samples:
         raise ValueError(f"{len(samples)} samples of {note.samples}")
+    if len(stamps_ns) and not -LATEST_NS <= stamps_ns.min() <= stamps_ns.max() <= LATEST_NS:
+        raise ValueError(f"samples from {stamps_ns.min()} to {stamps_ns.max()} ns")
     return Chunk(sensor.modality, samples, stamps_ns, note.rate_hz, note.dropped)
 
 
@@ -155,4 +158,5 @@ def _row(message: bytes, channels: int) -> Samples:
     values = msgspec.json.decode(message, type=SignalMessage).values
     if len(values) != channels:
         raise ValueError(f"{len(values)} values of {channels} channels")
-    return np.array(values, np.float32)  # None becomes NaN
+    with np.errstate(over="ignore"):
+        return np.array(values, np.float32)  # None becomes NaN
