@@ -227,6 +227,16 @@ def two_files_by_name(path: Path, rows: Table) -> str:
     return f"{folder / 'Gyroscope.csv'}?with=Accelerometer.csv"
 
 
+def two_files_whose_clocks_begin_anew_apart(path: Path, rows: Table) -> str:
+    folder, half = Path(two_files(path, rows)), len(rows) // 2
+    begin_ms = rows[half][0]
+    anew = [row if n < half else [row[0] - begin_ms, *row[1:]] for n, row in enumerate(rows)]
+    lines(folder / "Accelerometer.csv", ['"Time (s)"', *(f'"{a} (m/s^2)"' for a in "XYZ")], _part(anew, 1))
+    cut = anew[: half - 200] + anew[half:]
+    lines(folder / "Gyroscope.csv", ['"Time (s)"', *(f'"{a} (rad/s)"' for a in "XYZ")], _part(cut, 4))
+    return str(folder)
+
+
 def a_zip_of_sensor_logger(path: Path, rows: Table) -> str:
     pull = np.mean([row[1:4] for row in rows], axis=0)
     gravity = (G * pull / np.linalg.norm(pull)).tolist()
@@ -581,6 +591,7 @@ REFUSED: dict[Write, str] = {
     packets_with_a_slower_gyroscope: "holds packets with 4 of acc, 2 of gyro, and nothing tells their times",
     columns_of_two_lengths: "has 700 figures of gx, and 1400 of others: write each sensor as an object of its own",
     thousands_in_quotes: r"gives 0 samples",
+    two_files_whose_clocks_begin_anew_apart: "begin anew, and one of them 2.0 s before another",
     linear_alone: "without gravity alone .*mmg needs it with gravity",
     two_devices: r"rows of several in its column device \(left, right\).*\?where=device:left",
     two_devices_side_by_side: r"more than one accelerometer \(left and right\).*\?columns=",

@@ -79,6 +79,27 @@ def test_a_file_behind_a_file_is_refused_where_its_columns_are_others(tmp_path: 
         whole(opened(tmp_path, f"time,ax,ay,az\n{first}{header}\n{second}"))
 
 
+@pytest.mark.parametrize("unit", [1.0, 9.80665], ids=["m/s^2", "g"])
+@pytest.mark.parametrize("where", ["in a file each", "in one file"])
+def test_what_gravity_shows_of_its_unit_holds_for_what_is_added_to_it(tmp_path: Path, unit: float, where: str) -> None:
+    moved, pull = [(0.5 * (t % 2) / unit, 0.0, 0.25 / unit) for t in range(200)], (0.0, 0.0, 9.80665 / unit)
+    parts = {"LinearAcceleration": moved, "Gravity": [pull] * 200, "Gyroscope": [(0.1, 0.2, 0.3)] * 200}
+    if where == "in one file":
+        names = [f"{part}{axis}" for part in parts for axis in "XYZ"]
+        rows = [[t / 50, *(v for part in parts.values() for v in part[t])] for t in range(200)]
+        recording = opened(tmp_path, "\n".join([",".join(["time", *names]), *(",".join(map(str, r)) for r in rows)]))
+    else:
+        for name, values in parts.items():
+            lines = [f"{t / 50},{x},{y},{z}\n" for t, (x, y, z) in enumerate(values)]
+            (tmp_path / f"{name}.csv").write_text("time,x,y,z\n" + "".join(lines))
+        recording = open_source(f"file://{tmp_path}", IMU)
+    samples = whole(recording).samples
+    assert samples[1].tolist() == pytest.approx([0.5, 0.0, 9.80665 + 0.25, 0.1, 0.2, 0.3], rel=1e-4)
+    shown = "m/s2" if unit == 1.0 else "g"
+    assert any(f"acc_unit={shown} (as gravity shows)" in note for note in recording.notes)
+    assert not any("acc_unit=m/s2 is" in note for note in recording.notes)
+
+
 @pytest.mark.parametrize("header", ["time,ax,ay,az", " Time , AX , AY , AZ", "time,ax,ay,az,temp"])
 def test_a_file_behind_a_file_of_the_same_columns_is_read_on(tmp_path: Path, header: str) -> None:
     first = "".join(f"{t / 50:.2f},0.1,0.2,9.8\n" for t in range(200))

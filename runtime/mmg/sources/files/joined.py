@@ -43,10 +43,15 @@ class JoinedFile:
         self._closed, self._channels = False, len(modality.channels)
         self._places: dict[str, list[int]] = {}
         self._parts: dict[str, TableFile] = {}
-        for kind, path in parts.items():
+        gravity: str | None = None
+        # What gravity shows of its unit holds for what is added to it, where that is not written.
+        for kind, path in sorted(parts.items(), key=lambda each: each[0] != "gravity"):
             part, self._places[kind] = _part_of(modality, kind)
-            rows = where.get(kind, "") if where else ""
-            self._parts[kind] = TableFile(_url_of(url, path, kind, rows), path, part, kind)
+            own = _url_of(url, path, kind, where.get(kind, "") if where else "")
+            self._parts[kind] = TableFile(own, path, part, kind, gravity=gravity if kind == "linear" else None)
+            if kind == "gravity":
+                gravity = {**self._parts[kind].assumed, **self._parts[kind].declared}.get("acc_unit")
+        self._parts = {kind: self._parts[kind] for kind in parts}
         starts = [one.start_ns or 0 for one in self._parts.values()]
         ends = [start + round(one.duration_s * 1e9) for start, one in zip(starts, self._parts.values(), strict=True)]
         if max(starts) >= min(ends):
@@ -128,10 +133,21 @@ class JoinedFile:
                 at, near = reader.at(times_ns)
                 samples[:, self._places[kind]] += at
                 paired &= near
+            self._check_restarts()
             if lost := int((~paired).sum()):
                 self._unpaired += lost
             if paired.any():
                 yield times_ns[paired], samples[paired]
+
+    def _check_restarts(self) -> None:
+        """Raises SourceError where clocks that began anew did so at different times: they cannot be told apart then."""
+        for shifts in zip(*(one.restarts for one in self._parts.values() if one.restarts), strict=False):
+            if (apart_ns := max(shifts) - min(shifts)) > LONGEST_GAP_NS:
+                raise SourceError(
+                    self.url,
+                    f"its files' clocks begin anew, and one of them {apart_ns / 1e9:.1f} s before another: write each "
+                    "session to files of its own",
+                )
 
 
 class _Interpolated:

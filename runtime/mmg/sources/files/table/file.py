@@ -59,9 +59,10 @@ class TableFile:
         part: str | None = None,
         *,
         table: TextTable | None = None,
+        gravity: str | None = None,
     ) -> None:
         """part: the kind of sensor in a table that holds a part of an IMU; see ``choose_sensors``. table: the file, as
-        ``open_table`` gave it before, with the same options."""
+        ``open_table`` gave it before, with the same options. gravity: see ``choose_units``."""
         url.allow(options_of(modality))
         self.modality, self.url = modality.name, str(url)
         self.losses: Counter[str] = Counter()
@@ -73,10 +74,12 @@ class TableFile:
         self._rest: Iterator[Block] | None = None
         self._is_whole = False
         self._first_lost: str | None = None
+        self.restarts: list[int] = []
+        """By how much, in ns, times were shifted in all, each time that the clock had begun anew."""
         try:
             self._table = table or open_table(url, path)
             rows = list(itertools.islice(self._table.rows(), LOOK_AHEAD_ROWS))
-            self._layout = lay_out(url, self._table, rows, modality, part)
+            self._layout = lay_out(url, self._table, rows, modality, part, gravity)
             self.notes.extend(self._layout.notes)
             self._open_blocks()
             self._check_order(rows)
@@ -187,9 +190,10 @@ class TableFile:
     def _blocks(self) -> Iterator[Block]:
         """Times ``(T,)``, strictly increasing, and samples ``(T, C)`` in the manifest's units, block by block."""
         self.losses.clear()
+        self.restarts.clear()
         self._first_lost = None
-        stamps = self._layout.stamps
-        order = InOrder(self.url, self.losses, self.notes, stamps.wraps_ns if stamps else (), packed=self._table.packed)
+        wraps_ns = self._layout.stamps.wraps_ns if self._layout.stamps else ()
+        order = InOrder(self.url, self.losses, self.notes, wraps_ns, self.restarts, packed=self._table.packed)
         for times_ns, cells in self._read():
             for block in order.feed(times_ns, cells):
                 yield self._scaled(*block)

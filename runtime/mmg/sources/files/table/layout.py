@@ -52,8 +52,16 @@ def options_of(modality: Modality) -> list[str]:
     return [*common, *unit_options(modality)]
 
 
-def lay_out(url: SourceUrl, table: Table, rows: Sequence[Row], modality: Modality, part: str | None = None) -> Layout:
-    """Match the columns with the channels. ``rows`` are the first of the table. part: see ``choose_sensors``.
+def lay_out(
+    url: SourceUrl,
+    table: Table,
+    rows: Sequence[Row],
+    modality: Modality,
+    part: str | None = None,
+    gravity: str | None = None,
+) -> Layout:
+    """Match the columns with the channels. ``rows`` are the first of the table. part: see ``choose_sensors``. gravity:
+    see ``choose_units``.
 
     Raises ConfigError for an option that cannot be, SourceError where the file has no column for a channel that is
     required, or for the time, or where two devices are mixed in it.
@@ -75,7 +83,7 @@ def lay_out(url: SourceUrl, table: Table, rows: Sequence[Row], modality: Modalit
     if part is not None:  # where the rows of other sensors are between, their cells are empty
         rows = [row for row in rows if all(_is_there(row, column) for each in found for column in each)]
     given = Unit("g/64", "is Empatica's") if empatica else None
-    sources, units = choose_units(url, modality, found, rows, given, notes)
+    sources, units = choose_units(url, modality, found, rows, given, gravity, notes)
     stamps, rate_hz, start_ns = choose_clock(url, table, rows, modality, empatica, notes)
     if not only:
         signals = sorted({column.index for each in found for column in each})

@@ -41,14 +41,22 @@ class InOrder:
 
     losses: counts rows that are ``backward`` (late, and sorted in where that is still possible), ``stray`` (a day or
     more from all others) and ``repeated`` (averaged with others of the same time). notes: gets a line for each clock
-    that wraps or begins anew. wraps_ns: after how long the clock may begin anew by its nature. packed: whether rows of
-    one stamp are known to be taken one after the other. Raises SourceError where the clock stands still.
+    that wraps or begins anew. wraps_ns: after how long the clock may begin anew by its nature. restarts: gets the shift
+    of all that follows, in ns, each time that it began anew otherwise. packed: whether rows of one stamp are known to
+    be taken one after the other. Raises SourceError where the clock stands still.
     """
 
     def __init__(
-        self, url: str, losses: Counter[str], notes: list[str], wraps_ns: Sequence[int] = (), *, packed: bool = False
+        self,
+        url: str,
+        losses: Counter[str],
+        notes: list[str],
+        wraps_ns: Sequence[int] = (),
+        restarts: list[int] | None = None,
+        *,
+        packed: bool = False,
     ) -> None:
-        self._url = url
+        self._url, self._restarts = url, [] if restarts is None else restarts
         self._losses, self._notes, self._wraps_ns, self._packed = losses, notes, wraps_ns, packed
         self._buffer: list[Block] = []
         self._buffered, self._taken = 0, 0
@@ -195,6 +203,7 @@ class InOrder:
             told = f"wraps every {wrap / 1e9:.10g} s: it is read on"
         else:
             self._offset_ns += self._newest + self._step_ns() - first
+            self._restarts.append(self._offset_ns)
             told = f"begins anew after {self._taken} rows: what follows is read as going on at once"
         self._note(f"its clock {told}")
 

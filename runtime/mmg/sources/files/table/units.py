@@ -61,19 +61,20 @@ def choose_units(
     found: Sequence[tuple[Column, ...]],
     rows: Sequence[Row],
     given: Unit | None,
+    gravity: str | None,
     notes: list[str],
 ) -> tuple[tuple[Source, ...], list[Unit | None]]:
     """Where each channel comes from, with factors, and its unit; None for a quantity without units.
 
-    given: the accelerations' unit where the file's form tells it. Raises ConfigError for an option that cannot be,
-    SourceError for a unit in the header that is not known.
+    given: the accelerations' unit where the file's form tells it. gravity: that of gravity in a file beside this one.
+    Raises ConfigError for an option that cannot be, SourceError for a unit in the header that is not known.
     """
     chosen: dict[str, list[Unit]] = {}
     for option, table in UNIT_OPTIONS.items():
         places = [i for i, channel in enumerate(modality.channels) if quantity(channel.unit) is table]
         if places:
             found_here = [found[i] for i in places if found[i]]
-            chosen[option] = _units(url, option, table, found_here, rows, given, notes)
+            chosen[option] = _units(url, option, table, found_here, rows, given, gravity, notes)
     sources: list[Source] = []
     units: list[Unit | None] = []
     for channel, columns in zip(modality.channels, found, strict=True):
@@ -99,6 +100,7 @@ def _units(
     found: Sequence[tuple[Column, ...]],
     rows: Sequence[Row],
     given: Unit | None,
+    gravity: str | None,
     notes: list[str],
 ) -> list[Unit]:
     """The unit of each term of the sums: of acceleration without gravity, and of gravity."""
@@ -114,8 +116,10 @@ def _units(
         return [given] * len(terms)
     units = [_written(url, option, table, columns, notes) for columns in terms]
     if None in units:
-        # The last term is gravity, or has it in it: what it shows holds for both.
-        guess = _by_gravity(url, terms[-1], rows) if option == "acc_unit" and len(found) == AXES else None
+        guess = gravity if option == "acc_unit" else None
+        if guess is None and option == "acc_unit" and len(found) == AXES:
+            # The last term is gravity, or has it in it: what it shows holds for both.
+            guess = _by_gravity(url, terms[-1], rows)
         shown = Unit(guess, "gravity shows it", is_declared=False) if guess else None
         assumed = shown or Unit(next(iter(table)), "assumed", is_declared=False, option=option)
         units = [unit or assumed for unit in units]
