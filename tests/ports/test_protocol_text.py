@@ -418,6 +418,7 @@ def test_a_line_that_nearly_fits_takes_no_longer_than_others(line: bytes) -> Non
             "gyro_unit",
         ),
         (b"t_ms,ax (counts),ay (counts),az (counts)", b"%d,0,0,1", "ax (counts)", "acc_unit"),
+        (b"t_ms,ax \x1b[2J(counts),ay (counts),az (counts)", b"%d,0,0,1", "ax ?[2J(counts)", "acc_unit"),
     ],
 )
 def test_a_unit_that_is_not_known_is_named_and_no_sample_is_taken_as_si(

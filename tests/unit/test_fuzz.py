@@ -15,12 +15,15 @@ from pathlib import Path
 import fuzz_readers
 import pytest
 from fuzzing import times
+from mmg.recording.reader import open_recording
 from mmg_tools.fuzz.__main__ import main, table
 from mmg_tools.fuzz.campaign import Campaign, Plan, Tally
 from mmg_tools.fuzz.corpus import checkout_corpora, keep, minimise, read_seeds
 from mmg_tools.fuzz.lines import Lines
 from mmg_tools.fuzz.mutation import mutated
 from mmg_tools.fuzz.target import TARGETS, Target
+from mmg_tools.fuzz.targets import recordings
+from mmg_tools.fuzz.targets.scratch import written
 from mmg_tools.fuzz.trial import Fault, attempt, timed
 
 TESTS = Path(__file__).resolve().parents[1]
@@ -45,6 +48,15 @@ def test_the_corpora_are_small_and_of_targets_that_there_are() -> None:
     folders = [path for path in checkout_corpora().iterdir() if path.is_dir()]
     assert {folder.name for folder in folders} == {target.name for target in TARGETS}
     assert sum(path.stat().st_size for folder in folders for path in folder.iterdir()) < MOST_CORPORA_BYTES
+
+
+def test_a_seed_of_recordings_has_readable_samples_of_every_kind() -> None:
+    """Mutations of steps that are all left out reach nothing of what reads samples."""
+    data = (checkout_corpora() / "mcap" / "every-kind").read_bytes()
+    recording = open_recording(written("walk.mcap", recordings._recorded(data[1:])))
+    steps = list(recording.steps())
+    assert {chunk.modality for step in steps for chunk in step.chunks} == {"imu", "audio", "video", "ppg"}
+    assert (len(steps), len(list(recording.decisions())), len(recording.marks())) == (2, 1, 1)
 
 
 # --- the tool itself -----------------------------------------------------------------------------------------------

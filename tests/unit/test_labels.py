@@ -108,6 +108,12 @@ WRONG = {
     "an entity bomb": (BOMB, "has a document type"),
     "a tier of nothing": ("<ANNOTATION_DOCUMENT/>", "has no row"),
     "no times": (EAF.replace(' TIME_VALUE="1000"', "") % "", "annotation 'a2': has no time of its own"),
+    "no end of figures in elan's text": (f"a\t\t{'9' * 400}\t2000\tx\n", "line 1: inf to 2.0 are no seconds"),
+    "no end of hours in elan's text": (
+        f"a\t\t{'9' * 400}:00:00.0\t0:00:02.0\tx\n",
+        "line 1: inf to 2.0 are no seconds",
+    ),
+    "a lone quote in the header": ('start_s",end_s,label\n0,1,a\n', "line 2: needs the columns start_s, end_s"),
     "a line of no times in elan's text": ("a\t\t1.000\t2.000\tx\na\t\ty\n", "line 2: has no begin and end"),
 }
 

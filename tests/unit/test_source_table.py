@@ -79,6 +79,13 @@ def test_a_file_behind_a_file_is_refused_where_its_columns_are_others(tmp_path: 
         whole(opened(tmp_path, f"time,ax,ay,az\n{first}{header}\n{second}"))
 
 
+def test_a_figure_that_is_too_large_to_be_squared_warns_nobody(tmp_path: Path) -> None:
+    rows = "".join(f"{t / 50},{'1e300' if t == 30 else '0.1'},0.2,9.8\n" for t in range(100))
+    recording = opened(tmp_path, f"time,ax,ay,az\n{rows}")
+    assert len(whole(recording).samples) == 99
+    assert recording.losses == {"not_finite": 1}
+
+
 @pytest.mark.parametrize("unit", [1.0, 9.80665], ids=["m/s^2", "g"])
 @pytest.mark.parametrize("where", ["in a file each", "in one file"])
 def test_what_gravity_shows_of_its_unit_holds_for_what_is_added_to_it(tmp_path: Path, unit: float, where: str) -> None:

@@ -100,8 +100,8 @@ def _row(fields: list[str]) -> tuple[float, float, str] | None:
 def _seconds(text: str) -> float:
     if CLOCK.fullmatch(text):
         hours, minutes, seconds = text.split(":")
-        return int(hours) * 3600 + int(minutes) * 60 + float(seconds)
-    return float(text) if "." in text else int(text) / 1000
+        return float(hours) * 3600 + int(minutes) * 60 + float(seconds)
+    return float(text) if "." in text else float(text) / 1000
 
 
 def _only(found: Mapping[str, list[Label]], tier: str) -> list[Label]:

@@ -28,7 +28,7 @@ def parse(text: str) -> list[Label]:
     try:
         for row in rows:
             cells = {str(name).strip(): cell for name, cell in row.items() if name is not None}
-            if any(cells[name] is None for name in COLUMNS):
+            if any(cells.get(name) is None for name in COLUMNS):
                 raise ValueError(f"line {rows.line_num}: needs the columns start_s, end_s (seconds) and label")
             try:
                 start_s, end_s = number(cells["start_s"]), number(cells["end_s"])

@@ -2,14 +2,29 @@
 
 from __future__ import annotations
 
+import math
 import random
+import re
 import struct
 from collections.abc import Sequence
+from contextlib import suppress
 
 ODD = (0, 1, -1, 127, 128, 255, 256, 32767, -32768, 65535, 1 << 31, (1 << 31) - 1, (1 << 32) - 1, (1 << 63) - 1)
 WORDS: tuple[bytes, ...] = (b"nan", b"inf", b"-inf", b"1e999", b"-0", b"null", b"\0", b"\n", b"\r\n", b"\xff\xfe")
 WORDS += (b"\xef\xbb\xbf", b'"', b"'", b",", b";", b"\t", b"{", b"}", b"[", b"]", b"<", b"&", b"%00", b"../")
 WORDS += (b"9" * 400, b"[" * 200)
+FIGURES = (
+    b"0",
+    b"-1",
+    b"1e-300",
+    b"1e300",
+    b"-1e39",
+    b"1e999",
+    b"0.5",
+    b"4611686018427387904",
+    b"-9223372036854775808",
+)
+REALS = (0.0, math.nan, -math.inf, 1e-300, -1e300, 1e39)
 MOST_STEPS = 5
 
 
@@ -67,4 +82,20 @@ def _shuffle_digit(data: bytearray, draw: random.Random, _pool: Sequence[bytes])
         data[draw.choice(digits)] = draw.choice(b"0123456789.-e")
 
 
-STEPS = (_flip, _byte, _number, _word, _cut, _repeat, _splice, _shuffle_digit)
+def _figure(data: bytearray, draw: random.Random, _pool: Sequence[bytes]) -> None:
+    """A whole figure of a text is another."""
+    if found := [match.span() for match in re.finditer(rb"-?\d+(\.\d+)?", data)]:
+        begin, end = draw.choice(found)
+        data[begin:end] = draw.choice(FIGURES)
+
+
+def _real(data: bytearray, draw: random.Random, _pool: Sequence[bytes]) -> None:
+    letter = draw.choice("fd")
+    size = struct.calcsize(letter)
+    if len(data) >= size:
+        place = draw.randrange(len(data) - size + 1)
+        with suppress(OverflowError):  # no float32
+            data[place : place + size] = struct.pack(draw.choice("<>") + letter, draw.choice(REALS))
+
+
+STEPS = (_flip, _byte, _number, _word, _cut, _repeat, _splice, _shuffle_digit, _figure, _real)

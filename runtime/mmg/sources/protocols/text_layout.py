@@ -10,6 +10,7 @@ from itertools import takewhile
 
 from mmg.bundle.manifest import Channel
 from mmg.errors import ConfigError
+from mmg.printable import printable
 from mmg.sources.columns import Column, find_channel, find_time
 from mmg.sources.protocols.text_line import is_number
 from mmg.sources.units import TIME_NS, canonical, quantity
@@ -105,7 +106,8 @@ def _unknown_unit(columns: Sequence[Column], units: Units) -> str:
         known = quantity(si) or {}
         for column in () if getattr(units, option) else part:
             if column.is_in_unknown_unit(known):
-                return f"the unit of {column.name} is not known here: add {option}={'|'.join(list(known)[:3])}"
+                way = f"add {option}={'|'.join(list(known)[:3])}"
+                return f"the unit of {printable(column.name)} is not known here: {way}"
     return ""
 
 

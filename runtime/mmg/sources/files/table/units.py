@@ -207,7 +207,8 @@ def _lengths(columns: Sequence[Column], rows: Sequence[Row]) -> NDArray[np.float
             cells.append([float(str(row[column.index])) for column in columns])
         except (ValueError, IndexError):
             continue
-    lengths = np.linalg.norm(np.array(cells, np.float64), axis=1) if cells else np.empty(0)
+    with np.errstate(over="ignore"):
+        lengths = np.linalg.norm(np.array(cells, np.float64), axis=1) if cells else np.empty(0)
     finite: NDArray[np.float64] = lengths[np.isfinite(lengths)]
     return finite
 
