@@ -8,6 +8,7 @@ import struct
 import time
 import zlib
 from contextlib import suppress
+from fractions import Fraction
 from pathlib import Path
 
 import lz4.frame  # type: ignore[import-untyped]
@@ -254,5 +255,34 @@ def test_a_film_of_pictures_beyond_8k_is_refused(tmp_path: Path) -> None:
         frame = av.VideoFrame(16_000, 3_000, "yuvj420p")
         for packet in (*stream.encode(frame), *stream.encode()):
             container.mux(packet)
-    with pytest.raises(SourceError, match="has pictures of 16000 x 3000, and 8K is the most"):
+    with pytest.raises(SourceError, match="has pictures of a size that is not known, or beyond 8K"):
         open_source(str(path), video_modality(), allow_video=True)
+
+
+@pytest.mark.parametrize("place", [0, 20])
+def test_a_picture_beyond_8k_in_a_film_whose_header_says_less_is_left_out(tmp_path: Path, place: int) -> None:
+    av = pytest.importorskip("av")
+    from fakes import video_modality
+    from mmg.sources import open_source
+
+    one = av.CodecContext.create("mjpeg", "w")
+    one.width, one.height, one.pix_fmt, one.time_base = 10_000, 10_000, "yuvj420p", Fraction(1, 10)
+    large = b"".join(map(bytes, [*one.encode(av.VideoFrame(10_000, 10_000, "yuvj420p")), *one.encode()]))
+    path = tmp_path / "film.avi"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("mjpeg", rate=10)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuvj420p"
+        frames = [av.VideoFrame(64, 48, "yuvj420p") for _ in range(40)]
+        for number, frame in enumerate(frames):
+            frame.pts = number
+        packets = [packet for frame in [*frames, None] for packet in stream.encode(frame)]
+        for number, packet in enumerate(packets):
+            if number == place:
+                other = av.Packet(large)
+                other.stream, other.pts, other.dts = stream, packet.pts, packet.dts
+                other.time_base, other.is_keyframe = packet.time_base, True
+                packet = other
+            container.mux(packet)
+    recording = open_source(str(path), video_modality(), allow_video=True)
+    assert len(list(recording.chunks(0))) >= 31  # at most two for each of the model's, of which there are 16
+    assert recording.losses == {"unreadable": 1}

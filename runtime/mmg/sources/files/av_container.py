@@ -27,6 +27,10 @@ FILM_FORMATS = (
 )
 # Of these, which have no header, FFmpeg guesses the length from the first packets.
 GUESSED = frozenset(("aac", "ac3", "eac3", "amr", "amrnb", "amrwb", "dts", "loas", "mp3"))
+MOST_PIXELS = 8192 * 4608
+"""Of a picture, which takes three bytes for each and is held several times."""
+BOUNDED = {"max_pixels": str(MOST_PIXELS)}
+"""For a decoder: a packet may hold a larger picture than the file's header says."""
 NAMES = {"video": "video", "audio": "sound file"}
 TRACKS = {"video": "pictures", "audio": "sound"}
 
@@ -59,7 +63,7 @@ def file_options(kind: Literal["video", "audio"]) -> Mapping[str, str]:
     options = {"protocol_whitelist": "file", "enable_drefs": "0"}  # the latter: what an MP4 or MOV names
     if kind == "audio":
         return {**options, "codec_whitelist": _sound_decoders(), "format_whitelist": SOUND_FORMATS}
-    return {**options, "format_whitelist": FILM_FORMATS}
+    return {**options, **BOUNDED, "format_whitelist": FILM_FORMATS}
 
 
 def _lacks_index(path: Path) -> bool:

@@ -13,15 +13,22 @@ import numpy as np
 from mmg.bundle.manifest import Modality
 from mmg.errors import SourceError
 from mmg.sources import CHUNK_NS
-from mmg.sources.files.av_container import begin_s, choose, decoded, length_s, open_container, other_tracks, seconds
+from mmg.sources.files.av_container import (
+    BOUNDED,
+    begin_s,
+    choose,
+    decoded,
+    length_s,
+    open_container,
+    other_tracks,
+    seconds,
+)
 from mmg.sources.frames import FrameChooser, Turn
 from mmg.sources.url import Placing, SourceUrl
 from mmg.types import Chunk
 
 # A cut is told from rounding when more than this is missing at the end.
 CUT_S = 0.5
-MOST_PIXELS = 8192 * 4608
-"""Of a picture, which takes three bytes for each and is held several times."""
 
 
 class VideoFile:
@@ -123,9 +130,10 @@ class VideoFile:
             raise SourceError(self.url, "contains video that no decoder here supports") from error
         if stream is None:
             raise SourceError(self.url, "contains no video")
-        width, height = stream.codec_context.width, stream.codec_context.height
-        if width * height > MOST_PIXELS:
-            raise SourceError(self.url, f"has pictures of {width} x {height}, and 8K is the most: make them smaller")
+        # FFmpeg forgets the size of a picture that is larger than it may be.
+        if not stream.codec_context.width * stream.codec_context.height:
+            raise SourceError(self.url, "has pictures of a size that is not known, or beyond 8K: make them smaller")
+        stream.codec_context.options = dict(BOUNDED)
         return stream
 
     def _opened(self) -> Any:
