@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 DELIMITERS = {",": ",", ";": ";", "|": "|", ":": ":", "\t": "\t", "tab": "\t", " ": " ", "space": " "}
+FIGURES = frozenset("0123456789+-.")
+"""What a figure begins with, and no name does."""
 NULLS = frozenset(("", "null", "na", "n/a", "none", "-"))
 TABLE_OPTIONS = frozenset(("delimiter", "skip"))
 READ_ROWS, ROWS_AT_ONCE = 2048, 256
@@ -290,8 +292,10 @@ class TableFile:
 
     def _check_header(self, row: Row, wanted: Sequence[int]) -> None:
         """Raises SourceError where a row is a header, and of a table that has other columns where these were."""
+        if not self._table.named or any(str(cell).lstrip()[:1] in FIGURES for cell in row if cell):
+            return  # of the rows that are lost nearly all hold some figure
         found = [Column.of(index, str(cell)) for index, cell in enumerate(row)]
-        if not self._table.named or sum(column.role() is not None for column in found) < AXES:
+        if sum(column.role() is not None for column in found) < AXES:
             return
         for known in map(self._table.columns.__getitem__, wanted):
             new = found[known.index] if known.index < len(found) else None
