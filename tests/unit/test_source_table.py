@@ -107,6 +107,15 @@ def test_what_gravity_shows_of_its_unit_holds_for_what_is_added_to_it(tmp_path: 
     assert not any("acc_unit=m/s2 is" in note for note in recording.notes)
 
 
+@pytest.mark.parametrize("header", ["ay,ax,az", "gx,gy,gz", "t_ms,ax,ay,az"])
+def test_a_serial_monitors_lines_below_another_header_are_refused(tmp_path: Path, header: str) -> None:
+    lines = [f"0.1,0.2,9.{t % 10}" for t in range(200)]
+    lines = ["ax,ay,az", *lines[:100], "ax,ay,az", *lines[100:], header, *lines]
+    text = "".join(f"10:00:{t // 50:02d}.{t % 50 * 20:03d} -> {line}\n" for t, line in enumerate(lines))
+    with pytest.raises(SourceError, match=f"has another header amid its rows, '10:00:04.*{header}'"):
+        whole(opened(tmp_path, text))
+
+
 @pytest.mark.parametrize("header", ["time,ax,ay,az", " Time , AX , AY , AZ", "time,ax,ay,az,temp"])
 def test_a_file_behind_a_file_of_the_same_columns_is_read_on(tmp_path: Path, header: str) -> None:
     first = "".join(f"{t / 50:.2f},0.1,0.2,9.8\n" for t in range(200))

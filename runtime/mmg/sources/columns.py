@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -38,6 +38,8 @@ _COUNTS = frozenset(("count", "counts", "lsb", "adc", "digits"))
 # Words in a name that are said of a unit, where no unit that is known is found in it.
 _UNIT_WORDS = _COUNTS | {"deg", "degree", "degrees", "dps", "centidps", "rads", "rpm", "per"}
 _AXES = ("x", "y", "z")
+FIGURES = frozenset(("", *"0123456789+-."))
+"""What a figure or a time begins with, and no name does; an empty cell too."""
 _WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|\d+")
 _DEGREE = re.compile(r"Â?[°º˚]")
 _STUCK = re.compile(r"(.+?)([xyz])|([xyz])(.+)")
@@ -219,6 +221,12 @@ def _is_known(word: str) -> bool:
         return False
     known = (_ACCELERATION, _GYRO, _RATES, _LINEAR, _GRAVITY, _LACKING, _TURNING)
     return any(word in words for words in known)
+
+
+def names_sensors(cells: Iterable[str]) -> bool:
+    """Whether these are a header: three of them name an axis of a sensor."""
+    words = [cell for cell in cells if cell.lstrip()[:1] not in FIGURES]
+    return len(words) >= len(_AXES) and sum(Column.of(0, word).role() is not None for word in words) >= len(_AXES)
 
 
 def find_channel(columns: Sequence[Column], channel: Channel) -> tuple[Column, str | None] | None:

@@ -16,7 +16,7 @@ from mmg.bundle.manifest import Modality
 from mmg.errors import SourceError
 from mmg.sources import CHUNK_NS
 from mmg.sources.axes import parse_axes, triples_of, turn
-from mmg.sources.columns import Column
+from mmg.sources.columns import Column, names_sensors
 from mmg.sources.files.slicing import sliced
 from mmg.sources.files.table.clock import FASTEST_HZ, SLOWEST_HZ
 from mmg.sources.files.table.duration import guess_s, tail_s
@@ -24,10 +24,9 @@ from mmg.sources.files.table.json import JsonTable, is_json, open_json
 from mmg.sources.files.table.layout import LOOK_AHEAD_ROWS, lay_out, options_of
 from mmg.sources.files.table.log import LogTable, open_log
 from mmg.sources.files.table.order import BUFFERED_ROWS, HELD_ROWS, Block, InOrder
-from mmg.sources.files.table.sensors import AXES
 from mmg.sources.files.table.stamps import UNREADABLE
 from mmg.sources.files.table.table import Row
-from mmg.sources.files.table.text import TextTable, open_text
+from mmg.sources.files.table.text import LONGEST_CELL, TextTable, open_text
 from mmg.sources.url import Placing, SourceUrl
 from mmg.types import Chunk
 
@@ -35,8 +34,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 DELIMITERS = {",": ",", ";": ";", "|": "|", ":": ":", "\t": "\t", "tab": "\t", " ": " ", "space": " "}
-FIGURES = frozenset("0123456789+-.")
-"""What a figure begins with, and no name does."""
 NULLS = frozenset(("", "null", "na", "n/a", "none", "-"))
 TABLE_OPTIONS = frozenset(("delimiter", "skip"))
 READ_ROWS, ROWS_AT_ONCE = 2048, 256
@@ -292,11 +289,10 @@ class TableFile:
 
     def _check_header(self, row: Row, wanted: Sequence[int]) -> None:
         """Raises SourceError where a row is a header, and of a table that has other columns where these were."""
-        if not self._table.named or any(str(cell).lstrip()[:1] in FIGURES for cell in row if cell):
-            return  # of the rows that are lost nearly all hold some figure
-        found = [Column.of(index, str(cell)) for index, cell in enumerate(row)]
-        if sum(column.role() is not None for column in found) < AXES:
+        cells = ["" if cell is None else str(cell)[:LONGEST_CELL] for cell in row]
+        if not (self._table.named and names_sensors(cells)):
             return
+        found = [Column.of(index, cell) for index, cell in enumerate(cells)]
         for known in map(self._table.columns.__getitem__, wanted):
             new = found[known.index] if known.index < len(found) else None
             if new is None or new.bare != known.bare or new.unit not in (None, known.unit):

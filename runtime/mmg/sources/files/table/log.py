@@ -11,9 +11,9 @@ from pathlib import Path
 
 from mmg_device_profiles.regular_file import open_regular
 
-from mmg.sources.columns import Column, find_times
+from mmg.sources.columns import Column, find_times, names_sensors
 from mmg.sources.files.table.table import Row
-from mmg.sources.files.table.text import LONGEST_LINE, bounded_lines
+from mmg.sources.files.table.text import LONGEST_CELL, LONGEST_LINE, bounded_lines
 from mmg.sources.protocols.text_line import is_number, read_pairs
 
 LOOK_AHEAD_LINES = 100
@@ -43,14 +43,17 @@ class LogTable:
         return tuple(map(str, next(self.rows(), ())))
 
     def rows(self) -> Iterator[Row]:
-        """Every line that is a sample; None where it lacks a name."""
+        """Every line that is a sample, and every other line of names; None where it lacks a name."""
         names = [column.name for column in self.columns][self.stamped :]
         for stamp, text in _lines(self.path):
             cells: list[str | float | None] = []
             if self.labelled:
                 pairs = read_pairs(text)
                 cells = list(map(pairs.get, names)) if pairs else []
-            elif len(parts := _parts(text)) == len(names) and any(map(is_number, parts)):
+            elif (parts := _parts(text)) != names and (
+                (len(parts) == len(names) and any(map(is_number, parts)))
+                or names_sensors(part[:LONGEST_CELL] for part in parts)
+            ):
                 cells = list(parts)
             if cells:
                 yield [stamp, *cells] if self.stamped else cells
