@@ -109,7 +109,7 @@ def test_the_starters_labels_are_kept_where_that_is_asked(
     alone: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MMG_CACHE", str(tmp_path / "cache"))
-    few = [word for key in ("subjects=1", "held_out=2", "session_s=6.0") for word in ("--set", f"data.{key}")]
+    few = [word for key in ("subjects=3", "held_out=2", "session_s=6.0") for word in ("--set", f"data.{key}")]
     run = tmp_path / "run"
     command = ["--data", str(alone), "--labels", "keep", "--sensors", "imu", "--out", str(run)]
     assert mmg_train([*command, *QUICK, *few]) == 0

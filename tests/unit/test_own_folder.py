@@ -251,7 +251,7 @@ def test_the_folder_becomes_a_data_set_without_leaks(tmp_path: Path) -> None:
     assert made.task.modalities == ("imu",)
     assert {one.source for one in made.training[0].sessions} == {"ann", "bob"}
     assert {one.source for one in made.test} == {"cat"}
-    assert {one.subject for one in made.test} == {2}
+    assert {made.people[one.subject] for one in made.test} == {"cat"}
     assert told(made).lines == (
         "Trained on: ann and bob.",
         "Validation: nobody, so no temperatures.",
@@ -281,6 +281,22 @@ def test_whoever_is_not_named_counts_as_a_person_nobody_knows(tmp_path: Path) ->
     made, _ = loaded(tmp_path)
     assert {one.source for one in made.test} == {"two"}
     assert told(made).training == "2 recordings of people whom nobody names"
+
+
+def test_nobody_is_taken_for_a_virtual_wearer_who_is_trained_on_beside_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MMG_CACHE", str(tmp_path / "cache"))
+    for person in ("ann", "bob", "cat"):
+        session(tmp_path / "own" / person, 9, person)
+    made, _ = loaded(tmp_path / "own", keep=True, subjects=4, held_out=2, sessions=1, session_s=4.0)
+    assert {pool.name for pool in made.training} == {"own recordings", "virtual wearer"}
+    assert told(made).lines[1:] == (
+        "Validation: the starter's labels, virtual wearers 1000 to 1000.",
+        "Test: people: cat.",
+    )
+    assert "The confidence was fitted on virtual wearers alone." in made.limits
+    assert not any("fitted on nobody" in one for one in made.limits)
 
 
 def test_another_folder_is_measured_as_a_whole_by_the_labels_that_are_known(tmp_path: Path) -> None:

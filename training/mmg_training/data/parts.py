@@ -13,11 +13,11 @@ def told(dataset: Dataset) -> Split:
     """From the sessions that the parts really have, whatever the settings say."""
     training = [session for pool in dataset.training for session in pool.sessions]
     learnt, labels = _known(training), dataset.task.labels
-    several = len(dataset.training) > 1
+    people, several = _people(dataset, dataset.calibration), len(dataset.training) > 1
     pools = "; ".join(f"{pool.name}, {len(pool.sessions)} sessions" for pool in dataset.training)
     return Split(
         training=pools if several else _people(dataset, training),
-        validation=_people(dataset, dataset.calibration),
+        validation=", and ".join(part for part in (people, *(one.name for one in dataset.known)) if part),
         test=_people(dataset, dataset.test),
         held_out=dataset.held_out if dataset.test else "",
         both=_people(dataset, [one for one in dataset.test if one.subject in learnt]),

@@ -29,7 +29,7 @@ from mmg_training.evaluation.late_fusion import save_predictions
 from mmg_training.evaluation.missing import measure_missing
 from mmg_training.evaluation.scores import accuracy, calibration_error, macro_f1
 from mmg_training.evaluation.study import EvaluateConfig, FewshotFigures, Results, SubsetFigures
-from mmg_training.evaluation.subsets import by_model, fit_temperatures, measurable
+from mmg_training.evaluation.subsets import by_model, calibrating, fit_temperatures, measurable
 from mmg_training.models.multimodal import MultimodalModel
 from mmg_training.train import StepLog, train
 
@@ -114,14 +114,14 @@ def _measure(
     wall_s: float,
 ) -> Results:
     task, decider = model.task, by_model(model)
-    calibration, test, novel = dataset.calibration, dataset.test, dataset.novel
+    test, novel = dataset.test, dataset.novel
     subsets = measurable(task, test)
     if not subsets and not novel:
         raise ConfigError(
             f"{task.name}: nothing is held out that a study could measure; name data.test_people, or train with "
             "mmg-train and measure with mmg-eval RUN --config OTHER.toml"
         )
-    temperatures = fit_temperatures(decider, task, [calibration], subsets)
+    temperatures = fit_temperatures(decider, task, calibrating(dataset), subsets)
     made, figures = decider(test, subsets) if subsets else {}, []
     for names in subsets:
         temperature, logits, labels = temperatures.get(names, 1.0), made[names].logits, made[names].labels

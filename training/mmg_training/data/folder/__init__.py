@@ -15,13 +15,13 @@ from mmg_training.config import DataConfig
 from mmg_training.data.folder.found import UNKNOWN, find_sessions
 from mmg_training.data.folder.pieces import pieces_of, too_short_s
 from mmg_training.data.folder.reading import Read, read_session, sensors_of
-from mmg_training.data.folder.split import Split, split
+from mmg_training.data.folder.split import NOT_FITTED, Split, split
 from mmg_training.data.sessions import UNLABELLED, Dataset, NamedTest, Pool, Session
 from mmg_training.data.virtual import simulate_all
 from mmg_training.metrics import DataSource
 from mmg_training.task import MODALITIES, Task
 from mmg_training.wearer import EVERYDAY
-from mmg_training.wearer.people import held_out_subjects, training_subjects
+from mmg_training.wearer.people import DEMO_SUBJECT, held_out_subjects, training_subjects
 
 ANCHORED = 0.7
 """A label that was recorded for a minute is to be seen as often as one of ten minutes, nearly."""
@@ -31,6 +31,9 @@ LEAST_LABELS = 2
 TOLD_S = 5.0
 """What is lost at the ends of sensors is not worth a line."""
 KIND = "own recordings"
+FIRST = DEMO_SUBJECT + 1
+"""The number of the first person: beyond every virtual wearer, so that nobody is taken for one of them."""
+FITTED_ON_WEARERS = "The confidence was fitted on virtual wearers alone."
 
 
 def load(config: DataConfig, report: Callable[[str], None]) -> Dataset:
@@ -99,10 +102,11 @@ def _names(config: DataConfig, usable: Sequence[Read], parted: Split) -> tuple[s
 
 
 def _subjects(usable: Sequence[Read]) -> dict[str, int]:
-    """Session -> the number of its person; below nothing, each its own, where nobody says who it is."""
+    """Session -> the number of its person, from ``FIRST`` on; below nothing, each its own, where nobody says who it
+    is."""
     people = sorted({one.session.person for one in usable})
     return {
-        one.session.name: -1 - place if one.session.person == UNKNOWN else people.index(one.session.person)
+        one.session.name: -1 - place if one.session.person == UNKNOWN else FIRST + people.index(one.session.person)
         for place, one in enumerate(usable)
     }
 
@@ -117,17 +121,22 @@ def _rehearsed(data: Dataset, config: DataConfig, report: Callable[[str], None])
     pools = tuple(replace(pool, share=pool.share * (1 - REHEARSED)) for pool in data.training)
     half = len(others) // 2
     calibrating, measured = asked[: half * config.sessions], asked[half * config.sessions :]
-    name = f"the starter's labels, virtual wearers {others[half]} to {others[-1]}"
+    fitted, name = (
+        f"the starter's labels, virtual wearers {some[0]} to {some[-1]}" for some in (others[:half], others[half:])
+    )
     return replace(
         data,
         training=(*pools, Pool("virtual wearer", REHEARSED, shown)) if pools else (),
         extra=(NamedTest(name, "simulated", measured),),
-        known=(NamedTest("the starter's labels", "simulated", calibrating),),
+        known=(NamedTest(fitted, "simulated", calibrating),),
         sources=(
             *data.sources,
             DataSource(name="virtual wearer", what=f"{len(people)} simulated wearers", licence="Apache-2.0"),
         ),
-        limits=(*data.limits, "What it does of the starter's labels was measured on a simulation."),
+        limits=(
+            *(FITTED_ON_WEARERS if one == NOT_FITTED else one for one in data.limits),
+            "What it does of the starter's labels was measured on a simulation.",
+        ),
     )
 
 

@@ -17,6 +17,7 @@ EVERYONE = "all"
 """What ``data.hold_out`` says to measure on a whole folder, and train on nothing."""
 ENOUGH_TO_CALIBRATE = 5
 """With fewer, one more to fit temperatures on would cost more than it brings."""
+NOT_FITTED = "The confidence was fitted on nobody apart: it is as training left it."
 
 
 @dataclass(frozen=True)
@@ -144,5 +145,5 @@ def _told(
     if parts.validation:
         notes.append(f"confidence is fitted on {', '.join(_units(parts.validation, parts.by))}")
     else:
-        limits.append("The confidence was fitted on nobody apart: it is as training left it.")
+        limits.append(NOT_FITTED)
     return tuple(notes), tuple(limits)
