@@ -189,6 +189,9 @@ def test_what_two_labels_share_is_not_labelled() -> None:
     read.present["imu"] = np.ones(8, np.bool_)
     assert read.ticks({"a": 0, "b": 1})[1::2].tolist() == [0, 0, -1, -1, 1, 1, 1, 1]
     assert read.seconds() == {"a": 1.0, "b": 2.0}
+    assert read.ticks({"b": 1})[1::2].tolist() == [-1, -1, -1, -1, 1, 1, 1, 1]  # a counts, though it has no number
+    read.present["imu"][6:] = False
+    assert read.seconds() == {"a": 1.0, "b": 1.0}
 
 
 def described(**people: dict[str, dict[str, float]]) -> list[Described]:
@@ -312,6 +315,8 @@ def test_another_folder_is_measured_as_a_whole_by_the_labels_that_are_known(tmp_
     ("labels", "settings", "message"),
     [
         ("start_s,end_s,label\n0,9,a\n", {}, "a model needs two labels at least, and a is labelled"),
+        ("start_s,end_s,label\n0,9,a\n9.05,9.1,b\n", {}, "a model needs two labels at least, and a is labelled"),
+        ("start_s,end_s,label\n9,9,a\n", {}, "no session has both a sensor and labels"),
         ("", {}, "no session has both a sensor and labels"),
         (BOTH, {"modalities": ("video",)}, "video stays closed"),
         (BOTH, {"modalities": ("ppg",)}, "'ppg' is not one of imu, audio, video"),
@@ -323,6 +328,18 @@ def test_a_folder_that_cannot_be_trained_on_says_why(
     session(tmp_path / "one", labels=labels)
     with pytest.raises(ConfigError, match=message):
         loaded(tmp_path, **settings)
+
+
+def test_a_label_that_no_hop_has_is_told_and_left_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("one", "two"):
+        session(tmp_path / name, labels="start_s,end_s,label\n0,9,a\n9,20,b\n20.05,20.1,tap\n")
+    made, said = loaded(tmp_path)
+    assert made.task.labels == ("a", "b")
+    assert "tap: is left out, as no half second has it and a sensor" in said
+    for name in ("one", "two"):
+        (tmp_path / name / "labels.csv").write_text("start_s,end_s,label\n0,9,a\n20.05,20.1,tap\n")
+    assert main([str(tmp_path)]) == 1
+    assert "a is the only label: a model needs two at least" in capsys.readouterr().out
 
 
 def test_the_command_tells_how_far_it_is(

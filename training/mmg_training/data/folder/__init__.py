@@ -15,7 +15,7 @@ from mmg_training.config import DataConfig
 from mmg_training.data.folder.found import UNKNOWN, find_sessions
 from mmg_training.data.folder.pieces import pieces_of, too_short_s
 from mmg_training.data.folder.reading import Read, read_session, sensors_of
-from mmg_training.data.folder.split import NOT_FITTED, Split, split
+from mmg_training.data.folder.split import NOT_FITTED, Described, Split, shown, split
 from mmg_training.data.sessions import UNLABELLED, Dataset, NamedTest, Pool, Session
 from mmg_training.data.virtual import simulate_all
 from mmg_training.metrics import DataSource
@@ -46,11 +46,14 @@ def load(config: DataConfig, report: Callable[[str], None]) -> Dataset:
         raise ConfigError("data.root: name the folder of your sessions")
     root = Path(config.root)
     read = read_all(root, config.modalities, config.allow_video, report)
-    usable = [one for one in read if one.labels and one.samples]
+    usable = [one for one in read if any(one.seconds().values())]
     if not usable:
         raise ConfigError(f"{root}: no session has both a sensor and labels: mmg-data {root} says what is wrong")
-    parted = split([one.described() for one in usable], config.hold_out, config, root, report)
-    names = _names(config, usable, parted)
+    described = [one.described() for one in usable]
+    for name in sorted({label for one in described for label in one.seconds} - shown(described)):
+        report(f"{name}: is left out, as no half second has it and a sensor")
+    parted = split(described, config.hold_out, config, root, report)
+    names = _names(config, described, parted)
     modalities = tuple(name for name in (config.modalities or MODALITIES) if any(name in one.samples for one in usable))
     task = Task(root.resolve().name, names, modalities)
     subjects = _subjects(usable)
@@ -87,17 +90,15 @@ def read_all(root: Path, modalities: Sequence[str], allow_video: bool, report: C
     return read
 
 
-def _names(config: DataConfig, usable: Sequence[Read], parted: Split) -> tuple[str, ...]:
+def _names(config: DataConfig, usable: Sequence[Described], parted: Split) -> tuple[str, ...]:
     """The labels in the order of the logits. Raises ConfigError where they are too few."""
     if config.names:
         return config.names
-    learning = [one for one in usable if one.session.name in parted.training] or usable
-    learnt = {label.label for one in learning for label in one.labels}
+    learnt = shown(one for one in usable if one.name in parted.training) or shown(usable)
     if config.keep:
         return (*EVERYDAY, *sorted(learnt - set(EVERYDAY)))
     if parted.training and len(learnt) < LEAST_LABELS:
-        only = ", ".join(learnt) or "nothing"
-        raise ConfigError(f"{config.root}: a model needs two labels at least, and {only} is labelled")
+        raise ConfigError(f"{config.root}: a model needs two labels at least, and {learnt.pop()} is labelled")
     return tuple(sorted(learnt))
 
 

@@ -51,19 +51,27 @@ class Read:
         """(ticks + 1,): each tick's label as its number; ``UNLABELLED`` where there is none, two, or one without."""
         at_s = np.arange(self.hops * TICKS_PER_HOP + 1) * TICK_S
         made, claimed = np.full(len(at_s), UNLABELLED, np.int16), np.zeros(len(at_s), np.int64)
+        inside: dict[str, NDArray[np.bool_]] = {}
         for one in self.labels:
-            inside = (at_s >= one.start_s) & (at_s < one.end_s)
-            number = numbers.get(one.label, UNLABELLED)
-            claimed += inside & (made != number)
-            made[inside] = number
+            own = inside.setdefault(one.label, np.zeros(len(at_s), np.bool_))
+            own[slice(*np.searchsorted(at_s, (one.start_s, one.end_s)))] = True
+        for name, own in inside.items():
+            claimed += own
+            made[own] = numbers.get(name, UNLABELLED)
         made[claimed > 1] = UNLABELLED
         return made
 
+    @property
+    def sensed(self) -> NDArray[np.bool_]:
+        """(hops,): whether any sensor was there."""
+        there: NDArray[np.bool_] = np.any([np.zeros(self.hops, np.bool_), *self.present.values()], axis=0)
+        return there
+
     def seconds(self) -> dict[str, float]:
-        """Label -> its seconds, without what two labels share."""
+        """Label -> its seconds with a sensor, without what two labels share."""
         names = sorted({one.label for one in self.labels})
         ticks = self.ticks({name: number for number, name in enumerate(names)})[1::TICKS_PER_HOP]
-        counts = np.bincount(ticks[ticks >= 0], minlength=len(names))
+        counts = np.bincount(ticks[(ticks >= 0) & self.sensed], minlength=len(names))
         return {name: float(count) * HOP_S for name, count in zip(names, counts, strict=True)}
 
     def described(self) -> Described:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -27,6 +27,16 @@ class Described:
     name: str
     person: str
     seconds: Mapping[str, float]
+
+    @property
+    def shown(self) -> set[str]:
+        """The labels that last."""
+        return {label for label, seconds in self.seconds.items() if seconds}
+
+
+def shown(sessions: Iterable[Described]) -> set[str]:
+    """The labels that last in any of them."""
+    return set[str]().union(*(one.shown for one in sessions))
 
 
 @dataclass(frozen=True)
@@ -66,7 +76,7 @@ def split(
         parts = split_as_named(sessions, _called, asked, folder, report)
         _require_labels(sessions, parts, "hold_out" if held else asked.named[0])
     else:
-        parts = hold_out(sessions, _called, _labels)
+        parts = hold_out(sessions, _called, lambda one: one.shown)
     if not named.named:
         parts = _calibrated(sessions, parts)
     notes, limits = _told(sessions, parts, bool(asked.named))
@@ -79,10 +89,6 @@ def split(
 
 def _called(one: Described) -> Named:
     return Named("" if one.person == UNKNOWN else one.person, (one.name, one.name.rpartition("/")[2]))
-
-
-def _labels(one: Described) -> set[str]:
-    return {label for label, seconds in one.seconds.items() if seconds}
 
 
 def _kind(by: str) -> str:
@@ -110,14 +116,14 @@ def _calibrated(sessions: Sequence[Described], parts: Parts[Described]) -> Parts
     if not parts.test or len(_units(sessions, parts.by)) < ENOUGH_TO_CALIBRATE:
         return parts
     tested, left = len(_units(parts.test, parts.by)), len(_units(parts.training, parts.by))
-    rest = hold_out(parts.training, _called, _labels, tested / 2 / left)
+    rest = hold_out(parts.training, _called, lambda one: one.shown, tested / 2 / left)
     if rest.by not in ("people", _kind(parts.by)):
         return parts
     return replace(parts, training=rest.training, validation=rest.test)
 
 
 def _require_labels(sessions: Sequence[Described], parts: Parts[Described], setting: str) -> None:
-    every, learnt = (set().union(*map(_labels, some)) for some in (sessions, parts.training))
+    every, learnt = shown(sessions), shown(parts.training)
     if parts.test and every - learnt:
         tested = ", ".join(_units(parts.test, parts.by))
         raise ConfigError(

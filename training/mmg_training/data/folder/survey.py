@@ -16,7 +16,7 @@ from mmg.printable import printable
 from mmg_training.data.folder.found import UNKNOWN, find_sessions
 from mmg_training.data.folder.pieces import SHORTEST_HOPS
 from mmg_training.data.folder.reading import Read, read_session, sensors_of
-from mmg_training.data.folder.split import Described, split
+from mmg_training.data.folder.split import Described, shown, split
 from mmg_training.task import HOP_S
 
 LITTLE_S, FEW_SESSIONS = 30.0, 2
@@ -81,10 +81,9 @@ def survey(
     for session in counted(report, "read", sessions, len(sessions), "sessions"):
         read = read_session(session, sensors)
         told.sessions.append(_row(read))
-        if read.labels and read.samples:
+        if any(read.seconds().values()):
             described.append(read.described())
-    labels = {label for one in described for label in one.seconds}
-    told.usable = len(described) if len(labels) > 1 else 0
+    told.usable = len(described) if len(shown(described)) > 1 else 0
     told.problems += _problems(told, described)
     try:
         parted = split(described, hold_out)
@@ -104,7 +103,7 @@ def _row(read: Read) -> Row:
         round(read.duration_s, 3),
         labels,
         sensors,
-        max(0.0, read.hops * HOP_S - sum(labels.values())),
+        float(read.sensed.sum()) * HOP_S - sum(labels.values()),
         read.problems,
     )
 
@@ -121,8 +120,8 @@ def _problems(told: Survey, described: Sequence[Described]) -> list[str]:
             lines.append(f"{label}: {as_time(sum(seconds))} is too little: record {LITTLE_S:.0f} s at least")
         elif inside < FEW_SESSIONS:
             lines.append(f"{label}: is in one session only, so it cannot be measured on another: record it once more")
-    if len(names) == 1:
-        lines.append(f"{next(iter(names))} is the only label: a model needs two at least")
+    if len(lasting := shown(described)) == 1:
+        lines.append(f"{lasting.pop()} is the only label: a model needs two at least")
     unknown = [row.name for row in told.sessions if row.person == UNKNOWN]
     if unknown and len(told.sessions) > 1:
         which = "no session says" if len(unknown) == len(told.sessions) else f"{', '.join(unknown[:3])} does not say"
