@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -27,9 +29,9 @@ BOTH = "start_s,end_s,label\n0,{0},a\n{0},{1},b\n"
 
 
 def imu(path: Path, seconds: float, scale: float = 1.0, pause: tuple[float, float] = (0, 0)) -> Path:
-    """A wearer who moves a little; nothing comes in the pause."""
+    """A wearer who moves a little, in each place in another way; nothing comes in the pause."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    rng = np.random.default_rng(0)
+    rng = np.random.default_rng(zlib.crc32(str(path.parent).encode()))
     lines = []
     for k in range(round(seconds * 50)):
         t = k / 50
@@ -276,6 +278,16 @@ def test_the_parts_may_be_named_as_for_any_other_set(tmp_path: Path) -> None:
         loaded(tmp_path, hold_out=("ann",), test_people=("bob",))
     with pytest.raises(ConfigError, match=r"data\.test_people: dan is not in .*; there are ann, bob and cat"):
         loaded(tmp_path, test_people=("dan",))
+
+
+def test_a_copy_of_a_recording_is_neither_trained_on_nor_measured(tmp_path: Path) -> None:
+    for person in ("ann", "bob", "cat"):
+        session(tmp_path / person, 9, person)
+    shutil.copytree(tmp_path / "cat", tmp_path / "dan")
+    (tmp_path / "dan" / "session.toml").write_text('person = "dan"\n')
+    made, said = loaded(tmp_path)
+    assert "dan: imu is left out: it is the same recording as that of cat" in said
+    assert {one.source for one in (*made.training[0].sessions, *made.test)} == {"ann", "bob", "cat"}
 
 
 def test_whoever_is_not_named_counts_as_a_person_nobody_knows(tmp_path: Path) -> None:

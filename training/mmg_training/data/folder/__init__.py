@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from mmg_training.config import DataConfig
 from mmg_training.data.folder.found import UNKNOWN, find_sessions
 from mmg_training.data.folder.pieces import pieces_of, too_short_s
-from mmg_training.data.folder.reading import Read, read_session, sensors_of
+from mmg_training.data.folder.reading import Read, read_sessions, sensors_of
 from mmg_training.data.folder.split import NOT_FITTED, Described, Split, shown, split
 from mmg_training.data.sessions import UNLABELLED, Dataset, NamedTest, Pool, Session
 from mmg_training.data.virtual import simulate_all
@@ -82,10 +82,9 @@ def load(config: DataConfig, report: Callable[[str], None]) -> Dataset:
 def read_all(root: Path, modalities: Sequence[str], allow_video: bool, report: Callable[[str], None]) -> list[Read]:
     """Every session of the folder; ``report`` gets what is wrong with each. Raises ConfigError."""
     sensors, sessions, read = sensors_of(modalities, allow_video), find_sessions(root), list[Read]()
-    for session in counted(report, "read", sessions, len(sessions), "sessions"):
-        one = read_session(session, sensors)
+    for one in counted(report, "read", read_sessions(sessions, sensors), len(sessions), "sessions"):
         for line in one.problems:
-            report(f"{session.name}: {line}")
+            report(f"{one.session.name}: {line}")
         read.append(one)
     return read
 

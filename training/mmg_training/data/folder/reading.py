@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -92,6 +93,20 @@ def sensors_of(modalities: Sequence[str], allow_video: bool) -> tuple[Modality, 
     wanted = modalities or tuple(name for name in MODALITIES if name != "video")
     with Bundle.open("starter") as bundle:
         return tuple(one for one in bundle.manifest.modalities if one.name in wanted)
+
+
+def read_sessions(sessions: Iterable[Recorded], sensors: Sequence[Modality]) -> Iterator[Read]:
+    """Read each session. A copy of what an earlier one has with labels is left out: it could be trained on and
+    measured."""
+    first: dict[tuple[str, bytes], str] = {}
+    for session in sessions:
+        read = read_session(session, sensors)
+        for name in [name for name, samples in read.samples.items() if read.labels and samples.any()]:
+            other = first.setdefault((name, hashlib.blake2b(read.samples[name]).digest()), session.name)
+            if other != session.name:
+                read.problems.append(f"{name} is left out: it is the same recording as that of {other}")
+                del read.samples[name], read.present[name]
+        yield read
 
 
 def read_session(session: Recorded, sensors: Sequence[Modality]) -> Read:

@@ -15,7 +15,7 @@ from mmg.printable import printable
 
 from mmg_training.data.folder.found import UNKNOWN, find_sessions
 from mmg_training.data.folder.pieces import SHORTEST_HOPS
-from mmg_training.data.folder.reading import Read, read_session, sensors_of
+from mmg_training.data.folder.reading import Read, read_sessions, sensors_of
 from mmg_training.data.folder.split import Described, shown, split
 from mmg_training.task import HOP_S
 
@@ -78,8 +78,7 @@ def survey(
     told = Survey(str(root))
     sensors, described = sensors_of(modalities, allow_video), list[Described]()
     sessions = find_sessions(root)
-    for session in counted(report, "read", sessions, len(sessions), "sessions"):
-        read = read_session(session, sensors)
+    for read in counted(report, "read", read_sessions(sessions, sensors), len(sessions), "sessions"):
         told.sessions.append(_row(read))
         if any(read.seconds().values()):
             described.append(read.described())
