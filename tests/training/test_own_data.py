@@ -105,6 +105,22 @@ def test_a_run_that_holds_nobody_out_says_so_and_can_be_measured_on_another_fold
     assert "Shared labels: sawing; 1 of the model's 3, of the set's 2." in capsys.readouterr().out
 
 
+def test_a_run_whose_recordings_have_changed_since_does_not_call_them_held_out(
+    sessions: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, run = tmp_path / "workshop", tmp_path / "run"
+    shutil.copytree(sessions, folder)
+    assert mmg_train(["--data", str(folder), "--sensors", "imu", "--out", str(run), *QUICK]) == 0
+    assert mmg_eval([str(run), "--tables", "subsets"]) == 0
+    assert "Trained on: ann and bob.\n" in capsys.readouterr().out
+    (folder / "cat.mcap").unlink()
+    (folder / "sessions.csv").write_text("session,person\nann-0000,ann\nbob,bob\nbob2,bob\n")
+    assert mmg_eval([str(run), "--tables", "subsets"]) == 0
+    told = capsys.readouterr().out
+    assert "The recordings that it was trained on have changed since: it may have seen these sessions.\n" in told
+    assert "Trained on" not in told
+
+
 def test_the_starters_labels_are_kept_where_that_is_asked(
     alone: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -15,15 +15,17 @@ from mmg.errors import ConfigError
 from mmg_training import checkpoint, data
 from mmg_training.batches import Batches
 from mmg_training.config import DataConfig, TrainConfig
+from mmg_training.data.parts import told, trained_sha256
 from mmg_training.data.sessions import UNLABELLED, Dataset, Pool
 from mmg_training.data.starter import WEARER
 from mmg_training.data.virtual import simulate
 from mmg_training.evaluation.decide import decide, subjects_of
 from mmg_training.evaluation.engine import decide_with_engine
 from mmg_training.evaluation.subsets import by_model, measurable, score_subsets
+from mmg_training.metrics import NOTHING_HELD_OUT
 from mmg_training.models.multimodal import MultimodalModel
 from mmg_training.own import STARTER_RUN, own_settings, starter_model
-from mmg_training.starting import start_from
+from mmg_training.starting import start_from, with_start
 from mmg_training.task import Task
 from mmg_training.train import train
 from training.synthetic_data import TASK, TINY, dataset, session
@@ -84,6 +86,26 @@ def test_training_begins_there(tmp_path: Path) -> None:
     trained, begun = train(still, dataset()), checkpoint.load(tmp_path)[0]
     for name, value in begun.named_parameters():
         torch.testing.assert_close(dict(trained.named_parameters())[name], value, msg=name)
+
+
+def test_a_run_to_begin_with_that_may_have_seen_who_is_held_out_is_told(tmp_path: Path) -> None:
+    made, run = dataset(), tmp_path / "first"
+    began = replace(TINY, start=str(run))
+    assert "first, which is not there to look at: it may have seen them." in told(with_start(made, began)).measured
+    torch.manual_seed(0)
+    model = MultimodalModel(TASK, TINY.model)
+    checkpoint.save(run, model, TINY, trained_sha256(made))
+    assert with_start(made, began).begun == ""
+    fewer = replace(made, training=made.training[:1])
+    sentence = "Training began with first, of other recordings of this data set: it may have seen them."
+    assert told(with_start(fewer, began)).lines[-1].endswith(sentence)
+    assert with_start(replace(fewer, test=()), began).begun == sentence
+    assert told(with_start(replace(fewer, test=()), began)).measured == NOTHING_HELD_OUT
+    checkpoint.save(tmp_path / "second", model, began, trained_sha256(fewer))
+    assert with_start(fewer, replace(TINY, start=str(tmp_path / "second"))).begun == sentence  # by way of the first
+    checkpoint.save(run, model, replace(TINY, data=DataConfig(set="paired")), "another set's")
+    assert with_start(fewer, began).begun == ""
+    assert with_start(fewer, replace(TINY, start="starter")).begun == ""
 
 
 def test_own_settings_are_whole_and_name_a_bundle(tmp_path: Path) -> None:

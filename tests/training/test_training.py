@@ -237,6 +237,16 @@ def test_progress_of_other_settings_is_refused(tmp_path: Path) -> None:
         train(replace(TINY, seed=2), dataset(), out=tmp_path, resume=True)
 
 
+def test_progress_on_other_recordings_is_refused(tmp_path: Path) -> None:
+    whole = dataset()
+    train(TINY, whole, out=tmp_path)
+    pool = whole.training[0]
+    fewer = replace(whole, training=(replace(pool, sessions=pool.sessions[1:]), *whole.training[1:]))
+    with pytest.raises(ConfigError, match=r"other recordings than there are now.*leave out --resume"):
+        train(TINY, fewer, out=tmp_path, resume=True)
+    train(TINY, replace(whole, test=whole.test[1:]), out=tmp_path, resume=True)  # who is measured does not matter
+
+
 def test_cut_progress_is_refused(tmp_path: Path) -> None:
     train(TINY, dataset(), out=tmp_path)
     path = tmp_path / checkpoint.RESUME
@@ -318,6 +328,19 @@ def test_damaged_settings_of_a_run_end_in_one_line(tmp_path: Path, content: byte
     (tmp_path / checkpoint.CONFIG).write_bytes(content)
     with pytest.raises(ConfigError, match="is not a whole checkpoint"):
         checkpoint.load(tmp_path)
+
+
+def test_settings_of_a_run_are_replaced_in_one_piece(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    saved(tmp_path)
+    before = (tmp_path / checkpoint.CONFIG).read_bytes()
+
+    def full(_: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space left"):
+        checkpoint.save(tmp_path, MultimodalModel(TASK, TINY.model), replace(TINY, seed=2))
+    assert (tmp_path / checkpoint.CONFIG).read_bytes() == before
 
 
 def test_a_teacher_that_saw_what_is_held_out_is_refused(tmp_path: Path) -> None:

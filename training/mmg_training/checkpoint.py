@@ -9,6 +9,7 @@ import json
 from pathlib import Path
 
 import torch
+from mmg.atomic_write import atomic_write
 from mmg.errors import ConfigError
 from mmg_device_profiles.regular_file import read_within
 from safetensors import SafetensorError, safe_open
@@ -29,12 +30,22 @@ WEIGHTS, CONFIG, METRICS, RESUME, LOGS = (
 )
 
 
-def save(run: Path, model: MultimodalModel, config: TrainConfig) -> None:
-    """Write the weights and the settings into the folder ``run``."""
+def save(run: Path, model: MultimodalModel, config: TrainConfig, data_sha256: str = "") -> None:
+    """Write the weights and the settings into the folder ``run``, each in one piece. data_sha256: ``trained_sha256`` of
+    what was trained on."""
     run.mkdir(parents=True, exist_ok=True)
     _write(model.state_dict(), {}, run / WEIGHTS)
-    described = {"task": dataclasses.asdict(model.task), "config": dataclasses.asdict(config)}
-    (run / CONFIG).write_text(json.dumps(described, indent=2) + "\n", encoding="utf-8")
+    described = {"task": dataclasses.asdict(model.task), "config": dataclasses.asdict(config), "data": data_sha256}
+    with atomic_write(run / CONFIG) as stream:
+        stream.write(json.dumps(described, indent=2).encode() + b"\n")
+
+
+def data_sha256(run: Path) -> str:
+    """What ``save`` was told of what was trained on; empty where that is not known."""
+    try:
+        return str(json.loads(read_within(run / CONFIG)).get("data", ""))
+    except (OSError, ValueError, AttributeError):
+        return ""
 
 
 def load(run: Path) -> tuple[MultimodalModel, TrainConfig]:
@@ -70,9 +81,10 @@ def save_progress(
     objective: torch.nn.Module,
     averaged: torch.nn.Module,
     optimizer: torch.optim.Optimizer,
+    data: str,
 ) -> None:
-    """What a run needs to go on after ``step``. The file is replaced in one piece: a run killed while it writes goes on
-    from the one before."""
+    """What a run needs to go on after ``step``. data: ``trained_sha256`` of what it is trained on. The file is replaced
+    in one piece: a run killed while it writes goes on from the one before."""
     run.mkdir(parents=True, exist_ok=True)
     tensors = {
         **{f"objective.{name}": value for name, value in objective.state_dict().items()},
@@ -83,7 +95,7 @@ def save_progress(
             for name, value in state.items()
         },
     }
-    _write(tensors, {"step": str(step), "config": config.sha256()}, run / RESUME)
+    _write(tensors, {"step": str(step), "config": config.sha256(), "data": data}, run / RESUME)
 
 
 def load_progress(
@@ -92,9 +104,11 @@ def load_progress(
     objective: torch.nn.Module,
     averaged: torch.nn.Module,
     optimizer: torch.optim.Optimizer,
+    data: str,
 ) -> int:
     """Fill objective, average and optimizer from ``run`` and return the step after which to go on; 0 where the run has
-    not saved yet. Raises ConfigError where it was another run's or is cut."""
+    not saved yet. data: as ``save_progress`` takes it. Raises ConfigError where it was another run's, was trained on
+    something else or is cut."""
     path = run / RESUME
     if not path.exists():
         return 0
@@ -104,6 +118,11 @@ def load_progress(
             described = file.metadata()
         if described["config"] != config.sha256():
             raise ConfigError(f"{path}: was written with other settings; choose another --out, or leave out --resume")
+        if described["data"] != data:
+            raise ConfigError(
+                f"{path}: was trained on other recordings than there are now, and may have seen who is held out now; "
+                "choose another --out, or leave out --resume"
+            )
         objective.load_state_dict(_under("objective.", tensors))
         averaged.load_state_dict(_under("averaged.", tensors))
         state: dict[int, dict[str, Tensor]] = {}

@@ -63,7 +63,8 @@ class DataSource(msgspec.Struct, frozen=True, kw_only=True):
 class Split(msgspec.Struct, frozen=True, kw_only=True):
     """Who is trained on, whom temperatures are fitted on (validation) and who is measured, by numbers or names, each
     empty where nobody is. held_out: what the test is. both: those of the test who are trained on too. novel: who is
-    in the few-shot episodes, and of these novel_in_training; novel_labels_trained: its labels that training has."""
+    in the few-shot episodes, and of these novel_in_training; novel_labels_trained: its labels that training has. begun:
+    a sentence where a run that training began with may have seen who is held out."""
 
     training: str
     validation: str = ""
@@ -73,6 +74,7 @@ class Split(msgspec.Struct, frozen=True, kw_only=True):
     novel: str = ""
     novel_in_training: str = ""
     novel_labels_trained: tuple[str, ...] = ()
+    begun: str = ""
 
     @property
     def measured(self) -> str:
@@ -80,7 +82,7 @@ class Split(msgspec.Struct, frozen=True, kw_only=True):
         if not self.test:
             return NOTHING_HELD_OUT
         again = f", of whom {self.both} are trained on too" if self.both else ""
-        return f"Test: {self.held_out or self.test}{again}."
+        return " ".join(filter(None, (f"Test: {self.held_out or self.test}{again}.", self.begun)))
 
     @property
     def episodes(self) -> str:
@@ -90,8 +92,10 @@ class Split(msgspec.Struct, frozen=True, kw_only=True):
         known = self.novel_in_training
         people = f"of whom {known} are in training" if known else "who are in no training"
         if self.novel_labels_trained:
-            return f"Few-shot: {self.novel}, {people}; its labels are NOT new: {', '.join(self.novel_labels_trained)}."
-        return f"Few-shot: {self.novel}, {people}, with labels that training does not have."
+            told = f"Few-shot: {self.novel}, {people}; its labels are NOT new: {', '.join(self.novel_labels_trained)}."
+        else:
+            told = f"Few-shot: {self.novel}, {people}, with labels that training does not have."
+        return " ".join(filter(None, (told, self.begun)))
 
     @property
     def lines(self) -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -9,6 +10,9 @@ from mmg.errors import ConfigError
 from torch import Tensor
 
 from mmg_training import checkpoint
+from mmg_training.config import TrainConfig
+from mmg_training.data.parts import trained_sha256
+from mmg_training.data.sessions import Dataset
 from mmg_training.models.multimodal import MultimodalModel
 from mmg_training.own import STARTER, STARTER_RUN
 from mmg_training.task import Task
@@ -36,6 +40,24 @@ def start_from(model: MultimodalModel, start: str) -> None:
     with torch.no_grad():
         for name, value in model.state_dict().items():
             value.copy_(_fitted(name, known[name], value, source.task, model.task))
+
+
+def with_start(dataset: Dataset, config: TrainConfig) -> Dataset:
+    """The data set with a word on whether a run that the training begins with may have seen whom it holds out: one that
+    was trained on other recordings of this set, or that is gone."""
+    passed, start, told = {"", STARTER}, config.start, ""
+    while not told and start not in passed:
+        passed.add(start)
+        run = Path(start)
+        try:
+            _, own = checkpoint.load(run)
+        except ConfigError:
+            told = f"Training began with {run.name}, which is not there to look at: it may have seen them."
+            break
+        if own.data.set == config.data.set and checkpoint.data_sha256(run) != trained_sha256(dataset):
+            told = f"Training began with {run.name}, of other recordings of this data set: it may have seen them."
+        start = own.start
+    return replace(dataset, begun=told)
 
 
 def _fitted(name: str, known: Tensor, fresh: Tensor, source: Task, task: Task) -> Tensor:

@@ -20,6 +20,7 @@ from torch.optim.swa_utils import AveragedModel
 from mmg_training import checkpoint
 from mmg_training.batches import Batches
 from mmg_training.config import TrainConfig
+from mmg_training.data.parts import trained_sha256
 from mmg_training.data.sessions import Dataset
 from mmg_training.models.multimodal import MultimodalModel
 from mmg_training.objective import Objective
@@ -48,7 +49,7 @@ def train(
     The same for the same settings, data, machine and number of processes, also when it was stopped and went on:
     everything random is a function of the seed and the step. It begins with the weights of ``config.start``. out: where
     to keep what ``resume`` goes on from. watch: called with each step and its losses. Raises ConfigError where
-    ``resume`` finds another run's progress.
+    ``resume`` finds another run's progress, or that of other recordings.
     """
     fabric = fabric or Fabric(accelerator="cpu", devices=1)
     torch.manual_seed(config.seed)
@@ -66,7 +67,9 @@ def train(
     averaged.to(fabric.device)
     wrapped, optimizer = fabric.setup(objective, optimizer)
     # After the setup: the optimizer's state goes where the weights are.
-    first = checkpoint.load_progress(out, config, objective, averaged, optimizer) if out is not None and resume else 0
+    learnt, first = trained_sha256(data), 0
+    if out is not None and resume:
+        first = checkpoint.load_progress(out, config, objective, averaged, optimizer, learnt)
     if first:
         report(f"resuming after step {first}")
     batches = Batches(data, config, fabric.global_rank, fabric.world_size)
@@ -87,7 +90,7 @@ def train(
         if watch is not None and fabric.is_global_zero:
             watch(step, {"loss": loss.item(), **{name: part.item() for name, part in parts.items()}})
         if out is not None and step % config.save_every == 0 and fabric.is_global_zero:
-            checkpoint.save_progress(out, step, config, objective, averaged, optimizer)
+            checkpoint.save_progress(out, step, config, objective, averaged, optimizer, learnt)
     trained = averaged.module.cpu()
     assert isinstance(trained, MultimodalModel)
     return trained.eval()

@@ -27,13 +27,14 @@ from mmg_training import checkpoint, data, unknown
 from mmg_training import metrics as metrics_file
 from mmg_training.cli.data import add_data_flags, names_in
 from mmg_training.config import TrainConfig, load, override, parse_setting
-from mmg_training.data.parts import told
+from mmg_training.data.parts import told, trained_sha256
 from mmg_training.data.sessions import Dataset
 from mmg_training.evaluation.subsets import calibrating, score_extra, score_subsets
 from mmg_training.evaluation.unknown import by_fit, score_unknown
 from mmg_training.metrics import Metrics
 from mmg_training.models.multimodal import MultimodalModel
 from mmg_training.own import own_settings
+from mmg_training.starting import with_start
 from mmg_training.train import StepLog, report, train
 
 EXAMPLES = """\
@@ -156,7 +157,7 @@ def run(config: TrainConfig, out: Path, fabric: Fabric, resume: bool = False, ov
     # The other processes of several read the same, on the same terminal.
     say = report if fabric.is_global_zero else _say_nothing
     with Progress(say, "preparing the data"):
-        dataset = data.load(config.data, say)
+        dataset = with_start(data.load(config.data, say), config)
     for line in told(dataset).lines:
         report(line)
     log = StepLog(config, out / checkpoint.LOGS if fabric.is_global_zero else None)
@@ -170,7 +171,7 @@ def run(config: TrainConfig, out: Path, fabric: Fabric, resume: bool = False, ov
         log.close()
     if not fabric.is_global_zero:
         return
-    checkpoint.save(out, model, config)
+    checkpoint.save(out, model, config, trained_sha256(dataset))
     with Progress(report, "measuring"):
         metrics = measure(model, dataset, config, out, describe(fabric), time.monotonic() - began_s)
     metrics_file.save(metrics, out / checkpoint.METRICS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 
 from mmg_training.data.sessions import Dataset, Session
@@ -20,11 +21,22 @@ def told(dataset: Dataset) -> Split:
         validation=", and ".join(part for part in (people, *(one.name for one in dataset.known)) if part),
         test=_people(dataset, dataset.test),
         held_out=dataset.held_out if dataset.test else "",
+        begun=dataset.begun if dataset.test or dataset.novel else "",
         both=_people(dataset, [one for one in dataset.test if one.subject in learnt]),
         novel=_people(dataset, dataset.novel),
         novel_in_training=_people(dataset, [one for one in dataset.novel if one.subject in learnt]),
         novel_labels_trained=tuple(labels[at] for at in sorted(_labels(training) & _labels(dataset.novel))),
     )
+
+
+def trained_sha256(dataset: Dataset) -> str:
+    """A digest that changes with who is trained on, with their sessions and with the labels of these."""
+    digest = hashlib.sha256(repr((dataset.task.labels, dataset.task.kinds)).encode())
+    for one in (session for pool in dataset.training for session in pool.sessions):
+        person = dataset.people.get(one.subject, one.subject) if one.subject >= 0 else ""
+        shapes = {name: values.shape for name, values in one.samples.items()}
+        digest.update(repr((one.source, person, shapes)).encode(errors="surrogateescape") + one.labels.tobytes())
+    return digest.hexdigest()
 
 
 def _known(sessions: Sequence[Session]) -> set[int]:

@@ -93,7 +93,8 @@ class Dataset:
     temperatures, and what is none of the labels, are fitted on as well; unknown: activities that are in no training, to
     measure that on. held_out: who is in ``test``, in words; empty where nobody is. people: what a
     subject is called, where that is not its number. backgrounds: sound (T,) int16 to mix in.
-    limits: what a model that is trained on these does not show, a sentence each."""
+    limits: what a model that is trained on these does not show, a sentence each. begun: a sentence where a run that
+    training begins with may have seen who is held out."""
 
     task: Task
     kind: str
@@ -109,3 +110,4 @@ class Dataset:
     backgrounds: tuple[NDArray[np.int16], ...] = field(default=())
     limits: tuple[str, ...] = ()
     people: Mapping[int, str] = field(default_factory=dict)
+    begun: str = ""

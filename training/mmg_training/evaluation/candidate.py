@@ -15,7 +15,7 @@ from mmg.errors import ConfigError
 from mmg_training import checkpoint, data, unknown
 from mmg_training import metrics as metrics_file
 from mmg_training.config import DataConfig, TrainConfig, load, override, parse_setting
-from mmg_training.data.parts import told
+from mmg_training.data.parts import told, trained_sha256
 from mmg_training.data.sessions import Dataset, Session
 from mmg_training.data.split import counted
 from mmg_training.evaluation.decide import Decisions
@@ -27,10 +27,12 @@ from mmg_training.evaluation.tables import plus
 from mmg_training.evaluation.unknown import Teller, by_fit
 from mmg_training.metrics import Split
 from mmg_training.models.multimodal import MultimodalModel
+from mmg_training.starting import with_start
 from mmg_training.task import Task
 
 ENGINE = "Decided by the engine from the bundle's files."
 OTHER = "Not the data settings that the run was trained with"
+GONE = "The recordings that it was trained on have changed since: it may have seen these sessions."
 
 
 @contextmanager
@@ -51,7 +53,7 @@ def open_candidate(
     other = settings.get("data.set", own.data.set) != own.data.set
     base = replace(own, data=DataConfig(root=own.data.root)) if other else own
     config = override(load(config_path) if config_path else base, settings, "--data")
-    yield _run(Path(what), model, own.data, config.data, progress)
+    yield _run(Path(what), model, own, config.data, progress)
 
 
 def is_bundle(what: str) -> bool:
@@ -77,7 +79,7 @@ def _bundle(what: str, bundle: Bundle, asked: DataConfig, progress: Reporter) ->
     return Candidate(decider, None, dataset, asked, (ENGINE,), tell=tell if tells else None, bundle=bundle)
 
 
-def _run(run: Path, model: MultimodalModel, own: DataConfig, asked: DataConfig, progress: Reporter) -> Candidate:
+def _run(run: Path, model: MultimodalModel, own: TrainConfig, asked: DataConfig, progress: Reporter) -> Candidate:
     dataset = data.load(asked, progress)
     if dataset.task.labels != model.task.labels:
         both = [source.name for source in dataset.sources if source.name in _sources(run)]
@@ -86,9 +88,11 @@ def _run(run: Path, model: MultimodalModel, own: DataConfig, asked: DataConfig, 
         return Candidate(by_model(model), model, dataset, asked, (*sentences, *_doubts(both)), other=True)
     _check_modalities(str(run), model.task.modalities, dataset.task)
     tell = _teller(run, model)
-    if asked == own:
-        return Candidate(by_model(model), model, dataset, asked, split=told(dataset), tell=tell)
-    note, split = _changed(dataset, own, asked, progress)
+    if asked == own.data:
+        if not _is_trained_on(run, dataset):
+            return Candidate(by_model(model), model, dataset, asked, (GONE,), tell=tell)
+        return Candidate(by_model(model), model, dataset, asked, split=told(with_start(dataset, own)), tell=tell)
+    note, split = _changed(run, dataset, own, asked, progress)
     return Candidate(by_model(model), model, dataset, asked, (note,), split, tell=tell)
 
 
@@ -101,18 +105,27 @@ def _teller(run: Path, model: MultimodalModel) -> Teller | None:
     return by_fit(model, unknown.load(run, metrics, model.config.token_dim), temperatures)
 
 
-def _changed(dataset: Dataset, own: DataConfig, asked: DataConfig, progress: Reporter) -> tuple[str, Split | None]:
+def _is_trained_on(run: Path, dataset: Dataset) -> bool:
+    """Whether the run was trained on what this data set trains on, as far as it says so."""
+    return checkpoint.data_sha256(run) in ("", trained_sha256(dataset))
+
+
+def _changed(
+    run: Path, dataset: Dataset, own: TrainConfig, asked: DataConfig, progress: Reporter
+) -> tuple[str, Split | None]:
     """What is to be said where a run is measured on other parts of its data set, or of one with the same labels; and
     who is in which part, where the training's own data can be looked at."""
     unknown = f"{OTHER}: it may have seen these sessions."
-    if asked.set != own.set or (own.set == "folder" and asked.root != own.root):
+    if asked.set != own.data.set or (asked.set == "folder" and asked.root != own.data.root):
         return unknown, None
     try:
-        learnt = data.load(own, progress)
+        learnt = data.load(own.data, progress)
     except ConfigError:
         return unknown, None
+    if not _is_trained_on(run, learnt):
+        return f"{OTHER}. {GONE}", None
     trained = [one for pool in learnt.training for one in pool.sessions]
-    split = told(replace(dataset, training=learnt.training))
+    split = told(with_start(replace(dataset, training=learnt.training), own))
     if seen := shared_subjects(trained, (*dataset.test, *dataset.novel), dataset.people):
         return f"{OTHER}, which has recordings of {counted(seen)} that are measured here: it has seen them.", split
     return f"{OTHER}, but no recording that is measured was trained on.", split

@@ -21,7 +21,7 @@ from mmg.errors import ConfigError
 
 from mmg_training import checkpoint, data
 from mmg_training.config import TrainConfig, build
-from mmg_training.data.parts import told
+from mmg_training.data.parts import told, trained_sha256
 from mmg_training.data.sessions import Dataset
 from mmg_training.evaluation import study
 from mmg_training.evaluation.fewshot import measure_fewshot
@@ -31,6 +31,7 @@ from mmg_training.evaluation.scores import accuracy, calibration_error, macro_f1
 from mmg_training.evaluation.study import EvaluateConfig, FewshotFigures, Results, SubsetFigures
 from mmg_training.evaluation.subsets import by_model, calibrating, fit_temperatures, measurable
 from mmg_training.models.multimodal import MultimodalModel
+from mmg_training.starting import with_start
 from mmg_training.train import StepLog, train
 
 report = stderr_reporter("mmg-study")
@@ -82,7 +83,7 @@ def work(folder: Path) -> None:
     """Do the run that ``prepare`` wrote down. Raises MmgError."""
     config, evaluate = _settings(folder)
     began_s = time.monotonic()
-    dataset = data.load(config.data, report)
+    dataset = with_start(data.load(config.data, report), config)
     model = _trained(folder, config, dataset)
     results = _measure(folder, model, dataset, config, evaluate, time.monotonic() - began_s)
     with atomic_write(folder / study.RESULTS) as stream:
@@ -92,15 +93,18 @@ def work(folder: Path) -> None:
 def _trained(folder: Path, config: TrainConfig, dataset: Dataset) -> MultimodalModel:
     if (folder / checkpoint.CONFIG).is_file():
         try:
-            return checkpoint.load(folder)[0]
+            model = checkpoint.load(folder)[0]
         except ConfigError as error:
             raise ConfigError(f"{error}; delete {folder} to train it again") from error
+        if checkpoint.data_sha256(folder) not in ("", trained_sha256(dataset)):
+            raise ConfigError(f"{folder}: was trained on other recordings than there are now; delete it to train again")
+        return model
     log = StepLog(config)
     try:
         model = train(config, dataset, out=folder, resume=True, watch=log)
     finally:
         log.close()
-    checkpoint.save(folder, model, config)
+    checkpoint.save(folder, model, config, trained_sha256(dataset))
     (folder / checkpoint.RESUME).unlink(missing_ok=True)
     return model
 

@@ -102,7 +102,7 @@ def read_sessions(sessions: Iterable[Recorded], sensors: Sequence[Modality]) -> 
     for session in sessions:
         read = read_session(session, sensors)
         for name in [name for name, samples in read.samples.items() if read.labels and samples.any()]:
-            other = first.setdefault((name, hashlib.blake2b(read.samples[name]).digest()), session.name)
+            other = first.setdefault((name, hashlib.blake2b(read.samples[name].data).digest()), session.name)
             if other != session.name:
                 read.problems.append(f"{name} is left out: it is the same recording as that of {other}")
                 del read.samples[name], read.present[name]
