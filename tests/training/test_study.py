@@ -453,6 +453,8 @@ def test_late_fusion_is_the_mean_of_probabilities(outcome: Outcome, tmp_path: Pa
     save_predictions(tmp_path / "b", np.array([0, 1]), {VIDEO: np.log([[0.3, 0.7], [0.45, 0.55]])})
     # Means 0.45 and 0.55, then 0.525 and 0.475.
     assert late_fusion([tmp_path, tmp_path / "b"], BOTH) == 0.0
+    save_predictions(tmp_path / "b", np.array([0, 1, 1]), {VIDEO: np.zeros((3, 2))})  # one session more has pictures
+    assert late_fusion([tmp_path, tmp_path / "b"], BOTH) is None
 
 
 def test_what_was_never_trained_is_a_dash(outcome: Outcome) -> None:

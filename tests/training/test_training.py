@@ -22,6 +22,7 @@ from mmg_training.config import (
     LossConfig,
     TrainConfig,
 )
+from mmg_training.data.parts import trained_sha256
 from mmg_training.data.sessions import Dataset, Pool, Session
 from mmg_training.dropout import context_mask, drop_modalities
 from mmg_training.evaluation.decide import decide
@@ -162,6 +163,19 @@ def test_the_teacher_is_frozen() -> None:
     assert all(weight.grad is None for weight in teacher.parameters())
     assert any(weight.grad is not None and weight.grad.abs().sum() > 0 for weight in model.parameters())
     assert not any(name.startswith("frozen") for name, _ in objective.named_parameters())
+
+
+def test_a_teacher_teaches_the_kinds_that_a_label_is_made_of_too() -> None:
+    torch.manual_seed(0)
+    task = replace(TASK, kinds=("d",), kinds_of=(0,))
+    model = MultimodalModel(task, TINY.model)
+    teacher = MultimodalModel(task, TINY.model)
+    teacher.load_state_dict(model.state_dict())
+    objective = Objective(model, LossConfig(labels=0.0, distil=1.0), TASK.modalities, teacher)
+    batch = Batches(dataset(task), TINY).draw(1)
+    taught = objective._teach(batch)
+    assert taught.shape == (TINY.batch, 4)
+    assert objective.train()(batch, 1.0)["distil"] > 0
 
 
 def test_training_learns_what_can_be_learnt() -> None:
@@ -355,6 +369,11 @@ def test_a_teacher_that_saw_what_is_held_out_is_refused(tmp_path: Path) -> None:
         train(replace(own, loss=replace(own.loss, distil=0.0)), dataset())
     with pytest.raises(ConfigError, match="in another form"):
         train(own, dataset(replace(TASK, labels=("c", "b", "a"))))
+    folder = replace(own, data=DataConfig(set="folder"))
+    checkpoint.save(tmp_path, MultimodalModel(TASK, TINY.model), folder, trained_sha256(dataset()))
+    train(replace(folder, steps=1), dataset())
+    with pytest.raises(ConfigError, match="on other recordings than there are now"):
+        train(folder, dataset(count=5))
 
 
 def test_unlabelled_sequences_are_aligned_and_never_asked_for_a_label() -> None:

@@ -18,6 +18,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from mmg_training.config import TrainConfig, build
+from mmg_training.data.parts import trained_sha256
+from mmg_training.data.sessions import Dataset
 from mmg_training.models.multimodal import MultimodalModel
 from mmg_training.task import Task
 
@@ -64,6 +66,11 @@ def load(run: Path) -> tuple[MultimodalModel, TrainConfig]:
     except (ValueError, RuntimeError, KeyError, TypeError, AttributeError) as error:
         raise ConfigError(f"run {run}: is not a whole checkpoint: {error}") from error
     return model.eval(), config
+
+
+def is_trained_on(run: Path, dataset: Dataset) -> bool:
+    """Whether a run was trained on what ``dataset`` trains on, as far as the run says so."""
+    return data_sha256(run) in ("", trained_sha256(dataset))
 
 
 def sha256(run: Path) -> str:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from mmg_training import losses
 from mmg_training.batches import Batch
 from mmg_training.config import LossConfig
+from mmg_training.models.fusion import Fusion
 from mmg_training.models.multimodal import MultimodalModel
 from mmg_training.task import CONTEXT_HOPS, TOKENS_PER_HOP
 
@@ -37,6 +38,8 @@ class Objective(nn.Module):
         self.frozen = (teacher,)  # in a tuple: no parameter of this module, never in training mode
         if teacher is not None:
             teacher.eval().requires_grad_(False)
+            if isinstance(teacher.fusion, Fusion):
+                teacher.fusion.members = []  # all classes are taught, as this model tells them while it learns
 
     def forward(self, batch: Batch, done: float) -> dict[str, Tensor]:
         """done: the part of the training that is over; distillation waits until there is something to teach."""

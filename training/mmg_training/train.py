@@ -26,7 +26,6 @@ from mmg_training.models.multimodal import MultimodalModel
 from mmg_training.objective import Objective
 from mmg_training.splitting import SplitConfig
 from mmg_training.starting import start_from
-from mmg_training.task import Task
 
 REPORT_EVERY = 25
 CLIP_NORM = 5.0
@@ -56,7 +55,7 @@ def train(
     model = MultimodalModel(data.task, config.model)
     if config.start:
         start_from(model, config.start)
-    teacher = load_teacher(config, data.task) if config.loss.teacher else None
+    teacher = load_teacher(config, data) if config.loss.teacher else None
     objective = Objective(model, config.loss, config.data.labelled or data.task.modalities, teacher)
     # Faster convolutions of pictures.
     objective.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -96,13 +95,13 @@ def train(
     return trained.eval()
 
 
-def load_teacher(config: TrainConfig, task: Task) -> MultimodalModel:
+def load_teacher(config: TrainConfig, data: Dataset) -> MultimodalModel:
     """The model of ``loss.teacher``. Raises ConfigError where it knows another task, or was trained on what is held out
     or unlabelled here."""
     if not config.loss.distil:
         raise ConfigError("loss.teacher: has no effect with loss.distil at 0")
     teacher, own = checkpoint.load(Path(config.loss.teacher))
-    if teacher.task != task:
+    if teacher.task != data.task:
         raise ConfigError(f"loss.teacher: {config.loss.teacher} was trained for {teacher.task.name}, in another form")
     parts = (setting.name for setting in fields(SplitConfig))
     for name in ("set", "leave_out", "split", "labelled", "apart", "hold_out", *parts):
@@ -112,6 +111,12 @@ def load_teacher(config: TrainConfig, task: Task) -> MultimodalModel:
                 f"loss.teacher: {config.loss.teacher} was trained with data.{name} = {theirs}, not {ours}: it may have "
                 "seen what this run must not see"
             )
+    # Of a folder the settings do not tell who is held out.
+    if config.data.set == "folder" and not checkpoint.is_trained_on(Path(config.loss.teacher), data):
+        raise ConfigError(
+            f"loss.teacher: {config.loss.teacher} was trained on other recordings than there are now: it may have seen "
+            "what this run must not see"
+        )
     return teacher
 
 

@@ -15,7 +15,7 @@ from mmg.errors import ConfigError
 from mmg_training import checkpoint, data, unknown
 from mmg_training import metrics as metrics_file
 from mmg_training.config import DataConfig, TrainConfig, load, override, parse_setting
-from mmg_training.data.parts import told, trained_sha256
+from mmg_training.data.parts import told
 from mmg_training.data.sessions import Dataset, Session
 from mmg_training.data.split import counted
 from mmg_training.evaluation.decide import Decisions
@@ -89,7 +89,7 @@ def _run(run: Path, model: MultimodalModel, own: TrainConfig, asked: DataConfig,
     _check_modalities(str(run), model.task.modalities, dataset.task)
     tell = _teller(run, model)
     if asked == own.data:
-        if not _is_trained_on(run, dataset):
+        if not checkpoint.is_trained_on(run, dataset):
             return Candidate(by_model(model), model, dataset, asked, (GONE,), tell=tell)
         return Candidate(by_model(model), model, dataset, asked, split=told(with_start(dataset, own)), tell=tell)
     note, split = _changed(run, dataset, own, asked, progress)
@@ -105,11 +105,6 @@ def _teller(run: Path, model: MultimodalModel) -> Teller | None:
     return by_fit(model, unknown.load(run, metrics, model.config.token_dim), temperatures)
 
 
-def _is_trained_on(run: Path, dataset: Dataset) -> bool:
-    """Whether the run was trained on what this data set trains on, as far as it says so."""
-    return checkpoint.data_sha256(run) in ("", trained_sha256(dataset))
-
-
 def _changed(
     run: Path, dataset: Dataset, own: TrainConfig, asked: DataConfig, progress: Reporter
 ) -> tuple[str, Split | None]:
@@ -122,7 +117,7 @@ def _changed(
         learnt = data.load(own.data, progress)
     except ConfigError:
         return unknown, None
-    if not _is_trained_on(run, learnt):
+    if not checkpoint.is_trained_on(run, learnt):
         return f"{OTHER}. {GONE}", None
     trained = [one for pool in learnt.training for one in pool.sessions]
     split = told(with_start(replace(dataset, training=learnt.training), own))

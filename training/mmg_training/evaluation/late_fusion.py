@@ -15,7 +15,7 @@ from mmg_training.evaluation.tables import plus
 
 def late_fusion_of(runs: Sequence[Run], variants: Sequence[str], run: Run, subset: Sequence[str]) -> float | None:
     """The accuracy on ``subset`` of those of ``variants`` that know one of its modalities each, in this run's fold and
-    with its seed; None where one is missing. runs: those that are done."""
+    with its seed; None where one is missing, or was measured on other hops. runs: those that are done."""
     found: dict[str, Path] = {}
     for one in runs:
         if one.variant in variants and (one.fold, one.seed) == (run.fold, run.seed):
@@ -23,13 +23,17 @@ def late_fusion_of(runs: Sequence[Run], variants: Sequence[str], run: Run, subse
     return late_fusion([found[name] for name in subset], subset) if set(subset) <= set(found) else None
 
 
-def late_fusion(folders: Sequence[Path], names: Sequence[str]) -> float:
-    """The accuracy of the mean of the softmax, from the predictions that each folder stores for its modality."""
-    total, labels = np.zeros(1), np.empty(0)
+def late_fusion(folders: Sequence[Path], names: Sequence[str]) -> float | None:
+    """The accuracy of the mean of the softmax, from the predictions that each folder stores for its modality; None
+    where their labels differ, as then not every session has every modality."""
+    shares, labels = list[NDArray[np.float64]](), list[NDArray[Any]]()
     for folder, name in zip(folders, names, strict=True):
         with np.load(folder / PREDICTIONS) as arrays:
-            total, labels = total + softmax(arrays[f"logits {name}"]), arrays["labels"]
-    return float((np.argmax(total, axis=1) == labels).mean())
+            shares.append(softmax(arrays[f"logits {name}"]))
+            labels.append(arrays["labels"])
+    if not all(np.array_equal(one, labels[0]) for one in labels):
+        return None
+    return float((np.argmax(sum(shares), axis=1) == labels[0]).mean())
 
 
 def softmax(logits: NDArray[Any]) -> NDArray[np.float64]:

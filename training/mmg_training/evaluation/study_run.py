@@ -96,7 +96,7 @@ def _trained(folder: Path, config: TrainConfig, dataset: Dataset) -> MultimodalM
             model = checkpoint.load(folder)[0]
         except ConfigError as error:
             raise ConfigError(f"{error}; delete {folder} to train it again") from error
-        if checkpoint.data_sha256(folder) not in ("", trained_sha256(dataset)):
+        if not checkpoint.is_trained_on(folder, dataset):
             raise ConfigError(f"{folder}: was trained on other recordings than there are now; delete it to train again")
         return model
     log = StepLog(config)
