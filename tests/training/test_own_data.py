@@ -103,6 +103,12 @@ def test_a_run_that_holds_nobody_out_says_so_and_can_be_measured_on_another_fold
     other[1] = f"root={tmp_path / 'others'}"
     assert mmg_eval([str(run), *other]) == 0
     assert "Shared labels: sawing; 1 of the model's 3, of the set's 2." in capsys.readouterr().out
+    silent = tmp_path / "silent"
+    shutil.copytree(alone / "day1", silent / "day1")
+    (silent / "day1" / "sound.wav").unlink()
+    other[1] = f"root={silent}"
+    assert mmg_eval([str(run), *other]) == 0
+    assert "Shared sensors: imu.\n" in capsys.readouterr().out
 
 
 def test_a_run_whose_recordings_have_changed_since_does_not_call_them_held_out(

@@ -63,7 +63,7 @@ def is_bundle(what: str) -> bool:
 
 def _bundle(what: str, bundle: Bundle, asked: DataConfig, progress: Reporter) -> Candidate:
     dataset, own = data.load(asked, progress), task_of(bundle.manifest)
-    if own.labels != dataset.task.labels:
+    if _is_other(own, dataset.task, asked):
         trained_on = bundle.manifest.provenance.data
         both = [source.name for source in dataset.sources if source.name in trained_on]
         dataset, sentences = as_known(dataset, own)
@@ -81,7 +81,7 @@ def _bundle(what: str, bundle: Bundle, asked: DataConfig, progress: Reporter) ->
 
 def _run(run: Path, model: MultimodalModel, own: TrainConfig, asked: DataConfig, progress: Reporter) -> Candidate:
     dataset = data.load(asked, progress)
-    if dataset.task.labels != model.task.labels:
+    if _is_other(model.task, dataset.task, asked):
         both = [source.name for source in dataset.sources if source.name in _sources(run)]
         dataset, sentences = as_known(dataset, model.task)
         model.task = replace(model.task, clips=dataset.task.clips)
@@ -136,6 +136,11 @@ def _sources(run: Path) -> tuple[str, ...]:
 
 def _doubts(both: Sequence[str]) -> tuple[str, ...]:
     return (f"Both rest on {plus(both)}: it may have seen these sessions.",) if both else ()
+
+
+def _is_other(own: Task, task: Task, asked: DataConfig) -> bool:
+    """Whether a data set has other labels, or is a folder that lacks a sensor: no setting brings that back."""
+    return own.labels != task.labels or (asked.set == "folder" and not set(own.modalities) <= set(task.modalities))
 
 
 def _check_modalities(what: str, own: tuple[str, ...], task: Task) -> None:
