@@ -21,7 +21,7 @@ from mmg_training.data.starter import TASK as STARTER
 from mmg_training.data.utd_mhad import TASK as UTD
 from mmg_training.data.utd_mhad import novel_labels
 from mmg_training.evaluation.decide import Decisions, decide, decide_each
-from mmg_training.evaluation.engine import HOP_NS, as_chunk, by_engine
+from mmg_training.evaluation.engine import HOP_NS, as_chunk, by_engine, task_of
 from mmg_training.evaluation.fewshot import FewshotConfig, View, draw_episodes, episode_accuracy, measure_fewshot
 from mmg_training.evaluation.missing import EVERY, measure_missing, missing_hops
 from mmg_training.evaluation.scores import accuracy, calibration_error, interval, macro_f1, wilson
@@ -237,6 +237,19 @@ def test_the_runtimes_streams_give_back_the_samples_of_every_hop(name: str) -> N
 def test_a_bundle_of_other_labels_is_refused() -> None:
     with Bundle.open("starter") as bundle, pytest.raises(ConfigError, match="are not those of the data set tiny"):
         by_engine(bundle, CLIPS, print)
+
+
+def test_a_hop_that_the_engine_does_not_decide_is_wrong_whatever_its_label() -> None:
+    with Bundle.open("starter") as bundle:
+        task = task_of(bundle.manifest)
+        for label in (0, 3):
+            dead = Session("dead", 1, np.full(17, label, np.int16), {"audio": np.zeros(64_000, np.int16)})
+            made = by_engine(bundle, task, lambda _: None)([dead], [("audio",)])[("audio",)]
+            undecided = (made.embedding == 0).all(1)
+            assert undecided[-1]
+            assert not (made.logits.argmax(1) == label)[undecided].any()
+            spread = torch.softmax(made.logits, dim=1)[undecided] - 1 / len(task.labels)
+            assert spread.abs().max() < 1e-3
 
 
 @pytest.mark.usefixtures("shared_conversions")

@@ -25,6 +25,8 @@ from mmg_training.task import HOP_S, MODALITIES, Task
 HOP_NS = round(HOP_S * 1e9)
 LEAST = math.exp(-700)
 """Of a score, before its logarithm."""
+HAIR = 1e-3
+"""By how much of a score what nobody decided is wrong: of equal ones the first would be taken, and may be the truth."""
 
 
 def by_engine(bundle: Bundle, task: Task, report: Reporter, backend: str = "auto", precision: str = "fp32") -> Decider:
@@ -67,14 +69,17 @@ def decide_with_engine(
     precision: str = "fp32",
 ) -> Decisions:
     """What ``evaluation.decide.decide`` gives, but logits are the logarithms of calibrated scores, and there are no
-    tokens. A hop that the engine does not decide, because no sensor is live in it, counts as equal scores for all
-    labels and an embedding of zeros. Each session has an engine of its own, as after a start of the device."""
+    tokens. A hop that the engine does not decide, because no sensor is live in it, counts as wrong: as equal scores for
+    all labels, a hair less for the true one, and an embedding of zeros. Each session has an engine of its own, as after
+    a start of the device."""
     manifest = bundle.manifest
     scores, embeddings, labels, margins, lacking = [], [], [], list[NDArray[np.float64]](), 0
     tells = any(subset.unknown is not None and set(subset.modalities) == set(names) for subset in manifest.subsets)
     for session in counted(report, f"{plus(names)} decided", sessions, len(sessions), "sessions"):
         hops = session.hops
+        truth = session.cut(task, 0, hops)[1]
         row_scores = np.full((hops, len(task.labels)), 1 / len(task.labels))
+        row_scores[truth >= 0, truth[truth >= 0]] *= 1 - HAIR
         row_embeddings = np.zeros((hops, manifest.fusion.embedding_dim), np.float32)
         row_margins = np.full(hops, np.nan)
         engine = Engine(bundle, names, backend=backend, precision=precision)
@@ -89,7 +94,7 @@ def decide_with_engine(
         scores.append(row_scores[kept])
         embeddings.append(row_embeddings[kept])
         margins.append(row_margins[kept])
-        labels.append(session.cut(task, 0, hops)[1][kept])
+        labels.append(truth[kept])
     if lacking:
         report(f"{plus(names)}: {lacking} decisions lack a sensor, which the runtime found faulty or not whole")
     # A score of nothing is possible in floating point; its logarithm is not.
