@@ -24,6 +24,7 @@ from mmg_training.evaluation.decide import Decisions, decide, decide_each
 from mmg_training.evaluation.engine import HOP_NS, as_chunk, by_engine, task_of
 from mmg_training.evaluation.fewshot import FewshotConfig, View, draw_episodes, episode_accuracy, measure_fewshot
 from mmg_training.evaluation.missing import EVERY, measure_missing, missing_hops
+from mmg_training.evaluation.report import Candidate
 from mmg_training.evaluation.scores import accuracy, calibration_error, interval, macro_f1, wilson
 from mmg_training.evaluation.subsets import by_model, in_groups, score_subsets, subset_table
 from mmg_training.evaluation.tables import Figure, Table, as_json, markdown, over_seeds
@@ -160,6 +161,15 @@ def test_the_ends_of_the_missing_curves_are_the_subsets(task: Task) -> None:
             assert curves.accuracy[name][place] == pytest.approx(accuracy(made.logits, made.labels))
     assert curves.accuracy[EVERY][1] == pytest.approx(1 / 3)
     assert curves.nothing == (0.0, 1.0)
+
+
+def test_missing_hops_are_measured_where_every_sensor_is_and_told_where_there_is_no_such_session() -> None:
+    model, whole = make_model(HOPS), make_sessions(HOPS, 6)
+    paused = [one.without(["audio", "video"]) for one in whole[:2]] + [one.without(["imu"]) for one in whole[2:4]]
+    assert measure_missing(model, [*whole, *paused], (0.5,)) == measure_missing(model, whole, (0.5,))
+    for test, told in (((*whole, *paused), ""), (tuple(paused), "no session of the test has every sensor")):
+        data = Dataset(HOPS, "real", (), test=test)
+        assert Candidate(by_model(model), model, data, DataConfig()).missing_for("missing") == told
 
 
 # --- few-shot ------------------------------------------------------------------------------------------------------

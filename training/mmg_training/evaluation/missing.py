@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mmg_training.data.sessions import Session
-from mmg_training.evaluation.decide import Asked, decide_each, shared
+from mmg_training.evaluation.decide import Asked, decide_each, having
 from mmg_training.evaluation.tables import Cell, Table
 from mmg_training.models.multimodal import MultimodalModel
 from mmg_training.task import CONTEXT_HOPS, HOP_S, Task
@@ -34,9 +34,10 @@ class MissingCurves:
 def measure_missing(
     model: MultimodalModel, sessions: Sequence[Session], rates: Sequence[float] = RATES, seed: int = 0
 ) -> MissingCurves:
-    """Each modality missing alone, then all independently. A context without any token counts as guessed: right in one
-    of as many times as there are labels."""
-    task, names = model.task, shared(model.task, sessions)
+    """Each modality missing alone, then all independently, in the sessions that have all of the task's. A context
+    without any token counts as guessed: right in one of as many times as there are labels."""
+    task, names = model.task, model.task.modalities
+    sessions = having(sessions, names)
     rng = np.random.default_rng((seed, 0x60E))
     cases = [*((name,) for name in names), names]
     masks = [contexts(rng, task, sessions, case, rate) for case in cases for rate in rates for _ in range(DRAWS)]

@@ -65,6 +65,10 @@ class Candidate:
         labelled = self.data.labelled
         partly = bool(labelled) and set(labelled) < set(self.dataset.task.modalities)
         nothing = "" if self.dataset.test else "the data set holds nothing out"
+        task = self.dataset.task
+        apart = (
+            "" if task.modalities in measurable(task, self.dataset.test) else "no session of the test has every sensor"
+        )
         untold = "it does not tell what is none of its labels"
         if self.other and table not in ("subsets", "extra"):
             return "of another data set, only the labels that are shared can be measured"
@@ -73,7 +77,9 @@ class Candidate:
             "extra": "" if self.dataset.extra else "the data set has no further tests",
             "unknown": ("" if self.dataset.unknown else "the data set has no other life") if self.tell else untold,
             "kept": nothing if self.tell else untold,
-            "missing": nothing or ("" if self.model else "needs a checkpoint: a bundle's engine takes no mask"),
+            "missing": nothing
+            or apart
+            or ("" if self.model else "needs a checkpoint: a bundle's engine takes no mask"),
             "fewshot": "" if self.dataset.novel else "the test has no new labels; set data.split",
             "zeroshot": nothing or ("" if partly else "all labels were used; set data.labelled when training"),
         }
@@ -102,7 +108,7 @@ def report(
         progress(f"fitting temperatures on {sum(map(len, calibrating(dataset)))} sessions")
         temperatures = fit_temperatures(decider, task, calibrating(dataset), subsets)
     raw = ("ECE of the scores as they come: the data set has nobody to fit temperatures on.",)
-    calibrated = raw if candidate.model is not None and not dataset.calibration else ()
+    calibrated = raw if candidate.model is not None and not temperatures else ()
     made = {}
     if {"subsets", "zeroshot"} & set(names):
         progress(f"{len(subsets)} subsets of the modalities on {len(test)} sessions")

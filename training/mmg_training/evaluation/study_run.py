@@ -141,7 +141,7 @@ def _measure(
         labels_of = next(iter(made.values())).labels.numpy()
         save_predictions(folder, labels_of, {names: decisions.logits.numpy() for names, decisions in made.items()})
     fewshot = measure_fewshot(decider, task, novel, evaluate.fewshot) if novel else ()
-    curves = measure_missing(model, test) if evaluate.missing and test else None
+    curves = measure_missing(model, test) if evaluate.missing and task.modalities in subsets else None
     return Results(
         settings=study.digest(config, evaluate),
         kind=dataset.kind,
