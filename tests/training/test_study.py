@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import select
+import signal
+import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -442,6 +447,25 @@ def test_accuracy_is_the_mean_of_folds_with_the_spread_of_seeds(outcome: Outcome
     assert len(rows["all"]) == 3
     assert all(is_about(cell, 0.655, 0.005**0.5) for cell in rows["all"])
     assert [text(cell) for cell in rows["imu"]] == ["0.655 ± 0.071", "-", "-"]
+
+
+def test_a_run_ends_with_a_study_that_is_killed(tmp_path: Path) -> None:
+    code = (
+        "import os, signal, sys; from pathlib import Path\n"
+        "from mmg_training.config import TrainConfig\n"
+        "from mmg_training.evaluation.study import Run\n"
+        "from mmg_training.evaluation.study_pool import start_process\n"
+        "process = start_process(Run('all', '', 1, TrainConfig(), Path(sys.argv[1])))\n"
+        "print(process.pid, flush=True)\n"
+        "os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    killed = subprocess.run([sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE, check=False)
+    assert killed.returncode == -signal.SIGKILL
+    with suppress(ProcessLookupError):  # where it has gone already
+        ended = os.pidfd_open(int(killed.stdout))
+        assert select.select([ended], [], [], 60)[0]
+        os.close(ended)
+    assert (tmp_path / study.LOG).read_bytes() == b""  # else it would have told that there are no settings
 
 
 def test_late_fusion_is_the_mean_of_probabilities(outcome: Outcome, tmp_path: Path) -> None:

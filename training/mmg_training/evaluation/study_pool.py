@@ -7,11 +7,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Protocol
 
 from mmg.cli.progress import Progress, as_span
 from mmg.cli.reporting import Reporter
 from mmg.errors import ConfigError
+from mmg.trial.limits import die_with_parent
 
 from mmg_training.evaluation.study import LOG, RESULTS, EvaluateConfig, Run, results_of
 from mmg_training.evaluation.study_run import is_of_other_code, is_other, prepare
@@ -36,7 +38,8 @@ class Process(Protocol):
 
 
 def start_process(run: Run) -> Process:
-    """``study_run`` with one thread, what it says in the run's log."""
+    """``study_run`` with one thread, what it says in the run's log. It ends with this process, however that ends: who
+    begins the study again would else train in the same folder."""
     command = [sys.executable, "-m", "mmg_training.evaluation.study_run", str(run.folder)]
     with (run.folder / LOG).open("wb") as log:
         # A group of its own: Ctrl-C reaches this process, which then ends them.
@@ -47,6 +50,7 @@ def start_process(run: Run) -> Process:
             stderr=subprocess.STDOUT,
             env={**os.environ, "OMP_NUM_THREADS": "1"},
             start_new_session=True,
+            preexec_fn=partial(die_with_parent, os.getpid()),
         )
 
 
