@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -31,7 +32,7 @@ BOTH = "start_s,end_s,label\n0,{0},a\n{0},{1},b\n"
 def imu(path: Path, seconds: float, scale: float = 1.0, pause: tuple[float, float] = (0, 0)) -> Path:
     """A wearer who moves a little, in each place in another way; nothing comes in the pause."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    rng = np.random.default_rng(zlib.crc32(str(path.parent).encode()))
+    rng = np.random.default_rng(zlib.crc32(os.fsencode(path.parent)))
     lines = []
     for k in range(round(seconds * 50)):
         t = k / 50
@@ -86,8 +87,22 @@ def test_sessions_are_folders_and_recordings_and_a_folder_of_folders_is_a_person
 def test_a_folder_and_a_file_of_one_name_are_not_mixed_up(tmp_path: Path) -> None:
     session(tmp_path / "ride")
     imu(tmp_path / "ride.csv", 5)
-    with pytest.raises(ConfigError, match="a folder and a file are both called ride: rename one"):
+    with pytest.raises(ConfigError, match="two sessions are called ride, a folder and a file perhaps: rename one"):
         find_sessions(tmp_path)
+
+
+def test_names_that_are_no_utf_8_are_words_that_metrics_can_hold(tmp_path: Path) -> None:
+    root = tmp_path / os.fsdecode(b"caf\xe9")
+    for number in range(2):
+        session(root / os.fsdecode(b"ren\xe9") / f"day{number}", 9)
+        session(root / "ann" / f"day{number}", 9)
+    made, _ = loaded(root)
+    assert (made.task.name, made.held_out) == ("caf?", "people: ren?")
+    assert told(made).lines[0] == "Trained on: ann."
+    for name in (b"\xe8", b"\xe9"):
+        (root / os.fsdecode(name)).mkdir()
+    with pytest.raises(ConfigError, match=r"two sessions are called \?"):
+        find_sessions(root)
 
 
 def test_a_table_says_who_and_where(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from mmg.cli.progress import counted
 from mmg.errors import ConfigError
+from mmg.printable import encodable
 from numpy.typing import NDArray
 
 from mmg_training.config import DataConfig
@@ -55,7 +56,7 @@ def load(config: DataConfig, report: Callable[[str], None]) -> Dataset:
     parted = split(described, config.hold_out, config, root, report)
     names = _names(config, described, parted)
     modalities = tuple(name for name in (config.modalities or MODALITIES) if any(name in one.samples for one in usable))
-    task = Task(root.resolve().name, names, modalities)
+    task = Task(encodable(root.resolve().name), names, modalities)
     subjects = _subjects(usable)
     sessions = {
         one.session.name: pieces_of(one, task, subjects[one.session.name], _ticks(one, names)) for one in usable
@@ -153,7 +154,10 @@ def _source(root: Path, usable: Sequence[Read], modalities: tuple[str, ...]) -> 
     people = {one.session.person for one in usable}
     what = f"{hours:.2f} h, {len(usable)} sessions of {len(people)} {'people' if len(people) > 1 else 'person'}"
     return DataSource(
-        name=f"own recordings ({root.resolve().name})", what=what, licence="their owner's", modalities=modalities
+        name=f"own recordings ({encodable(root.resolve().name)})",
+        what=what,
+        licence="their owner's",
+        modalities=modalities,
     )
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from mmg.errors import ConfigError
 from mmg.labels import is_labels_file, read_labels
+from mmg.printable import encodable
 from mmg.recording.reader import is_later_part
 from mmg.sources.files.folder import PICTURES, SOUNDS, TABLES
 from mmg_device_profiles.regular_file import read_within
@@ -52,14 +53,14 @@ def find_sessions(root: Path) -> list[Recorded]:
         raise ConfigError(f"{root / TABLE}: there is no session {next(iter(told))!r} in {root}")
     for one, other in pairwise(found):
         if one.name == other.name:
-            raise ConfigError(f"{root}: a folder and a file are both called {one.name}: rename one")
+            raise ConfigError(f"{root}: two sessions are called {one.name}, a folder and a file perhaps: rename one")
     if not found:
         raise ConfigError(f"{root}: holds no session: a folder of files, or a recording, for each")
     return found
 
 
 def _walk(root: Path) -> list[tuple[str, tuple[Path, ...], str]]:
-    """Name, files and the person that a folder is of."""
+    """Name, files and the person that a folder is of; a run's metrics and card hold these words."""
     found: list[tuple[str, tuple[Path, ...], str]] = []
     stems: dict[str, list[Path]] = {}
     for path in _visible(root):
@@ -70,7 +71,8 @@ def _walk(root: Path) -> list[tuple[str, tuple[Path, ...], str]]:
             found.append((path.name, (path,), UNKNOWN))
         elif path.suffix.lower() in RECORDINGS and not _is_aside(path):
             stems.setdefault(path.stem, []).append(path)
-    return sorted((*found, *((stem, tuple(paths), UNKNOWN) for stem, paths in stems.items())))
+    found += [(stem, tuple(paths), UNKNOWN) for stem, paths in stems.items()]
+    return sorted((encodable(name), files, encodable(person)) for name, files, person in found)
 
 
 def _visible(folder: Path) -> list[Path]:
