@@ -22,7 +22,9 @@ from mmg_training.cli.evaluate import main as evaluate
 from mmg_training.cli.train import main as train
 from mmg_training.config import DataConfig, TrainConfig, build
 from mmg_training.data.parts import told
+from mmg_training.data.real import actions_in
 from mmg_training.data.sessions import Dataset, NamedTest, Session
+from mmg_training.data.starter import TASK as STARTER
 from mmg_training.evaluation.other_set import as_known
 from mmg_training.evaluation.subsets import by_model, subset_table
 from mmg_training.metrics import NOTHING_HELD_OUT, Metrics
@@ -80,6 +82,11 @@ def test_one_person_may_still_be_left_out_of_either_half(root: Path) -> None:
 def test_nobody_is_trained_on_and_tested(root: Path) -> None:
     with pytest.raises(ConfigError, match=r"^data\.test_people: person 3 is named in data\.train_people too"):
         load(root, train_people="odd", test_people=[2, 3])
+
+
+def test_whose_trial_it_is_is_known_where_its_imu_alone_is_measured(root: Path) -> None:
+    [others] = actions_in(root, STARTER).unknown
+    assert people(others.sessions) == set(range(1, 9))
 
 
 def test_a_trial_in_two_files_is_told(tmp_path: Path) -> None:

@@ -156,6 +156,7 @@ def test_without_torch_a_command_says_what_to_install(module: str) -> None:
         (["--set", "steps"], "is not KEY=VALUE"),
         (["--set", "data.set=utd-mhad"], "no utd-mhad in"),
         (["--devices", "many"], "--devices many"),
+        (["--accelerator", "tpu"], "--accelerator tpu --devices 1: "),
     ],
 )
 def test_wrong_use_ends_in_one_line(

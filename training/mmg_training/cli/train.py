@@ -135,7 +135,7 @@ def open_fabric(chosen: argparse.Namespace) -> Fabric:
             num_nodes=chosen.nodes,
             strategy=chosen.strategy if chosen.devices != "1" or chosen.nodes > 1 else "auto",
         )
-    except (ValueError, RuntimeError, TypeError) as error:
+    except (ValueError, RuntimeError, TypeError, ImportError) as error:
         first = str(error).strip().splitlines()[0]
         raise ConfigError(f"--accelerator {chosen.accelerator} --devices {chosen.devices}: {first}") from error
     fabric.launch()

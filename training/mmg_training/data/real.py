@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from mmg.errors import ConfigError
 from numpy.typing import NDArray
 
 from mmg_training.augment import random_rotations
@@ -151,8 +152,11 @@ def actions_in(root: Path, task: Task) -> Real:
 def _trials(root: Path, action: str, task: Task, label: int) -> tuple[Session, ...]:
     sessions = []
     for key, trial in utd_mhad.inertial(root / "utd-mhad", action).items():
+        named = utd_mhad.CLIP.fullmatch(key)
+        if named is None:
+            raise ConfigError(f"data: {root / 'utd-mhad'}: {key!r} is not a trial of UTD-MHAD, such as a1_s1_t1")
         imu = utd_mhad.motion(trial, len(trial))
         hops = min(CONTEXT_HOPS, len(imu) // task.samples_per_hop("imu"))
         labels = np.full(hops * TICKS_PER_HOP + 1, label, np.int16)
-        sessions.append(Session(f"utd-mhad {key}", 0, labels, {"imu": imu}))
+        sessions.append(Session(f"utd-mhad {key}", int(named[2]), labels, {"imu": imu}))
     return tuple(sessions)
