@@ -86,6 +86,20 @@ def test_kinds_without_a_label_and_everything_together_are_other_life(told: unkn
     assert len(statistics.other.log) == len(TASK.kinds) + 1
 
 
+def test_a_wide_score_is_refused_as_asked_with_the_weight_that_is_kept(
+    model: MultimodalModel, dataset: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    count = len(decide(model, dataset.calibration, ("imu",)).labels)
+    wide = np.random.default_rng(0).gamma(2, 8000, (count, 1))
+    monkeypatch.setattr(unknown, "scores", lambda *_: wide)
+    fit = unknown._fit_subset(model, dataset, ("imu",), {}, 1.0)
+    assert fit is not None
+    logit = wide[:, 0] * fit.weights["imu"]
+    surest = torch.log_softmax(decide(model, dataset.calibration, ("imu",)).logits, dim=1).amax(dim=1).numpy()
+    refused = (logit - np.array(fit.thresholds)[:, None] > surest).mean(axis=1)
+    np.testing.assert_allclose(refused, REFUSED, atol=0.02)
+
+
 def test_as_much_of_the_known_is_refused_as_was_asked_for(
     told: unknown.Unknown, model: MultimodalModel, dataset: Dataset
 ) -> None:

@@ -145,9 +145,11 @@ def _fit_subset(
     kept, share, doubt = np.concatenate(known), np.concatenate(shares), np.concatenate(doubts)
     weights = np.array([1 / _spread(column, share) for column in kept.T])
     weights *= STEEPNESS / _spread(kept @ weights, share)
+    # Thresholds are of the weights as they are kept; digits that count, as a wide score has a weight near nothing.
+    weights = np.array([float(f"{one:.5g}") for one in weights])
     thresholds = _quantiles(kept @ weights + doubt, share, [1 - rate for rate in REFUSED])
     return UnknownFit(
-        weights={name: round(float(one), 4) for name, one in zip(names, weights, strict=True)},
+        weights={name: float(one) for name, one in zip(names, weights, strict=True)},
         thresholds=tuple(round(float(one), 4) for one in thresholds),
     )
 
