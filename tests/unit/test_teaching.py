@@ -30,6 +30,7 @@ from mmg.teaching.store import change_taught, read_taught, write_taught
 from mmg.teaching.surroundings import stands_out
 from mmg.teaching.taught import (
     MOST_ACTIVITIES,
+    MOST_HOPS,
     Example,
     Taught,
     check_encoders,
@@ -288,6 +289,18 @@ def test_no_more_than_200_activities_can_be_taught() -> None:
     with pytest.raises(ConfigError, match="200 activities"):
         taught.add("one more", Example({"imu": moved(0, 0)}))
     assert len(taught.add("n0", Example({"imu": moved(0, 1)})).activities[0].examples) == 2
+
+
+def test_no_more_can_be_taught_than_a_run_can_compare_in_time() -> None:
+    taught, hops = Taught(ENCODERS), MOST_HOPS // 10
+    for number in range(10):
+        taught = taught.add(f"n{number % 3}", Example({"imu": moved(0, number, hops=hops)}))
+    with pytest.raises(
+        ConfigError, match="33 minutes of imu examples are all that can be compared: remove an activity"
+    ):
+        taught.add("one more", Example({"imu": moved(0, 10)}))
+    assert taught.add("one more", Example({"audio": moved(0, 10)})).names[-1] == "one more"
+    assert taught.remove("n0").add("one more", Example({"imu": moved(0, 10)})).names[-1] == "one more"
 
 
 def test_merging_keeps_the_examples_of_both_and_removing_leaves_the_rest() -> None:

@@ -20,6 +20,8 @@ MOST_ACTIVITIES, MOST_EXAMPLES = 200, 50
 LONGEST_NAME = 40
 LONGEST_HOPS = 600
 """Of an example."""
+MOST_HOPS = 4000
+"""Of all examples of a modality: each is compared with each when a run starts, which takes their square in time."""
 MOST_BACKGROUND_HOPS = 7200
 """Of a modality: an hour of hops of half a second. The oldest goes first."""
 MOST_ALIGNED = 20_000
@@ -83,6 +85,11 @@ class Taught:
         _check_example(name, example, self.encoders)
         if not is_new and self.has(name, example):
             return self
+        for modality, trace in example.traces.items():
+            known = (one.traces.get(modality) for activity in self.activities for one in activity.examples)
+            if sum(one.hops for one in known if one) + trace.hops > MOST_HOPS:
+                whole = f"{MOST_HOPS * self.hop_s / 60:.0f} minutes of {modality} examples"
+                raise ConfigError(f"{name}: {whole} are all that can be compared: remove an activity")
         if name not in self.names:
             check_case(name, self.names)
             if len(self.activities) >= MOST_ACTIVITIES:
