@@ -327,6 +327,25 @@ def test_a_sound_server_is_reached_by_who_uses_sound_alone_and_a_shell_by_nobody
     assert said == answer
 
 
+def test_a_recording_that_is_called_like_a_servers_folder_is_read_and_written() -> None:
+    folder, file = Path(f"/tmp/pulse-{os.getpid()}"), Path(f"/tmp/tmux-{os.getpid()}.csv")
+    code = f"""
+from pathlib import Path
+from mmg.privacy import Uses, close_unused
+close_unused(Uses(writes=(Path("{folder}"),)))
+Path("{folder}/imu.csv").write_text(Path("{file}").read_text())
+"""
+    folder.mkdir()
+    file.write_text("t,x")
+    try:
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        assert (folder / "imu.csv").read_text() == "t,x"
+    finally:
+        shutil.rmtree(folder)
+        file.unlink()
+
+
 def test_a_doorkeeper_that_is_gone_is_told_and_odd_requests_do_not_end_it() -> None:
     code = (
         "import os, signal, time\n"

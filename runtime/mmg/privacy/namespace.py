@@ -56,9 +56,9 @@ DAEMONS = (
     "run/containerd/containerd.sock",
     "run/podman/podman.sock",
     "run/user/*/podman/podman.sock",
-    "tmp/tmux-*",
+    "tmp/tmux-*/*",
     "run/screen",
-    "tmp/.X11-unix",
+    "tmp/.X11-unix/*",
     "run/user/*/wayland-*",
 )
 """Sockets at which others can be made to do what this process may not. Sound servers are asked without them."""
@@ -67,8 +67,9 @@ SOUND_SERVERS = (
     "run/user/*/pulse",
     "run/pipewire",
     "run/pulse",
-    "tmp/pulse-*",
+    "tmp/pulse-*/*",
     "dev/shm/jack*",
+    "dev/shm/jack*/*/*",
 )
 """Where they are asked for sound, and PipeWire for pictures too."""
 SYS_ADMIN = 21
@@ -185,13 +186,14 @@ def _own_nodes(uses: Uses) -> list[Path]:
 
 
 def _hide(patterns: tuple[str, ...]) -> None:
+    """Folders where the system has them. Elsewhere sockets alone: a recording may have such a name too."""
     for pattern in patterns:
         for path in Path("/").glob(pattern):
-            with suppress(Unavailable):  # gone meanwhile
-                if path.is_dir():
-                    _mount("tmpfs", str(path), 0, "tmpfs")
-                else:
+            with suppress(Unavailable, OSError):  # gone meanwhile
+                if path.is_socket():
                     _mount("/dev/null", str(path), BIND)
+                elif pattern.startswith("run/") and path.is_dir():
+                    _mount("tmpfs", str(path), 0, "tmpfs")
 
 
 def _set_all(flags: int) -> None:
