@@ -51,7 +51,7 @@ class Listener:
         self._address, self._begin, self._take, self._report = address, begin, take, report
         self.problem = "not connected yet"
         self._is_refused = self._is_up = False
-        """Of the connection of now: whether the broker's answer was a no, or a yes."""
+        """Of the connection of now: whether the broker said no, to it or to what shall be heard, and whether yes."""
         client = BoundedClient(
             address, client_id, paho.MQTTv5, MOST_PACKET_BYTES, context=context, credentials=credentials
         )
@@ -94,7 +94,8 @@ class Listener:
         self, client: paho.Client, _data: Any, _id: int, reasons: list[ReasonCode], _properties: Any
     ) -> None:
         below = f"below {self._address.topic}/"
-        if any(reason.is_failure for reason in reasons):
+        self._is_refused = any(reason.is_failure for reason in reasons)
+        if self._is_refused:
             self._fail(
                 f"{refusal(str(reasons[0]), has_credentials=client.username is not None)}: nothing is heard {below}", ""
             )

@@ -63,6 +63,21 @@ def test_a_broker_that_lets_nothing_be_heard_is_told_and_not_called_connected() 
         assert lines.empty()
 
 
+def test_a_broker_that_ends_the_connection_of_who_may_hear_nothing_is_told_of_once() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(PATIENCE_S)
+        with listening(f"mqtt://127.0.0.1:{server.getsockname()[1]}/mmg") as lines:
+            connection, _ = server.accept()
+            with connection:
+                connection.recv(4096)
+                connection.sendall(CONNACK)
+                asked = connection.recv(4096)
+                connection.sendall(b"\x90\x04" + asked[2:4] + b"\x00\x87")
+            assert "the broker refuses: not authorized" in lines.get(timeout=PATIENCE_S)
+            with server.accept()[0]:  # it tries again, and so the end of the first was heard
+                assert lines.empty()
+
+
 def close_without_a_word(server: socket.socket) -> None:
     server.accept()[0].close()
 
