@@ -115,7 +115,7 @@ def judge(task: Task, manifest: Manifest, seen: Seen, before: Condition, after: 
     reasons = _reasons(task, hops, repeat, excused, [why for why in throttled if why not in limits])
     if seen.waited_ms > MOST_WAITED * sum(held):
         share = f"{seen.waited_ms / sum(held):.0%} of the time to the decisions was waiting for one"
-        reasons.append(f"other programs had the processors, or a limit kept them from this one: {share}")
+        reasons.append(f"other programs or its own threads had the processors, or a limit kept them from it: {share}")
     return Case(
         modalities=task.modalities,
         outcome="measured",
