@@ -69,7 +69,7 @@ class _Found:
 def teach_recorded(reading: Reading, whences: list[Whence], lesson: tuple[str, Kept, int], life: Beside) -> None:
     """The file is written once.
 
-    lesson: the activity, the file, and the hops of an example. life: as ``other_life`` gives it. A bad one is told of
+    lesson: the activity, the file, and the hops of an example. life: of ``other_life``. A bad example is told of
     and left out, and so is one that the file has already. Raises ConfigError where none is left, NoSensorError where
     sensors are to blame for it.
     """
