@@ -8,6 +8,7 @@ import stat
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -151,6 +152,8 @@ def test_what_was_taught_comes_back_from_its_file_which_only_its_owner_reads(tmp
     np.testing.assert_allclose(was.shape, now.shape, atol=0.01)
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert b"pickle" not in path.read_bytes()
+    write_taught(tmp_path / "again.taught", replace(taught, hop_s=float("0.5")))
+    assert (tmp_path / "again.taught").read_bytes() == path.read_bytes()
 
 
 @pytest.mark.parametrize("offset", [0.0, 120_000.0])
@@ -407,6 +410,13 @@ def test_background_is_without_the_hops_that_are_taken() -> None:
     assert left.background["audio"] == whole.background["audio"]
     assert left.without_background("imu", traces[1:]) is left
     assert taught.without_background("video", traces) is taught
+
+
+def test_background_of_a_sensor_that_gives_the_same_again_stays() -> None:
+    still = Trace(np.ones((40, 1, 6), np.float32), np.ones((40, 5, 6), np.float32))
+    mine = Taught(ENCODERS).with_background("imu", [still])
+    waved = Example({"imu": joined(still.part(0, 1), moved(0, 0))})
+    assert mine.merge(Taught(ENCODERS).add("wave", waved)).background == mine.background
 
 
 def test_a_name_that_differs_from_another_in_its_case_alone_is_refused() -> None:

@@ -86,7 +86,8 @@ def write_taught(path: Path, taught: Taught) -> None:
         for one in taught.activities
     ]
     background = {name: [_packed(trace) for trace in traces] for name, traces in taught.background.items()}
-    file = _File("mmg-taught/2", "", dict(taught.encoders), activities, background, taught.hop_s)
+    hop_s = HOP_S if taught.hop_s == HOP_S else taught.hop_s  # a default is left out by its identity
+    file = _File("mmg-taught/2", "", dict(taught.encoders), activities, background, hop_s)
     data = msgspec.msgpack.encode(msgspec.structs.replace(file, sha256=_digest(file)))
     if len(data) > MOST_BYTES:
         raise ConfigError(f"{path}: would be {len(data) >> 20} MiB, and {MOST_BYTES >> 20} can be: remove an activity")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
@@ -154,10 +155,17 @@ class Taught:
         return replace(self, background={**self.background, modality: tuple(reversed(kept))})
 
     def without_background(self, modality: str, traces: Iterable[Trace]) -> Taught:
-        """Without the hops of background that are in any of these traces as well; the same, where it has none."""
-        known = self.background.get(modality, ())
-        gone = {hop.key() for trace in traces for hop in trace.each()} if known else set()
-        kept = [run for trace in known for run in trace.runs([hop.key() not in gone for hop in trace.each()])]
+        """Without the hops of background that are in any of these traces as well; the same, where it has none. What a
+        trace of it has more than once stays, as of a sensor at rest that gives the same again: it is of no one time."""
+        if not (known := self.background.get(modality)):
+            return self
+        keys = [[hop.key() for hop in trace.each()] for trace in known]
+        every = {key for own in keys for key in own}
+        gone = {key for trace in traces for hop in trace.each() if (key := hop.key()) in every}
+        kept: list[Trace] = []
+        for trace, own in zip(known, keys, strict=True):
+            times = Counter(own)
+            kept += trace.runs([key not in gone or times[key] > 1 for key in own])
         if sum(trace.hops for trace in kept) == sum(trace.hops for trace in known):
             return self
         return replace(self, background={**self.background, modality: tuple(kept)})
