@@ -100,19 +100,21 @@ def follow(
     feeds: dict[str, list[dict[str, Array]]] = {name: [] for name in runs}
     tokens: dict[str, list[Array]] = {name: [] for name in runs}
     for name, arrays in runs.items():
+        first = _first_hop(spec.sensors[name], spec)
         states = {before: state.numpy() for before, state in initial_states(spec.sensors[name]).items()}
         for samples in counted(progress, f"{name} streamed", arrays, len(arrays), "hops"):
             feed = {SAMPLES: samples, **states}
             if keep_feeds:
                 feeds[name].append(feed)
-            made = _run_finite(parts[name], feed, len(tokens[name]))
+            made = _run_finite(parts[name], feed, first + len(tokens[name]))
             tokens[name].append(made[TOKENS].numpy())
             states = {before: made[after].numpy() for before, after in state_names(spec.sensors[name])}
     planned = plan_contexts(spec, {name: len(arrays) for name, arrays in runs.items()})
     contexts = [context_of(spec, tokens, hop, some) for hop, some in planned]
     decided: list[dict[str, Array]] = []
     for context in counted(progress, "fused", contexts, len(contexts), "hops"):
-        decided.append({key: value.numpy() for key, value in _run_finite(fusion, context, len(decided)).items()})
+        made = _run_finite(fusion, context, planned[len(decided)][0])
+        decided.append({key: value.numpy() for key, value in made.items()})
     return Stream(runs, feeds, tokens, contexts, decided, planned)
 
 

@@ -39,6 +39,11 @@ class _Around(nn.Module):
         return self.change(samples, self.ppg(samples))
 
 
+class _Mean(nn.Module):
+    def forward(self, samples: Tensor) -> Tensor:
+        return samples.mean().expand(1, 1, 6)
+
+
 class _Growing(nn.Module):
     def forward(self, samples: Tensor, past: Tensor) -> tuple[Tensor, Tensor]:
         return samples[:, :1].expand(1, 1, 6) + past.mean(), torch.cat((past, samples[:, :1]), dim=1)
@@ -105,6 +110,22 @@ def test_tokens_that_are_not_finite_later_on(tmp_path: Path) -> None:
     pulse[64:] = 0
     said = refuse(seeded(_Around, lambda samples, t: t + samples.abs().max().log()), tmp_path, recorded={"ppg": pulse})
     assert said == "ppg: tokens is not finite, 2 hops after the beginning"
+
+    class Logarithm(nn.Module):
+        def forward(self, samples: Tensor) -> Tensor:
+            return samples.abs().max().log().expand(1, 1, 6)
+
+    class Divided(nn.Module):
+        def forward(self, tokens: Tensor, modality: Tensor, age: Tensor) -> tuple[Tensor, Tensor]:
+            mean = (tokens / tokens.abs().amax((1, 2), keepdim=True)).mean(1)
+            return mean[:, :3] + (modality + age).float().mean(1, keepdim=True), mean[:, :4]
+
+    window = replace(PPG, window_s=1.0)
+    said = refuse(Logarithm().eval(), tmp_path, sensor=window, recorded={"ppg": pulse})
+    assert said == "ppg: tokens is not finite, 3 hops after the beginning"
+    assert refuse(_Mean().eval(), tmp_path, sensor=window, fusion=Divided().eval(), recorded={"ppg": pulse * 0}) == (
+        "fusion: logits is not finite, 1 hop after the beginning"
+    )
 
 
 def test_a_state_whose_shape_changes(tmp_path: Path) -> None:
