@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
+from numbers import Integral, Real
 from pathlib import Path
 from typing import get_args
 
@@ -48,7 +49,7 @@ def require(asked: Request, encoders: Sequence[str], spec: Spec) -> None:
                 raise ConfigError(f"{one!r} is not one of {', '.join(allowed)}{hint}")
         if len(set(given)) < len(given):
             raise ConfigError(f"{', '.join(given)}: name each once")
-    if not isinstance(asked.hops, int) or not isinstance(asked.limit, (int, float)):
+    if not isinstance(asked.hops, Integral) or not isinstance(asked.limit, Real):  # numpy's are such too
         raise ConfigError(f"hops is a whole number and limit a number, not {asked.hops!r} and {asked.limit!r}")
     if not isinstance(asked.half, bool):
         raise ConfigError(f"half is True or False, not {asked.half!r}")

@@ -39,7 +39,7 @@ class Sensor:
     states: tuple[tuple[int, ...], ...] = ()
 
     def __post_init__(self) -> None:
-        _require_types(self)
+        _require_types(self, Sensor)
 
     def samples_in(self, seconds: float) -> int:
         """How many samples there are in a span of whole samples."""
@@ -79,7 +79,7 @@ class Spec:
     def __post_init__(self) -> None:
         if not isinstance(self.sensors, Mapping) or not all(isinstance(one, Sensor) for one in self.sensors.values()):
             raise ConfigError(f"sensors must be a mapping of names to Sensor(...), not {self.sensors!r:.80}")
-        _require_types(self)
+        _require_types(self, Spec)
         if not self.sensors:
             raise ConfigError(f"{self.name}: has no sensors")
         if min(self.token_dim, self.embedding_dim, self.context_hops) < 1:
@@ -107,18 +107,20 @@ class Spec:
         return self.context_hops * sum(sensor.tokens_per_hop for sensor in self.sensors.values())
 
 
-def _require_types(one: Sensor | Spec) -> None:
-    """Make lists tuples and numpy's numbers Python's. Raises ConfigError for a field of another type than its own."""
-    hints = get_type_hints(type(one))
-    for each in fields(one):
+def _require_types(one: Sensor | Spec, kind: type[Sensor | Spec]) -> None:
+    """Make lists tuples and numpy's numbers Python's. kind: whose fields are looked at; those that a class of somebody
+    else's adds are its own. Raises ConfigError for a field of another type than its own."""
+    hints = get_type_hints(kind)
+    for each in fields(kind):
         if each.name in ("sensors", "unknown"):  # of types of their own
             continue
         given = getattr(one, each.name)
         try:
             value = msgspec.convert(msgspec.to_builtins(given, enc_hook=_plain), hints[each.name])
         except (msgspec.ValidationError, TypeError) as error:
-            kind = type(one).__name__
-            raise ConfigError(f"{kind}: {each.name} must be {each.type}, not {given!r:.80}: {error}") from error
+            raise ConfigError(
+                f"{kind.__name__}: {each.name} must be {each.type}, not {given!r:.80}: {error}"
+            ) from error
         object.__setattr__(one, each.name, value)
 
 

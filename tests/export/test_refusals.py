@@ -6,7 +6,7 @@ import re
 import shutil
 import tempfile
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -387,6 +387,19 @@ def test_lists_and_numbers_of_numpy_are_taken() -> None:
     made = spec(sensor, token_dim=np.int64(6), labels=["a", "b", "c"])
     assert sensor == replace(PPG, rate_hz=64.0, states=((1, 1, 6),))
     assert (made.token_dim, made.labels) == (6, ("a", "b", "c"))
+
+
+def test_a_sensor_of_somebody_s_own_class_is_taken() -> None:
+    @dataclass(frozen=True)
+    class Own(Sensor):
+        module: nn.Module | None = None
+
+    assert spec(Own(PPG.rate_hz, PPG.channels, module=_Mean())).sensors["ppg"].rate_hz == PPG.rate_hz
+
+
+def test_hops_and_a_limit_of_numpy_are_taken(tmp_path: Path) -> None:
+    module = _Mean()  # in training mode: what it is refused for comes after what is asked for
+    assert "in training mode" in refuse(module, tmp_path, hops=np.int64(5), limit=np.float32(0.01))
 
 
 def test_sensors_that_cannot_be() -> None:
