@@ -171,6 +171,14 @@ def test_counts_in_the_thousands_are_known_again_from_the_file(tmp_path: Path, o
     assert sum(known.score({"imu": counted(other_life(5)["imu"])}).values()) < 0.1
 
 
+def test_an_example_with_values_beyond_all_sense_leaves_the_rest_told_apart() -> None:
+    odd = moved(1, 0)
+    taught = teach(1).add("odd", Example({"imu": Trace(odd.tokens, odd.shape * np.float32(1e30))}))
+    known = Scorer(taught, HOP_S)
+    assert known.score({"imu": moved(0, 9)})["kind 0"] > 0.9
+    assert known.repeated({"imu": [(0, other_life(5)["imu"])]}) == set()
+
+
 def test_examples_of_different_widths_are_never_written_and_the_old_file_stays(tmp_path: Path) -> None:
     path, taught = tmp_path / "mine.taught", teach()
     write_taught(path, taught)

@@ -197,7 +197,8 @@ class _Compared:
         every = np.concatenate([_rows(part, trace) for trace in (*traces, *background)])
         # Distances are differences of squares: what is far from zero beside its spread would leave nothing of them.
         self._center = every.mean(axis=0, dtype=np.float64).astype(np.float32)
-        self._scale = np.maximum((every - self._center).std(axis=0), LEAST_SPREAD)
+        spread = (every - self._center).std(axis=0, dtype=np.float64)  # a square may be beyond float32
+        self._scale = np.maximum(spread, LEAST_SPREAD).astype(np.float32)
         self._sequences = [(_rows(part, trace) - self._center) / self._scale for trace in traces]
         self._templates = compare(self._sequences)
 
