@@ -34,7 +34,7 @@ def trained_sha256(dataset: Dataset) -> str:
     digest = hashlib.sha256(repr((dataset.task.labels, dataset.task.kinds)).encode())
     for one in (session for pool in dataset.training for session in pool.sessions):
         person = dataset.people.get(one.subject, one.subject) if one.subject >= 0 else ""
-        shapes = {name: values.shape for name, values in one.samples.items()}
+        shapes = sorted((name, values.shape) for name, values in one.samples.items())
         digest.update(repr((one.source, person, shapes)).encode(errors="surrogateescape") + one.labels.tobytes())
     return digest.hexdigest()
 
