@@ -19,7 +19,7 @@ from mmg_training.config import DataConfig
 from mmg_training.data import load as load_data
 from mmg_training.data.folder.found import UNKNOWN, Recorded, find_sessions
 from mmg_training.data.folder.pieces import pieces_of, too_short_s
-from mmg_training.data.folder.reading import Read, read_session, sensors_of
+from mmg_training.data.folder.reading import Read, read_session, read_sessions, sensors_of
 from mmg_training.data.folder.split import Described, split
 from mmg_training.data.parts import told
 from mmg_training.data.sessions import UNLABELLED, Dataset
@@ -303,6 +303,14 @@ def test_a_copy_of_a_recording_is_neither_trained_on_nor_measured(tmp_path: Path
     made, said = loaded(tmp_path)
     assert "dan: imu is left out: it is the same recording as that of cat" in said
     assert {one.source for one in (*made.training[0].sessions, *made.test)} == {"ann", "bob", "cat"}
+
+
+def test_two_sensors_that_are_dead_are_no_copies(tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        session(tmp_path / name, 9)
+        (tmp_path / name / "imu.csv").write_text(HEADER + "".join(f"{k * 20},0,0,9.8,0,0,0\n" for k in range(450)))
+    for read in read_sessions(find_sessions(tmp_path), sensors_of(("imu",), False)):
+        assert read.present["imu"].any(), read.problems
 
 
 def test_whoever_is_not_named_counts_as_a_person_nobody_knows(tmp_path: Path) -> None:

@@ -68,6 +68,12 @@ class Read:
         there: NDArray[np.bool_] = np.any([np.zeros(self.hops, np.bool_), *self.present.values()], axis=0)
         return there
 
+    def varies(self, name: str) -> bool:
+        """Whether not all hops that this sensor has are the same."""
+        there = np.flatnonzero(self.present[name])
+        hops = self.samples[name].reshape(len(self.present[name]) or 1, -1)
+        return any(not np.array_equal(hops[there[0]], hops[one]) for one in there)
+
     def seconds(self) -> dict[str, float]:
         """Label -> its seconds with a sensor, without what two labels share."""
         names = sorted({one.label for one in self.labels})
@@ -97,11 +103,11 @@ def sensors_of(modalities: Sequence[str], allow_video: bool) -> tuple[Modality, 
 
 def read_sessions(sessions: Iterable[Recorded], sensors: Sequence[Modality]) -> Iterator[Read]:
     """Read each session. A copy of what an earlier one has with labels is left out: it could be trained on and
-    measured."""
+    measured. What is the same all along, as of a sensor that is dead, is no copy."""
     first: dict[tuple[str, bytes], str] = {}
     for session in sessions:
         read = read_session(session, sensors)
-        for name in [name for name, samples in read.samples.items() if read.labels and samples.any()]:
+        for name in [name for name in read.samples if read.labels and read.varies(name)]:
             other = first.setdefault((name, hashlib.blake2b(read.samples[name].data).digest()), session.name)
             if other != session.name:
                 read.problems.append(f"{name} is left out: it is the same recording as that of {other}")
