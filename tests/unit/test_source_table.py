@@ -79,6 +79,12 @@ def test_a_file_behind_a_file_is_refused_where_its_columns_are_others(tmp_path: 
         whole(opened(tmp_path, f"time,ax,ay,az\n{first}{header}\n{second}"))
 
 
+def test_another_header_is_seen_between_the_rows_of_a_chosen_device_too(tmp_path: Path) -> None:
+    rows = "".join(f"{device},{t / 50:.2f},0.1,0.2,9.8\n" for t in range(200) for device in ("left", "right"))
+    with pytest.raises(SourceError, match="has another header amid its rows, 'device,time,ay,ax,az'"):
+        whole(opened(tmp_path, f"device,time,ax,ay,az\n{rows}device,time,ay,ax,az\n{rows}", "where=device:left"))
+
+
 def test_a_figure_that_is_too_large_to_be_squared_warns_nobody(tmp_path: Path) -> None:
     rows = "".join(f"{t / 50},{'1e300' if t == 30 else '0.1'},0.2,9.8\n" for t in range(100))
     recording = opened(tmp_path, f"time,ax,ay,az\n{rows}")

@@ -263,8 +263,9 @@ class TableFile:
             yield from rows
             return
         index, value = self._layout.only
+        taken = (value, self._table.columns[index].name)  # the latter in another header, which is to be seen
         for row in rows:
-            if index < len(row) and str(row[index]).strip() != value and not self._table.is_header(row):
+            if index < len(row) and str(row[index]).strip() not in taken and not self._table.is_header(row):
                 if not self._layout.strict:
                     self._leave_out(row, index)
             else:
