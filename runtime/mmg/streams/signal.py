@@ -84,11 +84,12 @@ class SignalStream:
         return hops
 
     def _are_read(self, values: NDArray[np.float32]) -> bool:
-        """Whether no row is without acceleration: of most chunks one axis tells it."""
+        """Whether no row is without acceleration: of most chunks two axes tell it."""
         if not self._accelerations:
             return True
-        near = np.abs(values[:, self._accelerations[0]]) <= EMPTY_M_S2
-        if np.count_nonzero(near) and np.count_nonzero(self._are_empty(values)):
+        x, y, _ = self._accelerations
+        alike = np.abs(values[:, x]) == np.abs(values[:, y])
+        if np.count_nonzero(alike) and np.count_nonzero(self._are_empty(values)):
             return False
         self._empty = 0
         return True
