@@ -31,11 +31,12 @@ def told(dataset: Dataset) -> Split:
 
 def trained_sha256(dataset: Dataset) -> str:
     """A digest that changes with who is trained on, with their sessions and with the labels of these."""
-    digest = hashlib.sha256(repr((dataset.task.labels, dataset.task.kinds)).encode())
+    # In ASCII: what letters repr writes as they are is another matter with each Python.
+    digest = hashlib.sha256(ascii((dataset.task.labels, dataset.task.kinds)).encode())
     for one in (session for pool in dataset.training for session in pool.sessions):
         person = dataset.people.get(one.subject, one.subject) if one.subject >= 0 else ""
         shapes = sorted((name, values.shape) for name, values in one.samples.items())
-        digest.update(repr((one.source, person, shapes)).encode(errors="surrogateescape") + one.labels.tobytes())
+        digest.update(ascii((one.source, person, shapes)).encode() + one.labels.tobytes())
     return digest.hexdigest()
 
 
