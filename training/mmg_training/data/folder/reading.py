@@ -71,7 +71,7 @@ class Read:
     def varies(self, name: str) -> bool:
         """Whether not all hops that this sensor has are the same."""
         there = np.flatnonzero(self.present[name])
-        hops = self.samples[name].reshape(len(self.present[name]) or 1, -1)
+        hops = self.samples[name].reshape(len(self.present[name]), -1)
         return any(not np.array_equal(hops[there[0]], hops[one]) for one in there)
 
     def seconds(self) -> dict[str, float]:
