@@ -325,6 +325,16 @@ def test_a_second_recorder_on_a_file_is_refused(tmp_path: Path) -> None:
         Clock().recorder(tmp_path / "nowhere" / "day.mcap")
 
 
+def test_a_recording_that_is_given_up_leaves_what_another_put_in_its_way(tmp_path: Path) -> None:
+    clock = Clock()
+    recorder, told = clock.recorder(tmp_path / "day.mcap", Limits(split_s=2))
+    (tmp_path / "day-0001.mcap").write_bytes(b"another's")
+    clock.record(recorder, 4)
+    recorder.discard()
+    assert len(told) == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["day-0001.mcap"]
+
+
 def test_in_a_folder_each_run_makes_a_recording_of_its_own_also_after_a_power_cut(tmp_path: Path) -> None:
     assert path_in(tmp_path) == tmp_path / "run-0001.mcap"
     for name in ("run-0001.mcap", "run-0007-0002.mcap", "run-0003.labels", "day-0099.mcap"):

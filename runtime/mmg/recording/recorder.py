@@ -125,7 +125,7 @@ class Recorder:
         self._closing = self._is_wanted = self._is_over = False
         try:
             _refuse_parts_of_another(path)
-            self._part = self._open_part()
+            self._part = self._open_part(0)
         except FileExistsError as error:
             raise ConfigError(f"{error.filename} is there already: choose another name for the recording") from error
         except OSError as error:
@@ -308,8 +308,8 @@ class Recorder:
         now_ns, ended = self._monotonic_ns(), self._part
         self._finished_bytes += ended.size
         ended.finish()
+        self._part, self._began_ns = self._open_part(self._number + 1), now_ns
         self._number += 1
-        self._part, self._began_ns = self._open_part(), now_ns
         self._part.lose(ended.lost)  # while recording is off no step tells it
         if self._limits.keep_s is not None:
             self._old.append((now_ns, ended.path))
@@ -332,10 +332,10 @@ class Recorder:
     def _path_of(self, number: int) -> Path:
         return part_path(self.path, number) if self._limits.is_split or number else self.path
 
-    def _open_part(self) -> Part:
-        metadata = {**self._metadata, "part": str(self._number)}
-        part = Part(self._path_of(self._number), self._sensors, metadata, self._epoch_ns, self._changes)
-        if self._number and self._held:
+    def _open_part(self, number: int) -> Part:
+        metadata = {**self._metadata, "part": str(number)}
+        part = Part(self._path_of(number), self._sensors, metadata, self._epoch_ns, self._changes)
+        if number and self._held:
             # A part that is read without those before it knows the label that holds.
             now_ns = self._monotonic_ns()
             part.mark(MarkMessage(round((now_ns - self.origin_ns) / 1e9, 3), self._held, START), now_ns)
