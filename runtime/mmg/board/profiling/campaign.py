@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 SIGNAL = "synthetic samples: noise, gravity on one axis; no sensor was opened"
 PRECISIONS = ("fp32", "int8")
 HOPS = {"paced": 12, "backtoback": 200}
-"""Counted ones of each case: with these the starter's 28 cases take six minutes."""
+"""Counted ones of each case: with these the starter's 28 cases take under six minutes."""
 PACED_ONLY = ("cpu_percent", "power_mw")
 EXPLAINED = (2, 4)
 """Exit codes of a case's process whose last line says all."""
