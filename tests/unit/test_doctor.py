@@ -613,7 +613,7 @@ def test_the_command_tells_of_a_msgspec_that_cannot_be_imported(tmp_path: Path) 
     (tmp_path / "msgspec.py").write_text("raise ImportError('made to fail')")
     before = filter(None, [os.environ.get("PYTHONPATH")])
     done = run("--json", PYTHONPATH=os.pathsep.join([str(tmp_path), *before]))
-    assert (done.returncode, done.stderr) == (1, "")
+    assert (done.returncode, "Traceback" in done.stderr) == (1, False)  # on a busy machine its progress is there
     told = json.loads(done.stdout)
     found = {one["check"]: one["found"] for one in told["findings"]}
     assert (told["board"], found["profile"]) == (None, "profiles need msgspec")
