@@ -81,7 +81,7 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="S",
         type=seconds,
         default=600.0,
-        help="give a recording up of which nothing was decided for so long (default: 600)",
+        help="give up a recording of which nothing was decided for so long (default: 600)",
     )
     add("--retry", action="store_true", help="try again the recordings that failed")
     add("--json", action="store_true", help="print what it came to as a JSON object")

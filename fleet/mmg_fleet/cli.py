@@ -52,7 +52,7 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="FILE",
         type=Path,
         default=Path("fleet.sqlite"),
-        help="where it is kept what is known (default: fleet.sqlite)",
+        help="where what is known is kept (default: fleet.sqlite)",
     )
     add("--page", metavar="ADDRESS", default=":8421", help="where the page is (default: 127.0.0.1:8421)")
     add("--forget", metavar="TOPIC", action="append", default=[], help="a wearable that is no more; may be repeated")

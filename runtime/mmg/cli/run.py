@@ -145,7 +145,7 @@ def build_parser() -> argparse.ArgumentParser:
         help="let sensors sleep, their devices closed, until what is decided without them asks for them: by the "
         "profile's policy (--set gate...), or else the bundle's; see docs/gate.md",
     )
-    add("--truth", metavar="PATH", help="a CSV of start_s,end_s,label to print beside the decisions")
+    add("--truth", metavar="PATH", help="labels as mmg-label reads them, to print beside the decisions")
     add("--version", action=PrintVersion)
     return parser
 

@@ -59,7 +59,7 @@ def build_parser() -> argparse.ArgumentParser:
         command.add_argument("--name", default="mmg", help="of the service (default: mmg)")
         return command
 
-    install = add("install", _install, "Write the unit for these flags of mmg-run, start it, and at every boot")
+    install = add("install", _install, "Write the unit for these flags of mmg-run, and start it now and at every boot")
     install.add_argument("--dry-run", action="store_true", help="print the unit, and change nothing")
     install.usage = "mmg-service install [--dry-run] [--name NAME] [flags of mmg-run, see mmg-run --help]"
     add("remove", _remove, "Stop it and take its unit away; its folder stays")

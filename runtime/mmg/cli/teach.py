@@ -69,11 +69,11 @@ def build_parser() -> argparse.ArgumentParser:
     add("-o", "--output", metavar="FILE", type=Path, default=MINE, help=f"default: {MINE}")
     add("--shots", metavar="N", type=_shots, help=f"how many examples to ask for, live (default: {SHOTS})")
     add("--seconds", metavar="S", type=seconds, help="how long an example is (default: the bundle's context, 4)")
-    needs = f"(default: {LISTEN_S:g}, which a threshold needs; Enter ends it)"
-    add("--listen", metavar="S", type=_listen, help=f"listen to other life for so long before, live {needs}")
+    before = f"how long to listen to other life first, live (default: {LISTEN_S:g}; Enter ends it)"
+    add("--listen", metavar="S", type=_listen, help=before)
     add("--auto", action="store_true", help="count down to each example, instead of waiting for Enter")
     add("--from", metavar="RECORDING", nargs="+", default=[], dest="recordings", help="take the examples out of these")
-    other = "what is none of what is taught, out of these; with NAME or alone"
+    other = "take what is none of what is taught out of these; with NAME or alone"
     add("--background", metavar="RECORDING", nargs="+", default=[], action="extend", help=other)
     add("--improve", action="store_true", help="let NAME be one of the bundle's labels: your examples count beside it")
     add("--list", action="store_true", help="show what is taught")
