@@ -45,8 +45,9 @@ examples:
   mmg-record -o day.mcap --split 1h --keep 24h           files of an hour, the last day of them
   mmg-run day.mcap                                       decide on what was recorded
 
-exit codes: 0 done, 2 usage or configuration, or the disk did not take it all, 3 no sensor gave anything in --duration,
-4 bundle or memory, 5 was asked to end while a driver did not return: the file can be read up to its last second
+exit codes: 0 done, 2 usage or configuration, or the disk did not take it all, 3 no sensor, or none that gave anything
+in --duration, 4 bundle or memory, 5 was asked to end while a driver did not return: the file can be read up to its
+last second
 """
 
 
@@ -60,7 +61,7 @@ def build_parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     add = parser.add_argument
-    add("-o", "--output", metavar="DAY.mcap", type=Path, required=True, help="the file, which must not be there yet")
+    add("-o", "--output", metavar="DAY.mcap", type=Path, required=True, help="a file that is not there, or a folder")
     add_sensor_flags(parser, takes_recordings=False)
     add("--allow-video", action="store_true", help="allow video to be opened; you must also name it")
     add("--labels", metavar="LIST", default="", help="labels that the keys 1 to 9 begin and end, such as walk,knead")
