@@ -14,6 +14,7 @@ from fakes import HOP_S, audio_modality, signal_modality, tiny_files, tiny_manif
 from mmg.bundle import Bundle, write_bundle
 from mmg.bundle.manifest import Subset
 from mmg.engine.encoder import Encoder
+from mmg.errors import RequiredSensorLost
 from mmg.recording.reader import open_recording
 from mmg.recording.recorder import Recorder
 from mmg.recording.sensors import sensor_of
@@ -56,6 +57,7 @@ class Loaded:
         deadline_s: float | None = DEADLINE_S,
         gate: GatePolicy | None = None,
         *,
+        required: tuple[str, ...] = (),
         record: Callable[[Step], None] = lambda _: None,
         start_ns: int = 0,
     ) -> None:
@@ -64,7 +66,7 @@ class Loaded:
         self.pipeline = LivePipeline(
             bundle,
             self.make_ports(),
-            Settings(deadline_s=deadline_s, gate=gate),
+            Settings(deadline_s=deadline_s, gate=gate, required=required),
             report=self.notes.append,
             record=record,
             held_down=lambda: self.held_down,
@@ -256,6 +258,32 @@ def test_a_load_that_stays_is_tried_ever_less_often_and_told_once_a_minute(bundl
     later = microphone.started
     run.run(120.0)
     assert microphone.started - later <= tries // 2
+
+
+def test_a_gate_lets_a_sensor_sleep_again_that_takes_longer_than_a_hop(
+    bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wake = Wake(motion=0.5, hold_s=1.0, look_s=0.0)
+    run = Loaded(bundle, None, GatePolicy(watch=("imu",), wake={"audio": wake}))
+    moves = True
+    monkeypatch.setattr(run.pipeline.engine, "motion_at", lambda _: float(moves))
+    run.load_ns = S
+    assert run.run(5.0)[-1].modalities == NAMES
+    moves = False
+    made = run.run(10.0)
+    assert made[-1].sensors["audio"].state == "asleep"
+    assert not any(late(made[-5:]))
+    assert run.pipeline._decider.gating
+    assert run.pipeline._decider.gating.share_awake()["audio"] > 0.25
+
+
+def test_a_required_sensor_that_is_lost_ends_a_run_that_is_late_all_the_time(bundle: Bundle) -> None:
+    run = Loaded(bundle, None, required=("imu",))
+    run.load_ns = S
+    run.run(5.0)
+    run.world.sensors["imu"].talking = False
+    with pytest.raises(RequiredSensorLost, match="imu"):
+        run.run(10.0)
 
 
 def test_relief_leaves_one_awake_that_watches(tmp_path: Path) -> None:

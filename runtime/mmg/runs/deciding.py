@@ -72,11 +72,7 @@ class Decider:
     def take(self, step: Step) -> list[Decision]:
         """Decide what is due, and tell what changed. Raises ConfigError, BundleError, ModelError."""
         now_ns, self._statuses = step.now_ns, dict(step.statuses)
-        was_paused = now_ns - self._looked_ns > (self.engine.hop_s + self._settings.grace_s) * 1e9
-        if was_paused:
-            self._patient_ns = now_ns  # the process heard nothing through no fault of the sensors
-            if self.gating:
-                self.gating.skip(now_ns)
+        was_away = now_ns - self._looked_ns > (self.engine.hop_s + self._settings.grace_s) * 1e9
         self._looked_ns, end_ns = now_ns, self.engine.hop_end_ns
         decisions: list[Decision] = []
         if self.gating:
@@ -98,20 +94,25 @@ class Decider:
             accepted = self._arrivals[chunk.modality].accept(chunk, now_ns)
             if accepted is not None:
                 before_ns = self.engine.newest_ns(chunk.modality)
-                if not was_paused:
+                if not was_away:
                     late = self._lateness[chunk.modality].measure(accepted.times_ns, before_ns, now_ns)
                     self._tell(chunk.modality, late)
                 decisions += self.engine.push(accepted)
         decisions += self.engine.advance(now_ns)
+        hops = round((self.engine.hop_end_ns - end_ns) / 1e9 / self.engine.hop_s)
+        # Where every hop was decided it was only at work for long.
+        was_paused = was_away and hops > len(decisions)
+        if was_paused:
+            self._patient_ns = now_ns  # the process heard nothing through no fault of the sensors
         if self.gating:
-            decisions = self.gating.follow(decisions, now_ns)
+            decisions = self.gating.follow(decisions, now_ns, was_paused=was_paused)
         self._states = self.engine.states()
         # What a device speaks, and so whose units these are, may be known only now.
         for name, how in step.read_as.items():
             self.engine.read_as(name, how)
         self._report_changes(now_ns)
-        if not was_paused:
-            self._report_gaps(round((self.engine.hop_end_ns - end_ns) / 1e9 / self.engine.hop_s), now_ns)
+        if not was_away:
+            self._report_gaps(hops, now_ns)
         return [self._complete(decision) for decision in decisions]
 
     def check_required(self) -> None:

@@ -134,9 +134,11 @@ class Gating:
         """When a sensor was woken; None while it sleeps, or where it never slept."""
         return self._woken_ns.get(name)
 
-    def skip(self, now_ns: int) -> None:
-        """After a pause: until now nothing was heard, and nobody was awake."""
-        passed_ns = max(now_ns - self._now_ns, 0)
+    def _skip(self, until_ns: int) -> None:
+        """After a pause: until then nothing was heard, and nobody was awake."""
+        passed_ns = until_ns - self._now_ns
+        if passed_ns <= 0:
+            return
         self._now_ns, self._paused_ns = self._now_ns + passed_ns, self._paused_ns + passed_ns
         self._woken_ns = {name: woken_ns + passed_ns for name, woken_ns in self._woken_ns.items()}
         if self._gate:
@@ -166,10 +168,11 @@ class Gating:
             self._is_told, self._told_ns[kind] = True, now_ns
             self._report(f"{why}: {', '.join(names)} sleeps until they are in time")
 
-    def follow(self, decisions: Sequence[Decision], now_ns: int) -> list[Decision]:
+    def follow(self, decisions: Sequence[Decision], now_ns: int, *, was_paused: bool = False) -> list[Decision]:
         """Say in each of these new decisions who was asked, and then let sensors sleep and wake by them.
 
-        Called after each step, with the time until which everything is known.
+        Called after each step, with the time until which everything is known. was_paused: hops that were not decided
+        are those of a pause.
         """
         passed_ns, self._end_ns = self._engine.hop_end_ns - self._end_ns, self._engine.hop_end_ns
         if not passed_ns:
@@ -177,11 +180,16 @@ class Gating:
         asked = Gated(
             tuple(name for name in self._engine.modalities if name in self.awake), tuple(self.asleep), self._why()
         )
+        hop_ns = round(self._engine.hop_s * 1e9)
         for decision in decisions:
-            end_ns = self._origin_ns + round(decision.t_s * 1e9)
+            end_ns = self._origin_ns + (decision.hop + 1) * hop_ns
+            if was_paused:
+                self._skip(end_ns - hop_ns)
             if self._gate:
                 self._gate.decide(decision, max(end_ns, self._now_ns), self._engine.motion_at(decision.hop))
             self._count(end_ns)
+        if was_paused:
+            self._skip(self._end_ns - hop_ns)
         if not decisions:
             if self._gate:
                 self._gate.decide(None, max(now_ns, self._now_ns))
