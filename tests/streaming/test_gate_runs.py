@@ -271,7 +271,10 @@ def test_a_recording_of_it_decides_and_sleeps_again_as_it_did_live(
     )
     run = Run(bundle, policy.wake["audio"], record=recorder.step, start_ns=start_ns)
     run.pipeline.keep_tokens(as_tokens)
-    live = [line_of(decision) for decision in run.run(12.0)]
+    made = run.run(6.0)
+    run.world.sensors["audio"].late_ns = 2_500_000_000  # soon after it was woken
+    live = [line_of(decision) for decision in made + run.run(6.0)]
+    assert "its samples arrive" in live[-1]
     recorder.close()
     recording = open_recording(path)
     settings = as_recorded(recording, bundle, Settings(), print, NAMES, grace=None, precision=None, unknown=None)

@@ -127,6 +127,8 @@ class Track:
         for hop in encoded.hops:
             known = hop.state, hop.reason, hop.last_ns, hop.dropped
             self._records[hop.hop] = HopRecord(hop.tokens, *known, 0, 0, hop.shape, hop.motion)
+            if hop.tokens is not None:
+                self._woken_hop = None
         self._stream = _Told(encoded.next_hop, encoded.first_ns, encoded.last_ns, encoded.dropped)
 
     @property

@@ -89,6 +89,8 @@ class Decider:
                     continue
                 chunk = admitted
             if isinstance(chunk, Encoded):
+                if chunk.last_ns is not None:
+                    self._arrivals[chunk.modality].hear(chunk.last_ns, now_ns)
                 decisions += self.engine.push(chunk)
                 continue
             accepted = self._arrivals[chunk.modality].accept(chunk, now_ns)
@@ -245,7 +247,11 @@ class _Arrivals:
                 return None
             chunk = replace(chunk, samples=chunk.samples[good], times_ns=chunk.times_ns[good], dropped=0)
         else:
-            late_s = (now_ns - int(chunk.times_ns[-1])) / 1e9
-            self.problem = f"its samples arrive {late_s:.0f} s late" if late_s > LATE_S else ""
+            self.hear(int(chunk.times_ns[-1]), now_ns)
         refused, self._refused = self._refused, 0
         return replace(chunk, dropped=chunk.dropped + refused) if refused else chunk
+
+    def hear(self, newest_ns: int, now_ns: int) -> None:
+        """Note how old the newest sample is that has come."""
+        late_s = (now_ns - newest_ns) / 1e9
+        self.problem = f"its samples arrive {late_s:.0f} s late" if late_s > LATE_S else ""
