@@ -244,6 +244,22 @@ def test_where_the_few_that_are_left_are_lost_the_others_decide(bundle: Bundle, 
     assert len(made) >= 115
 
 
+@pytest.mark.parametrize("gate", [None, GatePolicy(watch=("imu",), wake={"audio": Wake(motion=50.0, look_s=0.0)})])
+def test_a_sensor_that_is_lost_when_heat_begins_comes_back(bundle: Bundle, gate: GatePolicy | None) -> None:
+    run = Loaded(bundle, gate=gate)
+    run.run(5.0)
+    imu = run.world.sensors["imu"]
+    imu.talking = False
+    run.run(8.0)
+    run.held_down = "throttled"
+    made = run.run(5.0)
+    assert made[-1].modalities == ("audio",)
+    assert made[-1].gate is not None
+    assert "imu" in made[-1].gate.awake
+    imu.talking = True
+    assert run.run(10.0)[-1].modalities == ("imu",)
+
+
 def test_a_load_that_stays_is_tried_ever_less_often_and_told_once_a_minute(bundle: Bundle) -> None:
     run = Loaded(bundle)
     run.run(5.0)

@@ -34,14 +34,18 @@ class Relief:
         self.why = ""
         """Why the others sleep."""
 
+    def is_late(self, late_ns: int) -> bool:
+        """Whether a hop is late that ended so long ago."""
+        return late_ns > self._limit_ns
+
     def look(self, late_ns: int, held_down: str, awake: Collection[str], live: Collection[str]) -> bool:
         """Before a hop is worked on: True where a cheaper subset is to decide it, and those after it.
 
         late_ns: how long ago the hop ended. held_down: what holds the processor's clock down; empty for nothing.
-        awake: the sensors that deliver, or may at any moment. live: those of them whose samples are there
-        to the hop's end.
+        awake: the sensors that deliver, and where it is late those that may at any moment. live: those of them whose
+        samples are there to the hop's end.
         """
-        is_late = late_ns > self._limit_ns
+        is_late = self.is_late(late_ns)
         cheaper = [rung for rung in self.rungs(live) if rung and rung < set(awake)]
         if not cheaper or not (is_late or (held_down and self.allowed is None)):
             return False

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import msgspec
 from mmg_device_profiles.gate import GatePolicy, problem_in
 
-from mmg.engine.gate import HEARD, Gate
+from mmg.engine.gate import HEARD, PATIENCE_NS, Gate
 from mmg.engine.relief import Relief
 from mmg.errors import ConfigError
 from mmg.types import Chunk, Decision, Gated
@@ -116,6 +116,7 @@ class Gating:
         self._engine, self._opens_ns, self._origin_ns = engine, opens_ns, origin_ns
         self._gate, self._relief, self._report = gate, relief, report
         self._woken_ns: dict[str, int] = {}
+        self._spared: frozenset[str] = frozenset()  # awake, and no load, when relief was last needed
         self._held_down, self._is_told, self._told_ns = "", False, dict[str, int]()
         self._now_ns, self._end_ns = origin_ns, engine.hop_end_ns
         self._awake_ns, self._paused_ns = dict.fromkeys(opens_ns, 0), 0
@@ -150,14 +151,22 @@ class Gating:
         if self._relief is None:
             return
         end_ns = self._engine.hop_end_ns
-        newest_ns = {name: self._engine.newest_ns(name) or 0 for name in self.awake}
+        before_ns = {name: self._engine.newest_ns(name) or 0 for name in self.awake}
+        newest_ns = dict(before_ns)
         newest_ns |= {one.modality: int(one.times_ns[-1]) for one in step.chunks if one.modality in self.awake}
         newest_ns |= {one.modality: one.last_ns or 0 for one in step.encoded if one.modality in self.awake}
         states = {name: state.state for name, state in self._engine.states().items() if name in self.awake}
-        live = [name for name, state in states.items() if state in HEARD and newest_ns[name] >= end_ns]
-        present = [name for name, state in states.items() if state != "absent"]
-        if self._relief.look(step.now_ns - end_ns, step.held_down, present, live):
+        heard = [name for name, state in states.items() if state in HEARD]
+        live = [name for name in heard if newest_ns[name] >= end_ns]
+        # One that gives nothing costs nothing, and closed it could not come back. A recording of tokens does not tell
+        # what came of one that is closed now.
+        lost = [name for name, state in states.items() if state == "stale" and end_ns - before_ns[name] > PATIENCE_NS]
+        present = [name for name, state in states.items() if state != "absent" and name not in lost]
+        late_ns = step.now_ns - end_ns
+        weighed = present if self._relief.is_late(late_ns) else heard
+        if self._relief.look(late_ns, step.held_down, weighed, live):
             was_awake = self.awake
+            self._spared = was_awake.difference(weighed)
             self._let_sleep()
             self._tell(sorted(was_awake - self.awake), self._relief.why, step.now_ns)
 
@@ -213,9 +222,15 @@ class Gating:
     def _why(self) -> dict[str, str]:
         """What sensors are awake for, and what those sleep for that would be awake."""
         why = self._gate.why if self._gate else {}
-        if self._relief and self._relief.allowed is not None:
-            why |= {name: self._relief.why for name in self.asleep if name not in self._relief.allowed}
+        if self._relief and (allowed := self._allowed) is not None:
+            why |= {name: self._relief.why for name in self.asleep if name not in allowed}
         return why
+
+    @property
+    def _allowed(self) -> frozenset[str] | None:
+        """Those that may be awake while decisions are late; None for all."""
+        allowed = self._relief.allowed if self._relief else None
+        return None if allowed is None else allowed | self._spared
 
     def _count(self, now_ns: int) -> None:
         """What each spent awake until now."""
@@ -225,7 +240,8 @@ class Gating:
 
     def _let_sleep(self) -> None:
         before, awake = self.awake, self._gate.awake if self._gate else frozenset(self._engine.modalities)
-        self.awake = awake if self._relief is None or self._relief.allowed is None else awake & self._relief.allowed
+        allowed = self._allowed
+        self.awake = awake if allowed is None else awake & allowed
         self._woken_ns |= dict.fromkeys(self.awake - before, self._now_ns)
         self._woken_ns = {name: woken_ns for name, woken_ns in self._woken_ns.items() if name in self.awake}
         self._engine.let_sleep(self.asleep)
