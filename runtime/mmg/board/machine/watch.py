@@ -13,6 +13,8 @@ from mmg.board.machine.throttling import HEAT, find_cooling, read_firmware, reas
 from mmg.board.machine.tools import Tool, tool_under
 
 EVERY_S = 5.0
+FAILURES = 3
+"""A processor that is hot and busy may keep a tool from its answer once."""
 
 
 class Throttling(NamedTuple):
@@ -30,13 +32,16 @@ def read_throttling(root: Path = Path("/"), tool: Tool | None = None) -> Throttl
 
 
 def until_it_fails(tool: Tool) -> Tool:
-    """A tool that is run no more once it failed: a run may not reach it, and each try would be a process."""
-    has_failed = False
+    """A tool that is run no more once it failed FAILURES times in a row: a run may not reach it, and each try would be
+    a process."""
+    failures = 0
 
     def run(command: Sequence[str]) -> str | None:
-        nonlocal has_failed
-        printed = None if has_failed else tool(command)
-        has_failed = printed is None
+        nonlocal failures
+        if failures >= FAILURES:
+            return None
+        printed = tool(command)
+        failures = failures + 1 if printed is None else 0
         return printed
 
     return run
