@@ -127,12 +127,13 @@ def test_a_clock_that_is_set_ahead_again_and_again_costs_no_hop(step_ms: int) ->
     assert longest_gap_ms(stamped[200:]) < 100
 
 
-def test_single_garbled_times_move_nothing() -> None:
+@pytest.mark.parametrize("batch", [1, 50])
+def test_single_garbled_times_move_nothing(batch: int) -> None:
     capture = capture_of(30)
     ticks = capture - BOOT_NS
     for at, garbled in ((700, 0), (900, 923_456 * SECOND), (1300, 1), (1700, -5 * SECOND), (2100, 1 << 60)):
         ticks[at] = garbled
-    stamped, _, notes = stamp(ticks, jittered(capture))
+    stamped, _, notes = stamp(ticks, jittered(capture), batch=batch)
     assert notes == [""]
     errors = errors_ms(stamped, capture)
     assert np.delete(errors, [700, 900, 1300, 1700, 2100])[200:].max() < 15

@@ -84,6 +84,8 @@ class DeviceTime:
             if abs(tick) >= _FARTHEST_NS:
                 tick = UNTIMED
             else:
+                if taken and self._shows_garbled(tick):
+                    taken[-1] = (self._before + tick) // 2 + self._shift
                 tick, pause_ns = self._follow(tick, pause_ns, len(ticks) - at), 0
             taken.append(tick)
         self._measure_pace(arrival_ns)
@@ -92,7 +94,7 @@ class DeviceTime:
 
     def _follow(self, tick: int, pause_ns: int, rest: int) -> int:
         """The tick to go on with. pause_ns: since the read before this one; rest: samples after it in this read."""
-        last, before = self._last, self._before
+        last, is_garbled = self._last, self._shows_garbled(tick)
         self._last, self._before = tick, last
         self._seen += 1
         if self._seen == 1:
@@ -103,7 +105,7 @@ class DeviceTime:
         usual_ns = round(self.usual_ns) if step < 0 or self._undo else 0
         if step > 0:
             self._steps.append(step)
-        if step < 0 and not (self._seen > 2 and 0 < tick - before <= _NEAR * usual_ns):
+        if step < 0 and not is_garbled:
             self._undo = last, self._shift
             passed_ns = pause_ns - rest * usual_ns
             self._set_back_ns = (passed_ns if passed_ns > _PAUSE_NS else usual_ns) - step
@@ -118,6 +120,10 @@ class DeviceTime:
         if abs(tick + self._shift) >= _FARTHEST_NS:
             self._shift = 0
         return tick + self._shift
+
+    def _shows_garbled(self, tick: int) -> bool:
+        """Whether the time before this one was garbled ahead, as this goes on from the one before that."""
+        return self._seen > 1 and tick < self._last and 0 < tick - self._before <= _NEAR * self.usual_ns
 
     def _measure_pace(self, arrival_ns: int) -> None:
         if self._window is None:
