@@ -165,6 +165,14 @@ def test_a_deadline_that_the_grace_does_not_let_be_kept_is_told(bundle: Bundle) 
     assert not Loaded(bundle).notes
 
 
+def test_a_bundle_that_does_not_say_which_sensors_it_can_do_without_is_told(tmp_path: Path, bundle: Bundle) -> None:
+    manifest = msgspec.structs.replace(bundle.manifest, subsets=())
+    write_bundle(tmp_path / "tiny", manifest, tiny_files(manifest))
+    with Bundle.open(tmp_path / "tiny") as untold:
+        why = "this bundle tells no accuracy with fewer sensors"
+        assert Loaded(untold).notes == [f"deadline: no cheaper subset is known: {why}"]
+
+
 def test_without_a_deadline_decisions_are_late_and_complete(bundle: Bundle) -> None:
     run = Loaded(bundle, deadline_s=None)
     run.run(5.0)

@@ -51,6 +51,10 @@ def open_gating(
             why = f"hops wait {settings.grace_s * 1e3:g} ms for a late sensor"
             report(f"deadline: {settings.deadline_s * 1e3:g} ms counts as {2e3 * limit_s:g} ms: {why}")
         relief = Relief(manifest, round(limit_s * 1e9), gate.watching if gate else ())
+        if len(relief.rungs(engine.modalities)) < 2:
+            is_alone = len(engine.modalities) < 2
+            why = "this run has one sensor" if is_alone else "this bundle tells no accuracy with fewer sensors"
+            report(f"deadline: no cheaper subset is known: {why}")
     if gate is None and relief is None:
         return None
     sleepers = settings.gate.wake if gate and settings.gate else {}
