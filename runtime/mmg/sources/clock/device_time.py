@@ -79,7 +79,7 @@ class DeviceTime:
         self._arrival_ns = arrival_ns
         if pause_ns > _STALL_NS:
             self._window = None
-        taken = []
+        taken: list[int] = []
         for at, tick in enumerate(ticks, 1):
             if abs(tick) >= _FARTHEST_NS:
                 tick = UNTIMED
