@@ -16,6 +16,7 @@ import pytest
 from chores import REST, TAUGHT, UNTAUGHT, day_of, label, save, spans
 from forked import mmg_run
 from mmg.bundle import Bundle
+from mmg.cli.run import main as run_main
 from mmg.cli.taught_file import MOST_ESTIMATED
 from mmg.cli.teach import main
 from mmg.runs.recorded import Pipeline
@@ -23,7 +24,7 @@ from mmg.runs.settings import Settings
 from mmg.teaching.scorer import Scorer
 from mmg.teaching.store import read_taught, write_taught
 from mmg.teaching.taught import Example, Taught
-from mmg.teaching.trace import Trace
+from mmg.teaching.trace import POINTS, Trace
 
 TRACE = Trace(np.random.default_rng(0).normal(size=(8, 1, 64)).astype(np.float32), np.zeros((8, 0, 0), np.float32))
 
@@ -64,7 +65,7 @@ def test_what_was_taught_with_both_is_known_with_either_and_another_is_not(
     parts = [(REST, 6.0), (TAUGHT[0], 14.0), (REST, 8.0), (TAUGHT[1], 14.0), (REST, 8.0), (UNTAUGHT, 12.0)]
     day = save(tmp_path / "day", parts, 500)
     with Bundle.open("starter") as bundle:
-        settings = Settings(taught=Scorer(read_taught(days / "taught"), bundle.manifest.hop_s))
+        settings = Settings(taught=Scorer(read_taught(days / "taught")))
         run = Pipeline(bundle, dict.fromkeys(sensors, str(day)), settings)
         decisions = list(run)
         run.close()
@@ -455,6 +456,26 @@ def test_two_hundred_activities_are_listed_at_once(here: Path, capsys: pytest.Ca
     )
     assert main(["--list", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["activities"][0]["recall"] is None
+
+
+def test_a_file_of_more_than_can_be_compared_is_listed_and_loses_an_activity(
+    days: Path, here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    taught = Taught(read_taught(days / "taught").encoders)
+    for number in range(9):
+        traces = {"imu": Trace(np.full((500, 1, 8), number, np.float32), np.zeros((500, POINTS, 6), np.float32))}
+        taught = taught.with_kept(f"chore {number}", Example(traces))
+    write_taught(here / "mine.taught", taught)
+    much = "mine.taught: 38 minutes of imu examples, and 33 can be compared: remove an activity with mmg-teach --delete"
+    assert run_main(["--demo", "--taught", "mine.taught"]) == 2
+    assert much in told(capsys)
+    assert main(["--list"]) == 0
+    shown = capsys.readouterr()
+    assert much in shown.err
+    assert shown.out.splitlines()[0] == "chore 0    1 example   imu"
+    assert main(["--delete", "chore 0"]) == 0
+    assert much not in told(capsys)
+    assert read_taught(here / "mine.taught").names == taught.names[1:]
 
 
 def test_what_estimates_many_examples_of_another_file_names_it(here: Path, capsys: pytest.CaptureFixture[str]) -> None:

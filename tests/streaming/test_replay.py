@@ -189,7 +189,7 @@ def test_what_may_be_called_unknown_is_as_it_was_live_unless_asked_otherwise(
 
 def test_a_run_with_taught_activities_is_recorded(bundle: Bundle, tmp_path: Path) -> None:
     world, path = World(NAMES, 0), tmp_path / "day.mcap"
-    settings = Settings(taught=Scorer(Taught({}), bundle.manifest.hop_s))
+    settings = Settings(taught=Scorer(Taught({})))
     options, board = argparse.Namespace(split=None, keep=None), load_profile("generic-x86-64")
     open_recorder(options, path, bundle, world.ports, board, settings, 0, silent).close()
     assert json.loads(open_recording(path).metadata["settings"])["taught"] is None

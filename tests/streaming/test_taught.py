@@ -84,8 +84,8 @@ def taught(bundle: Bundle) -> Taught:
 
 
 @pytest.fixture(scope="module")
-def scorer(bundle: Bundle, taught: Taught) -> Scorer:
-    return Scorer(taught, bundle.manifest.hop_s)
+def scorer(taught: Taught) -> Scorer:
+    return Scorer(taught)
 
 
 def decide(
@@ -168,7 +168,7 @@ def test_a_rhythm_is_known_wherever_in_a_hop_it_begins(bundle: Bundle) -> None:
     for chore in TAUGHT:
         for seed in range(3):  # one after the other, as in one sitting: all begin at the same place
             taught = taught.add(chore, Example({"audio": chore_heard(bundle, chore, seed, 0.0)}))
-    known = Scorer(taught.with_background("audio", [chore_heard(bundle, REST, 9, 0.0)]), 0.5)
+    known = Scorer(taught.with_background("audio", [chore_heard(bundle, REST, 9, 0.0)]))
     for late_s in (0.0, 0.06, 0.12, 0.2, 0.31, 0.44):
         apart = [known.distances({"audio": chore_heard(bundle, chore, 77, late_s)}) for chore in (*TAUGHT, UNTAUGHT)]
         assert (np.diag(np.stack(apart[:2])) < 0.85).all(), (late_s, apart)

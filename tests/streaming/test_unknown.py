@@ -143,7 +143,7 @@ def test_taught_activities_share_the_whole_with_the_unknown(bundle: Bundle) -> N
     taught = Taught(encoder_digests(bundle.manifest))
     for begin in (4, 10):
         taught = taught.add("knock", Example({name: Trace.of(one[begin : begin + 4]) for name, one in hops.items()}))
-    engine = Engine(bundle, NAMES, taught=Scorer(taught, bundle.manifest.hop_s))
+    engine = Engine(bundle, NAMES, taught=Scorer(taught))
     decisions = [decision for chunk in chunks for decision in engine.push(chunk)]
     before = decide(bundle, chunks)
     for decision, without in zip(decisions, before, strict=False):

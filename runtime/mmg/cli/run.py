@@ -192,7 +192,7 @@ def _run(options: argparse.Namespace) -> int:
         tell_unheard(taught, urls, _report)
         settings = replace(
             _resolve_settings(options, profile),
-            taught=_scorer(taught, bundle.manifest),
+            taught=_scorer(taught),
             unknown=unknown_rate(options.unknown, profile.unknown, bundle.manifest, tuple(urls)),
             gate=_gate_policy(profile, bundle.manifest) if options.gate else None,
         )
@@ -338,12 +338,12 @@ def _report_other_runtime(backend: str, settings: Settings) -> None:
         _report(f"this onnxruntime has no {name}: running without it")
 
 
-def _scorer(taught: Taught | None, manifest: Manifest) -> Scorer | None:
+def _scorer(taught: Taught | None) -> Scorer | None:
     if taught is None or not taught.names:
         return None
     from mmg.teaching.scorer import Scorer
 
-    return Scorer(taught, manifest.hop_s)
+    return Scorer(taught)
 
 
 def _labels(bundle: Bundle, settings: Settings) -> tuple[str, ...]:

@@ -108,10 +108,15 @@ def _show(
     from mmg.teaching.check import Estimate, estimate
 
     count = sum(len(one.examples) for one in taught.activities)
-    is_estimated = options.estimate or count <= MOST_ESTIMATED
-    with Progress(report, "estimated", unit="examples") as progress:
-        found = estimate(taught, progress=progress.at) if is_estimated else Estimate({}, ())
-    if not is_estimated:
+    is_estimated, found = options.estimate or count <= MOST_ESTIMATED, Estimate({}, ())
+    if is_estimated:
+        try:
+            with Progress(report, "estimated", unit="examples") as progress:
+                found = estimate(taught, progress=progress.at)
+        except ConfigError as error:
+            is_estimated = False
+            report(f"{options.output}: {error}")
+    else:
         words = f"mmg-teach --list --estimate{_output(options)}"
         report(f"{options.output}: {count} examples take a while to estimate: {words} does")
     if options.json:

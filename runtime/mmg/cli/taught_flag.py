@@ -18,12 +18,12 @@ MOST_TOLD = 3
 def open_taught(path: Path | None, manifest: Manifest, *, may_begin: bool = False) -> Taught | None:
     """The activities of this file. may_begin: whether there may be none yet, nor a file, as the run itself teaches.
 
-    Raises ConfigError where it is of other encoders, or none is in it.
+    Raises ConfigError where it is of other encoders, or none is in it, or more than can be compared in time.
     """
     if path is None:
         return None
     from mmg.teaching.store import read_taught
-    from mmg.teaching.taught import for_bundle, nothing_taught
+    from mmg.teaching.taught import check_comparable, for_bundle, nothing_taught
 
     if may_begin and not path.exists():
         if not path.parent.is_dir():
@@ -32,6 +32,7 @@ def open_taught(path: Path | None, manifest: Manifest, *, may_begin: bool = Fals
     taught = read_taught(path)
     try:
         taught = for_bundle(taught, manifest)
+        check_comparable(taught)
     except ConfigError as error:
         raise ConfigError(f"--taught {path}: {error}") from error
     if not (taught.names or may_begin):

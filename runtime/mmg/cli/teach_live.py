@@ -82,7 +82,7 @@ def teach_by(
     ear.start()
     wanted = _listen(ear, LISTEN_S if options.listen is None else options.listen, lesson[0], pressed, report)
     _tell_missing(ear, wanted, report)
-    done = done_in(ear.heard, Scorer(lesson[1].taught, ear.heard.hop_s))
+    done = done_in(ear.heard, Scorer(lesson[1].taught))
     if done:
         report("what is taught already was done meanwhile: that is no background")
     before = background_in(ear.heard, done, manifest.context_hops)

@@ -162,11 +162,11 @@ class Lessons:
             if taken.problem:
                 self._end("bad", name, f"{name}: {taken.problem}: once more")
                 return
-            done = done_in(heard, self._known or Scorer(self._kept.taught, heard.hop_s))
+            done = done_in(heard, self._known or Scorer(self._kept.taught))
             fresh = background_in(heard, [*self._spans, *self._given, *done], context)
             background = {modality: traces for modality, traces in fresh.items() if modality in self._wanted}
             note = self._kept.keep(name, [taken.example], background)
-            self._scorer = self._known = Scorer(self._kept.taught, heard.hop_s)
+            self._scorer = self._known = Scorer(self._kept.taught)
             self._given.append(range(heard.begin, heard.end))
             silent = f", though {', '.join(taken.silent)} gave nothing new" if taken.silent else ""
             little = little_background(self._kept.taught)

@@ -115,7 +115,7 @@ def judged(taken: Taken, taught: Taught, name: str, sounds: Mapping[str, Sequenc
     if taken.problem:
         return taken
     known = next((one.examples for one in taught.activities if one.name == name), ())
-    problem = problem_of(taken.example, known)
+    problem = problem_of(taken.example, known, taught.hop_s)
     traces = taken.example.traces
     silent = tuple(
         modality

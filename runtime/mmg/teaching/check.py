@@ -32,8 +32,9 @@ def little_background(taught: Taught) -> dict[str, float]:
     return {name: seconds for name, seconds in known_s.items() if seconds < LEAST_BACKGROUND_S}
 
 
-def problem_of(example: Example, others: Sequence[Example]) -> str:
-    """What is wrong with an example, in a few words; empty where nothing is. others: of the same activity."""
+def problem_of(example: Example, others: Sequence[Example], hop_s: float) -> str:
+    """What is wrong with an example, in a few words; empty where nothing is. others: of the same activity.
+    hop_s: seconds of each hop."""
     wanted = sorted({name for other in others for name in other.traces})
     for name in wanted:
         if name not in example.traces:
@@ -51,7 +52,7 @@ def problem_of(example: Example, others: Sequence[Example]) -> str:
             return f"{name}: nothing moved"
         if not trace.has_shape and float(trace.tokens.std(axis=(0, 1)).max()) == 0:
             return f"{name}: nothing changed: silence, or a sensor that is stuck"
-    return _unlike(example, others)
+    return _unlike(example, others, hop_s)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +74,7 @@ def estimate(taught: Taught, progress: Reached = lambda _done, _of, _what: None)
     recall: dict[str, float] = {}
     taken: dict[tuple[str, str], int] = {}
     unlike: list[str] = []
-    scorer, done, count = Scorer(taught, taught.hop_s), 0, sum(len(one.examples) for one in taught.activities)
+    scorer, done, count = Scorer(taught), 0, sum(len(one.examples) for one in taught.activities)
     for index, activity in enumerate(taught.activities):
         known = nothing = 0
         for number, example in enumerate(activity.examples):
@@ -110,14 +111,14 @@ def _told_near(first: str, second: str, count: int) -> str:
     return f"{taken}; more examples of each may tell them apart, or another sensor"
 
 
-def _unlike(example: Example, others: Sequence[Example]) -> str:
+def _unlike(example: Example, others: Sequence[Example], hop_s: float) -> str:
     """Each modality of at least two others is compared: what is far from all of them was something else."""
     for name, trace in example.traces.items():
         known = [other.traces[name] for other in others if name in other.traces]
         if len(known) < 2:
             continue
         examples = tuple(Example({name: one}) for one in known)
-        among = Known(Taught({name: ""}, (Activity("one", examples),)), name, 0.5)
+        among = Known(Taught({name: ""}, (Activity("one", examples),), hop_s=hop_s), name)
         rest = [float(among.apart(one, but=(0, number))[0, -1]) for number, one in enumerate(known)]
         if float(among.apart(trace)[0, -1]) > UNLIKE * max(*rest, ALIKE):
             return f"{name}: unlike the other examples"

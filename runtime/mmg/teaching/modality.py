@@ -49,9 +49,9 @@ class Known:
     its tokens, pooled.
     """
 
-    def __init__(self, taught: Taught, modality: str, hop_s: float) -> None:
+    def __init__(self, taught: Taught, modality: str) -> None:
         self._count = len(taught.activities)
-        longest = max(round(LONGEST_S / hop_s), 1)
+        longest = max(round(LONGEST_S / taught.hop_s), 1)
         examples = [
             (index, number, example.traces[modality])
             for index, activity in enumerate(taught.activities)

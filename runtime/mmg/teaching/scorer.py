@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mmg.teaching.modality import LONE, Known, Place
-from mmg.teaching.taught import Taught
+from mmg.teaching.taught import Taught, check_comparable
 from mmg.teaching.trace import Trace
 
 STEEP = 10.0
@@ -24,17 +24,18 @@ be something else that is taken for it, of which the background must know."""
 class Scorer:
     """What was taught, ready to be compared with what the sensors give.
 
-    taught: activities with their examples. hop_s: seconds of a hop, which bound how long a template is.
+    taught: activities with their examples. Raises ConfigError where they are more than can be compared in time.
 
     An activity's distance in a modality is that to its nearest example, in multiples of a threshold between its
     examples' distances to each other and the background's to them; see ``Known``. It is the mean of those modalities
     that are there and that it was taught with, so that what was taught with two is known with either.
     """
 
-    def __init__(self, taught: Taught, hop_s: float) -> None:
+    def __init__(self, taught: Taught) -> None:
+        check_comparable(taught)
         self.names = taught.names
         used = sorted({name for activity in taught.activities for name in activity.modalities})
-        self._known = {name: Known(taught, name, hop_s) for name in used}
+        self._known = {name: Known(taught, name) for name in used}
         self.context_hops = max((known.context_hops for known in self._known.values()), default=0)
         """How many hops, with this one, can matter to the score."""
 

@@ -184,7 +184,7 @@ def _unpacked(file: _File) -> Taught:
             raise ConfigError(f"{activity.name[:40]!a} has {len(activity.examples)} examples")
         for example in activity.examples:
             made = {name: _trace(one) for name, one in example.items()}
-            taught = taught.add(activity.name, Example(made), is_new=True)
+            taught = taught.with_kept(activity.name, Example(made))
     for modality, traces in file.background.items():
         taught = taught.with_background(modality, [_trace(one) for one in traces])
     _check_alike(taught)

@@ -79,18 +79,18 @@ class Taught:
             for modality, trace in example.traces.items()
         )
 
-    def add(self, name: str, example: Example, *, is_new: bool = False) -> Taught:
-        """With one more example of this activity, or with the first; the same, where it has that example. is_new: it is
-        known not to have it."""
+    def add(self, name: str, example: Example) -> Taught:
+        """With one more example of this activity, or with the first; the same, where it has that example."""
+        if self.has(check_name(name), example):
+            return self
+        grown = self.with_kept(name, example)
+        check_comparable(grown)
+        return grown
+
+    def with_kept(self, name: str, example: Example) -> Taught:
+        """With an example that was taught before and is not in it; all of them may be more than can be compared."""
         name = check_name(name)
         _check_example(name, example, self.encoders)
-        if not is_new and self.has(name, example):
-            return self
-        for modality, trace in example.traces.items():
-            known = (one.traces.get(modality) for activity in self.activities for one in activity.examples)
-            if sum(one.hops for one in known if one) + trace.hops > MOST_HOPS:
-                whole = f"{MOST_HOPS * self.hop_s / 60:.0f} minutes of {modality} examples"
-                raise ConfigError(f"{name}: {whole} are all that can be compared: remove an activity")
         if name not in self.names:
             check_case(name, self.names)
             if len(self.activities) >= MOST_ACTIVITIES:
@@ -187,6 +187,19 @@ def check_case(name: str, others: Iterable[str]) -> None:
     for other in others:
         if name != other and name.casefold() == other.casefold():
             raise ConfigError(f"{name}: is {other} but for its case: write {other}, or choose another name")
+
+
+def check_comparable(taught: Taught) -> None:
+    """Raises ConfigError where the examples of a modality are more than can be compared with each other in time."""
+    hops: Counter[str] = Counter()
+    for activity in taught.activities:
+        for example in activity.examples:
+            hops.update({modality: trace.hops for modality, trace in example.traces.items()})
+    for modality, count in hops.items():
+        if count > MOST_HOPS:
+            has, most = (round(number * taught.hop_s / 60) for number in (count, MOST_HOPS))
+            whole = f"{has} minutes of {modality} examples, and {most} can be compared"
+            raise ConfigError(f"{whole}: remove an activity with mmg-teach --delete NAME")
 
 
 def encoder_digests(manifest: Manifest) -> dict[str, str]:

@@ -23,12 +23,12 @@ WARM_HOPS = 10
 def cost_table(imu: TraceOf, moved: Sequence[Clip], audio: TraceOf, heard: Sequence[Clip], hop_s: float) -> str:
     """Ten activities of five examples, each an action and a sound, by the sensors that are there."""
     of_sensor = {"imu": _by_action(imu, moved), "audio": _by_action(audio, heard)}
-    taught = Taught(dict.fromkeys(of_sensor, ""))
+    taught = Taught(dict.fromkeys(of_sensor, ""), hop_s=hop_s)
     for number in range(ACTIVITIES):
         for place in range(EXAMPLES):
             traces = {name: found[number][place] for name, found in of_sensor.items()}
             taught = taught.add(f"action {number}", Example(traces))
-    scorer = Scorer(taught, hop_s)
+    scorer = Scorer(taught)
     streams = {"imu": _streamed(imu, moved), "audio": _streamed(audio, heard)}
     rows = []
     for title, names in (("the IMU", ("imu",)), ("sound", ("audio",)), ("both", ("imu", "audio"))):

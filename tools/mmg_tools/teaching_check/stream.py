@@ -61,10 +61,10 @@ def life_table(encode: TraceOf, clips: Sequence[Clip], data: Path, hop_s: float,
 
 
 def _taught(examples: Iterable[Trace], background: Sequence[Trace], hop_s: float) -> Known:
-    taught = Taught({"imu": ""})
+    taught = Taught({"imu": ""}, hop_s=hop_s)
     for trace in examples:
         taught = taught.add("taught", Example({"imu": trace}))
-    return Known(taught.with_background("imu", background), "imu", hop_s)
+    return Known(taught.with_background("imu", background), "imu")
 
 
 def _limit(elsewhere: Sequence[NDArray[np.float64]], hours: float) -> float:

@@ -26,7 +26,7 @@ def sureness_table(encode: TraceOf, clips: Sequence[Clip], data: Path, hop_s: fl
     for title, same, shots in (("same person, 2 examples", True, 2), ("other people, 5 examples", False, 5)):
         told: list[tuple[float, bool, bool]] = []
         for episode in episodes(actions, people, shots, EPISODES, seed, same_person=same):
-            scorer = Scorer(taught_of("imu", traces, actions, episode.examples, heard), hop_s)
+            scorer = Scorer(taught_of("imu", traces, actions, episode.examples, heard, hop_s))
             person = people[episode.queries[0]]
             others = np.flatnonzero(~np.isin(actions, episode.ways) & (people == person))
             for place in (*episode.queries, *others):

@@ -43,7 +43,7 @@ def untaught_table(encode: TraceOf, clips: Sequence[Clip], data: Path, hop_s: fl
         for same, shots in ((True, 2), (False, 5)):
             told = _Told(actions)
             for episode in episodes(actions, people, shots, EPISODES, seed, same_person=same):
-                known = how(taught_of("imu", traces, actions, episode.examples, heard), "imu", hop_s)
+                known = how(taught_of("imu", traces, actions, episode.examples, heard, hop_s), "imu")
                 person = people[episode.queries[0]]
                 others = np.flatnonzero(~np.isin(actions, episode.ways) & (people == person))
                 told.ask(known, traces, episode.ways.tolist(), episode.queries, others)
@@ -68,7 +68,7 @@ def untaught_sound_table(encode: TraceOf, clips: Sequence[Clip], hop_s: float, s
             own = {kind: np.flatnonzero((kinds == kind) & (folds == giver)) for kind in order}
             examples = np.concatenate([random.permutation(own[way])[:SOUND_EXAMPLES] for way in ways])
             heard = [traces[random.choice(own[kind])] for kind in beside]
-            known = Known(taught_of("audio", traces, kinds, examples, heard), "audio", hop_s)
+            known = Known(taught_of("audio", traces, kinds, examples, heard, hop_s), "audio")
             there = (folds == (giver if same else other)) & ~np.isin(np.arange(len(kinds)), examples)
             asked, others = (np.flatnonzero(there & np.isin(kinds, some)) for some in (ways, rest))
             told.ask(known, traces, ways.tolist(), asked, others)
@@ -104,10 +104,15 @@ def background_of(encode: TraceOf, data: Path) -> list[Trace]:
 
 
 def taught_of(
-    modality: str, traces: Sequence[Trace], actions: Numbers, examples: Numbers, background: Sequence[Trace]
+    modality: str,
+    traces: Sequence[Trace],
+    actions: Numbers,
+    examples: Numbers,
+    background: Sequence[Trace],
+    hop_s: float,
 ) -> Taught:
     """These clips as examples, each of its action."""
-    taught = Taught({modality: ""})
+    taught = Taught({modality: ""}, hop_s=hop_s)
     for place in examples:
         taught = taught.add(f"action {actions[place]}", Example({modality: traces[place]}))
     return taught.with_background(modality, background)
