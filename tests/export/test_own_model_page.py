@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from mmg.errors import ModelError
+from mmg.errors import ConfigError, ModelError
 from mmg_export import Sensor, export_bundle, parity
 from own_model_page import PAGE, Page, without_numbers
 from own_modules import PPG, MeanFusion, Ppg, seeded, spec
@@ -84,6 +84,9 @@ REFUSED: dict[str, tuple[Callable[[], nn.Module], Sensor]] = {
 }
 
 
+NOT_EXPORTED_HERE = {"more weights than a file holds"}  # gigabytes: tests/export/test_refusals.py makes the limit small
+
+
 class Lone(nn.Module):
     """Logits alone."""
 
@@ -107,7 +110,8 @@ REFUSED_FUSIONS: dict[str, type[nn.Module]] = {
 
 def rows() -> dict[str, str]:
     """The table of refusals on the page: what, and the line."""
-    return dict(re.findall(r"^\| (.+) \| `((?:ppg|fusion)\b[^`]+)` \|", PAGE.read_text(encoding="utf-8"), re.MULTILINE))
+    lines = re.findall(r"^\| (.+?) \| (`+)((?:ppg|fusion|Sensor)\b.+?)\2 \|", PAGE.read_text("utf-8"), re.MULTILINE)
+    return {what: line for what, _, line in lines}
 
 
 def masked(line: str) -> str:
@@ -116,7 +120,8 @@ def masked(line: str) -> str:
 
 
 def test_the_table_is_complete() -> None:
-    assert list(rows()) == [*REFUSED, *REFUSED_FUSIONS, "`present` ignored, for LiteRT", "parity"]
+    alone = ("a value of the wrong type", "`present` ignored, for LiteRT", "parity")
+    assert rows().keys() == {*REFUSED, *REFUSED_FUSIONS, *alone, *NOT_EXPORTED_HERE}
 
 
 @pytest.mark.parametrize("what", REFUSED)
@@ -140,6 +145,12 @@ def test_a_refusal_of_a_fusion_is_the_line_of_the_table(what: str, tmp_path: Pat
     with pytest.raises(ModelError) as caught:
         export_bundle(tmp_path / "out", encoders={"ppg": seeded(Ppg)}, fusion=fusion, spec=spec(), hops=5)
     assert masked(str(caught.value)) == masked(rows()[what])
+
+
+def test_a_value_of_the_wrong_type_is_refused_with_the_line_of_the_table() -> None:
+    with pytest.raises(ConfigError) as caught:
+        replace(PPG, states=(1, 1, 8))  # type: ignore[arg-type]
+    assert masked(str(caught.value)) == masked(rows()["a value of the wrong type"])
 
 
 class Heedless(MeanFusion):
