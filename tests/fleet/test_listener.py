@@ -19,6 +19,7 @@ from mmg_fleet.listener import Listener
 
 PATIENCE_S = 20.0
 CONNACK = b"\x20\x03\x00\x00\x00"
+GRANTED, NOT_AUTHORIZED = b"\x00", b"\x87"
 
 
 @contextmanager
@@ -42,13 +43,18 @@ def listening(url: str) -> Iterator[queue.Queue[str]]:
         made.close()
 
 
-def refuse_to_be_heard(server: socket.socket) -> None:
+def accept(server: socket.socket, reason: bytes) -> socket.socket:
+    """Let it in, and answer what it wants to hear with this reason code."""
     connection, _ = server.accept()
-    with connection:
-        connection.recv(4096)
-        connection.sendall(CONNACK)
-        asked = connection.recv(4096)  # SUBSCRIBE, with one byte of length: the packet's number follows
-        connection.sendall(b"\x90\x04" + asked[2:4] + b"\x00\x87")
+    connection.recv(4096)
+    connection.sendall(CONNACK)
+    asked = connection.recv(4096)  # SUBSCRIBE, with one byte of length: the packet's number follows
+    connection.sendall(b"\x90\x04" + asked[2:4] + b"\x00" + reason)
+    return connection
+
+
+def refuse_to_be_heard(server: socket.socket) -> None:
+    with accept(server, NOT_AUTHORIZED) as connection:
         while connection.recv(4096):
             pass
 
@@ -67,12 +73,7 @@ def test_a_broker_that_ends_the_connection_of_who_may_hear_nothing_is_told_of_on
     with socket.create_server(("127.0.0.1", 0)) as server:
         server.settimeout(PATIENCE_S)
         with listening(f"mqtt://127.0.0.1:{server.getsockname()[1]}/mmg") as lines:
-            connection, _ = server.accept()
-            with connection:
-                connection.recv(4096)
-                connection.sendall(CONNACK)
-                asked = connection.recv(4096)
-                connection.sendall(b"\x90\x04" + asked[2:4] + b"\x00\x87")
+            accept(server, NOT_AUTHORIZED).close()
             assert "the broker refuses: not authorized" in lines.get(timeout=PATIENCE_S)
             with server.accept()[0]:  # it tries again, and so the end of the first was heard
                 assert lines.empty()
@@ -83,12 +84,7 @@ def close_without_a_word(server: socket.socket) -> None:
 
 
 def send_too_much(server: socket.socket) -> None:
-    connection, _ = server.accept()
-    with connection:
-        connection.recv(4096)
-        connection.sendall(CONNACK)
-        asked = connection.recv(4096)
-        connection.sendall(b"\x90\x04" + asked[2:4] + b"\x00\x00")
+    with accept(server, GRANTED) as connection:
         connection.sendall(b"\x30\xff\xff\xff\x7f" + b"\x00\x05mmg/x")  # of 256 MB
         with suppress(ConnectionResetError):
             while connection.recv(4096):
