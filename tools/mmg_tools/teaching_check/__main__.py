@@ -14,6 +14,7 @@ from mmg.cli.progress import counted
 from mmg.cli.reporting import stderr_reporter
 from mmg.errors import MmgError
 
+from mmg_tools.teaching_check.again import again_table
 from mmg_tools.teaching_check.cost import cost_table
 from mmg_tools.teaching_check.crossing import crossing_table
 from mmg_tools.teaching_check.motions import motion_table
@@ -44,6 +45,7 @@ def main(arguments: list[str] | None = None) -> int:
                 lambda: motion_table(imu, clips, options.episodes, options.seed),
                 lambda: life_table(imu, clips, options.data, hop_s, options.seed),
                 lambda: untaught_table(imu, clips, options.data, hop_s, options.seed),
+                lambda: again_table(imu, clips, options.data, hop_s, options.seed),
                 lambda: sureness_table(imu, clips, options.data, hop_s, options.seed),
                 lambda: sound_table(audio, heard, options.episodes, options.seed),
                 lambda: untaught_sound_table(audio, heard, hop_s, options.seed),
