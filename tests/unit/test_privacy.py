@@ -20,10 +20,10 @@ from mmg.privacy.namespace import ACCELERATORS
 from mmg.privacy.seccomp import AUDIT_ARCH, NEVER, USB_REQUESTS, filter_of
 
 ALLOWED, REFUSED, NO_SUCH_CALL = 0, errno.EPERM, errno.ENOSYS
-QUERYCAP, MEDIA_INFO, PCM_INFO, CARD_INFO, TTY_GET, SERIAL_LOW_LATENCY = (
+QUERYCAP, MEDIA_INFO, HW_PARAMS, CARD_INFO, TTY_GET, SERIAL_LOW_LATENCY = (
     0x80685600,
     0xC1007C00,
-    0x81204101,
+    0xC2604111,
     0x81785501,
     0x5401,
     0x541F,
@@ -79,11 +79,23 @@ def test_a_camera_is_asked_nothing_and_a_terminal_everything(processor: str) -> 
 
 @pytest.mark.parametrize("processor", PROCESSORS)
 def test_a_microphone_is_open_to_who_uses_one_and_a_usb_camera_is_not(processor: str) -> None:
-    assert [Filter(Uses(), processor)("ioctl", 5, one) for one in (PCM_INFO, CARD_INFO)] == [REFUSED, REFUSED]
+    assert [Filter(Uses(), processor)("ioctl", 5, one) for one in (HW_PARAMS, CARD_INFO)] == [REFUSED, REFUSED]
     ask = Filter(Uses(sound=True), processor)
-    assert [ask("ioctl", 5, one) for one in (PCM_INFO, CARD_INFO)] == [ALLOWED, ALLOWED]
+    assert [ask("ioctl", 5, one) for one in (HW_PARAMS, CARD_INFO)] == [ALLOWED, ALLOWED]
     assert [ask("ioctl", 5, one) for one in USB_REQUESTS] == [REFUSED] * len(USB_REQUESTS)
     assert ask("ioctl", 5, QUERYCAP) == REFUSED
+
+
+@pytest.mark.parametrize("processor", PROCESSORS)
+def test_without_a_microphone_no_pcm_is_set_up_and_a_jetsons_gpu_maps_its_memory(processor: str) -> None:
+    ask = Filter(Uses(accelerator=True), processor)
+    pcm = [
+        number
+        for first, last in ((0x10, 0x14), (0x20, 0x25), (0x30, 0x33), (0x40, 0x62))
+        for number in range(first, last)
+    ]
+    assert {ask("ioctl", 5, 0xC2604100 | number) for number in pcm} == {REFUSED}
+    assert {ask("ioctl", 5, 0xC0284100 | number) for number in range(1, 15)} == {ALLOWED}  # of nvgpu-as.h
 
 
 @pytest.mark.parametrize("processor", PROCESSORS)

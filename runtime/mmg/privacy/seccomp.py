@@ -71,7 +71,11 @@ CAMERA_KINDS = {
 }
 """The kinds (_IOC_TYPE) of a camera's ioctls; the kernel's Documentation/userspace-api/ioctl/ioctl-number.rst, and
 capture-vi-channel.c of NVIDIA's kernel."""
-SOUND_KINDS = {"A": "ALSA's PCM", "U": "ALSA's control", "P": "OSS"}
+SOUND_KINDS = {"U": "ALSA's control", "P": "OSS"}
+PCM_KIND, SETS_UP = "A", 0xF0
+"""ALSA's PCM shares its kind with the address spaces of a Jetson's GPU, whose numbers end at 14 (nvgpu-as.h). Its own
+below 16 tell what it is and choose a clock; without a later one it is never set up, and neither read nor mapped
+(sound/asound.h)."""
 USB_REQUESTS = (
     0xC0185500,  # USBDEVFS_CONTROL
     0xC0185502,  # USBDEVFS_BULK
@@ -147,6 +151,9 @@ def filter_of(uses: Uses, processor: str) -> bytes:
     asked = (*TERMINAL_REQUESTS, *([] if uses.camera else USB_REQUESTS))
     requests = [rule for request in asked for rule in _if(JUMP_EQUAL, request, _refuse())]
     refused = [rule for kind in kinds for rule in _if(JUMP_EQUAL, ord(kind), _refuse())]
+    if not uses.sound:
+        of_pcm = [_load(SECOND), *_if(JUMP_ANY_BIT, SETS_UP, _refuse()), *_allow()]
+        refused += _if(JUMP_EQUAL, ord(PCM_KIND), of_pcm)
     of_kind = [struct.pack("HBBI", RIGHT, 0, 0, 8), struct.pack("HBBI", AND, 0, 0, 0xFF)]
     rules += _if(JUMP_EQUAL, numbers["ioctl"], [_load(SECOND), *requests, *of_kind, *refused, *_allow()])
     return b"".join([*rules, *_allow()])
