@@ -77,6 +77,17 @@ def test_a_camera_is_asked_nothing_and_a_terminal_everything(processor: str) -> 
     assert Filter(Uses(camera=True, sound=True), processor)("ioctl", 5, QUERYCAP) == ALLOWED
 
 
+def test_each_form_of_a_request_to_a_usb_device_is_refused() -> None:
+    sizes = {0: (24, 16), 2: (24, 16), 10: (56, 42), 18: (16, 12)}  # linux/usbdevice_fs.h: for 64 bits, and for 32
+    directions = {10: 2}
+    asked = {
+        directions.get(number, 3) << 30 | size << 16 | ord("U") << 8 | number
+        for number, both in sizes.items()
+        for size in both
+    }
+    assert asked <= set(USB_REQUESTS)
+
+
 @pytest.mark.parametrize("processor", PROCESSORS)
 def test_a_microphone_is_open_to_who_uses_one_and_a_usb_camera_is_not(processor: str) -> None:
     assert [Filter(Uses(), processor)("ioctl", 5, one) for one in (HW_PARAMS, CARD_INFO)] == [REFUSED, REFUSED]

@@ -78,16 +78,19 @@ below 16 tell what it is and choose a clock; without a later one it is never set
 (sound/asound.h)."""
 USB_REQUESTS = (
     0xC0185500,  # USBDEVFS_CONTROL
+    0xC0105500,  # USBDEVFS_CONTROL32
     0xC0185502,  # USBDEVFS_BULK
+    0xC0105502,  # USBDEVFS_BULK32
     0x80085504,  # USBDEVFS_SETINTERFACE
     0x8038550A,  # USBDEVFS_SUBMITURB
     0x802A550A,  # USBDEVFS_SUBMITURB32
     0x8004550F,  # USBDEVFS_CLAIMINTERFACE
     0xC0105512,  # USBDEVFS_IOCTL
+    0xC00C5512,  # USBDEVFS_IOCTL32
     0x8108551B,  # USBDEVFS_DISCONNECT_CLAIM
 )
-"""linux/usbdevice_fs.h: a USB camera needs no driver where a program talks to it by itself. They share their kind with
-ALSA's control, so that each is named."""
+"""linux/usbdevice_fs.h: a USB camera needs no driver where a program talks to it by itself. The kernel takes those for
+32 bits from every program. They share their kind with ALSA's control, so that each is named."""
 AF_UNIX, AF_INET, AF_INET6, AF_NETLINK = 1, 2, 10, 16
 """linux/socket.h: the module that knows them takes longer to load than all of this."""
 TERMINAL_REQUESTS = (0x5412, 0x541C)
