@@ -408,6 +408,22 @@ def test_systemd_takes_the_unit_and_finds_it_safe(variant: str, tmp_path: Path) 
     assert scored.returncode == 0, scored.stdout.splitlines()[-1]
 
 
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_a_class_of_devices_is_there_as_it_starts_or_a_sensor_that_comes_later_would_be_refused(variant: str) -> None:
+    unit = settings_of(unit_text(a_service(**VARIANTS[variant])))
+    classes = [line.split()[0] for line in unit["DeviceAllow"]]
+    assert classes
+    modules = {
+        "ttyUSB": "usbserial",
+        "ttyACM": "cdc_acm",
+        "alsa": "snd",
+        "iio": "industrialio",
+        "video4linux": "videodev",
+    }
+    loads = [f"modprobe@{modules[name.removeprefix('char-')]}.service" for name in classes]
+    assert unit["Wants"][-len(loads) :] == unit["After"][-len(loads) :] == loads
+
+
 def test_it_is_watched_for_ten_hops_and_never_given_up() -> None:
     unit = settings_of(unit_text(a_service()))
     assert (unit["WatchdogSec"], unit["Restart"], unit["StartLimitIntervalSec"]) == (["30"], ["always"], ["0"])

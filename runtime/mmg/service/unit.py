@@ -19,6 +19,14 @@ COPY = ("/bin/sh", "-c", 'test -e "$1" || { cp -- "$0" "$1.new" && sync -- "$1.n
 """Then a file, and what it becomes where nothing is: whole, also after a power cut."""
 NEW_LINE = "\n"
 WATCHDOG_S, WATCHDOG_HOPS = 30.0, 10
+MODULES = {
+    "char-ttyUSB": "usbserial",
+    "char-ttyACM": "cdc_acm",
+    "char-alsa": "snd",
+    "char-iio": "industrialio",
+    "char-video4linux": "videodev",
+}
+"""By which of the kernel's modules each class of devices comes to be."""
 PLAIN = re.compile(r"[A-Za-z0-9_./:,=@+-]+")
 
 
@@ -59,11 +67,14 @@ def unit_text(service: Service) -> str:
 
 def _head(service: Service) -> str:
     of = _text(", ".join(service.sensors))
-    after = "\nWants=network-online.target\nAfter=network-online.target" * service.network.is_needed
+    after = ["network-online.target"] * service.network.is_needed
+    # systemd.resource-control(5), DeviceAllow: a class that is not there as it starts is not allowed later either.
+    after += [f"modprobe@{MODULES[node]}.service" for node in service.needs.nodes if node in MODULES]
+    lines = "".join(f"\nWants={unit}\nAfter={unit}" for unit in after)
     return f"""\
 {MADE} mmg-service remove takes it away; docs/service.md explains it.
 [Unit]
-Description=mmg: what the wearer is doing, from {of}{after}
+Description=mmg: what the wearer is doing, from {of}{lines}
 # It never gives up: a sensor, disk or broker may come hours later.
 StartLimitIntervalSec=0
 
