@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import select
@@ -328,6 +329,27 @@ def test_a_sound_server_is_reached_by_who_uses_sound_alone_and_a_shell_by_nobody
     if has_namespace == "False":
         pytest.skip("this machine gives no namespace")
     assert said == answer
+
+
+def test_with_a_microphone_and_a_network_x11_is_not_reached_by_its_name_either() -> None:
+    code = """
+import socket, sys
+from mmg.privacy import Uses, close_unused
+from mmg.privacy.landlock import SCOPES_SINCE, version
+closed = close_unused(Uses(sound=True, network=True))
+if "landlock" not in closed.by or version() < SCOPES_SINCE:
+    print("old")
+else:
+    print(socket.socket(socket.AF_UNIX).connect_ex(sys.argv[1].replace("@", "\\0")))
+"""
+    name = f"@/tmp/.X11-unix/X{os.getpid()}"
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(name.replace("@", "\0"))
+        listening.listen()
+        done = subprocess.run([sys.executable, "-c", code, name], capture_output=True, text=True, check=False)
+    if done.stdout == "old\n":
+        pytest.skip("this kernel closes no abstract sockets")
+    assert (done.stdout, done.stderr) == (f"{errno.EPERM}\n", "")
 
 
 def test_a_recording_that_is_called_like_a_servers_folder_is_read_and_written() -> None:

@@ -21,6 +21,7 @@ WRITE_FILE, REMOVE_AND_MAKE, REFER, TRUNCATE = 1 << 1, 0b1_1111_1111 << 4, 1 << 
 """REMOVE_DIR to MAKE_SYM; REFER since version 2, TRUNCATE since 3."""
 TCP, TCP_SINCE = 0b11, 4
 ABSTRACT_SOCKETS, SCOPES_SINCE = 0b1, 6
+"""X11 listens at one beside its node, and no sound server at any."""
 ALWAYS = ("null", "zero", "full", "random", "urandom", "tty")
 WHOLE = 3
 """Before version 3, a file that exists can be cut to nothing."""
@@ -40,7 +41,7 @@ def close(uses: Uses) -> None:
     kernels = version()
     writing = 0 if uses.writes is None else _writing(kernels)
     tcp = 0 if uses.network or kernels < TCP_SINCE else TCP
-    scopes = ABSTRACT_SOCKETS if kernels >= SCOPES_SINCE and not (uses.daemons or uses.sound or uses.network) else 0
+    scopes = ABSTRACT_SOCKETS if kernels >= SCOPES_SINCE and not uses.daemons else 0
     if not (writing or tcp or scopes):
         raise Unavailable("this run uses all that it could close")
     sizes = (8, 16, 24)[(kernels >= TCP_SINCE) + (kernels >= SCOPES_SINCE)]
