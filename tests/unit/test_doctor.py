@@ -380,8 +380,9 @@ def test_the_groups_of_this_session_are_those_of_the_process() -> None:
 # Timing
 
 
-def test_a_governor_that_follows_the_load_is_warned_of_with_the_command(tmp_path: Path) -> None:
-    findings = timing(tmp_path, replace(FINE, governor="ondemand"))
+@pytest.mark.parametrize("governor", ["ondemand", "schedutil"])
+def test_a_governor_that_follows_the_load_is_warned_of_with_the_command(governor: str, tmp_path: Path) -> None:
+    findings = timing(tmp_path, replace(FINE, governor=governor))
     assert findings["governor"].verdict == "warning"
     assert findings["governor"].do.startswith("echo performance | sudo tee /sys/devices/system/cpu/")
     assert timing(tmp_path)["governor"] == Finding("governor", "ok", "performance")
@@ -463,6 +464,11 @@ def test_swap_is_warned_of_when_it_is_more_than_leftovers(tmp_path: Path) -> Non
     assert resources(tmp_path)["swap"].verdict == "ok"
     lay(tmp_path, {"proc/meminfo": f"SwapTotal: {512 * 1024} kB\nSwapFree: {412 * 1024} kB"})
     assert resources(tmp_path)["swap"].found == "100 MiB in use: a hop may wait for the disk"
+    swaps = "Filename Type Size Used Priority\n/dev/zram0\tpartition\t2097148\t92160\t100\n"
+    lay(tmp_path, {"proc/swaps": swaps})  # 90 MiB of it in memory
+    assert resources(tmp_path)["swap"] == Finding("swap", "ok", "none on a disk is in use")
+    lay(tmp_path, {"proc/swaps": f"{swaps}/var/swap\tfile\t524284\t10240\t-2\n".replace("92160", "2048")})
+    assert resources(tmp_path)["swap"].found == "98 MiB in use: a hop may wait for the disk"
 
 
 def test_a_folder_that_cannot_be_written_is_warned_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import sys
 from pathlib import Path
@@ -53,9 +54,11 @@ def _judge_memory(free_mib: int) -> Finding:
 
 def _judge_swap(root: Path) -> list[Finding]:
     table = read_table(root / "proc/meminfo")
-    used_mib = (table.get("SwapTotal", 0) - table.get("SwapFree", 0)) // 1024
+    # On newer images of a Raspberry Pi swap is packed memory, in front of the disk: proc_swaps(5), in KiB.
+    packed = re.findall(r"^/dev/zram\S*\s+\S+\s+\d+\s+(\d+)", read_text(root / "proc/swaps"), re.MULTILINE)
+    used_mib = (table.get("SwapTotal", 0) - table.get("SwapFree", 0) - sum(map(int, packed))) // 1024
     if used_mib < SWAPPED_MIB:
-        return [Finding("swap", "ok", "not in use")]
+        return [Finding("swap", "ok", "none on a disk is in use" if packed else "not in use")]
     do = "stop other programs:\nps aux --sort=-rss | head"
     return [Finding("swap", "warning", f"{used_mib} MiB in use: a hop may wait for the disk", do)]
 

@@ -14,7 +14,7 @@ from mmg.board.machine.condition import Condition
 from mmg.board.machine.kernel_files import read_number
 from mmg.board.machine.throttling import CLOCK_LIMIT, UNDER_VOLTAGE
 
-SLOW_GOVERNORS = {"powersave", "ondemand", "conservative"}
+SLOW_GOVERNORS = {"powersave", "ondemand", "conservative", "schedutil"}
 HOT_C = 80.0
 """From here a Raspberry Pi slows down, and a PC is not far from it."""
 GOOD_CLOCKS = ("tsc", "arch_sys_counter", "kvm-clock", "hyperv", "xen")
