@@ -126,14 +126,15 @@ def fresh(folder: Path) -> Path:
 
 
 def copy(stages: dict[str, Stage], stage: Stage, words: list[str]) -> None:
-    """From another stage, or all that git keeps of this checkout."""
+    """From another stage, or of what git keeps of this checkout all that an engine would take."""
     target = stage.folder / words[-1].lstrip("/")
     if words[0].startswith("--from="):
         source = stages[words[0].removeprefix("--from=")].folder / words[1].lstrip("/")
         shutil.copytree(source, target, symlinks=True)
         return
     target.mkdir()
-    archive = subprocess.run(["git", "archive", "HEAD"], cwd=HERE, check=True, capture_output=True).stdout
+    taken = [line[1:] for line in (HERE / ".dockerignore").read_text().splitlines() if line.startswith("!")]
+    archive = subprocess.run(["git", "archive", "HEAD", *taken], cwd=HERE, check=True, capture_output=True).stdout
     subprocess.run(["tar", "-x", "-C", str(target)], input=archive, check=True)
 
 

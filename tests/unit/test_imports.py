@@ -152,3 +152,10 @@ def test_the_public_face_is_what_it_says(package: ModuleType) -> None:
         assert getattr(package, name).__name__ == name
     with pytest.raises(AttributeError, match="no attribute 'Missing'"):
         package.Missing  # noqa: B018
+
+
+def test_an_image_is_built_from_the_packages_and_nothing_else_of_a_checkout() -> None:
+    first, *lines = (line for line in (ROOT / ".dockerignore").read_text().splitlines() if line[:1] not in ("", "#"))
+    taken = {line[1:] for line in lines if line.startswith("!")}
+    packages = {path.parts[-3] for path in ROOT.glob("*/mmg*/__init__.py")}
+    assert (first, taken) == ("*", packages | {"LICENSE", "README.md", "pyproject.toml"})
