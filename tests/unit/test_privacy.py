@@ -13,7 +13,7 @@ import pytest
 from mmg.cli.privacy import uses_of
 from mmg.cli.run import build_parser
 from mmg.errors import ConfigError
-from mmg.privacy import Closed, Uses, _things
+from mmg.privacy import Closed, Uses, _things, ask
 from mmg.privacy.kernel import NUMBERS, Unavailable
 from mmg.privacy.manager import closes_cameras
 from mmg.privacy.namespace import ACCELERATORS
@@ -264,6 +264,31 @@ def test_microphones_are_closed_where_neither_a_device_nor_a_server_is_left(
     uses: Uses, by: set[str], is_closed: bool
 ) -> None:
     assert ("microphones" in _things(uses, by, (), is_cut=False)) is is_closed
+
+
+def test_a_filter_alone_closes_no_camera_that_gives_pictures_without_a_request(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that is no camera's has no driver; a USB camera's gives none; the Raspberry Pi's older one does."""
+    nodes, drivers = tmp_path / "dev", tmp_path / "sys/class/video4linux"
+    nodes.mkdir()
+    for name, driver in (("video0", ""), ("video1", "uvcvideo"), ("video2", "bcm2835-v4l2")):
+        (nodes / name).touch()
+        if driver:
+            (tmp_path / "drivers" / driver).mkdir(parents=True)
+            (drivers / name / "device").mkdir(parents=True)
+            (drivers / name / "device/driver").symlink_to(tmp_path / "drivers" / driver)
+    monkeypatch.setattr(ask, "DEVICES", nodes)
+    monkeypatch.setattr(ask, "DRIVERS", drivers)
+    [plain] = ask.plain_reads()
+    assert str(plain) == f"a plain read of {nodes}/video2: nothing refuses it"
+    refused = ask.Answer("VIDIOC_QUERYCAP of /dev/null", "EPERM", is_refusal=True)
+    assert "cameras" in _things(Uses(), {"seccomp"}, (refused,), is_cut=False)
+    assert "cameras" not in _things(Uses(), {"seccomp"}, (refused, plain), is_cut=False)
+    assert "microphones" in _things(Uses(), {"seccomp"}, (), is_cut=False)
+    (nodes / "dsp").touch()  # OSS's
+    assert "microphones" not in _things(Uses(), {"seccomp"}, (), is_cut=False)
+    assert "microphones" in _things(Uses(), {"namespace"}, (), is_cut=False)
 
 
 DEVICES = """\

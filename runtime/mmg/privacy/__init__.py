@@ -77,6 +77,8 @@ def close_unused(uses: Uses, left_out: Collection[str] = ()) -> Closed:
             without[rung] = str(error)
     make_camera()
     answers = ask.ask_camera(made[0], is_shut="namespace" in by) if made else ()
+    if made and not {"namespace", "manager"} & set(by):
+        answers += ask.plain_reads()
     for descriptor in filter(None, made):
         os.close(descriptor)
     things = _things(uses, set(by), answers, is_cut=namespace.closes_network(uses))
@@ -112,13 +114,15 @@ def _things(uses: Uses, by: set[str], answers: tuple[Answer, ...], *, is_cut: bo
     from mmg.privacy import ask, landlock
 
     was_opened = any(one.answer == ask.OPENED for one in answers)
-    has_no_sound_device = "seccomp" in by or ("namespace" in by and not uses.camera)
+    can_be_read = any(one.answer == ask.UNREFUSED for one in answers)
+    has_no_node = "namespace" in by and not uses.camera
+    has_no_sound_device = has_no_node or ("seccomp" in by and not ask.hears_plainly())
     has_no_sound_server = "namespace" in by or ("seccomp" in by and not uses.daemons)
     is_refused = any(one.is_refusal for one in answers) or ("namespace" in by and ask.is_without_devices())
     return tuple(
         thing
         for thing, is_closed in {
-            "cameras": not (uses.camera or was_opened) and (is_refused or "manager" in by),
+            "cameras": not (uses.camera or was_opened) and ((is_refused and not can_be_read) or "manager" in by),
             "microphones": not uses.sound and has_no_sound_device and has_no_sound_server,
             "network": not uses.network and ("seccomp" in by or ("namespace" in by and is_cut)),
             "writing": uses.writes is not None

@@ -16,7 +16,12 @@ REFUSED = ("EPERM", "EACCES")
 CAMERA = os.makedev(81, 255)
 """Of video4linux, and a number that no camera has: the kernel's Documentation/admin-guide/devices.txt."""
 STAND_IN = Path("/dev/null")
-OPENED = "opened"
+OPENED, UNREFUSED = "opened", "nothing refuses it"
+DEVICES, DRIVERS = Path("/dev"), Path("/sys/class/video4linux")
+REQUESTS_ONLY = ("uvcvideo",)
+"""Drivers that give nothing to a plain read(2). Many give pictures, as the Raspberry Pi's older bcm2835-v4l2 does."""
+OSS = ("dsp*", "adsp*", "audio*")
+"""Nodes that give sound to a plain read."""
 
 
 class Answer(NamedTuple):
@@ -55,7 +60,24 @@ def make_camera() -> int | None:
 
 def cameras() -> list[Path]:
     """The nodes of all cameras that are there."""
-    return sorted(Path("/dev").glob("video*"))
+    return sorted(DEVICES.glob("video*"))
+
+
+def plain_reads() -> tuple[Answer, ...]:
+    """Of the cameras that this user may open those whose pictures may come without a request, which a filter of system
+    calls could refuse. Nothing is opened."""
+    return tuple(
+        Answer(f"a plain read of {node}", UNREFUSED, is_refusal=False)
+        for node in cameras()
+        if (DRIVERS / node.name).exists()
+        and (DRIVERS / node.name / "device/driver").resolve().name not in REQUESTS_ONLY
+        and os.access(node, os.R_OK)
+    )
+
+
+def hears_plainly() -> bool:
+    """Whether sound may come so, from a node that this user may open."""
+    return any(os.access(node, os.R_OK) for pattern in OSS for node in DEVICES.glob(pattern))
 
 
 def is_without_devices() -> bool:
