@@ -156,7 +156,10 @@ def test_an_accelerators_nodes_are_none_of_a_cameras() -> None:
     def is_open(node: str) -> bool:
         return any(fnmatchcase(node, pattern) for pattern in ACCELERATORS)
 
-    models = ("nvhost-ctrl", "nvhost-ctrl-gpu", "nvhost-as-gpu", "nvhost-ctrl-nvdla0", "nvmap", "nvidia0")
+    models = (
+        *("nvhost-ctrl", "nvhost-ctrl-gpu", "nvhost-as-gpu", "nvhost-ctrl-nvdla0", "nvmap", "nvidia0"),
+        *("nvgpu", "dri", "host1x-fence"),  # those of JetPack 6
+    )
     cameras = (
         *("nvhost-vi", "nvhost-ctrl-vi", "nvhost-ctrl-vi0-thi", "nvhost-isp", "nvhost-ctrl-isp.1"),
         *("nvhost-ctrl-nvcsi", "capture-vi-channel0", "tegra_camera_ctrl", "video0", "media0"),

@@ -38,7 +38,7 @@ SEEN = os.ST_RDONLY | os.ST_NODEV
 AT_FDCWD, AT_RECURSIVE = -100, 0x8000
 DEVICES = ("null", "zero", "full", "random", "urandom", "tty")
 ACCELERATORS = (
-    *("nvidia*", "nvmap", "nvgpu*", "nvhost-*gpu*", "nvhost-ctrl", "nvhost-ctrl-nvdla*"),
+    *("nvidia*", "nvmap", "nvgpu*", "nvhost-*gpu*", "nvhost-ctrl", "nvhost-ctrl-nvdla*", "host1x-fence"),
     *("dri", "kfd", "galcore", "apex_*"),
 )
 """Nodes of what may run models: never a Jetson's nvhost-vi, nvhost-ctrl-vi and the like, which are of its cameras."""
