@@ -67,6 +67,13 @@ def test_a_dry_run_prints_the_unit_and_nothing_else_and_tells_what_it_opens() ->
     assert all(line.startswith("mmg-service: ") for line in done.stderr.splitlines())
 
 
+def test_an_accelerator_that_the_unit_does_not_let_be_opened_is_told() -> None:
+    for providers, is_told in (('["XnnpackExecutionProvider"]', False), ('["CUDAExecutionProvider"]', True)):
+        done = service("install", "--dry-run", *USB, "--set", f"providers={providers}")
+        assert done.returncode == 0, done.stderr
+        assert ("mmg-service: CUDAExecutionProvider: the unit lets no accelerator" in done.stderr) is is_told
+
+
 ASKS = """
 import fcntl, os, socket, sys
 from pathlib import Path

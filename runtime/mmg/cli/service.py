@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 _report = stderr_reporter("mmg-service")
 NOT_FOR_A_SERVICE = ("recording", "demo", "duration", "explain", "compare", "truth")
 """Of mmg-run's flags: they come to an end, or need somebody who reads."""
+ON_A_PROCESSOR = ("CPUExecutionProvider", "XnnpackExecutionProvider")
+"""Of onnxruntime's providers: they need no device."""
 EXAMPLES = """\
 examples:
   mmg-service install --dry-run --sensors imu,audio      print the unit, with a comment on each group of limits
@@ -128,6 +130,10 @@ def _plan(options: argparse.Namespace) -> Plan:
         sensors = wanted_sensors(flags, named, profile, bundle.manifest, _report)
         check_ports(bundle.manifest, sensors, allow_video=flags.allow_video)
         open_taught(flags.taught, bundle.manifest, may_begin=has_page(flags))
+        if others := [provider for provider in profile.providers if provider not in ON_A_PROCESSOR]:
+            _report(
+                f"{', '.join(others)}: the unit lets no accelerator's device be opened, so models cannot run on one"
+            )
         if not named:
             _report(f"no sensor is named: {', '.join(sensors)}; --sensors says which")
         return plan(
