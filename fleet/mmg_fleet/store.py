@@ -33,6 +33,11 @@ CREATE TABLE totals (name PRIMARY KEY, value);
 PRAGMA application_id = {APPLICATION};
 PRAGMA user_version = {FORM};
 """
+KEEP_PROFILE = """
+INSERT INTO profiles VALUES (?, ?, ?) ON CONFLICT (topic)
+DO UPDATE SET at_s = excluded.at_s, report = excluded.report WHERE report <> excluded.report
+"""
+"""A broker gives what it retains anew with each connection: what is here is not written again."""
 TOO_MANY_PROFILES = """
 DELETE FROM profiles WHERE topic IN (
     SELECT topic FROM (SELECT topic, sum(length(report)) OVER (ORDER BY at_s DESC, topic) AS total FROM profiles)
@@ -161,7 +166,7 @@ class Store:
             places = ", ".join("?" * len(COLUMNS))
             do.executemany(f"INSERT OR REPLACE INTO wearables VALUES ({places})", batch.wearables)
             profiles = [(topic, batch.at_s, report) for topic, report in batch.profiles.items()]
-            do.executemany("INSERT OR REPLACE INTO profiles VALUES (?, ?, ?)", profiles)
+            do.executemany(KEEP_PROFILE, profiles)
             if profiles:
                 do.execute(TOO_MANY_PROFILES, (MOST_PROFILES_BYTES,))
             do.execute("DELETE FROM differing")

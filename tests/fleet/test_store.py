@@ -158,6 +158,18 @@ def test_nothing_is_written_where_nothing_has_changed(tmp_path: Path) -> None:
     store.close()
 
 
+def test_a_profile_that_the_broker_gives_again_is_not_written_again(tmp_path: Path, heard: Heard) -> None:
+    store, log, sizes = Store(tmp_path / "fleet.sqlite"), tmp_path / "fleet.sqlite-wal", []
+    for at_s in range(2):
+        store.write(batch(heard.fleet, profiles={WRIST: b"x" * 100_000}, at_s=float(at_s)))
+        sizes.append(log.stat().st_size)
+    assert sizes[1] - sizes[0] < 50_000 < sizes[0]
+    store.write(batch(heard.fleet, profiles={WRIST: b"y"}, at_s=2.0))
+    assert store.profile(WRIST) == b"y"
+    assert store._file.execute("SELECT at_s FROM profiles").fetchall() == [(2.0,)]
+    store.close()
+
+
 def test_of_too_many_profiles_the_oldest_go(tmp_path: Path, heard: Heard, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("mmg_fleet.store.MOST_PROFILES_BYTES", 250)
     store = Store(tmp_path / "fleet.sqlite")
