@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -159,3 +160,9 @@ def test_an_image_is_built_from_the_packages_and_nothing_else_of_a_checkout() ->
     taken = {line[1:] for line in lines if line.startswith("!")}
     packages = {path.parts[-3] for path in ROOT.glob("*/mmg*/__init__.py")}
     assert (first, taken) == ("*", packages | {"LICENSE", "README.md", "pyproject.toml"})
+
+
+def test_an_image_has_what_the_flags_of_a_service_need() -> None:
+    """It is read-only: nothing can be installed in it."""
+    [extras] = re.findall(r"/src\[(.*)\]", (ROOT / "deploy/Containerfile").read_text())
+    assert set(extras.split(",")) >= {"onnx", "serial", "audio", "record", "mqtt", "page", "sign"}
