@@ -149,6 +149,27 @@ def soon_silent(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("soon_silent")
+def test_the_last_will_of_a_run_that_lost_its_power_does_not_leave_the_next_one_offline(
+    broker: Broker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def text(of: str) -> bytes:
+        return len(of).to_bytes(2, "big") + of.encode()
+
+    will = 0b00100110  # that is retained, in a session of its own (MQTT 3.1.1, section 3.1.2.3)
+    connect = text("MQTT") + bytes((4, will, 0, 30)) + text("before") + text("wrist/status") + text("offline")
+    with socket.create_connection(("127.0.0.1", broker.port), PATIENCE_S) as before, Listener(broker.port) as listener:
+        before.sendall(bytes((0x10, len(connect))) + connect)
+        assert before.recv(4) == b"\x20\x02\0\0"
+        with wearable(broker.port):
+            listener.wait_for(is_status("online"))
+            before.close()
+            listener.wait_for(is_status("offline"))
+            heard = len(listener.messages)
+            monkeypatch.setattr(mqtt, "OUTLIVED_S", 0.0)
+            listener.wait_for(is_status("online"), after=heard)
+            assert retained(broker.port)["status"].text == "online"
+
+
 def test_nothing_is_said_to_be_done_before_the_first_decision_nor_once_decisions_stop(broker: Broker) -> None:
     with Listener(broker.port) as listener, wearable(broker.port) as sink:
         listener.wait_for(is_state(None))

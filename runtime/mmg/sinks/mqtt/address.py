@@ -14,6 +14,8 @@ TLS_OPTIONS = ("ca", "cert", "key")
 OFF = "off"
 HOME_ASSISTANT = "homeassistant"
 LONGEST_RETRY_S = 60
+KEEPALIVE_S = 30
+"""A broker that hangs is known to after so long, or twice that."""
 MOST_TOPIC_BYTES = 65_535
 """A string's length is two bytes: MQTT 3.1.1, section 1.5.3."""
 LONGEST_ENDING = len("/decision")

@@ -17,10 +17,8 @@ from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 from paho.mqtt.reasoncodes import ReasonCode
 
 from mmg.errors import SinkError
-from mmg.sinks.mqtt.address import Address
+from mmg.sinks.mqtt.address import KEEPALIVE_S, Address
 
-KEEPALIVE_S = 30
-"""A broker that hangs is known to after so long, or twice that."""
 FIRST_ANSWER_S = 1.0
 """So long the first line waits for a connection, which takes a moment."""
 TAKEN_WITHIN_S = 0.5

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from mmg.errors import BackendUnavailable
 from mmg.sinks.event import About, Decided, Event, Notice, Sensed
 from mmg.sinks.jsonl import ENCODER
-from mmg.sinks.mqtt.address import Address, read_address
+from mmg.sinks.mqtt.address import KEEPALIVE_S, Address, read_address
 from mmg.sinks.mqtt.credentials import read_credentials, tls_context
 from mmg.sinks.mqtt.discovery import config_topic, device_config
 from mmg.sinks.mqtt.state import Newest, about_of, differs, nothing_decided, state_of, utc
@@ -29,6 +29,9 @@ LEAST_SILENCE_S, SILENT_HOPS = 5.0, 4
 """After so long without a decision, or so many hops, the retained one is taken back; and so is how the sensors are,
 where that is not told either."""
 LOOK_EVERY_S = 0.5
+OUTLIVED_S = 2.0 * KEEPALIVE_S
+"""So long after connecting, no broker holds the connection any more that a power cut took from the run before: it tells
+that run's last will after 1.5 times its keep-alive (MQTT 3.1.1, section 3.1.2.10)."""
 
 
 def open_mqtt(url: SinkUrl, about: About, report: Callable[[str], None]) -> MqttSink:
@@ -59,6 +62,8 @@ class MqttSink:
         self._decided_s: float | None = None
         self._sensed: Mapping[str, SensorState] = {}
         self._sensed_s = 0.0
+        self._announced_s: float | None = None
+        """When ``status`` was told, until it is told once more."""
         self._closed = threading.Event()
         birth = (f"{address.discovery}/status", self._on_birth) if address.discovery else None
         self._connection = Connection(
@@ -120,6 +125,14 @@ class MqttSink:
                 self._look(time.monotonic())
                 if self._connection.is_up and self._newest.is_news:
                     self._send_state()
+            self._outlive(time.monotonic())
+
+    def _outlive(self, now_s: float) -> None:
+        """The last will of the run before, which the broker may tell after this one's ``online``, must not stand."""
+        told_s = self._announced_s
+        if self._connection.is_up and told_s is not None and now_s - told_s >= OUTLIVED_S:
+            self._announced_s = None
+            self._connection.send(self._topics["status"], ONLINE, retain=True)
 
     def _look(self, now_s: float) -> None:
         """Where nothing is decided, let the newest state say so, and how the sensors are."""
@@ -141,6 +154,7 @@ class MqttSink:
         with self._lock:
             self._send_state()
         self._connection.send(self._topics["status"], ONLINE, retain=True)
+        self._announced_s = time.monotonic()
 
     def _on_birth(self, payload: bytes) -> None:
         """Home Assistant has started, and wants to be told all again."""
