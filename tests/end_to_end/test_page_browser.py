@@ -130,6 +130,47 @@ def test_what_was_decided_before_is_not_shown_as_what_is_done_now(browser: Brows
     wait_for_words(browser, "label", "still")
 
 
+def test_what_was_decided_before_is_not_shown_for_longer_where_the_boards_clock_is_set_back(
+    browser: Browser, run: MadeRun
+) -> None:
+    set_clock(run, 3600.0)
+    run.decide("still")
+    set_clock(run, 0.0)
+    browser.open(run.url)
+    wait_for_words(browser, "confidence", "nothing decided for")
+    set_clock(run, 3600.0)
+    run.decide("walking")
+    wait_for_words(browser, "label", "walking")
+    set_clock(run, 0.0)
+    run.sense()
+    wait_for_words(browser, "confidence", "nothing decided for")
+
+
+def set_clock(run: MadeRun, ahead_s: float) -> None:
+    """The time of day of the run's board, so far ahead."""
+    run.page._hub._state._wall_s = lambda: time.time() + ahead_s  # type: ignore[attr-defined]
+
+
+def test_of_what_a_sensor_feels_no_more_than_half_a_minute_is_kept_where_the_boards_clock_is_set_back(
+    browser: Browser, run: MadeRun
+) -> None:
+    browser.open(run.url)
+    kept = browser.call(
+        "Runtime.evaluate",
+        awaitPromise=True,
+        returnByValue=True,
+        expression="""import("/sensors.js").then(({ Sensors }) => {
+            const sensors = new Sensors();
+            sensors.begin({ sensors: { imu: "serial:///dev/ttyUSB0" }, kinds: { imu: "signal" }, hop_s: 0.5 });
+            const hear = (at) => sensors.hear({ at, sensors: { imu: { state: "live", envelope: [[1, 2]] } } });
+            hear(86400);
+            for (let at = 0; at <= 60; at += 0.5) hear(at);
+            return sensors.cards.get("imu").heard.map(({ at }) => at);
+        })""",
+    )
+    assert kept["result"]["value"] == [30 + hop / 2 for hop in range(61)]
+
+
 def test_who_opens_it_later_sees_what_was_decided_before(browser: Browser, run: MadeRun) -> None:
     run.note("imu: using it")
     for _ in range(12):

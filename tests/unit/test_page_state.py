@@ -77,9 +77,9 @@ def test_history_is_of_the_last_ten_minutes_oldest_first(state: State, clock: Cl
     clock.now_s += 590
     kept = history(state)
     assert [one["t"] for one in kept["decisions"]] == [hop / 2 for hop in range(1479, 1500)]
-    assert kept["notices"] == []
+    assert (kept["notices"], kept["since_s"]) == ([], 590)
     clock.now_s += 60
-    assert history(state) == {"decisions": [], "notices": []}
+    assert history(state) == {"decisions": [], "notices": [], "since_s": 650}
 
 
 def test_what_is_taught_meanwhile_is_counted_as_the_labels_are(state: State) -> None:

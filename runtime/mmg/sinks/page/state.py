@@ -166,10 +166,12 @@ class State:
 
     def history(self) -> list[str]:
         """The last ten minutes as JSON, in pieces that belong together."""
-        oldest_s = self._monotonic_s() - HISTORY_S
+        now_s = self._monotonic_s()
+        oldest_s = now_s - HISTORY_S
         decisions = [line for at_s, line in self._decisions if at_s >= oldest_s]
         notices = [line for at_s, line in self._notices if at_s >= oldest_s]
-        return ['{"decisions":[', *_joined(decisions), '],"notices":[', *_joined(notices), "]}"]
+        since = f'],"since_s":{now_s - self._decided_s:.3f}}}'
+        return ['{"decisions":[', *_joined(decisions), '],"notices":[', *_joined(notices), since]
 
     def vitals(self) -> Sent:
         """How the process is; and the sensors, where the run is paused and nothing else tells of them."""

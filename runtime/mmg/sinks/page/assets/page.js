@@ -31,11 +31,11 @@ class Page {
 
   begin(about) {
     const colours = new Colours(about.labels);
-    Object.assign(this, { about, colours, decision: null, vitals: null, notices: [], newest_at: 0, newest_ms: 0, before: "", spoken: "" });
+    Object.assign(this, { about, colours, decision: null, decided_ms: 0, vitals: null, notices: [], before: "", spoken: "" });
   }
 
   hear(kind, data) {
-    if (data.at) this.note(data.at);
+    this.heard_ms = performance.now();
     const take = {
       hello: () => this.greet(data),
       history: () => this.remember(data),
@@ -50,10 +50,8 @@ class Page {
     this.changed();
   }
 
-  // The board's time of day; the viewer's clock may be another, and the board's may be set.
-  note(at) { Object.assign(this, { newest_at: at, newest_ms: performance.now() }); }
-
-  get now_s() { return this.newest_at + (this.problem ? 0 : (performance.now() - this.newest_ms) / 1000); }
+  // By this page's clock: the board's time of day may be another, and may be set.
+  get idle_s() { return ((this.problem ? this.heard_ms : performance.now()) - this.decided_ms) / 1000; }
 
   greet(hello) {
     this.isForeign = hello.schema !== SCHEMA;
@@ -67,17 +65,17 @@ class Page {
     root.dataset.ready = "";
   }
 
-  remember({ decisions, notices }) {
+  remember({ decisions, notices, since_s }) {
     this.ribbon.begin(decisions, this.about.step_s, this.colours);
     this.notices = notices.slice(-MOST_NOTICES);
     const newest = decisions.at(-1);
     if (!newest) return;
-    if (!this.newest_at) this.note(newest.at);
+    this.decided_ms = this.heard_ms - 1000 * since_s;
     if (!this.decision || newest.t > this.decision.t) this.decision = newest;
   }
 
   decide(decision) {
-    this.decision = decision;
+    Object.assign(this, { decision, decided_ms: this.heard_ms });
     this.ribbon.push(decision);
     // Said only where the label is another, and was decided twice: what flickers would never stop talking.
     if (decision.label !== this.spoken && decision.label === this.before) {
@@ -100,7 +98,7 @@ class Page {
       put(byId("announced"), this.idle.replace(/ for .*/, ""));
       this.spoken = this.before = "";
     }
-    this.ribbon.draw(this.now_s, Boolean(this.problem));
+    this.ribbon.draw(this.decision ? this.decision.t + this.idle_s : 0, Boolean(this.problem));
     this.sensors.draw();
     tell(byId("board"), this.vitals ? factsOf(this.vitals) : UNTOLD);
     this.drawNotices();
@@ -119,7 +117,7 @@ class Page {
   get idle() {
     if (this.vitals?.paused) return "paused";
     if (!this.decision) return "nothing decided yet";
-    const idle_s = this.now_s - this.decision.at;
+    const { idle_s } = this;
     return idle_s > Math.max(IDLE_HOPS * this.about.hop_s, IDLE_S) ? `nothing decided for ${lasted(idle_s)}` : "";
   }
 

@@ -39,10 +39,9 @@ export class Ribbon {
     if (this.chosen && !this.decisions.includes(this.chosen)) this.choose(null);
   }
 
-  // boardNow_s: the board's time of day, by which the ribbon moves on where nothing is decided.
-  draw(boardNow_s, isGone) {
-    const { newest } = this;
-    this.end_s = newest ? newest.t + Math.max(boardNow_s - newest.at, 0) : 0;
+  // end_s: the run's time by now, by which the ribbon moves on where nothing is decided.
+  draw(end_s, isGone) {
+    this.end_s = end_s;
     const got = paperOf(this.canvas, NAMES + BARS + TICKS);
     if (!got) return;
     const age_s = this.end_s - (this.decisions[0]?.t ?? 0) + this.hop_s;

@@ -40,6 +40,7 @@ class Card {
 
   hear(at, sensor) {
     this.sensor = sensor;
+    if (this.heard.at(-1)?.at > at) this.heard = [];  // the board's clock was set back
     this.heard.push({ at, envelope: sensor.envelope ?? [] });
     while (this.heard[0].at < at - SPAN_S) this.heard.shift();
   }
