@@ -238,14 +238,14 @@ def test_marks_hold_until_they_end_and_none_goes_on_over_what_is_left_out(
 @pytest.mark.parametrize(
     ("name", "asked", "why"),
     [
-        ("mark", {"label": ""}, "a text of up to 100 characters, or null"),
-        ("mark", {"label": "x" * 101}, "a text of up to 100 characters"),
+        ("mark", {"label": ""}, "a text of up to 80 characters, or null"),
+        ("mark", {"label": "x" * 81}, "a text of up to 80 characters"),
         ("mark", {"label": 7}, "a text"),
         ("mark", {"label": " "}, "blanks alone, line breaks and other control characters are none"),
         ("mark", {"label": "walk\n"}, "line breaks"),
         ("mark", {"label": "\x1b[2J"}, "line breaks and other control characters are none"),
         ("mark", {"label": "\ud800"}, "line breaks and other control characters are none"),
-        ("mark", {}, "a text of up to 100 characters, or null"),
+        ("mark", {}, "a text of up to 80 characters, or null"),
         ("mark", ["walk"], "send a JSON object"),
         ("record", {"on": 1}, "on is true or false"),
         ("pause", {}, "on is true or false"),

@@ -654,7 +654,7 @@ def test_marks_become_labels() -> None:
         Label(5.0, 6.0, "walk"),
         Label(6.0, 20.0, "knead"),
     ]
-    for odd in ("walk", "", "two\nlines", "\x1b[2J", "\ud800"):
+    for odd in ("walk", "", "x" * 81, "two\nlines", "\x1b[2J", "\ud800"):
         with pytest.raises(ConfigError, match="up to 9 different labels"):
             Marker(("walk", odd), lambda *_: None)
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from mmg.errors import ConfigError
-from mmg.labels.label import Label
+from mmg.labels.label import LONGEST, Label
 from mmg.recording.messages import END, START, MarkMessage
 from mmg.recording.reader import open_recording
 
@@ -46,13 +46,15 @@ class Marker:
 
 
 def check_labels(labels: Sequence[str]) -> None:
-    """Raises ConfigError for more labels than there are keys, or one that is named twice, not at all or unprintably."""
+    """Raises ConfigError for more labels than there are keys, or one that is named twice, not at all, unprintably or
+    longer than a file of labels may have it."""
     if len(labels) > len(KEYS) or len(set(labels)) < len(labels) or not all(map(_is_name, labels)):
-        raise ConfigError(f"--labels {','.join(labels)}: name up to {len(KEYS)} different labels, such as walk,knead")
+        up_to = f"up to {len(KEYS)} different labels of up to {LONGEST} characters"
+        raise ConfigError(f"--labels {','.join(labels)}: name {up_to}, such as walk,knead")
 
 
 def _is_name(label: str) -> bool:
-    return bool(label) and label.isprintable()
+    return 0 < len(label) <= LONGEST and label.isprintable()
 
 
 def spans(marks: Iterable[MarkMessage], end_s: float) -> list[Label]:

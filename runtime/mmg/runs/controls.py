@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, TypeGuard, cast
 
 from mmg.errors import ConfigError
+from mmg.labels.label import LONGEST
 
 if TYPE_CHECKING:
     from mmg.recording.marks import Marker
@@ -16,9 +17,6 @@ if TYPE_CHECKING:
     from mmg.runs.live import LivePipeline
     from mmg.runs.recorded import Pipeline
     from mmg.runs.replay import Replay
-
-LONGEST_MARK = 100
-"""Characters of a label."""
 
 
 class Controls:
@@ -82,7 +80,7 @@ class Controls:
         if recorder.is_off or self._marker is None:
             raise ConfigError("mark: recording is off")
         if label is not None and not _is_label(label):
-            known = f"mark: label is a text of up to {LONGEST_MARK} characters, or null"
+            known = f"mark: label is a text of up to {LONGEST} characters, or null"
             raise ConfigError(f"{known}; blanks alone, line breaks and other control characters are none")
         with self._lock:
             self._marker.hold(label, self._monotonic_ns())
@@ -137,7 +135,7 @@ class Controls:
 
 def _is_label(label: object) -> TypeGuard[str]:
     """Whether a file can hold it and a terminal show it; half of a surrogate pair is neither."""
-    return isinstance(label, str) and bool(label.strip()) and len(label) <= LONGEST_MARK and label.isprintable()
+    return isinstance(label, str) and bool(label.strip()) and len(label) <= LONGEST and label.isprintable()
 
 
 def _is_switch(name: str, on: object) -> bool:
