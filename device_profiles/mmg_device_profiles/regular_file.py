@@ -67,6 +67,17 @@ def read_text(path: str | Path) -> str:
         return ""
 
 
+def is_removed(descriptor: int, path: str | Path) -> bool:
+    """Whether an open regular file was removed: what is written to it takes room on the disk and cannot be found."""
+    status = os.fstat(descriptor)
+    if not stat.S_ISREG(status.st_mode) or status.st_nlink:
+        return False
+    try:
+        return not os.path.samestat(status, Path(path).stat())  # some file systems count no links at all
+    except OSError:
+        return True
+
+
 class _Unwaited(io.FileIO):
     """Raises BlockingIOError where nothing is there yet, as in /proc/kmsg, which is a regular file by its mode."""
 

@@ -219,6 +219,20 @@ def test_a_line_that_a_power_cut_tore_is_not_joined_to_the_next(tmp_path: Path) 
     assert json.loads(lines[2])["t"] == 2.0
 
 
+def test_lines_are_lost_where_their_file_was_removed_and_go_on_where_it_was_only_renamed(tmp_path: Path) -> None:
+    path, renamed = tmp_path / "day.jsonl", tmp_path / "day.jsonl.1"
+    sink = json_file(str(path))
+    sink.write(Decided(decision(0)))
+    path.rename(renamed)
+    path.touch()
+    sink.write(Decided(decision(1)))
+    assert len(renamed.read_text().splitlines()) == 2
+    renamed.unlink()
+    with pytest.raises(SinkError, match="the file was removed"):
+        sink.write(Decided(decision(2)))
+    sink.close()
+
+
 def test_what_the_wearer_does_is_the_owners_to_read(tmp_path: Path) -> None:
     json_file(str(tmp_path / "day.jsonl")).close()
     assert (tmp_path / "day.jsonl").stat().st_mode & 0o077 == 0

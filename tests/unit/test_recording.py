@@ -496,6 +496,18 @@ def test_a_split_recording_keeps_its_newest_files_and_is_read_from_any_of_them(t
     assert next(iter(recording.steps())).statuses == {"imu": STATUS, "audio": STATUS}
 
 
+def test_where_the_file_is_removed_that_is_written_to_another_goes_on(tmp_path: Path) -> None:
+    clock = Clock()
+    recorder, told = clock.recorder(tmp_path / "day.mcap")
+    clock.record(recorder, 3)
+    (tmp_path / "day.mcap").unlink()
+    clock.record(recorder, 5)
+    recorder.close()
+    assert told == [f"{tmp_path / 'day.mcap'}: was removed while it was recorded: another file goes on from here"]
+    steps = list(open_recording(tmp_path / "day-0001.mcap").steps())
+    assert [step.now_ns for step in steps] == [step_at(second).now_ns for second in range(5)]
+
+
 def test_a_recording_that_is_given_up_leaves_none_of_its_files(tmp_path: Path) -> None:
     (tmp_path / "night.mcap").touch()
     clock = Clock()

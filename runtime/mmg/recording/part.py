@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 from mcap.writer import CompressionType, Writer
+from mmg_device_profiles.regular_file import is_removed
 
 from mmg.recording import schemas, tokens
 from mmg.recording.messages import Changes, MarkMessage, StepMessage
@@ -94,6 +95,11 @@ class Part:
     def size(self) -> int:
         """Of the file so far, in bytes."""
         return int(self._file.tell())
+
+    @property
+    def is_removed(self) -> bool:
+        """Whether somebody removed the file: what is written to it goes with it."""
+        return is_removed(self._file.fileno(), self.path)
 
     def step(self, step: Step) -> None:
         """What came: the samples first, and then what puts them together. Raises ValueError where it cannot be kept."""

@@ -6,7 +6,7 @@ import errno
 import os
 import stat
 
-from mmg_device_profiles.regular_file import open_regular
+from mmg_device_profiles.regular_file import is_removed, open_regular
 
 from mmg.errors import ConfigError, SinkError
 from mmg.sinks.event import Decided, Event
@@ -35,6 +35,8 @@ class JsonFile:
     def write(self, event: Event) -> None:
         """Raises SinkError where the line is lost."""
         assert isinstance(event, Decided)
+        if is_removed(self._file, self._url.path):
+            raise SinkError(str(self._url), "the file was removed, and only another run makes it anew")
         line = f"{event.line}\n".encode()
         written = 0
         try:
