@@ -144,6 +144,19 @@ def test_the_wheel_zooms_around_the_pointer_and_dragging_moves(browser: Browser,
     assert cursor(browser) == 0
 
 
+def test_a_button_that_is_let_go_outside_the_timeline_drags_nothing_any_more(browser: Browser, demo: Path) -> None:
+    browser.open(demo.as_uri())
+    browser.press("+")
+    seen, (x, y) = span(browser), place(browser, 0.5)
+    above = float(browser.evaluate(f"{TIMELINE}.getBoundingClientRect().top")) - 20
+    browser.mouse("mousePressed", x, y, button="left", buttons=1, clickCount=1)
+    browser.mouse("mouseMoved", x, above, button="left", buttons=1)
+    browser.mouse("mouseReleased", x, above, button="left", clickCount=1)
+    for right in (0, 100, 200):
+        browser.mouse("mouseMoved", x + right, y)
+    assert span(browser) == seen
+
+
 def test_a_closer_look_shows_other_pixels(browser: Browser, demo: Path) -> None:
     browser.open(demo.as_uri())
     whole = browser.evaluate("document.getElementById('tracks').toDataURL()")

@@ -55,6 +55,7 @@ function listenToPointers(element, view, timeAt, act) {
   }, { passive: false });
   element.addEventListener("pointerdown", (event) => {
     if (event.button) return;
+    element.setPointerCapture(event.pointerId);  // what is let go outside is known to be up
     down.set(event.pointerId, { x: event.clientX, y: event.clientY });
     moved = down.size > 1;
     apart = distance(down);
@@ -66,7 +67,6 @@ function listenToPointers(element, view, timeAt, act) {
       return;
     }
     if (!moved && Math.abs(event.clientX - before.x) < 4) return;
-    if (!moved) element.setPointerCapture(event.pointerId);
     moved = true;
     act.leave();
     const scale = view.length / act.width();
