@@ -97,6 +97,8 @@ def test_what_home_assistant_makes_of_the_templates_is_among_the_options() -> No
         "dropped": "7",
     }
     assert set(shown(nothing_decided(ABOUT.sensors, AT)).values()) == {"None"}
+    without_sound = replace(decision(), sensors={"imu": SensorState("live", 3.0, 2)})
+    assert shown(state_of(without_sound, AT))["sensor_audio"] == "None"
 
 
 def test_a_bundle_that_cannot_tell_the_unknown_has_no_such_entity() -> None:

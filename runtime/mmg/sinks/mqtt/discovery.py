@@ -60,9 +60,9 @@ def _entities(about: About) -> dict[str, dict[str, Any]]:
         entities["unknown"] = _sensor("None of these", _percent("unknown")) | PERCENT
     for modality in about.sensors:
         words = list(get_args(SensorWord))
-        entities[f"sensor_{modality}"] = _choice(
-            f"Sensor {modality}", words, f"value_json['sensors']['{modality}']['state']"
-        )
+        # The entity stays until Home Assistant starts anew: a later run may be without this sensor.
+        state = f"(value_json['sensors']['{modality}'] | default({{}}))['state'] | default(none)"
+        entities[f"sensor_{modality}"] = _choice(f"Sensor {modality}", words, state)
     diagnostic = {"entity_category": "diagnostic"}
     milliseconds = {"unit_of_measurement": "ms", "state_class": "measurement"}
     entities["latency"] = _sensor("Latency", "{{ value_json.latency_ms }}") | milliseconds | diagnostic
