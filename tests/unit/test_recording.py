@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import pytest
 from full_disk import file_limit
+from hostile import peak_bytes
 from hypothesis import example, given
 from hypothesis import strategies as st
 from mcap.reader import NonSeekingReader, SeekingReader, make_reader
@@ -25,6 +26,7 @@ from mmg.cli.recording import path_in
 from mmg.engine.health import ReadAs
 from mmg.errors import ConfigError, SourceError, SourceNotFound
 from mmg.labels import Label
+from mmg.look.decided import collect, read_live
 from mmg.recording import schemas, times
 from mmg.recording.marks import Marker, spans
 from mmg.recording.messages import START, MarkMessage
@@ -494,6 +496,23 @@ def test_a_split_recording_keeps_its_newest_files_and_is_read_from_any_of_them(t
     assert next(step.now_ns for step in recording.steps()) > 39 * S_NS
     assert len(recording.parts) == 2
     assert next(iter(recording.steps())).statuses == {"imu": STATUS, "audio": STATUS}
+
+
+def test_decisions_of_hours_are_looked_at_without_being_held(tmp_path: Path) -> None:
+    part = Part(tmp_path / "day.mcap", (IMU,), {"origin_ns": "0", "bundle": "starter"}, EPOCH_NS)
+    scores = {f"label {place}": 0.05 for place in range(20)}
+    for hop in range(1, 5001):
+        told = {"t": hop / 2, "label": "label 0", "confidence": 0.05, "scores": scores}
+        part.decision(json.dumps(told), hop * S_NS // 2)
+        if hop % 10 == 0:
+            part.sync()
+    part.finish()
+
+    def look() -> None:
+        lines, bundle = read_live(tmp_path / "day.mcap")
+        assert (len(collect(lines, ()).times_s), bundle) == (5000, "starter")
+
+    assert peak_bytes(look) < 4 << 20
 
 
 def test_where_the_file_is_removed_that_is_written_to_another_goes_on(tmp_path: Path) -> None:

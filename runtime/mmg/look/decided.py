@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -159,17 +160,20 @@ def read_lines(path: str, report: Callable[[str], None]) -> Iterator[dict[str, A
         raise ConfigError(f"{path}: {error.strerror}") from error
 
 
-def read_live(path: Path) -> tuple[list[dict[str, Any]], str]:
-    """What was decided while mmg recorded, and the bundle's name; nothing where this is no recording of mmg, or nothing
-    was decided. Raises SourceError."""
+def read_live(path: Path) -> tuple[Iterable[dict[str, Any]], str]:
+    """What was decided while mmg recorded, read as it is taken, and the bundle's name; nothing where this is no
+    recording of mmg, or nothing was decided. Raises SourceError, now or as it is taken."""
     from mmg.sources.files.contents import container_of
 
     if not path.is_file() or container_of(path) != "mcap":
-        return [], ""
+        return (), ""
     from mmg.recording.reader import open_recording
 
     recording = open_recording(path)
-    return list(recording.decisions()), recording.metadata.get("bundle", "its bundle")
+    decisions = recording.decisions()
+    if (first := next(decisions, None)) is None:
+        return (), ""
+    return chain([first], decisions), recording.metadata.get("bundle", "its bundle")
 
 
 def _checked(data: dict[str, Any]) -> _Line:
