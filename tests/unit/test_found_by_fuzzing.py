@@ -20,8 +20,10 @@ from hostile import peak_bytes
 from mcap.writer import CompressionType, Writer
 from mmg.bundle.manifest import Channel, Modality
 from mmg.errors import ConfigError, SourceError
+from mmg.look.decided import read_live
 from mmg.recording import cdr, schemas
 from mmg.recording.reader import RecordingFile, open_recording
+from mmg.runs.compare import lines_until
 from mmg.sources import open_source
 from mmg.sources.clock.sample_clock import SampleClock
 from mmg.sources.files.gpmf import read_payload
@@ -164,6 +166,15 @@ def test_a_decision_or_mark_that_is_none_is_left_out_and_told(tmp_path: Path, da
     assert list(recording.decisions()) == [{"t": 1}]
     assert [one.label for one in recording.marks()] == ["walk"]
     assert recording.notes == ["day.mcap: decisions or marks in it cannot be read, and are left out"]
+
+
+@pytest.mark.parametrize("odd", ["{}", '{"t":"x","label":"walk","confidence":1}', '{"t":1,"confidence":[]}'])
+def test_an_object_that_is_no_decision_is_told_in_a_line_that_names_the_recording(tmp_path: Path, odd: str) -> None:
+    recorded(tmp_path / "day.mcap", ARM, [(schemas.DECISIONS, odd.encode())])
+    with pytest.raises(ConfigError, match=r"--compare .*day\.mcap: has a decision in it that is none"):
+        list(lines_until(tmp_path / "day.mcap", 1.0))
+    with pytest.raises(ConfigError, match=r"day\.mcap: what was decided live is no decision"):
+        list(read_live(tmp_path / "day.mcap")[0])
 
 
 def test_a_step_a_decision_or_a_mark_of_megabytes_is_left_out_before_it_takes_their_multiple(tmp_path: Path) -> None:

@@ -162,7 +162,8 @@ def read_lines(path: str, report: Callable[[str], None]) -> Iterator[dict[str, A
 
 def read_live(path: Path) -> tuple[Iterable[dict[str, Any]], str]:
     """What was decided while mmg recorded, read as it is taken, and the bundle's name; nothing where this is no
-    recording of mmg, or nothing was decided. Raises SourceError, now or as it is taken."""
+    recording of mmg, or nothing was decided. Raises SourceError, and ConfigError for what is no decision, now or as
+    it is taken."""
     from mmg.sources.files.contents import container_of
 
     if not path.is_file() or container_of(path) != "mcap":
@@ -173,7 +174,16 @@ def read_live(path: Path) -> tuple[Iterable[dict[str, Any]], str]:
     decisions = recording.decisions()
     if (first := next(decisions, None)) is None:
         return (), ""
-    return chain([first], decisions), recording.metadata.get("bundle", "its bundle")
+    return _checked_of(path, chain([first], decisions)), recording.metadata.get("bundle", "its bundle")
+
+
+def _checked_of(path: Path, decisions: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    for decision in decisions:
+        try:
+            _checked(decision)
+        except ConfigError as error:
+            raise ConfigError(f"{path}: what was decided live {error}") from error
+        yield decision
 
 
 def _checked(data: dict[str, Any]) -> _Line:

@@ -87,8 +87,12 @@ def lines_of(path: Path) -> Iterator[dict[str, Any]]:
         from mmg.recording.reader import open_recording
 
         is_empty = True
-        for line in open_recording(path).decisions():
+        for decision in open_recording(path).decisions():
             is_empty = False
+            try:
+                line = _checked(decision)
+            except ValueError as error:
+                raise ConfigError(f"--compare {path}: has a decision in it that is none") from error
             yield line
         if is_empty:
             raise ConfigError(f"--compare {path}: nothing was decided in it: mmg-run --record keeps decisions too")
