@@ -34,6 +34,8 @@ class Chunk:
     times_ns: ``(T,)`` int64, the capture time of each sample, in order.
     rate_hz: the nominal rate where the source declares one, else 0. Audio must declare it.
     dropped: samples known to be lost immediately before this chunk.
+
+    The arrays may be used again once the chunk was pushed.
     """
 
     modality: str

@@ -106,6 +106,15 @@ def test_the_models_own_rate_goes_through_bit_for_bit() -> None:
     assert joined(stream().push(chunk)).tobytes() == chunk.samples[:, 0].tobytes()
 
 
+def test_an_array_may_be_used_again_once_it_was_pushed() -> None:
+    chunk, sound = audio_chunk(0, 2), stream()
+    hops: list[Hop] = []
+    for piece in cut(replace(chunk, samples=chunk.samples.copy()), range(0, 16000, 160)):
+        hops += sound.push(piece)
+        piece.samples[:] = 9
+    assert joined(hops).tobytes() == chunk.samples[:, 0].tobytes()
+
+
 def test_integers_are_taken_as_they_are() -> None:
     chunk = Chunk("audio", np.full((8000, 2), 3, np.int16), times_ns(0, 8000, 8000), 8000.0)
     assert set(joined(stream().push(chunk)).tolist()) == {3.0}

@@ -50,6 +50,15 @@ def test_each_instant_shows_the_newest_frame() -> None:
         assert hop.samples.dtype == np.uint8
 
 
+def test_an_array_may_be_used_again_once_it_was_pushed() -> None:
+    chunk, video = video_chunk(0, 2), stream()
+    hops: list[Hop] = []
+    for piece in cut(replace(chunk, samples=chunk.samples.copy()), range(100)):
+        hops += video.push(piece)
+        piece.samples[:] = 9
+    assert shown(hops) == shown(stream().push(chunk))
+
+
 def test_a_frame_of_that_very_instant_is_the_newest() -> None:
     assert shown(stream().push(frames_at([0.0, 0.125, 0.375, 0.376]))) == {0: [2, 3]}
 

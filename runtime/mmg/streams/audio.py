@@ -241,7 +241,7 @@ class _Resampler:
 
     def resample(self, sound: NDArray[np.float32]) -> NDArray[np.float32]:
         if self._stream is None:
-            return sound
+            return sound.copy()  # what waits for its hop must not change where the chunk's array is used again
         resampled: NDArray[np.float32] = self._stream.resample_chunk(np.ascontiguousarray(sound))
         self._taken, self._given = self._taken + len(sound), self._given + len(resampled)
         self.delay_ns = max(self.delay_ns, round((self._taken / self._from_hz - self._given / self._to_hz) * 1e9))

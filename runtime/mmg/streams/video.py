@@ -50,7 +50,7 @@ class VideoStream:
                 self.first_ns = time_ns
                 self.next_hop = self._grid.hop_at(time_ns)
             self._times.append(time_ns)
-            self._frames.append(frame)
+            self._frames.append(frame.copy())  # the chunk's array may be used again
             self.last_ns = time_ns
             while time_ns > self._grid.start_ns(self.next_hop) + self._offsets_ns[-1]:
                 hops.append(self._cut())
