@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
+from typing import cast
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from mmg.errors import ConfigError
 from mmg.streams import Hop, HopGrid, Stream, open_stream
+from mmg.streams.audio import AudioStream
 from mmg.types import Chunk
 from numpy.typing import NDArray
 
@@ -288,6 +290,14 @@ def test_an_hour_backwards_is_counted_and_no_slower_than_the_normal_case() -> No
     assert min(run[0] for run in runs) < 6 * normal_s
 
 
+def test_days_backwards_are_counted_in_no_more_memory_than_a_moment() -> None:
+    sound = stream()
+    push_all(sound, cut(audio_chunk(100, 1), range(0, 8000, 80)))
+    push_all(sound, cut(audio_chunk(0, 20), range(0, 160_000, 80)))
+    assert sound.dropped == 160_000
+    assert len(cast(AudioStream, sound)._losses) == 1
+
+
 def test_a_new_rate_begins_anew_and_stays_in_time() -> None:
     sound = stream()
     hops = sound.push(numbered(0, 1.2)) + sound.push(numbered(1.2, 1.9, 16000.0))
@@ -321,6 +331,15 @@ def test_one_bad_channel_silences_the_sample() -> None:
     samples[10, 1] = np.nan
     hops = stream().push(Chunk("audio", samples, times_ns(0, 8000, 8000), 8000.0))
     assert joined(hops)[[9, 10, 11]].tolist() == [1.0, 0.0, 1.0]
+
+
+def test_what_no_float32_holds_is_lost_without_a_warning_of_numpys() -> None:
+    samples = np.ones((8000, 2))
+    samples[[10, 20, 30]] = [[1e300, 1], [np.inf, -np.inf], [3e38, 3e38]]
+    sound = stream()
+    heard = joined(sound.push(Chunk("audio", samples, times_ns(0, 8000, 8000), 8000.0)))
+    assert heard[[10, 20, 30]].tolist() == [0.0] * 3
+    assert sound.dropped == 3
 
 
 @pytest.mark.parametrize("empty_hz", [8000.0, 44100.0])

@@ -70,8 +70,9 @@ class AudioStream:
         if not len(chunk.times_ns):
             self._lose(chunk.dropped)
             return []
-        mono = np.ascontiguousarray(chunk.samples, np.float32)
-        mono = mono[:, 0] if mono.shape[1] == 1 else mono.mean(axis=1, dtype=np.float32)
+        with np.errstate(over="ignore", invalid="ignore"):
+            mono = np.ascontiguousarray(chunk.samples, np.float32)
+            mono = mono[:, 0] if mono.shape[1] == 1 else mono.mean(axis=1, dtype=np.float32)
         finite = None
         if not all_finite(mono):
             finite = np.isfinite(mono)
@@ -144,6 +145,8 @@ class AudioStream:
         return len(due) if self._catching_up else int(due.argmax())
 
     def _lose(self, count: int) -> None:
+        if count and self._losses and self._losses[-1][0] == self._taken:
+            count += self._losses.pop()[1]
         if count:
             self._losses.append((self._taken, count))
 
