@@ -13,7 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from mmg.bundle import Modality
 from mmg.engine.health import GOOD_HOPS_TO_LIFT, WELL, Health
-from mmg.streams import Hop
+from mmg.streams import Hop, HopGrid, open_stream
+from mmg.types import Chunk
 from msgspec.structs import replace
 from numpy.typing import NDArray
 
@@ -130,11 +131,29 @@ def test_a_fault_with_single_good_hops_between_does_not_blink(
     assert all(reason in verdict for verdict in verdicts[enough - 1 :])
 
 
-@pytest.mark.parametrize(("input_hz", "bad"), [(0.0, True), (5.0, True), (12.0, True), (12.5, False), (1000.0, False)])
+@pytest.mark.parametrize(("input_hz", "bad"), [(0.0, True), (5.0, True), (10.0, True), (12.0, False), (1000.0, False)])
 def test_a_signal_that_comes_too_slowly_is_faulty(input_hz: float, bad: bool) -> None:
     verdicts = judge_all(IMU, [walk(hop) for hop in range(6)], input_hz)
     assert [verdict != "" for verdict in verdicts] == [False, False] + [bad] * 4
     assert not bad or "wrong rate" in verdicts[-1]
+
+
+@pytest.mark.parametrize("rate_hz", [12.2, 12.5, 12.6])
+def test_a_quarter_of_the_models_rate_is_well_however_its_samples_fall_into_hops(rate_hz: float) -> None:
+    imu, stream = Health(IMU), open_stream(IMU, HopGrid(0, 500_000_000))
+    random = np.random.default_rng(1)
+    times = np.round((np.arange(400) + random.uniform(-0.1, 0.1, 400)) * 1e9 / rate_hz).astype(np.int64)
+    samples = random.normal(0, 0.4, (400, 6)) + [0, 0, 9.8, 0, 0, 0]
+    hops = stream.push(Chunk("imu", samples.astype(np.float32), times))
+    assert len(hops) > 60
+    assert [verdict.reason for verdict in map(imu.judge, hops) if verdict.state == "faulty"] == []
+
+
+def test_a_camera_of_half_the_models_rate_is_well_however_its_stamps_jitter() -> None:
+    camera = Health(VIDEO)
+    rates = np.random.default_rng(1).normal(2.0, 0.04, 60)
+    hops = [Hop(index, scene(index), 0, 0, rate_hz) for index, rate_hz in enumerate(rates.tolist())]
+    assert [camera.judge(hop).reason for hop in hops] == [""] * 60
 
 
 def test_sound_may_come_at_any_rate_and_frames_at_half_the_models() -> None:

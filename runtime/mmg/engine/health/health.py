@@ -22,8 +22,9 @@ from mmg.engine.health.level import Level
 from mmg.engine.health.rows import AT_END
 from mmg.streams import Hop
 
-SLOWEST_INPUT = {"signal": 0.25, "audio": 0.0, "video": 0.5}
-"""An input slower than this part of the model's rate leaves too little to interpolate, or frames that are too old."""
+SLOWEST_INPUT = {"signal": 0.22, "audio": 0.0, "video": 0.45}
+"""An input slower than this part of the model's rate leaves too little to interpolate, or frames that are too old. A
+quarter and a half are well: 12.5 Hz, which many IMUs have, are 6 samples in most hops of 0.5 s, and stamps jitter."""
 MOST_LOST = 0.2
 """The part of a hop's samples that may be lost, failed reads, not finite, or off their time stamps."""
 FLAT_PTP = 1e-9
