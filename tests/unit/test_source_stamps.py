@@ -121,3 +121,18 @@ def test_a_cell_of_many_characters_takes_no_time_by_their_square(tmp_path: Path,
     with pytest.raises(SourceError):
         opened(tmp_path, "t_s,ax,ay,az", cell, cell)
     assert time.process_time() - begin_s < 5
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        (f"{HEADER},{'[' * 60_000}", *(f"{row},1" for row in rows(str))),
+        (HEADER, f"10:00:00{' ' * 250}y,0.1,0.2,9.8,0,0.1,0", *rows(str)),
+        ("at 100 Hz", f"Start Time 1{'-' * 30_000}y", "acc x,acc y,acc z", *(["0.1,0.2,9.8"] * ROWS)),
+    ],
+    ids=["brackets in a name", "spaces in a time", "marks in the start's time"],
+)
+def test_long_cells_of_strangers_take_no_longer_than_others(tmp_path: Path, lines: tuple[str, ...]) -> None:
+    began_s = time.process_time()
+    opened(tmp_path, *lines)
+    assert time.process_time() - began_s < 1  # each took 5 s and more, by the square or the fourth power of its length

@@ -85,7 +85,8 @@ class Column:
     def of(cls, index: int, name: str, written: str = "") -> Column:
         """Read a header's cell, such as ``Acc X [m/s^2]``; ``written`` is its cell in a row of units."""
         name = name.strip()
-        bracket = re.fullmatch(r"(.*?)[\[({](.*)[\])}](.*)", name) or re.fullmatch(r"(.*?)[\[({](.*)()", name)
+        # The first bracket that opens and the last that closes, without a way back: a name may have 100 kB of them.
+        bracket = re.fullmatch(r"([^\[({]*)[\[({](.*)[\])}](.*)", name) or re.fullmatch(r"([^\[({]*)[\[({](.*)()", name)
         plain, written = (bracket[1] + " " + bracket[3], bracket[2]) if bracket else (name, written)
         bare = re.sub(r"[^a-z0-9]+", "_", plain.lower()).strip("_")
         unit, written = canonical(written) if written else None, written.strip()

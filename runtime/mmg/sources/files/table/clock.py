@@ -214,7 +214,7 @@ def preamble_clock(lines: Sequence[str]) -> tuple[float | None, int | None]:
     text = "\n".join(lines)
     rates = {float(match[2]) for match in _PREAMBLE_RATE.finditer(text) if not _FILTER.search(match[1])}
     day = re.search(r"^Start Date\W+(\S+)", text, re.IGNORECASE | re.MULTILINE)
-    time = re.search(r"^Start Time\W+(.+?)\W*$", text, re.IGNORECASE | re.MULTILINE)
+    time = re.search(r"^Start Time\W+(\w(?:.*\w)?)", text, re.IGNORECASE | re.MULTILINE)
     order = re.search(r"date format\W+([dmy])\w*\W+([dmy])\w*\W+([dmy])", text, re.IGNORECASE)
     start_ns = None
     if time:

@@ -32,12 +32,15 @@ GUESSED = ("s", "ms", "us", "ns")
 COUNTER_BITS = (16, 24, 31, 32)
 _MONTHS = ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"]
 _DATE = r"(?P<a>\d{1,4})[-/. ](?P<b>\d{1,2}|[A-Za-z]{3})[-/. ](?P<c>\d{4}|\d{1,2})"
-_TIME = r"(?P<h>\d{1,2}):(?P<m>\d{1,2})(?::(?P<s>\d{1,2}))?(?:[.,:](?P<f>\d{1,12}))?\s*(?P<half>[AaPp])?(?:\.?[Mm]\.?)?"
-_ZONE = r"\s*(?:Z|UTC|GMT|(?P<sign>[+-])(?P<zh>\d{2}):?(?P<zm>\d{2})?)?"
+# Spaces belong to what follows them: a cell may have 100 kB of them, and four places in a row that take any number took
+# time by the fourth power of that.
+_TIME = r"(?P<h>\d{1,2}):(?P<m>\d{1,2})(?::(?P<s>\d{1,2}))?(?:[.,:](?P<f>\d{1,12}))?"
+_HALF = r"(?:\s*(?=[AaPpMm.])(?P<half>[AaPp])?(?:\.?[Mm]\.?)?)?"
+_ZONE = r"(?:\s*(?:Z|UTC|GMT|(?P<sign>[+-])(?P<zh>\d{2}):?(?P<zm>\d{2})?))?"
 _COMPACT = re.compile(
     r"\s*((?:19|20)\d\d)(0[1-9]|1[0-2])([0-2]\d|3[01])[T_ -]?([01]\d|2[0-3])([0-5]\d)([0-5]\d)[.,_]?(\d{1,9})?(Z?)\s*"
 )
-_STAMP = re.compile(rf"\s*(?:{_DATE})?(?:[T_ ,;-]*{_TIME}{_ZONE})?\s*(?:\[.*\])?\s*")
+_STAMP = re.compile(rf"\s*(?:{_DATE})?(?:[T_ ,;-]*{_TIME}{_HALF}{_ZONE})?(?:\s*\[.*\])?\s*")
 
 
 class Stamps(Protocol):
@@ -259,7 +262,11 @@ def recognise(
     hours = not all(match["s"] is None and match["f"] for match in matches)
     found = Dates((index,), "ymd", False, hours)
     if day is not None and day != index:
-        dates = [match for row in rows if day < len(row) and (match := _STAMP.fullmatch(str(row[day]))) and match["a"]]
+        dates = [
+            match
+            for row in rows
+            if day < len(row) and (match := _STAMP.fullmatch(str(row[day]).strip())) and match["a"]
+        ]
         if dates:
             found = replace(found, columns=(day, index), order=order or _order(dates), absolute=True)
     return _as_they_rise(found, rows)
@@ -292,7 +299,8 @@ def is_order_certain(rows: Sequence[Row], stamps: Stamps) -> bool:
     """Whether the dates themselves show which figure is the day."""
     if not isinstance(stamps, Dates) or not stamps.absolute or stamps.order == "ymd":
         return True
-    matches = [match for row in rows if (match := _STAMP.fullmatch(str(row[stamps.columns[0]])) if row else None)]
+    cells = [str(row[stamps.columns[0]]).strip() for row in rows if row]
+    matches = [match for cell in cells if (match := _STAMP.fullmatch(cell))]
     return any(
         match["a"] and (not match["b"].isdigit() or int(match["a"]) > 12 or int(match["b"]) > 12) for match in matches
     )
