@@ -101,7 +101,7 @@ class Decision:
     scores: a calibrated probability for each label; they sum to 1. Where the bundle can tell it for these modalities,
         one of them is that of ``UNKNOWN``: what is done is none of the labels.
     modalities: those whose tokens were fused, in the bundle's order.
-    embedding: ``(E,)`` float32, for prototypes.
+    embedding: the numbers of the fusion's ``(1, E)`` embedding, for prototypes.
     taught: the probability of each taught activity, which are also among the scores; empty where none is taught.
     gate: who was asked, in a run with a gate; else None.
     latency_ms: time spent in each stage, measured by the clock the engine was given; empty without one. It is not
