@@ -135,4 +135,4 @@ def test_a_cell_of_many_characters_takes_no_time_by_their_square(tmp_path: Path,
 def test_long_cells_of_strangers_take_no_longer_than_others(tmp_path: Path, lines: tuple[str, ...]) -> None:
     began_s = time.process_time()
     opened(tmp_path, *lines)
-    assert time.process_time() - began_s < 1  # each took 5 s and more, by the square or the fourth power of its length
+    assert time.process_time() - began_s < 3  # each took 5 s and more, by the square or the fourth power of its length
