@@ -191,6 +191,14 @@ def test_a_rest_is_not_cut_for_less_than_a_millisecond() -> None:
     assert rests._called.is_set()
 
 
+def test_a_port_whose_driver_holds_what_was_wanted_a_hop_ago_does_not_rest() -> None:
+    rests, now_ns = Resting(), time.monotonic_ns()
+    rests._hop_ns = 3600 * 10**9
+    rests.want(now_ns + rests._hop_ns)
+    assert rests._rest(now_ns, 0.001)
+    assert not rests._rest(now_ns - 1, 0.001)
+
+
 @pytest.mark.parametrize(("newest", "wanted"), [(-5000, 40), (39, 40), (40, 540), (539, 540), (540, 1040)])
 def test_samples_are_wanted_a_hop_after_those_that_the_engine_asked_for(newest: int, wanted: int) -> None:
     rests = Resting()

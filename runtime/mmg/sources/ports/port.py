@@ -153,13 +153,17 @@ class PortThread(ABC):
         return self._want_ns + max(ahead_ns // self._hop_ns + 1, 0) * self._hop_ns
 
     def _rest(self, newest_ns: int, longest_s: float) -> bool:
-        """Leave the device alone until the samples after this one are wanted, but no longer; whether it was at all."""
+        """Leave the device alone until the samples after this one are wanted, but no longer; whether it was at all.
+
+        Not where they were wanted a hop ago: then the driver still holds what came while this process was stopped.
+        """
         begin_ns = time.monotonic_ns()
         end_ns, now_ns = begin_ns + round(min(longest_s, REST_S) * 1e9), begin_ns
         while True:
             self._called.clear()
             self._rests_until_ns = end_ns  # before it is looked at what is wanted: else a call could be missed
-            until_ns = min(self._wanted_ns(newest_ns), end_ns)
+            is_behind = newest_ns < self._want_ns - self._hop_ns
+            until_ns = begin_ns if is_behind else min(self._wanted_ns(newest_ns), end_ns)
             self._rests_until_ns = until_ns
             if self._stopping.is_set() or until_ns <= now_ns:
                 return now_ns > begin_ns
