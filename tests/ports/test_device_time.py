@@ -159,6 +159,14 @@ def test_a_time_in_another_unit_than_was_said_is_left_within_two_seconds_and_tol
     assert errors[200:].max() < 15
 
 
+@pytest.mark.parametrize("pace", [0.5, 2.0])
+def test_a_clock_that_is_off_by_just_two_is_not_left_and_taken_up_in_turns(pace: float) -> None:
+    capture = capture_of(120)
+    _, clock, notes = stamp(((capture - BOOT_NS) * pace).astype(np.int64), jittered(capture))
+    assert notes == ["", f"its clock runs at {pace:.2g} times the host's pace: samples are counted instead"]
+    assert not clock.is_timed
+
+
 def test_two_devices_on_one_line_are_told() -> None:
     capture = capture_of(10)
     since = capture - BOOT_NS

@@ -32,6 +32,8 @@ _FIRST_WINDOW_NS, _WINDOW_NS, _WINDOWS = 500_000_000, 2_000_000_000, 2
 _WINDOW_STEPS = 8
 _SLOW, _FAST = 0.5, 2.0
 """A port that is read late can look so over one window, but not over two."""
+_SLOW_AGAIN, _FAST_AGAIN = 0.8, 1.25
+"""A clock that was left must run nearer to the host's: a board built for another crystal is off by just two."""
 _KNOWN_STEPS, _KEPT_STEPS = 5, 15
 _FARTHEST_NS = 1 << 62
 _NEAR = 4.0
@@ -134,7 +136,8 @@ class DeviceTime:
         if passed_ns < (_WINDOW_NS if self._right else _FIRST_WINDOW_NS) or self._seen - seen < _WINDOW_STEPS:
             return
         pace = (self._last + self._shift - tick) / passed_ns
-        is_right = _SLOW <= pace <= _FAST
+        slowest, fastest = (_SLOW_AGAIN, _FAST_AGAIN) if self.doubt else (_SLOW, _FAST)
+        is_right = slowest <= pace <= fastest
         self._right, self._wrong = (self._right + 1, 0) if is_right else (0, self._wrong + 1)
         if self._wrong >= _WINDOWS and not self.doubt:
             self.doubt = f"its clock runs at {pace:.2g} times the host's pace: samples are counted instead"
