@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from mmg.cli.record import STEP_S
 from mmg.runs.lateness import Lateness
 from numpy.typing import NDArray
 
@@ -57,6 +58,13 @@ def test_the_grace_that_is_named_is_enough_for_every_hop(batch_ms: int, phase_ms
 def test_samples_that_come_in_time_are_not_told() -> None:
     assert told(lateness(), batches(20, more_ms=30)) == []
     assert told(lateness(), batches(100, more_ms=60)) == []
+
+
+def test_what_mmg_record_took_at_once_does_not_look_late_in_a_replay() -> None:
+    """A port gives each hop soon after its end, and the recorder looks at any time after that."""
+    step_ms = round(STEP_S * 1000) + 1  # the two drift apart
+    came = [(times_ns, -(-now_ns // MS // step_ms) * step_ms * MS) for times_ns, now_ns in batches(500, phase_ms=10)]
+    assert told(lateness(), came) == []
 
 
 def test_a_gap_is_no_lateness() -> None:

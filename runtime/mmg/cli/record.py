@@ -33,8 +33,9 @@ if TYPE_CHECKING:
     from mmg.sources.ports.port import PortStatus
 
 _report = stderr_reporter("mmg-record")
-STEP_S = 0.25
-"""So often what came is handed to the recorder, and a change of a port is told."""
+STEP_S = 0.1
+"""So often what came is handed to the recorder, and a change of a port is told. A replay takes it for the time at which
+samples came: longer than a grace they would look late."""
 SILENT_S = 15.0
 """A recording in which nothing came for so long from its beginning is told of; it goes on."""
 EXAMPLES = """\
