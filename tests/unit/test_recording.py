@@ -22,6 +22,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from mcap.reader import NonSeekingReader, SeekingReader, make_reader
 from mcap_ros2.decoder import DecoderFactory
+from mmg.cli.record import Heard
 from mmg.cli.recording import path_in
 from mmg.engine.health import ReadAs
 from mmg.errors import ConfigError, SourceError, SourceNotFound
@@ -819,3 +820,14 @@ def test_what_is_left_out_over_the_end_of_a_part_is_told_in_the_next_one(tmp_pat
     recording = open_recording(part_path(tmp_path / "day.mcap", 0))
     assert len(list(recording.steps())) == 12
     assert recording.notes[0].startswith("day-0001.mcap: 8 steps, decisions or marks could not be recorded")
+
+
+def test_the_rates_that_are_shown_are_those_of_now() -> None:
+    heard = Heard()
+    assert not heard.anything
+    for quarter in range(12, 40):  # it was plugged in after three seconds
+        heard.take(Step(0, (imu_chunk(quarter / 4),), {}))
+    newest_ns = int(imu_chunk(39 / 4).times_ns[-1])
+    assert heard.rates(newest_ns) == {"imu": pytest.approx(100.0)}
+    assert heard.anything
+    assert heard.rates(newest_ns + 6 * 10**9) == {"imu": 0.0}, "unplugged"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from collections import Counter
+from collections import deque
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
@@ -36,6 +36,8 @@ _report = stderr_reporter("mmg-record")
 STEP_S = 0.1
 """So often what came is handed to the recorder, and a change of a port is told. A replay takes it for the time at which
 samples came: longer than a grace they would look late."""
+RATE_S = 5.0
+"""The rates that are shown are those of the newest seconds."""
 SILENT_S = 15.0
 """A recording in which nothing came for so long from its beginning is told of; it goes on."""
 EXAMPLES = """\
@@ -50,6 +52,34 @@ exit codes: 0 done, 2 usage or configuration, or the disk did not take it all, 3
 in --duration, 4 bundle or memory, 5 was asked to end while a driver did not return: the file can be read up to its
 last second
 """
+
+
+class Heard:
+    """What came of each sensor, for who watches the recording."""
+
+    def __init__(self) -> None:
+        self._came: dict[str, deque[tuple[int, int]]] = {}  # of the newest chunks: the last sample's time and number
+
+    def take(self, step: Step) -> None:
+        """What came in a step."""
+        for chunk in step.chunks:
+            came = self._came.setdefault(chunk.modality, deque())
+            came.append((int(chunk.times_ns[-1]), len(chunk.times_ns) + (came[-1][1] if came else 0)))
+
+    @property
+    def anything(self) -> bool:
+        """Whether a sample ever came."""
+        return bool(self._came)
+
+    def rates(self, now_ns: int) -> dict[str, float]:
+        """The rate of each sensor that ever gave a sample, in Hz, over RATE_S; 0 of one that gave none in it."""
+        rates = {}
+        for name, came in self._came.items():
+            while len(came) > 1 and came[0][0] < now_ns - RATE_S * 1e9:
+                came.popleft()
+            (first_ns, before), (last_ns, end) = came[0], came[-1]
+            rates[name] = (end - before) * 1e9 / (last_ns - first_ns) if last_ns > first_ns else 0.0
+        return rates
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -124,7 +154,7 @@ def _record(options: argparse.Namespace) -> int:
 
 def _record_what_comes(options: argparse.Namespace, listening: Listening, recorder: Recorder) -> None:
     """Raises NoSensorError where nothing ever came until the duration was over: then no file is left."""
-    heard, has_nothing = Counter[str](), False
+    heard, has_nothing = Heard(), False
     try:
         marker, pressed = _keys(options, recorder)
         with pressed as has_keys:
@@ -138,7 +168,7 @@ def _record_what_comes(options: argparse.Namespace, listening: Listening, record
             listening.close()
             _keep(listening.step(), recorder, heard)
         finally:  # a second Ctrl-C while a driver is slow to close costs nothing
-            has_nothing = has_nothing and not heard.total()
+            has_nothing = has_nothing and not heard.anything
             if has_nothing:
                 recorder.discard()
             else:
@@ -166,9 +196,7 @@ def _explain_keys(marker: Marker, has_keys: bool) -> None:
     _report(f"keys: {told}; the same key, space or 0 ends it; Ctrl-C stops")
 
 
-def _listen(
-    listening: Listening, recorder: Recorder, marker: Marker, duration_s: float | None, heard: Counter[str]
-) -> None:
+def _listen(listening: Listening, recorder: Recorder, marker: Marker, duration_s: float | None, heard: Heard) -> None:
     """Until the duration is over, the recording stops by itself, or Ctrl-C."""
     # From the start: a person wants to see that it records.
     with Progress(_report, "recording", duration_s, "s", at_once=True, lines=False) as progress:
@@ -180,7 +208,7 @@ def _take(
     recorder: Recorder,
     marker: Marker,
     duration_s: float | None,
-    heard: Counter[str],
+    heard: Heard,
     progress: Progress,
 ) -> None:
     tell, silent_s = _teller(), SILENT_S
@@ -193,19 +221,18 @@ def _take(
         step = listening.step()
         _keep(step, recorder, heard)
         tell(step)
-        if elapsed_s > silent_s and not heard:
+        if elapsed_s > silent_s and not heard.anything:
             silent_s = float("inf")
             _report(f"nothing has come yet ({list_reasons(_reasons(step.statuses))}): still waiting")
-        rates = [f"{name} {count / max(elapsed_s, 1):.0f} Hz" for name, count in heard.items()]
+        rates = [f"{name} {rate_hz:.0f} Hz" for name, rate_hz in heard.rates(step.now_ns).items()]
         label = [f"[{marker.present}]"] if marker.present else []
         note = ", ".join([f"{recorder.bytes / 1e6:.1f} MB", *rates, *label])
         progress.at(elapsed_s if duration_s else 0, duration_s, note=note)
 
 
-def _keep(step: Step, recorder: Recorder, heard: Counter[str]) -> None:
+def _keep(step: Step, recorder: Recorder, heard: Heard) -> None:
     recorder.step(step)
-    for chunk in step.chunks:
-        heard[chunk.modality] += len(chunk.times_ns)
+    heard.take(step)
 
 
 def _reasons(statuses: Mapping[str, PortStatus]) -> dict[str, str]:
