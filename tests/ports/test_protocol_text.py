@@ -148,6 +148,24 @@ def test_a_line_that_cannot_be_used_is_counted_and_costs_no_other(line: bytes) -
     assert parser.counters.malformed + parser.counters.other == 1
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        b'{"t_us":1040000,"ax":0.3,"ay":0.2,"az":9.8\xb1,"gx":-0.01,"gy":0.01,"gz":-0.004}\n',
+        b'{"t_us":1040000,"ax":0.3,"ay"\xba0.2,"az":9.8,"gx":-0.01,"gy":0.01,"gz":-0.004}\n',
+        b'"t_us":1040000,"ax":0.3,"ay":0.2,"az":9.8,"gx":-0.01,"gy":0.01,"gz":-0.004}\n',
+        b"ax:0.3,ay:0.2,az:9.8,gx:-0.01,gy:0.01,gz0.004\n",
+        b"ax=0.3 ay=0.2 az=9.8\xff gx=-0.01 gy=0.01 gz=-0.004\n",
+    ],
+)
+def test_a_damaged_sample_whose_names_came_with_it_is_no_header(line: bytes) -> None:
+    headers = Headers()
+    parser = open_parser("text", headers)
+    parser.feed(line)
+    assert parser.counters.malformed + parser.counters.other == 1
+    assert headers == Headers()
+
+
 def test_a_line_without_an_end_is_let_go_and_counted_once() -> None:
     parser = open_parser("text", columns="ax,ay,az")
     for _ in range(100):

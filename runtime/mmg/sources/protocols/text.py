@@ -12,7 +12,7 @@ from mmg.errors import ConfigError
 from mmg.sources.protocols.framing import SampleCollector, Vector
 from mmg.sources.protocols.parser import UNTIMED, VALID_FRAMES, Finding, Samples
 from mmg.sources.protocols.text_layout import Headers, RowLayout, TimeColumn, Units, is_other_header, lay_out
-from mmg.sources.protocols.text_line import Named, is_number, read_json, read_pairs, shown, split_row
+from mmg.sources.protocols.text_line import Named, has_values, is_number, read_json, read_pairs, shown, split_row
 
 MAX_LINE = 4096  # bytes
 MOST_REPEATS = 3
@@ -199,6 +199,8 @@ class TextLines(SampleCollector):
 
     def _read_header(self, text: str) -> bool:
         """Whether these are column names, which are then in force for rows of as many columns."""
+        if has_values(text):  # a sample whose names came with it, and damaged
+            return False
         for mark, cells in split_row(text.lstrip(_COMMENT)):
             layout = lay_out(cells, self._units)
             if layout is not None:

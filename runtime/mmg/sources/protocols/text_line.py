@@ -23,6 +23,7 @@ _MEASURE = re.compile(rf"({_NUMBER})(?:\s*([^\s\d.,]\S*))?")
 _PAIR = rf"([A-Za-z_][\w./-]*)\s*[:=]\s*({_NUMBER})"
 _PAIR_IN_WORDS = re.compile(_PAIR)
 _PAIRS_IN_WORDS = re.compile(rf"{_PAIR}(?:\s+{_PAIR})*")
+_VALUE = re.compile(r"""[A-Za-z_"')\]]\s*[:=]\s*[+-]?[.,]?\d""")
 
 
 def read_json(text: str) -> Named:
@@ -81,6 +82,11 @@ def split_row(text: str) -> Iterator[tuple[str | None, list[str]]]:
                 cells.pop()
             is_plain = mark == "," or "," not in bare
             yield mark, cells if is_plain else [cell.replace(",", ".") for cell in cells]
+
+
+def has_values(text: str) -> bool:
+    """Whether names in this line have values, which those of a header have not."""
+    return len(_VALUE.findall(text)) > 1
 
 
 def is_number(cell: str) -> bool:
