@@ -362,6 +362,23 @@ def test_a_second_ctrl_c_leaves_the_terminal_as_it_was() -> None:
     assert done.stdout == "False True\n", done.stderr
 
 
+SUSPENDED = """
+import fcntl, termios, threading, tty
+from mmg.cli.keys import keys
+fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+once_more, before, setcbreak = threading.Event(), termios.tcgetattr(0), tty.setcbreak
+with keys(print):
+    tty.setcbreak = lambda *arguments: (setcbreak(*arguments), once_more.set())
+    termios.tcsetattr(0, termios.TCSANOW, before)  # as a shell does at Ctrl-Z
+    print(once_more.wait(10), termios.tcgetattr(0)[3] & termios.ICANON)
+"""
+
+
+def test_keys_are_single_ones_again_after_ctrl_z_and_fg() -> None:
+    done = on_a_terminal(SUSPENDED)
+    assert done.stdout == "True 0\n", done.stderr
+
+
 @pytest.mark.parametrize("words", [("--split", "1h"), ("--keep", "1d"), ("--record-video",)])
 def test_limits_of_a_recording_that_nobody_makes_are_refused(words: tuple[str, ...]) -> None:
     done = command("run", "--imu", "serial:///dev/ttyUSB77", *words)

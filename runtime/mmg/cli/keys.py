@@ -35,7 +35,10 @@ def keys(press: Callable[[str], None]) -> Iterator[bool]:
     def read() -> None:
         while not ended.is_set():
             ready, _, _ = select.select([descriptor], [], [], WAIT_S)
-            if ready:
+            if not ready and not ended.is_set():
+                with suppress(termios.error):
+                    _give_single_keys(descriptor)
+            elif ready:
                 try:
                     if not _is_ours(descriptor):  # Ctrl-Z and bg, and what is typed is the shell's
                         ended.wait(WAIT_S)
@@ -62,6 +65,12 @@ def keys(press: Callable[[str], None]) -> Iterator[bool]:
             with suppress(termios.error):
                 if _is_ours(descriptor):
                     termios.tcsetattr(descriptor, termios.TCSANOW, before)
+
+
+def _give_single_keys(descriptor: int) -> None:
+    """Once more after Ctrl-Z and fg, as a shell sets the terminal for its own lines. Raises termios.error."""
+    if termios.tcgetattr(descriptor)[3] & termios.ICANON and _is_ours(descriptor):
+        tty.setcbreak(descriptor, termios.TCSANOW)
 
 
 def _is_ours(descriptor: int) -> bool:
