@@ -19,6 +19,7 @@ from mmg.cli.reporting import stderr_reporter
 from mmg.cli.version import PrintVersion
 from mmg.counts import count_of
 from mmg.errors import BackendUnavailable, ConfigError
+from mmg.own_process import command_of
 
 if TYPE_CHECKING:
     from mmg_batch.report import Report, Worst
@@ -125,9 +126,7 @@ def _look(worst: Sequence[Worst], folder: Path, commands: dict[Worst, list[str]]
             continue
         place = f"{LOOKS}/{number:02d}.html"
         words = [*commands[one], "-o", str(folder / place), "--overwrite"]
-        done = subprocess.run(
-            [sys.executable, "-m", "mmg.cli.look", *words], capture_output=True, text=True, check=False
-        )
+        done = subprocess.run([*command_of("mmg.cli.look"), *words], capture_output=True, text=True, check=False)
         if done.returncode:
             *_, why = ["mmg-look failed", *done.stderr.strip().splitlines()]
             _report(f"{one.recording}: no page: {why.removeprefix('mmg-look: ')}")

@@ -1,7 +1,7 @@
 """One process that has imported what converters need, and forks a child for each job.
 
 A child that crashes, or fills memory, takes nothing else with it, and does not import torch anew, which takes longer
-than most conversions. ``python -m mmg_export.fork_server`` is the process; ``ForkServer`` starts it and hands it jobs.
+than most conversions. ``serve`` is the process; ``ForkServer`` starts it and hands it jobs.
 """
 
 from __future__ import annotations
@@ -16,9 +16,11 @@ import threading
 from contextlib import suppress
 from pathlib import Path
 
+from mmg.own_process import command_of
+
 from mmg_export import job
 
-COMMAND = ("-m", "mmg_export.fork_server")
+COMMAND = command_of("mmg_export.fork_server", "serve")
 LOG, SERVER_LOG = "log.txt", "server.txt"
 REAP_EVERY_S = 0.02
 
@@ -83,11 +85,11 @@ class ForkServer:
 
 
 def _spawn(work: Path) -> subprocess.Popen[bytes]:
-    # Not to import from the caller's own folder; no threads, which a fork would lose.
-    settings = {"PYTHONSAFEPATH": "1", "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
+    # No threads, which a fork would lose.
+    settings = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
     with (work / SERVER_LOG).open("wb") as log:
         process = subprocess.Popen(
-            [sys.executable, *COMMAND],
+            COMMAND,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=log,
@@ -169,7 +171,3 @@ def _run_job(work: Path, lifeline: int) -> None:
 def _end_with_server(lifeline: int) -> None:
     os.read(lifeline, 1)
     os._exit(1)
-
-
-if __name__ == "__main__":
-    serve()

@@ -20,6 +20,7 @@ from mmg_batch.columns import DecisionsFile
 from mmg_batch.compare import Pair
 from mmg_batch.page import format_page
 from mmg_batch.report import make_report
+from mmg_batch.report_cli import main
 from mmg_batch.results import key_of, read_recordings
 from mmg_batch.shared import Shared
 from pyarrow.dataset import dataset
@@ -108,6 +109,16 @@ def test_the_worst_recordings_have_pages_of_mmg_look(short: Path, tmp_path: Path
     assert done.returncode == 0, done.stderr
     [link] = Cells((tmp_path / "page.html").read_text()).links
     assert "<title>" in (tmp_path / link).read_text()
+
+
+def test_a_page_of_mmg_look_is_made_without_the_files_of_the_working_directory(
+    short: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batch(short, "-o", tmp_path / "results")
+    (tmp_path / "json.py").write_text("raise SystemExit('the wrong json')")
+    monkeypatch.chdir(tmp_path)
+    assert main(["results", "-o", "page.html", "--look", "1"]) == 0
+    assert Cells((tmp_path / "page.html").read_text()).links
 
 
 def test_a_command_is_shown_where_it_finds_a_recording(short: Path, tmp_path: Path) -> None:

@@ -116,7 +116,9 @@ def test_a_server_that_crashes_is_reported_and_the_next_job_has_another(
 ) -> None:
     part = encoder_part("ppg", seeded(Ppg), spec())
     with ForkServer() as server:
-        monkeypatch.setattr("mmg_export.fork_server.COMMAND", ("-c", "import os; os.kill(os.getpid(), 11)"))
+        monkeypatch.setattr(
+            "mmg_export.fork_server.COMMAND", (sys.executable, "-c", "import os; os.kill(os.getpid(), 11)")
+        )
         with pytest.raises(ModelError, match=r"ppg to onnx: the converter crashed \(SIGSEGV\)"):
             convert_all("onnx", {"ppg": {"encode": part}}, lambda _: None, Tracer(), server)
         monkeypatch.undo()

@@ -20,11 +20,12 @@ import pytest
 from mmg.cli.reporting import stderr_reporter
 from mmg.errors import ConfigError, MmgError
 from mmg_training.cli.study import draw, main
+from mmg_training.config import TrainConfig
 from mmg_training.data.utd_mhad import novel_labels
 from mmg_training.evaluation import study
 from mmg_training.evaluation.late_fusion import late_fusion, save_predictions
 from mmg_training.evaluation.study import FewshotFigures, Results, Run, Study, SubsetFigures
-from mmg_training.evaluation.study_pool import run_all
+from mmg_training.evaluation.study_pool import run_all, start_process
 from mmg_training.evaluation.study_run import prepare, work
 from mmg_training.evaluation.study_tables import (
     Outcome,
@@ -466,6 +467,14 @@ def test_a_run_ends_with_a_study_that_is_killed(tmp_path: Path) -> None:
         assert select.select([ended], [], [], 60)[0]
         os.close(ended)
     assert (tmp_path / study.LOG).read_bytes() == b""  # else it would have told that there are no settings
+
+
+def test_a_run_imports_nothing_of_the_working_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "json.py").write_text("raise SystemExit('the wrong json')")
+    monkeypatch.chdir(tmp_path)
+    run = study.Run("all", "", 1, TrainConfig(), tmp_path)
+    assert start_process(run).wait() == 2
+    assert "settings.json: is not a run of a study" in (tmp_path / study.LOG).read_text()
 
 
 def test_late_fusion_is_the_mean_of_probabilities(outcome: Outcome, tmp_path: Path) -> None:

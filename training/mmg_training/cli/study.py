@@ -18,6 +18,7 @@ from mmg.cli.reporting import stderr_reporter, write_stderr
 from mmg.cli.version import PrintVersion
 from mmg.errors import ConfigError
 from mmg.folder_lock import folder_lock
+from mmg.own_process import command_of
 
 from mmg_training.config import parse_setting
 from mmg_training.evaluation import plots, study
@@ -50,7 +51,7 @@ A study names its base settings, its seeds, its folds and its variants, each a t
 """
 
 report = stderr_reporter("mmg-study")
-TRAIN_ON_RAY = "import sys; from mmg_training.cli.study import train_on_ray; sys.exit(train_on_ray(sys.argv[1:]))"
+*_, TRAIN_ON_RAY = command_of("mmg_training.cli.study", "train_on_ray")
 RAY_LOG = re.compile(r"\[?\d{4}-\d\d-\d\d \d\d:\d\d:\d\d|\*\*\* |\s*@ +0x|\s*$")
 """A line that Ray writes to standard error, or of the stack that it ends with."""
 CLUSTER_LOST = re.compile(r"\bGCS\b|\braylet\b", re.IGNORECASE)
@@ -90,7 +91,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return run_command(lambda: run(chosen, given), report, stopped=130)
 
 
-def train_on_ray(arguments: Sequence[str]) -> int:
+def train_on_ray(arguments: Sequence[str] | None = None) -> int:
     """The part of the command that talks to Ray, in a process of its own; returns its exit code."""
     chosen = parse(build_parser(), arguments)
     handle_signals(raise_interrupt)

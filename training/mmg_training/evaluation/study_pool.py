@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -13,6 +12,7 @@ from typing import Protocol
 from mmg.cli.progress import Progress, as_span
 from mmg.cli.reporting import Reporter
 from mmg.errors import ConfigError
+from mmg.own_process import command_of
 from mmg.trial.limits import die_with_parent
 
 from mmg_training.evaluation.study import LOG, RESULTS, EvaluateConfig, Run, results_of
@@ -40,7 +40,7 @@ class Process(Protocol):
 def start_process(run: Run) -> Process:
     """``study_run`` with one thread, what it says in the run's log. It ends with this process, however that ends: who
     begins the study again would else train in the same folder."""
-    command = [sys.executable, "-m", "mmg_training.evaluation.study_run", str(run.folder)]
+    command = [*command_of("mmg_training.evaluation.study_run"), str(run.folder)]
     with (run.folder / LOG).open("wb") as log:
         # A group of its own: Ctrl-C reaches this process, which then ends them.
         return subprocess.Popen(

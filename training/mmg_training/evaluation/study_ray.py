@@ -15,6 +15,7 @@ from typing import Any
 
 from mmg.atomic_write import atomic_write
 from mmg.errors import BackendUnavailable, ConfigError
+from mmg.own_process import command_of
 from mmg.trial.limits import die_with_parent
 
 from mmg_training import checkpoint
@@ -113,7 +114,7 @@ def train(files: Files, folder: str) -> tuple[int, Files]:
             (place / one).write_bytes(data)
         with (place / LOG).open("wb") as log:
             process = subprocess.Popen(
-                [sys.executable, "-m", "mmg_training.evaluation.study_run", name],
+                [*command_of("mmg_training.evaluation.study_run"), name],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,

@@ -1,6 +1,6 @@
 """One run of a study, in a process of its own: train unless it is trained, measure, and write its results.
 
-``python -m mmg_training.evaluation.study_run FOLDER``, where ``settings.json`` is.
+``main`` is called with a folder, where ``settings.json`` is.
 """
 
 from __future__ import annotations
