@@ -98,6 +98,7 @@ def _export(
     chosen: argparse.Namespace, backends: Sequence[str], precisions: Sequence[str], progress: Reporter
 ) -> Report:
     import torch
+    from mmg_training.checkpoint import is_trained_on
 
     from mmg_export import export_bundle
     from mmg_export.trained import TrainedRun
@@ -121,6 +122,11 @@ def _export(
             progress(f"no recorded hops are compared: {error}")
     if chosen.evaluate and dataset is not None and not dataset.test:
         raise ConfigError(f"--evaluate: {chosen.run} held nothing out to measure accuracy on; leave it out")
+    if chosen.evaluate and dataset is not None and not is_trained_on(chosen.run, dataset):
+        raise ConfigError(
+            f"--evaluate: {chosen.run} was trained on other recordings than there are now, and may have seen who is "
+            "held out now; leave it out, or train again: mmg-train"
+        )
     return export_bundle(
         chosen.out,
         encoders=run.encoders(names),

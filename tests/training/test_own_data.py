@@ -116,7 +116,8 @@ def test_a_run_whose_recordings_have_changed_since_does_not_call_them_held_out(
 ) -> None:
     folder, run = tmp_path / "workshop", tmp_path / "run"
     shutil.copytree(sessions, folder)
-    assert mmg_train(["--data", str(folder), "--sensors", "imu", "--out", str(run), *QUICK]) == 0
+    train = ["--data", str(folder), "--sensors", "imu", "--out", str(run), *QUICK]
+    assert mmg_train(train) == mmg_train([*train, "--resume"]) == 0
     assert mmg_eval([str(run), "--tables", "subsets"]) == 0
     assert "Trained on: ann and bob.\n" in capsys.readouterr().out
     (folder / "cat.mcap").unlink()
@@ -125,6 +126,10 @@ def test_a_run_whose_recordings_have_changed_since_does_not_call_them_held_out(
     told = capsys.readouterr().out
     assert "The recordings that it was trained on have changed since: it may have seen these sessions.\n" in told
     assert "Trained on" not in told
+    assert mmg_train([*train, "--resume"]) == 2
+    assert "was trained on other recordings than there are now; choose another --out" in capsys.readouterr().err
+    assert mmg_export([str(run), "-o", str(tmp_path / "x.mmg"), "--evaluate"]) == 2
+    assert "and may have seen who is held out now; leave it out, or train again" in capsys.readouterr().err
 
 
 def test_the_starters_labels_are_kept_where_that_is_asked(

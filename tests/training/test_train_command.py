@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 from mmg.errors import ConfigError
+from mmg.folder_lock import folder_lock
 from mmg_training import checkpoint
 from mmg_training import metrics as metrics_file
 from mmg_training.cli.train import main
@@ -77,6 +78,12 @@ def test_a_finished_run_has_nothing_to_resume(
     )
     assert main([*command, "--overwrite", "--set", "steps=3"]) == 0
     assert checkpoint.load(tmp_path / "run")[1].steps == 3
+
+
+def test_two_trainings_into_one_folder_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with folder_lock(tmp_path, "mmg-train"):
+        assert main(["--data", str(tmp_path), "--out", str(tmp_path)]) == 2
+    assert capsys.readouterr().err == f"mmg-train: {tmp_path}: another mmg-train is at work in it\n"
 
 
 def test_a_folder_whose_name_is_no_utf_8_is_told_before_it_trains_and_is_read_all_the_same(

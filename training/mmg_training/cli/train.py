@@ -9,6 +9,7 @@ import platform
 import shlex
 import time
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from mmg.cli.privacy import close_sensors
 from mmg.cli.progress import Progress
 from mmg.cli.version import PrintVersion
 from mmg.errors import ConfigError
+from mmg.folder_lock import folder_lock
 
 from mmg_training import checkpoint, data, unknown
 from mmg_training import metrics as metrics_file
@@ -144,20 +146,31 @@ def open_fabric(chosen: argparse.Namespace) -> Fabric:
 
 def run(config: TrainConfig, out: Path, fabric: Fabric, resume: bool = False, overwrite: bool = False) -> None:
     """Load the data, train, measure, and write the run into ``out``. Raises MmgError."""
-    began_s = time.monotonic()
     try:
         str(out).encode()
     except UnicodeEncodeError as error:
         raise ConfigError(f"{out}: is no UTF-8, as a run's folder must be: choose another --out") from error
+    # Of several processes the first one writes.
+    with folder_lock(out, "mmg-train") if fabric.is_global_zero else nullcontext():
+        _run(config, out, fabric, resume, overwrite)
+
+
+def _run(config: TrainConfig, out: Path, fabric: Fabric, resume: bool, overwrite: bool) -> None:
+    began_s = time.monotonic()
     if not (resume or overwrite) and (out / checkpoint.CONFIG).exists():
         raise ConfigError(f"{out}: has a finished run; choose another --out, or give --overwrite")
-    if resume and is_done(out, config):
-        report(f"{out}: is done already, with these settings")
-        return
+    done = resume and is_done(out, config)
     # The other processes of several read the same, on the same terminal.
     say = report if fabric.is_global_zero else _say_nothing
     with Progress(say, "preparing the data"):
         dataset = with_start(data.load(config.data, say), config)
+    if done:
+        if not checkpoint.is_trained_on(out, dataset):
+            raise ConfigError(
+                f"{out}: was trained on other recordings than there are now; choose another --out, or give --overwrite"
+            )
+        say(f"{out}: is done already, with these settings")
+        return
     for line in told(dataset).lines:
         report(line)
     log = StepLog(config, out / checkpoint.LOGS if fabric.is_global_zero else None)
