@@ -71,6 +71,8 @@ def test_a_size_is_a_start_for_single_settings(tmp_path: Path) -> None:
         ("model.video_widths=[0,32,64]", "has a width below 1"),
         ("model.heads=3", "heads: 3 does not divide token_dim 8"),
         ("learning_rate=NaN", "learning_rate: nan must be a number, 0 or more"),
+        ("learning_rate=1e30", "learning_rate: 1e.30 is more than 1000000000.0"),
+        ("loss.temperature=1e300", "temperature: 1e.300 is more than 1000000000.0"),
     ],
 )
 def test_settings_out_of_their_range_are_refused(setting: str, message: str) -> None:

@@ -23,7 +23,7 @@ from mmg_training.config import (
     TrainConfig,
 )
 from mmg_training.data.parts import trained_sha256
-from mmg_training.data.sessions import Dataset, Pool, Session
+from mmg_training.data.sessions import UNLABELLED, Dataset, Pool, Session
 from mmg_training.dropout import context_mask, drop_modalities
 from mmg_training.evaluation.decide import decide
 from mmg_training.evaluation.scores import calibration_error, fit_temperature
@@ -340,9 +340,22 @@ def test_calibration_error_is_the_gap_between_confidence_and_accuracy() -> None:
     assert calibration_error(probabilities, labels) == pytest.approx(0.3, abs=1e-6)
 
 
+def test_a_batch_without_a_label_is_a_step_like_any_other() -> None:
+    whole = dataset()
+    bare = tuple(replace(one, labels=np.full_like(one.labels, UNLABELLED)) for one in whole.training[0].sessions)
+    config = replace(TINY, loss=LossConfig())
+    first, last = (train(config, replace(whole, training=(Pool("bare", 1.0, bare),))).state_dict() for _ in range(2))
+    assert all(torch.equal(value, last[name]) for name, value in first.items())
+
+
 def test_a_training_that_runs_away_ends_in_one_line() -> None:
     with pytest.raises(ConfigError, match="step 1: the gradient is no longer a number; lower learning_rate"):
         train(replace(TINY, augment=AugmentConfig(strength=1e30)), dataset())
+
+
+def test_a_last_step_that_leaves_no_numbers_ends_in_one_line() -> None:
+    with pytest.raises(ConfigError, match="the trained model gives no numbers any more; lower learning_rate"):
+        train(replace(TINY, steps=1, learning_rate=1e8), dataset())
 
 
 @pytest.mark.parametrize("content", [b"\xff", b'{"config": 5, "task": {}}'])

@@ -24,13 +24,15 @@ class Range:
             raise ConfigError(f"{place}: {value!r} {self._told(value)}")
 
     def _told(self, value: float) -> str:
+        if self == SHARE:
+            return "is not between 0 and 1"
+        if self.most < value < math.inf:
+            return f"is more than {self.most}"
         if self.above:
             return f"is not above {self.least}"
         if self == AMOUNT:
             return "must be a number, 0 or more"
-        if self == SHARE:
-            return "is not between 0 and 1"
-        return f"is more than {self.most}" if value > self.most else f"is less than {self.least}"
+        return f"is less than {self.least}"
 
 
 @dataclass(frozen=True)
@@ -46,10 +48,12 @@ class Words:
         return tuple(dict.fromkeys(str(one).strip() for one in given))
 
 
-AMOUNT = Range(0)
+LARGEST = 1e9
+"""Of a number with a fraction: its square is a float32 too, which torch computes with."""
+AMOUNT = Range(0, LARGEST)
 """Of every number with a fraction that has no other mark."""
 SHARE = Range(0, 1)
 Count = Annotated[int, Range(1)]
 Share = Annotated[float, SHARE]
-Positive = Annotated[float, Range(0, above=True)]
+Positive = Annotated[float, Range(0, LARGEST, above=True)]
 Names = Annotated[tuple[str, ...], Words()]

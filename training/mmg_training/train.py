@@ -18,12 +18,12 @@ from torch import Tensor
 from torch.optim.swa_utils import AveragedModel
 
 from mmg_training import checkpoint
-from mmg_training.batches import Batches
+from mmg_training.batches import Batch, Batches
 from mmg_training.config import TrainConfig
 from mmg_training.data.parts import trained_sha256
 from mmg_training.data.sessions import Dataset
 from mmg_training.models.multimodal import MultimodalModel
-from mmg_training.objective import Objective
+from mmg_training.objective import Objective, spread
 from mmg_training.splitting import SplitConfig
 from mmg_training.starting import start_from
 
@@ -48,7 +48,7 @@ def train(
     The same for the same settings, data, machine and number of processes, also when it was stopped and went on:
     everything random is a function of the seed and the step. It begins with the weights of ``config.start``. out: where
     to keep what ``resume`` goes on from. watch: called with each step and its losses. Raises ConfigError where
-    ``resume`` finds another run's progress, or that of other recordings.
+    ``resume`` finds another run's progress, or that of other recordings, and where no numbers come of the weights.
     """
     fabric = fabric or Fabric(accelerator="cpu", devices=1)
     torch.manual_seed(config.seed)
@@ -92,7 +92,17 @@ def train(
             checkpoint.save_progress(out, step, config, objective, averaged, optimizer, learnt)
     trained = averaged.module.cpu()
     assert isinstance(trained, MultimodalModel)
-    return trained.eval()
+    _require_numbers(trained.eval(), batches.draw(config.steps))
+    return trained
+
+
+@torch.no_grad()
+def _require_numbers(model: MultimodalModel, batch: Batch) -> None:
+    """Raises ConfigError where the model gives none: a step's gradient is of the weights before it."""
+    tokens = spread(model.encode(batch.samples), batch)
+    logits, _ = model.fuse(tokens, batch.row, batch.hop, batch.present)
+    if not all(bool(one.isfinite().all()) for one in (logits, *tokens.values())):
+        raise ConfigError("the trained model gives no numbers any more; lower learning_rate or augment")
 
 
 def load_teacher(config: TrainConfig, data: Dataset) -> MultimodalModel:

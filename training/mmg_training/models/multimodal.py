@@ -55,6 +55,10 @@ class MultimodalModel(nn.Module):
 
         present: (Q, modalities, CONTEXT_HOPS) bool, index 0 the newest hop. Hops before the start are never present.
         """
+        if not len(row):  # as of a batch without a label; torch cannot tell how to reshape nothing
+            one = row.new_zeros(1)
+            logits, embedding = self.fuse(tokens, one, one, present.new_zeros(1, *present.shape[1:]))
+            return logits[:0], embedding[:0]
         age = torch.arange(CONTEXT_HOPS, device=row.device)
         past = hop[:, None] - age  # (Q, K)
         parts, kinds, ages, masks = [], [], [], []
