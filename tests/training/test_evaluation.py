@@ -20,6 +20,7 @@ from mmg_training.data.sessions import TICKS_PER_HOP, Dataset, NamedTest, Sessio
 from mmg_training.data.starter import TASK as STARTER
 from mmg_training.data.utd_mhad import TASK as UTD
 from mmg_training.data.utd_mhad import novel_labels
+from mmg_training.evaluation import decide as decide_module
 from mmg_training.evaluation.decide import Decisions, decide, decide_each
 from mmg_training.evaluation.engine import HOP_NS, as_chunk, by_engine, task_of
 from mmg_training.evaluation.fewshot import FewshotConfig, View, draw_episodes, episode_accuracy, measure_fewshot
@@ -126,6 +127,19 @@ def test_deciding_several_subsets_at_once_is_deciding_each(task: Task) -> None:
         torch.testing.assert_close(together.logits, alone.logits)
         assert len(together.labels) == (5 if task.clips else 3 * CONTEXT_HOPS + 2 * longer)
         assert set(together.tokens) == (set(names) if task.clips else set())
+
+
+@pytest.mark.parametrize("task", [CLIPS, HOPS], ids=["clips", "hops"])
+def test_a_long_session_is_decided_a_stretch_at_a_time(task: Task, monkeypatch: pytest.MonkeyPatch) -> None:
+    model, sessions = make_model(task), make_sessions(task, 3)
+    [whole] = decide_each(model, sessions, [(task.modalities, None)])
+    monkeypatch.setattr(decide_module, "AT_ONCE", 9)
+    seen: list[int] = []
+    model.encoder("imu").register_forward_pre_hook(lambda _, given: seen.append(given[0].shape[1]))
+    [parted] = decide_each(model, sessions, [(task.modalities, None)])
+    assert [length // task.samples_per_hop("imu") for length in seen] == [3, 3, 2]
+    torch.testing.assert_close(parted.logits, whole.logits)
+    torch.testing.assert_close(parted.means, whole.means)
 
 
 def test_subsets_that_the_sessions_do_not_have_are_left_out_and_shown_as_a_dash() -> None:

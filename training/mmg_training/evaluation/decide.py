@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Any
@@ -17,6 +17,8 @@ from mmg_training.models.multimodal import MultimodalModel
 from mmg_training.task import CONTEXT_HOPS, Task
 
 TOGETHER = 32
+AT_ONCE = 4096
+"""Hops, of all sessions that are decided together: of these the networks' own numbers take a gigabyte."""
 
 # Names of modalities to decide from, and which of their tokens to leave out: (N, M, CONTEXT_HOPS), index 0 the newest.
 Asked = tuple[Sequence[str], NDArray[np.bool_] | None]
@@ -89,7 +91,7 @@ def _decide_some(model: MultimodalModel, sessions: Sequence[Session], asked: Seq
     task, hops = model.task, sessions[0].hops
     cuts, labels = zip(*(session.cut(task, 0, hops) for session in sessions), strict=True)
     wanted = [name for name in task.modalities if any(name in names for names, _ in asked)]
-    tokens = model.encode({name: torch.stack([as_input(name, cut[name]) for cut in cuts]) for name in wanted})
+    tokens = _encode(model, cuts, hops, wanted)
     ends = torch.tensor([hops - 1]) if task.clips else torch.arange(hops)
     row, hop = torch.arange(len(sessions)).repeat_interleave(len(ends)), ends.repeat(len(sessions))
     truth = torch.from_numpy(np.stack(labels))[row, hop]
@@ -98,11 +100,30 @@ def _decide_some(model: MultimodalModel, sessions: Sequence[Session], asked: Seq
         chosen = {name: tokens[name] for name in wanted if name in names}
         mask = torch.zeros(len(row), len(task.modalities), CONTEXT_HOPS, dtype=torch.bool)
         mask[:, [task.modalities.index(name) for name in chosen]] = True
-        logits, embedding = model.fuse(chosen, row, hop, mask if present is None else mask & torch.from_numpy(present))
+        mask = mask if present is None else mask & torch.from_numpy(present)
+        parts = zip(*(one.split(AT_ONCE) for one in (row, hop, mask)), strict=True)
+        logits, embedding = map(torch.cat, zip(*(model.fuse(chosen, *part) for part in parts), strict=True))
         embedded = model.hop_embeddings(chosen) if task.clips else {}
         means = {name: context_means(values)[:, ends].flatten(0, 1) for name, values in chosen.items()}
         made.append(Decisions(logits, truth, embedding, embedded, means))
     return made
+
+
+def _encode(
+    model: MultimodalModel, cuts: Sequence[Mapping[str, NDArray[Any]]], hops: int, names: Sequence[str]
+) -> dict[str, Tensor]:
+    """The tokens of whole sessions alike in length, a stretch at a time: each goes on from the one before."""
+    stretch, carried = max(AT_ONCE // len(cuts), 1), dict[str, tuple[Tensor, ...]]()
+    made: dict[str, list[Tensor]] = {name: [] for name in names}
+    for first in range(0, hops, stretch):
+        samples = {}
+        for name in names:
+            each = model.task.samples_per_hop(name)
+            part = slice(first * each, (first + stretch) * each)
+            samples[name] = torch.stack([as_input(name, cut[name][part]) for cut in cuts])
+        for name, tokens in model.encode(samples, carried).items():
+            made[name].append(tokens)
+    return {name: torch.cat(parts, dim=1) for name, parts in made.items()}
 
 
 def context_means(tokens: Tensor) -> Tensor:

@@ -37,12 +37,18 @@ class MultimodalModel(nn.Module):
         assert isinstance(encoder, StreamingEncoder)
         return encoder
 
-    def encode(self, samples: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Whole sequences from their start: samples (B, T, C), frames (B, T, H, W, 3) -> tokens (B, hops, n, D)."""
-        tokens = {}
+    def encode(
+        self, samples: Mapping[str, Tensor], carried: dict[str, tuple[Tensor, ...]] | None = None
+    ) -> dict[str, Tensor]:
+        """Whole sequences from their start: samples (B, T, C), frames (B, T, H, W, 3) -> tokens (B, hops, n, D).
+
+        carried: the states of each modality's encoder after what came before; this call replaces them.
+        """
+        tokens, carried = {}, {} if carried is None else carried
         for name, x in samples.items():
             encoder, batch = self.encoder(name), x.shape[0]
-            y, _ = encoder(x.flatten(0, 1) if name == "video" else x, encoder.initial(batch))
+            before = carried.get(name) or encoder.initial(batch)
+            y, carried[name] = encoder(x.flatten(0, 1) if name == "video" else x, before)
             tokens[name] = y.reshape(batch, -1, TOKENS_PER_HOP[name], y.shape[2])
         return tokens
 
