@@ -35,7 +35,7 @@ class SharedTracer(Tracer):
         data = BytesIO()
         try:
             _Contents(data).dump((part.name, part.module, dict(part.inputs), part.outputs, dict(part.free)))
-        except (pickle.PicklingError, AttributeError):  # of a lambda, for example
+        except (pickle.PicklingError, AttributeError, RuntimeError):  # of a lambda, or what torch has compiled
             return trace(part)
         key = hashlib.sha256(data.getbuffer()).digest()
         if key not in self._programs:

@@ -36,8 +36,8 @@ class Tracer:
 
 
 def trace(part: Part) -> ExportedProgram:
-    """The part as a graph. Raises ModelError where its shapes or its branches depend on the data, or torch cannot
-    follow it."""
+    """The part as a graph. Raises ModelError where its shapes or its branches depend on the data, where it computes
+    with bfloat16, or torch cannot follow it."""
     free = {name: {axis: Dim("N", min=1, max=4096)} for name, axis in part.free.items()}
     shapes = {name: free.get(name) for name in part.inputs} if free else None
     logger = logging.getLogger("torch.fx.experimental.symbolic_shapes")
@@ -59,11 +59,22 @@ def trace(part: Part) -> ExportedProgram:
                 f"{part.name}: its shapes or branches hold for some numbers of tokens only; there are 1 to all of the "
                 "context's"
             ) from error
+        if any(isinstance(inner, torch.jit.ScriptModule) for inner in part.module.modules()):
+            raise ModelError(
+                f"{part.name}: torch.export cannot follow what torch.jit.script made: give the module that it is "
+                "made of"
+            ) from error
         raise ModelError(f"{part.name}: torch.export cannot follow it: {first_line(error)}") from error
     finally:
         logger.setLevel(level)
     for node in program.graph.nodes:
-        if any(free_unbacked_symbols(value) for value in _tensors(node.meta.get("val"))):
+        values = list(_tensors(node.meta.get("val")))
+        if node.op == "call_function" and any(value.dtype == torch.bfloat16 for value in values):
+            raise ModelError(
+                f"{part.name}: {operator_name(node)} computes with bfloat16, in {place_of(node)}: no converter takes "
+                "it whole; compute in float32, without torch.autocast"
+            )
+        if any(free_unbacked_symbols(value) for value in values):
             raise ModelError(
                 f"{part.name}: the shape of {operator_name(node)} depends on the data, in {place_of(node)}"
             )

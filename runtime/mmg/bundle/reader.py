@@ -29,8 +29,8 @@ ENTRY_LIMIT = 256
 LIST_LIMIT_BYTES = 128 << 10
 """Of a zip: twice what so many entries need, with names and extra fields."""
 LARGEST_RATIO, SMALL_BYTES = 20, 16 << 20
-"""More than so many bytes from one are no weights, where it is more than the second in all: these hardly deflate, and to a
-seventh where nine of ten are zero."""
+"""More than so many bytes from one are no weights, where it is more than the second in all: these hardly deflate,
+and to a seventh where nine of ten are zero."""
 
 
 class Bundle:
