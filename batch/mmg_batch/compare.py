@@ -1,25 +1,20 @@
 """Accuracies with intervals, and the paired difference of two bundles: a bootstrap over people.
 
-The hops of one wearer are alike, so that they are no independent trials: people are drawn, with all that they did. The
-interval is the percentile one of Efron and Tibshirani, An Introduction to the Bootstrap (1993), chapter 13. Of few
-people that is too narrow, and so it is expanded as by Hesterberg, What Teachers Should Know about the Bootstrap (2015):
-cut where Student's t would leave 5 % out, and not the normal distribution.
+The hops of one wearer are alike, so that they are no independent trials: people are drawn, with all that they did.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from math import sqrt
-from statistics import NormalDist
 
 import numpy as np
+from mmg.intervals import left_out
 from numpy.typing import NDArray
 
-DRAWS, SEED, SHARE = 10_000, 1, 0.95
+DRAWS, SEED = 10_000, 1
 FEWEST = 6
 """People of an interval: of five it happens once in sixteen that all differ in the same direction by chance."""
-NORMAL = NormalDist()
 AT_A_TIME = 1 << 22
 """Counts of people that are held at a time."""
 
@@ -63,20 +58,9 @@ def _interval(judged: NDArray[np.float64], gained: NDArray[np.float64]) -> Inter
     value = float(gained.sum() / judged.sum())
     if count < FEWEST:
         return Interval(value, None, None, count)
-    out = NORMAL.cdf(-sqrt(count / (count - 1)) * _student((1 + SHARE) / 2, count - 1))
+    out = left_out(count)
     low, high = np.quantile(_drawn(judged, gained), [out, 1 - out])
     return Interval(value, float(low), float(high), count)
-
-
-def _student(share: float, freedom: float) -> float:
-    """The quantile of Student's t, from five degrees of freedom on to within 0.003 (Abramowitz and Stegun, 26.7.5)."""
-    z = NORMAL.inv_cdf(share)
-    terms = (
-        (z**3 + z) / 4,
-        (5 * z**5 + 16 * z**3 + 3 * z) / 96,
-        (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384,
-    )
-    return z + sum(term / freedom**power for power, term in enumerate(terms, 1))
 
 
 def _drawn(judged: NDArray[np.float64], gained: NDArray[np.float64]) -> NDArray[np.float64]:

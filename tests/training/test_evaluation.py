@@ -99,6 +99,15 @@ def test_an_interval_resamples_people_where_there_are_enough_of_them() -> None:
     assert many.high - many.low > 3 * (few.high - few.low)
 
 
+def test_an_interval_of_few_people_holds_the_truth_as_often_as_it_says() -> None:
+    rng, people, held = np.random.default_rng(5), np.repeat(np.arange(6), 50), 0
+    for _ in range(400):
+        shares = rng.normal(0.7, 0.1, 6).clip(0, 1)
+        found = interval((rng.random(300) < np.repeat(shares, 50)).astype(int), people)
+        held += found.low <= 0.7 <= found.high
+    assert held / 400 > 0.92  # as percentiles are, 0.88 of the times
+
+
 def test_figures_have_the_sample_standard_deviation() -> None:
     assert over_seeds([1.0, 4.0, 7.0]) == Figure(4.0, 3.0, 3)
     assert over_seeds([1.0]) == Figure(1.0, None, 1)

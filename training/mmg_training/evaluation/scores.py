@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from mmg.intervals import left_out
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -73,15 +74,16 @@ class Interval:
 
 def interval(right: NDArray[Any], subjects: NDArray[np.int64]) -> Interval:
     """Of the mean of ``right`` (N,): by resampling whole clusters, the decisions about one of ``subjects`` (N,), where
-    there are at least five, because these are alike (cluster bootstrap, percentiles), else Wilson's, as if all
-    decisions were independent."""
+    there are at least five, because these are alike (cluster bootstrap, see ``mmg.intervals``), else Wilson's, as if
+    all decisions were independent."""
     clusters, index = np.unique(subjects, return_inverse=True)
     if len(clusters) < LEAST_SUBJECTS:
         low, high = wilson(float(right.sum()), len(right))
         return Interval(low, high, "Wilson, over decisions as if independent")
     sums, counts = np.bincount(index, weights=right), np.bincount(index)
+    out = left_out(len(clusters))
     drawn = np.random.default_rng(0).integers(len(clusters), size=(RESAMPLINGS, len(clusters)))
-    low, high = np.quantile(sums[drawn].sum(axis=1) / counts[drawn].sum(axis=1), (0.025, 0.975))
+    low, high = np.quantile(sums[drawn].sum(axis=1) / counts[drawn].sum(axis=1), (out, 1 - out))
     return Interval(float(low), float(high), f"bootstrap over {len(clusters)} clusters")
 
 
