@@ -70,7 +70,7 @@ def test_a_module_in_training_mode(tmp_path: Path) -> None:
 @pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated")
 def test_what_torch_jit_script_made(tmp_path: Path) -> None:
     told = "ppg: torch.export cannot follow what torch.jit.script made: give the module that it is made of"
-    assert refuse(torch.jit.script(seeded(Ppg)), tmp_path) == told  # type: ignore[no-untyped-call]
+    assert refuse(torch.jit.script(seeded(Ppg)), tmp_path) == told
 
 
 def test_bfloat16_inside_a_module(tmp_path: Path) -> None:

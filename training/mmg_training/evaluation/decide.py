@@ -101,7 +101,7 @@ def _decide_some(model: MultimodalModel, sessions: Sequence[Session], asked: Seq
         mask = torch.zeros(len(row), len(task.modalities), CONTEXT_HOPS, dtype=torch.bool)
         mask[:, [task.modalities.index(name) for name in chosen]] = True
         mask = mask if present is None else mask & torch.from_numpy(present)
-        parts = zip(*(one.split(AT_ONCE) for one in (row, hop, mask)), strict=True)
+        parts = zip(*(torch.split(one, AT_ONCE) for one in (row, hop, mask)), strict=True)
         logits, embedding = map(torch.cat, zip(*(model.fuse(chosen, *part) for part in parts), strict=True))
         embedded = model.hop_embeddings(chosen) if task.clips else {}
         means = {name: context_means(values)[:, ends].flatten(0, 1) for name, values in chosen.items()}
