@@ -111,6 +111,25 @@ def test_a_run_that_holds_nobody_out_says_so_and_can_be_measured_on_another_fold
     assert "Shared sensors: imu.\n" in capsys.readouterr().out
 
 
+def test_a_subset_whose_confidence_nobody_could_fit_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, run = tmp_path / "people", tmp_path / "run"
+    for number in range(6):
+        track = record(folder / f"p{number}" / "day", number, 6.0)
+        assert mmg_label([str(track.with_suffix("")), str(track)]) == 0
+        track.unlink()
+        (track.with_suffix("") / ("imu.csv" if number == 3 else "nothing.csv")).unlink(missing_ok=True)
+    assert mmg_train(["--data", str(folder), "--out", str(run), *QUICK]) == 0
+    told = "The confidence of imu, imu + audio was fitted on nobody apart: it is as training left it."
+    metrics = metrics_file.load(run / checkpoint.METRICS)
+    assert metrics.split is not None
+    assert metrics.split.validation == "p3"
+    assert told in metrics.limits
+    assert mmg_eval([str(run), "--tables", "subsets"]) == 0
+    assert "ECE of imu, imu + audio: of the scores as they come" in capsys.readouterr().out
+
+
 def test_a_run_whose_recordings_have_changed_since_does_not_call_them_held_out(
     sessions: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

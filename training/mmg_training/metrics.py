@@ -12,7 +12,7 @@ from mmg_device_profiles.regular_file import read_within
 
 class SubsetScore(msgspec.Struct, frozen=True, kw_only=True):
     """Held-out sessions with exactly these modalities; the temperature, and how none of the labels is told, were fitted
-    on others."""
+    on others; the temperature is 1 where nobody of these has the modalities."""
 
     modalities: tuple[str, ...]
     temperature: float

@@ -31,7 +31,7 @@ from mmg_training.cli.data import add_data_flags, names_in
 from mmg_training.config import TrainConfig, load, override, parse_setting
 from mmg_training.data.parts import told, trained_sha256
 from mmg_training.data.sessions import Dataset
-from mmg_training.evaluation.subsets import calibrating, score_extra, score_subsets
+from mmg_training.evaluation.subsets import calibrating, measurable, score_extra, score_subsets, unfitted
 from mmg_training.evaluation.unknown import by_fit, score_unknown
 from mmg_training.metrics import Metrics
 from mmg_training.models.multimodal import MultimodalModel
@@ -246,6 +246,9 @@ def measure(
     told_apart = unknown.fit(model, dataset, config, temperatures)
     unknown.save(out, told_apart)
     tell = by_fit(model, told_apart, temperatures)
+    fitted = {names for sessions in calibrating(dataset) for names in measurable(model.task, sessions)}
+    apart = unfitted(fitted, [one.modalities for one in subsets])
+    raw = (f"The confidence of {apart} was fitted on nobody apart: it is as training left it.",) if apart else ()
     subsets = tuple(msgspec.structs.replace(one, unknown=told_apart.fits.get(one.modalities)) for one in subsets)
     return Metrics(
         created=_now(),
@@ -258,7 +261,7 @@ def measure(
         data=dataset.sources,
         held_out=dataset.held_out,
         subsets=subsets,
-        limits=dataset.limits,
+        limits=(*dataset.limits, *raw),
         split=told(dataset),
         extra=tuple(score_extra(model, test, temperatures) for test in dataset.extra),
         unknown=score_unknown(model.task, tell, dataset),

@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 
+from mmg.counts import count_of
+
 from mmg_training.data.sessions import Dataset, Session
 from mmg_training.data.split import counted
 from mmg_training.metrics import Split
@@ -53,5 +55,5 @@ def _people(dataset: Dataset, sessions: Sequence[Session]) -> str:
     names = [dataset.people.get(number, str(number)) for number in sorted(_known(sessions))]
     unknown = len({one.subject for one in sessions if one.subject < 0})
     told = [counted(names)] if names else []
-    told += [f"{unknown} recordings of people whom nobody names"] if unknown else []
+    told += [f"{count_of(unknown, 'recording')} of people whom nobody names"] if unknown else []
     return ", and ".join(told)

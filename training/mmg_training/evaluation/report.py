@@ -22,6 +22,7 @@ from mmg_training.evaluation.subsets import (
     fit_temperatures,
     measurable,
     subset_table,
+    unfitted,
     zeroshot_table,
 )
 from mmg_training.evaluation.tables import Figure, Table
@@ -109,6 +110,10 @@ def report(
         temperatures = fit_temperatures(decider, task, calibrating(dataset), subsets)
     raw = ("ECE of the scores as they come: the data set has nobody to fit temperatures on.",)
     calibrated = raw if candidate.model is not None and not temperatures else ()
+    if told := unfitted(temperatures, subsets):
+        calibrated = (
+            f"ECE of {told}: of the scores as they come, as nobody to fit temperatures on has these sensors.",
+        )
     made = {}
     if {"subsets", "zeroshot"} & set(names):
         progress(f"{len(subsets)} subsets of the modalities on {len(test)} sessions")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 
 import torch
@@ -117,6 +117,11 @@ def fit_temperatures(
             for names, one in decider(sessions, chosen).items():
                 made.setdefault(names, []).append(one)
     return {names: fit_temperature(*_thinned(parts)) for names, parts in made.items()}
+
+
+def unfitted(fitted: Collection[Subset], subsets: Sequence[Subset]) -> str:
+    """The subsets, in words, that nobody of the calibration has, where it has others; else empty."""
+    return ", ".join(plus(names) for names in subsets if names not in fitted) if fitted else ""
 
 
 def _thinned(parts: Sequence[Decisions]) -> tuple[torch.Tensor, torch.Tensor]:
