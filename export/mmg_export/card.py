@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+import msgspec
 from mmg.bundle.manifest import Manifest
 from mmg.printable import as_cell
 from mmg_training.metrics import Metrics
@@ -17,13 +18,19 @@ TOLD = (
 )
 
 
-def card(manifest: Manifest, metrics: Metrics) -> str:
-    """Markdown, the same for the same manifest and metrics."""
+WORN = {"imu": "IMU", "audio": "microphone", "video": "camera"}
+
+
+def card(manifest: Manifest, metrics: Metrics, trained: Sequence[str] = ()) -> str:
+    """Markdown, the same for the same manifest and metrics. trained: the modalities of the run, where a bundle may have
+    some of them only; of the metrics those alone are quoted that the bundle's can have."""
+    names = [one.name for one in manifest.modalities]
+    metrics = _of(names, metrics)
     return "\n".join(
         [
             f"# {manifest.name} {manifest.version}",
             "",
-            "What a wearer is doing, from whichever of IMU, microphone and camera are present:",
+            f"What a wearer is doing, from {_sensors(names)}:",
             f"{', '.join(manifest.labels)}. A decision every {manifest.hop_s} s over the last "
             f"{manifest.hop_s * manifest.context_hops:g} s.",
             "",
@@ -46,17 +53,33 @@ def card(manifest: Manifest, metrics: Metrics) -> str:
             "",
             "## Rebuild",
             "",
-            *_rebuild(manifest, metrics),
+            *_rebuild(manifest, metrics, trained),
             "",
         ]
     )
 
 
-def _rebuild(manifest: Manifest, metrics: Metrics) -> list[str]:
+def _of(names: Sequence[str], metrics: Metrics) -> Metrics:
+    """Without the figures from sensors that are not among these."""
+    kept = {
+        field: tuple(one for one in getattr(metrics, field) if set(one.modalities) <= set(names))
+        for field in ("subsets", "extra", "unknown")
+    }
+    return msgspec.structs.replace(metrics, **kept)
+
+
+def _sensors(names: Sequence[str]) -> str:
+    *others, last = [WORN[name] for name in names]
+    return f"whichever of {', '.join(others)} and {last} are present" if others else last
+
+
+def _rebuild(manifest: Manifest, metrics: Metrics, trained: Sequence[str]) -> list[str]:
     training, files = manifest.provenance.training, manifest.fusion.files
     half = manifest.provenance.exporter.endswith(HALF)
     flags = [f"--precisions {','.join(dict.fromkeys(file.precision for file in files))}"]
     flags += ["--half"] if half else []
+    names = [one.name for one in manifest.modalities]
+    flags += [f"--modalities {','.join(names)}"] if set(names) < set(trained) else []
     told = "Weights of fp32 are stored as float16; the figures above are of the trained weights, before that."
     return [
         *((told, "") if half else ()),
@@ -91,7 +114,7 @@ def _measured(labels: Sequence[str], metrics: Metrics) -> list[str]:
 
 def _subsets(metrics: Metrics) -> list[str]:
     if not metrics.subsets:
-        return ["Nothing was measured: the weights are untrained."]
+        return ["Nothing was measured."]
     rows = (
         (
             " + ".join(s.modalities),

@@ -103,7 +103,7 @@ class TrainedRun:
 
     def card(self, manifest: Manifest) -> str:
         """The text of the model card."""
-        return card(manifest, self.metrics)
+        return card(manifest, self.metrics, self.model.task.modalities)
 
     def dataset(self, progress: Callable[[str], None]) -> Dataset:
         """The data that it was trained on, with what was held out. Raises ConfigError where they are not there."""
