@@ -49,6 +49,17 @@ class Odd(nn.Module):
         return torch.special.bessel_j0(x)  # type: ignore[no-any-return]
 
 
+class Coarse(nn.Module):
+    """Its token goes through bfloat16."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.ppg = Ppg()
+
+    def forward(self, samples: Tensor) -> Tensor:
+        return self.ppg(samples).bfloat16().float()  # type: ignore[no-any-return]
+
+
 class Voiced(nn.Module):
     """For a batch of one only, so that it is judged by what it does to that."""
 
@@ -69,6 +80,8 @@ REFUSED: dict[str, tuple[Callable[[], nn.Module], Sensor]] = {
     "random numbers, or a state kept inside": (lambda: Changed(lambda token, _: token + torch.rand(6)), PPG),
     "not finite": (lambda: Changed(lambda token, _: token / 0), PPG),
     "weights in float16": (lambda: nn.Sequential(nn.Flatten(), nn.Linear(32, 6)).half(), PPG),
+    "bfloat16 inside the module": (Coarse, PPG),
+    "a scripted module": (lambda: torch.jit.script(Ppg()), PPG),
     "a branch on values": (lambda: Changed(lambda token, samples: token if samples.mean() > 0 else -token), PPG),
     "a shape that depends on values": (Voiced, PPG),
     "a state that changes shape": (
@@ -124,6 +137,7 @@ def test_the_table_is_complete() -> None:
     assert rows().keys() == {*REFUSED, *REFUSED_FUSIONS, *alone, *NOT_EXPORTED_HERE}
 
 
+@pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated")
 @pytest.mark.parametrize("what", REFUSED)
 def test_a_refusal_is_the_line_of_the_table(what: str, tmp_path: Path) -> None:
     make, sensor = REFUSED[what]

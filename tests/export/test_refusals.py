@@ -67,18 +67,6 @@ def test_a_module_in_training_mode(tmp_path: Path) -> None:
     assert refuse(module, tmp_path) == "ppg: 1 (Dropout) is in training mode: call .eval() first"
 
 
-@pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated")
-def test_what_torch_jit_script_made(tmp_path: Path) -> None:
-    told = "ppg: torch.export cannot follow what torch.jit.script made: give the module that it is made of"
-    assert refuse(torch.jit.script(seeded(Ppg)), tmp_path) == told
-
-
-def test_bfloat16_inside_a_module(tmp_path: Path) -> None:
-    module = seeded(_Around, lambda _, token: token.bfloat16().float())
-    told = "computes with bfloat16, in the module itself (_Around): no converter takes it whole; compute in float32"
-    assert told in refuse(module, tmp_path)
-
-
 def test_a_fusion_in_training_mode(tmp_path: Path) -> None:
     assert "fusion: MeanFusion is in training mode" in refuse(seeded(Ppg), tmp_path, fusion=MeanFusion())
 
