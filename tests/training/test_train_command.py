@@ -80,10 +80,16 @@ def test_a_finished_run_has_nothing_to_resume(
     assert checkpoint.load(tmp_path / "run")[1].steps == 3
 
 
-def test_two_trainings_into_one_folder_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    with folder_lock(tmp_path, "mmg-train"):
-        assert main(["--data", str(tmp_path), "--out", str(tmp_path)]) == 2
-    assert capsys.readouterr().err == f"mmg-train: {tmp_path}: another mmg-train is at work in it\n"
+def test_two_trainings_into_one_folder_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("MMG_DATA", str(tmp_path / "none"))
+    settings = tmp_path / "tiny.toml"
+    settings.write_text("[data]\nsubjects = 1\nheld_out = 2\nsessions = 1\nsession_s = 6.0\nmodalities = ['imu']\n")
+    with folder_lock(tmp_path / "run", "mmg-train"):
+        assert main([str(settings), "--out", str(tmp_path / "run")]) == 2
+    assert capsys.readouterr().err.endswith(f"mmg-train: {tmp_path / 'run'}: another mmg-train is at work in it\n")
+    assert not (tmp_path / "run" / checkpoint.LOGS).exists()
 
 
 def test_a_folder_whose_name_is_no_utf_8_is_told_before_it_trains_and_is_read_all_the_same(

@@ -150,15 +150,8 @@ def run(config: TrainConfig, out: Path, fabric: Fabric, resume: bool = False, ov
         str(out).encode()
     except UnicodeEncodeError as error:
         raise ConfigError(f"{out}: is no UTF-8, as a run's folder must be: choose another --out") from error
-    # Of several processes the first one writes.
-    with folder_lock(out, "mmg-train") if fabric.is_global_zero else nullcontext():
-        _run(config, out, fabric, resume, overwrite)
-
-
-def _run(config: TrainConfig, out: Path, fabric: Fabric, resume: bool, overwrite: bool) -> None:
     began_s = time.monotonic()
-    if not (resume or overwrite) and (out / checkpoint.CONFIG).exists():
-        raise ConfigError(f"{out}: has a finished run; choose another --out, or give --overwrite")
+    _require_unfinished(out, resume or overwrite)
     done = resume and is_done(out, config)
     # The other processes of several read the same, on the same terminal.
     say = report if fabric.is_global_zero else _say_nothing
@@ -173,6 +166,19 @@ def _run(config: TrainConfig, out: Path, fabric: Fabric, resume: bool, overwrite
         return
     for line in told(dataset).lines:
         report(line)
+    # Of several processes the first one writes.
+    with folder_lock(out, "mmg-train") if fabric.is_global_zero else nullcontext():
+        _require_unfinished(out, resume or overwrite or not fabric.is_global_zero)  # once more: it may have been in use
+        _run(config, dataset, out, fabric, resume, began_s)
+
+
+def _require_unfinished(out: Path, is_wanted: bool) -> None:
+    """Raises ConfigError where ``out`` has a finished run, unless that is wanted."""
+    if not is_wanted and (out / checkpoint.CONFIG).exists():
+        raise ConfigError(f"{out}: has a finished run; choose another --out, or give --overwrite")
+
+
+def _run(config: TrainConfig, dataset: Dataset, out: Path, fabric: Fabric, resume: bool, began_s: float) -> None:
     log = StepLog(config, out / checkpoint.LOGS if fabric.is_global_zero else None)
     try:
         model = train(config, dataset, fabric=fabric, out=out, resume=resume, watch=log)
