@@ -247,6 +247,7 @@ def _decide(
             tell_closed(_report)
         progress.opened(pipeline)
         gc.freeze()  # what there is now stays: it need not be looked through again and again
+        at_end.callback(gc.unfreeze)  # at exit it goes: nanobind, in soxr, tells what is left then
         at_end.push(reason.note)
         for decision in pipeline:
             if not is_told:
