@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from forked import mmg_run
+from forked import mmg, mmg_run
 from recordings import DEMO, ROOT
 
 STARTER = ROOT / "runtime" / "mmg" / "starter"
@@ -109,6 +109,12 @@ def test_a_zip_bomb_is_refused_before_it_unpacks(tmp_path: Path) -> None:
     done = mmg_run("--sensors", "imu", "--demo", "--bundle", bomb)
     assert done.returncode == 4
     assert "holds more than" in done.stderr
+
+
+def test_a_table_of_the_working_directory_is_not_said_to_lie_at_the_root(tmp_path: Path) -> None:
+    (tmp_path / "truth.csv").write_text("start_s,end_s,label\n0,1,still\n")
+    done = mmg("mmg.cli.run", ".", cwd=tmp_path)
+    assert (done.returncode, done.stderr.endswith("it has truth.csv)\n")) == (3, True)
 
 
 @pytest.mark.parametrize(

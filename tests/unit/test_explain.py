@@ -60,6 +60,11 @@ def test_gravity_is_that_of_the_steady_part_at_any_rate(rate_hz: float) -> None:
     assert told.levels["gravity where it is steadiest, m/s^2"] == pytest.approx(9.8, abs=0.01)
 
 
+@pytest.mark.parametrize(("rate_hz", "told"), [(104.1666, "104.2 Hz"), (44_100, "44100 Hz"), (22_050.5, "22050.5 Hz")])
+def test_a_rate_is_told_in_full(rate_hz: float, told: str) -> None:
+    assert f" at {told}, " in "\n".join(Explanation("audio", "walk.wav", [], None, rate_hz=rate_hz).lines())
+
+
 def test_samples_too_few_to_be_steady_tell_no_gravity() -> None:
     assert told_of(walk(2)).levels == {}
 

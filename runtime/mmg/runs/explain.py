@@ -58,11 +58,12 @@ class Explanation:
         """For a person."""
         start = "" if self.start_s is None else f", from {self.start_s:.3f} s on its own clock"
         gaps = f"{self.gaps} gaps, the longest {self.longest_gap_s:.2f} s" if self.gaps else "no gaps"
+        rate = f"{self.rate_hz:.{4 if self.rate_hz < 1000 else 6}g}"
         lost = [f"{count} {kind.replace('_', ' ')}" for kind, count in self.losses.items() if count]
         return [
             f"{self.modality}: {self.url}",
             *(f"  {line}" for line in self.understood),
-            f"  {self.samples} samples in {self.seconds:.2f} s at {self.rate_hz:.4g} Hz, {gaps}{start}",
+            f"  {self.samples} samples in {self.seconds:.2f} s at {rate} Hz, {gaps}{start}",
             *(f"  {name}: {value:.3g}" for name, value in self.levels.items()),
             *(f"  doubted: {doubt}" for doubt in self.doubts),
             *([f"  lost: {', '.join(lost)}"] if lost else []),

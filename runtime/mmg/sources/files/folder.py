@@ -265,7 +265,8 @@ def _are_of_one_device(one: Path, two: Path) -> bool:
 
 
 def _placed(path: Path) -> str:
-    return path.name if path.parent.name.startswith(UNPACKED) else f"{path.parent.name}/{path.name}"
+    folder = path.parent.name
+    return path.name if not folder or folder.startswith(UNPACKED) else f"{folder}/{path.name}"
 
 
 def _only(url: SourceUrl, found: Sequence[Path], what: str) -> Path:
