@@ -12,10 +12,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from mmg.errors import ConfigError
+from mmg.errors import NO_MEMORY, ConfigError
 from mmg.folder_lock import folder_lock
 from mmg_training import checkpoint
 from mmg_training import metrics as metrics_file
+from mmg_training.cli import entry
 from mmg_training.cli.train import main
 from mmg_training.config import (
     DataConfig,
@@ -152,6 +153,24 @@ def test_damaged_sound_ends_in_one_line(tmp_path: Path) -> None:
 def test_a_setting_that_a_set_has_no_use_for_is_refused(settings: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         load_data(DataConfig(**settings), print)
+
+
+@pytest.mark.parametrize(
+    ("raised", "code", "line"),
+    [
+        (KeyboardInterrupt(), 130, "stopped"),
+        (ImportError("libtorch_cpu.so: failed to map segment from shared object"), 4, NO_MEMORY),
+    ],
+)
+def test_what_ends_the_loading_of_torch_is_one_line(
+    raised: BaseException, code: int, line: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def load(_module: str) -> None:
+        raise raised
+
+    monkeypatch.setattr(entry, "import_module", load)
+    assert entry.train() == code
+    assert capsys.readouterr().err == f"mmg-train: {line}\n"
 
 
 @pytest.mark.parametrize("module", ["train", "evaluate", "study"])

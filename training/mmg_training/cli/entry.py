@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from importlib import import_module
 
+from mmg.cli.exit_codes import run_command
 from mmg.cli.reporting import stderr_reporter
+from mmg.errors import ConfigError
 
 
 def train() -> int:
@@ -23,13 +25,16 @@ def study() -> int:
 
 
 def _main(command: str, module: str) -> int:
-    try:
-        code: int = import_module(f"mmg_training.cli.{module}").main()
-    except ModuleNotFoundError as error:
-        if (error.name or "").startswith("mmg"):
-            raise
-        stderr_reporter(command)(
-            f"{error.name} is not installed; in the project's folder: pip install -e '.[train,export]'"
-        )
-        return 2
-    return code
+    """Loading torch takes seconds, and hundreds of MB: Ctrl-C and want of memory are told then too."""
+
+    def run() -> int:
+        try:
+            code: int = import_module(f"mmg_training.cli.{module}").main()
+        except ModuleNotFoundError as error:
+            if (error.name or "").startswith("mmg"):
+                raise
+            install = "in the project's folder: pip install -e '.[train,export]'"
+            raise ConfigError(f"{error.name} is not installed; {install}") from error
+        return code
+
+    return run_command(run, stderr_reporter(command), stopped=130)
