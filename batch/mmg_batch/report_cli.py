@@ -32,7 +32,8 @@ examples:
   mmg-report results --look 5        with mmg-look's pages of the five worst recordings
   mmg-report results --json          the same figures for a program
 
-exit codes: 0 done, 2 usage or a folder that cannot be used, 4 a package is missing, 130 stopped by Ctrl-C
+exit codes: 0 done, 2 usage or a folder that cannot be used, 4 a package is missing, or not enough memory,
+130 stopped by Ctrl-C
 """
 
 

@@ -32,8 +32,8 @@ examples:
 mine.report.json and mine.report.md beside the bundle hold what was measured. Your own PyTorch modules go through
 mmg_export.export_bundle: see docs/bring-your-own-model.md.
 
-exit codes: 0 done, 1 done but a variant was refused, 2 usage, 4 a module that cannot be exported, or differs,
-130 stopped by Ctrl-C
+exit codes: 0 done, 1 done but a variant was refused, 2 usage, settings or a place that cannot be written, 4 a
+module that cannot be exported, a file that differs from it, or memory, 130 stopped by Ctrl-C
 """
 NEEDED = {"torch": "train,export", "onnx": "export", "onnxscript": "export"}
 

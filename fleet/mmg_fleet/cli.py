@@ -32,7 +32,8 @@ examples:
 
 A wearable is an mmg-run --to mqtt://broker/mmg/anna/wrist. Those of one group, here anna, should agree.
 
-exit codes: 0 stopped by Ctrl-C or SIGTERM, 2 usage or configuration, 4 a library is missing
+exit codes: 0 stopped by Ctrl-C or SIGTERM, 2 usage or configuration, 4 a library is missing, or
+not enough memory
 """
 
 

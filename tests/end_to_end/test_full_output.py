@@ -98,3 +98,39 @@ def test_the_commands_that_need_torch_do_so_too(tmp_path: Path) -> None:
     assert code == 0
     ends = [(f"{script}: cannot write: No space left on device", "ended with 2") for script in OF_TORCH]
     assert lines == [line for end in ends for line in end]
+
+
+OF_SHARED = {
+    "mmg-train": "0 2 4 130",
+    "mmg-eval": "0 2 4 130",
+    "mmg-study": "0 1 2 3 4 130",
+    "mmg-export": "0 1 2 4 130",
+    "mmg-report": "0 2 4 130",
+}
+"""The codes of each command whose table is also another's."""
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_help_lists_the_exit_codes_that_the_docs_list(script: str) -> None:
+    """Both are read as text: torch is not loaded for it."""
+    folder = next(
+        part for part in ("runtime", "training", "export", "batch", "tools", "fleet") if in_folder(script, part)
+    )
+    text = in_folder(script, folder)
+    helped = numbers(text[text.index("\nexit codes: ") :].partition('"""')[0])
+    page = (Path(__file__).parents[2] / "docs/command-line.md").read_text()
+    section = re.split(rf"^## .*{script}\b.*$", page, maxsplit=1, flags=re.MULTILINE)[1].partition("\n## ")[0]
+    rows = re.findall(r"^\| (\d+) \|", section, re.MULTILINE)
+    told = OF_SHARED[script].split() if script in OF_SHARED else rows or numbers(re.split("Exit\\s+codes:", section)[1])
+    assert helped == told
+
+
+def in_folder(script: str, folder: str) -> str:
+    module = SCRIPTS[script].split(":")[0].replace("cli.entry", f"cli.{script[4:].replace('eval', 'evaluate')}")
+    path = Path(__file__).parents[2] / folder / f"{module.replace('.', '/')}.py"
+    return path.read_text() if path.exists() else ""
+
+
+def numbers(text: str) -> list[str]:
+    """Those that begin a part of a list."""
+    return re.findall(r"(?:^|[:,;])\s*(\d+)\s", text)

@@ -44,8 +44,8 @@ examples:
 
 PATH is a directory, a .mmg file, or starter, the bundle that mmg ships.
 
-exit codes: 0 done, 1 a file failed or the bundles differ, 2 usage, 4 bundle or a model that cannot be run, or a bundle
-that is not fetched, 130 stopped by Ctrl-C
+exit codes: 0 done, 1 a file failed or the bundles differ, 2 usage, 4 bundle or a model that cannot be run, a bundle
+that is not fetched, a package or memory, 130 stopped by Ctrl-C
 """
 
 

@@ -38,7 +38,8 @@ Serial ports are opened and listened to, and nothing is written to them: that ca
 for these seconds. Sound is not recorded. Cameras are listed by their names and never opened; without
 --sensors video they count for nothing.
 
-exit codes: 0 something usable was found, 2 usage, 3 nothing usable, 130 stopped by Ctrl-C
+exit codes: 0 something usable was found, 2 usage, 3 nothing usable, 4 not enough memory,
+130 stopped by Ctrl-C
 """
 
 

@@ -34,7 +34,8 @@ examples:
 The labels are a CSV of start_s,end_s,label, a label track of Audacity, or ELAN's .eaf or tab-delimited text; their
 content tells which. Times are seconds since the recording's first sample. The recording itself is never changed.
 
-exit codes: 0 done, 2 usage or labels that cannot be, 3 no sensor in the recording, 4 bundle, 130 stopped by Ctrl-C
+exit codes: 0 done, 2 usage or labels that cannot be, 3 no sensor in the recording, 4 bundle or memory,
+130 stopped by Ctrl-C
 """
 
 

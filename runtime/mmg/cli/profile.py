@@ -47,7 +47,7 @@ Each case runs in a process of its own. Samples are synthetic: no sensor is open
 Ctrl-C ends it with the report of the cases that are done.
 
 exit codes: 0 done, 1 over budget or not reliably within it, slower than --compare, or a case failed, 2 usage or
-configuration, 4 bundle or model, 130 stopped
+configuration, 4 bundle, model, package or memory, 130 stopped
 """
 
 

@@ -39,7 +39,8 @@ examples:
 install takes mmg-run's flags as they are. Files that are read may be named from here; what is written lies below
 /var/lib/mmg. Change a flag by installing again. docs/service.md explains every limit.
 
-exit codes: 0 done, 1 status: it does not run, 2 usage or configuration, 3 no such chip, 4 bundle, 130 stopped
+exit codes: 0 done, 1 status: it does not run, 2 usage or configuration, 3 no such chip, 4 bundle, library
+or memory, 130 stopped
 """
 
 

@@ -41,7 +41,8 @@ examples:
 faults, --fault AT:SENSOR:KIND:SECONDS[:AMOUNT], times in seconds of the scenario:
 {faults}
 
-exit codes: 0 done or stopped, 2 usage or configuration
+exit codes: 0 done or stopped, 2 usage or configuration, a library that --save or --video needs, or a place that cannot
+be written, 4 not enough memory
 """
 
 

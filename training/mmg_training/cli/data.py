@@ -26,7 +26,7 @@ on who and where: session.toml with person = "ann", or a sessions.csv with sessi
 See docs/your-own-data.md.
 
 exit codes: 0 there is something to train on, 1 no session has both a sensor and labels, or there is only one label,
-2 usage, or a folder that holds no session, 130 stopped by Ctrl-C
+2 usage, or a folder that holds no session, 4 not enough memory, 130 stopped by Ctrl-C
 """
 
 report = stderr_reporter("mmg-data")

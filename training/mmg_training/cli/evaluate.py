@@ -33,6 +33,9 @@ examples:
   mmg-eval runs/mine --config other.toml                 another data set, by the labels of both
   mmg-eval starter --config training/configs/starter.toml --json scores.json
   mmg-eval mine.mmg --config mine.toml --gate --write-gate gated.mmg    learn when its sensors may sleep
+
+exit codes: 0 done, 2 usage, settings, data or a package, or a place that cannot be written, 4 bundle, model or memory,
+130 stopped by Ctrl-C
 """
 
 progress = stderr_reporter("mmg-eval")

@@ -48,6 +48,10 @@ A study names its base settings, its seeds, its folds and its variants, each a t
   folds."data.leave_out" = [1, 3, 5, 7]
   variants.all = {}
   variants.no-dropout."dropout.modality" = 0.0
+
+exit codes: 0 done, 1 the process on Ray was ended by a signal, 2 usage, settings, data or a package, a place that
+cannot be written, or a run failed, 3 the Ray cluster went away, 4 not enough memory, or Ray is not installed,
+130 stopped by Ctrl-C
 """
 
 report = stderr_reporter("mmg-study")

@@ -47,6 +47,9 @@ examples:
   mmg-train training/configs/utd_mhad.toml --out runs/utd-5 --set data.leave_out=5 --set seed=2
   mmg-train training/configs/starter.toml --out runs/starter --resume
   tensorboard --logdir runs
+
+exit codes: 0 done, 2 usage, settings, data or a package, or a place that cannot be written, 4 not enough memory,
+130 stopped by Ctrl-C
 """
 
 
