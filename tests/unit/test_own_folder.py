@@ -65,6 +65,9 @@ def test_sessions_are_folders_and_recordings_and_a_folder_of_folders_is_a_person
     session(tmp_path / "walk", person="ann")
     session(tmp_path / "bob" / "monday")
     session(tmp_path / "bob" / "tuesday")
+    (tmp_path / "bob" / "monday.html").write_text("as mmg-look writes beside it")
+    imu(tmp_path / "home" / "phone" / "imu.csv", 5)
+    (tmp_path / "home" / "labels.csv").write_text("start_s,end_s,label\n0,5,a\n")
     imu(tmp_path / "ride.csv", 5)
     (tmp_path / "ride.wav").write_bytes(b"RIFF")
     (tmp_path / "ride.labels.csv").write_text("start_s,end_s,label\n0,5,a\n")
@@ -77,6 +80,7 @@ def test_sessions_are_folders_and_recordings_and_a_folder_of_folders_is_a_person
         "walk": "ann",
         "bob/monday": "bob",
         "bob/tuesday": "bob",
+        "home": UNKNOWN,
         "ride": "cat",
     }
     assert [path.name for path in sessions["ride"].files] == ["ride.csv", "ride.wav"]

@@ -36,9 +36,10 @@ class Recorded:
 
 
 def find_sessions(root: Path) -> list[Recorded]:
-    """The sessions in a folder, by their names: each folder that holds a file, and each recording beside them.
+    """The sessions in a folder, by their names: each folder, and each recording beside them.
 
-    A folder that holds folders only is a person's, and holds that person's sessions. Raises ConfigError.
+    A folder of folders that has no recording and no labels of its own is a person's, and holds that person's sessions.
+    Raises ConfigError.
     """
     found = []
     try:
@@ -65,14 +66,20 @@ def _walk(root: Path) -> list[tuple[str, tuple[Path, ...], str]]:
     stems: dict[str, list[Path]] = {}
     for path in _visible(root):
         inner = _visible(path) if path.is_dir() else []
-        if path.is_dir() and inner and all(one.is_dir() for one in inner):
-            found += [(f"{path.name}/{one.name}", (one,), path.name) for one in inner]
+        folders = [one for one in inner if one.is_dir()]
+        if folders and not any(_is_of_a_session(one) for one in inner):
+            found += [(f"{path.name}/{one.name}", (one,), path.name) for one in folders]
         elif path.is_dir():
             found.append((path.name, (path,), UNKNOWN))
         elif path.suffix.lower() in RECORDINGS and not _is_aside(path):
             stems.setdefault(path.stem, []).append(path)
     found += [(stem, tuple(paths), UNKNOWN) for stem, paths in stems.items()]
     return sorted((encodable(name), files, encodable(person)) for name, files, person in found)
+
+
+def _is_of_a_session(path: Path) -> bool:
+    """Whether it tells that its folder is a session: a recording, labels, or who it is of; no page of ``mmg-look``."""
+    return path.is_file() and (path.name == ABOUT or path.suffix.lower() in RECORDINGS)
 
 
 def _visible(folder: Path) -> list[Path]:
