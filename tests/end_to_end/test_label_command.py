@@ -80,6 +80,7 @@ def test_labels_go_out_to_audacity_and_come_back(recording: Path, tmp_path: Path
         ("1.0\t2.0\ta\n", ["--to", "csv"], "--to csv: needs -o FILE"),
         ("1.0\t2.0\ta\n", ["--tier", "x"], "has no tiers"),
         ("1.0\t2.0\ta\n", ["-o", "RECORDING"], "is the recording"),
+        ("1.0\t2.0\ta\n", ["-o", "."], "-o .: is a folder"),
     ],
 )
 def test_what_is_wrong_is_told_in_one_line_and_nothing_is_written(

@@ -88,7 +88,8 @@ def _run(chosen: argparse.Namespace) -> int:
     for line in lines:
         _report(line)
     if chosen.out is not None:
-        if chosen.out.exists() and not chosen.overwrite and chosen.out.resolve() != recording.resolve():
+        never = chosen.out.is_dir() or chosen.out.resolve() == recording.resolve()
+        if chosen.out.exists() and not (chosen.overwrite or never):
             raise ConfigError(f"{chosen.out}: is there already; give --overwrite to replace it")
         _write(
             labels, chosen.out, chosen.to or ("csv" if chosen.out.suffix.lower() == ".csv" else "audacity"), recording
