@@ -272,10 +272,12 @@ def test_microphones_are_closed_where_neither_a_device_nor_a_server_is_left(
 def test_a_filter_alone_closes_no_camera_that_gives_pictures_without_a_request(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One that is no camera's has no driver; a USB camera's gives none; the Raspberry Pi's older one does."""
+    """One that is no camera's has no driver; a USB camera's and a Raspberry Pi's codecs' give none."""
     nodes, drivers = tmp_path / "dev", tmp_path / "sys/class/video4linux"
     nodes.mkdir()
-    for name, driver in (("video0", ""), ("video1", "uvcvideo"), ("video2", "bcm2835-v4l2")):
+    codecs = ("bcm2835-codec", "bcm2835-isp", "rpivid", "rpi-hevc-dec", "pispbe")
+    cameras = ("", "uvcvideo", "bcm2835-v4l2")
+    for name, driver in ((f"video{number}", driver) for number, driver in enumerate((*cameras, *codecs))):
         (nodes / name).touch()
         if driver:
             (tmp_path / "drivers" / driver).mkdir(parents=True)

@@ -18,7 +18,10 @@ CAMERA = os.makedev(81, 255)
 STAND_IN = Path("/dev/null")
 OPENED, UNREFUSED = "opened", "nothing refuses it"
 DEVICES, DRIVERS = Path("/dev"), Path("/sys/class/video4linux")
-REQUESTS_ONLY = ("uvcvideo",)
+REQUESTS_ONLY = (
+    *("uvcvideo", "rp1-cfe"),
+    *("bcm2835-codec", "bcm2835-isp", "rpivid", "rpi-hevc-dec", "pispbe"),  # of each Raspberry Pi, with no camera too
+)
 """Drivers that give nothing to a plain read(2). Many give pictures, as the Raspberry Pi's older bcm2835-v4l2 does."""
 OSS = ("dsp*", "adsp*", "audio*")
 """Nodes that give sound to a plain read."""
