@@ -92,7 +92,7 @@ def test_strict_refuses_to_run_where_nothing_is_closed() -> None:
     done = mmg_run(*words, "seccomp,namespace,landlock")
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith("mmg-run: --privacy strict: nothing keeps cameras closed here (")
-    assert "VIDIOC_QUERYCAP of /dev/null: ENOTTY" in done.stderr
+    assert "VIDIOC_QUERYCAP of /dev/null: ENOTTY; mmg-service install makes a unit" in done.stderr
     assert done.stderr.count("\n") == 1
     assert mmg_run(*words, "namespace,landlock", "--duration", "1").returncode == 0
 

@@ -75,7 +75,8 @@ def close_off(
     result = close_unused(uses, options.privacy_without)
     _closed.append((uses, result))
     if not ("cameras" in result.things or uses.camera) and options.privacy == STRICT:
-        raise ConfigError(f"--privacy strict: nothing keeps cameras closed here ({_why(result)}); {_asked(result)}")
+        told = f"nothing keeps cameras closed here ({_why(result)}); {_asked(result)}"
+        raise ConfigError(f"--privacy strict: {told}; mmg-service install makes a unit that keeps them closed")
 
 
 def close_but(options: argparse.Namespace, *writes: Path | str | None, anywhere: bool = False, **uses: bool) -> None:
