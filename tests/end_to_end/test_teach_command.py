@@ -466,8 +466,10 @@ def test_a_file_of_more_than_can_be_compared_is_listed_and_loses_an_activity(
         traces = {"imu": Trace(np.full((500, 1, 8), number, np.float32), np.zeros((500, POINTS, 6), np.float32))}
         taught = taught.with_kept(f"chore {number}", Example(traces))
     write_taught(here / "mine.taught", taught)
-    much = "mine.taught: 38 minutes of imu examples, and 33 can be compared: remove an activity with mmg-teach --delete"
+    much = "mine.taught: over 33 minutes of imu examples, all that can be compared: remove an activity (mmg-teach"
     assert run_main(["--demo", "--taught", "mine.taught"]) == 2
+    assert much in told(capsys)
+    assert main(["stir", "--sensors", "imu", "--imu", "file:///none/live.csv"]) == 2
     assert much in told(capsys)
     assert main(["--list"]) == 0
     shown = capsys.readouterr()

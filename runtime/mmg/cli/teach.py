@@ -254,7 +254,14 @@ def _checked_name(options: argparse.Namespace, manifest: Manifest) -> str:
 def _opened(path: Path, name: str | None, manifest: Manifest) -> Taught:
     """What the file holds, if it is there, for more of this bundle's encoders. Raises ConfigError."""
     from mmg.teaching.store import check_path, read_taught
-    from mmg.teaching.taught import MOST_ACTIVITIES, MOST_EXAMPLES, check_case, for_bundle, nothing_taught
+    from mmg.teaching.taught import (
+        MOST_ACTIVITIES,
+        MOST_EXAMPLES,
+        check_case,
+        check_comparable,
+        for_bundle,
+        nothing_taught,
+    )
 
     try:
         check_path(path)
@@ -269,6 +276,10 @@ def _opened(path: Path, name: str | None, manifest: Manifest) -> Taught:
         raise ConfigError(f"{path}: {error}, in another file (-o FILE)") from error
     if name is None:
         return taught
+    try:
+        check_comparable(taught)
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from error
     check_case(name, taught.names)
     known = next((one for one in taught.activities if one.name == name), None)
     if known is not None:

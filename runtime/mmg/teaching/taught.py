@@ -197,9 +197,8 @@ def check_comparable(taught: Taught) -> None:
             hops.update({modality: trace.hops for modality, trace in example.traces.items()})
     for modality, count in hops.items():
         if count > MOST_HOPS:
-            has, most = (round(number * taught.hop_s / 60) for number in (count, MOST_HOPS))
-            whole = f"{has} minutes of {modality} examples, and {most} can be compared"
-            raise ConfigError(f"{whole}: remove an activity with mmg-teach --delete NAME")
+            whole = f"over {MOST_HOPS * taught.hop_s / 60:.0f} minutes of {modality} examples, all that can be compared"
+            raise ConfigError(f"{whole}: remove an activity (mmg-teach --delete)")
 
 
 def encoder_digests(manifest: Manifest) -> dict[str, str]:
