@@ -146,6 +146,15 @@ def test_what_was_decided_before_is_not_shown_for_longer_where_the_boards_clock_
     wait_for_words(browser, "confidence", "nothing decided for")
 
 
+def test_where_a_viewer_slept_the_board_tells_for_how_long_nothing_was_decided(browser: Browser, run: MadeRun) -> None:
+    browser.open(run.url)
+    run.decide("walking")
+    wait_for_words(browser, "label", "walking")
+    run.page._hub._state._monotonic_s = lambda: time.monotonic() + 700  # type: ignore[attr-defined]
+    browser.evaluate("dispatchEvent(new Event('online'))")
+    wait_for_words(browser, "confidence", "nothing decided for 11 min")
+
+
 def set_clock(run: MadeRun, ahead_s: float) -> None:
     """The time of day of the run's board, so far ahead."""
     run.page._hub._state._wall_s = lambda: time.time() + ahead_s  # type: ignore[attr-defined]

@@ -68,10 +68,9 @@ class Page {
   remember({ decisions, notices, since_s }) {
     this.ribbon.begin(decisions, this.about.step_s, this.colours);
     this.notices = notices.slice(-MOST_NOTICES);
-    const newest = decisions.at(-1);
-    if (!newest) return;
     this.decided_ms = this.heard_ms - 1000 * since_s;
-    if (!this.decision || newest.t > this.decision.t) this.decision = newest;
+    const newest = decisions.at(-1);
+    if (newest && (!this.decision || newest.t > this.decision.t)) this.decision = newest;
   }
 
   decide(decision) {
