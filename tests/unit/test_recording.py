@@ -523,9 +523,22 @@ def test_where_the_file_is_removed_that_is_written_to_another_goes_on(tmp_path: 
     (tmp_path / "day.mcap").unlink()
     clock.record(recorder, 5)
     recorder.close()
-    assert told == [f"{tmp_path / 'day.mcap'}: was removed while it was recorded: another file goes on from here"]
+    assert told == [f"{tmp_path / 'day.mcap'}: was removed while it was recorded: day-0001.mcap goes on from here"]
     steps = list(open_recording(tmp_path / "day-0001.mcap").steps())
     assert [step.now_ns for step in steps] == [step_at(second).now_ns for second in range(5)]
+
+
+def test_where_its_folder_was_removed_nothing_is_said_to_go_on(tmp_path: Path) -> None:
+    clock, folder = Clock(), tmp_path / "days"
+    folder.mkdir()
+    recorder, told = clock.recorder(folder / "day.mcap")
+    (folder / "day.mcap").unlink()
+    folder.rmdir()
+    clock.record(recorder, 3)
+    recorder.close()
+    assert [line.partition(";")[0] for line in told] == [
+        f"recording stops: {folder / 'day-0001.mcap'}: No such file or directory"
+    ]
 
 
 def test_a_recording_that_is_given_up_leaves_none_of_its_files(tmp_path: Path) -> None:

@@ -260,8 +260,9 @@ class Recorder:
     def _bring_to_disk(self, waiting: Sequence[Callable[[Part], None]], lost: int, *, closing: bool) -> None:
         try:
             if self._part.is_removed:
-                self._report(f"{self._part.path}: was removed while it was recorded: another file goes on from here")
+                removed = self._part.path
                 self._begin_next()
+                self._report(f"{removed}: was removed while it was recorded: {self._part.path.name} goes on from here")
             for entry in waiting:
                 self._keep(entry)
                 if self._part.held > MOST_HELD:  # pictures that waited for a slow disk
