@@ -66,7 +66,7 @@ function listenToPointers(element, view, timeAt, act) {
       if (event.pointerType === "mouse") act.hover(event.clientX, event.clientY);
       return;
     }
-    if (!moved && Math.abs(event.clientX - before.x) < 4) return;
+    if (!moved && Math.hypot(event.clientX - before.x, event.clientY - before.y) < 4) return;
     moved = true;
     act.leave();
     const scale = view.length / act.width();
