@@ -166,6 +166,12 @@ def test_a_damaged_sample_whose_names_came_with_it_is_no_header(line: bytes) -> 
     assert headers == Headers()
 
 
+def test_the_limits_of_a_plotter_are_no_time() -> None:
+    samples = open_parser("text").feed(b"Min:-20,Max:20,ax:1.5,ay:-2.25,az:9.75,gx:0.5,gy:-0.25,gz:0.125\n" * 9)
+    assert samples.values.tolist() == [ROW] * 9
+    assert samples.device_time_ns is None
+
+
 def test_a_line_without_an_end_is_let_go_and_counted_once() -> None:
     parser = open_parser("text", columns="ax,ay,az")
     for _ in range(100):

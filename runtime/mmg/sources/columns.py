@@ -251,7 +251,10 @@ def find_time(columns: Sequence[Column]) -> tuple[Column, str | None] | None:
 
 def find_times(columns: Sequence[Column]) -> list[tuple[Column, str | None]]:
     """All columns that may be capture times, the likeliest by its name first."""
-    found = [(rank, column, unit) for column in columns for rank, unit in _time_ranks(column)]
+    # "Min" beside "Max" is no minute: Arduino's plotter is told its limits so.
+    limits = {"min"} if any(column.bare == "max" for column in columns) else ()
+    told = [column for column in columns if column.bare not in limits]
+    found = [(rank, column, unit) for column in told for rank, unit in _time_ranks(column)]
     return [(column, unit) for _, column, unit in sorted(found, key=lambda each: each[0])]
 
 
