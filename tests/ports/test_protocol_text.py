@@ -156,6 +156,8 @@ def test_a_line_that_cannot_be_used_is_counted_and_costs_no_other(line: bytes) -
         b'"t_us":1040000,"ax":0.3,"ay":0.2,"az":9.8,"gx":-0.01,"gy":0.01,"gz":-0.004}\n',
         b"ax:0.3,ay:0.2,az:9.8,gx:-0.01,gy:0.01,gz0.004\n",
         b"ax=0.3 ay=0.2 az=9.8\xff gx=-0.01 gy=0.01 gz=-0.004\n",
+        b"ax_ms2:0.3,ay_ms2:0.2,az_ms2:9.8\xb1\n",
+        b"ax m/s\xb2:0.3,ay m/s\xb2:0.2,az m/s\xb2:9.8\xb1\n",
     ],
 )
 def test_a_damaged_sample_whose_names_came_with_it_is_no_header(line: bytes) -> None:
@@ -164,6 +166,12 @@ def test_a_damaged_sample_whose_names_came_with_it_is_no_header(line: bytes) -> 
     parser.feed(line)
     assert parser.counters.malformed + parser.counters.other == 1
     assert headers == Headers()
+
+
+def test_a_header_behind_a_serial_monitors_time_of_day_is_one() -> None:
+    parser = open_parser("text")
+    parser.feed(b"14:14:15.657 -> n,ax,ay,az,gx,gy,gz\n")
+    assert parser.feed(b"14:14:15.667 -> 7,1.5,-2.25,9.75,0.5,-0.25,0.125\n").values.tolist() == [ROW]
 
 
 def test_the_limits_of_a_plotter_are_no_time() -> None:

@@ -23,7 +23,8 @@ _MEASURE = re.compile(rf"({_NUMBER})(?:\s*([^\s\d.,]\S*))?")
 _PAIR = rf"([A-Za-z_][\w./-]*)\s*[:=]\s*({_NUMBER})"
 _PAIR_IN_WORDS = re.compile(_PAIR)
 _PAIRS_IN_WORDS = re.compile(rf"{_PAIR}(?:\s+{_PAIR})*")
-_VALUE = re.compile(r"""[A-Za-z_"')\]]\s*[:=]\s*[+-]?[.,]?\d""")
+# Figures alone before a colon are a time of day, as a serial monitor puts before a header too.
+_VALUE = re.compile(r"""(?:[^\W\d]\d*|["')\]])\s*[:=]\s*[+-]?[.,]?\d""")
 
 
 def read_json(text: str) -> Named:
