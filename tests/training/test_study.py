@@ -179,7 +179,7 @@ def test_the_studies_that_come_with_mmg_can_be_planned(path: Path) -> None:
         (("ways = 2", 'score = "sum"'), "score: is not one of embedding"),
         (("shots = [1]", "shots = [0]"), "at least 2 ways, 1 shot and 1 episode"),
         (("shots = [1]", "shots = []"), "at least 2 ways, 1 shot and 1 episode"),
-        (("ways = 2", "seed = -1"), "seed: -1 must be a number, 0 or more"),
+        (("ways = 2", "seed = -1"), "seed: -1 is less than 0"),
         (("dropout.modality = 0.0", "seed = 9"), "variants.no-dropout: seed: the study's own seeds sets it"),
         (("dropout.modality = 0.0", "data.leave_out = 3"), "data.leave_out: the study's own folds sets it"),
     ],
