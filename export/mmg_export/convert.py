@@ -28,7 +28,7 @@ from mmg_export.fork_server import LOG, SERVER_LOG, ForkServer
 from mmg_export.job import ARRAYS, FLOAT, JOB, MODEL, PROBLEM
 from mmg_export.parts import Part, first_line
 from mmg_export.streams import Array
-from mmg_export.trace import Tracer, find_operator
+from mmg_export.trace import Tracer, find_bfloat16, find_operator
 
 LOOK_EVERY_S = 0.02
 """Between two looks at the processes."""
@@ -62,7 +62,8 @@ def convert_all(
 ) -> dict[str, bytes]:
     """The model file of each part. ONNX takes one form of a part, LiteRT one for each signature, by its name.
 
-    Raises ModelError that names the operator and where it is in the module, where the converter's message tells it.
+    Raises ModelError that names the operator and where it is in the module, where the converter's message tells it, or
+    where ONNX's runtime would not load it, as of bfloat16.
     """
     programs = {name: {key: tracer.trace(part) for key, part in forms.items()} for name, forms in parts.items()}
     for name, forms in programs.items():
@@ -70,6 +71,11 @@ def convert_all(
         if largest > LARGEST_FILE_BYTES:
             raise ModelError(
                 f"{name}: its weights are {largest / 1e9:.1f} GB, and a file of a bundle holds 2 GiB at most"
+            )
+        if backend == "onnx" and (where := next(filter(None, map(find_bfloat16, forms.values())), "")):
+            raise ModelError(
+                f"{name}: onnx cannot take the operator {where}, with bfloat16: compute in float32, without "
+                "torch.autocast"
             )
 
     def prepare(name: str, work: Path) -> dict[str, Any]:

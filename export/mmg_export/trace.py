@@ -36,8 +36,8 @@ class Tracer:
 
 
 def trace(part: Part) -> ExportedProgram:
-    """The part as a graph. Raises ModelError where its shapes or its branches depend on the data, where it computes
-    with bfloat16, or torch cannot follow it."""
+    """The part as a graph. Raises ModelError where its shapes or its branches depend on the data, or torch cannot
+    follow it."""
     free = {name: {axis: Dim("N", min=1, max=4096)} for name, axis in part.free.items()}
     shapes = {name: free.get(name) for name in part.inputs} if free else None
     logger = logging.getLogger("torch.fx.experimental.symbolic_shapes")
@@ -68,13 +68,7 @@ def trace(part: Part) -> ExportedProgram:
     finally:
         logger.setLevel(level)
     for node in program.graph.nodes:
-        values = list(_tensors(node.meta.get("val")))
-        if node.op == "call_function" and any(value.dtype == torch.bfloat16 for value in values):
-            raise ModelError(
-                f"{part.name}: {operator_name(node)} computes with bfloat16, in {place_of(node)}: no converter takes "
-                "it whole; compute in float32, without torch.autocast"
-            )
-        if any(free_unbacked_symbols(value) for value in values):
+        if any(free_unbacked_symbols(value) for value in _tensors(node.meta.get("val"))):
             raise ModelError(
                 f"{part.name}: the shape of {operator_name(node)} depends on the data, in {place_of(node)}"
             )
@@ -91,6 +85,17 @@ def find_operator(program: ExportedProgram, text: str) -> str:
             name = operator_name(node).partition(".")[2].partition(".")[0]
             if name in named or any(name.endswith(f"_{one}") for one in named):
                 return f"{operator_name(node)}, in {place_of(node)}"
+    return ""
+
+
+def find_bfloat16(program: ExportedProgram) -> str:
+    """The first operator that computes with bfloat16, with where it is in the module; empty where there is none, as
+    where values are but cast to it and back."""
+    for node in program.graph.nodes:
+        taken = [value for one in node.all_input_nodes for value in _tensors(one.meta.get("val"))]
+        made = list(_tensors(node.meta.get("val")))
+        if all(any(value.dtype == torch.bfloat16 for value in values) for values in (taken, made)):
+            return f"{operator_name(node)}, in {place_of(node)}"
     return ""
 
 

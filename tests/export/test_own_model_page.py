@@ -50,14 +50,14 @@ class Odd(nn.Module):
 
 
 class Coarse(nn.Module):
-    """Its token goes through bfloat16."""
+    """Its token is computed with bfloat16."""
 
     def __init__(self) -> None:
         super().__init__()
         self.ppg = Ppg()
 
     def forward(self, samples: Tensor) -> Tensor:
-        return self.ppg(samples).bfloat16().float()  # type: ignore[no-any-return]
+        return (self.ppg(samples).bfloat16() * 2).float()  # type: ignore[no-any-return]
 
 
 class Voiced(nn.Module):

@@ -67,6 +67,20 @@ def test_a_module_in_training_mode(tmp_path: Path) -> None:
     assert refuse(module, tmp_path) == "ppg: 1 (Dropout) is in training mode: call .eval() first"
 
 
+def test_bfloat16_is_refused_for_onnx_and_where_it_is_computed_with(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mmg_export.convert._run_all", lambda *_: {"ppg": b"a file"})
+    cast = seeded(_Around, lambda _, token: token.bfloat16().float())
+    computed = seeded(_Around, lambda _, token: (token.bfloat16() * 2).float())
+
+    def convert(module: nn.Module, backend: str) -> dict[str, bytes]:
+        forms = {"ppg": {"encode": encoder_part("ppg", module, spec())}}
+        return convert_all(backend, forms, lambda _: None, Tracer(), ForkServer())
+
+    assert convert(cast, "onnx") == convert(computed, "litert") == {"ppg": b"a file"}
+    with pytest.raises(ModelError, match=r"ppg: onnx cannot take the operator aten\.mul\.Tensor, in the module itself"):
+        convert(computed, "onnx")
+
+
 def test_a_fusion_in_training_mode(tmp_path: Path) -> None:
     assert "fusion: MeanFusion is in training mode" in refuse(seeded(Ppg), tmp_path, fusion=MeanFusion())
 
