@@ -16,8 +16,6 @@ TOLD = (
     "What is none of its labels it calls unknown, as far as the table above says, and what it knows now and then too: "
     "--unknown says how often."
 )
-
-
 WORN = {"imu": "IMU", "audio": "microphone", "video": "camera"}
 
 
@@ -70,7 +68,7 @@ def _of(names: Sequence[str], metrics: Metrics) -> Metrics:
 
 def _sensors(names: Sequence[str]) -> str:
     *others, last = [WORN[name] for name in names]
-    return f"whichever of {', '.join(others)} and {last} are present" if others else last
+    return f"whichever of {', '.join(others)} and {last} are present" if others else f"the {last}"
 
 
 def _rebuild(manifest: Manifest, metrics: Metrics, trained: Sequence[str]) -> list[str]:

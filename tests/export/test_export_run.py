@@ -158,7 +158,7 @@ def test_a_modality_that_is_not_the_first_is_decided_as_the_whole_model_does(
 ) -> None:
     assert main([str(run), "-o", str(tmp_path / "audio"), "--modalities", "audio", *QUICK]) == 0
     card = (tmp_path / "audio" / "MODEL_CARD.md").read_text()
-    assert "What a wearer is doing, from microphone:\n" in card
+    assert "What a wearer is doing, from the microphone:\n" in card
     assert "imu" not in card.lower()
     assert "--precisions fp32 --modalities audio\n" in card
     noise = torch.randn(1, 3, 8, generator=torch.Generator().manual_seed(5))
