@@ -4,19 +4,14 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 from mmg.board.doctor.finding import Finding
+from mmg.own_process import command_of
 
 PATIENCE_S = 20.0
-COMMAND = (
-    sys.executable,
-    "-c",
-    # Without the working directory, a file of which might have the name of a library.
-    "import sys; sys.path[:] = filter(None, sys.path); from mmg.privacy.look import main; main()",
-)
+COMMAND = command_of("mmg.privacy.look")
 MEANING = {
     "seccomp": "cameras by any node, and the network",
     "namespace": "cameras by plain reads too, devices, and files",

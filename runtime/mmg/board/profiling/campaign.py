@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import os
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -24,6 +23,7 @@ from mmg.board.profiling.result import Case, Mode, Report
 from mmg.board.profiling.task import Task
 from mmg.bundle import Bundle, Manifest
 from mmg.errors import BackendUnavailable, BundleError, ConfigError
+from mmg.own_process import command_of
 from mmg.printable import encodable
 
 if TYPE_CHECKING:
@@ -40,12 +40,7 @@ EXPLAINED = (2, 4)
 """Exit codes of a case's process whose last line says all."""
 START_S, SLOWEST = 60.0, 20.0
 """A case may take so long to start, and be so many times slower than its pace, before it is given up."""
-COMMAND = (
-    sys.executable,
-    "-c",
-    # Without the working directory, a file of which might have the name of a library.
-    "import sys; sys.path[:] = filter(None, sys.path); from mmg.board.profiling.measure import main; sys.exit(main())",
-)
+COMMAND = command_of("mmg.board.profiling.measure")
 
 Subset = tuple[str, ...]
 
