@@ -73,6 +73,7 @@ def test_a_size_is_a_start_for_single_settings(tmp_path: Path) -> None:
         ("learning_rate=NaN", "learning_rate: nan must be a number, 0 or more"),
         ("learning_rate=1e30", "learning_rate: 1e.30 is more than 1000000000.0"),
         ("loss.temperature=1e300", "temperature: 1e.300 is more than 1000000000.0"),
+        ("loss.temperature=Infinity", "temperature: inf is more than 1000000000.0"),
     ],
 )
 def test_settings_out_of_their_range_are_refused(setting: str, message: str) -> None:

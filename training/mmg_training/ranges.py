@@ -26,7 +26,7 @@ class Range:
     def _told(self, value: float) -> str:
         if self == SHARE:
             return "is not between 0 and 1"
-        if self.most < value < math.inf:
+        if value > self.most:
             return f"is more than {self.most}"
         if self.above:
             return f"is not above {self.least}"
