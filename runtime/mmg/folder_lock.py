@@ -17,11 +17,11 @@ NAME = ".lock"
 
 
 @contextmanager
-def folder_lock(folder: Path, who: str) -> Iterator[None]:
+def folder_lock(folder: Path, who: str, *, is_needed: bool = True) -> Iterator[None]:
     """The folder is made, and nobody else holds it until the block ends; a process that is killed lets go of it.
 
-    who: what works in it, for the line that another one tells. Raises ConfigError where one is at work there, or the
-    folder cannot be written to, or locked.
+    who: what works in it, for the line that another one tells. is_needed: else it goes on where a disk has no locks.
+    Raises ConfigError where one is at work there, or the folder cannot be written to, or locked.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -34,7 +34,9 @@ def folder_lock(folder: Path, who: str) -> Iterator[None]:
         except BlockingIOError as error:
             raise ConfigError(f"{folder}: another {who} is at work in it") from error
         except OSError as error:  # of some network's disks
-            raise ConfigError(f"{folder}: cannot be locked: {error.strerror}: choose one on a local disk") from error
+            if is_needed:
+                told = f"{folder}: cannot be locked: {error.strerror}: choose one on a local disk"
+                raise ConfigError(told) from error
         yield
     finally:
         os.close(descriptor)

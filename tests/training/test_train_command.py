@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -17,10 +19,9 @@ from mmg.folder_lock import folder_lock
 from mmg_training import checkpoint
 from mmg_training import metrics as metrics_file
 from mmg_training.cli import entry
-from mmg_training.cli.train import main
-from mmg_training.config import (
-    DataConfig,
-)
+from mmg_training.cli.train import main, run
+from mmg_training.config import DataConfig
+from mmg_training.config import load as load_config
 from mmg_training.data import load as load_data
 from mmg_training.data.sounds import read_sound
 from mmg_training.own import STARTER_RUN
@@ -91,6 +92,24 @@ def test_two_trainings_into_one_folder_are_refused(
         assert main([str(settings), "--out", str(tmp_path / "run")]) == 2
     assert capsys.readouterr().err.endswith(f"mmg-train: {tmp_path / 'run'}: another mmg-train is at work in it\n")
     assert not (tmp_path / "run" / checkpoint.LOGS).exists()
+    # A second process, of two on one machine, learns it from the first.
+    second: Any = SimpleNamespace(is_global_zero=False, broadcast=lambda _: "another mmg-train is at work in it")
+    with pytest.raises(ConfigError, match="another mmg-train is at work in it"):
+        run(load_config(settings), tmp_path / "run", second)
+
+
+def test_a_disk_without_locks_is_trained_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr("fcntl.flock", refuse)
+    monkeypatch.setenv("MMG_DATA", str(tmp_path / "none"))
+    settings = tmp_path / "tiny.toml"
+    settings.write_text(
+        "steps = 1\nbatch = 2\nsequence_hops = 4\n[data]\nsubjects = 1\nheld_out = 2\nsessions = 1\nsession_s = 6.0\n"
+        "modalities = ['imu']\n"
+    )
+    assert main([str(settings), "--out", str(tmp_path / "run")]) == 0
 
 
 def test_a_folder_whose_name_is_no_utf_8_is_told_before_it_trains_and_is_read_all_the_same(

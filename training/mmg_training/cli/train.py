@@ -9,7 +9,7 @@ import platform
 import shlex
 import time
 from collections.abc import Sequence
-from contextlib import nullcontext
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
@@ -169,9 +169,17 @@ def run(config: TrainConfig, out: Path, fabric: Fabric, resume: bool = False, ov
         return
     for line in told(dataset).lines:
         report(line)
-    # Of several processes the first one writes.
-    with folder_lock(out, "mmg-train") if fabric.is_global_zero else nullcontext():
-        _require_unfinished(out, resume or overwrite or not fabric.is_global_zero)  # once more: it may have been in use
+    with ExitStack() as held:
+        refused = ""
+        if fabric.is_global_zero:  # of several processes the first one writes, and the others end with it
+            try:
+                held.enter_context(folder_lock(out, "mmg-train", is_needed=False))
+                # Once more: it may have been in use.
+                _require_unfinished(out, overwrite or (resume and not is_done(out, config)))
+            except ConfigError as error:
+                refused = str(error)
+        if refused := fabric.broadcast(refused):
+            raise ConfigError(refused)
         _run(config, dataset, out, fabric, resume, began_s)
 
 
